@@ -1,0 +1,184 @@
+"""Typed errors of the API, with their gRPC code and details.
+
+Role: the only error vocabulary between services. The engine raises them for what callers may cause, the gRPC shell
+turns them into a status with `grpc-status-details-bin` and back (`to_status`, `from_status`).
+
+```
+RpcError
+├── InvalidArgument      ├── NotFound (NamespaceNotFound)   ├── AlreadyExists (WorkflowAlreadyStarted)
+├── FailedPrecondition (WorkflowNotReady)  ├── DeadlineExceeded  ├── Canceled     ├── PermissionDenied
+├── ResourceExhausted    ├── Unavailable   ├── Unimplemented  ├── Aborted  ├── OutOfRange
+└── Internal · DataLoss · Unknown · Unauthenticated
+```
+Invariant: clients of every SDK retry DataLoss, Internal, Unknown, ResourceExhausted, Aborted, OutOfRange and
+Unavailable (rule 40), so a user's mistake is never one of those. Messages never hold payload values.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from google.protobuf import any_pb2
+
+from perdure.wire.api import common, enums, errordetails
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+
+class StatusCode(IntEnum):
+    """The gRPC status codes."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(Exception):
+    """A call that did not succeed: code, message for people, and details for programs."""
+
+    code: ClassVar[StatusCode] = StatusCode.UNKNOWN
+
+    def __init__(self, message: str, *details: Message) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: tuple[Message, ...] = details
+
+    @property
+    def status_code(self) -> StatusCode:
+        return type(self).code
+
+
+class Canceled(RpcError):
+    code = StatusCode.CANCELLED
+
+
+class Unknown(RpcError):
+    code = StatusCode.UNKNOWN
+
+
+class InvalidArgument(RpcError):
+    code = StatusCode.INVALID_ARGUMENT
+
+
+class DeadlineExceeded(RpcError):
+    code = StatusCode.DEADLINE_EXCEEDED
+
+
+class NotFound(RpcError):
+    code = StatusCode.NOT_FOUND
+
+
+class AlreadyExists(RpcError):
+    code = StatusCode.ALREADY_EXISTS
+
+
+class PermissionDenied(RpcError):
+    code = StatusCode.PERMISSION_DENIED
+
+
+class ResourceExhausted(RpcError):
+    code = StatusCode.RESOURCE_EXHAUSTED
+
+
+class FailedPrecondition(RpcError):
+    code = StatusCode.FAILED_PRECONDITION
+
+
+class Aborted(RpcError):
+    code = StatusCode.ABORTED
+
+
+class OutOfRange(RpcError):
+    code = StatusCode.OUT_OF_RANGE
+
+
+class Unimplemented(RpcError):
+    code = StatusCode.UNIMPLEMENTED
+
+
+class Internal(RpcError):
+    code = StatusCode.INTERNAL
+
+
+class Unavailable(RpcError):
+    code = StatusCode.UNAVAILABLE
+
+
+class DataLoss(RpcError):
+    code = StatusCode.DATA_LOSS
+
+
+class Unauthenticated(RpcError):
+    code = StatusCode.UNAUTHENTICATED
+
+
+_BY_CODE: dict[int, type[RpcError]] = {
+    cls.code: cls
+    for cls in (
+        Canceled, Unknown, InvalidArgument, DeadlineExceeded, NotFound, AlreadyExists, PermissionDenied,
+        ResourceExhausted, FailedPrecondition, Aborted, OutOfRange, Unimplemented, Internal, Unavailable,
+        DataLoss, Unauthenticated,
+    )
+}  # fmt: skip
+
+
+def workflow_already_started(message: str, *, start_request_id: str, run_id: str, first_run_id: str) -> AlreadyExists:
+    """Rule 22: clients read the existing run from the first detail."""
+    detail = errordetails.WorkflowExecutionAlreadyStartedFailure(
+        start_request_id=start_request_id, run_id=run_id, first_execution_run_id=first_run_id
+    )
+    return AlreadyExists(message, detail)
+
+
+def not_found(message: str) -> NotFound:
+    """A run, task or activity that is not there (any more)."""
+    return NotFound(message, errordetails.NotFoundFailure())
+
+
+def namespace_not_found(name: str) -> NotFound:
+    return NotFound(
+        f"Namespace {name} is not found.", errordetails.NamespaceNotFoundFailure(namespace=name)
+    )
+
+
+def workflow_not_ready(message: str) -> FailedPrecondition:
+    return FailedPrecondition(message, errordetails.WorkflowNotReadyFailure())
+
+
+def resource_exhausted(message: str, cause: enums.ResourceExhaustedCause.ValueType) -> ResourceExhausted:
+    return ResourceExhausted(message, errordetails.ResourceExhaustedFailure(cause=cause))
+
+
+def to_status(error: RpcError) -> common.GrpcStatus:
+    """The error as the `google.rpc.Status` message that travels in `grpc-status-details-bin`."""
+    status = common.GrpcStatus(code=int(error.status_code), message=error.message)
+    for detail in error.details:
+        packed = status.details.add()
+        if isinstance(detail, any_pb2.Any):
+            packed.CopyFrom(detail)
+        else:
+            packed.Pack(detail)
+    return status
+
+
+def from_status(code: int, message: str, details: Sequence[Message] = ()) -> RpcError:
+    """The typed error for a status; unknown codes become `Unknown`."""
+    return _BY_CODE.get(code, Unknown)(message, *details)

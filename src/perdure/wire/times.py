@@ -1,0 +1,41 @@
+"""Integer nanoseconds to and from protobuf timestamps and durations.
+
+Time inside Perdure is an integer in nanoseconds since the epoch; a duration is an integer in nanoseconds.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+NS_PER_SECOND = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+def timestamp(ns: int) -> Timestamp:
+    seconds, nanos = divmod(ns, NS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def timestamp_or_none(ns: int) -> Timestamp | None:
+    """None for 0, which stands for "not set" in optional fields."""
+    return timestamp(ns) if ns else None
+
+
+def timestamp_ns(value: Timestamp) -> int:
+    """0 for an unset timestamp."""
+    return value.seconds * NS_PER_SECOND + value.nanos
+
+
+def duration(ns: int) -> Duration:
+    seconds, nanos = divmod(abs(ns), NS_PER_SECOND)
+    return Duration(seconds=seconds, nanos=nanos) if ns >= 0 else Duration(seconds=-seconds, nanos=-nanos)
+
+
+def duration_or_none(ns: int) -> Duration | None:
+    return duration(ns) if ns else None
+
+
+def duration_ns(value: Duration) -> int:
+    """0 for an unset duration."""
+    return value.seconds * NS_PER_SECOND + value.nanos
