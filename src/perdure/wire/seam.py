@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import temporalio.api.operatorservice.v1.service_pb2 as operator_pb2
-import temporalio.api.testservice.v1.service_pb2 as test_pb2
-import temporalio.api.workflowservice.v1.service_pb2 as workflow_pb2
-from google.protobuf import message_factory
+from google.protobuf.empty_pb2 import Empty
+
+from perdure.wire.api import operatorservice, testservice, workflowservice
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import ServiceDescriptor
+    from types import ModuleType
+
     from google.protobuf.message import Message
 
 
@@ -64,22 +64,29 @@ class Connection(Protocol):
         ...
 
 
-def _methods(service: ServiceDescriptor) -> dict[str, Method]:
+def _methods(service: str, messages: ModuleType) -> dict[str, Method]:
+    # Nearly every RPC `X` of these services takes XRequest and returns XResponse (a test compares with the service
+    # descriptors). Reading the descriptors here would load google.api, which only gRPC reflection needs.
+    names = [name.removesuffix("Request") for name in vars(messages) if name.endswith("Request")]
     return {
-        method.name: Method(
-            service.full_name,
-            method.name,
-            message_factory.GetMessageClass(method.input_type),
-            message_factory.GetMessageClass(method.output_type),
-        )
-        for method in service.methods
+        name: Method(service, name, getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response"))
+        for name in names
+        if hasattr(messages, f"{name}Response")
     }
 
 
-WORKFLOW_SERVICE: dict[str, Method] = _methods(workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"])
-OPERATOR_SERVICE: dict[str, Method] = _methods(operator_pb2.DESCRIPTOR.services_by_name["OperatorService"])
-TEST_SERVICE: dict[str, Method] = _methods(test_pb2.DESCRIPTOR.services_by_name["TestService"])
+WORKFLOW_SERVICE_NAME = "temporal.api.workflowservice.v1.WorkflowService"
+OPERATOR_SERVICE_NAME = "temporal.api.operatorservice.v1.OperatorService"
+TEST_SERVICE_NAME = "temporal.api.testservice.v1.TestService"
 
-WORKFLOW_SERVICE_NAME = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"].full_name
-OPERATOR_SERVICE_NAME = operator_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
-TEST_SERVICE_NAME = test_pb2.DESCRIPTOR.services_by_name["TestService"].full_name
+WORKFLOW_SERVICE: dict[str, Method] = _methods(WORKFLOW_SERVICE_NAME, workflowservice)
+OPERATOR_SERVICE: dict[str, Method] = _methods(OPERATOR_SERVICE_NAME, operatorservice)
+TEST_SERVICE: dict[str, Method] = _methods(TEST_SERVICE_NAME, testservice) | {
+    # The three that do not follow the naming rule.
+    name: Method(TEST_SERVICE_NAME, name, request, response)
+    for name, request, response in (
+        ("SleepUntil", testservice.SleepUntilRequest, testservice.SleepResponse),
+        ("UnlockTimeSkippingWithSleep", testservice.SleepRequest, testservice.SleepResponse),
+        ("GetCurrentTime", Empty, testservice.GetCurrentTimeResponse),
+    )
+}
