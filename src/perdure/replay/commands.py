@@ -1,0 +1,354 @@
+"""What workflow code asks for: one frozen struct per command, in the order the code issued them.
+
+Invariants: times are integer nanoseconds, None means "not set"; payload-bearing fields hold the
+API's protobuf messages, already encoded by the host; ``seq`` counts from 1 per kind (activities
+and local activities share a counter). ``site`` is where user code issued the command: evidence for
+reports, never compared.
+
+What is not here: when a command is sent, dropped or matched (``machines``), and its protobuf form
+(``to_api``, which only the commands that really leave need).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from perdure import wire
+
+
+class Frame(NamedTuple):
+    """One user frame: resolve its line lazily with ``code.co_positions()`` at ``lasti``."""
+
+    code: CodeType
+    lasti: int
+
+
+CallSite: TypeAlias = tuple[Frame, ...]
+"""Innermost user frame first; at most four are kept."""
+
+
+class ActivityCancellationType(enum.IntEnum):
+    """How a cancelled activity is awaited (numbers as in the official bridge, see trap 13)."""
+
+    TRY_CANCEL = 0
+    WAIT_CANCELLATION_COMPLETED = 1
+    ABANDON = 2
+
+
+class ChildWorkflowCancellationType(enum.IntEnum):
+    """How a cancelled child is awaited (numbered differently from activities, see trap 13)."""
+
+    ABANDON = 0
+    TRY_CANCEL = 1
+    WAIT_CANCELLATION_COMPLETED = 2
+    WAIT_CANCELLATION_REQUESTED = 3
+
+
+class NexusOperationCancellationType(enum.IntEnum):
+    """How a cancelled nexus operation is awaited."""
+
+    WAIT_CANCELLATION_COMPLETED = 0
+    ABANDON = 1
+    TRY_CANCEL = 2
+    WAIT_CANCELLATION_REQUESTED = 3
+
+
+class VersioningIntent(enum.IntEnum):
+    """Whether the started work should stay on a compatible build (legacy build-id versioning)."""
+
+    UNSPECIFIED = 0
+    COMPATIBLE = 1
+    DEFAULT = 2
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True):
+    """Annotations that every command may carry."""
+
+    site: CallSite | None = None
+    summary: wire.Payload | None = None
+    details: wire.Payload | None = None
+    event_group_markers: tuple[wire.EventGroupMarker, ...] = ()
+
+
+class StartTimer(_Command, frozen=True, kw_only=True):
+    """Start a durable timer."""
+
+    seq: int
+    start_to_fire_timeout_ns: int
+
+
+class CancelTimer(_Command, frozen=True, kw_only=True):
+    """Cancel the timer of ``StartTimer(seq)``; a timer not sent yet just vanishes."""
+
+    seq: int
+
+
+class ScheduleActivity(_Command, frozen=True, kw_only=True):
+    """Schedule an activity. An empty ``activity_id`` means ``str(seq)``; an empty queue, our own."""
+
+    seq: int
+    activity_id: str = ""
+    activity_type: str
+    task_queue: str = ""
+    headers: Mapping[str, wire.Payload] = {}
+    arguments: Sequence[wire.Payload] = ()
+    schedule_to_close_timeout_ns: int | None = None
+    schedule_to_start_timeout_ns: int | None = None
+    start_to_close_timeout_ns: int | None = None
+    heartbeat_timeout_ns: int | None = None
+    retry_policy: wire.RetryPolicy | None = None
+    cancellation_type: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL
+    do_not_eagerly_execute: bool = False
+    versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
+    priority: wire.Priority | None = None
+
+
+class RequestCancelActivity(_Command, frozen=True, kw_only=True):
+    """Cancel the activity of ``ScheduleActivity(seq)`` according to its cancellation type."""
+
+    seq: int
+
+
+class ScheduleLocalActivity(_Command, frozen=True, kw_only=True):
+    """Run an activity inside the workflow task. ``seq`` is shared with normal activities."""
+
+    seq: int
+    activity_id: str = ""
+    activity_type: str
+    attempt: int = 1
+    original_schedule_time_ns: int | None = None
+    headers: Mapping[str, wire.Payload] = {}
+    arguments: Sequence[wire.Payload] = ()
+    schedule_to_close_timeout_ns: int | None = None
+    schedule_to_start_timeout_ns: int | None = None
+    start_to_close_timeout_ns: int | None = None
+    retry_policy: wire.RetryPolicy | None = None
+    local_retry_threshold_ns: int | None = None
+    cancellation_type: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL
+    include_arguments_in_marker: bool = False
+
+
+class RequestCancelLocalActivity(_Command, frozen=True, kw_only=True):
+    """Cancel the local activity of ``ScheduleLocalActivity(seq)``."""
+
+    seq: int
+
+
+class SetPatchMarker(_Command, frozen=True, kw_only=True):
+    """Record that this run takes the patched path; issued on replay too when ``patched()`` is true."""
+
+    patch_id: str
+    deprecated: bool = False
+
+
+class UpsertSearchAttributes(_Command, frozen=True, kw_only=True):
+    """Merge search attributes; an entry whose payload has no data removes the key."""
+
+    search_attributes: wire.SearchAttributes
+
+
+class ModifyProperties(_Command, frozen=True, kw_only=True):
+    """Merge memo fields; an empty payload deletes the field."""
+
+    upserted_memo: wire.Memo
+
+
+class StartChildWorkflow(_Command, frozen=True, kw_only=True):
+    """Start a child workflow. Enumerations are the API's numbers."""
+
+    seq: int
+    namespace: str = ""
+    workflow_id: str
+    workflow_type: str
+    task_queue: str = ""
+    input: Sequence[wire.Payload] = ()
+    workflow_execution_timeout_ns: int | None = None
+    workflow_run_timeout_ns: int | None = None
+    workflow_task_timeout_ns: int | None = None
+    parent_close_policy: int = 0
+    workflow_id_reuse_policy: int = 0
+    retry_policy: wire.RetryPolicy | None = None
+    cron_schedule: str = ""
+    headers: Mapping[str, wire.Payload] = {}
+    memo: Mapping[str, wire.Payload] = {}
+    search_attributes: wire.SearchAttributes | None = None
+    cancellation_type: ChildWorkflowCancellationType = ChildWorkflowCancellationType.ABANDON
+    versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
+    priority: wire.Priority | None = None
+    versioning_override: wire.VersioningOverride | None = None
+
+
+class CancelChildWorkflow(_Command, frozen=True, kw_only=True):
+    """Cancel the child of ``StartChildWorkflow(seq)`` according to its cancellation type."""
+
+    seq: int
+    reason: str = ""
+
+
+class SignalExternal(_Command, frozen=True, kw_only=True):
+    """Signal another workflow; with ``child_workflow_only`` the target must be our child."""
+
+    seq: int
+    namespace: str = ""
+    workflow_id: str
+    run_id: str = ""
+    child_workflow_only: bool = False
+    signal_name: str
+    args: Sequence[wire.Payload] = ()
+    headers: Mapping[str, wire.Payload] = {}
+
+
+class CancelSignalExternal(_Command, frozen=True, kw_only=True):
+    """Take back ``SignalExternal(seq)``; only possible while it has not been sent."""
+
+    seq: int
+
+
+class RequestCancelExternal(_Command, frozen=True, kw_only=True):
+    """Request the cancellation of another workflow."""
+
+    seq: int
+    namespace: str = ""
+    workflow_id: str
+    run_id: str = ""
+    reason: str = ""
+
+
+class ScheduleNexusOperation(_Command, frozen=True, kw_only=True):
+    """Start a nexus operation."""
+
+    seq: int
+    endpoint: str
+    service: str
+    operation: str
+    input: wire.Payload | None = None
+    schedule_to_close_timeout_ns: int | None = None
+    schedule_to_start_timeout_ns: int | None = None
+    start_to_close_timeout_ns: int | None = None
+    nexus_header: Mapping[str, str] = {}
+    cancellation_type: NexusOperationCancellationType = (
+        NexusOperationCancellationType.WAIT_CANCELLATION_COMPLETED
+    )
+
+
+class RequestCancelNexusOperation(_Command, frozen=True, kw_only=True):
+    """Cancel the operation of ``ScheduleNexusOperation(seq)`` according to its type."""
+
+    seq: int
+
+
+class UpdateAccepted(msgspec.Struct, frozen=True):
+    """The validator passed, or was not asked for."""
+
+
+class UpdateRejected(msgspec.Struct, frozen=True):
+    """The validator refused the update, or an accepted update's handler failed."""
+
+    failure: wire.Failure
+
+
+class UpdateCompleted(msgspec.Struct, frozen=True):
+    """The handler returned."""
+
+    result: wire.Payload | None
+
+
+class UpdateResponse(_Command, frozen=True, kw_only=True):
+    """Answer to ``DoUpdate``: accepted or rejected at once, later completed or rejected."""
+
+    protocol_instance_id: str
+    response: UpdateAccepted | UpdateRejected | UpdateCompleted
+
+
+class CompleteWorkflow(_Command, frozen=True, kw_only=True):
+    """The workflow returned."""
+
+    result: wire.Payload | None = None
+
+
+class FailWorkflow(_Command, frozen=True, kw_only=True):
+    """The workflow raised an error that fails it."""
+
+    failure: wire.Failure
+
+
+class CancelWorkflowExecution(_Command, frozen=True, kw_only=True):
+    """The workflow ended as cancelled."""
+
+    details: wire.Payloads | None = None
+
+
+class ContinueAsNew(_Command, frozen=True, kw_only=True):
+    """Close this run and start the next one.
+
+    Memo, search attributes and retry policy that are empty here are filled in by the engine from
+    the current run; headers are not inherited.
+    """
+
+    workflow_type: str = ""
+    task_queue: str = ""
+    arguments: Sequence[wire.Payload] = ()
+    workflow_run_timeout_ns: int | None = None
+    workflow_task_timeout_ns: int | None = None
+    memo: Mapping[str, wire.Payload] = {}
+    headers: Mapping[str, wire.Payload] = {}
+    search_attributes: wire.SearchAttributes | None = None
+    retry_policy: wire.RetryPolicy | None = None
+    versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
+    initial_versioning_behavior: int = 0
+    backoff_start_interval_ns: int | None = None
+
+
+class QueryResult(_Command, frozen=True, kw_only=True):
+    """Answer to a ``QueryWorkflow`` job: exactly one of ``response`` and ``failure``."""
+
+    query_id: str
+    response: wire.Payload | None = None
+    failure: wire.Failure | None = None
+
+
+Command: TypeAlias = (
+    StartTimer
+    | CancelTimer
+    | ScheduleActivity
+    | RequestCancelActivity
+    | ScheduleLocalActivity
+    | RequestCancelLocalActivity
+    | SetPatchMarker
+    | UpsertSearchAttributes
+    | ModifyProperties
+    | StartChildWorkflow
+    | CancelChildWorkflow
+    | SignalExternal
+    | CancelSignalExternal
+    | RequestCancelExternal
+    | ScheduleNexusOperation
+    | RequestCancelNexusOperation
+    | UpdateResponse
+    | CompleteWorkflow
+    | FailWorkflow
+    | CancelWorkflowExecution
+    | ContinueAsNew
+    | QueryResult
+)
+
+TerminalCommand: TypeAlias = (
+    CompleteWorkflow | FailWorkflow | CancelWorkflowExecution | ContinueAsNew
+)
+
+
+class ActivationResult(msgspec.Struct, frozen=True):
+    """What one activation produced: commands in issue order, and the lang flags it relied on.
+
+    ``versioning_behavior`` is the API's VersioningBehavior number, 0 when unversioned.
+    """
+
+    commands: Sequence[Command] = ()
+    used_flags: Sequence[int] = ()
+    versioning_behavior: int = 0
