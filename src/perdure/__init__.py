@@ -5,4 +5,6 @@ The public modules mirror the official Temporal SDK for Python: `perdure.workflo
 imported by name; this file stays empty so that importing one of them costs only what it needs.
 """
 
+from __future__ import annotations
+
 __version__ = "0.1.0"

@@ -1,0 +1,65 @@
+# Everything a contributor or CI runs. Needs git, make and CPython >= 3.11; all else goes into .venv, once.
+#   make test            set-up, lint, types, import contracts, all tests (what CI runs)
+#   make check           the same without the tests: seconds
+#   make demo            kill -9 a worker and a server under a running workflow and watch it finish
+# One package's tests in seconds: .venv/bin/python -m pytest tests/unit/history -q
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# More processes than cores make timing-sensitive end-to-end tests slower, not faster.
+PYTEST_ARGS ?= -n auto --dist worksteal
+SEEDS  ?= 2000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint format types imports test pytest coverage sim conformance demo bench docs clean
+
+help:            ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
+
+setup:           ## Build .venv (only when pyproject.toml or constraints.txt changed)
+	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
+
+check: lint types imports   ## Lint, format, strict types, import contracts, source rules
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/tidy
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: setup    ## Rewrite the source in the house format
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+types: setup
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+imports: setup
+	$(BIN)/lint-imports --no-logo --no-cache
+
+test: check pytest   ## Everything: set-up, lint, types, import contracts, all tests
+
+pytest: setup    ## All tests, without lint and types
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
+
+coverage: setup  ## Branch coverage of the pure packages by their own tests
+	$(BIN)/python -m pytest -q --cov --cov-report=term tests/unit tests/properties tests/transcripts tests/replay
+
+sim: setup       ## Many simulated seeds: make sim SEEDS=2000, or SEED=n to repeat one
+	$(BIN)/python -m pytest -q tests/simulation -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+conformance: setup   ## The official SDK, in its own process, against our server
+	$(BIN)/python -m pytest -q tests/conformance
+
+demo: setup      ## Kill worker and server under a running workflow; it finishes (about 30 s)
+	@$(BIN)/python scripts/demo.py
+
+bench: setup     ## Print the measured costs; nothing is asserted
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: setup      ## Check that links and code in the documentation are alive
+	$(BIN)/python -m pytest -q tests/tidy -k docs
+
+clean:           ## Remove everything that was built
+	rm -rf $(VENV) .demo .bench build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis
+	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

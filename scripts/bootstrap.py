@@ -1,0 +1,81 @@
+"""Build `.venv` with the package (editable) and the development tools. Run by `make setup`.
+
+Needs only CPython's standard library: a fresh clone has nothing else. The tools come from the `dev` group of
+`pyproject.toml`, their exact versions from `constraints.txt`. When the environment is newer than both files nothing is
+done, so every later `make` works without a network.
+
+Usage: python3 scripts/bootstrap.py [--venv .venv] [--force]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MINIMUM = (3, 11)
+STAMP = ".perdure-setup"
+INPUTS = ("pyproject.toml", "constraints.txt", "scripts/bootstrap.py")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the development environment.")
+    parser.add_argument("--venv", default=".venv", help="where the environment goes")
+    parser.add_argument("--force", action="store_true", help="build it again from nothing")
+    arguments = parser.parse_args()
+    if sys.version_info < MINIMUM:
+        return fail(
+            f"CPython {MINIMUM[0]}.{MINIMUM[1]} or newer is needed, this is {sys.version.split()[0]}. "
+            "Name another one: make setup PYTHON=python3.12"
+        )
+    venv = ROOT / str(arguments.venv)
+    if arguments.force and venv.exists():
+        shutil.rmtree(venv)
+    if is_fresh(venv):
+        return 0
+    return build(venv)
+
+
+def is_fresh(venv: Path) -> bool:
+    stamp = venv / STAMP
+    if not stamp.exists():
+        return False
+    built_ns = stamp.stat().st_mtime_ns
+    return all((ROOT / name).stat().st_mtime_ns <= built_ns for name in INPUTS)
+
+
+def build(venv: Path) -> int:
+    python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if not python.exists():
+        print(f"setup: creating {venv.relative_to(ROOT)} with Python {sys.version.split()[0]}", flush=True)
+        created = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False)
+        if created.returncode:
+            return fail("the venv module failed; on Debian and Ubuntu: apt install python3-venv")
+    requirements = dev_requirements()
+    print(f"setup: installing perdure and {len(requirements)} development tools", flush=True)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--constraint", str(ROOT / "constraints.txt"), "--editable", str(ROOT), *requirements]
+    if subprocess.run(command, check=False).returncode:
+        return fail("pip could not install the packages above; a network or a local index is needed once")
+    (venv / STAMP).write_text("Written by scripts/bootstrap.py; remove it to set up again.\n")
+    return 0
+
+
+def dev_requirements() -> list[str]:
+    """The `dev` dependency group; read here because pip knows groups only since 25.1."""
+    import tomllib  # not at the top: Python 3.10 should see our message, not an ImportError
+
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    return list(groups["dev"])
+
+
+def fail(message: str) -> int:
+    print(f"setup: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
