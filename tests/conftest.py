@@ -1,0 +1,15 @@
+"""Settings shared by all tests.
+
+Hypothesis: no deadlines (a noisy machine is not a bug), and in CI the same examples every time, so that a red build is
+red again on the next machine. Locally it explores, and remembers what failed in `.hypothesis/`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
