@@ -1,7 +1,8 @@
 """Files and functions stay small, and only ever get smaller.
 
-`RATCHET_FILES` and `RATCHET_FUNCTIONS` list what is too large today with its size. An entry that shrank or vanished
-must be updated here, so that nothing grows back; a new entry is a decision to defend in review, with the reason beside it.
+`RATCHET_FILES` and `RATCHET_FUNCTIONS` list what is too large today, with its size. An entry that shrank or vanished
+must be updated here, so that nothing grows back; a new entry is a decision to defend in review, with the reason beside
+it.
 """
 
 from __future__ import annotations
