@@ -140,7 +140,9 @@ _BY_CODE: dict[int, type[RpcError]] = {
 }  # fmt: skip
 
 
-def workflow_already_started(message: str, *, start_request_id: str, run_id: str, first_run_id: str) -> AlreadyExists:
+def workflow_already_started(
+    message: str, *, start_request_id: str, run_id: str, first_run_id: str
+) -> AlreadyExists:
     """Rule 22: clients read the existing run from the first detail."""
     detail = errordetails.WorkflowExecutionAlreadyStartedFailure(
         start_request_id=start_request_id, run_id=run_id, first_execution_run_id=first_run_id
@@ -163,7 +165,9 @@ def workflow_not_ready(message: str) -> FailedPrecondition:
     return FailedPrecondition(message, errordetails.WorkflowNotReadyFailure())
 
 
-def resource_exhausted(message: str, cause: enums.ResourceExhaustedCause.ValueType) -> ResourceExhausted:
+def resource_exhausted(
+    message: str, cause: enums.ResourceExhaustedCause.ValueType
+) -> ResourceExhausted:
     return ResourceExhausted(message, errordetails.ResourceExhaustedFailure(cause=cause))
 
 

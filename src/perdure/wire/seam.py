@@ -69,7 +69,9 @@ def _methods(service: str, messages: ModuleType) -> dict[str, Method]:
     # descriptors). Reading the descriptors here would load google.api, which only gRPC reflection needs.
     names = [name.removesuffix("Request") for name in vars(messages) if name.endswith("Request")]
     return {
-        name: Method(service, name, getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response"))
+        name: Method(
+            service, name, getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response")
+        )
         for name in names
         if hasattr(messages, f"{name}Response")
     }

@@ -29,7 +29,11 @@ def timestamp_ns(value: Timestamp) -> int:
 
 def duration(ns: int) -> Duration:
     seconds, nanos = divmod(abs(ns), NS_PER_SECOND)
-    return Duration(seconds=seconds, nanos=nanos) if ns >= 0 else Duration(seconds=-seconds, nanos=-nanos)
+    return (
+        Duration(seconds=seconds, nanos=nanos)
+        if ns >= 0
+        else Duration(seconds=-seconds, nanos=-nanos)
+    )
 
 
 def duration_or_none(ns: int) -> Duration | None:

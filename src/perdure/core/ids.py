@@ -1,0 +1,64 @@
+"""Ids as types: entities, task queues, rows.
+
+An *entity* is whatever the shards own and commit: a workflow run, the pointer from a workflow id to its current run,
+a namespace. Its shard depends on (namespace, name) alone, never on the run id, so a run and its pointer live together.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+from zlib import crc32
+
+
+class EntityKind(IntEnum):
+    """What an entity is. Numbers are stored: never reuse one."""
+
+    RUN = 1
+    WORKFLOW_ID = 2
+    NAMESPACE = 3
+
+
+class EntityKey(NamedTuple):
+    """The durable name of an entity. `run_id` is empty for every kind but RUN."""
+
+    kind: EntityKind
+    namespace_id: str
+    name: str
+    run_id: str = ""
+
+
+def run_key(namespace_id: str, workflow_id: str, run_id: str) -> EntityKey:
+    return EntityKey(EntityKind.RUN, namespace_id, workflow_id, run_id)
+
+
+def workflow_id_key(namespace_id: str, workflow_id: str) -> EntityKey:
+    """The pointer to the current run of a workflow id."""
+    return EntityKey(EntityKind.WORKFLOW_ID, namespace_id, workflow_id)
+
+
+def shard_of(key: EntityKey, shard_count: int) -> int:
+    return crc32(f"{key.namespace_id}\x00{key.name}".encode()) % shard_count
+
+
+class QueueKind(IntEnum):
+    """Which kind of task a queue holds. Numbers are stored: never reuse one."""
+
+    WORKFLOW = 1
+    ACTIVITY = 2
+
+
+class QueueKey(NamedTuple):
+    """A task queue. Sticky queues have a name of their own, so they need no further field."""
+
+    namespace_id: str
+    name: str
+    kind: QueueKind
+
+
+class TaskRowId(NamedTuple):
+    """Where a task row lies: queues are read per (queue, shard) in the shard's commit order."""
+
+    queue: QueueKey
+    shard_id: int
+    sequence: int

@@ -1,0 +1,39 @@
+"""Every number that can grow, with Temporal's default. A `Limits` value travels in the engine's `Env`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from perdure.core.units import DAY_NS, MINUTE_NS, SECOND_NS
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one namespace. Sizes in bytes, durations in nanoseconds."""
+
+    blob_size_bytes_max: int = 2 * 1024 * 1024
+    blob_size_warn_bytes: int = 512 * 1024
+    memo_size_bytes_max: int = 2 * 1024 * 1024
+    grpc_message_bytes_max: int = 4 * 1024 * 1024
+    history_size_bytes_max: int = 50 * 1024 * 1024
+    history_size_suggest_continue_bytes: int = 4 * 1024 * 1024
+    history_count_max: int = 51_200
+    history_count_suggest_continue: int = 4 * 1024
+    id_length_max: int = 1_000
+    buffered_events_max: int = 100
+    buffered_queries_max: int = 1
+    pending_activities_max: int = 2_000
+    pending_children_max: int = 2_000
+    pending_signals_external_max: int = 2_000
+    pending_cancels_external_max: int = 2_000
+    signals_per_run_max: int = 10_000
+    workflow_task_timeout_default_ns: int = 10 * SECOND_NS
+    workflow_task_timeout_max_ns: int = 120 * SECOND_NS
+    workflow_task_heartbeat_ns: int = 30 * MINUTE_NS
+    history_page_events_max: int = 256
+    long_poll_ns: int = 20 * SECOND_NS
+    retention_default_ns: int = DAY_NS
+    sticky_schedule_to_start_default_ns: int = 5 * SECOND_NS
+    workflow_task_retry_backoff_max_ns: int = 10 * MINUTE_NS
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,182 @@
+"""One atomic change of a run, written like a story.
+
+`add` gives an event its id and time, folds it at once and keeps its bytes; `buffer_or_add` obeys rule 2; `fact` folds and
+keeps a row. `done` turns what was collected into a `Transition`; `abandon` restores the state as it was, in time
+proportional to what changed. A draft is used once: exactly one of the two ends it (or `with` does, on an exception).
+
+Invariant: no reader sees a state between the draft's start and its end, because nothing awaits in between.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from perdure.core.ids import EntityKey, TaskRowId
+from perdure.history.evolve import evolve
+from perdure.history.facts import BufferedEvent, FactChange, FactKind, apply
+from perdure.history.transition import Effect, EventRow, Task, Transition, VisibilityRow
+from perdure.wire.api import common, history, sdk
+from perdure.wire.events import event as build_event
+from perdure.wire.events import frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec
+    from google.protobuf.message import Message
+
+    from perdure.history.env import Env
+    from perdure.history.state import RunState, Undo
+
+BRANCH = 0
+
+
+class Draft:
+    """The open change of `state`; see the module."""
+
+    def __init__(self, state: RunState, env: Env) -> None:
+        assert state.journal.undo is None, f"{state.key} has an open draft"
+        self.state = state
+        self.env = env
+        self.now_ns = max(env.now_ns, state.last_event_ns)
+        self._undo: Undo = []
+        state.journal.undo = self._undo
+        self._first_event_id = state.next_event_id
+        self._frames: list[bytes] = []
+        self._facts: dict[tuple[FactKind, str], FactChange] = {}
+        self._tasks: list[Task] = []
+        self._finished: list[TaskRowId] = []
+        self._effects: list[Effect] = []
+        self._wake_at_ns: int | None = None
+        self._visibility: VisibilityRow | None = None
+        self._delete_at_ns: int | None = None
+        self._open = True
+
+    # Events.
+
+    def add(
+        self,
+        attributes: Message,
+        *,
+        user_metadata: sdk.UserMetadata | None = None,
+        links: Sequence[common.Link] = (),
+    ) -> int:
+        """Append the event with these attributes now; its id."""
+        return self.add_event(build_event(attributes, user_metadata=user_metadata, links=links))
+
+    def add_event(self, event: history.HistoryEvent) -> int:
+        """Append an event that may have waited in the buffer; gives it id and, when it has none, time."""
+        state = self.state
+        event_id = state.next_event_id
+        event.event_id = event_id
+        event.task_id = event_id
+        if not event.HasField("event_time"):
+            event.event_time.FromNanoseconds(self.now_ns)
+        data = frame(event.SerializeToString())
+        evolve(state, event)
+        assert state.next_event_id == event_id, "evolve functions do not touch the event counter"
+        state.put(
+            next_event_id=event_id + 1,
+            last_event_ns=max(state.last_event_ns, event.event_time.ToNanoseconds()),
+            history_size_bytes=state.history_size_bytes + len(data),
+        )
+        self._frames.append(data)
+        return event_id
+
+    def buffer_or_add(self, attributes: Message, *, links: Sequence[common.Link] = ()) -> int:
+        """Append, or while a workflow task is started keep for its end (rule 2); the id, 0 when buffered."""
+        event = build_event(attributes, time_ns=self.now_ns, links=links)
+        if not self.state.workflow_task_is_started:
+            return self.add_event(event)
+        self.fact(
+            FactKind.BUFFERED,
+            str(self.state.next_buffered),
+            BufferedEvent(event.SerializeToString()),
+        )
+        return 0
+
+    # Everything else.
+
+    def fact(self, kind: FactKind, key: str, value: msgspec.Struct | None) -> None:
+        """Write (or with None remove) a fact row, and fold it."""
+        change = FactChange(kind, key, value)
+        apply(self.state, change)
+        self._facts[kind, key] = change
+
+    def task(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def finish_task(self, row: TaskRowId | None) -> None:
+        """The task's row goes with this transition; None when the task never became a row."""
+        if row is not None:
+            self._finished.append(row)
+
+    def effect(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def wake_at(self, at_ns: int) -> None:
+        """The stored wake-up must not be later than this; the shell keeps the smaller one."""
+        self._wake_at_ns = at_ns if self._wake_at_ns is None else min(self._wake_at_ns, at_ns)
+
+    def visible(self, row: VisibilityRow) -> None:
+        self._visibility = row
+
+    def delete_at(self, at_ns: int) -> None:
+        self._delete_at_ns = at_ns
+
+    @property
+    def wrote_events(self) -> bool:
+        return bool(self._frames)
+
+    # The end.
+
+    def done(self, reply: Any = None) -> Transition:
+        """Close the draft: its changes are now the state's, and the transition says what to write."""
+        self._end()
+        events = None
+        if self._frames:
+            events = EventRow(
+                BRANCH, self._first_event_id, len(self._frames), b"".join(self._frames)
+            )
+        return Transition(
+            key=self.state.key,
+            events=events,
+            facts=tuple(self._facts.values()),
+            tasks=tuple(self._tasks),
+            finished_tasks=tuple(self._finished),
+            effects=tuple(self._effects),
+            wake_at_ns=self._wake_at_ns,
+            visibility=self._visibility,
+            delete_at_ns=self._delete_at_ns,
+            reply=reply,
+            closed=self._delete_at_ns is not None,
+        )
+
+    def abandon(self) -> None:
+        """Restore the state as it was when the draft was opened."""
+        self._end()
+        for restore in reversed(self._undo):
+            restore()
+
+    def _end(self) -> None:
+        assert self._open, "a draft is used once"
+        self._open = False
+        self.state.journal.undo = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open:
+            self.abandon()
+
+
+def nothing(key: EntityKey, reply: Any) -> Transition:
+    """A transition that writes nothing; its reply still waits for the entity's earlier commits."""
+    return Transition(key=key, reply=reply)

@@ -1,0 +1,25 @@
+"""Everything a transition may know about the world: time, fresh ids, limits. All are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+
+
+class Env(msgspec.Struct, frozen=True):
+    """The world of one transition.
+
+    Attributes:
+        now_ns: max(wall clock, the shard's high-water); the draft also respects the run's last event time.
+        new_id: A fresh UUID as text; seeded in simulations.
+        limits: Limits of the run's namespace.
+        namespace: Name of the namespace, for messages and replies (ids are used everywhere else).
+    """
+
+    now_ns: int
+    new_id: Callable[[], str]
+    limits: Limits = DEFAULT_LIMITS
+    namespace: str = "default"

@@ -1,0 +1,157 @@
+"""What never enters history and must survive kill -9: one typed row each (entity, kind, key).
+
+`apply` folds a row into the state; a row without a value removes it. The draft is the only writer, the loader the only
+other reader. New fields of a struct are additive with defaults; kinds are stored and never reused.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from perdure.history.state import WorkflowTask
+
+if TYPE_CHECKING:
+    from perdure.history.state import RunState
+
+
+class FactKind(IntEnum):
+    """Numbers are stored: never reuse one."""
+
+    CREATE = 1
+    WORKFLOW_TASK = 2
+    STICKY = 3
+    ACTIVITY = 4
+    BUFFERED = 5
+    CANCEL_REQUEST = 6
+    SUCCESSOR = 7
+    CURRENT_RUN = 8
+    WORKFLOW_TASK_COUNTERS = 9
+    NAMESPACE = 10
+
+
+class CreateFact(msgspec.Struct, frozen=True):
+    """How the run was created: a repeated start with this request id is answered with this run."""
+
+    request_id: str
+
+
+class CancelRequestFact(msgspec.Struct, frozen=True):
+    request_id: str
+
+
+class SuccessorFact(msgspec.Struct, frozen=True):
+    """The run that replaced this one (continue-as-new, retry, reset)."""
+
+    run_id: str
+
+
+class Sticky(msgspec.Struct, frozen=True):
+    """The queue of the worker that has the run in its cache (rule 10)."""
+
+    queue_name: str
+    schedule_to_start_ns: int
+
+
+class WorkflowTaskCounters(msgspec.Struct, frozen=True):
+    """What is counted across workflow tasks."""
+
+    next_stamp: int = 1
+    attempts_since_success: int = 0
+
+
+class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a pending activity that changes without events (rules 28 to 32, 35)."""
+
+    attempt: int = 1
+    stamp: int = 0
+    is_started: bool = False
+    started_ns: int = 0
+    started_request_id: str = ""
+    started_identity: str = ""
+    scheduled_ns: int = 0
+    """When the current attempt was or will be put on the queue; 0: as the activity itself."""
+    next_attempt_ns: int = 0
+    """Set while backing off."""
+    retry_interval_ns: int = 0
+    last_failure: bytes = b""
+    """A serialised `failure.Failure`."""
+    last_worker_identity: str = ""
+    last_attempt_complete_ns: int = 0
+    heartbeat_details: bytes = b""
+    """Serialised `common.Payloads`."""
+    last_heartbeat_ns: int = 0
+    cancel_requested: bool = False
+
+
+class BufferedEvent(msgspec.Struct, frozen=True):
+    """An event that waits for the started workflow task to end (rule 2); it has no id yet."""
+
+    event: bytes
+    """A serialised `HistoryEvent`."""
+
+
+class CurrentRun(msgspec.Struct, frozen=True):
+    """On the WORKFLOW_ID entity: which run a workflow id means now, and enough of it to decide id conflicts."""
+
+    run_id: str
+    first_run_id: str
+    create_request_id: str
+    status: int
+    start_ns: int
+    close_ns: int = 0
+
+
+class FactChange(msgspec.Struct, frozen=True):
+    """One row to write, or to remove when `value` is None."""
+
+    kind: FactKind
+    key: str
+    value: msgspec.Struct | None
+
+
+FACT_TYPES: dict[FactKind, type[msgspec.Struct]] = {
+    FactKind.CREATE: CreateFact,
+    FactKind.WORKFLOW_TASK: WorkflowTask,
+    FactKind.STICKY: Sticky,
+    FactKind.ACTIVITY: ActivityProgress,
+    FactKind.BUFFERED: BufferedEvent,
+    FactKind.CANCEL_REQUEST: CancelRequestFact,
+    FactKind.SUCCESSOR: SuccessorFact,
+    FactKind.CURRENT_RUN: CurrentRun,
+    FactKind.WORKFLOW_TASK_COUNTERS: WorkflowTaskCounters,
+}
+
+
+def apply(state: RunState, change: FactChange) -> None:
+    """Fold one fact row into a run's state."""
+    value: Any = change.value
+    match change.kind:
+        case FactKind.CREATE:
+            state.put(create_request_id=value.request_id if value else "")
+        case FactKind.WORKFLOW_TASK:
+            state.put(workflow_task=value)
+        case FactKind.STICKY:
+            state.put(sticky=value)
+        case FactKind.WORKFLOW_TASK_COUNTERS:
+            state.put(workflow_task_counters=value or WorkflowTaskCounters())
+        case FactKind.ACTIVITY:
+            if value is None:
+                state.activity_progress.remove(int(change.key))
+            else:
+                state.activity_progress.set(int(change.key), cast("ActivityProgress", value))
+        case FactKind.BUFFERED:
+            number = int(change.key)
+            if value is None:
+                state.buffered.remove(number)
+            else:
+                state.buffered.set(number, cast("BufferedEvent", value))
+                state.put(next_buffered=max(state.next_buffered, number + 1))
+        case FactKind.CANCEL_REQUEST:
+            state.put(cancel_request_id=value.request_id if value else "")
+        case FactKind.SUCCESSOR:
+            state.put(successor_run_id=value.run_id if value else "")
+        case FactKind.CURRENT_RUN | FactKind.NAMESPACE:
+            raise AssertionError(f"a run has no fact of kind {change.kind.name}")

@@ -1,0 +1,46 @@
+"""State from what is stored: fold the events, then the facts.
+
+The counterpart of `Draft`: what a draft added and what this folds must give the same state (`RunState.snapshot`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from perdure.history.evolve import evolve
+from perdure.history.facts import FactChange, apply
+from perdure.history.state import RunState
+from perdure.wire.events import frames
+from perdure.wire.api import history
+
+if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey
+
+
+def load_run(key: EntityKey, rows: Iterable[bytes], facts: Iterable[FactChange]) -> RunState:
+    """Fold a run again.
+
+    Args:
+        key: The run.
+        rows: Its event rows in order, each a serialised `History`.
+        facts: Its fact rows, in any order.
+    """
+    state = RunState(key)
+    for row in rows:
+        for framed in frames(row):
+            for event in history.History.FromString(framed).events:
+                assert event.event_id == state.next_event_id, (
+                    key,
+                    event.event_id,
+                    state.next_event_id,
+                )
+                evolve(state, event)
+                state.put(
+                    next_event_id=event.event_id + 1,
+                    last_event_ns=max(state.last_event_ns, event.event_time.ToNanoseconds()),
+                    history_size_bytes=state.history_size_bytes + len(framed),
+                )
+    for change in facts:
+        apply(state, change)
+    return state

@@ -1,0 +1,293 @@
+"""The state of a workflow run: immutable values in journaled slots and tables.
+
+Role: the one picture of a run that transitions read. Only `evolve` (events) and `apply` (facts) write it, through
+`RunState.put` and `Table`, which journal the old value while a draft is open, so that abandoning a draft costs what it
+changed.
+
+Invariants: everything reachable from here is an immutable value (frozen structs, tuples, bytes), except the tables
+themselves; `snapshot()` of a state folded again from storage equals that of the state in memory after every commit.
+Not here: events and payloads of the past (they are bytes in storage), waiters, queries in flight (memory of the shell).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from heapq import heappush
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from perdure.core.ids import EntityKey
+
+if TYPE_CHECKING:
+    from perdure.history.facts import BufferedEvent
+
+K = TypeVar("K")
+V = TypeVar("V")
+Undo = list[Callable[[], None]]
+
+
+class RunStatus(IntEnum):
+    """As `WorkflowExecutionStatus` of the API."""
+
+    UNSPECIFIED = 0
+    RUNNING = 1
+    COMPLETED = 2
+    FAILED = 3
+    CANCELED = 4
+    TERMINATED = 5
+    CONTINUED_AS_NEW = 6
+    TIMED_OUT = 7
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """Durations in ns; `maximum_attempts` 0 means unlimited, `maximum_interval_ns` 0 means 100 × initial."""
+
+    initial_interval_ns: int
+    backoff_coefficient: float
+    maximum_interval_ns: int
+    maximum_attempts: int
+    non_retryable_error_types: tuple[str, ...] = ()
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What WorkflowExecutionStarted says, less payloads that only history needs."""
+
+    workflow_type: str = ""
+    task_queue: str = ""
+    first_run_id: str = ""
+    original_run_id: str = ""
+    continued_run_id: str = ""
+    attempt: int = 1
+    cron_schedule: str = ""
+    retry_policy: RetryPolicy | None = None
+    execution_timeout_ns: int = 0
+    run_timeout_ns: int = 0
+    workflow_task_timeout_ns: int = 0
+    start_ns: int = 0
+    execution_expiration_ns: int = 0
+    """When the whole chain times out; 0 for never."""
+    first_task_backoff_ns: int = 0
+    identity: str = ""
+    parent: EntityKey | None = None
+    parent_initiated_event_id: int = 0
+    root_workflow_id: str = ""
+    root_run_id: str = ""
+    priority: bytes = b""
+    """A serialised `common.Priority`."""
+    eager_execution_accepted: bool = False
+
+
+class WorkflowTaskKind(IntEnum):
+    NORMAL = 0
+    TRANSIENT = 1
+    """Attempt > 1: its Scheduled and Started are shown to the worker but not in history (rule 8)."""
+    SPECULATIVE = 2
+
+
+class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The pending workflow task. `started_event_id` 0 means that no worker has it yet."""
+
+    kind: WorkflowTaskKind = WorkflowTaskKind.NORMAL
+    scheduled_event_id: int
+    started_event_id: int = 0
+    attempt: int = 1
+    queue_name: str
+    is_sticky: bool = False
+    scheduled_ns: int
+    original_scheduled_ns: int = 0
+    started_ns: int = 0
+    schedule_to_start_ns: int = 0
+    start_to_close_ns: int
+    request_id: str = ""
+    identity: str = ""
+    stamp: int = 0
+
+
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """A pending activity as its ActivityTaskScheduled event says. Its progress is a fact (`ActivityProgress`)."""
+
+    scheduled_event_id: int
+    activity_id: str
+    activity_type: str
+    queue_name: str
+    scheduled_ns: int
+    schedule_to_close_ns: int
+    schedule_to_start_ns: int
+    start_to_close_ns: int
+    heartbeat_ns: int
+    retry_policy: RetryPolicy | None
+    attributes: bytes
+    """The serialised attributes of the event: input and header for the worker, kept while the activity is pending."""
+    started_event_id: int = 0
+    cancel_requested_event_id: int = 0
+
+
+class Timer(msgspec.Struct, frozen=True):
+    timer_id: str
+    started_event_id: int
+    fire_ns: int
+
+
+class Deadline(NamedTuple):
+    """Something that may be due: checked against the state when it is, so stale entries are harmless."""
+
+    at_ns: int
+    kind: int
+    key: int
+
+
+class Table(dict[K, V]):
+    """A dict whose changes a draft can undo. Change it through `set` and `remove` only."""
+
+    __slots__ = ("_journal",)
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def set(self, key: K, value: V) -> None:
+        undo = self._journal.undo
+        if undo is not None:
+            if key in self:
+                old = self[key]
+                undo.append(lambda: self.__setitem__(key, old))
+            else:
+                undo.append(lambda: self.__delitem__(key))
+        self[key] = value
+
+    def remove(self, key: K) -> V | None:
+        """Remove `key`; None when it was not there."""
+        if key not in self:
+            return None
+        old = self.pop(key)
+        undo = self._journal.undo
+        if undo is not None:
+            undo.append(lambda: self.__setitem__(key, old))
+        return old
+
+
+class Journal:
+    """Old values of an open draft, or None while folding from storage."""
+
+    __slots__ = ("undo",)
+
+    def __init__(self) -> None:
+        self.undo: Undo | None = None
+
+
+class RunState:
+    """A run. Scalars are replaced through `put`, collections are tables."""
+
+    __slots__ = (
+        "activities",
+        "activity_ids",
+        "activity_progress",
+        "buffered",
+        "cancel_request_id",
+        "cancel_requested_event_id",
+        "close_event_id",
+        "close_ns",
+        "completed_workflow_tasks",
+        "create_request_id",
+        "deadlines",
+        "history_size_bytes",
+        "info",
+        "journal",
+        "key",
+        "last_completed_event_id",
+        "last_event_ns",
+        "last_started_event_id",
+        "memo",
+        "next_buffered",
+        "next_event_id",
+        "request_ids",
+        "search_attributes",
+        "signal_count",
+        "status",
+        "sticky",
+        "successor_run_id",
+        "timers",
+        "timers_by_event",
+        "used_sdk",
+        "workflow_task",
+        "workflow_task_counters",
+    )
+
+    def __init__(self, key: EntityKey) -> None:
+        from perdure.history.facts import ActivityProgress, Sticky, WorkflowTaskCounters
+
+        journal = Journal()
+        self.journal = journal
+        self.key = key
+        self.status = RunStatus.UNSPECIFIED
+        self.info = RunInfo()
+        self.next_event_id = 1
+        self.last_event_ns = 0
+        self.history_size_bytes = 0
+        self.close_ns = 0
+        self.close_event_id = 0
+        self.workflow_task: WorkflowTask | None = None
+        self.last_started_event_id = 0
+        """The started id of the last completed workflow task (previous_started_event_id of polls)."""
+        self.last_completed_event_id = 0
+        self.completed_workflow_tasks = 0
+        self.cancel_requested_event_id = 0
+        self.signal_count = 0
+        self.memo: tuple[tuple[str, bytes], ...] = ()
+        """Sorted (key, serialised Payload)."""
+        self.search_attributes: tuple[tuple[str, bytes], ...] = ()
+        self.used_sdk = ("", "")
+        self.activities: Table[int, Activity] = Table(journal)
+        self.activity_ids: Table[str, int] = Table(journal)
+        self.timers: Table[str, Timer] = Table(journal)
+        self.timers_by_event: Table[int, str] = Table(journal)
+        self.request_ids: Table[str, int] = Table(journal)
+        """Request ids that events carry (signals, pause) -> event id."""
+        # Facts.
+        self.activity_progress: Table[int, ActivityProgress] = Table(journal)
+        self.buffered: Table[int, BufferedEvent] = Table(journal)
+        self.next_buffered = 1
+        self.create_request_id = ""
+        self.cancel_request_id = ""
+        self.successor_run_id = ""
+        self.sticky: Sticky | None = None
+        self.workflow_task_counters = WorkflowTaskCounters()
+        # Derived, never compared: entries are tested against the state when they come up.
+        self.deadlines: list[Deadline] = []
+
+    @property
+    def is_running(self) -> bool:
+        return self.status is RunStatus.RUNNING
+
+    @property
+    def workflow_task_is_started(self) -> bool:
+        return self.workflow_task is not None and self.workflow_task.started_event_id != 0
+
+    def put(self, **values: Any) -> None:
+        """Replace scalar slots; the open draft, if any, can undo it."""
+        undo = self.journal.undo
+        if undo is not None:
+            old = [(name, getattr(self, name)) for name in values]
+
+            def restore() -> None:
+                for name, value in old:
+                    setattr(self, name, value)
+
+            undo.append(restore)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def watch(self, deadline: Deadline) -> None:
+        """Note that something may be due then. An entry that outlives its reason is ignored when it comes up."""
+        heappush(self.deadlines, deadline)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything durable, for comparison with a state folded again from storage."""
+        derived = {"deadlines", "journal", "key"}
+        return {
+            name: dict(value) if isinstance(value := getattr(self, name), Table) else value
+            for name in self.__slots__
+            if name not in derived
+        }

@@ -1,0 +1,104 @@
+"""History events as messages and as bytes.
+
+An event is built once, from its attributes alone: `event(attributes, …)` knows type and field by the attributes' class.
+Framed bytes are a serialised `History`, so that the rows of a run concatenate into one without parsing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from perdure.wire.api import common, enums, history, sdk
+from perdure.wire.times import timestamp
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_SUFFIX = "_event_attributes"
+_EVENTS_TAG = b"\x0a"  # field 1 of History, length-delimited
+
+
+def _attribute_fields() -> dict[type[Message], tuple[enums.EventType.ValueType, str]]:
+    table: dict[type[Message], tuple[enums.EventType.ValueType, str]] = {}
+    for field in history.HistoryEvent.DESCRIPTOR.fields:
+        if field.name.endswith(_SUFFIX) and field.message_type is not None:
+            event_type = enums.EventType.Value(
+                f"EVENT_TYPE_{field.name.removesuffix(_SUFFIX).upper()}"
+            )
+            table[getattr(history, field.message_type.name)] = (event_type, field.name)
+    return table
+
+
+ATTRIBUTE_FIELDS = _attribute_fields()
+"""Attributes class -> (event type, field of HistoryEvent)."""
+
+FIELD_OF_TYPE: dict[int, str] = {
+    event_type: field for event_type, field in ATTRIBUTE_FIELDS.values()
+}
+
+
+def event(
+    attributes: Message,
+    *,
+    event_id: int = 0,
+    time_ns: int = 0,
+    user_metadata: sdk.UserMetadata | None = None,
+    links: Sequence[common.Link] = (),
+    worker_may_ignore: bool = False,
+) -> history.HistoryEvent:
+    """The event with these attributes. Id and time are 0 while it is buffered."""
+    event_type, field = ATTRIBUTE_FIELDS[type(attributes)]
+    return history.HistoryEvent(
+        event_id=event_id,
+        event_time=timestamp(time_ns) if time_ns else None,
+        event_type=event_type,
+        task_id=event_id,
+        user_metadata=user_metadata,
+        links=links,
+        worker_may_ignore=worker_may_ignore,
+        **{field: attributes},  # pyright: ignore[reportArgumentType]  -- the field is chosen by the table
+    )
+
+
+def attributes_of(message: history.HistoryEvent) -> Message:
+    """The event's attributes, whatever its type."""
+    return getattr(message, FIELD_OF_TYPE[message.event_type])
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def frame(serialised_event: bytes) -> bytes:
+    """One event as an entry of a serialised `History`."""
+    return _EVENTS_TAG + _varint(len(serialised_event)) + serialised_event
+
+
+def parse_rows(rows: Sequence[bytes]) -> history.History:
+    """The history of concatenated rows."""
+    return history.History.FromString(b"".join(rows))
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    """The framed events of a serialised `History`, one by one and without parsing them."""
+    position, end = 0, len(data)
+    while position < end:
+        start = position
+        assert data[position] == _EVENTS_TAG[0], "a history row holds events only"
+        position += 1
+        length = shift = 0
+        while True:
+            byte = data[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        position += length
+        yield data[start:position]
