@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from perdure.core.ids import EntityKey, TaskRowId
 from perdure.history.evolve import evolve
-from perdure.history.facts import BufferedEvent, FactChange, FactKind, apply
+from perdure.history.facts import BufferedEvent, CurrentRun, FactChange, FactKind, apply
 from perdure.history.transition import Effect, EventRow, Task, Transition, VisibilityRow
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
@@ -51,6 +51,7 @@ class Draft:
         self._wake_at_ns: int | None = None
         self._visibility: VisibilityRow | None = None
         self._delete_at_ns: int | None = None
+        self._current: CurrentRun | None = None
         self._open = True
 
     # Events.
@@ -125,6 +126,10 @@ class Draft:
     def delete_at(self, at_ns: int) -> None:
         self._delete_at_ns = at_ns
 
+    def current(self, value: CurrentRun) -> None:
+        """What the workflow id's pointer shall say."""
+        self._current = value
+
     @property
     def wrote_events(self) -> bool:
         return bool(self._frames)
@@ -141,6 +146,7 @@ class Draft:
             )
         return Transition(
             key=self.state.key,
+            state=self.state,
             events=events,
             facts=tuple(self._facts.values()),
             tasks=tuple(self._tasks),
@@ -150,6 +156,7 @@ class Draft:
             visibility=self._visibility,
             delete_at_ns=self._delete_at_ns,
             reply=reply,
+            current=self._current,
             closed=self._delete_at_ns is not None,
         )
 

@@ -13,7 +13,7 @@ import msgspec
 from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 
 if TYPE_CHECKING:
-    from perdure.history.facts import FactChange
+    from perdure.history.facts import CurrentRun, FactChange
 
 DEFAULT_PRIORITY = 3
 
@@ -87,6 +87,8 @@ class Transition(msgspec.Struct):
     """One atomic change of one entity. `abandon()` of its draft undoes the change of the state in memory."""
 
     key: EntityKey
+    state: Any = None
+    """The entity's state after the change (a new one when the entity is new); None when nothing changed."""
     events: EventRow | None = None
     facts: tuple[FactChange, ...] = ()
     tasks: tuple[Task, ...] = ()
@@ -98,7 +100,9 @@ class Transition(msgspec.Struct):
     delete_at_ns: int | None = None
     """Set when the run closed: retention may delete it then."""
     reply: Any = None
-    """A response message, or one of the plans in `replies.py`."""
+    """A response message, a plan or an error value: see `replies.py`."""
+    current: CurrentRun | None = None
+    """What the pointer of the workflow id shall say from now on; the shard writes it in the same transaction."""
     closed: bool = False
 
     @property
@@ -111,6 +115,7 @@ class Transition(msgspec.Struct):
             or self.finished_tasks
             or self.effects
             or self.visibility
+            or self.current
             or self.wake_at_ns is not None
             or self.delete_at_ns is not None
         )

@@ -1,0 +1,72 @@
+"""Task tokens: opaque to workers, they name one attempt of one task.
+
+A token of another attempt, or of a task that has ended, is answered with NotFound (rules 13 and 31).
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from perdure.core.ids import EntityKey, EntityKind
+from perdure.wire.errors import InvalidArgument
+
+
+class WorkflowTaskToken(msgspec.Struct, frozen=True, tag="w", array_like=True):
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    scheduled_event_id: int
+    started_event_id: int
+    attempt: int
+    started_ns: int
+
+    @property
+    def entity(self) -> EntityKey:
+        return EntityKey(EntityKind.RUN, self.namespace_id, self.workflow_id, self.run_id)
+
+
+class ActivityTaskToken(msgspec.Struct, frozen=True, tag="a", array_like=True):
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    activity_id: str
+    stamp: int = 0
+
+    @property
+    def entity(self) -> EntityKey:
+        return EntityKey(EntityKind.RUN, self.namespace_id, self.workflow_id, self.run_id)
+
+
+class QueryToken(msgspec.Struct, frozen=True, tag="q", array_like=True):
+    """A query that was dispatched on its own."""
+
+    namespace_id: str
+    query_id: str
+
+
+T = TypeVar("T", WorkflowTaskToken, ActivityTaskToken, QueryToken)
+TaskToken = WorkflowTaskToken | ActivityTaskToken | QueryToken
+
+_decoder = msgspec.msgpack.Decoder(TaskToken)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_token(token: TaskToken) -> bytes:
+    return _encoder.encode(token)
+
+
+def decode_token(data: bytes, kind: type[T]) -> T:
+    """The token in `data`; InvalidArgument when it is none, or of another kind."""
+    try:
+        token = _decoder.decode(data)
+    except msgspec.DecodeError:
+        raise InvalidArgument(
+            "Task token is not valid: it was not issued by this server."
+        ) from None
+    if not isinstance(token, kind):
+        raise InvalidArgument("Task token is of another kind of task.")
+    return token
