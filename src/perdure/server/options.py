@@ -55,11 +55,11 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int = 0
     metrics_port: int | None = None
     log_config: bool = False
-    search_attributes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it for each value
+    search_attributes: dict[str, str] = {}
     """Custom search attributes to register: name to one of `SEARCH_ATTRIBUTE_TYPES`."""
-    dynamic_config: dict[str, object] = {}  # noqa: RUF012
+    dynamic_config: dict[str, object] = {}
     """Dynamic configuration: key to JSON value. Unknown keys are accepted and noted in the log."""
-    sqlite_pragmas: dict[str, str] = {}  # noqa: RUF012
+    sqlite_pragmas: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         for flag, port in (
