@@ -50,16 +50,27 @@ def is_fresh(venv: Path) -> bool:
 def build(venv: Path) -> int:
     python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
-        print(f"setup: creating {venv.relative_to(ROOT)} with Python {sys.version.split()[0]}", flush=True)
+        print(
+            f"setup: creating {venv.relative_to(ROOT)} with Python {sys.version.split()[0]}",
+            flush=True,
+        )
         created = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False)
         if created.returncode:
             return fail("the venv module failed; on Debian and Ubuntu: apt install python3-venv")
     requirements = dev_requirements()
     print(f"setup: installing perdure and {len(requirements)} development tools", flush=True)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--constraint", str(ROOT / "constraints.txt"), "--editable", str(ROOT), *requirements]
+    command += [
+        "--constraint",
+        str(ROOT / "constraints.txt"),
+        "--editable",
+        str(ROOT),
+        *requirements,
+    ]
     if subprocess.run(command, check=False).returncode:
-        return fail("pip could not install the packages above; a network or a local index is needed once")
+        return fail(
+            "pip could not install the packages above; a network or a local index is needed once"
+        )
     (venv / STAMP).write_text("Written by scripts/bootstrap.py; remove it to set up again.\n")
     return 0
 
