@@ -1,0 +1,53 @@
+"""What activity code uses: the decorator, and the functions to call inside an activity.
+
+`definition` holds what `defn` records, `context` what a worker provides to a running activity (a context variable; code
+in another thread needs the context passed on), `api` the functions on top. Not here: running activities
+(`perdure.worker`), scheduling them (`perdure.workflow`).
+"""
+
+from __future__ import annotations
+
+from perdure.activity.api import (
+    cancellation_details,
+    client,
+    heartbeat,
+    in_activity,
+    info,
+    is_cancelled,
+    is_worker_shutdown,
+    metric_meter,
+    payload_converter,
+    raise_complete_async,
+    shield_thread_cancel_exception,
+    wait_for_cancelled,
+    wait_for_cancelled_sync,
+    wait_for_worker_shutdown,
+    wait_for_worker_shutdown_sync,
+)
+from perdure.activity.context import ActivityCancellationDetails, Info
+from perdure.activity.definition import ActivityOptions, defn
+from perdure.activity.logs import LoggerAdapter, logger
+
+__all__ = [
+    "ActivityCancellationDetails",
+    "ActivityOptions",
+    "Info",
+    "LoggerAdapter",
+    "cancellation_details",
+    "client",
+    "defn",
+    "heartbeat",
+    "in_activity",
+    "info",
+    "is_cancelled",
+    "is_worker_shutdown",
+    "logger",
+    "metric_meter",
+    "payload_converter",
+    "raise_complete_async",
+    "shield_thread_cancel_exception",
+    "wait_for_cancelled",
+    "wait_for_cancelled_sync",
+    "wait_for_worker_shutdown",
+    "wait_for_worker_shutdown_sync",
+]

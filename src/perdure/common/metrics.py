@@ -1,0 +1,211 @@
+"""The metric meter that activities and workflows may record with. `MetricMeter.noop` records nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Self, TypeAlias
+
+MetricAttributes: TypeAlias = Mapping[str, str | int | float | bool]
+
+
+class MetricCommon(ABC):
+    """What every instrument has."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The instrument's name."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str | None:
+        """A text for people."""
+
+    @property
+    @abstractmethod
+    def unit(self) -> str | None:
+        """The unit of its values."""
+
+    @abstractmethod
+    def with_additional_attributes(self, additional_attributes: MetricAttributes) -> Self:
+        """The same instrument, whose records also carry these attributes."""
+
+
+class MetricCounter(MetricCommon):
+    """A sum that only grows."""
+
+    @abstractmethod
+    def add(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
+        """Add `value`, which is not negative."""
+
+
+class MetricHistogram(MetricCommon):
+    """A distribution of integers."""
+
+    @abstractmethod
+    def record(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
+        """Record `value`, which is not negative."""
+
+
+class MetricHistogramFloat(MetricCommon):
+    """A distribution of numbers."""
+
+    @abstractmethod
+    def record(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
+        """Record `value`, which is not negative."""
+
+
+class MetricHistogramTimedelta(MetricCommon):
+    """A distribution of durations, kept to the millisecond."""
+
+    @abstractmethod
+    def record(
+        self, value: timedelta, additional_attributes: MetricAttributes | None = None
+    ) -> None:
+        """Record `value`, which is not negative."""
+
+
+class MetricGauge(MetricCommon):
+    """The latest of some integers."""
+
+    @abstractmethod
+    def set(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
+        """Set to `value`, which is not negative."""
+
+
+class MetricGaugeFloat(MetricCommon):
+    """The latest of some numbers."""
+
+    @abstractmethod
+    def set(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
+        """Set to `value`, which is not negative."""
+
+
+class MetricMeter(ABC):
+    """Makes instruments."""
+
+    noop: ClassVar[MetricMeter]
+
+    @abstractmethod
+    def create_counter(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricCounter:
+        """A counter."""
+
+    @abstractmethod
+    def create_histogram(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricHistogram:
+        """A histogram of integers."""
+
+    @abstractmethod
+    def create_histogram_float(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricHistogramFloat:
+        """A histogram of numbers."""
+
+    @abstractmethod
+    def create_histogram_timedelta(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricHistogramTimedelta:
+        """A histogram of durations."""
+
+    @abstractmethod
+    def create_gauge(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricGauge:
+        """A gauge of integers."""
+
+    @abstractmethod
+    def create_gauge_float(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricGaugeFloat:
+        """A gauge of numbers."""
+
+    @abstractmethod
+    def with_additional_attributes(self, additional_attributes: MetricAttributes) -> MetricMeter:
+        """A meter whose instruments also carry these attributes."""
+
+
+@dataclass(frozen=True)
+class _Noop:
+    name: str
+    description: str | None = None
+    unit: str | None = None
+
+    def with_additional_attributes(self, additional_attributes: MetricAttributes) -> Self:
+        return self
+
+    def add(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
+
+    def record(self, value: object, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
+
+    def set(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
+
+
+class _NoopCounter(_Noop, MetricCounter):
+    pass
+
+
+class _NoopHistogram(_Noop, MetricHistogram):
+    pass
+
+
+class _NoopHistogramFloat(_Noop, MetricHistogramFloat):
+    pass
+
+
+class _NoopHistogramTimedelta(_Noop, MetricHistogramTimedelta):
+    pass
+
+
+class _NoopGauge(_Noop, MetricGauge):
+    pass
+
+
+class _NoopGaugeFloat(_Noop, MetricGaugeFloat):
+    pass
+
+
+class _NoopMeter(MetricMeter):
+    def create_counter(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricCounter:
+        return _NoopCounter(name, description, unit)
+
+    def create_histogram(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricHistogram:
+        return _NoopHistogram(name, description, unit)
+
+    def create_histogram_float(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricHistogramFloat:
+        return _NoopHistogramFloat(name, description, unit)
+
+    def create_histogram_timedelta(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricHistogramTimedelta:
+        return _NoopHistogramTimedelta(name, description, unit)
+
+    def create_gauge(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricGauge:
+        return _NoopGauge(name, description, unit)
+
+    def create_gauge_float(
+        self, name: str, description: str | None = None, unit: str | None = None
+    ) -> MetricGaugeFloat:
+        return _NoopGaugeFloat(name, description, unit)
+
+    def with_additional_attributes(self, additional_attributes: MetricAttributes) -> MetricMeter:
+        return self
+
+
+MetricMeter.noop = _NoopMeter()

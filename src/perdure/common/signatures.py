@@ -1,0 +1,106 @@
+"""Reading user callables: positional arguments, their types, the type of the result.
+
+For the library's own use (client, worker, workflow, activity). Nothing here calls user code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Final, get_type_hints
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Unset:
+    """The type of `UNSET`."""
+
+    def __repr__(self) -> str:
+        return "<unset>"
+
+
+UNSET: Final[Any] = Unset()
+"""Default of ``arg`` parameters, where None is a legitimate argument."""
+
+
+def arg_or_args(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
+    """The arguments that a call with ``arg`` or ``args`` means.
+
+    Raises:
+        ValueError: Both were given.
+    """
+    if arg is UNSET:
+        return args
+    if args:
+        raise ValueError("Cannot have arg and args")
+    return [arg]
+
+
+def _underlying_function(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, or the user's ``__call__`` when `fn` is a class or a callable object."""
+    if inspect.isfunction(fn) or isinstance(fn, types.MethodType | types.BuiltinFunctionType):
+        return fn
+    cls: type = fn if isinstance(fn, type) else type(fn)
+    call = getattr(cls, "__call__", None)  # noqa: B004 - the function itself is wanted
+    return call if inspect.isfunction(call) else fn
+
+
+def has_self(fn: Callable[..., Any]) -> bool:
+    """Whether the first parameter is an unannotated (or ``Self``) parameter called ``self``."""
+    first = next(iter(inspect.signature(fn).parameters.values()), None)
+    return first is not None and _is_self(first)
+
+
+def _is_self(parameter: inspect.Parameter) -> bool:
+    return parameter.name == "self" and (
+        parameter.annotation is inspect.Parameter.empty
+        or str(parameter.annotation) in {"typing.Self", "Self"}
+    )
+
+
+def type_hints_from_func(fn: Callable[..., Any]) -> tuple[list[type] | None, type | None]:
+    """The types of `fn`'s positional parameters, and of its result.
+
+    ``self`` is left out. A parameter without annotation has the type None (no conversion); the parameter types are
+    None as a whole when one of them can not be given by position. The result type is None when it has no annotation.
+
+    Raises:
+        NameError: An annotation names something that its module does not have.
+    """
+    fn = _underlying_function(fn)
+    hints = get_type_hints(fn)
+    result: type | None = hints.get("return")
+    argument_types: list[type] = []
+    for index, parameter in enumerate(inspect.signature(fn).parameters.values()):
+        if index == 0 and _is_self(parameter):
+            continue
+        if parameter.kind not in POSITIONAL:
+            return None, result
+        argument_types.append(hints.get(parameter.name))  # pyright: ignore[reportArgumentType]
+    return argument_types, result
+
+
+def check_arity(fn: Callable[..., Any], args: Sequence[Any], what: str) -> None:
+    """Check that `fn` can be called with `args`, before anything travels.
+
+    Args:
+        fn: The user's function; a leading ``self`` does not count.
+        args: The arguments that were given.
+        what: What is called, for the message: ``"Workflow Greeting"``.
+
+    Raises:
+        TypeError: There are too few or too many.
+    """
+    parameters = list(inspect.signature(fn).parameters.values())
+    if parameters and _is_self(parameters[0]):
+        parameters = parameters[1:]
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return
+    positional = [p for p in parameters if p.kind in POSITIONAL]
+    required = sum(p.default is inspect.Parameter.empty for p in positional)
+    if required <= len(args) <= len(positional):
+        return
+    expected = str(required) if required == len(positional) else f"{required} to {len(positional)}"
+    names = ", ".join(p.name for p in positional)
+    raise TypeError(f"{what} takes {expected} argument(s) ({names}), but {len(args)} were given")

@@ -1,0 +1,124 @@
+"""A payload converter made of encoding converters, and the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from perdure.common.raw import RawValue
+from perdure.converter.context import SerializationContext, WithSerializationContext
+from perdure.converter.encodings import (
+    BinaryNullPayloadConverter,
+    BinaryPlainPayloadConverter,
+    BinaryProtoPayloadConverter,
+    EncodingPayloadConverter,
+    JSONPlainPayloadConverter,
+    JSONProtoPayloadConverter,
+)
+from perdure.converter.payload import PayloadConverter
+from perdure.wire.api import common as common_pb
+
+
+class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
+    """Writes with the first converter that takes the value, reads with the one that the encoding names.
+
+    Subclasses need a constructor without parameters for `with_context`.
+
+    Attributes:
+        converters: By encoding, in the order in which they are tried.
+    """
+
+    converters: Mapping[bytes, EncodingPayloadConverter]
+
+    def __init__(self, *converters: EncodingPayloadConverter) -> None:
+        self._set_converters(*converters)
+
+    def _set_converters(self, *converters: EncodingPayloadConverter) -> None:
+        self.converters = {converter.encoding.encode(): converter for converter in converters}
+
+    def to_payloads(self, values: Sequence[Any]) -> list[common_pb.Payload]:
+        """One payload for each value.
+
+        Raises:
+            RuntimeError: No converter takes a value.
+        """
+        return [self._to_payload(index, value) for index, value in enumerate(values)]
+
+    def _to_payload(self, index: int, value: Any) -> common_pb.Payload:
+        if isinstance(value, RawValue):
+            return value.payload
+        for converter in self.converters.values():
+            payload = converter.to_payload(value)
+            if payload is not None:
+                return payload
+        raise RuntimeError(f"Value at index {index} of type {type(value)} has no known converter")
+
+    def from_payloads(
+        self, payloads: Sequence[common_pb.Payload], type_hints: list[type] | None = None
+    ) -> list[Any]:
+        """One value for each payload.
+
+        Raises:
+            KeyError: A payload has an encoding that no converter reads.
+            RuntimeError: A payload is malformed.
+        """
+        hints: Sequence[type | None] = type_hints or ()
+        values: list[Any] = []
+        for index, payload in enumerate(payloads):
+            hint = hints[index] if index < len(hints) else None
+            values.append(self._from_payload(index, payload, hint))
+        return values
+
+    def _from_payload(self, index: int, payload: common_pb.Payload, hint: type | None) -> Any:
+        if hint is RawValue:
+            return RawValue(payload)
+        encoding = payload.metadata.get("encoding", b"<unknown>")
+        converter = self.converters.get(encoding)
+        if converter is None:
+            raise KeyError(f"Unknown payload encoding {encoding.decode(errors='replace')}")
+        try:
+            return converter.from_payload(payload, hint)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"Payload at index {index} with encoding {encoding.decode()} could not be converted"
+            ) from error
+
+    def with_context(self, context: SerializationContext) -> Self:
+        converters = self.get_converters_with_context(context)
+        if converters is None:
+            return self
+        made = type(self)()
+        made._set_converters(*converters)
+        return made
+
+    def get_converters_with_context(
+        self, context: SerializationContext
+    ) -> list[EncodingPayloadConverter] | None:
+        """The converters with `context` set; None when none of them changes."""
+        before = list(self.converters.values())
+        after = [
+            converter.with_context(context)
+            if isinstance(converter, WithSerializationContext)
+            else converter
+            for converter in before
+        ]
+        changed = any(new is not old for new, old in zip(after, before, strict=True))
+        return after if changed else None
+
+
+class DefaultPayloadConverter(CompositePayloadConverter):
+    """None, bytes, protobuf messages, and whatever JSON can hold."""
+
+    default_encoding_payload_converters: ClassVar[tuple[EncodingPayloadConverter, ...]] = (
+        BinaryNullPayloadConverter(),
+        BinaryPlainPayloadConverter(),
+        JSONProtoPayloadConverter(),
+        BinaryProtoPayloadConverter(),
+        JSONPlainPayloadConverter(),  # last: it declines nothing
+    )
+
+    def __init__(self) -> None:
+        super().__init__(*DefaultPayloadConverter.default_encoding_payload_converters)
+
+
+PayloadConverter.default = DefaultPayloadConverter()

@@ -1,0 +1,354 @@
+"""Exceptions to failure messages and back.
+
+Both directions are tables: one row for each kind of failure. An exception that came from a failure goes back as that
+same failure. Chained exceptions become causes (``__cause__``, or ``__context__`` unless suppressed).
+"""
+
+from __future__ import annotations
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, ClassVar, TypeVar
+
+from perdure.converter import nexus_failure
+from perdure.converter.payload import PayloadConverter
+from perdure.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ApplicationErrorCategory,
+    CancelledError,
+    ChildWorkflowError,
+    FailureError,
+    NexusOperationError,
+    RetryState,
+    ServerError,
+    TerminatedError,
+    TimeoutError,
+    TimeoutType,
+)
+from perdure.wire.api import failure as failure_pb
+
+_EnumT = TypeVar("_EnumT", bound=IntEnum)
+_ENCODED_MESSAGE = "Encoded failure"
+
+
+class FailureConverter(ABC):
+    """Exceptions to failures and back. Deterministic: workflow code runs it.
+
+    For exceptions of workflow code only `FailureError`s come here; others fail the workflow task.
+    """
+
+    default: ClassVar[FailureConverter]
+
+    @abstractmethod
+    def to_failure(
+        self,
+        exception: BaseException,
+        payload_converter: PayloadConverter,
+        failure: failure_pb.Failure,
+    ) -> None:
+        """Write `exception`, which stays as it is, into `failure`."""
+
+    @abstractmethod
+    def from_failure(
+        self, failure: failure_pb.Failure, payload_converter: PayloadConverter
+    ) -> BaseException:
+        """The exception of `failure`, which stays as it is."""
+
+
+class DefaultFailureConverter(FailureConverter):
+    """The converter of every SDK of this API.
+
+    Args:
+        encode_common_attributes: Move message and stack trace into a payload, where a codec can encrypt them.
+    """
+
+    def __init__(self, *, encode_common_attributes: bool = False) -> None:
+        super().__init__()
+        self._encode_common_attributes = encode_common_attributes
+
+    def to_failure(
+        self,
+        exception: BaseException,
+        payload_converter: PayloadConverter,
+        failure: failure_pb.Failure,
+    ) -> None:
+        if isinstance(exception, FailureError):
+            self._write(exception, payload_converter, failure)
+        elif nexus_failure.is_handler_error(exception):
+            nexus_failure.write(exception, payload_converter, failure, self.to_failure)
+        else:
+            error = ApplicationError(str(exception), type=type(exception).__name__)
+            error.__traceback__ = exception.__traceback__
+            error.__cause__ = exception.__cause__
+            self._write(error, payload_converter, failure)
+        if self._encode_common_attributes:
+            common = {"message": failure.message, "stack_trace": failure.stack_trace}
+            failure.encoded_attributes.CopyFrom(payload_converter.to_payload(common))
+            failure.message = _ENCODED_MESSAGE
+            failure.stack_trace = ""
+
+    def _write(
+        self, error: FailureError, converter: PayloadConverter, failure: failure_pb.Failure
+    ) -> None:
+        if error.failure is not None:
+            failure.CopyFrom(error.failure)
+            return
+        failure.message = error.message
+        if error.__traceback__ is not None:
+            failure.stack_trace = "\n".join(traceback.format_tb(error.__traceback__))
+        cause = error.__cause__
+        if cause is None and not error.__suppress_context__:
+            cause = error.__context__
+        if cause is not None:
+            self.to_failure(cause, converter, failure.cause)
+        for kind, write in _WRITERS.items():
+            if isinstance(error, kind):
+                write(error, converter, failure)
+                return
+
+    def from_failure(
+        self, failure: failure_pb.Failure, payload_converter: PayloadConverter
+    ) -> BaseException:
+        failure = _with_common_attributes(failure, payload_converter)
+        kind = failure.WhichOneof("failure_info") or ""
+        if kind == "nexus_handler_failure_info":
+            error: BaseException = nexus_failure.read(failure)
+        else:
+            read = _READERS.get(kind)
+            error = (
+                FailureError(failure.message or "Failure error")
+                if read is None
+                else read(failure, payload_converter)
+            )
+        if isinstance(error, FailureError):
+            error.failure = failure
+        if failure.HasField("cause"):
+            error.__cause__ = self.from_failure(failure.cause, payload_converter)
+        return error
+
+
+class DefaultFailureConverterWithEncodedAttributes(DefaultFailureConverter):
+    """`DefaultFailureConverter` with ``encode_common_attributes``."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
+
+
+def _with_common_attributes(
+    failure: failure_pb.Failure, converter: PayloadConverter
+) -> failure_pb.Failure:
+    """`failure` with the message and stack trace that its encoded attributes hold."""
+    if not failure.HasField("encoded_attributes"):
+        return failure
+    try:
+        common: Any = converter.from_payload(failure.encoded_attributes)
+    except Exception:  # noqa: BLE001 - still encrypted, or written by something else: show what is there
+        return failure
+    if not isinstance(common, dict):
+        return failure
+    copy = failure_pb.Failure()
+    copy.CopyFrom(failure)
+    for name in ("message", "stack_trace"):
+        text: Any = common.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if isinstance(text, str):
+            setattr(copy, name, text)
+    return copy
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _write_application(
+    error: ApplicationError, converter: PayloadConverter, failure: failure_pb.Failure
+) -> None:
+    info = failure.application_failure_info
+    info.SetInParent()
+    info.type = error.type or ""
+    info.non_retryable = error.non_retryable
+    if error.details:
+        info.details.CopyFrom(converter.to_payloads_wrapper(error.details))
+    if error.next_retry_delay:
+        info.next_retry_delay.FromTimedelta(error.next_retry_delay)
+    info.category = int(error.category)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _write_timeout(
+    error: TimeoutError, converter: PayloadConverter, failure: failure_pb.Failure
+) -> None:
+    info = failure.timeout_failure_info
+    info.SetInParent()
+    info.timeout_type = int(error.type or 0)  # pyright: ignore[reportAttributeAccessIssue]
+    if error.last_heartbeat_details:
+        info.last_heartbeat_details.CopyFrom(
+            converter.to_payloads_wrapper(error.last_heartbeat_details)
+        )
+
+
+def _write_cancelled(
+    error: CancelledError, converter: PayloadConverter, failure: failure_pb.Failure
+) -> None:
+    failure.canceled_failure_info.SetInParent()
+    if error.details:
+        failure.canceled_failure_info.details.CopyFrom(converter.to_payloads_wrapper(error.details))
+
+
+def _write_terminated(
+    _: TerminatedError, __: PayloadConverter, failure: failure_pb.Failure
+) -> None:
+    failure.terminated_failure_info.SetInParent()
+
+
+def _write_server(error: ServerError, _: PayloadConverter, failure: failure_pb.Failure) -> None:
+    failure.server_failure_info.SetInParent()
+    failure.server_failure_info.non_retryable = error.non_retryable
+
+
+def _write_activity(error: ActivityError, _: PayloadConverter, failure: failure_pb.Failure) -> None:
+    info = failure.activity_failure_info
+    info.SetInParent()
+    info.scheduled_event_id = error.scheduled_event_id
+    info.started_event_id = error.started_event_id
+    info.identity = error.identity
+    info.activity_type.name = error.activity_type
+    info.activity_id = error.activity_id
+    info.retry_state = int(error.retry_state or 0)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _write_child(
+    error: ChildWorkflowError, _: PayloadConverter, failure: failure_pb.Failure
+) -> None:
+    info = failure.child_workflow_execution_failure_info
+    info.SetInParent()
+    info.namespace = error.namespace
+    info.workflow_execution.workflow_id = error.workflow_id
+    info.workflow_execution.run_id = error.run_id
+    info.workflow_type.name = error.workflow_type
+    info.initiated_event_id = error.initiated_event_id
+    info.started_event_id = error.started_event_id
+    info.retry_state = int(error.retry_state or 0)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _write_nexus_operation(
+    error: NexusOperationError, _: PayloadConverter, failure: failure_pb.Failure
+) -> None:
+    info = failure.nexus_operation_execution_failure_info
+    info.SetInParent()
+    info.scheduled_event_id = error.scheduled_event_id
+    info.endpoint = error.endpoint
+    info.service = error.service
+    info.operation = error.operation
+    info.operation_token = error.operation_token
+
+
+_WRITERS: dict[type[FailureError], Callable[[Any, PayloadConverter, failure_pb.Failure], None]] = {
+    ApplicationError: _write_application,
+    TimeoutError: _write_timeout,
+    CancelledError: _write_cancelled,
+    TerminatedError: _write_terminated,
+    ServerError: _write_server,
+    ActivityError: _write_activity,
+    ChildWorkflowError: _write_child,
+    NexusOperationError: _write_nexus_operation,
+}
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _known(kind: type[_EnumT], number: int) -> _EnumT | None:
+    """The member of that number; None for 0 and for numbers of later versions."""
+    return kind(number) if number in kind.__members__.values() else None
+
+
+def _read_application(failure: failure_pb.Failure, converter: PayloadConverter) -> FailureError:
+    info = failure.application_failure_info
+    has_delay = info.HasField("next_retry_delay")
+    return ApplicationError(
+        failure.message or "Application error",
+        *converter.from_payloads_wrapper(info.details),
+        type=info.type or None,
+        non_retryable=info.non_retryable,
+        next_retry_delay=info.next_retry_delay.ToTimedelta() if has_delay else None,
+        category=_known(ApplicationErrorCategory, info.category)
+        or ApplicationErrorCategory.UNSPECIFIED,
+    )
+
+
+def _read_timeout(failure: failure_pb.Failure, converter: PayloadConverter) -> FailureError:
+    info = failure.timeout_failure_info
+    return TimeoutError(
+        failure.message or "Timeout",
+        type=_known(TimeoutType, info.timeout_type),
+        last_heartbeat_details=converter.from_payloads_wrapper(info.last_heartbeat_details),
+    )
+
+
+def _read_cancelled(failure: failure_pb.Failure, converter: PayloadConverter) -> FailureError:
+    details = converter.from_payloads_wrapper(failure.canceled_failure_info.details)
+    return CancelledError(failure.message or "Cancelled", *details)
+
+
+def _read_terminated(failure: failure_pb.Failure, _: PayloadConverter) -> FailureError:
+    return TerminatedError(failure.message or "Terminated")
+
+
+def _read_server(failure: failure_pb.Failure, _: PayloadConverter) -> FailureError:
+    return ServerError(
+        failure.message or "Server error", non_retryable=failure.server_failure_info.non_retryable
+    )
+
+
+def _read_activity(failure: failure_pb.Failure, _: PayloadConverter) -> FailureError:
+    info = failure.activity_failure_info
+    return ActivityError(
+        failure.message or "Activity error",
+        scheduled_event_id=info.scheduled_event_id,
+        started_event_id=info.started_event_id,
+        identity=info.identity,
+        activity_type=info.activity_type.name,
+        activity_id=info.activity_id,
+        retry_state=_known(RetryState, info.retry_state),
+    )
+
+
+def _read_child(failure: failure_pb.Failure, _: PayloadConverter) -> FailureError:
+    info = failure.child_workflow_execution_failure_info
+    return ChildWorkflowError(
+        failure.message or "Child workflow error",
+        namespace=info.namespace,
+        workflow_id=info.workflow_execution.workflow_id,
+        run_id=info.workflow_execution.run_id,
+        workflow_type=info.workflow_type.name,
+        initiated_event_id=info.initiated_event_id,
+        started_event_id=info.started_event_id,
+        retry_state=_known(RetryState, info.retry_state),
+    )
+
+
+def _read_nexus_operation(failure: failure_pb.Failure, _: PayloadConverter) -> FailureError:
+    info = failure.nexus_operation_execution_failure_info
+    return NexusOperationError(
+        failure.message or "Nexus operation error",
+        scheduled_event_id=info.scheduled_event_id,
+        endpoint=info.endpoint,
+        service=info.service,
+        operation=info.operation,
+        operation_token=info.operation_token,
+    )
+
+
+_READERS: dict[str, Callable[[failure_pb.Failure, PayloadConverter], FailureError]] = {
+    "application_failure_info": _read_application,
+    "timeout_failure_info": _read_timeout,
+    "canceled_failure_info": _read_cancelled,
+    "terminated_failure_info": _read_terminated,
+    "server_failure_info": _read_server,
+    "activity_failure_info": _read_activity,
+    "child_workflow_execution_failure_info": _read_child,
+    "nexus_operation_execution_failure_info": _read_nexus_operation,
+}
+
+FailureConverter.default = DefaultFailureConverter()

@@ -1,0 +1,164 @@
+"""Search attributes to payloads and back. Always with the default JSON converter and no codec: the server reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from perdure.common.search_attributes import (
+    SearchAttributeIndexedValueType,
+    SearchAttributeKey,
+    SearchAttributePair,
+    SearchAttributes,
+    SearchAttributeValue,
+    SearchAttributeValues,
+    TypedSearchAttributes,
+    key_from_metadata_type,
+)
+from perdure.converter.composite import DefaultPayloadConverter
+from perdure.wire.api import common as common_pb
+
+_CONVERTER = DefaultPayloadConverter()
+
+
+def encode_search_attributes(
+    attributes: SearchAttributes | TypedSearchAttributes, api: common_pb.SearchAttributes
+) -> None:
+    """Write attributes, typed or (deprecated) as a mapping of lists, into `api`.
+
+    Raises:
+        TypeError: A value does not fit its key.
+        ValueError: A datetime has no time zone.
+    """
+    if isinstance(attributes, TypedSearchAttributes):
+        for key, value in attributes:
+            api.indexed_fields[key.name].CopyFrom(encode_typed_search_attribute_value(key, value))
+        return
+    for name, values in attributes.items():
+        api.indexed_fields[name].CopyFrom(encode_search_attribute_values(values))
+
+
+def encode_maybe_typed_search_attributes(
+    untyped: SearchAttributes | None,
+    typed: TypedSearchAttributes | None,
+    api: common_pb.SearchAttributes,
+) -> None:
+    """Write whichever of the two is given into `api`.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if untyped:
+        if typed:
+            raise ValueError(
+                "Cannot provide both deprecated search attributes and typed search attributes"
+            )
+        encode_search_attributes(untyped, api)
+    elif typed:
+        encode_search_attributes(typed, api)
+
+
+def encode_typed_search_attribute_value(
+    key: SearchAttributeKey[Any], value: SearchAttributeValue | None
+) -> common_pb.Payload:
+    """The payload of one value; of None, the payload that removes the attribute.
+
+    Raises:
+        TypeError: The value does not fit the key.
+        ValueError: A datetime has no time zone.
+    """
+    if value is None:
+        # Without "type" metadata: the server takes a typed null for a value.
+        return _CONVERTER.to_payload(None)
+    if not isinstance(value, key.origin_value_type):
+        raise TypeError(
+            f"Value of type {type(value)} not suitable for indexed value type"
+            f" {key.indexed_value_type!r} of {key.name}"
+        )
+    if isinstance(value, datetime):
+        value = _datetime_text(value)
+    elif isinstance(value, Sequence) and not all(isinstance(item, str) for item in value):
+        raise TypeError("All values of a keyword list must be strings")
+    payload = _CONVERTER.to_payload(value)
+    payload.metadata["type"] = key.metadata_type.encode()
+    return payload
+
+
+def _datetime_text(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise ValueError("Timezone must be present on all search attribute dates")
+    return value.isoformat()
+
+
+def encode_search_attribute_values(values: SearchAttributeValues) -> common_pb.Payload:
+    """The payload of untyped values (deprecated).
+
+    Raises:
+        TypeError: Not a list, or a list of mixed or unknown types.
+        ValueError: A datetime has no time zone.
+    """
+    given: object = values
+    if not isinstance(given, list):
+        raise TypeError("Search attribute values must be lists")
+    safe: list[str | int | float | bool] = []
+    kind: type | None = None
+    for value in values:
+        if isinstance(value, datetime):
+            safe.append(_datetime_text(value))
+            continue
+        item: object = value
+        if not isinstance(item, str | int | float | bool):
+            raise TypeError(
+                f"Search attribute value of type {type(item).__name__}"
+                " not one of str, int, float, bool, or datetime"
+            )
+        if kind is not None and type(item) is not kind:
+            raise TypeError("Search attribute values must have the same type for the same key")
+        kind = type(item)
+        safe.append(item)
+    return _CONVERTER.to_payload(safe)
+
+
+def decode_search_attributes(api: common_pb.SearchAttributes) -> SearchAttributes:
+    """Every attribute as a list of values (deprecated)."""
+    decoded: dict[str, Any] = {}
+    for name, payload in api.indexed_fields.items():
+        value: Any = _CONVERTER.from_payload(payload)
+        values: list[Any] = value if isinstance(value, list) else [value]
+        if payload.metadata.get("type") == b"Datetime":
+            values = [datetime.fromisoformat(item) for item in values]
+        decoded[name] = values
+    return decoded
+
+
+def decode_typed_search_attributes(api: common_pb.SearchAttributes) -> TypedSearchAttributes:
+    """The attributes whose payloads name a known type and hold a fitting value."""
+    pairs: list[SearchAttributePair[Any]] = []
+    for name, payload in api.indexed_fields.items():
+        metadata_type = payload.metadata.get("type")
+        key = key_from_metadata_type(name, metadata_type.decode()) if metadata_type else None
+        if key is None:
+            continue
+        value: Any = _CONVERTER.from_payload(payload)
+        kind = key.indexed_value_type
+        if kind is not SearchAttributeIndexedValueType.KEYWORD_LIST and isinstance(value, list):
+            # Some servers wrap single values.
+            if len(value) != 1:  # pyright: ignore[reportUnknownArgumentType]
+                continue
+            value = value[0]  # pyright: ignore[reportUnknownVariableType]
+        if kind is SearchAttributeIndexedValueType.DATETIME:
+            value = datetime.fromisoformat(value)  # pyright: ignore[reportUnknownArgumentType]
+        elif kind is SearchAttributeIndexedValueType.DOUBLE and type(value) is int:  # pyright: ignore[reportUnknownArgumentType]
+            value = float(value)  # visibility returns whole numbers as JSON integers
+        if isinstance(value, key.origin_value_type):
+            pairs.append(SearchAttributePair(key, value))
+    return TypedSearchAttributes(pairs)
+
+
+def decode_search_attribute_value(payload: common_pb.Payload) -> SearchAttributeValue:
+    """One value, as the groups of a count hold it."""
+    value: Any = _CONVERTER.from_payload(payload)
+    if isinstance(value, str) and payload.metadata.get("type") == b"Datetime":
+        return datetime.fromisoformat(value)
+    return value
