@@ -1,0 +1,196 @@
+"""Activities from a workflow: `start_activity`, `execute_activity` and their `_method`, `_local_` variants.
+
+Overloads follow the shape of the callable (no, one or many parameters; sync or async; by name); options
+are the keys of `ActivityConfig`. At least one of `schedule_to_close_timeout` and
+`start_to_close_timeout` is required, on the call or on the activity's decorator.
+
+Not here: methods (`_activity_methods`) and local activities (`_local_activities`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic, overload
+
+from typing_extensions import Unpack
+
+from perdure.common.signatures import UNSET, arg_or_args
+from perdure.types import (
+    AnyType,
+    CallableAsyncNoParam,
+    CallableAsyncSingleParam,
+    CallableSyncNoParam,
+    CallableSyncSingleParam,
+    ParamType,
+    ReturnType,
+)
+from perdure.workflow import _runtime
+from perdure.workflow._options import NO_ARGS, ActivityConfig, ActivityOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    class AsyncioTask(asyncio.Task[AnyType]):
+        """asyncio.Task as type checkers see it."""
+
+else:
+
+    class AsyncioTask(Generic[AnyType], asyncio.Task):
+        """asyncio.Task that can be subscribed at run time."""
+
+
+class ActivityHandle(AsyncioTask[ReturnType]):  # pyright: ignore[reportInvalidTypeArguments]
+    """A started activity: an `asyncio.Task` whose result is the activity's result.
+
+    Awaiting it raises `perdure.exceptions.ActivityError` when the activity fails; `cancel()` cancels the
+    activity in the way that its `cancellation_type` says.
+    """
+
+
+@overload
+def start_activity(
+    activity: CallableAsyncNoParam[ReturnType], **options: Unpack[ActivityConfig]
+) -> ActivityHandle[ReturnType]: ...
+@overload
+def start_activity(
+    activity: CallableSyncNoParam[ReturnType], **options: Unpack[ActivityConfig]
+) -> ActivityHandle[ReturnType]: ...
+@overload
+def start_activity(
+    activity: CallableAsyncSingleParam[ParamType, ReturnType],
+    arg: ParamType,
+    **options: Unpack[ActivityConfig],
+) -> ActivityHandle[ReturnType]: ...
+@overload
+def start_activity(
+    activity: CallableSyncSingleParam[ParamType, ReturnType],
+    arg: ParamType,
+    **options: Unpack[ActivityConfig],
+) -> ActivityHandle[ReturnType]: ...
+@overload
+def start_activity(
+    activity: Callable[..., Awaitable[ReturnType]],
+    *,
+    args: Sequence[Any],
+    **options: Unpack[ActivityConfig],
+) -> ActivityHandle[ReturnType]: ...
+@overload
+def start_activity(
+    activity: Callable[..., ReturnType],
+    *,
+    args: Sequence[Any],
+    **options: Unpack[ActivityConfig],
+) -> ActivityHandle[ReturnType]: ...
+@overload
+def start_activity(
+    activity: str,
+    arg: Any = UNSET,
+    *,
+    args: Sequence[Any] = NO_ARGS,
+    result_type: type | None = None,
+    **options: Unpack[ActivityConfig],
+) -> ActivityHandle[Any]: ...
+def start_activity(
+    activity: Any,
+    arg: Any = UNSET,
+    *,
+    args: Sequence[Any] = NO_ARGS,
+    result_type: type | None = None,
+    **options: Unpack[ActivityConfig],
+) -> ActivityHandle[Any]:
+    """Schedule an activity and return its handle.
+
+    Args:
+        activity: The activity's function, or its name.
+        arg: Its argument, when it takes one.
+        args: Its arguments, when it takes several; not together with `arg`.
+        result_type: Type hint of the result, for activities given by name.
+        options: The keys of `ActivityConfig`:
+            task_queue: Queue to run on; the workflow's own by default.
+            schedule_to_close_timeout: Limit for everything, retries and waiting included.
+            schedule_to_start_timeout: Limit for waiting for a worker.
+            start_to_close_timeout: Limit for one attempt.
+            heartbeat_timeout: Longest silence of a running attempt.
+            retry_policy: How failures are retried; the server's default retries for ever.
+            cancellation_type: What cancelling the handle does.
+            activity_id: Id in history; by default a number. Advanced.
+            versioning_intent: Deprecated; use worker deployments.
+            summary: One line for UI and command line.
+            priority: Priority and fairness of the task.
+
+    Raises:
+        ValueError: No time-out was given.
+        TypeError: `activity` is neither a name nor a callable.
+
+    Example:
+        >>> handle = workflow.start_activity(
+        ...     charge, order, start_to_close_timeout=timedelta(seconds=30)
+        ... )
+        >>> receipt = await handle
+    """
+    return _runtime.current().start_activity(
+        activity, arg_or_args(arg, args), ActivityOptions(result_type=result_type, **options)
+    )
+
+
+@overload
+async def execute_activity(
+    activity: CallableAsyncNoParam[ReturnType], **options: Unpack[ActivityConfig]
+) -> ReturnType: ...
+@overload
+async def execute_activity(
+    activity: CallableSyncNoParam[ReturnType], **options: Unpack[ActivityConfig]
+) -> ReturnType: ...
+@overload
+async def execute_activity(
+    activity: CallableAsyncSingleParam[ParamType, ReturnType],
+    arg: ParamType,
+    **options: Unpack[ActivityConfig],
+) -> ReturnType: ...
+@overload
+async def execute_activity(
+    activity: CallableSyncSingleParam[ParamType, ReturnType],
+    arg: ParamType,
+    **options: Unpack[ActivityConfig],
+) -> ReturnType: ...
+@overload
+async def execute_activity(
+    activity: Callable[..., Awaitable[ReturnType]],
+    *,
+    args: Sequence[Any],
+    **options: Unpack[ActivityConfig],
+) -> ReturnType: ...
+@overload
+async def execute_activity(
+    activity: Callable[..., ReturnType],
+    *,
+    args: Sequence[Any],
+    **options: Unpack[ActivityConfig],
+) -> ReturnType: ...
+@overload
+async def execute_activity(
+    activity: str,
+    arg: Any = UNSET,
+    *,
+    args: Sequence[Any] = NO_ARGS,
+    result_type: type | None = None,
+    **options: Unpack[ActivityConfig],
+) -> Any: ...
+async def execute_activity(
+    activity: Any,
+    arg: Any = UNSET,
+    *,
+    args: Sequence[Any] = NO_ARGS,
+    result_type: type | None = None,
+    **options: Unpack[ActivityConfig],
+) -> Any:
+    """Run an activity and wait for its result: `await start_activity(...)`, same arguments.
+
+    Raises:
+        perdure.exceptions.ActivityError: The activity failed, timed out or was cancelled.
+    """
+    # The schedule command is issued synchronously on the first step, and the handle is a task of its
+    # own: histories depend on both.
+    return await _runtime.current().start_activity(
+        activity, arg_or_args(arg, args), ActivityOptions(result_type=result_type, **options)
+    )

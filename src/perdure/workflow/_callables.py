@@ -1,0 +1,63 @@
+"""Small questions about callables and arguments that the whole vocabulary shares.
+
+Not here: definitions of workflows and handlers (`_definition`, `_handlers`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling `fn` gives a coroutine (also for instances with an async `__call__`)."""
+    if inspect.iscoroutinefunction(fn):
+        return True
+    call = getattr(fn, "__call__", None)  # noqa: B004  # the method itself is what is asked about
+    return inspect.iscoroutinefunction(call)
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """The plain name of a function, method or callable instance, for messages and defaults."""
+    return cast("str", getattr(fn, "__name__", type(fn).__name__))
+
+
+def is_defined_on(fn: Callable[..., Any], cls: type) -> bool:
+    """Whether `fn` is a plain function written in the body of `cls` itself, not inherited."""
+    return (
+        inspect.isfunction(fn)
+        and inspect.getmodule(fn) is inspect.getmodule(cls)
+        and fn.__qualname__.rsplit(".", 1)[0] == cls.__name__
+    )
+
+
+def same_parameters(left: Callable[..., Any], right: Callable[..., Any]) -> bool:
+    """Whether two functions take the same parameters, apart from their names."""
+
+    def shape(fn: Callable[..., Any]) -> list[inspect.Parameter]:
+        return [p.replace(name="x") for p in inspect.signature(fn).parameters.values()]
+
+    return shape(left) == shape(right)
+
+
+def positional_arity(fn: Callable[..., Any], *, bound: bool) -> tuple[int, int | None]:
+    """Fewest and most positional arguments of `fn`; the most is None for `*args`.
+
+    Args:
+        fn: The function.
+        bound: True when the first parameter (`self`) is supplied by somebody else.
+    """
+    fewest, most = 0, 0
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            return max(0, fewest - bound), None
+        if parameter.kind in {
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        }:
+            most += 1
+            fewest += parameter.default is inspect.Parameter.empty
+    return max(0, fewest - bound), most - bound

@@ -1,0 +1,195 @@
+"""Options of activities, children and continue-as-new: the public dictionaries and their inner form.
+
+Role: `ActivityConfig` and friends are the keyword arguments of the public functions as `TypedDict`s (the
+overloads share them through `Unpack`); the `…Options` structs are what the runtime receives.
+
+Not here: defaults that depend on the running workflow (its task queue, say); the host knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence  # noqa: TC003  # TypedDict fields may be resolved at run time
+from datetime import timedelta  # noqa: TC003
+from enum import IntEnum
+from typing import Any, TypedDict
+
+import msgspec
+
+from perdure.common import (
+    Priority,
+    RetryPolicy,
+    SearchAttributes,
+    TypedSearchAttributes,
+    VersioningOverride,
+    WorkflowIDReusePolicy,
+)
+from perdure.workflow._errors import ContinueAsNewVersioningBehavior, VersioningIntent
+
+
+class ActivityCancellationType(IntEnum):
+    """What happens to a running activity whose handle is cancelled."""
+
+    TRY_CANCEL = 0
+    """Request cancellation and raise in the workflow at once (the default)."""
+    WAIT_CANCELLATION_COMPLETED = 1
+    """Request cancellation and wait for the activity's answer."""
+    ABANDON = 2
+    """Do not tell the activity; raise in the workflow at once."""
+
+
+class ChildWorkflowCancellationType(IntEnum):
+    """What happens to a child workflow whose handle is cancelled (numbered unlike activities)."""
+
+    ABANDON = 0
+    """Do not tell the child; raise at once."""
+    TRY_CANCEL = 1
+    """Request cancellation and raise at once."""
+    WAIT_CANCELLATION_COMPLETED = 2
+    """Request cancellation and wait until the child has closed (the default)."""
+    WAIT_CANCELLATION_REQUESTED = 3
+    """Request cancellation and wait until the request is recorded."""
+
+
+class ParentClosePolicy(IntEnum):
+    """What happens to a child when its parent closes."""
+
+    UNSPECIFIED = 0
+    TERMINATE = 1
+    ABANDON = 2
+    REQUEST_CANCEL = 3
+
+
+class ActivityConfig(TypedDict, total=False):
+    """Keyword options of `start_activity` and `execute_activity`."""
+
+    task_queue: str | None
+    schedule_to_close_timeout: timedelta | None
+    schedule_to_start_timeout: timedelta | None
+    start_to_close_timeout: timedelta | None
+    heartbeat_timeout: timedelta | None
+    retry_policy: RetryPolicy | None
+    cancellation_type: ActivityCancellationType
+    activity_id: str | None
+    versioning_intent: VersioningIntent | None
+    summary: str | None
+    priority: Priority
+
+
+class LocalActivityConfig(TypedDict, total=False):
+    """Keyword options of `start_local_activity` and `execute_local_activity`."""
+
+    schedule_to_close_timeout: timedelta | None
+    schedule_to_start_timeout: timedelta | None
+    start_to_close_timeout: timedelta | None
+    retry_policy: RetryPolicy | None
+    local_retry_threshold: timedelta | None
+    cancellation_type: ActivityCancellationType
+    activity_id: str | None
+    summary: str | None
+
+
+class ChildWorkflowConfig(TypedDict, total=False):
+    """Keyword options of `start_child_workflow` and `execute_child_workflow`."""
+
+    id: str | None
+    task_queue: str | None
+    cancellation_type: ChildWorkflowCancellationType
+    parent_close_policy: ParentClosePolicy
+    execution_timeout: timedelta | None
+    run_timeout: timedelta | None
+    task_timeout: timedelta | None
+    id_reuse_policy: WorkflowIDReusePolicy
+    retry_policy: RetryPolicy | None
+    cron_schedule: str
+    memo: Mapping[str, Any] | None
+    search_attributes: SearchAttributes | TypedSearchAttributes | None
+    versioning_intent: VersioningIntent | None
+    static_summary: str | None
+    static_details: str | None
+    priority: Priority
+    versioning_override: VersioningOverride | None
+
+
+class ContinueAsNewConfig(TypedDict, total=False):
+    """Keyword options of `continue_as_new`."""
+
+    task_queue: str | None
+    run_timeout: timedelta | None
+    task_timeout: timedelta | None
+    backoff_start_interval: timedelta | None
+    retry_policy: RetryPolicy | None
+    memo: Mapping[str, Any] | None
+    search_attributes: SearchAttributes | TypedSearchAttributes | None
+    versioning_intent: VersioningIntent | None
+    initial_versioning_behavior: ContinueAsNewVersioningBehavior | None
+
+
+class ActivityOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime gets for one activity."""
+
+    task_queue: str | None = None
+    result_type: type | None = None
+    schedule_to_close_timeout: timedelta | None = None
+    schedule_to_start_timeout: timedelta | None = None
+    start_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    cancellation_type: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL
+    activity_id: str | None = None
+    versioning_intent: VersioningIntent | None = None
+    summary: str | None = None
+    priority: Priority = Priority.default
+
+
+class LocalActivityOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime gets for one local activity."""
+
+    result_type: type | None = None
+    schedule_to_close_timeout: timedelta | None = None
+    schedule_to_start_timeout: timedelta | None = None
+    start_to_close_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    local_retry_threshold: timedelta | None = None
+    cancellation_type: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL
+    activity_id: str | None = None
+    summary: str | None = None
+
+
+class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime gets for one child workflow."""
+
+    id: str
+    task_queue: str | None
+    result_type: type | None
+    cancellation_type: ChildWorkflowCancellationType
+    parent_close_policy: ParentClosePolicy
+    execution_timeout: timedelta | None
+    run_timeout: timedelta | None
+    task_timeout: timedelta | None
+    id_reuse_policy: WorkflowIDReusePolicy
+    retry_policy: RetryPolicy | None
+    cron_schedule: str
+    memo: Mapping[str, Any] | None
+    search_attributes: SearchAttributes | TypedSearchAttributes | None
+    versioning_intent: VersioningIntent | None
+    static_summary: str | None
+    static_details: str | None
+    priority: Priority
+    versioning_override: VersioningOverride | None
+
+
+class ContinueOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime gets for continue-as-new."""
+
+    task_queue: str | None = None
+    run_timeout: timedelta | None = None
+    task_timeout: timedelta | None = None
+    backoff_start_interval: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    memo: Mapping[str, Any] | None = None
+    search_attributes: SearchAttributes | TypedSearchAttributes | None = None
+    versioning_intent: VersioningIntent | None = None
+    initial_versioning_behavior: ContinueAsNewVersioningBehavior | None = None
+
+
+NO_ARGS: Sequence[Any] = ()
