@@ -98,11 +98,15 @@ class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_ns: int
     original_scheduled_ns: int = 0
     started_ns: int = 0
-    schedule_to_start_ns: int = 0
     start_to_close_ns: int
     request_id: str = ""
     identity: str = ""
     stamp: int = 0
+    """0: the task is as its events say. Otherwise a fact row holds it, and tells it from others of the same id."""
+
+    @property
+    def is_a_fact(self) -> bool:
+        return self.stamp != 0
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,11 +134,29 @@ class Timer(msgspec.Struct, frozen=True):
     fire_ns: int
 
 
+class DeadlineKind(IntEnum):
+    """What a deadline is about, and what its key means. Never stored: deadlines are derived from the state."""
+
+    RUN_TIMEOUT = 1
+    EXECUTION_TIMEOUT = 2
+    FIRST_TASK = 3
+    WORKFLOW_TASK_SCHEDULE_TO_START = 4
+    WORKFLOW_TASK_START_TO_CLOSE = 5
+    TIMER = 6
+    """Key: the id of TimerStarted."""
+    ACTIVITY_SCHEDULE_TO_START = 7
+    """Key of this and the following: the id of ActivityTaskScheduled."""
+    ACTIVITY_SCHEDULE_TO_CLOSE = 8
+    ACTIVITY_START_TO_CLOSE = 9
+    ACTIVITY_HEARTBEAT = 10
+    ACTIVITY_RETRY = 11
+
+
 class Deadline(NamedTuple):
     """Something that may be due: checked against the state when it is, so stale entries are harmless."""
 
     at_ns: int
-    kind: int
+    kind: DeadlineKind
     key: int
 
 

@@ -1,0 +1,59 @@
+"""Closing a run: the one way in which every terminal path ends it.
+
+Role: drop what waited in the buffer (rule 3), remove the facts of what was pending, add the close event, and say what the
+workflow id's pointer, the lists and retention need. The create and cancel facts stay: closed runs still answer repeats.
+Not here: which event closes the run and why (the callers), parents and successors (later families).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history.facts import CurrentRun, FactKind
+from perdure.history.visible import visibility_row
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from perdure.history.draft import Draft
+    from perdure.history.state import RunState
+
+
+def close_run(draft: Draft, attributes: Message) -> int:
+    """Close the run with the event that has these attributes; its id.
+
+    The caller has ended a started workflow task before (`fail_started_task` when nobody completed it).
+    """
+    drop_pending(draft)
+    event_id = draft.add(attributes)
+    state = draft.state
+    assert not state.is_running, "the event's fold closes the run"
+    draft.current(current_run(state))
+    draft.visible(visibility_row(state))
+    draft.delete_at(state.close_ns + draft.env.limits.retention_default_ns)
+    return event_id
+
+
+def drop_pending(draft: Draft) -> None:
+    """Remove the facts of everything that only a running run has."""
+    state = draft.state
+    for number in tuple(state.buffered):
+        draft.fact(FactKind.BUFFERED, str(number), None)
+    for scheduled_event_id in tuple(state.activity_progress):
+        draft.fact(FactKind.ACTIVITY, str(scheduled_event_id), None)
+    if state.workflow_task is not None and state.workflow_task.is_a_fact:
+        draft.fact(FactKind.WORKFLOW_TASK, "", None)
+    if state.sticky is not None:
+        draft.fact(FactKind.STICKY, "", None)
+
+
+def current_run(state: RunState) -> CurrentRun:
+    """What the workflow id's pointer says of this run."""
+    return CurrentRun(
+        run_id=state.key.run_id,
+        first_run_id=state.info.first_run_id,
+        create_request_id=state.create_request_id,
+        status=int(state.status),
+        start_ns=state.info.start_ns,
+        close_ns=state.close_ns,
+    )

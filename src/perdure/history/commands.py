@@ -1,0 +1,108 @@
+"""The commands of a completed workflow task: a table from command type to handler.
+
+Role: apply the commands in order to the draft in which WorkflowTaskCompleted was just added. A handler writes events
+through the draft or raises `CommandRejected`; then the whole draft is abandoned and the workflow task fails with that
+cause (rule 7): none of its commands applies. Handlers live with their families and register through `handles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.wire.api import command as commands_api
+from perdure.wire.api import enums
+
+if TYPE_CHECKING:
+    from perdure.history.draft import Draft
+    from perdure.history.replies import ActivityTaskReply
+
+Command = commands_api.Command
+Cause = enums.WorkflowTaskFailedCause
+_UNSUPPORTED = enums.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED
+
+
+
+class CommandRejected(Exception):
+    """A command that can not be applied: its workflow task fails with `cause` and `message` (rule 7)."""
+
+    def __init__(self, cause: Cause.ValueType, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.message = message
+
+
+class CommandContext:
+    """What handlers of one completed workflow task share."""
+
+    def __init__(self, *, completed_event_id: int, identity: str, had_buffered: bool) -> None:
+        self.completed_event_id = completed_event_id
+        """For `workflow_task_completed_event_id` of every command event (rule 1)."""
+        self.identity = identity
+        self.had_buffered = had_buffered
+        """Events were buffered when the task ended: a completion command is then unhandled (rule 4)."""
+        self.needs_workflow_task = False
+        """A handler produced an event that the workflow must see at once (rule 32)."""
+        self.eager_activities: list[ActivityTaskReply] = []
+        """Activities started for the worker that completed the task (rule 34)."""
+        self.is_closing = False
+        """Some command of this task completes the run: nothing is handed out eagerly (rule 34)."""
+
+
+Handler = Callable[["Draft", Any, Command, CommandContext], None]
+"""(draft, the command's attributes, the command, context)"""
+
+HANDLERS: dict[int, Handler] = {}
+"""Filled by the families."""
+
+CLOSING = frozenset(
+    {
+        enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
+        enums.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
+        enums.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
+        enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
+    }
+)
+
+
+def handles(command_type: enums.CommandType.ValueType) -> Callable[[Handler], Handler]:
+    """Register the handler of one command type."""
+
+    def register(handler: Handler) -> Handler:
+        assert command_type not in HANDLERS, enums.CommandType.Name(command_type)
+        HANDLERS[command_type] = handler
+        return handler
+
+    return register
+
+
+def apply_commands(draft: Draft, commands: Sequence[Command], context: CommandContext) -> None:
+    """Apply all commands, in order; those after the first completion are ignored (rule 6).
+
+    Raises:
+        CommandRejected: One of them can not be applied; the caller abandons the draft.
+    """
+    context.is_closing = any(command.command_type in CLOSING for command in commands)
+    for command in commands:
+        if not draft.state.is_running:
+            return
+        handler = HANDLERS.get(command.command_type)
+        if handler is None:
+            raise CommandRejected(_UNSUPPORTED, f"{command_name(command)} is not supported yet.")
+        handler(draft, _attributes(command), command, context)
+
+
+def command_name(command: Command) -> str:
+    """The command's type for messages, such as "StartTimer"; unknown numbers as they are."""
+    try:
+        name = enums.CommandType.Name(command.command_type)
+    except ValueError:
+        return f"Command type {command.command_type}"
+    return name.removeprefix("COMMAND_TYPE_").title().replace("_", "")
+
+
+def _attributes(command: Command) -> Any:
+    field = command.WhichOneof("attributes")
+    if field is None:
+        raise CommandRejected(_UNSUPPORTED, f"{command_name(command)} has no attributes.")
+    return getattr(command, field)

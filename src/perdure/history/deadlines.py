@@ -1,0 +1,89 @@
+"""What is due when: one row per kind of deadline, and the heap that finds the next one.
+
+Each family registers how its deadlines are found in the state (`keys`, `due_ns`) and what happens when one passes
+(`fire`). The heap of a state is derived: an entry only says *look here then*; whether something is due, and when, is asked
+of the state. So a heartbeat need not touch the heap, and an entry whose reason is gone is skipped.
+
+Invariant: for each (kind, key) with `due_ns(state, key) != 0` the heap holds an entry at that time or earlier. Whoever sets
+a deadline calls `arm`; `rebuild` establishes the invariant after a load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heapify
+from typing import TYPE_CHECKING, NamedTuple
+
+from perdure.history.state import Deadline, DeadlineKind
+
+if TYPE_CHECKING:
+    from perdure.history.draft import Draft
+    from perdure.history.state import RunState
+
+Keys = Callable[["RunState"], Iterable[int]]
+DueNs = Callable[["RunState", int], int]
+Fire = Callable[["Draft", int], None]
+
+COMPACT_ABOVE = 64
+
+
+class Watch(NamedTuple):
+    """One kind of deadline."""
+
+    keys: Keys
+    """The keys that may have such a deadline now."""
+    due_ns: DueNs
+    """When the key's deadline is, by the state alone; 0 when there is none."""
+    fire: Fire
+    """It is due: change the run. Called only when `due_ns` has passed; must end that deadline or move it."""
+
+
+WATCHES: dict[DeadlineKind, Watch] = {}
+"""Filled by the families."""
+
+
+def deadline(kind: DeadlineKind, *, keys: Keys, due_ns: DueNs) -> Callable[[Fire], Fire]:
+    """Register what happens when a deadline of this kind passes; see `Watch`."""
+
+    def register(fire: Fire) -> Fire:
+        assert kind not in WATCHES, kind.name
+        WATCHES[kind] = Watch(keys, due_ns, fire)
+        return fire
+
+    return register
+
+
+def only(state: RunState) -> Iterable[int]:
+    """The keys of a kind that a run has at most once."""
+    return (0,)
+
+
+def arm(draft: Draft, kind: DeadlineKind, at_ns: int, key: int = 0) -> None:
+    """A deadline was set: remember it, and make sure that the run is woken by then."""
+    state = draft.state
+    state.watch(Deadline(at_ns, kind, key))
+    draft.wake_at(at_ns)
+    heap = state.deadlines
+    # Entries of finished steps leave only when their time comes: without this, a busy run would collect them.
+    if len(heap) > COMPACT_ABOVE and len(heap) > 8 * (len(state.activities) + len(state.timers) + 4):
+        rebuild(state, (kind, key, at_ns))
+
+
+def live_deadlines(state: RunState) -> list[Deadline]:
+    """All deadlines that the state has now, in order."""
+    if not state.is_running:
+        return []
+    return sorted(
+        Deadline(at_ns, kind, key)
+        for kind, watch in WATCHES.items()
+        for key in watch.keys(state)
+        if (at_ns := watch.due_ns(state, key))
+    )
+
+
+def rebuild(state: RunState, *more: tuple[DeadlineKind, int, int]) -> None:
+    """Make the heap anew from the state; `more` are entries whose reason is not in the state yet."""
+    heap = live_deadlines(state)
+    heap.extend(Deadline(at_ns, kind, key) for kind, key, at_ns in more)
+    heapify(heap)
+    state.deadlines = heap
