@@ -1,0 +1,230 @@
+"""One task queue: offer, poll, reserve, withdraw.
+
+A task is an `Item`; its `key` makes a repeated offer (from a scan of the rows, say) harmless. Parked pollers are served
+first come, first served; items by priority (1 is the most urgent), then in the order of their arrival.
+
+The buffer is bounded: beyond it, and while nobody has polled yet, items that have a row are not kept, and the queue
+says that it wants its rows read (`wants_rows`). Items without a row (queries, redeliveries) are always kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from heapq import heappop, heappush
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from perdure.core.units import MINUTE_NS, SECOND_NS
+
+T = TypeVar("T")
+
+BUFFER_ITEMS_MAX = 1_000
+"""Tasks of one queue that are kept in memory; the rest stay rows until the buffer has been served."""
+STICKY_POLLER_WINDOW_NS = 10 * SECOND_NS
+"""Rule 11: a sticky queue without a poll for this long has lost its worker."""
+POLLER_HISTORY_NS = 5 * MINUTE_NS
+"""How long DescribeTaskQueue shows a poller that has gone."""
+
+
+class Item(NamedTuple, Generic[T]):
+    """Something for a poller."""
+
+    key: Hashable
+    priority: int
+    body: T
+    has_row: bool = True
+    """False: it exists in memory only and must not be dropped."""
+
+
+class Poller(msgspec.Struct, frozen=True):
+    """A poll that waits. `poll_id` is unique in the process."""
+
+    poll_id: int
+    identity: str
+    instance_key: str = ""
+    """Of the worker process, for ShutdownWorker."""
+
+
+class Match(NamedTuple, Generic[T]):
+    poller: Poller
+    item: Item[T]
+
+
+class TaskQueue(Generic[T]):
+    """The memory of one queue.
+
+    Example:
+        >>> queue: TaskQueue[str] = TaskQueue()
+        >>> queue.poll(Poller(1, "worker"), now_ns=0) is None
+        True
+        >>> queue.offer(Item("row 1", 3, "greet")).item.body
+        'greet'
+    """
+
+    def __init__(self, buffer_items_max: int = BUFFER_ITEMS_MAX) -> None:
+        self._parked: OrderedDict[int, Poller] = OrderedDict()
+        self._heap: list[tuple[int, int, Item[T]]] = []
+        self._keys: set[Hashable] = set()
+        self._arrivals = 0
+        self._buffer_items_max = buffer_items_max
+        self._seen: dict[str, int] = {}
+        self._last_poll_ns: int | None = None
+        self._is_closed = False
+        self._has_unread_rows = True
+        self._is_scanning = False
+
+    # Tasks.
+
+    def reserve(self) -> Poller | None:
+        """Take the first parked poller for a task that is about to be committed (DESIGN D6)."""
+        if not self._parked or self._is_closed:
+            return None
+        return self._parked.popitem(last=False)[1]
+
+    def offer(self, item: Item[T]) -> Match[T] | None:
+        """A task is there: the match, or None when it is kept (or left to its row)."""
+        if item.key in self._keys:
+            return None
+        if self._parked and not self._is_closed:
+            return Match(self._parked.popitem(last=False)[1], item)
+        if item.has_row and (self._has_unread_rows or len(self._heap) >= self._buffer_items_max):
+            # Its row will be read in its turn; keeping it now would put it before older rows.
+            self._has_unread_rows = True
+            return None
+        self._keep(item)
+        return None
+
+    def withdraw(self, key: Hashable) -> bool:
+        """Forget an item (a query whose caller has gone); False when it is not here."""
+        if key not in self._keys:
+            return False
+        self._keys.discard(key)
+        return True
+
+    def _keep(self, item: Item[T]) -> None:
+        self._arrivals += 1
+        self._keys.add(item.key)
+        heappush(self._heap, (item.priority, self._arrivals, item))
+
+    def _take(self) -> Item[T] | None:
+        while self._heap:
+            item = heappop(self._heap)[2]
+            if item.key in self._keys:  # otherwise it was withdrawn
+                self._keys.discard(item.key)
+                return item
+        return None
+
+    def drain(self) -> list[Item[T]]:
+        """Take everything that waits, in order."""
+        items: list[Item[T]] = []
+        while (item := self._take()) is not None:
+            items.append(item)
+        return items
+
+    # Rows.
+
+    @property
+    def wants_rows(self) -> bool:
+        """True when rows may exist that are not in the buffer, a poller could use them, and nobody reads them yet."""
+        return (
+            self._has_unread_rows
+            and not self._is_scanning
+            and bool(self._parked)
+            and not self._heap
+        )
+
+    def rows_wanted(self) -> None:
+        """The rows must be read again: the owner changed, a start failed, or it was long ago."""
+        self._has_unread_rows = True
+
+    def scan_started(self) -> None:
+        """A reader has begun: what is offered from now on may be missing from what it finds, and is kept."""
+        self._is_scanning = True
+        self._has_unread_rows = False
+
+    def rows_read(self, items: Iterable[Item[T]], *, complete: bool) -> list[Match[T]]:
+        """Take what a scan found, oldest first.
+
+        Args:
+            items: Tasks of the rows; those already known are skipped.
+            complete: The scan reached the end of the rows; False also when it failed.
+        """
+        self._is_scanning = False
+        was_unread, self._has_unread_rows = self._has_unread_rows, False
+        matches = [match for item in items if (match := self.offer(item)) is not None]
+        self._has_unread_rows |= was_unread or not complete
+        return matches
+
+    # Pollers.
+
+    def poll(self, poller: Poller, *, now_ns: int, at_front: bool = False) -> Item[T] | None:
+        """The next task for this poller, or None: it is parked.
+
+        Args:
+            poller: Who polls.
+            now_ns: For the poller lists and sticky availability.
+            at_front: Park it before the others: it has waited before, and its match came to nothing.
+        """
+        self._is_closed = False
+        self._last_poll_ns = now_ns
+        self._seen[poller.identity] = now_ns
+        if (item := self._take()) is not None:
+            return item
+        self._parked[poller.poll_id] = poller
+        if at_front:
+            self._parked.move_to_end(poller.poll_id, last=False)
+        return None
+
+    def cancel(self, poll_id: int) -> bool:
+        """Withdraw a parked poll; False when it was not parked (any more)."""
+        return self._parked.pop(poll_id, None) is not None
+
+    def cancel_instance(self, instance_key: str) -> list[Poller]:
+        """Withdraw all parked polls of one worker process (ShutdownWorker)."""
+        gone = [poller for poller in self._parked.values() if poller.instance_key == instance_key]
+        for poller in gone:
+            del self._parked[poller.poll_id]
+        return gone
+
+    def close(self) -> list[Poller]:
+        """Rule 11: no worker serves this sticky queue any more. Its parked pollers; the next poll opens it again."""
+        self._is_closed = True
+        gone = list(self._parked.values())
+        self._parked.clear()
+        return gone
+
+    # What others want to know.
+
+    def is_served(self, now_ns: int) -> bool:
+        """Rule 11: somebody polls this queue, or did within the last ten seconds."""
+        if self._is_closed or self._last_poll_ns is None:
+            return False
+        return bool(self._parked) or now_ns - self._last_poll_ns < STICKY_POLLER_WINDOW_NS
+
+    def pollers(self, now_ns: int) -> list[tuple[str, int]]:
+        """(identity, last poll in ns) of those who polled lately, latest first."""
+        for poller in self._parked.values():
+            self._seen[poller.identity] = now_ns
+        self._seen = {
+            identity: at for identity, at in self._seen.items() if now_ns - at < POLLER_HISTORY_NS
+        }
+        return sorted(self._seen.items(), key=lambda entry: -entry[1])
+
+    @property
+    def waiting_tasks(self) -> int:
+        return len(self._keys)
+
+    @property
+    def parked_pollers(self) -> int:
+        return len(self._parked)
+
+    def is_idle(self, now_ns: int) -> bool:
+        """True when forgetting this queue loses nothing but its list of pollers."""
+        last = self._last_poll_ns
+        return (
+            not self._parked
+            and not any(item.key in self._keys and not item.has_row for _, _, item in self._heap)
+            and (last is None or now_ns - last > POLLER_HISTORY_NS)
+        )

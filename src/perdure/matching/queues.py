@@ -1,0 +1,42 @@
+"""All task queues of a node: made when first used, forgotten when idle.
+
+Not here: the meaning of an item (`perdure.server.matching_host`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from perdure.core.ids import QueueKey
+from perdure.matching.queue import TaskQueue
+
+T = TypeVar("T")
+
+
+class TaskQueues(Generic[T]):
+    """Queue key -> queue."""
+
+    def __init__(self) -> None:
+        self._queues: dict[QueueKey, TaskQueue[T]] = {}
+
+    def get(self, key: QueueKey) -> TaskQueue[T]:
+        """The queue, made when it is new: a name is all a queue needs to exist."""
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = TaskQueue()
+        return queue
+
+    def find(self, key: QueueKey) -> TaskQueue[T] | None:
+        return self._queues.get(key)
+
+    def items(self) -> Iterator[tuple[QueueKey, TaskQueue[T]]]:
+        """A stable copy: the caller may change queues on the way."""
+        return iter(tuple(self._queues.items()))
+
+    def forget_idle(self, now_ns: int) -> int:
+        """Drop queues that nobody has used lately (sticky queues of workers that are gone); how many."""
+        idle = [key for key, queue in self._queues.items() if queue.is_idle(now_ns)]
+        for key in idle:
+            del self._queues[key]
+        return len(idle)
