@@ -1,0 +1,31 @@
+"""The one home of real time: a wall clock for event times, a monotonic one for waiting.
+
+Everything else takes a `Clock`; the simulator hands in its own. Both readings are integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the present comes from."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the epoch. May jump; whoever needs order takes the maximum with what it saw before."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since some moment; never goes back."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()

@@ -1,0 +1,244 @@
+"""The port between the server and a database: one batch in, rows out.
+
+Role: the values of a commit, the rows of a load, and the few errors by which a store says what became of a batch. Every
+store passes the compliance suite in `tests/stores`.
+
+Invariants: `commit` is atomic over the whole batch; for every shard in it the fence (range id, commit sequence) is
+compared and set in the same transaction. Facts, effects and events are bytes that the store never reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
+from perdure.history.transition import Effect, EventRow, Task, VisibilityRow
+
+# ── what is written ──────────────────────────────────────────────────────────────────────────────────
+
+
+class FactRow(NamedTuple):
+    """One fact of an entity; `value` None removes it."""
+
+    kind: int
+    key: str
+    value: bytes | None
+
+
+class TaskRow(NamedTuple):
+    sequence: int
+    task: Task
+
+
+class OutboxRow(NamedTuple):
+    sequence: int
+    effect: Effect
+
+
+class EntityWrite(msgspec.Struct, kw_only=True):
+    """All changes of one entity in one batch, already merged: each row occurs once."""
+
+    number: int
+    key: EntityKey
+    is_new: bool = False
+    events: Sequence[EventRow] = ()
+    facts: Sequence[FactRow] = ()
+    tasks: Sequence[TaskRow] = ()
+    finished_tasks: Sequence[TaskRowId] = ()
+    outbox: Sequence[OutboxRow] = ()
+    finished_outbox: Sequence[int] = ()
+    """Sequences of delivered effects."""
+    wake_at_ns: int | None = None
+    """None: unchanged; 0: no wake-up any more."""
+    visibility: VisibilityRow | None = None
+    delete_at_ns: int | None = None
+    is_deleted: bool = False
+    """Retention: remove every row of the entity; nothing else of this write counts."""
+
+
+class ShardWrite(msgspec.Struct, frozen=True):
+    """The fence of one shard, and what is kept in its row."""
+
+    shard_id: int
+    range_id: int
+    sequence: int
+    """The commit sequence that the row must have; it becomes `sequence + 1`."""
+    clock_ns: int
+    last_entity: int
+
+
+class CommitBatch(msgspec.Struct, frozen=True):
+    shards: tuple[ShardWrite, ...]
+    writes: tuple[EntityWrite, ...]
+
+
+# ── what is read ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class ShardLease(msgspec.Struct, frozen=True):
+    """A shard as it was taken over. The previous values tell the new owner whether its own last batch had landed."""
+
+    shard_id: int
+    range_id: int
+    sequence: int
+    clock_ns: int
+    last_entity: int
+    previous_range_id: int
+
+
+class StoredEntity(msgspec.Struct, frozen=True):
+    number: int
+    facts: tuple[FactRow, ...]
+    events: tuple[EventRow, ...]
+    """Of branch 0, in order."""
+    wake_at_ns: int = 0
+    """0: none."""
+
+
+class WakeRow(NamedTuple):
+    at_ns: int
+    key: EntityKey
+
+
+class StoredEffect(NamedTuple):
+    source: EntityKey
+    source_number: int
+    sequence: int
+    effect: Effect
+
+
+class Span(NamedTuple):
+    """A half-open range of times in ns; 0 as `until_ns` means no end."""
+
+    from_ns: int = 0
+    until_ns: int = 0
+
+
+class VisibilityQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A list of runs, newest first: open runs before closed ones, then by close time, start time and run id.
+
+    Empty fields do not filter. `after` is the last row of the previous page.
+    """
+
+    namespace_id: str
+    workflow_id: str = ""
+    run_id: str = ""
+    workflow_type: str = ""
+    task_queue: str = ""
+    statuses: tuple[int, ...] = ()
+    started: Span = Span()
+    closed: Span | None = None
+    where: str = ""
+    """A further condition from `perdure.visibility`, over the column names, with `?` for each of `arguments`."""
+    arguments: tuple[str | int | float, ...] = ()
+    after: VisibilityRow | None = None
+    limit: int = 1_000
+
+
+# ── errors ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StoreError(Exception):
+    """Base of what a store raises."""
+
+
+class NotWritten(StoreError):
+    """The batch was definitely not written."""
+
+
+class GuiltyWrite(NotWritten):
+    """Not written, because of rows of these entities: without them the batch can be written."""
+
+    def __init__(self, numbers: frozenset[int], message: str) -> None:
+        super().__init__(message)
+        self.numbers = numbers
+
+
+class FenceLost(NotWritten):
+    """Not written: these shards have another owner, or another batch came first."""
+
+    def __init__(self, shard_ids: frozenset[int]) -> None:
+        super().__init__(f"lost the fence of shards {sorted(shard_ids)}")
+        self.shard_ids = shard_ids
+
+
+class StoreFull(NotWritten):
+    """Not written: no space left."""
+
+
+class UnknownOutcome(StoreError):
+    """The batch may or may not have been written; the fence of its shards tells."""
+
+
+class OpenError(StoreError):
+    """The database can not be used; `str()` is one line that says what to do."""
+
+
+class InUse(OpenError):
+    """Another live process has the database open."""
+
+
+class NewerSchema(OpenError):
+    """A newer version of Perdure wrote the database."""
+
+
+class Damaged(OpenError):
+    """The file is damaged, or no database of Perdure."""
+
+
+class Store(Protocol):
+    """A database. Calls may run at the same time; only one `commit` does at a time."""
+
+    @property
+    def shard_count(self) -> int:
+        """Fixed when the database was created."""
+        ...
+
+    async def acquire(self, shard_id: int) -> ShardLease:
+        """Take over a shard: its range id grows, which fences whoever had it."""
+        ...
+
+    async def commit(self, batch: CommitBatch) -> None:
+        """Write the batch durably, or raise `NotWritten` (one of its kinds) or `UnknownOutcome`."""
+        ...
+
+    async def load(self, key: EntityKey) -> StoredEntity | None: ...
+
+    async def events(
+        self, number: int, branch: int, first_event_id: int, last_event_id: int
+    ) -> list[EventRow]:
+        """The rows that hold any of these events, in order; the outer rows may hold others too."""
+        ...
+
+    async def tasks(
+        self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
+    ) -> list[TaskRow]:
+        """Task rows in commit order, from the first after `after_sequence`."""
+        ...
+
+    async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:
+        """The earliest wake-ups before `until_ns`, in order of time."""
+        ...
+
+    async def expired(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[EntityKey]:
+        """Closed runs whose retention ended before `until_ns`."""
+        ...
+
+    async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
+        """Every effect that was not delivered yet, in order of sequence per shard."""
+        ...
+
+    async def entities(self, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+        """Entities of a kind that have at least one fact of another kind: namespaces, runs with pending activities."""
+        ...
+
+    async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]: ...
+
+    async def visibility_count(self, query: VisibilityQuery) -> int:
+        """How many rows match, whatever `after` and `limit` say."""
+        ...
+
+    async def close(self) -> None: ...
