@@ -1,0 +1,403 @@
+"""Activity tasks: from a poll response to an answer that the server has taken.
+
+Role: find the activity, decode, run it inside its context and interceptors, turn what it returned or raised into one of
+completed, failed, cancelled, or nothing (completed by somebody else later). Time-outs are watched here too, so that an
+attempt the server has given up frees its slot.
+
+Invariant: every attempt is answered exactly once, or not at all when it will be completed asynchronously.
+Not here: polling (`pollers`), threads and cancellation (`activity_attempt`, `threads`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from perdure.activity import ActivityCancellationDetails, logger
+from perdure.activity.context import CompleteAsyncError, Context
+from perdure.activity.definition import Definition
+from perdure.common.events import CompositeEvent
+from perdure.common.metrics import MetricMeter
+from perdure.common.raw import RawValue
+from perdure.converter import ActivitySerializationContext, DataConverter
+from perdure.core.units import SECOND_NS
+from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
+from perdure.wire import errors
+from perdure.wire.api import common, workflowservice
+from perdure.wire.api import failure as failures
+from perdure.wire.times import duration_ns
+from perdure.worker.activity_attempt import Attempt, InboundCall, OutboundCall
+from perdure.worker.activity_info import info_of
+from perdure.worker.activity_interceptors import ActivityInboundInterceptor, ExecuteActivityInput
+from perdure.worker.heartbeats import Heartbeats, throttle_ns
+
+if TYPE_CHECKING:
+    from perdure.client import Client
+    from perdure.worker.rpc import WorkerRpc
+
+Poll = workflowservice.PollActivityTaskQueueResponse
+Intercept = Callable[[ActivityInboundInterceptor], ActivityInboundInterceptor]
+CANCELS = (asyncio.CancelledError, CancelledError)
+
+# The server's clock decides; the worker's own timer only frees the slot when the server's answer can not arrive.
+LOCAL_TIMEOUT_GRACE_NS = 5 * SECOND_NS
+
+
+class ActivityRegistry:
+    """The activities of a worker by type, checked once."""
+
+    def __init__(self, activities: Sequence[Callable[..., Any]], executor: Executor | None) -> None:
+        self._by_name: dict[str, Definition] = {}
+        self._dynamic: Definition | None = None
+        for activity in activities:
+            definition = Definition.must_from_callable(activity)
+            _check(activity, definition, executor)
+            if definition.name is None:
+                if self._dynamic is not None:
+                    raise TypeError("More than one dynamic activity")
+                self._dynamic = definition
+            elif definition.name in self._by_name:
+                raise ValueError(f"More than one activity named {definition.name}")
+            else:
+                self._by_name[definition.name] = definition
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name or self._dynamic is not None
+
+    def find(self, name: str) -> Definition | None:
+        return self._by_name.get(name, self._dynamic)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._by_name)
+
+
+def _check(activity: Callable[..., Any], definition: Definition, executor: Executor | None) -> None:
+    if inspect.isclass(activity):
+        raise TypeError(f"Activity named {definition.name} is a class instead of an instance")
+    if inspect.isfunction(activity) and definition.takes_self:
+        warnings.warn(
+            f"Activity named {definition.name} has a first parameter named self but is not bound to an instance,"
+            " did you mean to register it from an instance of the class?",
+            stacklevel=4,
+        )
+    if definition.is_async:
+        return
+    if executor is None:
+        raise ValueError(
+            f"Activity {definition.name} is not async so an activity_executor must be present"
+        )
+    if not isinstance(executor, ThreadPoolExecutor):
+        raise ValueError(
+            f"Activity {definition.name} is not async and its activity_executor is not a ThreadPoolExecutor:"
+            " activities in other processes are not supported yet"
+        )
+
+
+class Activities:
+    """Runs the activity tasks of one worker."""
+
+    def __init__(
+        self,
+        rpc: WorkerRpc,
+        registry: ActivityRegistry,
+        *,
+        task_queue: str,
+        executor: Executor | None,
+        data_converter: DataConverter,
+        interceptors: Sequence[Intercept],
+        client: Client,
+        metric_meter: MetricMeter,
+        heartbeat_default_ns: int,
+        heartbeat_max_ns: int,
+        spawn: Callable[[Any, str], asyncio.Task[Any]],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._rpc = rpc
+        self._registry = registry
+        self._task_queue = task_queue
+        self._executor = executor
+        self._converter = data_converter
+        self._interceptors = interceptors
+        self._client = client
+        self._metric_meter = metric_meter
+        self._heartbeat_default_ns = heartbeat_default_ns
+        self._heartbeat_max_ns = heartbeat_max_ns
+        self._spawn = spawn
+        self._on_fatal = on_fatal
+        self._running: set[Attempt] = set()
+        self._shutdown = CompositeEvent(threading.Event(), asyncio.Event())
+
+    def notify_shutdown(self) -> None:
+        """Let activities see that the worker is stopping; nothing is cancelled yet."""
+        self._shutdown.set()
+
+    def cancel_all(self) -> None:
+        """The graceful time is over: cancel what still runs."""
+        for attempt in list(self._running):
+            attempt.cancel(ActivityCancellationDetails(worker_shutdown=True), by_request=True)
+
+    async def handle(self, task: Poll) -> None:
+        """Run one attempt and answer it."""
+        definition = self._registry.find(task.activity_type.name)
+        is_async = definition is None or definition.is_async
+        attempt = Attempt.create(
+            is_async=is_async,
+            raises_in_thread=definition is not None
+            and not is_async
+            and not definition.no_thread_cancel_exception,
+        )
+        converter = self._converter.with_context(
+            ActivitySerializationContext(
+                namespace=task.workflow_namespace or self._rpc.namespace,
+                workflow_id=task.workflow_execution.workflow_id,
+                workflow_type=task.workflow_type.name,
+                activity_type=task.activity_type.name,
+                activity_id=task.activity_id,
+                activity_task_queue=self._task_queue,
+                is_local=False,
+            )
+        )
+        heartbeats = self._heartbeats(task, attempt, converter)
+        # The user's code runs in a task of its own: cancelling it must not cancel the answer.
+        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            try:
+                result = await self._execute(definition, task, attempt, converter, heartbeats)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the activity's outcome
+                _settle(outcome, error=error)
+            else:
+                _settle(outcome, result=result)
+
+        attempt.task = self._spawn(run(), f"activity {task.activity_type.name}")
+        self._running.add(attempt)
+        watchdog = self._watch_timeouts(task, attempt)
+        try:
+            kind, value = await outcome
+        finally:
+            attempt.finish()
+            heartbeats.close()
+            self._running.discard(attempt)
+            if watchdog is not None:
+                watchdog.cancel()
+        if kind == "result":
+            await self._complete(task, attempt, converter, value, heartbeats)
+        else:
+            await self._answer_error(task, attempt, converter, value, heartbeats)
+
+    # Running.
+
+    async def _execute(
+        self,
+        definition: Definition | None,
+        task: Poll,
+        attempt: Attempt,
+        converter: DataConverter,
+        heartbeats: Heartbeats,
+    ) -> Any:
+        if definition is None:
+            raise ApplicationError(
+                f"Activity function {task.activity_type.name} for workflow"
+                f" {task.workflow_execution.workflow_id} is not registered on this worker,"
+                f" available activities: {', '.join(self._registry.names)}",
+                type="NotFoundError",
+            )
+        args = await _decode_args(definition, task, converter)
+        details = await _decode_heartbeat(task, converter)
+        info = info_of(task, details, task_queue=self._task_queue, namespace=self._rpc.namespace)
+        Context.set(
+            Context(
+                info=lambda: info,
+                heartbeat=None,
+                cancelled_event=attempt.cancelled_event,
+                worker_shutdown_event=self._shutdown,
+                shield_thread_cancel_exception=attempt.raiser.shielded if attempt.raiser else None,
+                payload_converter_class_or_instance=converter.payload_converter,
+                runtime_metric_meter=self._metric_meter,
+                client=self._client if attempt.is_async else None,
+                cancellation_details=attempt.details,
+            )
+        )
+        chain: ActivityInboundInterceptor = InboundCall(attempt)
+        for intercept in reversed(self._interceptors):
+            chain = intercept(chain)
+        chain.init(OutboundCall(info, heartbeats.record))
+        return await chain.execute_activity(
+            ExecuteActivityInput(
+                fn=definition.fn,
+                args=args,
+                executor=None if attempt.is_async else self._executor,
+                headers=task.header.fields,
+            )
+        )
+
+    def _heartbeats(self, task: Poll, attempt: Attempt, converter: DataConverter) -> Heartbeats:
+        async def send(details: Sequence[Any]) -> None:
+            request = workflowservice.RecordActivityTaskHeartbeatRequest(task_token=task.task_token)
+            try:
+                if details:
+                    request.details.payloads.extend(await converter.encode(details))
+            except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
+                logger.warning("Cancelling activity because its heartbeat could not be encoded", exc_info=True)
+                attempt.cancel(
+                    ActivityCancellationDetails(), by_request=False, heartbeat_error=error
+                )
+                return
+            await self._send_heartbeat(request, attempt)
+
+        interval_ns = throttle_ns(
+            duration_ns(task.heartbeat_timeout), self._heartbeat_default_ns, self._heartbeat_max_ns
+        )
+        return Heartbeats(send, interval_ns, lambda work: self._spawn(work, "heartbeat"))
+
+    async def _send_heartbeat(
+        self, request: workflowservice.RecordActivityTaskHeartbeatRequest, attempt: Attempt
+    ) -> None:
+        try:
+            response = await self._rpc.heartbeat(request)
+        except errors.NotFound:
+            attempt.cancel(ActivityCancellationDetails(not_found=True), by_request=True)
+            return
+        except errors.RpcError as error:
+            # Not sent: the next one may get through before the heartbeat time-out.
+            logger.debug("Heartbeat failed: %s", error.message)
+            return
+        if response.cancel_requested:
+            attempt.cancel(ActivityCancellationDetails(cancel_requested=True), by_request=True)
+        elif response.activity_reset:
+            attempt.cancel(ActivityCancellationDetails(reset=True), by_request=False)
+        elif response.activity_paused:
+            attempt.cancel(ActivityCancellationDetails(paused=True), by_request=False)
+
+    def _watch_timeouts(self, task: Poll, attempt: Attempt) -> asyncio.TimerHandle | None:
+        timeout_ns = duration_ns(task.start_to_close_timeout)
+        if not timeout_ns:
+            return None
+        return asyncio.get_running_loop().call_later(
+            (timeout_ns + LOCAL_TIMEOUT_GRACE_NS) / SECOND_NS,
+            lambda: attempt.cancel(ActivityCancellationDetails(timed_out=True), by_request=True),
+        )
+
+    # Answering.
+
+    async def _complete(
+        self,
+        task: Poll,
+        attempt: Attempt,
+        converter: DataConverter,
+        result: Any,
+        heartbeats: Heartbeats,
+    ) -> None:
+        try:
+            payloads = await converter.encode([result])
+        except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
+            await self._answer_error(task, attempt, converter, error, heartbeats)
+            return
+        await self._rpc.complete_activity(
+            workflowservice.RespondActivityTaskCompletedRequest(
+                task_token=task.task_token, result=common.Payloads(payloads=payloads)
+            )
+        )
+
+    async def _answer_error(
+        self,
+        task: Poll,
+        attempt: Attempt,
+        converter: DataConverter,
+        error: BaseException,
+        heartbeats: Heartbeats,
+    ) -> None:
+        if isinstance(error, CompleteAsyncError):
+            logger.debug("Activity will be completed asynchronously")
+            return
+        if isinstance(error, CANCELS) and attempt.by_request:
+            logger.debug("Completing activity as cancelled")
+            await self._rpc.cancel_activity(
+                workflowservice.RespondActivityTaskCanceledRequest(task_token=task.task_token)
+            )
+            return
+        error = _explain_cancel(error, attempt)
+        self._log_failure(error)
+        request = workflowservice.RespondActivityTaskFailedRequest(
+            task_token=task.task_token, failure=await encode_failure(converter, error)
+        )
+        unsent = heartbeats.unsent
+        if unsent:
+            request.last_heartbeat_details.payloads.extend(await converter.encode(unsent))
+        await self._rpc.fail_activity(request)
+        if isinstance(error, BrokenExecutor):
+            self._on_fatal(error)
+
+    def _log_failure(self, error: BaseException) -> None:
+        benign = (
+            isinstance(error, ApplicationError)
+            and error.category is ApplicationErrorCategory.BENIGN
+        )
+        level = logging.DEBUG if benign else logging.WARNING
+        logger.log(level, "Completing activity as failed", exc_info=error)
+
+
+def _settle(
+    outcome: asyncio.Future[Any], *, result: Any = None, error: BaseException | None = None
+) -> None:
+    if not outcome.done():
+        outcome.set_result(("result", result) if error is None else ("error", error))
+
+
+def _explain_cancel(error: BaseException, attempt: Attempt) -> BaseException:
+    """A cancellation that nobody asked for has another cause: name that one."""
+    if not isinstance(error, CANCELS):
+        return error
+    if attempt.heartbeat_error is not None:
+        return attempt.heartbeat_error
+    details = attempt.details.details
+    for reason in ("pause", "reset"):
+        if details is not None and getattr(details, "paused" if reason == "pause" else reason):
+            return ApplicationError(
+                f"Unhandled activity cancel error produced by activity {reason}",
+                type=f"Activity{reason.capitalize()}",
+            )
+    return error
+
+
+async def encode_failure(converter: DataConverter, error: BaseException) -> failures.Failure:
+    """The error as a failure; one about the converter when it can not convert this error."""
+    failure = failures.Failure()
+    try:
+        await converter.encode_failure(error, failure)
+    except Exception as inner:  # noqa: BLE001 - a user's converter may raise anything
+        logger.exception("Failed building a failure out of %s", type(error).__name__)
+        failure = failures.Failure(
+            message=f"Failed building exception result: {type(inner).__name__}",
+            application_failure_info=failures.ApplicationFailureInfo(),
+        )
+    return failure
+
+
+async def _decode_args(definition: Definition, task: Poll, converter: DataConverter) -> list[Any]:
+    payloads = task.input.payloads
+    types = definition.arg_types
+    if definition.name is None:
+        types = [RawValue] * len(payloads)
+    elif types is not None and len(types) != len(payloads):
+        types = None
+    try:
+        args = await converter.decode(payloads, type_hints=types) if payloads else []
+    except Exception as error:
+        raise ApplicationError("Failed decoding arguments") from error
+    return [args] if definition.name is None else args
+
+
+async def _decode_heartbeat(task: Poll, converter: DataConverter) -> list[Any]:
+    payloads = task.heartbeat_details.payloads
+    try:
+        return await converter.decode(payloads) if payloads else []
+    except Exception as error:
+        raise ApplicationError("Failed decoding heartbeat details", non_retryable=True) from error

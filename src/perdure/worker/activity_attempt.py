@@ -1,0 +1,129 @@
+"""One attempt of an activity in this worker: its context, its cancellation, and what ended it.
+
+Invariant: after `finish` no cancellation reaches the user's code, and the outcome is decided once. Not here: decoding and
+answering (`activities`), the throttling of heartbeats (`heartbeats`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from perdure.activity import ActivityCancellationDetails, Info
+from perdure.activity.context import CancellationDetailsHolder, Context
+from perdure.common.events import CompositeEvent
+from perdure.exceptions import CancelledError
+from perdure.worker.activity_interceptors import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+)
+from perdure.worker.threads import ThreadRaiser
+
+HEARTBEAT_FROM_THREAD_TIMEOUT_S = 10.0
+
+
+@dataclass
+class Attempt:
+    """The running state of one attempt."""
+
+    is_async: bool
+    raiser: ThreadRaiser | None
+    cancelled_event: CompositeEvent
+    task: asyncio.Task[None] | None = None
+    details: CancellationDetailsHolder = field(default_factory=CancellationDetailsHolder)
+    by_request: bool = False
+    heartbeat_error: BaseException | None = None
+    finished: bool = False
+
+    @staticmethod
+    def create(*, is_async: bool, raises_in_thread: bool) -> Attempt:
+        event = CompositeEvent(threading.Event(), asyncio.Event() if is_async else None)
+        return Attempt(is_async, ThreadRaiser() if raises_in_thread else None, event)
+
+    def cancel(
+        self,
+        details: ActivityCancellationDetails,
+        *,
+        by_request: bool,
+        heartbeat_error: BaseException | None = None,
+    ) -> None:
+        """Tell the user's code to stop; the first reason stays."""
+        if self.finished or self.details.details is not None:
+            return
+        self.details.details = details
+        self.by_request = by_request
+        self.heartbeat_error = heartbeat_error
+        self.cancelled_event.set()
+        if self.raiser is not None:
+            self.raiser.raise_in_thread(CancelledError)
+        elif self.is_async and self.task is not None:
+            self.task.cancel("Activity cancelled")
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+class InboundCall(ActivityInboundInterceptor):
+    """The innermost inbound interceptor: it calls the activity."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        context = Context.current()
+        context.info = outbound.info
+        context.heartbeat = outbound.heartbeat
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - official name
+        call = getattr(input.fn, "__call__", None)  # noqa: B004 - objects with an async __call__
+        if inspect.iscoroutinefunction(input.fn) or inspect.iscoroutinefunction(call):
+            return await input.fn(*input.args)
+        return await self._run_in_executor(input.executor, input.fn, input.args)
+
+    async def _run_in_executor(
+        self, executor: Executor | None, fn: Callable[..., Any], args: Sequence[Any]
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        context = Context.current()
+        heartbeat = context.heartbeat
+        assert heartbeat is not None, "init ran before the activity"
+
+        async def heartbeat_on_loop(*details: Any) -> None:
+            Context.set(context)
+            heartbeat(*details)
+
+        def heartbeat_from_thread(*details: Any) -> None:
+            sent = asyncio.run_coroutine_threadsafe(heartbeat_on_loop(*details), loop)
+            sent.result(HEARTBEAT_FROM_THREAD_TIMEOUT_S)
+
+        context.heartbeat = heartbeat_from_thread
+        raiser = self._attempt.raiser
+
+        def call() -> Any:
+            with raiser.running_here() if raiser is not None else nullcontext():
+                return fn(*args)
+
+        # The thread sees the context variables of the attempt, like an async activity does.
+        return await loop.run_in_executor(executor, contextvars.copy_context().run, call)
+
+
+class OutboundCall(ActivityOutboundInterceptor):
+    """The innermost outbound interceptor."""
+
+    def __init__(self, info: Info, heartbeat: Callable[[Sequence[Any]], None]) -> None:
+        self._info = info
+        self._heartbeat = heartbeat
+
+    def info(self) -> Info:
+        return self._info
+
+    def heartbeat(self, *details: Any) -> None:
+        self._heartbeat(details)

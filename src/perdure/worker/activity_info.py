@@ -1,0 +1,68 @@
+"""`activity.Info` from a poll response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from perdure.activity import Info
+from perdure.common.priority import Priority
+from perdure.common.retry import RetryPolicy
+from perdure.wire.api import workflowservice
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def info_of(
+    task: workflowservice.PollActivityTaskQueueResponse,
+    heartbeat_details: Sequence[Any],
+    *,
+    task_queue: str,
+    namespace: str,
+) -> Info:
+    """What `activity.info()` returns.
+
+    Args:
+        task: As polled.
+        heartbeat_details: Decoded.
+        task_queue: That the worker polls.
+        namespace: Of the worker, for tasks that do not say.
+    """
+    execution = task.workflow_execution
+    return Info(
+        activity_id=task.activity_id,
+        activity_type=task.activity_type.name,
+        attempt=task.attempt,
+        current_attempt_scheduled_time=_time(task.current_attempt_scheduled_time),
+        heartbeat_details=heartbeat_details,
+        heartbeat_timeout=_span(task.heartbeat_timeout),
+        is_local=False,
+        namespace=task.workflow_namespace or namespace,
+        schedule_to_close_timeout=_span(task.schedule_to_close_timeout),
+        scheduled_time=_time(task.scheduled_time),
+        start_to_close_timeout=_span(task.start_to_close_timeout),
+        started_time=_time(task.started_time),
+        task_queue=task_queue,
+        task_token=task.task_token,
+        workflow_id=execution.workflow_id or None,
+        workflow_namespace=task.workflow_namespace or None,
+        workflow_run_id=execution.run_id or None,
+        workflow_type=task.workflow_type.name or None,
+        priority=Priority.from_proto(task.priority),
+        retry_policy=RetryPolicy.from_proto(task.retry_policy)
+        if task.HasField("retry_policy")
+        else None,
+        activity_run_id=None if execution.workflow_id else task.activity_run_id or None,
+    )
+
+
+def _time(value: Timestamp) -> datetime:
+    return value.ToDatetime(tzinfo=UTC)
+
+
+def _span(value: Duration) -> timedelta | None:
+    span = value.ToTimedelta()
+    return span or None

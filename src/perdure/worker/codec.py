@@ -1,0 +1,120 @@
+"""Apply a payload codec to every payload inside an API message, in place.
+
+Role: what leaves the worker is encoded, what arrives is decoded, so that workflow code and the replay engine see plain
+payloads only. Without a codec nothing is walked.
+
+Invariants: search attributes are never touched (the server reads them), headers only when asked (rule of the official
+SDK: `HeaderCodecBehavior`); markers of local activities keep their `data` detail as it is (replay.md 1.8).
+Not here: conversion between values and payloads (`perdure.converter`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from perdure.wire.api import common, update
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
+
+Apply = Callable[[Sequence[common.Payload]], Awaitable[list[common.Payload]]]
+
+_PAYLOAD = common.Payload.DESCRIPTOR.full_name
+_PAYLOADS = common.Payloads.DESCRIPTOR.full_name
+_ANY = AnyMessage.DESCRIPTOR.full_name
+_SKIPPED = {common.SearchAttributes.DESCRIPTOR.full_name, common.Header.DESCRIPTOR.full_name}
+# Update protocol messages travel packed.
+_PACKED: dict[str, type[Message]] = {
+    f"type.googleapis.com/{kind.DESCRIPTOR.full_name}": kind
+    for kind in (update.Request, update.Response, update.Acceptance, update.Rejection)
+}
+
+_carriers: dict[str, tuple[FieldDescriptor, ...]] = {}
+"""Message type -> its fields below which a payload may be; computed once per type."""
+
+
+async def apply_codec(message: Message, apply: Apply) -> None:
+    """Replace every payload below `message` by what `apply` makes of it."""
+    for field in _fields(message.DESCRIPTOR):
+        name = field.name
+        if _is_map(field):
+            await _apply_map(getattr(message, name), apply)
+        elif field.is_repeated:
+            items = getattr(message, name)
+            if _type_name(field) == _PAYLOAD:
+                await _replace_all(items, apply)
+            else:
+                for item in items:
+                    await _apply_one(item, apply)
+        elif message.HasField(name):
+            await _apply_one(getattr(message, name), apply)
+
+
+async def _apply_one(value: Message, apply: Apply) -> None:
+    name = value.DESCRIPTOR.full_name
+    if isinstance(value, common.Payload):
+        (made,) = await apply([value])
+        value.CopyFrom(made)
+    elif isinstance(value, common.Payloads):
+        await _replace_all(value.payloads, apply)
+    elif isinstance(value, AnyMessage):
+        kind = _PACKED.get(value.type_url)
+        if kind is not None:
+            inner = kind.FromString(value.value)
+            await apply_codec(inner, apply)
+            value.value = inner.SerializeToString()
+    elif name not in _SKIPPED:
+        await apply_codec(value, apply)
+
+
+async def _apply_map(values: Any, apply: Apply) -> None:
+    # Protobuf maps have no order: sort, so that a codec with state sees the same sequence every time.
+    for key in sorted(values):
+        await _apply_one(values[key], apply)
+
+
+async def _replace_all(items: Any, apply: Apply) -> None:
+    if not items:
+        return
+    made = await apply(list(items))
+    del items[:]
+    items.extend(made)
+
+
+def _fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    found = _carriers.get(descriptor.full_name)
+    if found is None:
+        found = tuple(
+            field for field in descriptor.fields if _may_hold_payload(_value_type(field), frozenset())
+        )
+        _carriers[descriptor.full_name] = found
+    return found
+
+
+def _may_hold_payload(descriptor: Descriptor | None, seen: frozenset[str]) -> bool:
+    if descriptor is None or descriptor.full_name in _SKIPPED or descriptor.full_name in seen:
+        return False
+    if descriptor.full_name in (_PAYLOAD, _PAYLOADS, _ANY):
+        return True
+    seen |= {descriptor.full_name}
+    return any(_may_hold_payload(_value_type(field), seen) for field in descriptor.fields)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    kind = field.message_type
+    return kind is not None and kind.GetOptions().map_entry
+
+
+def _value_type(field: FieldDescriptor) -> Descriptor | None:
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        return kind.fields_by_name["value"].message_type
+    return kind
+
+
+def _type_name(field: FieldDescriptor) -> str:
+    return field.message_type.full_name if field.message_type is not None else ""

@@ -1,0 +1,69 @@
+"""Heartbeats of one activity attempt: the latest wins, and not more often than useful.
+
+The first heartbeat is sent at once; then at most one per throttle interval, which is 80 % of the heartbeat time-out within
+the worker's bounds. What is held back when the activity fails goes with the failure (rule 31). The server's answer tells
+of cancellation, pause and reset. Not here: what an activity does about it (`activity_attempt`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from perdure.core.units import SECOND_NS
+
+THROTTLE_SHARE = 0.8
+
+Send = Callable[[Sequence[Any]], Awaitable[None]]
+
+
+def throttle_ns(heartbeat_timeout_ns: int, default_ns: int, maximum_ns: int) -> int:
+    """How long the next heartbeat is held back.
+
+    Args:
+        heartbeat_timeout_ns: Of the activity; 0 when it has none.
+        default_ns: For activities without one.
+        maximum_ns: Upper bound.
+    """
+    wanted = int(heartbeat_timeout_ns * THROTTLE_SHARE) if heartbeat_timeout_ns else default_ns
+    return min(wanted, maximum_ns)
+
+
+class Heartbeats:
+    """Throttles the heartbeats of one attempt. `record` may be called often and never blocks."""
+
+    def __init__(self, send: Send, interval_ns: int, spawn: Callable[[Awaitable[None]], object]) -> None:
+        self._send = send
+        self._interval_ns = interval_ns
+        self._spawn = spawn
+        self._latest: Sequence[Any] | None = None
+        self._running = False
+        self._closed = False
+
+    @property
+    def unsent(self) -> Sequence[Any] | None:
+        """Details that no heartbeat has carried yet."""
+        return self._latest
+
+    def record(self, details: Sequence[Any]) -> None:
+        if self._closed:
+            return
+        self._latest = details
+        if not self._running:
+            self._running = True
+            self._spawn(self._drain())
+
+    def close(self) -> None:
+        """No heartbeat after this one; one that is being sent goes on."""
+        self._closed = True
+
+    async def _drain(self) -> None:
+        """Send what is new, then wait one interval; ends when an interval brought nothing."""
+        try:
+            while not self._closed and self._latest is not None:
+                details, self._latest = self._latest, None
+                await self._send(details)
+                await asyncio.sleep(self._interval_ns / SECOND_NS)
+        finally:
+            self._running = False

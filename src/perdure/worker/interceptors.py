@@ -1,0 +1,36 @@
+"""`Interceptor`: what a worker's user may put around activities and workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perdure.worker.activity_interceptors import ActivityInboundInterceptor
+from perdure.worker.workflow_interceptors import (
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+
+class Interceptor:
+    """Wraps what a worker runs. Override one or both methods."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - official name
+        """Wrap the activity chain; called for each attempt."""
+        return next
+
+    def workflow_interceptor_class(
+        self,
+        input: WorkflowInterceptorClassInput,  # noqa: A002 - official name
+    ) -> type[WorkflowInboundInterceptor] | None:
+        """A class to wrap each run with, or None; called once per worker."""
+        del input
+        return None
+
+
+def workflow_interceptor_classes(
+    interceptors: Iterable[Interceptor],
+) -> list[type[WorkflowInboundInterceptor]]:
+    """The classes of all interceptors that have one, outermost first."""
+    given = WorkflowInterceptorClassInput(unsafe_extern_functions={})
+    classes = (each.workflow_interceptor_class(given) for each in interceptors)
+    return [each for each in classes if each is not None]

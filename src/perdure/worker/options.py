@@ -1,0 +1,85 @@
+"""What a worker is configured with: one frozen value, validated when it is made.
+
+The keyword arguments of `Worker` are the official package's; here they are checked once and turned into units that the
+rest of the worker uses. Not here: anything that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from perdure.core.units import SECOND_NS
+
+MAX_CONCURRENT_DEFAULT = 100
+POLLERS_DEFAULT = 5
+
+
+def to_ns(value: timedelta) -> int:
+    """A duration in nanoseconds, exact to the microsecond."""
+    return (value.days * 86_400 + value.seconds) * SECOND_NS + value.microseconds * 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Everything about a worker but its client and interceptors. Durations in nanoseconds.
+
+    Raises:
+        ValueError: A value is out of range, or the worker would have nothing to do.
+    """
+
+    task_queue: str
+    activities: Sequence[Callable[..., Any]]
+    workflows: Sequence[type]
+    activity_executor: Executor | None
+    build_id: str
+    identity: str
+    max_cached_workflows: int
+    max_concurrent_workflow_tasks: int
+    max_concurrent_activities: int
+    workflow_pollers: int
+    activity_pollers: int
+    nonsticky_to_sticky_poll_ratio: float
+    no_remote_activities: bool
+    sticky_timeout_ns: int
+    heartbeat_throttle_max_ns: int
+    heartbeat_throttle_default_ns: int
+    max_task_queue_activities_per_second: float | None
+    graceful_shutdown_ns: int
+    workflow_failure_exception_types: Sequence[type[BaseException]]
+    disable_eager_activity_execution: bool
+    debug_mode: bool
+
+    def __post_init__(self) -> None:
+        if not self.task_queue:
+            raise ValueError("a worker needs a task_queue")
+        if not self.activities and not self.workflows:
+            raise ValueError("At least one activity, Nexus service, or workflow must be specified")
+        if self.max_cached_workflows < 0:
+            raise ValueError("max_cached_workflows cannot be negative; 0 turns the cache off")
+        for name in (
+            "max_concurrent_workflow_tasks",
+            "max_concurrent_activities",
+            "workflow_pollers",
+            "activity_pollers",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.max_cached_workflows > 0 and self.workflow_pollers < 2:  # noqa: PLR2004
+            raise ValueError(
+                "max_concurrent_workflow_task_polls must be at least 2 with a workflow cache:"
+                " one poller for the sticky queue and one for the normal queue"
+            )
+        if not 0 <= self.nonsticky_to_sticky_poll_ratio <= 1:
+            raise ValueError("nonsticky_to_sticky_poll_ratio must be between 0 and 1")
+
+    @property
+    def normal_pollers(self) -> int:
+        """How many workflow pollers take from the normal queue; at least one of each kind remains."""
+        if self.max_cached_workflows == 0:
+            return self.workflow_pollers
+        wanted = round(self.workflow_pollers * self.nonsticky_to_sticky_poll_ratio)
+        return min(max(wanted, 1), self.workflow_pollers - 1)

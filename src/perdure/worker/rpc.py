@@ -1,0 +1,213 @@
+"""The worker's calls to the server: one method each, with identity, namespace, codec and retries applied here.
+
+The codec is applied here for workflow tasks only: activities convert value by value (`activities`).
+
+Invariant: a completion is repeated with the same token until the server answers. Not here: what is in the requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from perdure.core.units import SECOND_NS
+from perdure.wire import errors
+from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
+from perdure.wire.seam import WORKFLOW_SERVICE, Connection
+from perdure.worker.codec import apply_codec
+from perdure.worker.pollers import logger, until_answered
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from perdure.converter import PayloadCodec
+
+POLL_TIMEOUT_NS = 70 * SECOND_NS
+CALL_TIMEOUT_NS = 10 * SECOND_NS
+HISTORY_TIMEOUT_NS = 30 * SECOND_NS
+
+
+class WorkerRpc:
+    """Calls of one worker in one namespace."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        namespace: str,
+        identity: str,
+        instance_key: str,
+        build_id: str,
+        codec: PayloadCodec | None,
+    ) -> None:
+        self._connection = connection
+        self.namespace = namespace
+        self.identity = identity
+        self.instance_key = instance_key
+        self.build_id = build_id
+        self._codec = codec
+        self.is_shutting_down = False
+        self.is_abandoned = False
+        """True when the time for a graceful end is over: calls are not repeated any more."""
+
+    async def call(self, name: str, request: Message, timeout_ns: int = CALL_TIMEOUT_NS) -> Any:
+        """One call, no retry."""
+        return await self._connection.call(
+            WORKFLOW_SERVICE[name],
+            request,
+            metadata={"temporal-namespace": self.namespace},
+            timeout_ns=timeout_ns,
+        )
+
+    async def encode(self, message: Message) -> None:
+        if self._codec is not None:
+            await apply_codec(message, self._codec.encode)
+
+    async def decode(self, message: Message) -> None:
+        if self._codec is not None:
+            await apply_codec(message, self._codec.decode)
+
+    # Polls.
+
+    async def poll_workflow_task(
+        self, queue: taskqueue.TaskQueue
+    ) -> workflowservice.PollWorkflowTaskQueueResponse | None:
+        request = workflowservice.PollWorkflowTaskQueueRequest(
+            namespace=self.namespace,
+            task_queue=queue,
+            identity=self.identity,
+            worker_instance_key=self.instance_key,
+            worker_version_capabilities=common.WorkerVersionCapabilities(build_id=self.build_id),
+            deployment_options=self._deployment(),
+        )
+        response = await self.call("PollWorkflowTaskQueue", request, POLL_TIMEOUT_NS)
+        return response if response.task_token else None
+
+    async def poll_activity_task(
+        self, queue: taskqueue.TaskQueue, max_per_second: float | None
+    ) -> workflowservice.PollActivityTaskQueueResponse | None:
+        request = workflowservice.PollActivityTaskQueueRequest(
+            namespace=self.namespace,
+            task_queue=queue,
+            identity=self.identity,
+            worker_instance_key=self.instance_key,
+            worker_version_capabilities=common.WorkerVersionCapabilities(build_id=self.build_id),
+            deployment_options=self._deployment(),
+        )
+        if max_per_second is not None:
+            request.task_queue_metadata.max_tasks_per_second.value = max_per_second
+        response = await self.call("PollActivityTaskQueue", request, POLL_TIMEOUT_NS)
+        return response if response.task_token else None
+
+    def _deployment(self) -> deployment.WorkerDeploymentOptions:
+        return deployment.WorkerDeploymentOptions(
+            build_id=self.build_id,
+            worker_versioning_mode=enums.WORKER_VERSIONING_MODE_UNVERSIONED,
+        )
+
+    # Answers: repeated until taken.
+
+    async def complete_workflow_task(
+        self, request: workflowservice.RespondWorkflowTaskCompletedRequest
+    ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
+        """None when the task is not there any more."""
+        request.worker_version_stamp.build_id = self.build_id
+        request.deployment_options.CopyFrom(self._deployment())
+        request.worker_instance_key = self.instance_key
+        await self.encode(request)
+        return await self._answer("RespondWorkflowTaskCompleted", request)
+
+    async def fail_workflow_task(
+        self, request: workflowservice.RespondWorkflowTaskFailedRequest
+    ) -> None:
+        await self.encode(request)
+        await self._answer_or_drop("RespondWorkflowTaskFailed", request)
+
+    async def answer_query(self, request: workflowservice.RespondQueryTaskCompletedRequest) -> None:
+        # A query has a caller who waits and will ask again: one try, with nothing to keep.
+        request.namespace = self.namespace
+        await self.encode(request)
+        try:
+            await self.call("RespondQueryTaskCompleted", request)
+        except errors.RpcError:
+            return
+
+    async def complete_activity(
+        self, request: workflowservice.RespondActivityTaskCompletedRequest
+    ) -> None:
+        await self._answer_or_drop("RespondActivityTaskCompleted", request)
+
+    async def fail_activity(
+        self, request: workflowservice.RespondActivityTaskFailedRequest
+    ) -> None:
+        await self._answer_or_drop("RespondActivityTaskFailed", request)
+
+    async def cancel_activity(
+        self, request: workflowservice.RespondActivityTaskCanceledRequest
+    ) -> None:
+        await self._answer_or_drop("RespondActivityTaskCanceled", request)
+
+    async def heartbeat(
+        self, request: workflowservice.RecordActivityTaskHeartbeatRequest
+    ) -> workflowservice.RecordActivityTaskHeartbeatResponse:
+        request.namespace = self.namespace
+        request.identity = self.identity
+        return await self.call("RecordActivityTaskHeartbeat", request)
+
+    async def _answer(self, name: str, request: Any) -> Any:
+        request.namespace = self.namespace
+        request.identity = self.identity
+        return await until_answered(
+            name, lambda: self.call(name, request), give_up=lambda: self.is_abandoned
+        )
+
+    async def _answer_or_drop(self, name: str, request: Any) -> None:
+        try:
+            await self._answer(name, request)
+        except errors.RpcError as error:
+            # Refused for good: the server's time-out decides what happens next.
+            logger.warning("%s was refused: %s", name, error.message)
+
+    # Reads and housekeeping.
+
+    async def history_page(
+        self, workflow_id: str, run_id: str, token: bytes
+    ) -> workflowservice.GetWorkflowExecutionHistoryResponse:
+        request = workflowservice.GetWorkflowExecutionHistoryRequest(
+            namespace=self.namespace,
+            execution=common.WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            next_page_token=token,
+        )
+        name = "GetWorkflowExecutionHistory"
+        page = await until_answered(
+            name,
+            lambda: self.call(name, request, HISTORY_TIMEOUT_NS),
+            give_up=lambda: self.is_abandoned,
+        )
+        if page is None:
+            raise errors.not_found(f"history of workflow {workflow_id!r}, run {run_id} is gone")
+        await self.decode(page)
+        return cast("workflowservice.GetWorkflowExecutionHistoryResponse", page)
+
+    async def announce_shutdown(self, sticky_queue: str, task_queue: str) -> None:
+        """Tell the server to end this worker's polls and to route its sticky tasks elsewhere; best effort."""
+        try:
+            await self.call(
+                "ShutdownWorker",
+                workflowservice.ShutdownWorkerRequest(
+                    namespace=self.namespace,
+                    sticky_task_queue=sticky_queue,
+                    identity=self.identity,
+                    reason="graceful shutdown",
+                    worker_instance_key=self.instance_key,
+                    task_queue=task_queue,
+                ),
+                2 * SECOND_NS,
+            )
+        except errors.RpcError:
+            return
+
+    async def describe_namespace(self) -> workflowservice.DescribeNamespaceResponse:
+        return await self.call(
+            "DescribeNamespace",
+            workflowservice.DescribeNamespaceRequest(namespace=self.namespace),
+        )

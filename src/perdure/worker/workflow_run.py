@@ -1,0 +1,97 @@
+"""One run in a worker: the replay engine and the workflow host joined, and one workflow task at a time.
+
+Role: feed a task, fetch the pages of history that the engine asks for, run activations until there is nothing to run, and
+hand back the answer. Long replays yield to the event loop between activations, never inside one.
+
+Invariants: the engine and the host belong together and die together: after any error the run is evicted and the next task
+replays from the first event. Not here: answering the server (`workflow_tasks`), the loop user code runs on (`host`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from perdure.core.units import MS_NS, SECOND_NS
+from perdure.wire.api import workflowservice
+
+if TYPE_CHECKING:
+    from perdure.replay.commands import ActivationResult
+    from perdure.replay.engine import WorkflowReplay
+    from perdure.replay.jobs import Activation
+    from perdure.replay.task import Answer, NeedPage, WorkflowTask
+
+FetchPage = Callable[[bytes], Awaitable[workflowservice.GetWorkflowExecutionHistoryResponse]]
+
+SLICE_NS = 5 * MS_NS
+"""A replay longer than this lets the event loop run others in between."""
+
+
+class Host(Protocol):
+    """Workflow code of one run; `perdure.worker.host` implements it."""
+
+    def activate(self, activation: Activation) -> ActivationResult:
+        """Run user code until nothing is ready. Raises what fails the workflow task."""
+        ...
+
+    def close(self) -> None:
+        """Tear the coroutines down; no command can come of it."""
+        ...
+
+
+class CachedRun:
+    """A run, its engine and its host."""
+
+    def __init__(self, run_id: str, engine: WorkflowReplay, host: Host, fetch_page: FetchPage) -> None:
+        self.run_id = run_id
+        self.engine = engine
+        self.lock = asyncio.Lock()
+        self._host = host
+        self._fetch_page = fetch_page
+        self._waiting = 0
+        self._closed = False
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.lock.locked() and self._waiting == 0
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    async def __aenter__(self) -> None:
+        self._waiting += 1
+        try:
+            await self.lock.acquire()
+        finally:
+            self._waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.lock.release()
+
+    async def advance(self, task: WorkflowTask) -> Answer | None:
+        """Run one workflow task; None when the engine found a mismatch (`engine.error` says which).
+
+        Raises:
+            Exception: Whatever workflow code raised that fails the task rather than the workflow.
+        """
+        loop = asyncio.get_running_loop()
+        await self._fetch(self.engine.feed(task))
+        slice_end = loop.time() + SLICE_NS / SECOND_NS
+        while (activation := self.engine.next()) is not None:
+            await self._fetch(self.engine.commit(self._host.activate(activation)))
+            if loop.time() > slice_end:
+                await asyncio.sleep(0)
+                slice_end = loop.time() + SLICE_NS / SECOND_NS
+        return self.engine.ready() if self.engine.error is None else None
+
+    async def _fetch(self, need: NeedPage | None) -> None:
+        while need is not None:
+            page = await self._fetch_page(need.token)
+            need = self.engine.feed_page(page.history.events, page.next_page_token)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._host.close()

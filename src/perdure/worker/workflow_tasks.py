@@ -1,0 +1,203 @@
+"""Workflow tasks: from a poll response to an answer that the server has taken.
+
+A task goes to the run's cached engine, or to a new one that replays. The answer is a completion (whose reply may carry the
+next task), a query's answer, or a failure. Failures are reported on the first attempt only (trap 29 of replay.md): later
+attempts time out, which paces the retries.
+
+Invariants: one task of a run at a time; a run whose task failed, or whose answer the server did not take, is evicted.
+Not here: polling (`pollers`), replay (`workflow_run`), user code (`host`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from perdure.replay.task import Completion, Fatal, QueryAnswer, WorkflowTask
+from perdure.wire import errors
+from perdure.wire.api import common, enums, taskqueue, workflowservice
+from perdure.wire.api import failure as failures
+from perdure.wire.api import query as queries
+from perdure.wire.times import duration
+from perdure.worker.cache import RunCache
+from perdure.worker.workflow_run import CachedRun
+
+if TYPE_CHECKING:
+    from perdure.worker.rpc import WorkerRpc
+
+logger = logging.getLogger("perdure.worker")
+
+Poll = workflowservice.PollWorkflowTaskQueueResponse
+NON_DETERMINISTIC = enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+UNHANDLED = enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+
+
+class WorkflowTasks:
+    """Handles the workflow tasks of one worker."""
+
+    def __init__(
+        self,
+        rpc: WorkerRpc,
+        cache: RunCache,
+        create_run: Callable[[Poll], CachedRun],
+        to_failure: Callable[[BaseException], failures.Failure],
+        render: Callable[[object], str],
+        *,
+        sticky_queue: str,
+        sticky_timeout_ns: int,
+        on_activities: Callable[[workflowservice.RespondWorkflowTaskCompletedResponse], None],
+    ) -> None:
+        self._rpc = rpc
+        self._cache = cache
+        self._create_run = create_run
+        self._to_failure = to_failure
+        self._render = render
+        self._sticky_queue = sticky_queue if cache.maximum > 0 else ""
+        self._sticky_timeout_ns = sticky_timeout_ns
+        self._on_activities = on_activities
+
+    async def handle(self, task: Poll) -> None:
+        """Work off a task, and those that come back with its answer."""
+        next_task: Poll | None = task
+        while next_task is not None:
+            next_task = await self._handle_one(next_task)
+
+    async def _handle_one(self, task: Poll) -> Poll | None:
+        await self._rpc.decode(task)
+        while True:
+            run = self._cache.get(task.workflow_execution.run_id)
+            if run is None:
+                try:
+                    run = self._create_run(task)
+                except Exception as error:
+                    await self._fail(task, UNHANDLED, self._to_failure(error))
+                    return None
+                self._cache.add(run)
+            async with run:
+                if run.is_closed:
+                    continue  # Evicted while this task waited for the one before it.
+                return await self._process(run, task)
+
+    async def _process(self, run: CachedRun, task: Poll) -> Poll | None:
+        try:
+            answer = await run.advance(WorkflowTask.from_poll(task))
+        except errors.NotFound:
+            # The run is gone (deleted, or closed and past retention) while its history was being read.
+            self._cache.evict(run)
+            return None
+        except Exception as error:
+            self._cache.evict(run)
+            logger.warning(
+                "Workflow task of %s (run %s) failed",
+                task.workflow_execution.workflow_id,
+                run.run_id,
+                exc_info=error,
+            )
+            await self._fail(task, UNHANDLED, self._to_failure(error))
+            return None
+        if (problem := run.engine.error) is not None:
+            self._cache.evict(run)
+            await self._report_problem(task, problem)
+            return None
+        match answer:
+            case Completion():
+                return await self._complete(run, task, answer)
+            case QueryAnswer():
+                await self._answer_query(task, answer)
+            case None:
+                # A query task of a run in the cache always has an answer; nothing to say means nothing was asked.
+                logger.debug("Nothing to answer for run %s", run.run_id)
+        if run.engine.is_finished:
+            self._cache.evict(run)
+        self._cache.trim()
+        return None
+
+    async def _complete(self, run: CachedRun, task: Poll, answer: Completion) -> Poll | None:
+        request = workflowservice.RespondWorkflowTaskCompletedRequest(
+            task_token=task.task_token,
+            commands=answer.commands,
+            messages=answer.messages,
+            query_results=answer.query_results,
+            sdk_metadata=answer.sdk_metadata,
+            force_create_new_workflow_task=answer.force_create_new_workflow_task,
+            return_new_workflow_task=bool(self._sticky_queue) and not self._rpc.is_shutting_down,
+            capabilities=workflowservice.RespondWorkflowTaskCompletedRequest.Capabilities(
+                discard_speculative_workflow_task_with_events=True
+            ),
+            versioning_behavior=enums.VersioningBehavior.ValueType(answer.versioning_behavior),
+        )
+        if self._sticky_queue and not answer.is_terminal and not self._rpc.is_shutting_down:
+            request.sticky_attributes.worker_task_queue.CopyFrom(self._sticky(task))
+            request.sticky_attributes.schedule_to_start_timeout.CopyFrom(
+                duration(self._sticky_timeout_ns)
+            )
+        try:
+            response = await self._rpc.complete_workflow_task(request)
+        except errors.RpcError as error:
+            # UnhandledCommand and the like: history went on without us, replay from the start (trap 29).
+            logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
+            self._cache.evict(run)
+            return None
+        if response is None or answer.is_terminal or self._cache.maximum == 0:
+            self._cache.evict(run)
+        else:
+            run.engine.task_reported(response.reset_history_event_id)
+        self._cache.trim()
+        if response is None:
+            return None
+        self._on_activities(response)
+        return response.workflow_task if response.workflow_task.task_token else None
+
+    def _sticky(self, task: Poll) -> taskqueue.TaskQueue:
+        return taskqueue.TaskQueue(
+            name=self._sticky_queue,
+            kind=enums.TASK_QUEUE_KIND_STICKY,
+            normal_name=task.workflow_execution_task_queue.name,
+        )
+
+    async def _answer_query(self, task: Poll, answer: QueryAnswer) -> None:
+        request = workflowservice.RespondQueryTaskCompletedRequest(task_token=task.task_token)
+        if answer.failure is not None:
+            request.completed_type = enums.QUERY_RESULT_TYPE_FAILED
+            request.error_message = answer.failure.message
+            request.failure.CopyFrom(answer.failure)
+        else:
+            request.completed_type = enums.QUERY_RESULT_TYPE_ANSWERED
+            payloads = [answer.result] if answer.result is not None else []
+            request.query_result.CopyFrom(common.Payloads(payloads=payloads))
+        await self._rpc.answer_query(request)
+
+    async def _report_problem(self, task: Poll, problem: object) -> None:
+        """A mismatch between history and code, or a history that makes no sense."""
+        text = problem.message if isinstance(problem, Fatal) else self._render(problem)
+        logger.error(
+            "Workflow task of %s (run %s) failed: %s",
+            task.workflow_execution.workflow_id,
+            task.workflow_execution.run_id,
+            text,
+        )
+        failure = failures.Failure(
+            message=text,
+            source="PerdurePython",
+            application_failure_info=failures.ApplicationFailureInfo(type="NondeterminismError"),
+        )
+        cause = UNHANDLED if isinstance(problem, Fatal) else NON_DETERMINISTIC
+        await self._fail(task, cause, failure)
+
+    async def _fail(
+        self,
+        task: Poll,
+        cause: enums.WorkflowTaskFailedCause.ValueType,
+        failure: failures.Failure,
+    ) -> None:
+        if task.HasField("query"):
+            await self._answer_query(task, QueryAnswer(result=None, failure=failure))
+        elif task.attempt <= 1:
+            await self._rpc.fail_workflow_task(
+                workflowservice.RespondWorkflowTaskFailedRequest(
+                    task_token=task.task_token, cause=cause, failure=failure
+                )
+            )
+
+
