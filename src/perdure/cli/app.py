@@ -1,0 +1,127 @@
+"""The tree of commands, and how each one ends.
+
+Role: names and one-line descriptions live here, the commands in modules of their own that are imported when they run;
+`perdure --help` loads none of them. `run` maps the end of a command to an exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from perdure import __version__
+from perdure.cli.exits import CommandError, Exit
+
+EPILOG = (
+    "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server; 4 not found; "
+    "5 the workflow did not complete; 130 interrupted. The server is found with --address, "
+    "PERDURE_ADDRESS or TEMPORAL_ADDRESS."
+)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and place, and imports one only to run it or to show its own help."""
+
+    def __init__(self, name: str, help_text: str, table: dict[str, tuple[str, str]]) -> None:
+        """`table`: command name to (`module:attribute`, one line of description)."""
+        super().__init__(name, help=help_text, epilog=EPILOG, no_args_is_help=True)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in self._table:
+            return None
+        module, _, attribute = self._table[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._table.items()])
+
+
+server = LazyGroup(
+    "server",
+    "Run a server.",
+    {"start-dev": ("perdure.cli.server:start_dev", "Start a development server on this machine")},
+)
+
+worker = LazyGroup(
+    "worker",
+    "Run workers.",
+    {"run": ("perdure.cli.worker:run", "Run the worker that a module defines")},
+)
+
+workflow = LazyGroup(
+    "workflow",
+    "Start, watch and steer workflows.",
+    {
+        "start": ("perdure.cli.workflow_start:start", "Start a workflow"),
+        "execute": (
+            "perdure.cli.workflow_start:execute",
+            "Start a workflow and wait for its result",
+        ),
+        "result": ("perdure.cli.workflow_start:result", "Wait for a workflow's result"),
+        "list": ("perdure.cli.workflow_read:list_", "List workflows"),
+        "count": ("perdure.cli.workflow_read:count", "Count workflows"),
+        "show": ("perdure.cli.workflow_read:show", "Show a workflow's history as a timeline"),
+        "describe": (
+            "perdure.cli.workflow_read:describe",
+            "Show a workflow's state and what it waits for",
+        ),
+        "query": ("perdure.cli.workflow_change:query", "Ask a workflow a question"),
+        "signal": ("perdure.cli.workflow_change:signal", "Send a signal"),
+        "cancel": ("perdure.cli.workflow_change:cancel", "Ask a workflow to cancel itself"),
+        "terminate": ("perdure.cli.workflow_change:terminate", "End a workflow at once"),
+    },
+)
+
+
+@click.group(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "-v", "--version", message="perdure %(version)s")
+def cli() -> None:
+    """Durable execution for Python: server, workers and workflows."""
+
+
+for _group in (server, worker, workflow):
+    cli.add_command(_group)
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run one command and end the process.
+
+    Args:
+        arguments: What follows `perdure`; None for the process's own.
+    """
+    sys.exit(run_for_exit_code(arguments))
+
+
+def run_for_exit_code(arguments: list[str] | None = None) -> int:
+    """Run one command; the errors of people and their networks are printed in one line."""
+    try:
+        # Commands return nothing; what click hands back is the code of --help, --version or ctx.exit().
+        code = cli.main(arguments, prog_name="perdure", standalone_mode=False)
+    except CommandError as error:
+        click.echo(f"perdure: {error}", err=True)
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return int(Exit.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return int(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`perdure workflow list | head`); that is not our failure.
+        sys.stderr.close()
+        return int(Exit.OK)
+    return code if isinstance(code, int) else int(Exit.OK)

@@ -1,0 +1,59 @@
+"""Logging of the commands: one readable line per record on stderr, or one JSON object.
+
+Role: the only place in Perdure that configures logging. A library user's configuration is never touched, since only
+the commands call this.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "never": logging.CRITICAL + 1,
+}
+FORMATS = ("text", "json", "pretty")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, and the `extra` fields that are plain values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= {
+            key: value
+            for key, value in vars(record).items()
+            if key not in _STANDARD and isinstance(value, str | int | float | bool)
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def set_up(level: str, log_format: str) -> None:
+    """Send the records of the whole process to stderr.
+
+    Args:
+        level: A key of `LEVELS`.
+        log_format: `text` (or `pretty`, its name elsewhere) or `json`.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        text = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s  %(message)s"
+        handler.setFormatter(logging.Formatter(text, datefmt="%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])

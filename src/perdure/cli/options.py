@@ -1,0 +1,232 @@
+"""Flags that several commands share, with the names, short forms and environment variables of the `temporal` command.
+
+Role: one decorator per set of flags; each hands its command one frozen value (`connection`, `output`, `target`,
+`given`), so that no command sees a dozen loose arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from perdure.cli import durations, payloads
+
+if TYPE_CHECKING:
+    from perdure.wire.api import common
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+DEFAULT_NAMESPACE = "default"
+DEFAULT_CONNECT_NS = 5_000_000_000
+OutputFormat = Literal["text", "json", "jsonl", "none"]
+
+
+class Duration(click.ParamType[int]):
+    """A duration on the command line; integer nanoseconds for the command."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return durations.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Duration()
+
+
+class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach a server."""
+
+    address: str
+    namespace: str
+    api_key: str | None = None
+    tls: bool = False
+    tls_cert_path: str | None = None
+    tls_key_path: str | None = None
+    tls_ca_path: str | None = None
+    tls_server_name: str | None = None
+    grpc_meta: tuple[str, ...] = ()
+    connect_timeout_ns: int = DEFAULT_CONNECT_NS
+    command_timeout_ns: int | None = None
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Which workflow a command is about; without a run id the latest run."""
+
+    workflow_id: str
+    run_id: str | None = None
+
+
+def _env(name: str) -> list[str]:
+    # Ours first: someone who sets both means ours for this command.
+    return [f"PERDURE_{name}", f"TEMPORAL_{name}"]
+
+
+def _apply(function: Callable[..., Any], options: list[Callable[..., Any]]) -> Callable[..., Any]:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def with_connection(function: Callable[Concatenate[ConnectionOptions, P], T]) -> Callable[P, T]:
+    """Adds the flags of a connection; the command gets a `ConnectionOptions` as its first argument."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        values = {name: kwargs.pop(name) for name in ConnectionOptions.__struct_fields__}
+        return function(ConnectionOptions(**values), *args, **kwargs)
+
+    return _apply(
+        wrapper,
+        [
+            click.option(
+                "--address",
+                default=DEFAULT_ADDRESS,
+                envvar=_env("ADDRESS"),
+                show_default=True,
+                help="host:port of the server. [PERDURE_ADDRESS, TEMPORAL_ADDRESS]",
+            ),
+            click.option(
+                "--namespace",
+                "-n",
+                default=DEFAULT_NAMESPACE,
+                envvar=_env("NAMESPACE"),
+                show_default=True,
+                help="Namespace. [PERDURE_NAMESPACE, TEMPORAL_NAMESPACE]",
+            ),
+            click.option(
+                "--api-key", envvar=_env("API_KEY"), help="API key sent with each request."
+            ),
+            click.option("--tls", is_flag=True, envvar=_env("TLS"), help="Encrypt the connection."),
+            click.option(
+                "--tls-cert-path",
+                envvar=_env("TLS_CLIENT_CERT_PATH"),
+                help="Our certificate (PEM).",
+            ),
+            click.option(
+                "--tls-key-path", envvar=_env("TLS_CLIENT_KEY_PATH"), help="Our private key (PEM)."
+            ),
+            click.option(
+                "--tls-ca-path", envvar=_env("TLS_SERVER_CA_CERT_PATH"), help="Who to trust (PEM)."
+            ),
+            click.option(
+                "--tls-server-name",
+                envvar=_env("TLS_SERVER_NAME"),
+                help="Name the certificate must have.",
+            ),
+            click.option("--grpc-meta", multiple=True, help="KEY=VALUE header of each request."),
+            click.option(
+                "--client-connect-timeout",
+                "connect_timeout_ns",
+                type=DURATION,
+                default=DEFAULT_CONNECT_NS,
+                help="How long to try to connect.  [default: 5s]",
+            ),
+            click.option(
+                "--command-timeout",
+                "command_timeout_ns",
+                type=DURATION,
+                default=None,
+                help="Give up after this long.",
+            ),
+        ],
+    )
+
+
+def with_output(function: Callable[P, T]) -> Callable[P, T]:
+    """Adds `-o`; the command gets `output`."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Choice(["text", "json", "jsonl", "none"]),
+        default="text",
+        show_default=True,
+        help="Form of the output.",
+    )(function)
+
+
+def with_target(function: Callable[Concatenate[Target, P], T]) -> Callable[P, T]:
+    """Adds `--workflow-id` and `--run-id`; the command gets a `Target` as its first argument."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        values: dict[str, Any] = {name: kwargs.pop(name) for name in ("workflow_id", "run_id")}
+        return function(Target(**values), *args, **kwargs)
+
+    return _apply(
+        wrapper,
+        [
+            click.option("--workflow-id", "-w", required=True, help="Workflow id."),
+            click.option("--run-id", "-r", default=None, help="Run id; the latest run without it."),
+        ],
+    )
+
+
+def with_input(function: Callable[Concatenate[list[common.Payload], P], T]) -> Callable[P, T]:
+    """Adds `--input` and its kin; the command gets the payloads as its first argument."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        texts: Any = kwargs.pop("input_")
+        files: Any = kwargs.pop("input_file")
+        meta: Any = kwargs.pop("input_meta")
+        is_base64: Any = kwargs.pop("input_base64")
+        if texts and files:
+            raise click.UsageError("--input and --input-file can not be combined")
+        values = [_indirect(text) for text in texts] + [
+            _read("--input-file", name) for name in files
+        ]
+        try:
+            given = payloads.inputs(values, meta, is_base64=bool(is_base64))
+        except payloads.InputError as error:
+            raise click.UsageError(str(error)) from None
+        return function(given, *args, **kwargs)
+
+    return _apply(
+        wrapper,
+        [
+            click.option(
+                "--input",
+                "-i",
+                "input_",
+                multiple=True,
+                help="One argument as JSON, or @FILE to read it; repeat it for more arguments.",
+            ),
+            click.option(
+                "--input-file", multiple=True, help="File with one argument as JSON; - is stdin."
+            ),
+            click.option(
+                "--input-meta", multiple=True, help="KEY=VALUE payload metadata, e.g. encoding."
+            ),
+            click.option("--input-base64", is_flag=True, help="The inputs are base64."),
+        ],
+    )
+
+
+def _indirect(text: str) -> str:
+    # No JSON text begins with @, so this takes nothing away.
+    return _read("--input", text[1:]) if text.startswith("@") else text
+
+
+def _read(flag: str, name: str) -> str:
+    try:
+        if name == "-":
+            return sys.stdin.read()
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise click.UsageError(f"{flag}: can not read {name}: {reason}") from None

@@ -1,0 +1,92 @@
+"""Printing: tables and fields for people, JSON for programs.
+
+Invariants: data goes to stdout, everything else to stderr; `json` is one document, `jsonl` one document per line; the
+JSON of API messages has the names of their protobuf JSON form, with payloads decoded unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from google.protobuf import json_format
+
+from perdure.cli import payloads
+from perdure.wire.api import common
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from perdure.cli.options import OutputFormat
+
+
+def document(value: object, output: OutputFormat) -> None:
+    """One JSON document: indented for `json`, on one line for `jsonl`."""
+    indent = 2 if output == "json" else None
+    click.echo(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def documents(values: Iterable[object], output: OutputFormat) -> None:
+    """Several: an array for `json`, a line each for `jsonl`."""
+    if output == "jsonl":
+        for value in values:
+            document(value, output)
+    else:
+        document(list(values), output)
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """`name  value` lines, aligned; values that are None or empty are left out."""
+    shown = [(name, str(value)) for name, value in pairs if value not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"  {name:<{width}}  {value}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their longest value; the last one may run over."""
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+    for row in [header, *rows]:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def message(value: Message, *, decode_payloads: bool = True) -> dict[str, Any]:
+    """The protobuf JSON form of an API message.
+
+    Args:
+        value: Any message of the API.
+        decode_payloads: Put JSON values in the place of payloads. Not what another tool can read back: histories that
+            are to be replayed need False.
+    """
+    rendered: dict[str, Any] = json_format.MessageToDict(value)
+    if decode_payloads:
+        _decode(value, rendered)
+    return rendered
+
+
+def _decode(value: Message, rendered: dict[str, Any]) -> None:
+    for field, content in value.ListFields():
+        if field.message_type is None or (name := field.json_name) not in rendered:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            for key in content:
+                rendered[name][str(key)] = _decoded(content[key], rendered[name][str(key)])
+        elif isinstance(rendered[name], list) and not isinstance(content, common.Payloads):
+            rendered[name] = [
+                _decoded(item, shown) for item, shown in zip(content, rendered[name], strict=True)
+            ]
+        else:
+            rendered[name] = _decoded(content, rendered[name])
+
+
+def _decoded(content: Any, shown: Any) -> Any:
+    if isinstance(content, common.Payload):
+        return payloads.value(content)
+    if isinstance(content, common.Payloads):
+        return [payloads.value(payload) for payload in content.payloads]
+    if isinstance(shown, dict) and hasattr(content, "ListFields"):
+        _decode(content, shown)  # pyright: ignore[reportUnknownArgumentType] - JSON of any shape
+    return shown  # pyright: ignore[reportUnknownVariableType]

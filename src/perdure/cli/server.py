@@ -1,0 +1,144 @@
+"""`perdure server start-dev`: the flags of `temporal server start-dev`, and a server until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from perdure import __version__
+from perdure.cli import logs, session
+from perdure.cli.exits import CommandError
+from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
+
+
+@click.command("start-dev")
+@click.option("--ip", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", "-p", type=int, default=7233, show_default=True, help="gRPC port; 0 takes a free one."
+)
+@click.option(
+    "--db-filename",
+    "-f",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file. Without it everything is in memory and is lost when the server stops.",
+)
+@click.option(
+    "--namespace", "-n", "namespaces", multiple=True, help="Namespace to create; repeatable."
+)
+@click.option("--headless", is_flag=True, help="No web pages.")
+@click.option("--ui-ip", help="Address of the web pages.  [default: that of --ip]")
+@click.option("--ui-port", type=int, help="Port of the web pages.  [default: --port + 1000]")
+@click.option("--ui-public-path", help="Path under which the web pages are served.")
+@click.option(
+    "--ui-asset-path", type=click.Path(path_type=Path), help="Folder with other web pages."
+)
+@click.option("--ui-codec-endpoint", help="Codec server of the web pages.")
+@click.option(
+    "--ui-disable-news-fetch", is_flag=True, help="Accepted; the web pages fetch no news."
+)
+@click.option("--http-port", type=int, default=0, help="Port of the HTTP API.")
+@click.option("--metrics-port", type=int, help="Port of the metrics.")
+@click.option(
+    "--search-attribute",
+    multiple=True,
+    help="KEY=TYPE to register: Text, Keyword, Int, Double, Bool, Datetime or KeywordList; repeatable.",
+)
+@click.option(
+    "--dynamic-config-value", multiple=True, help="KEY=JSON setting; unknown keys are noted."
+)
+@click.option(
+    "--sqlite-pragma", multiple=True, help="KEY=VALUE pragma for the database; repeatable."
+)
+@click.option("--log-config", is_flag=True, help="Log the configuration at start.")
+@click.option(
+    "--log-level", type=click.Choice(list(logs.LEVELS)), default="info", show_default=True
+)
+@click.option(
+    "--log-format", type=click.Choice(list(logs.FORMATS)), default="text", show_default=True
+)
+def start_dev(**flags: object) -> None:
+    """Start a development server on this machine.
+
+    \b
+    perdure server start-dev                            everything in memory
+    perdure server start-dev --db-filename perdure.db   keeps its state in a file
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    logs.set_up(str(flags.pop("log_level")), str(flags.pop("log_format")))
+    session.run(_serve(options_of(flags)))
+
+
+def options_of(flags: dict[str, object]) -> DevServerOptions:
+    """The options that parsed flags stand for.
+
+    Raises:
+        click.UsageError: A `KEY=VALUE` without `=`, a value that is not JSON, an unknown type, a port out of range.
+    """
+    given = dict(flags)
+    # The web pages fetch nothing from elsewhere in any case.
+    given.pop("ui_disable_news_fetch", None)
+    given["namespaces"] = _namespaces(given.pop("namespaces"))
+    given["search_attributes"] = _pairs("--search-attribute", given.pop("search_attribute"))
+    given["sqlite_pragmas"] = _pairs("--sqlite-pragma", given.pop("sqlite_pragma"))
+    dynamic = _pairs("--dynamic-config-value", given.pop("dynamic_config_value"))
+    given["dynamic_config"] = {key: _json(key, text) for key, text in dynamic.items()}
+    try:
+        return DevServerOptions(**given)  # pyright: ignore[reportArgumentType] - click made the types
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _namespaces(given: object) -> tuple[str, ...]:
+    names = ["default", *(given if isinstance(given, tuple | list) else ())]
+    return tuple(dict.fromkeys(str(name) for name in names))
+
+
+def _pairs(flag: str, given: object) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in given if isinstance(given, tuple | list) else ():
+        key, equals, value = str(pair).partition("=")
+        if not (key and equals):
+            raise click.UsageError(f"{flag} {pair!r} is not KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def _json(key: str, text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise click.UsageError(
+            f"--dynamic-config-value {key}: {text!r} is not JSON; a text needs its own quotes: {key}='\"text\"'"
+        ) from None
+
+
+async def _serve(options: DevServerOptions) -> None:
+    from perdure.server.main import run_dev_server
+
+    stop = session.stop_on_signals()
+    try:
+        await run_dev_server(options, stop=stop, on_ready=_announce)
+    except ServerStartError as error:
+        raise CommandError(str(error)) from None
+    except asyncio.CancelledError:
+        # The runner cancels the main task when its signal handler could not be replaced.
+        return
+
+
+def _announce(ready: DevServerReady) -> None:
+    keeps = (
+        f"database   {ready.database}"
+        if ready.database
+        else "database   in memory: everything is lost at the end; keep it with --db-filename perdure.db"
+    )
+    lines = [
+        f"perdure {__version__}, development server",
+        f"  address    {ready.ip}:{ready.port}",
+        f"  {keeps}",
+    ]
+    if ready.ui_url:
+        lines.append(f"  web pages  {ready.ui_url}")
+    lines.append("  stop       Ctrl-C")
+    click.echo("\n".join(lines))

@@ -1,0 +1,149 @@
+"""Running a command's coroutine: event loop, connection, signals, and the translation of errors.
+
+Invariants: the first Ctrl-C or SIGTERM asks for a graceful end, the second one ends the process at once; connecting
+is bounded in time, so a wrong address is an answer and not a hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure.cli.exits import CommandError, Exit, explain, unreachable
+from perdure.core.units import SECOND_NS
+
+if TYPE_CHECKING:
+    from perdure.cli.options import ConnectionOptions
+    from perdure.client import Client
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, address: str = "") -> T:
+    """Run a command to its end.
+
+    Raises:
+        CommandError: For every error that people can do something about; bugs keep their own type.
+    """
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(coroutine)
+    except Exception as error:
+        if explained := explain(error, address):
+            raise explained from error
+        raise
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The fast loop, uvloop, where it is installed; None for the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def run_with_client(
+    options: ConnectionOptions, command: Callable[[Client], Coroutine[Any, Any, T]]
+) -> T:
+    """Connect, run a command, disconnect; within `--command-timeout` if there is one."""
+
+    async def body() -> T:
+        limit = options.command_timeout_ns
+        async with asyncio.timeout(None if limit is None else limit / SECOND_NS):
+            async with connected(options) as client:
+                return await command(client)
+
+    return run(body(), address=options.address)
+
+
+@contextlib.asynccontextmanager
+async def connected(options: ConnectionOptions) -> AsyncIterator[Client]:
+    """A client for the length of a block."""
+    client = await connect(options)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def connect(options: ConnectionOptions) -> Client:
+    """Open a connection and see that somebody answers.
+
+    Raises:
+        CommandError: Nobody answers within `--client-connect-timeout`.
+    """
+    from perdure.client import Client
+
+    try:
+        async with asyncio.timeout(options.connect_timeout_ns / SECOND_NS):
+            return await Client.connect(
+                options.address,
+                namespace=options.namespace,
+                api_key=options.api_key,
+                tls=_tls(options),
+                rpc_metadata=_metadata(options),
+            )
+    except TimeoutError:
+        raise unreachable(options.address) from None
+
+
+def _metadata(options: ConnectionOptions) -> dict[str, str | bytes]:
+    found: dict[str, str | bytes] = {}
+    for pair in options.grpc_meta:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise CommandError(f"--grpc-meta {pair!r} is not KEY=VALUE", Exit.USAGE)
+        found[key.lower()] = value
+    return found
+
+
+def _tls(options: ConnectionOptions) -> Any:
+    paths = (options.tls_cert_path, options.tls_key_path, options.tls_ca_path)
+    if not (any(paths) or options.tls_server_name):
+        # None lets the client decide: encrypted when there is an API key.
+        return True if options.tls else None
+    from perdure.service import TLSConfig
+
+    certificate, key, authority = (_read(path) for path in paths)
+    return TLSConfig(
+        server_root_ca_cert=authority,
+        domain=options.tls_server_name,
+        client_cert=certificate,
+        client_private_key=key,
+    )
+
+
+def _read(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"can not read {path}: {error.strerror}", Exit.USAGE) from None
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once.
+
+    To be called on the running loop. Ending at once loses nothing that was acknowledged.
+    """
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(Exit.INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, on_signal)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
+    return stop

@@ -1,0 +1,309 @@
+"""`perdure workflow list | count | show | describe`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perdure.cli import durations, output, payloads, timeline
+from perdure.cli.options import (
+    ConnectionOptions,
+    OutputFormat,
+    Target,
+    with_connection,
+    with_output,
+    with_target,
+)
+from perdure.cli.session import run_with_client
+from perdure.core.clock import SystemClock
+from perdure.wire.api import enums, history
+from perdure.wire.times import timestamp_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from perdure.client import Client, WorkflowExecution, WorkflowHandle
+    from perdure.wire.api import workflow as workflow_api
+    from perdure.wire.api import workflowservice
+
+PIPE_COLUMNS = 200
+"""Width of a timeline that does not go to a terminal."""
+
+
+# ── list and count ───────────────────────────────────────────────────────────────────────────────────
+
+
+@click.command("list")
+@click.option("--query", "-q", default=None, help="List filter, e.g. WorkflowType='Order'.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="At most so many.")
+@click.option(
+    "--page-size", type=click.IntRange(1, 1000), default=100, help="Per request.  [default: 100]"
+)
+@with_connection
+@with_output
+def list_(
+    connection: ConnectionOptions,
+    query: str | None,
+    limit: int | None,
+    page_size: int,
+    output: OutputFormat,
+) -> None:
+    """List workflows, the latest first."""
+
+    async def body(client: Client) -> list[WorkflowExecution]:
+        return [
+            item async for item in client.list_workflows(query, limit=limit, page_size=page_size)
+        ]
+
+    show_list(run_with_client(connection, body), output, SystemClock().now_ns())
+
+
+def show_list(found: list[WorkflowExecution], form: OutputFormat, now_ns: int) -> None:
+    if form in {"json", "jsonl"}:
+        output.documents((output.message(item.raw_info) for item in found), form)
+    elif form == "text":
+        rows = [
+            (
+                status_name(item.raw_info.status),
+                item.id,
+                item.workflow_type,
+                f"{durations.show(now_ns - timestamp_ns(item.raw_info.start_time))} ago",
+                item.run_id,
+            )
+            for item in found
+        ]
+        output.table(("STATUS", "WORKFLOW ID", "TYPE", "STARTED", "RUN ID"), rows)
+
+
+@click.command("count")
+@click.option("--query", "-q", default=None, help="List filter.")
+@with_connection
+@with_output
+def count(connection: ConnectionOptions, query: str | None, output: OutputFormat) -> None:
+    """Count workflows."""
+
+    async def body(client: Client) -> Any:
+        return await client.count_workflows(query)
+
+    show_count(run_with_client(connection, body), output)
+
+
+def show_count(counted: Any, form: OutputFormat) -> None:
+    groups: list[tuple[list[object], int]] = [
+        (list(g.group_values), g.count) for g in counted.groups
+    ]
+    if form in {"json", "jsonl"}:
+        shown = [
+            {"groupValues": [str(value) for value in values], "count": n} for values, n in groups
+        ]
+        output.document({"count": counted.count, **({"groups": shown} if shown else {})}, form)
+    elif form == "text":
+        click.echo(f"Total: {counted.count}")
+        for values, number in groups:
+            click.echo(f"  {', '.join(str(value) for value in values)}: {number}")
+
+
+# ── show ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@click.command("show")
+@with_target
+@click.option(
+    "--follow", "-f", is_flag=True, help="Go on as events come, until the workflow closes."
+)
+@click.option("--detailed", is_flag=True, help="A line per event instead of one per step.")
+@click.option("--reverse", is_flag=True, help="The newest first.")
+@click.option("--no-cut", is_flag=True, help="Show long values whole.")
+@click.option(
+    "--decode",
+    is_flag=True,
+    help="With -o json: JSON values instead of payloads (not for replaying).",
+)
+@with_connection
+@with_output
+def show(
+    connection: ConnectionOptions,
+    target: Target,
+    follow: bool,
+    detailed: bool,
+    reverse: bool,
+    no_cut: bool,
+    decode: bool,
+    output: OutputFormat,
+) -> None:
+    """Show a workflow's history as a timeline.
+
+    `-o json` is the history in its standard JSON form, which every SDK can replay.
+    """
+    style = terminal_style(detailed=detailed, newest_first=reverse, no_cut=no_cut)
+
+    async def body(client: Client) -> None:
+        handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id)
+        if follow and output in {"text", "jsonl"}:
+            await _follow(handle, output, style, decode=decode)
+            return
+        events = [event async for event in handle.fetch_history_events(wait_new_event=follow)]
+        show_history(events, output, style, target.workflow_id, decode=decode)
+
+    run_with_client(connection, body)
+
+
+def show_history(
+    events: list[history.HistoryEvent],
+    form: OutputFormat,
+    style: timeline.Style,
+    workflow_id: str,
+    *,
+    decode: bool,
+) -> None:
+    if form == "json":
+        recorded = history.History(events=reversed(events) if style.newest_first else events)
+        output.document(output.message(recorded, decode_payloads=decode), form)
+    elif form == "jsonl":
+        output.documents((output.message(event, decode_payloads=decode) for event in events), form)
+    elif form == "text":
+        now_ns = SystemClock().now_ns()
+        recorded = history.History(events=events)
+        click.echo(timeline.render(recorded, style=style, now_ns=now_ns, title=workflow_id))
+
+
+async def _follow(
+    handle: WorkflowHandle[Any, Any], form: OutputFormat, style: timeline.Style, *, decode: bool
+) -> None:
+    begin_ns: int | None = None
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if form == "jsonl":
+            output.document(output.message(event, decode_payloads=decode), form)
+            continue
+        if begin_ns is None:
+            begin_ns = timestamp_ns(event.event_time)
+        if line := timeline.event_line(event, begin_ns, style):
+            click.echo(line)
+
+
+def terminal_style(*, detailed: bool, newest_first: bool, no_cut: bool) -> timeline.Style:
+    """Fit to the terminal; wide, when the output is piped; ASCII where the encoding knows no more."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        "━✓".encode(encoding)
+        alphabet = timeline.UNICODE
+    except UnicodeEncodeError:
+        alphabet = timeline.ASCII
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_COLUMNS
+    return timeline.Style(
+        width=None if no_cut else width,
+        alphabet=alphabet,
+        detailed=detailed,
+        newest_first=newest_first,
+    )
+
+
+# ── describe ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@click.command("describe")
+@with_target
+@click.option("--raw", is_flag=True, help="The server's whole answer, payloads undecoded.")
+@with_connection
+@with_output
+def describe(
+    connection: ConnectionOptions, target: Target, raw: bool, output: OutputFormat
+) -> None:
+    """Show a workflow's state and what it waits for."""
+
+    async def body(client: Client) -> workflowservice.DescribeWorkflowExecutionResponse:
+        handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id)
+        return (await handle.describe()).raw_description
+
+    show_description(run_with_client(connection, body), output, SystemClock().now_ns(), raw=raw)
+
+
+def show_description(
+    answer: workflowservice.DescribeWorkflowExecutionResponse,
+    form: OutputFormat,
+    now_ns: int,
+    *,
+    raw: bool = False,
+) -> None:
+    if raw or form in {"json", "jsonl"}:
+        output.document(
+            output.message(answer, decode_payloads=not raw), "json" if form == "text" else form
+        )
+        return
+    if form == "none":
+        return
+    info = answer.workflow_execution_info
+    click.echo("Execution:")
+    output.fields(_execution_fields(info, now_ns))
+    if answer.HasField("pending_workflow_task") and answer.pending_workflow_task.attempt > 1:
+        task = answer.pending_workflow_task
+        click.echo(
+            f"\nIts workflow task fails: attempt {task.attempt}. The worker's log says why, and:"
+        )
+        click.echo("  perdure workflow show --workflow-id " + info.execution.workflow_id)
+    if answer.pending_activities:
+        click.echo(f"\nPending activities: {len(answer.pending_activities)}")
+        output.table(
+            ("ID", "TYPE", "STATE", "ATTEMPT", "NEXT", "LAST FAILURE"),
+            [_activity_row(activity, now_ns) for activity in answer.pending_activities],
+        )
+    if answer.pending_children:
+        click.echo(f"\nPending children: {len(answer.pending_children)}")
+        output.table(
+            ("WORKFLOW ID", "TYPE", "RUN ID"),
+            [(c.workflow_id, c.workflow_type_name, c.run_id) for c in answer.pending_children],
+        )
+
+
+def _execution_fields(
+    info: workflow_api.WorkflowExecutionInfo, now_ns: int
+) -> Iterable[tuple[str, object]]:
+    started_ns = timestamp_ns(info.start_time)
+    closed_ns = timestamp_ns(info.close_time)
+    yield "WorkflowId", info.execution.workflow_id
+    yield "RunId", info.execution.run_id
+    yield "Type", info.type.name
+    yield "Status", status_name(info.status)
+    yield "TaskQueue", info.task_queue
+    yield "Started", f"{info.start_time.ToJsonString()} ({durations.show(now_ns - started_ns)} ago)"
+    if closed_ns:
+        took = durations.show(closed_ns - started_ns)
+        yield "Closed", f"{info.close_time.ToJsonString()} (after {took})"
+    yield "Events", info.history_length
+    yield "Bytes", info.history_size_bytes or None
+    yield "Parent", info.parent_execution.workflow_id
+    memo = {key: payloads.value(value) for key, value in info.memo.fields.items()}
+    yield "Memo", memo or None
+    attributes = {
+        key: payloads.value(v) for key, v in info.search_attributes.indexed_fields.items()
+    }
+    yield "SearchAttributes", attributes or None
+
+
+def _activity_row(activity: workflow_api.PendingActivityInfo, now_ns: int) -> tuple[str, ...]:
+    state = enums.PendingActivityState.Name(activity.state).removeprefix("PENDING_ACTIVITY_STATE_")
+    wait_ns = timestamp_ns(activity.scheduled_time) - now_ns
+    waiting = (
+        activity.state == enums.PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+        and wait_ns > 0
+    )
+    limit = f" of {activity.maximum_attempts}" if activity.maximum_attempts else ""
+    failure = (
+        payloads.failure_text(activity.last_failure) if activity.HasField("last_failure") else ""
+    )
+    return (
+        activity.activity_id,
+        activity.activity_type.name,
+        "PAUSED" if activity.paused else state,
+        f"{activity.attempt}{limit}",
+        f"in {durations.show(wait_ns)}" if waiting else "",
+        failure,
+    )
+
+
+def status_name(status: enums.WorkflowExecutionStatus.ValueType) -> str:
+    """`RUNNING`, `COMPLETED`, …"""
+    return enums.WorkflowExecutionStatus.Name(status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
