@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from perdure import wire
+    from perdure.wire.api import common, sdk, workflow
+    from perdure.wire.api import failure as failures
 
 
 class Frame(NamedTuple):
@@ -67,55 +68,55 @@ class VersioningIntent(enum.IntEnum):
     DEFAULT = 2
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True):
-    """Annotations that every command may carry."""
+class BaseCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """Annotations that every command may carry; ``summary`` and ``details`` are for people."""
 
     site: CallSite | None = None
-    summary: wire.Payload | None = None
-    details: wire.Payload | None = None
-    event_group_markers: tuple[wire.EventGroupMarker, ...] = ()
+    summary: common.Payload | None = None
+    details: common.Payload | None = None
+    event_group_markers: tuple[sdk.EventGroupMarker, ...] = ()
 
 
-class StartTimer(_Command, frozen=True, kw_only=True):
+class StartTimer(BaseCommand, frozen=True, kw_only=True):
     """Start a durable timer."""
 
     seq: int
     start_to_fire_timeout_ns: int
 
 
-class CancelTimer(_Command, frozen=True, kw_only=True):
+class CancelTimer(BaseCommand, frozen=True, kw_only=True):
     """Cancel the timer of ``StartTimer(seq)``; a timer not sent yet just vanishes."""
 
     seq: int
 
 
-class ScheduleActivity(_Command, frozen=True, kw_only=True):
+class ScheduleActivity(BaseCommand, frozen=True, kw_only=True):
     """Schedule an activity. An empty ``activity_id`` means ``str(seq)``; an empty queue, our own."""
 
     seq: int
     activity_id: str = ""
     activity_type: str
     task_queue: str = ""
-    headers: Mapping[str, wire.Payload] = {}
-    arguments: Sequence[wire.Payload] = ()
+    headers: Mapping[str, common.Payload] = {}
+    arguments: Sequence[common.Payload] = ()
     schedule_to_close_timeout_ns: int | None = None
     schedule_to_start_timeout_ns: int | None = None
     start_to_close_timeout_ns: int | None = None
     heartbeat_timeout_ns: int | None = None
-    retry_policy: wire.RetryPolicy | None = None
+    retry_policy: common.RetryPolicy | None = None
     cancellation_type: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL
     do_not_eagerly_execute: bool = False
     versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
-    priority: wire.Priority | None = None
+    priority: common.Priority | None = None
 
 
-class RequestCancelActivity(_Command, frozen=True, kw_only=True):
+class RequestCancelActivity(BaseCommand, frozen=True, kw_only=True):
     """Cancel the activity of ``ScheduleActivity(seq)`` according to its cancellation type."""
 
     seq: int
 
 
-class ScheduleLocalActivity(_Command, frozen=True, kw_only=True):
+class ScheduleLocalActivity(BaseCommand, frozen=True, kw_only=True):
     """Run an activity inside the workflow task. ``seq`` is shared with normal activities."""
 
     seq: int
@@ -123,43 +124,43 @@ class ScheduleLocalActivity(_Command, frozen=True, kw_only=True):
     activity_type: str
     attempt: int = 1
     original_schedule_time_ns: int | None = None
-    headers: Mapping[str, wire.Payload] = {}
-    arguments: Sequence[wire.Payload] = ()
+    headers: Mapping[str, common.Payload] = {}
+    arguments: Sequence[common.Payload] = ()
     schedule_to_close_timeout_ns: int | None = None
     schedule_to_start_timeout_ns: int | None = None
     start_to_close_timeout_ns: int | None = None
-    retry_policy: wire.RetryPolicy | None = None
+    retry_policy: common.RetryPolicy | None = None
     local_retry_threshold_ns: int | None = None
     cancellation_type: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL
     include_arguments_in_marker: bool = False
 
 
-class RequestCancelLocalActivity(_Command, frozen=True, kw_only=True):
+class RequestCancelLocalActivity(BaseCommand, frozen=True, kw_only=True):
     """Cancel the local activity of ``ScheduleLocalActivity(seq)``."""
 
     seq: int
 
 
-class SetPatchMarker(_Command, frozen=True, kw_only=True):
+class SetPatchMarker(BaseCommand, frozen=True, kw_only=True):
     """Record that this run takes the patched path; issued on replay too when ``patched()`` is true."""
 
     patch_id: str
     deprecated: bool = False
 
 
-class UpsertSearchAttributes(_Command, frozen=True, kw_only=True):
+class UpsertSearchAttributes(BaseCommand, frozen=True, kw_only=True):
     """Merge search attributes; an entry whose payload has no data removes the key."""
 
-    search_attributes: wire.SearchAttributes
+    search_attributes: common.SearchAttributes
 
 
-class ModifyProperties(_Command, frozen=True, kw_only=True):
+class ModifyProperties(BaseCommand, frozen=True, kw_only=True):
     """Merge memo fields; an empty payload deletes the field."""
 
-    upserted_memo: wire.Memo
+    upserted_memo: common.Memo
 
 
-class StartChildWorkflow(_Command, frozen=True, kw_only=True):
+class StartChildWorkflow(BaseCommand, frozen=True, kw_only=True):
     """Start a child workflow. Enumerations are the API's numbers."""
 
     seq: int
@@ -167,31 +168,31 @@ class StartChildWorkflow(_Command, frozen=True, kw_only=True):
     workflow_id: str
     workflow_type: str
     task_queue: str = ""
-    input: Sequence[wire.Payload] = ()
+    input: Sequence[common.Payload] = ()
     workflow_execution_timeout_ns: int | None = None
     workflow_run_timeout_ns: int | None = None
     workflow_task_timeout_ns: int | None = None
     parent_close_policy: int = 0
     workflow_id_reuse_policy: int = 0
-    retry_policy: wire.RetryPolicy | None = None
+    retry_policy: common.RetryPolicy | None = None
     cron_schedule: str = ""
-    headers: Mapping[str, wire.Payload] = {}
-    memo: Mapping[str, wire.Payload] = {}
-    search_attributes: wire.SearchAttributes | None = None
+    headers: Mapping[str, common.Payload] = {}
+    memo: Mapping[str, common.Payload] = {}
+    search_attributes: common.SearchAttributes | None = None
     cancellation_type: ChildWorkflowCancellationType = ChildWorkflowCancellationType.ABANDON
     versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
-    priority: wire.Priority | None = None
-    versioning_override: wire.VersioningOverride | None = None
+    priority: common.Priority | None = None
+    versioning_override: workflow.VersioningOverride | None = None
 
 
-class CancelChildWorkflow(_Command, frozen=True, kw_only=True):
+class CancelChildWorkflow(BaseCommand, frozen=True, kw_only=True):
     """Cancel the child of ``StartChildWorkflow(seq)`` according to its cancellation type."""
 
     seq: int
     reason: str = ""
 
 
-class SignalExternal(_Command, frozen=True, kw_only=True):
+class SignalExternal(BaseCommand, frozen=True, kw_only=True):
     """Signal another workflow; with ``child_workflow_only`` the target must be our child."""
 
     seq: int
@@ -200,17 +201,17 @@ class SignalExternal(_Command, frozen=True, kw_only=True):
     run_id: str = ""
     child_workflow_only: bool = False
     signal_name: str
-    args: Sequence[wire.Payload] = ()
-    headers: Mapping[str, wire.Payload] = {}
+    args: Sequence[common.Payload] = ()
+    headers: Mapping[str, common.Payload] = {}
 
 
-class CancelSignalExternal(_Command, frozen=True, kw_only=True):
+class CancelSignalExternal(BaseCommand, frozen=True, kw_only=True):
     """Take back ``SignalExternal(seq)``; only possible while it has not been sent."""
 
     seq: int
 
 
-class RequestCancelExternal(_Command, frozen=True, kw_only=True):
+class RequestCancelExternal(BaseCommand, frozen=True, kw_only=True):
     """Request the cancellation of another workflow."""
 
     seq: int
@@ -220,14 +221,14 @@ class RequestCancelExternal(_Command, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class ScheduleNexusOperation(_Command, frozen=True, kw_only=True):
+class ScheduleNexusOperation(BaseCommand, frozen=True, kw_only=True):
     """Start a nexus operation."""
 
     seq: int
     endpoint: str
     service: str
     operation: str
-    input: wire.Payload | None = None
+    input: common.Payload | None = None
     schedule_to_close_timeout_ns: int | None = None
     schedule_to_start_timeout_ns: int | None = None
     start_to_close_timeout_ns: int | None = None
@@ -237,7 +238,7 @@ class ScheduleNexusOperation(_Command, frozen=True, kw_only=True):
     )
 
 
-class RequestCancelNexusOperation(_Command, frozen=True, kw_only=True):
+class RequestCancelNexusOperation(BaseCommand, frozen=True, kw_only=True):
     """Cancel the operation of ``ScheduleNexusOperation(seq)`` according to its type."""
 
     seq: int
@@ -250,41 +251,41 @@ class UpdateAccepted(msgspec.Struct, frozen=True):
 class UpdateRejected(msgspec.Struct, frozen=True):
     """The validator refused the update, or an accepted update's handler failed."""
 
-    failure: wire.Failure
+    failure: failures.Failure
 
 
 class UpdateCompleted(msgspec.Struct, frozen=True):
     """The handler returned."""
 
-    result: wire.Payload | None
+    result: common.Payload | None
 
 
-class UpdateResponse(_Command, frozen=True, kw_only=True):
+class UpdateResponse(BaseCommand, frozen=True, kw_only=True):
     """Answer to ``DoUpdate``: accepted or rejected at once, later completed or rejected."""
 
     protocol_instance_id: str
     response: UpdateAccepted | UpdateRejected | UpdateCompleted
 
 
-class CompleteWorkflow(_Command, frozen=True, kw_only=True):
+class CompleteWorkflow(BaseCommand, frozen=True, kw_only=True):
     """The workflow returned."""
 
-    result: wire.Payload | None = None
+    result: common.Payload | None = None
 
 
-class FailWorkflow(_Command, frozen=True, kw_only=True):
+class FailWorkflow(BaseCommand, frozen=True, kw_only=True):
     """The workflow raised an error that fails it."""
 
-    failure: wire.Failure
+    failure: failures.Failure
 
 
-class CancelWorkflowExecution(_Command, frozen=True, kw_only=True):
+class CancelWorkflowExecution(BaseCommand, frozen=True, kw_only=True):
     """The workflow ended as cancelled."""
 
-    details: wire.Payloads | None = None
+    cancellation_details: common.Payloads | None = None
 
 
-class ContinueAsNew(_Command, frozen=True, kw_only=True):
+class ContinueAsNew(BaseCommand, frozen=True, kw_only=True):
     """Close this run and start the next one.
 
     Memo, search attributes and retry policy that are empty here are filled in by the engine from
@@ -293,24 +294,24 @@ class ContinueAsNew(_Command, frozen=True, kw_only=True):
 
     workflow_type: str = ""
     task_queue: str = ""
-    arguments: Sequence[wire.Payload] = ()
+    arguments: Sequence[common.Payload] = ()
     workflow_run_timeout_ns: int | None = None
     workflow_task_timeout_ns: int | None = None
-    memo: Mapping[str, wire.Payload] = {}
-    headers: Mapping[str, wire.Payload] = {}
-    search_attributes: wire.SearchAttributes | None = None
-    retry_policy: wire.RetryPolicy | None = None
+    memo: Mapping[str, common.Payload] = {}
+    headers: Mapping[str, common.Payload] = {}
+    search_attributes: common.SearchAttributes | None = None
+    retry_policy: common.RetryPolicy | None = None
     versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
     initial_versioning_behavior: int = 0
     backoff_start_interval_ns: int | None = None
 
 
-class QueryResult(_Command, frozen=True, kw_only=True):
+class QueryResult(BaseCommand, frozen=True, kw_only=True):
     """Answer to a ``QueryWorkflow`` job: exactly one of ``response`` and ``failure``."""
 
     query_id: str
-    response: wire.Payload | None = None
-    failure: wire.Failure | None = None
+    response: common.Payload | None = None
+    failure: failures.Failure | None = None
 
 
 Command: TypeAlias = (

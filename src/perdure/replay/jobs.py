@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from perdure import wire
+    from perdure.wire.api import common, history
+    from perdure.wire.api import failure as failures
 
 LEGACY_QUERY_ID: Final = "legacy_query"
 """Query id of a query task (``RespondQueryTaskCompleted``): no command may accompany its answer."""
@@ -37,19 +38,19 @@ class DeploymentVersion(msgspec.Struct, frozen=True):
 class Completed(msgspec.Struct, frozen=True):
     """The operation succeeded; ``result`` is None when the server recorded no payload."""
 
-    result: wire.Payload | None
+    result: common.Payload | None
 
 
 class Failed(msgspec.Struct, frozen=True):
     """The operation failed; ``failure`` is complete (an ActivityFailure, ChildFailure, …)."""
 
-    failure: wire.Failure
+    failure: failures.Failure
 
 
 class Cancelled(msgspec.Struct, frozen=True):
     """The operation was cancelled; ``failure`` wraps a CanceledFailure as its cause."""
 
-    failure: wire.Failure
+    failure: failures.Failure
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -100,11 +101,11 @@ class InitializeWorkflow(msgspec.Struct, frozen=True):
 
     workflow_id: str
     workflow_type: str
-    arguments: Sequence[wire.Payload]
+    arguments: Sequence[common.Payload]
     randomness_seed: int
-    headers: Mapping[str, wire.Payload]
+    headers: Mapping[str, common.Payload]
     start_time_ns: int
-    attributes: wire.WorkflowExecutionStartedEventAttributes
+    attributes: history.WorkflowExecutionStartedEventAttributes
 
 
 class NotifyHasPatch(msgspec.Struct, frozen=True):
@@ -123,9 +124,9 @@ class SignalWorkflow(msgspec.Struct, frozen=True):
     """A signal arrived; ``event_id`` is its WorkflowExecutionSignaled event."""
 
     signal_name: str
-    input: Sequence[wire.Payload]
+    input: Sequence[common.Payload]
     identity: str
-    headers: Mapping[str, wire.Payload]
+    headers: Mapping[str, common.Payload]
     event_id: int
 
 
@@ -139,8 +140,8 @@ class DoUpdate(msgspec.Struct, frozen=True):
     id: str
     protocol_instance_id: str
     name: str
-    input: Sequence[wire.Payload]
-    headers: Mapping[str, wire.Payload]
+    input: Sequence[common.Payload]
+    headers: Mapping[str, common.Payload]
     identity: str
     run_validator: bool
 
@@ -186,7 +187,7 @@ class ResolveSignalExternal(msgspec.Struct, frozen=True):
     """
 
     seq: int
-    failure: wire.Failure | None
+    failure: failures.Failure | None
     cause: int = 0
 
 
@@ -197,7 +198,7 @@ class ResolveCancelExternal(msgspec.Struct, frozen=True):
     """
 
     seq: int
-    failure: wire.Failure | None
+    failure: failures.Failure | None
     cause: int = 0
 
 
@@ -220,8 +221,8 @@ class QueryWorkflow(msgspec.Struct, frozen=True):
 
     query_id: str
     query_type: str
-    arguments: Sequence[wire.Payload]
-    headers: Mapping[str, wire.Payload]
+    arguments: Sequence[common.Payload]
+    headers: Mapping[str, common.Payload]
 
 
 Job: TypeAlias = (

@@ -17,7 +17,9 @@ import msgspec
 from perdure.replay.jobs import DeploymentVersion
 
 if TYPE_CHECKING:
-    from perdure import wire
+    from perdure.wire.api import command, common, history, protocol, sdk, workflowservice
+    from perdure.wire.api import failure as failures
+    from perdure.wire.api import query as queries_api
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -50,17 +52,17 @@ class WorkflowTask(msgspec.Struct, frozen=True):
     legacy query task (``query`` set). Only one of ``query`` and ``queries`` is used.
     """
 
-    events: Sequence[wire.HistoryEvent]
+    events: Sequence[history.HistoryEvent]
     previous_started_event_id: int
     started_event_id: int
     next_page_token: bytes = b""
-    messages: Sequence[wire.ProtocolMessage] = ()
-    query: wire.WorkflowQuery | None = None
-    queries: Mapping[str, wire.WorkflowQuery] = {}
+    messages: Sequence[protocol.Message] = ()
+    query: queries_api.WorkflowQuery | None = None
+    queries: Mapping[str, queries_api.WorkflowQuery] = {}
     attempt: int = 1
 
     @staticmethod
-    def from_poll(response: wire.PollWorkflowTaskQueueResponse) -> WorkflowTask:
+    def from_poll(response: workflowservice.PollWorkflowTaskQueueResponse) -> WorkflowTask:
         """The engine's view of a poll response (also of a task inlined in a completion's reply)."""
         return WorkflowTask(
             events=response.history.events,
@@ -87,10 +89,10 @@ class NeedPage(msgspec.Struct, frozen=True):
 class Completion(msgspec.Struct, frozen=True):
     """Answer for RespondWorkflowTaskCompleted."""
 
-    commands: Sequence[wire.Command]
-    messages: Sequence[wire.ProtocolMessage]
-    query_results: Mapping[str, wire.WorkflowQueryResult]
-    sdk_metadata: wire.WorkflowTaskCompletedMetadata
+    commands: Sequence[command.Command]
+    messages: Sequence[protocol.Message]
+    query_results: Mapping[str, queries_api.WorkflowQueryResult]
+    sdk_metadata: sdk.WorkflowTaskCompletedMetadata
     versioning_behavior: int
     force_create_new_workflow_task: bool
     is_terminal: bool
@@ -100,8 +102,8 @@ class Completion(msgspec.Struct, frozen=True):
 class QueryAnswer(msgspec.Struct, frozen=True):
     """Answer for RespondQueryTaskCompleted: exactly one of ``result`` and ``failure``."""
 
-    result: wire.Payload | None
-    failure: wire.Failure | None
+    result: common.Payload | None
+    failure: failures.Failure | None
 
 
 class Fatal(msgspec.Struct, frozen=True):

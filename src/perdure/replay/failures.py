@@ -1,0 +1,142 @@
+"""Failures that the engine builds for user code, in the official shape.
+
+Invariants: message strings are those of the official SDKs, users match on them; the cause of an
+activity's or child's failure is the one the server recorded.
+
+What is not here: turning failures into exceptions (``perdure.converter``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.wire.api import common, enums
+from perdure.wire.api import failure as api
+
+if TYPE_CHECKING:
+    from perdure.replay.machines.activity import ActivityMachine
+    from perdure.replay.machines.child import ChildWorkflowMachine
+    from perdure.wire.api import history
+
+_RetryState = enums.RetryState
+
+
+def canceled(details: common.Payloads | None = None) -> api.Failure:
+    """A bare cancellation, used as a cause."""
+    return api.Failure(canceled_failure_info=api.CanceledFailureInfo(details=details))
+
+
+def _activity_info(
+    machine: ActivityMachine,
+    *,
+    identity: str,
+    retry_state: enums.RetryState.ValueType,
+    started_event_id: int,
+    scheduled_event_id: int,
+) -> api.ActivityFailureInfo:
+    return api.ActivityFailureInfo(
+        identity=identity,
+        activity_type=common.ActivityType(name=machine.command.activity_type),
+        activity_id=machine.activity_id,
+        retry_state=retry_state,
+        started_event_id=started_event_id,
+        scheduled_event_id=scheduled_event_id,
+    )
+
+
+def activity_failed(
+    machine: ActivityMachine, event: history.ActivityTaskFailedEventAttributes
+) -> api.Failure:
+    """An activity that failed for good."""
+    return api.Failure(
+        message="Activity task failed",
+        cause=event.failure if event.HasField("failure") else None,
+        activity_failure_info=_activity_info(
+            machine,
+            identity=event.identity,
+            retry_state=event.retry_state,
+            started_event_id=event.started_event_id,
+            scheduled_event_id=event.scheduled_event_id,
+        ),
+    )
+
+
+def activity_timed_out(
+    machine: ActivityMachine, event: history.ActivityTaskTimedOutEventAttributes
+) -> api.Failure:
+    """An activity that timed out for good."""
+    return api.Failure(
+        message="Activity task timed out",
+        cause=event.failure if event.HasField("failure") else None,
+        activity_failure_info=_activity_info(
+            machine,
+            identity="",
+            retry_state=event.retry_state,
+            started_event_id=event.started_event_id,
+            scheduled_event_id=event.scheduled_event_id,
+        ),
+    )
+
+
+def activity_cancelled(
+    machine: ActivityMachine, event: history.ActivityTaskCanceledEventAttributes | None = None
+) -> api.Failure:
+    """A cancelled activity; without an event when nobody waited for the server's word."""
+    details = event.details if event is not None and event.HasField("details") else None
+    return api.Failure(
+        message="Activity cancelled",
+        cause=canceled(details),
+        activity_failure_info=_activity_info(
+            machine,
+            identity=event.identity if event else "",
+            retry_state=_RetryState.RETRY_STATE_CANCEL_REQUESTED,
+            started_event_id=event.started_event_id if event else 0,
+            scheduled_event_id=event.scheduled_event_id if event else 0,
+        ),
+    )
+
+
+def child_failure(
+    machine: ChildWorkflowMachine,
+    message: str,
+    cause: api.Failure | None,
+    retry_state: enums.RetryState.ValueType = _RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE,
+) -> api.Failure:
+    """A child workflow that did not complete."""
+    command = machine.command
+    return api.Failure(
+        message=message,
+        cause=cause,
+        child_workflow_execution_failure_info=api.ChildWorkflowExecutionFailureInfo(
+            namespace=command.namespace,
+            workflow_execution=common.WorkflowExecution(
+                workflow_id=command.workflow_id, run_id=machine.run_id
+            ),
+            workflow_type=common.WorkflowType(name=command.workflow_type),
+            initiated_event_id=machine.initiated_event_id,
+            started_event_id=machine.started_event_id,
+            retry_state=retry_state,
+        ),
+    )
+
+
+def timed_out() -> api.Failure:
+    """The cause of a child's time-out."""
+    return api.Failure(
+        message="Timed out",
+        timeout_failure_info=api.TimeoutFailureInfo(
+            timeout_type=enums.TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
+        ),
+    )
+
+
+def terminated() -> api.Failure:
+    """The cause of a child's termination."""
+    return api.Failure(message="Terminated", terminated_failure_info=api.TerminatedFailureInfo())
+
+
+def application(message: str, type_name: str) -> api.Failure:
+    """A failure without a type of its own."""
+    return api.Failure(
+        message=message, application_failure_info=api.ApplicationFailureInfo(type=type_name)
+    )

@@ -1,0 +1,111 @@
+"""Behaviour flags: what earlier workers of this run relied on, and what this one adds.
+
+A flag gates a change of behaviour that would break old histories. It is written once, in the
+completion of the workflow task that first used it, and is in force for the rest of the run.
+
+Invariants: nothing is written when the server can not store SDK metadata, and then no flag may be
+used for new work either; unknown numbers are kept out of decisions and never crash.
+
+What is not here: what a flag changes (see the users of ``Flag``).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from perdure.wire.api import sdk
+
+if TYPE_CHECKING:
+    from perdure.wire.api import history
+
+
+class Flag(enum.IntEnum):
+    """Engine flags, by their official numbers (§1.9)."""
+
+    ID_AND_TYPE_CHECKS = 1
+    """Activity and child workflow ids and types must match the history."""
+    UPSERT_SEARCH_ATTRIBUTE_ON_PATCH = 2
+    """``patched()`` also upserts TemporalChangeVersion."""
+    MOVE_TERMINAL_COMMANDS = 3
+    """Commands after the one that ends the workflow are kept, in front of it."""
+    NEXUS_OPERATION_CHECKS = 4
+    """Nexus service and operation must match the history."""
+
+
+class Flags:
+    """The flags of one run."""
+
+    __slots__ = (
+        "_can_write",
+        "_lang",
+        "_lang_frozen",
+        "_new_core",
+        "_new_lang",
+        "_sdk",
+        "core",
+        "history_sdk",
+    )
+
+    def __init__(self, *, can_write: bool, sdk_name: str, sdk_version: str) -> None:
+        self._can_write = can_write
+        self._sdk = (sdk_name, sdk_version)
+        self.core: set[int] = set()
+        self._lang: set[int] = set()
+        self._lang_frozen: frozenset[int] = frozenset()
+        self._new_core: set[int] = set()
+        self._new_lang: set[int] = set()
+        self.history_sdk: tuple[str, str] = ("", "")
+        """Name and version of the SDK that last completed a task of this run."""
+
+    @property
+    def lang(self) -> frozenset[int]:
+        """Language flags recorded so far."""
+        return self._lang_frozen
+
+    def observe(self, completed: history.WorkflowTaskCompletedEventAttributes) -> None:
+        """Take over what a WorkflowTaskCompleted event records."""
+        if not completed.HasField("sdk_metadata"):
+            return
+        metadata = completed.sdk_metadata
+        self.core.update(metadata.core_used_flags)
+        if metadata.lang_used_flags:
+            self._lang.update(metadata.lang_used_flags)
+            self._lang_frozen = frozenset(self._lang)
+        name, version = self.history_sdk
+        self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
+
+    def may_use(self, flag: Flag, *, record: bool) -> bool:
+        """Whether ``flag`` is in force; ``record`` (new work, not replay) puts it in force."""
+        if not record:
+            return flag in self.core
+        if self._can_write:
+            self._new_core.add(flag)
+        return self._can_write
+
+    def add_lang(self, used: Iterable[int]) -> None:
+        """Language flags that the last activation relied on."""
+        if self._can_write:
+            self._new_lang.update(used)
+
+    def take_metadata(self) -> sdk.WorkflowTaskCompletedMetadata:
+        """What to write into the completion of the current task: only what history lacks."""
+        if not self._can_write:
+            return sdk.WorkflowTaskCompletedMetadata()
+        self._new_core.update(Flag)
+        core = sorted(self._new_core - self.core)
+        lang = sorted(self._new_lang - self._lang)
+        self.core.update(core)
+        self._lang.update(lang)
+        self._lang_frozen = frozenset(self._lang)
+        self._new_core.clear()
+        self._new_lang.clear()
+        name, version = self._sdk
+        known_name, known_version = self.history_sdk
+        return sdk.WorkflowTaskCompletedMetadata(
+            core_used_flags=core,
+            lang_used_flags=lang,
+            sdk_name="" if name == known_name else name,
+            sdk_version="" if version == known_version else version,
+        )

@@ -1,0 +1,102 @@
+"""What all machines share: the transition table, and what a machine may ask of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+from perdure.replay.events import type_name
+from perdure.replay.mismatch import AttributeDiff, BadHistory, NondeterminismFound, Rule
+
+if TYPE_CHECKING:
+    from perdure.replay.flags import Flag
+    from perdure.replay.jobs import Job
+    from perdure.replay.outgoing import CancelExternal, Wirable
+    from perdure.wire.api import common, history, protocol
+
+
+class Host(Protocol):
+    """What a machine may ask of the run it belongs to."""
+
+    def push_job(self, job: Job) -> None:
+        """Queue work for user code."""
+        ...
+
+    def issue(self, machine: Machine, command: Wirable) -> None:
+        """Queue a command of ``machine`` for the server."""
+        ...
+
+    def send_message(self, message: protocol.Message) -> None:
+        """Queue a protocol message for the server."""
+        ...
+
+    def may_use(self, flag: Flag) -> bool:
+        """Whether ``flag`` gates the event that is being matched in."""
+        ...
+
+    def cancel_external(self, command: CancelExternal) -> None:
+        """Queue a cancel request of another workflow that user code does not wait for."""
+        ...
+
+
+Handler: TypeAlias = Callable[[Any, "history.HistoryEvent", Host], None]
+Table: TypeAlias = Mapping[tuple[int, int], Handler]
+
+
+class Machine:
+    """State of one operation. Subclasses fill in the tables."""
+
+    __slots__ = ("command", "state")
+
+    kind: ClassVar[str]
+    """The operation in a report: "timer", "activity", …"""
+    table: ClassVar[Table]
+    settled: ClassVar[frozenset[int]] = frozenset()
+    """States in which every further event is ignored."""
+
+    def __init__(self, command: object, state: int) -> None:
+        self.command: Any = command
+        self.state: int = state
+
+    @property
+    def cancelled_before_sent(self) -> bool:
+        """The command was taken back in the task that issued it: it never leaves."""
+        return False
+
+    @property
+    def done(self) -> bool:
+        """No later event can name this machine: the run may forget it."""
+        return False
+
+    def matches(self, event: history.HistoryEvent) -> bool:
+        """Whether ``event`` may record the command that this machine has in the queue."""
+        return (self.state, event.event_type) in self.table
+
+    def on_event(self, event: history.HistoryEvent, host: Host) -> None:
+        """Apply an event that records or names this machine."""
+        handler = self.table.get((self.state, event.event_type))
+        if handler is not None:
+            handler(self, event, host)
+        elif self.state not in self.settled:
+            raise BadHistory(
+                f"{type_name(event.event_type)} (event {event.event_id}) can not follow for this "
+                f"{self.kind} in state {self.state!r}",
+                event.event_id,
+            )
+
+
+def check(attribute: str, in_history: str, in_code: str) -> None:
+    """Stop replay when an attribute that identifies an operation differs."""
+    if in_history != in_code:
+        raise NondeterminismFound(Rule.ATTRIBUTE, AttributeDiff(attribute, in_history, in_code))
+
+
+def single_payload(payloads: common.Payloads, event: history.HistoryEvent) -> common.Payload:
+    """The one payload of a result (trap 27)."""
+    if len(payloads.payloads) != 1:
+        raise BadHistory(
+            f"{type_name(event.event_type)} (event {event.event_id}) has "
+            f"{len(payloads.payloads)} result payloads, exactly one is allowed",
+            event.event_id,
+        )
+    return payloads.payloads[0]

@@ -1,0 +1,259 @@
+"""State of one run as the engine sees it: machines, queues, clock, patches.
+
+Invariants: everything that creates commands or jobs iterates lists and insertion-ordered dicts;
+time never goes backwards; a machine that nothing can name any more is forgotten, so a cached run
+costs what is pending, not what has happened.
+
+What is not here: applying events (``apply``, ``matching``), taking commands (``intake``), tasks
+and answers (``engine``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.replay import events as ev
+from perdure.replay.buffer import HistoryBuffer
+from perdure.replay.flags import Flag, Flags
+from perdure.replay.jobs import (
+    Activation,
+    DeploymentVersion,
+    DoUpdate,
+    InitializeWorkflow,
+    Job,
+    NotifyHasPatch,
+    QueryWorkflow,
+    ResolveActivity,
+    SignalWorkflow,
+    UpdateRandomSeed,
+)
+from perdure.replay.machines.external import CancelExternalMachine
+from perdure.replay.mismatch import BadHistory
+from perdure.replay.outgoing import TERMINAL, CancelExternal, Outgoing, Wirable
+
+if TYPE_CHECKING:
+    from perdure.replay.machines.base import Machine
+    from perdure.replay.machines.update import UpdateMachine, UpdateRequest
+    from perdure.replay.task import EngineConfig, RunInfo
+    from perdure.wire.api import common, history, protocol
+
+_NAMED_BY_ANOTHER = frozenset({ev.ACTIVITY_TASK_CANCEL_REQUESTED, ev.UPDATE_ACCEPTED})
+"""Command events that no later event refers to: it names the operation's first event instead."""
+
+_JOB_ORDER: dict[type, int] = {
+    InitializeWorkflow: 0,
+    NotifyHasPatch: 1,
+    UpdateRandomSeed: 2,
+    SignalWorkflow: 3,
+    DoUpdate: 3,
+    QueryWorkflow: 6,
+}
+
+
+def job_order(job: Job) -> int:
+    """Sort key of a job within an activation (§1.4); the sort is stable."""
+    if type(job) is ResolveActivity:
+        return 5 if job.is_local else 4
+    return _JOB_ORDER.get(type(job), 4)
+
+
+class Operations:
+    """Machines by what user code calls them: kind and sequence number."""
+
+    __slots__ = ("_highest", "_machines")
+
+    def __init__(self) -> None:
+        self._machines: dict[tuple[str, int], Machine] = {}
+        self._highest: dict[str, int] = {}
+
+    def add(self, machine: Machine, seq: int) -> None:
+        """Register a machine; sequence numbers of a kind only grow."""
+        self._machines[machine.kind, seq] = machine
+        self._highest[machine.kind] = max(seq, self._highest.get(machine.kind, 0))
+
+    def find(self, kind: str, seq: int) -> Any:
+        """The machine, or None when it is over and forgotten; a BadHistory if it never was."""
+        machine = self._machines.get((kind, seq))
+        if machine is None and seq > self._highest.get(kind, 0):
+            raise BadHistory(f"workflow code cancelled {kind} {seq}, which it never started")
+        return machine
+
+    def forget(self, machine: Machine) -> None:
+        """Nothing can name this machine any more."""
+        seq = getattr(machine.command, "seq", None)
+        if seq is not None:
+            self._machines.pop((machine.kind, seq), None)
+
+    def __len__(self) -> int:
+        return len(self._machines)
+
+
+class WorkflowTaskState:
+    """A scheduled workflow task, until it is closed."""
+
+    __slots__ = ("leads_to", "started_event_id", "started_time_ns")
+
+    def __init__(self, leads_to: int) -> None:
+        self.leads_to = leads_to
+        """The started event that ends the sequence in which this task was scheduled."""
+        self.started_event_id = 0
+        self.started_time_ns = 0
+
+
+class Run:
+    """See the module. Attributes are the engine's own; the host sees activations only."""
+
+    def __init__(self, info: RunInfo, config: EngineConfig) -> None:
+        self.info = info
+        self.config = config
+        self.flags = Flags(
+            can_write=config.record_sdk_metadata,
+            sdk_name=config.sdk_name,
+            sdk_version=config.sdk_version,
+        )
+        self.buffer = HistoryBuffer()
+
+        self.replaying = False
+        self.previous_started_id = 0
+        self.current_started_id = 0
+        """The last WorkflowTaskStarted that was handled."""
+        self.next_started_id = 0
+        """The WorkflowTaskStarted at the end of the sequence being applied."""
+        self.last_processed_id = 0
+        self.seen_final_event = False
+        self.finished = False
+        """User code has issued a command that ends the workflow."""
+
+        self.now_ns = 0
+        self.history_size_bytes = 0
+        self.continue_as_new_suggested = False
+        self.suggest_reasons: tuple[int, ...] = ()
+        self.target_version_changed = False
+        self.deployment: DeploymentVersion | None = None
+
+        self.started: history.WorkflowExecutionStartedEventAttributes | None = None
+        self.search_attribute_changes: dict[str, common.Payload] = {}
+
+        self.operations = Operations()
+        self.updates: dict[str, UpdateMachine] = {}
+        self.by_event: dict[int, Machine] = {}
+        self.tasks: dict[int, WorkflowTaskState] = {}
+
+        self.commands: deque[Outgoing] = deque()
+        """Commands of the current task, in the order in which events must record them."""
+        self.fresh: list[Outgoing] = []
+        """Commands of the activation being committed."""
+        self.outbox: list[protocol.Message] = []
+        self.jobs: list[Job] = []
+        self.patches: dict[str, bool] = {}
+        """Patch id → whether this run issued the command for it."""
+        self.requests: list[UpdateRequest] = []
+        """Update requests that wait for their place in history."""
+
+        self.last_sequence = False
+        """The sequence being applied is the newest there is."""
+        self.sequence: Sequence[history.HistoryEvent] = ()
+        """The sequence being applied, and where in it we are: for reports."""
+        self.position = 0
+        self.task_commands: list[Outgoing] = []
+        """Commands that events of this sequence have taken, for reports."""
+
+    # --- what machines may ask (machines.base.Host) ---
+
+    def push_job(self, job: Job) -> None:
+        """Queue work for user code."""
+        self.jobs.append(job)
+
+    def issue(self, machine: Machine, command: Wirable) -> None:
+        """Queue a command for the server."""
+        self.fresh.append(Outgoing(machine, command, self.current_started_id))
+
+    def cancel_external(self, command: CancelExternal) -> None:
+        """Queue a cancel request that user code does not wait for."""
+        self.issue(CancelExternalMachine(command, None), command)
+
+    def send_message(self, message: protocol.Message) -> None:
+        """Queue a protocol message; what history already answered is not sent again."""
+        if not self.replaying:
+            self.outbox.append(message)
+
+    def may_use(self, flag: Flag) -> bool:
+        """Whether ``flag`` gates the event being matched: recorded, or the newest task (§1.6)."""
+        return self.flags.may_use(flag, record=self.last_sequence)
+
+    # --- clock ---
+
+    def advance_clock(self, time_ns: int) -> None:
+        """Workflow time moves on, never back (§1.3)."""
+        self.now_ns = max(self.now_ns, time_ns)
+
+    def task_started(self, started_id: int, time_ns: int) -> None:
+        """A workflow task that led to a completion (or is the newest) began."""
+        self.current_started_id = started_id
+        self.advance_clock(time_ns)
+
+    # --- activations ---
+
+    def take_activation(self) -> Activation:
+        """Drain the queued jobs into an activation, in their order."""
+        jobs = self.jobs
+        self.jobs = []
+        if len(jobs) > 1:
+            jobs.sort(key=job_order)
+        return self.activation(tuple(jobs), replaying=self.replaying)
+
+    def activation(self, jobs: tuple[Job, ...], *, replaying: bool) -> Activation:
+        """An activation in the run's present state (queries always count as replay, §1.2)."""
+        if not replaying:
+            self.deployment = self.config.deployment_version
+        return Activation(
+            run_id=self.info.run_id,
+            time_ns=self.now_ns,
+            is_replaying=replaying,
+            history_length=self.last_processed_id,
+            jobs=jobs,
+            available_flags=self.flags.lang,
+            history_size_bytes=self.history_size_bytes,
+            continue_as_new_suggested=self.continue_as_new_suggested,
+            suggest_continue_as_new_reasons=self.suggest_reasons,
+            target_worker_deployment_version_changed=self.target_version_changed,
+            deployment_version=self.deployment,
+            last_sdk_version=self.flags.history_sdk[1],
+        )
+
+    def settle_fresh(self) -> None:
+        """Move this activation's commands into the task's queue, without those taken back.
+
+        A later activation of the same task may still run code after the command that ends the
+        workflow (a cancellation that resolves at once causes one). The server ignores what follows
+        the end, so it is not queued: then any engine replays the history alike (trap 11).
+        """
+        if any(entry.machine.cancelled_before_sent for entry in self.commands):
+            withdrawn = [entry for entry in self.commands if entry.machine.cancelled_before_sent]
+            for entry in withdrawn:
+                self.commands.remove(entry)
+                self.operations.forget(entry.machine)
+        ended = bool(self.commands) and isinstance(self.commands[-1].command, TERMINAL)
+        for entry in self.fresh:
+            if entry.machine.cancelled_before_sent:
+                self.operations.forget(entry.machine)
+            elif not ended:
+                self.commands.append(entry)
+        self.fresh.clear()
+
+    def record(self, event: history.HistoryEvent, entry: Outgoing) -> None:
+        """A command event found its machine: later events name it by this event's id."""
+        if entry.machine.done:
+            self.operations.forget(entry.machine)
+        elif event.event_type not in _NAMED_BY_ANOTHER:
+            self.by_event[event.event_id] = entry.machine
+
+    def forget_speculative_task(self, last_completed_started_id: int) -> None:
+        """The server dropped a speculative task after a rejection (trap 25)."""
+        self.current_started_id = last_completed_started_id
+        # What the task added is its Scheduled and Started events, nothing else.
+        self.last_processed_id -= 2
+        for scheduled_id in [i for i in self.tasks if i > self.last_processed_id]:
+            del self.tasks[scheduled_id]

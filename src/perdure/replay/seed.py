@@ -1,0 +1,58 @@
+"""The seed of a run's random numbers: SipHash-1-3 of its original run id.
+
+Invariant: equal to what every official core computes (key zero, the UTF-8 bytes followed by 0xff,
+as the hash of a string in the language the core is written in); changing it breaks every history.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
+_V0: Final = 0x736F_6D65_7073_6575
+_V1: Final = 0x646F_7261_6E64_6F6D
+_V2: Final = 0x6C79_6765_6E65_7261
+_V3: Final = 0x7465_6462_7974_6573
+
+
+def randomness_seed(run_id: str) -> int:
+    """Seed for ``random.Random``: a 64-bit number that depends only on ``run_id``.
+
+    Example: ``randomness_seed("")`` is the seed of histories too old to carry an original run id.
+    """
+    return siphash13(run_id.encode() + b"\xff")
+
+
+def siphash13(data: bytes) -> int:
+    """SipHash with one compression and three finalisation rounds and an all-zero key."""
+    v0, v1, v2, v3 = _V0, _V1, _V2, _V3
+    whole = len(data) - len(data) % 8
+    for offset in range(0, whole, 8):
+        word = int.from_bytes(data[offset : offset + 8], "little")
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3 ^ word)
+        v0 ^= word
+    last = int.from_bytes(data[whole:], "little") | (len(data) & 0xFF) << 56
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3 ^ last)
+    v0 ^= last
+    v2 ^= 0xFF
+    for _ in range(3):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    return v0 ^ v1 ^ v2 ^ v3
+
+
+def _rotate(value: int, bits: int) -> int:
+    return (value << bits | value >> (64 - bits)) & _MASK
+
+
+def _round(v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
+    v0 = (v0 + v1) & _MASK
+    v1 = _rotate(v1, 13) ^ v0
+    v0 = _rotate(v0, 32)
+    v2 = (v2 + v3) & _MASK
+    v3 = _rotate(v3, 16) ^ v2
+    v0 = (v0 + v3) & _MASK
+    v3 = _rotate(v3, 21) ^ v0
+    v2 = (v2 + v1) & _MASK
+    v1 = _rotate(v1, 17) ^ v2
+    v2 = _rotate(v2, 32)
+    return v0, v1, v2, v3
