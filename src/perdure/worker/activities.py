@@ -245,7 +245,9 @@ class Activities:
                 if details:
                     request.details.payloads.extend(await converter.encode(details))
             except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
-                logger.warning("Cancelling activity because its heartbeat could not be encoded", exc_info=True)
+                logger.warning(
+                    "Cancelling activity because its heartbeat could not be encoded", exc_info=True
+                )
                 attempt.cancel(
                     ActivityCancellationDetails(), by_request=False, heartbeat_error=error
                 )

@@ -30,7 +30,7 @@ from perdure.worker.threads import ThreadRaiser
 HEARTBEAT_FROM_THREAD_TIMEOUT_S = 10.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """The running state of one attempt."""
 

@@ -89,7 +89,9 @@ def _fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
     found = _carriers.get(descriptor.full_name)
     if found is None:
         found = tuple(
-            field for field in descriptor.fields if _may_hold_payload(_value_type(field), frozenset())
+            field
+            for field in descriptor.fields
+            if _may_hold_payload(_value_type(field), frozenset())
         )
         _carriers[descriptor.full_name] = found
     return found

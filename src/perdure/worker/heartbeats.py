@@ -33,7 +33,9 @@ def throttle_ns(heartbeat_timeout_ns: int, default_ns: int, maximum_ns: int) -> 
 class Heartbeats:
     """Throttles the heartbeats of one attempt. `record` may be called often and never blocks."""
 
-    def __init__(self, send: Send, interval_ns: int, spawn: Callable[[Awaitable[None]], object]) -> None:
+    def __init__(
+        self, send: Send, interval_ns: int, spawn: Callable[[Awaitable[None]], object]
+    ) -> None:
         self._send = send
         self._interval_ns = interval_ns
         self._spawn = spawn

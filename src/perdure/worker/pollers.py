@@ -100,7 +100,11 @@ class Poller(Generic[T]):
         # Once per outage at warning level; the rest for those who look.
         level = logging.WARNING if failures == 1 else logging.DEBUG
         logger.log(
-            level, "%s: poll failed (%s: %s), trying again", self._name, error.status_code.name, error.message
+            level,
+            "%s: poll failed (%s: %s), trying again",
+            self._name,
+            error.status_code.name,
+            error.message,
         )
 
 

@@ -216,7 +216,10 @@ class Worker:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         run = self._run_task
         assert run is not None, "__aenter__ came first"
@@ -253,7 +256,9 @@ class Worker:
         try:
             await self._wait_for_end(loops)
         finally:
-            await self._wind_down(rpc, pollers, loops, sticky_queue, activities, [workflow_slots, activity_slots])
+            await self._wind_down(
+                rpc, pollers, loops, sticky_queue, activities, [workflow_slots, activity_slots]
+            )
             for run in cache:
                 cache.evict(run)
         if self._fatal is not None:
@@ -405,7 +410,9 @@ class Worker:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("A background task of the worker failed: %s", task.get_name(), exc_info=error)
+            logger.error(
+                "A background task of the worker failed: %s", task.get_name(), exc_info=error
+            )
 
     def _fail(self, error: BaseException) -> None:
         """End the worker because of a fatal error."""

@@ -253,8 +253,6 @@ class WorkflowOutboundInterceptor:
         """`workflow.start_child_workflow` and `execute_child_workflow`."""
         return await self.next.start_child_workflow(input)
 
-    def start_local_activity(
-        self, input: StartLocalActivityInput
-    ) -> workflow.ActivityHandle[Any]:
+    def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
         """`workflow.start_local_activity` and everything that ends there."""
         return self.next.start_local_activity(input)

@@ -43,7 +43,9 @@ class Host(Protocol):
 class CachedRun:
     """A run, its engine and its host."""
 
-    def __init__(self, run_id: str, engine: WorkflowReplay, host: Host, fetch_page: FetchPage) -> None:
+    def __init__(
+        self, run_id: str, engine: WorkflowReplay, host: Host, fetch_page: FetchPage
+    ) -> None:
         self.run_id = run_id
         self.engine = engine
         self.lock = asyncio.Lock()

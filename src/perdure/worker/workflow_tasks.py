@@ -199,5 +199,3 @@ class WorkflowTasks:
                     task_token=task.task_token, cause=cause, failure=failure
                 )
             )
-
-

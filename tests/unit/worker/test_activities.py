@@ -1,0 +1,311 @@
+"""Activities: run, convert, heartbeat, cancel, and answer exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from perdure import activity
+from perdure.common import RawValue
+from perdure.common.metrics import MetricMeter
+from perdure.converter import DataConverter
+from perdure.core.units import SECOND_NS
+from perdure.exceptions import ApplicationError, CancelledError
+from perdure.wire import errors
+from perdure.wire.api import common, workflowservice
+from perdure.worker.activities import Activities, ActivityRegistry
+from perdure.worker.rpc import WorkerRpc
+from tests.unit.worker.scripted import ScriptedConnection, activity_task
+
+if TYPE_CHECKING:
+    from perdure.client import Client
+
+HeartbeatResponse = workflowservice.RecordActivityTaskHeartbeatResponse
+CONVERTER = DataConverter.default
+
+
+class Harness:
+    """One `Activities` over a scripted connection."""
+
+    def __init__(
+        self,
+        *functions: Callable[..., Any],
+        executor: ThreadPoolExecutor | None = None,
+        **answers: Callable[[Any], Any],
+    ) -> None:
+        self.connection = ScriptedConnection(**answers)
+        rpc = WorkerRpc(
+            self.connection,
+            namespace="default",
+            identity="tester",
+            instance_key="key",
+            build_id="build",
+            codec=None,
+        )
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.activities = Activities(
+            rpc,
+            ActivityRegistry(functions, executor),
+            task_queue="queue",
+            executor=executor,
+            data_converter=CONVERTER,
+            interceptors=[],
+            client=cast("Client", None),
+            metric_meter=MetricMeter.noop,
+            heartbeat_default_ns=SECOND_NS,
+            heartbeat_max_ns=SECOND_NS,
+            spawn=self._spawn,
+            on_fatal=lambda error: None,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name)
+        self.tasks.add(task)
+        return task
+
+    async def run(self, name: str, *args: Any, **fields: Any) -> None:
+        task = activity_task(name, **fields)
+        if args:
+            task.input.payloads.extend(await CONVERTER.encode(args))
+        await self.activities.handle(task)
+
+    def answers(self) -> Sequence[str]:
+        return [name for name, _ in self.connection.calls if name.startswith("Respond")]
+
+    async def result(self) -> Any:
+        (request,) = self.connection.requests("RespondActivityTaskCompleted")
+        (value,) = await CONVERTER.decode(request.result.payloads)
+        return value
+
+    def failure(self) -> Any:
+        (request,) = self.connection.requests("RespondActivityTaskFailed")
+        return request.failure
+
+
+@activity.defn
+async def greet(name: str) -> str:
+    return f"Hello {name}, attempt {activity.info().attempt} of {activity.info().workflow_id}"
+
+
+async def test_an_async_activity_is_run_in_its_context_and_completed() -> None:
+    harness = Harness(greet)
+    await harness.run("greet", "Ada")
+    assert await harness.result() == "Hello Ada, attempt 1 of workflow-1"
+    assert harness.answers() == ["RespondActivityTaskCompleted"]
+
+
+async def test_a_sync_activity_runs_in_a_thread_with_context_and_heartbeat() -> None:
+    @activity.defn
+    def work() -> bool:
+        activity.heartbeat("half")
+        return threading.current_thread() is threading.main_thread()
+
+    with ThreadPoolExecutor(1) as executor:
+        harness = Harness(work, executor=executor)
+        await harness.run("work")
+    assert await harness.result() is False
+    (beat,) = harness.connection.requests("RecordActivityTaskHeartbeat")
+    assert await CONVERTER.decode(beat.details.payloads) == ["half"]
+
+
+async def test_a_raised_error_becomes_a_failure() -> None:
+    @activity.defn
+    async def fail() -> None:
+        raise ApplicationError("no money", type="Broke", non_retryable=True)
+
+    harness = Harness(fail)
+    await harness.run("fail")
+    assert harness.failure().message == "no money"
+    assert harness.failure().application_failure_info.type == "Broke"
+    assert harness.failure().application_failure_info.non_retryable
+    assert harness.answers() == ["RespondActivityTaskFailed"]
+
+
+async def test_an_unknown_activity_names_what_is_registered() -> None:
+    harness = Harness(greet)
+    await harness.run("gret")
+    assert "gret for workflow workflow-1 is not registered" in harness.failure().message
+    assert "available activities: greet" in harness.failure().message
+    assert harness.failure().application_failure_info.type == "NotFoundError"
+
+
+async def test_undecodable_arguments_are_a_failure_without_values() -> None:
+    harness = Harness(greet)
+    task = activity_task("greet")
+    task.input.payloads.append(common.Payload(metadata={"encoding": b"json/plain"}, data=b"secret"))
+    await harness.activities.handle(task)
+    assert harness.failure().message == "Failed decoding arguments"
+    assert "secret" not in str(harness.failure())
+
+
+async def test_a_cancel_request_reaches_the_activity_through_its_heartbeat() -> None:
+    seen: list[activity.ActivityCancellationDetails | None] = []
+
+    @activity.defn
+    async def wait() -> None:
+        activity.heartbeat()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(activity.cancellation_details())
+
+    harness = Harness(
+        wait, RecordActivityTaskHeartbeat=lambda _: HeartbeatResponse(cancel_requested=True)
+    )
+    await harness.run("wait")
+    assert harness.answers() == ["RespondActivityTaskCanceled"]
+    assert seen[0] is not None
+    assert seen[0].cancel_requested
+
+
+async def test_an_attempt_the_server_does_not_know_is_cancelled() -> None:
+    @activity.defn
+    async def wait() -> None:
+        activity.heartbeat()
+        await asyncio.Event().wait()
+
+    def gone(request: object) -> HeartbeatResponse:
+        raise errors.not_found("activity is gone")
+
+    harness = Harness(wait, RecordActivityTaskHeartbeat=gone)
+    await harness.run("wait")
+    assert harness.answers() == ["RespondActivityTaskCanceled"]
+
+
+async def test_a_cancelled_activity_may_still_complete() -> None:
+    @activity.defn
+    async def stubborn() -> str:
+        activity.heartbeat()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "cleaned up"
+        return "never"
+
+    harness = Harness(
+        stubborn, RecordActivityTaskHeartbeat=lambda _: HeartbeatResponse(cancel_requested=True)
+    )
+    await harness.run("stubborn")
+    assert await harness.result() == "cleaned up"
+
+
+async def test_cancellation_is_raised_inside_the_thread_and_can_be_shielded() -> None:
+    steps: list[str] = []
+
+    @activity.defn
+    def wait() -> None:
+        with activity.shield_thread_cancel_exception():
+            activity.heartbeat()
+            activity.wait_for_cancelled_sync(timeout=30)
+            steps.append("still here")
+        steps.append("not reached")
+
+    with ThreadPoolExecutor(1) as executor:
+        harness = Harness(
+            wait,
+            executor=executor,
+            RecordActivityTaskHeartbeat=lambda _: HeartbeatResponse(cancel_requested=True),
+        )
+        await harness.run("wait")
+    assert steps == ["still here"]
+    assert harness.answers() == ["RespondActivityTaskCanceled"]
+
+
+async def test_a_cancellation_by_pause_is_a_failure_so_that_it_is_tried_again() -> None:
+    @activity.defn
+    async def wait() -> None:
+        activity.heartbeat()
+        await asyncio.Event().wait()
+
+    harness = Harness(
+        wait, RecordActivityTaskHeartbeat=lambda _: HeartbeatResponse(activity_paused=True)
+    )
+    await harness.run("wait")
+    assert harness.failure().application_failure_info.type == "ActivityPause"
+
+
+async def test_async_completion_leaves_the_activity_open() -> None:
+    @activity.defn
+    async def later() -> None:
+        activity.raise_complete_async()
+
+    harness = Harness(later)
+    await harness.run("later")
+    assert harness.answers() == []
+
+
+async def test_heartbeat_details_of_the_last_attempt_arrive_and_unsent_ones_go_with_the_failure() -> (
+    None
+):
+    blocked = asyncio.Event()
+
+    @activity.defn
+    async def flaky() -> None:
+        assert activity.info().heartbeat_details == [7]
+        activity.heartbeat(8)
+        await asyncio.sleep(0)
+        activity.heartbeat(9)
+        raise CancelledError("own idea")
+
+    async def slow(request: object) -> HeartbeatResponse:
+        await blocked.wait()
+        return HeartbeatResponse()
+
+    harness = Harness(flaky, RecordActivityTaskHeartbeat=slow)
+    task = activity_task("flaky")
+    task.heartbeat_details.payloads.extend(await CONVERTER.encode([7]))
+    await harness.activities.handle(task)
+    (request,) = harness.connection.requests("RespondActivityTaskFailed")
+    assert await CONVERTER.decode(request.last_heartbeat_details.payloads) == [9]
+    blocked.set()
+    for each in harness.tasks:
+        each.cancel()
+    await asyncio.gather(*harness.tasks, return_exceptions=True)
+
+
+async def test_a_dynamic_activity_gets_raw_values() -> None:
+    @activity.defn(dynamic=True)
+    async def anything(args: Sequence[RawValue]) -> str:
+        first = activity.payload_converter().from_payload(args[0].payload, str)
+        return f"{activity.info().activity_type}: {first}"
+
+    harness = Harness(anything)
+    await harness.run("unheard_of", "x")
+    assert await harness.result() == "unheard_of: x"
+
+
+async def test_shutdown_is_visible_and_cancels_after_the_graceful_time() -> None:
+    saw_shutdown: list[bool] = []
+
+    @activity.defn
+    async def wait() -> None:
+        await activity.wait_for_worker_shutdown()
+        saw_shutdown.append(activity.is_worker_shutdown())
+        await asyncio.Event().wait()
+
+    harness = Harness(wait)
+    running = asyncio.create_task(harness.run("wait"))
+    await asyncio.sleep(0)
+    harness.activities.notify_shutdown()
+    while not saw_shutdown:
+        await asyncio.sleep(0)
+    harness.activities.cancel_all()
+    await running
+    assert harness.answers() == ["RespondActivityTaskCanceled"]
+
+
+def test_registration_errors_say_what_to_do() -> None:
+    @activity.defn
+    def sync() -> None: ...
+
+    with pytest.raises(ValueError, match="activity_executor must be present"):
+        ActivityRegistry([sync], None)
+    with pytest.raises(ValueError, match="More than one activity named greet"):
+        ActivityRegistry([greet, greet], None)
+    with pytest.raises(TypeError, match="activity.defn"):
+        ActivityRegistry([test_registration_errors_say_what_to_do], None)

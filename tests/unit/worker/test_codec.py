@@ -1,0 +1,68 @@
+"""The codec reaches every payload of a message, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from perdure.wire.api import command, common, failure, protocol, update, workflowservice
+from perdure.worker.codec import apply_codec
+
+
+async def mark(payloads: Sequence[common.Payload]) -> list[common.Payload]:
+    return [common.Payload(data=b"<" + payload.data + b">") for payload in payloads]
+
+
+def payload(data: bytes) -> common.Payload:
+    return common.Payload(data=data)
+
+
+async def test_payloads_in_lists_maps_and_nested_failures_are_replaced() -> None:
+    request = workflowservice.RespondWorkflowTaskCompletedRequest()
+    schedule = request.commands.add()
+    attributes = schedule.schedule_activity_task_command_attributes
+    attributes.input.payloads.extend([payload(b"a"), payload(b"b")])
+    fail = request.commands.add().fail_workflow_execution_command_attributes
+    fail.failure.CopyFrom(
+        failure.Failure(
+            encoded_attributes=payload(b"outer"),
+            cause=failure.Failure(
+                application_failure_info=failure.ApplicationFailureInfo(
+                    details=common.Payloads(payloads=[payload(b"details")])
+                )
+            ),
+        )
+    )
+    request.query_results["q"].answer.payloads.append(payload(b"answer"))
+    await apply_codec(request, mark)
+    assert [each.data for each in attributes.input.payloads] == [b"<a>", b"<b>"]
+    assert fail.failure.encoded_attributes.data == b"<outer>"
+    details = fail.failure.cause.application_failure_info.details.payloads
+    assert details[0].data == b"<details>"
+    assert request.query_results["q"].answer.payloads[0].data == b"<answer>"
+
+
+async def test_search_attributes_and_headers_are_left_alone() -> None:
+    attributes = command.StartChildWorkflowExecutionCommandAttributes()
+    attributes.header.fields["trace"].data = b"header"
+    attributes.search_attributes.indexed_fields["Key"].data = b"indexed"
+    attributes.memo.fields["note"].data = b"memo"
+    await apply_codec(attributes, mark)
+    assert attributes.header.fields["trace"].data == b"header"
+    assert attributes.search_attributes.indexed_fields["Key"].data == b"indexed"
+    assert attributes.memo.fields["note"].data == b"<memo>"
+
+
+async def test_packed_update_messages_are_reached() -> None:
+    response = update.Response()
+    response.outcome.success.payloads.append(payload(b"done"))
+    packed = AnyMessage()
+    packed.Pack(response)
+    request = workflowservice.RespondWorkflowTaskCompletedRequest(
+        messages=[protocol.Message(body=packed)]
+    )
+    await apply_codec(request, mark)
+    got = update.Response()
+    assert request.messages[0].body.Unpack(got)
+    assert got.outcome.success.payloads[0].data == b"<done>"
