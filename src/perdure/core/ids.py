@@ -6,9 +6,15 @@ a namespace. Its shard depends on (namespace, name) alone, never on the run id, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID, uuid4
 from zlib import crc32
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class EntityKind(IntEnum):
@@ -62,3 +68,25 @@ class TaskRowId(NamedTuple):
     queue: QueueKey
     shard_id: int
     sequence: int
+
+
+class _IdSource:
+    """The one home of random ids. A simulation replaces the source by a seeded one."""
+
+    random: Random | None = None
+
+
+def new_id() -> str:
+    """A fresh UUID as text: run ids, request ids, instance keys."""
+    source = _IdSource.random
+    return str(uuid4() if source is None else UUID(int=source.getrandbits(128), version=4))
+
+
+@contextmanager
+def seeded_ids(random: Random) -> Iterator[None]:
+    """Draw every id from `random` inside the block, in the whole process: for simulations."""
+    before, _IdSource.random = _IdSource.random, random
+    try:
+        yield
+    finally:
+        _IdSource.random = before

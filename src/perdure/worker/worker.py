@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import logging
 import sys
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.common.metrics import MetricMeter
+from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
 from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue, workflowservice
@@ -237,12 +237,12 @@ class Worker:
             self._client.connection,
             namespace=self._client.namespace,
             identity=options.identity,
-            instance_key=str(uuid.uuid4()),
+            instance_key=new_id(),
             build_id=options.build_id,
             codec=self._client.data_converter.payload_codec,
         )
         await self._check_namespace(rpc)
-        sticky_queue = f"{options.identity}-{uuid.uuid4()}"
+        sticky_queue = f"{options.identity}-{new_id()}"
         cache = RunCache(options.max_cached_workflows)
         activities = self._make_activities(rpc)
         activity_slots = Slots(options.max_concurrent_activities)
