@@ -26,6 +26,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pending_signals_external_max: int = 2_000
     pending_cancels_external_max: int = 2_000
     signals_per_run_max: int = 10_000
+    activity_last_failure_bytes_max: int = 4 * 1024
+    """Of a failure kept between attempts, which history never sees."""
+    duration_max_ns: int = 100 * 365 * DAY_NS
+    """Longer timers and time-outs are capped, so that no point in time leaves the range of a timestamp."""
     workflow_task_timeout_default_ns: int = 10 * SECOND_NS
     workflow_task_timeout_max_ns: int = 120 * SECOND_NS
     workflow_task_heartbeat_ns: int = 30 * MINUTE_NS

@@ -22,25 +22,26 @@ Cause = enums.WorkflowTaskFailedCause
 _UNSUPPORTED = enums.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED
 
 
-
 class CommandRejected(Exception):
-    """A command that can not be applied: its workflow task fails with `cause` and `message` (rule 7)."""
+    """A command that can not be applied: its workflow task fails with `cause` and `message` (rule 7).
 
-    def __init__(self, cause: Cause.ValueType, message: str) -> None:
+    With `terminates` no later attempt could do better (a payload over the limit): the run is terminated.
+    """
+
+    def __init__(self, cause: Cause.ValueType, message: str, *, terminates: bool = False) -> None:
         super().__init__(message)
         self.cause = cause
         self.message = message
+        self.terminates = terminates
 
 
 class CommandContext:
     """What handlers of one completed workflow task share."""
 
-    def __init__(self, *, completed_event_id: int, identity: str, had_buffered: bool) -> None:
+    def __init__(self, *, completed_event_id: int, identity: str) -> None:
         self.completed_event_id = completed_event_id
         """For `workflow_task_completed_event_id` of every command event (rule 1)."""
         self.identity = identity
-        self.had_buffered = had_buffered
-        """Events were buffered when the task ended: a completion command is then unhandled (rule 4)."""
         self.needs_workflow_task = False
         """A handler produced an event that the workflow must see at once (rule 32)."""
         self.eager_activities: list[ActivityTaskReply] = []

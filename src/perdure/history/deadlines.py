@@ -11,7 +11,6 @@ a deadline calls `arm`; `rebuild` establishes the invariant after a load.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heapify
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.history.state import Deadline, DeadlineKind
@@ -60,13 +59,8 @@ def only(state: RunState) -> Iterable[int]:
 
 def arm(draft: Draft, kind: DeadlineKind, at_ns: int, key: int = 0) -> None:
     """A deadline was set: remember it, and make sure that the run is woken by then."""
-    state = draft.state
-    state.watch(Deadline(at_ns, kind, key))
+    draft.state.watch(Deadline(at_ns, kind, key))
     draft.wake_at(at_ns)
-    heap = state.deadlines
-    # Entries of finished steps leave only when their time comes: without this, a busy run would collect them.
-    if len(heap) > COMPACT_ABOVE and len(heap) > 8 * (len(state.activities) + len(state.timers) + 4):
-        rebuild(state, (kind, key, at_ns))
 
 
 def live_deadlines(state: RunState) -> list[Deadline]:
@@ -81,9 +75,13 @@ def live_deadlines(state: RunState) -> list[Deadline]:
     )
 
 
-def rebuild(state: RunState, *more: tuple[DeadlineKind, int, int]) -> None:
-    """Make the heap anew from the state; `more` are entries whose reason is not in the state yet."""
-    heap = live_deadlines(state)
-    heap.extend(Deadline(at_ns, kind, key) for kind, key, at_ns in more)
-    heapify(heap)
-    state.deadlines = heap
+def rebuild(state: RunState) -> None:
+    """Make the heap anew from the state. Never within a draft: abandoning it must not lose a deadline."""
+    state.deadlines = live_deadlines(state)
+
+
+def compact(state: RunState) -> None:
+    """Drop entries of finished steps once they are many; a busy run would collect them until their time comes."""
+    pending = len(state.activities) + len(state.timers)
+    if len(state.deadlines) > COMPACT_ABOVE + 8 * pending:
+        rebuild(state)

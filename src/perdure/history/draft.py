@@ -13,8 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.core.ids import EntityKey, TaskRowId
+from perdure.history.deadlines import compact
 from perdure.history.evolve import evolve
-from perdure.history.facts import BufferedEvent, CurrentRun, FactChange, FactKind, apply
+from perdure.history.facts import CurrentRun, FactChange, FactKind, apply
+from perdure.history.flush import buffered_event
 from perdure.history.transition import Effect, EventRow, Task, Transition, VisibilityRow
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
@@ -90,12 +92,12 @@ class Draft:
         event = build_event(attributes, time_ns=self.now_ns, links=links)
         if not self.state.workflow_task_is_started:
             return self.add_event(event)
-        self.fact(
-            FactKind.BUFFERED,
-            str(self.state.next_buffered),
-            BufferedEvent(event.SerializeToString()),
-        )
+        self.buffer(event)
         return 0
+
+    def buffer(self, event: history.HistoryEvent) -> None:
+        """Keep an event, which has a time and no id, until `flush` appends it (rules 2 and 3)."""
+        self.fact(FactKind.BUFFERED, str(self.state.next_buffered), buffered_event(event))
 
     # Everything else.
 
@@ -139,6 +141,7 @@ class Draft:
     def done(self, reply: Any = None) -> Transition:
         """Close the draft: its changes are now the state's, and the transition says what to write."""
         self._end()
+        compact(self.state)
         events = None
         if self._frames:
             events = EventRow(

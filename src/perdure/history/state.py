@@ -124,6 +124,8 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None
     attributes: bytes
     """The serialised attributes of the event: input and header for the worker, kept while the activity is pending."""
+    priority: int = 3
+    """Priority key of its tasks: its own, else the run's, else the middle."""
     started_event_id: int = 0
     cancel_requested_event_id: int = 0
 
@@ -214,6 +216,7 @@ class RunState:
         "completed_workflow_tasks",
         "create_request_id",
         "deadlines",
+        "heard_ns",
         "history_size_bytes",
         "info",
         "journal",
@@ -221,6 +224,7 @@ class RunState:
         "last_completed_event_id",
         "last_event_ns",
         "last_started_event_id",
+        "loaded_ns",
         "memo",
         "next_buffered",
         "next_event_id",
@@ -278,6 +282,11 @@ class RunState:
         self.workflow_task_counters = WorkflowTaskCounters()
         # Derived, never compared: entries are tested against the state when they come up.
         self.deadlines: list[Deadline] = []
+        # Liveness is memory (DESIGN 10.8): heartbeats that said nothing new are not written.
+        self.heard_ns: dict[int, int] = {}
+        """Scheduled event id of an activity -> when its worker was heard last."""
+        self.loaded_ns = 0
+        """When the state was folded from storage: heartbeat clocks restart then."""
 
     @property
     def is_running(self) -> bool:
@@ -301,13 +310,25 @@ class RunState:
         for name, value in values.items():
             setattr(self, name, value)
 
+    def drop_activity(self, scheduled_event_id: int) -> None:
+        """The activity is pending no more. Its id may already name a later activity."""
+        activity = self.activities.remove(scheduled_event_id)
+        if activity and self.activity_ids.get(activity.activity_id) == scheduled_event_id:
+            self.activity_ids.remove(activity.activity_id)
+
+    def drop_timer(self, started_event_id: int) -> None:
+        """The timer is pending no more. Its id may already name a later timer."""
+        timer_id = self.timers_by_event.remove(started_event_id)
+        if timer_id is not None and self.timers[timer_id].started_event_id == started_event_id:
+            self.timers.remove(timer_id)
+
     def watch(self, deadline: Deadline) -> None:
         """Note that something may be due then. An entry that outlives its reason is ignored when it comes up."""
         heappush(self.deadlines, deadline)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything durable, for comparison with a state folded again from storage."""
-        derived = {"deadlines", "journal", "key"}
+        derived = {"deadlines", "heard_ns", "journal", "key", "loaded_ns"}
         return {
             name: dict(value) if isinstance(value := getattr(self, name), Table) else value
             for name in self.__slots__

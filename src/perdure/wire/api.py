@@ -1,6 +1,7 @@
 """Short names for the generated API packages: `from perdure.wire.api import history, enums`.
 
-The names are those of the API's own packages without the version. Only this module imports `temporalio.api`.
+The names are those of the API's own packages without the version. Only this module and `perdure.wire.enums` import
+`temporalio.api`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import temporalio.api.command.v1 as command
 import temporalio.api.common.v1 as common
 import temporalio.api.deployment.v1 as deployment
-import temporalio.api.enums.v1 as enums
 import temporalio.api.errordetails.v1 as errordetails
 import temporalio.api.failure.v1 as failure
 import temporalio.api.filter.v1 as filters
@@ -25,6 +25,8 @@ import temporalio.api.update.v1 as update
 import temporalio.api.version.v1 as version
 import temporalio.api.workflow.v1 as workflow
 import temporalio.api.workflowservice.v1 as workflowservice
+
+from perdure.wire import enums
 
 __all__ = [
     "command",

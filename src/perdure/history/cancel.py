@@ -1,0 +1,54 @@
+"""The request to cancel a run. Rules 24 and 37."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history.draft import Draft, nothing
+from perdure.history.facts import CancelRequestFact, FactKind
+from perdure.history.workflow_task_steps import schedule_workflow_task
+from perdure.wire.api import enums, history, workflowservice
+from perdure.wire.errors import not_found
+
+if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.history.transition import Transition
+
+Request = workflowservice.RequestCancelWorkflowExecutionRequest
+Response = workflowservice.RequestCancelWorkflowExecutionResponse
+
+
+def request_cancel(state: RunState, request: Request, env: Env) -> Transition:
+    """Ask the workflow to cancel itself. A repeat changes nothing, and so does asking a closed run (rule 24).
+
+    Raises:
+        NotFound: The run is not of the chain that `first_execution_run_id` names.
+    """
+    if not state.is_running:
+        return nothing(state.key, Response())
+    first_run_id = request.first_execution_run_id
+    if first_run_id and first_run_id != state.info.first_run_id:
+        raise not_found(f"workflow not found for ID: {state.key.name}")
+    if is_cancel_requested(state):
+        return nothing(state.key, Response())
+    with Draft(state, env) as draft:
+        if request.request_id:
+            draft.fact(FactKind.CANCEL_REQUEST, "", CancelRequestFact(request.request_id))
+        draft.buffer_or_add(
+            history.WorkflowExecutionCancelRequestedEventAttributes(
+                cause=request.reason, identity=request.identity
+            ),
+            links=request.links,
+        )
+        # Rule 37: unlike a signal, the request does not wait for a delayed first task.
+        schedule_workflow_task(draft, despite_backoff=True)
+        return draft.done(Response())
+
+
+def is_cancel_requested(state: RunState) -> bool:
+    """True also while the request waits in the buffer."""
+    if state.cancel_requested_event_id:
+        return True
+    requested = enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+    return any(item.event_type == requested for item in state.buffered.values())

@@ -1,0 +1,92 @@
+"""Commands that only record something: markers, search attributes, memo.
+
+Search attributes are checked for being named; whether a name is registered and its value of its type is the business of
+visibility, at the frontend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from perdure.history.command_checks import CommandChecks, metadata_of
+from perdure.history.commands import Command, CommandContext, handles
+from perdure.history.visible import visibility_row
+from perdure.wire.api import command as commands_api
+from perdure.wire.api import enums, history
+
+if TYPE_CHECKING:
+    from perdure.history.draft import Draft
+    from perdure.wire.api import common
+
+Record = commands_api.RecordMarkerCommandAttributes
+Upsert = commands_api.UpsertWorkflowSearchAttributesCommandAttributes
+Modify = commands_api.ModifyWorkflowPropertiesCommandAttributes
+
+_BAD_MARKER = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_RECORD_MARKER_ATTRIBUTES
+_BAD_SEARCH = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
+_BAD_PROPERTIES = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES
+
+
+def _size_bytes(values: Mapping[str, common.Payload]) -> int:
+    return sum(len(key) + value.ByteSize() for key, value in values.items())
+
+
+@handles(enums.COMMAND_TYPE_RECORD_MARKER)
+def _record(draft: Draft, asked: Record, command: Command, context: CommandContext) -> None:
+    check = CommandChecks(command, _BAD_MARKER, draft.env.limits)
+    check.id(asked.marker_name, "marker name")
+    size_bytes = sum(len(key) + value.ByteSize() for key, value in asked.details.items())
+    check.blob(size_bytes, "details")
+    draft.add(
+        history.MarkerRecordedEventAttributes(
+            marker_name=asked.marker_name,
+            details=asked.details,
+            workflow_task_completed_event_id=context.completed_event_id,
+            header=asked.header if asked.HasField("header") else None,
+            failure=asked.failure if asked.HasField("failure") else None,
+        ),
+        user_metadata=metadata_of(command),
+    )
+
+
+@handles(enums.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+def _upsert(draft: Draft, asked: Upsert, command: Command, context: CommandContext) -> None:
+    check = CommandChecks(command, _BAD_SEARCH, draft.env.limits)
+    fields = asked.search_attributes.indexed_fields
+    if not fields:
+        raise check.reject("no search attribute is set.")
+    for name in fields:
+        check.id(name, "search attribute name")
+    check.blob(_size_bytes(fields), "search attributes")
+    draft.add(
+        history.UpsertWorkflowSearchAttributesEventAttributes(
+            workflow_task_completed_event_id=context.completed_event_id,
+            search_attributes=asked.search_attributes,
+        ),
+        user_metadata=metadata_of(command),
+    )
+    draft.visible(visibility_row(draft.state))
+
+
+@handles(enums.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES)
+def _modify(draft: Draft, asked: Modify, command: Command, context: CommandContext) -> None:
+    check = CommandChecks(command, _BAD_PROPERTIES, draft.env.limits)
+    fields = asked.upserted_memo.fields
+    if not fields:
+        raise check.reject("no memo field is set.")
+    check.blob(_size_bytes(fields), "memo")
+    draft.add(
+        history.WorkflowPropertiesModifiedEventAttributes(
+            workflow_task_completed_event_id=context.completed_event_id,
+            upserted_memo=asked.upserted_memo,
+        ),
+        user_metadata=metadata_of(command),
+    )
+    kept_bytes = sum(len(key) + len(value) for key, value in draft.state.memo)
+    if kept_bytes > draft.env.limits.memo_size_bytes_max:
+        limit = draft.env.limits.memo_size_bytes_max
+        raise check.reject(
+            f"the memo would have {kept_bytes} bytes; the limit is {limit}.", terminates=True
+        )
+    draft.visible(visibility_row(draft.state))

@@ -1,0 +1,81 @@
+"""Signals to a run. Rules 2, 24 and 37.
+
+Not here: signals that a workflow sends to others, and signal-with-start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history.draft import Draft, nothing
+from perdure.history.workflow_task_steps import schedule_workflow_task
+from perdure.wire.api import history, workflowservice
+from perdure.wire.errors import InvalidArgument, not_found
+
+if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.history.transition import Transition
+
+Request = workflowservice.SignalWorkflowExecutionRequest
+Response = workflowservice.SignalWorkflowExecutionResponse
+
+
+def signal(state: RunState, request: Request, env: Env) -> Transition:
+    """Record the signal and wake the workflow, unless its first task is still to come (rule 37).
+
+    A request id that the run has seen is answered again and changes nothing, also after the run has closed (rule 24).
+
+    Raises:
+        NotFound: The run has closed.
+        InvalidArgument: The signal has no name or is too large, or the run has had too many.
+    """
+    if request.request_id and _seen(state, request.request_id):
+        return nothing(state.key, Response())
+    if not state.is_running:
+        raise not_found("workflow execution already completed")
+    _check(state, request, env)
+    with Draft(state, env) as draft:
+        add_signal(draft, request)
+        return draft.done(Response())
+
+
+def add_signal(draft: Draft, request: Request) -> None:
+    """The signal as a step of a draft: its event, and a workflow task to look at it."""
+    draft.buffer_or_add(
+        history.WorkflowExecutionSignaledEventAttributes(
+            signal_name=request.signal_name,
+            input=request.input if request.HasField("input") else None,
+            identity=request.identity,
+            header=request.header if request.HasField("header") else None,
+            request_id=request.request_id,
+        ),
+        links=request.links,
+    )
+    schedule_workflow_task(draft)
+
+
+def _seen(state: RunState, request_id: str) -> bool:
+    if request_id in state.request_ids:
+        return True
+    return any(item.request_id == request_id for item in state.buffered.values())
+
+
+def _check(state: RunState, request: Request, env: Env) -> None:
+    limits = env.limits
+    if not request.signal_name:
+        raise InvalidArgument("The signal has no name: set signal_name.")
+    if len(request.signal_name) > limits.id_length_max:
+        raise InvalidArgument(
+            f"The signal's name has {len(request.signal_name)} characters; the limit is {limits.id_length_max}."
+        )
+    size_bytes = request.input.ByteSize() + request.header.ByteSize()
+    if size_bytes > limits.blob_size_bytes_max:
+        raise InvalidArgument(
+            f"Signal {request.signal_name}: input and header have {size_bytes} bytes; "
+            f"the limit is {limits.blob_size_bytes_max}."
+        )
+    if state.signal_count >= limits.signals_per_run_max:
+        raise InvalidArgument(
+            f"The run has had {state.signal_count} signals, which is the limit: let the workflow continue as new."
+        )

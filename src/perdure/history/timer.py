@@ -1,0 +1,106 @@
+"""Durable timers: the commands that start and cancel them, and their firing. Rules 2 and 5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history.command_checks import CommandChecks, metadata_of
+from perdure.history.commands import Command, CommandContext, CommandRejected, handles
+from perdure.history.deadlines import arm, deadline
+from perdure.history.facts import FactKind
+from perdure.history.state import DeadlineKind
+from perdure.history.workflow_task_steps import schedule_workflow_task
+from perdure.wire.api import command as commands_api
+from perdure.wire.api import enums, history
+from perdure.wire.times import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from perdure.history.draft import Draft
+    from perdure.history.state import RunState
+
+Start = commands_api.StartTimerCommandAttributes
+Cancel = commands_api.CancelTimerCommandAttributes
+
+_BAD_START = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_TIMER_ATTRIBUTES
+_BAD_CANCEL = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_TIMER_ATTRIBUTES
+_DUPLICATE = enums.WORKFLOW_TASK_FAILED_CAUSE_START_TIMER_DUPLICATE_ID
+
+
+@handles(enums.COMMAND_TYPE_START_TIMER)
+def _start(draft: Draft, asked: Start, command: Command, context: CommandContext) -> None:
+    state = draft.state
+    check = CommandChecks(command, _BAD_START, draft.env.limits)
+    check.id(asked.timer_id, "timer id")
+    delay_ns = check.duration_ns(asked.start_to_fire_timeout, "start-to-fire timeout")
+    if asked.timer_id in state.timers:
+        raise CommandRejected(
+            _DUPLICATE, f"A timer with the id {asked.timer_id} is already pending."
+        )
+    event_id = draft.add(
+        history.TimerStartedEventAttributes(
+            timer_id=asked.timer_id,
+            start_to_fire_timeout=duration(delay_ns),
+            workflow_task_completed_event_id=context.completed_event_id,
+        ),
+        user_metadata=metadata_of(command),
+    )
+    arm(draft, DeadlineKind.TIMER, state.timers[asked.timer_id].fire_ns, event_id)
+
+
+@handles(enums.COMMAND_TYPE_CANCEL_TIMER)
+def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandContext) -> None:
+    state = draft.state
+    check = CommandChecks(command, _BAD_CANCEL, draft.env.limits)
+    check.id(asked.timer_id, "timer id")
+    timer = state.timers.get(asked.timer_id)
+    if timer is not None:
+        started_event_id = timer.started_event_id
+    else:
+        started_event_id = _unfire(draft, asked.timer_id)
+    if not started_event_id:
+        raise check.reject(f"no timer with the id {asked.timer_id} is pending.")
+    draft.add(
+        history.TimerCanceledEventAttributes(
+            timer_id=asked.timer_id,
+            started_event_id=started_event_id,
+            workflow_task_completed_event_id=context.completed_event_id,
+            identity=context.identity,
+        ),
+        user_metadata=metadata_of(command),
+    )
+    # Rule 5: without that event nothing may be left that the workflow must see before it completes.
+    context.had_buffered = context.had_buffered and bool(state.buffered)
+
+
+def _unfire(draft: Draft, timer_id: str) -> int:
+    """Rule 5: the timer fired while the worker decided to cancel it. Take the event back; its TimerStarted, or 0."""
+    for number, item in draft.state.buffered.items():
+        if item.event_type != enums.EVENT_TYPE_TIMER_FIRED:
+            continue
+        fired = history.HistoryEvent.FromString(item.event).timer_fired_event_attributes
+        if fired.timer_id == timer_id:
+            draft.fact(FactKind.BUFFERED, str(number), None)
+            return fired.started_event_id
+    return 0
+
+
+def _keys(state: RunState) -> Iterable[int]:
+    return tuple(state.timers_by_event)
+
+
+def _fire_ns(state: RunState, started_event_id: int) -> int:
+    timer_id = state.timers_by_event.get(started_event_id)
+    return state.timers[timer_id].fire_ns if timer_id is not None else 0
+
+
+@deadline(DeadlineKind.TIMER, keys=_keys, due_ns=_fire_ns)
+def _fire(draft: Draft, started_event_id: int) -> None:
+    draft.buffer_or_add(
+        history.TimerFiredEventAttributes(
+            timer_id=draft.state.timers_by_event[started_event_id],
+            started_event_id=started_event_id,
+        )
+    )
+    schedule_workflow_task(draft)

@@ -1,0 +1,25 @@
+"""The enums of the API, their values included: `enums.EVENT_TYPE_TIMER_FIRED`, `enums.EventType.Name(…)`.
+
+The generated package exports the enum types alone; their values are constants of its modules.
+"""
+
+# ruff: noqa: F403 -- this module is a list of names to pass on
+
+from __future__ import annotations
+
+from temporalio.api.enums.v1.activity_pb2 import *
+from temporalio.api.enums.v1.batch_operation_pb2 import *
+from temporalio.api.enums.v1.command_type_pb2 import *
+from temporalio.api.enums.v1.common_pb2 import *
+from temporalio.api.enums.v1.deployment_pb2 import *
+from temporalio.api.enums.v1.event_type_pb2 import *
+from temporalio.api.enums.v1.failed_cause_pb2 import *
+from temporalio.api.enums.v1.namespace_pb2 import *
+from temporalio.api.enums.v1.nexus_pb2 import *
+from temporalio.api.enums.v1.query_pb2 import *
+from temporalio.api.enums.v1.reset_pb2 import *
+from temporalio.api.enums.v1.schedule_pb2 import *
+from temporalio.api.enums.v1.task_queue_pb2 import *
+from temporalio.api.enums.v1.time_skipping_pb2 import *
+from temporalio.api.enums.v1.update_pb2 import *
+from temporalio.api.enums.v1.workflow_pb2 import *
