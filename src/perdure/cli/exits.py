@@ -5,7 +5,6 @@ Invariant: an exception that is not listed here is a bug of ours and keeps its t
 
 from __future__ import annotations
 
-import asyncio
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,7 @@ def explain(error: BaseException, address: str) -> CommandError | None:
             )
         case RPCError():
             return _explain_rpc(error, address)
-        case TimeoutError() | asyncio.TimeoutError():
+        case TimeoutError():
             return CommandError("timed out; --command-timeout allows more")
         case _:
             return None

@@ -87,7 +87,9 @@ def with_connection(function: Callable[Concatenate[ConnectionOptions, P], T]) ->
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        values = {name: kwargs.pop(name) for name in ConnectionOptions.__struct_fields__}
+        values: dict[str, Any] = {
+            name: kwargs.pop(name) for name in ConnectionOptions.__struct_fields__
+        }
         return function(ConnectionOptions(**values), *args, **kwargs)
 
     return _apply(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -91,14 +92,18 @@ def options_of(flags: dict[str, object]) -> DevServerOptions:
 
 
 def _namespaces(given: object) -> tuple[str, ...]:
-    names = ["default", *(given if isinstance(given, tuple | list) else ())]
-    return tuple(dict.fromkeys(str(name) for name in names))
+    return tuple(dict.fromkeys(["default", *_texts(given)]))
+
+
+def _texts(given: object) -> list[str]:
+    """A repeatable flag's values; click hands them over as a tuple."""
+    return [str(text) for text in cast("tuple[object, ...]", given)]
 
 
 def _pairs(flag: str, given: object) -> dict[str, str]:
     found: dict[str, str] = {}
-    for pair in given if isinstance(given, tuple | list) else ():
-        key, equals, value = str(pair).partition("=")
+    for pair in _texts(given):
+        key, equals, value = pair.partition("=")
         if not (key and equals):
             raise click.UsageError(f"{flag} {pair!r} is not KEY=VALUE")
         found[key] = value

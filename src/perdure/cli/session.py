@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,7 +63,7 @@ def run_with_client(
 
 
 @contextlib.asynccontextmanager
-async def connected(options: ConnectionOptions) -> AsyncIterator[Client]:
+async def connected(options: ConnectionOptions) -> AsyncGenerator[Client]:
     """A client for the length of a block."""
     client = await connect(options)
     try:

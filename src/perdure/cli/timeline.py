@@ -40,6 +40,7 @@ class Alphabet(NamedTuple):
     moment: str
     cut: str
     dash: str
+    ascii_only: bool = False
 
 
 UNICODE = Alphabet(
@@ -69,6 +70,7 @@ ASCII = Alphabet(
     moment="|",
     cut="~",
     dash="-",
+    ascii_only=True,
 )
 
 
@@ -129,7 +131,7 @@ def render(
     # Ids in the headline are there to be copied, so it is never cut.
     head = _headline(recorded, end_ns - begin_ns, title, style)
     table = [_cut(line.rstrip(), style) for line in [_columns(step_columns), *lines]]
-    return "\n".join([*head, *table])
+    return "\n".join(_spelled(line, style) for line in [*head, *table])
 
 
 def event_line(
@@ -151,7 +153,8 @@ def event_line(
     row = rows[0]
     at = durations.show(timestamp_ns(event.event_time) - begin_ns)
     mark = style.alphabet.marks[row.state]
-    return _cut(f"{event.event_id:>7}  {at:<8} {mark} {row.what:<32} {row.detail}".rstrip(), style)
+    line = f"{event.event_id:>7}  {at:<8} {mark} {row.what:<32} {row.detail}"
+    return _spelled(_cut(line.rstrip(), style), style)
 
 
 class _Scale(NamedTuple):
@@ -221,3 +224,10 @@ def _cut(line: str, style: Style) -> str:
         return line
     width = max(style.width, WIDTH_MIN)
     return line if len(line) <= width else line[: width - 1] + style.alphabet.cut
+
+
+def _spelled(line: str, style: Style) -> str:
+    """For an ASCII alphabet the details' arrows, and whatever the payloads hold, in ASCII too."""
+    if not style.alphabet.ascii_only:
+        return line
+    return line.replace("→", "->").replace("←", "<-").encode("ascii", "backslashreplace").decode()

@@ -305,5 +305,5 @@ def _activity_row(activity: workflow_api.PendingActivityInfo, now_ns: int) -> tu
 
 
 def status_name(status: enums.WorkflowExecutionStatus.ValueType) -> str:
-    """`RUNNING`, `COMPLETED`, …"""
+    """The status without its prefix: `RUNNING`, `COMPLETED`."""
     return enums.WorkflowExecutionStatus.Name(status).removeprefix("WORKFLOW_EXECUTION_STATUS_")

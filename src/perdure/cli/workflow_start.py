@@ -6,6 +6,7 @@ As with the reference command, starting a workflow id that is already running at
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -84,11 +85,11 @@ class StartFlags(msgspec.Struct, frozen=True, kw_only=True):
 def _with_start_flags(function: Callable[..., T]) -> Callable[..., T]:
     """The command gets a `StartFlags` as its first argument."""
 
+    @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> T:
         values = {name: kwargs.pop(name) for name in StartFlags.__struct_fields__}
         return function(StartFlags(**values), *args, **kwargs)
 
-    wrapper.__name__, wrapper.__doc__ = function.__name__, function.__doc__
     decorated: Callable[..., T] = wrapper
     for option in reversed(
         [
