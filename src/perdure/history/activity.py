@@ -1,7 +1,7 @@
 """Activity attempts: start, heartbeat, complete, fail, cancel. Rules 28 to 32 and 35.
 
-Role: the transitions behind the RPCs of activity workers. Each checks that the token is the current attempt's and answers
-NotFound otherwise, before anything changed; a worker takes that as "stop, somebody else's now".
+Role: the transitions behind the RPCs of activity workers. Each checks that the token is the current attempt's and
+answers NotFound otherwise, before anything changed; a worker takes that as "stop, somebody else's now".
 Invariants: an attempt is started for one poller; a start that repeats its request id is the same start.
 Not here: scheduling and cancel commands (`activity_command`), deadlines (`activity_timeouts`).
 """
@@ -153,9 +153,9 @@ def fail_activity(
     activity, _ = _pending(state, token)
     with Draft(state, env) as draft:
         limit = env.limits.blob_size_bytes_max
-        if request.HasField("last_heartbeat_details"):
-            if request.last_heartbeat_details.ByteSize() <= limit:
-                _record_heartbeat(draft, activity, request.last_heartbeat_details)
+        details = request.last_heartbeat_details
+        if request.HasField("last_heartbeat_details") and details.ByteSize() <= limit:
+            _record_heartbeat(draft, activity, details)
         cause = request.failure if request.HasField("failure") else None
         if cause is not None and cause.ByteSize() > limit:
             cause = oversized(draft, "The activity's failure")
@@ -240,7 +240,7 @@ def activity_token_by_id(state: RunState, activity_id: str) -> ActivityTaskToken
         raise not_found("workflow execution already completed")
     if scheduled_event_id is None:
         raise not_found(
-            f"Workflow {state.key.name} has no pending activity {activity_id}: it may have ended already; its history says."
+            f"Workflow {state.key.name} has no pending activity {activity_id}; its history says whether it has ended."
         )
     return _token(state, state.activities[scheduled_event_id])
 

@@ -162,6 +162,7 @@ def _request_cancel(
     if progress_of(state, key).is_started:
         return  # Its worker learns of the request by heartbeat.
     context.needs_workflow_task = True
+    context.own_buffered += 1
     close_after_commands(
         draft,
         activity,

@@ -1,6 +1,7 @@
 """The deadlines of activities: four time-outs and the pause between attempts.
 
-Role: one row per kind for `deadlines`. Times come from the state alone; heartbeats move theirs without touching the heap.
+Role: one row per kind for `deadlines`. Times come from the state alone; heartbeats move theirs without touching the
+heap.
 """
 
 from __future__ import annotations

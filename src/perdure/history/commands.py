@@ -16,6 +16,7 @@ from perdure.wire.api import enums
 if TYPE_CHECKING:
     from perdure.history.draft import Draft
     from perdure.history.replies import ActivityTaskReply
+    from perdure.history.state import RunState
 
 Command = commands_api.Command
 Cause = enums.WorkflowTaskFailedCause
@@ -48,6 +49,12 @@ class CommandContext:
         """Activities started for the worker that completed the task (rule 34)."""
         self.is_closing = False
         """Some command of this task completes the run: nothing is handed out eagerly (rule 34)."""
+        self.own_buffered = 0
+        """How many of the buffered events this task's own commands caused."""
+
+    def has_news(self, state: RunState) -> bool:
+        """Something waits in the buffer that the workflow did not cause: it can not complete yet (rules 4 and 5)."""
+        return len(state.buffered) > self.own_buffered
 
 
 Handler = Callable[["Draft", Any, Command, CommandContext], None]

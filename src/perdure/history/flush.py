@@ -4,8 +4,8 @@ Role: while a workflow task is started, events that no command caused wait in th
 appends them when the task has ended and its commands are applied: events that end an activity or a child go last, and
 their `started_event_id` is filled in from the Started events before them (rule 3).
 
-Invariants: a buffered event keeps the time at which it happened, which may lie before events that precede it in history;
-the clock of the run never goes back. A step whose end waits here is pending no more (`BufferedEvent.ends_event_id`).
+Invariants: a buffered event keeps the time at which it happened, which may lie before events that precede it in
+history; the clock of the run never goes back. A step whose end waits here is pending no more (`BufferedEvent.ends_event_id`).
 Not here: whether an event is buffered (`Draft.buffer_or_add`), dropping the buffer of a closed run (`close`).
 """
 

@@ -55,10 +55,7 @@ def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandConte
     check = CommandChecks(command, _BAD_CANCEL, draft.env.limits)
     check.id(asked.timer_id, "timer id")
     timer = state.timers.get(asked.timer_id)
-    if timer is not None:
-        started_event_id = timer.started_event_id
-    else:
-        started_event_id = _unfire(draft, asked.timer_id)
+    started_event_id = timer.started_event_id if timer else _unfire(draft, asked.timer_id)
     if not started_event_id:
         raise check.reject(f"no timer with the id {asked.timer_id} is pending.")
     draft.add(
@@ -70,8 +67,6 @@ def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandConte
         ),
         user_metadata=metadata_of(command),
     )
-    # Rule 5: without that event nothing may be left that the workflow must see before it completes.
-    context.had_buffered = context.had_buffered and bool(state.buffered)
 
 
 def _unfire(draft: Draft, timer_id: str) -> int:

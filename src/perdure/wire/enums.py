@@ -3,7 +3,9 @@
 The generated package exports the enum types alone; their values are constants of its modules.
 """
 
-# ruff: noqa: F403 -- this module is a list of names to pass on
+# A list of names to pass on, which the generated stubs type one by one.
+# ruff: noqa: F403
+# pyright: reportWildcardImportFromLibrary=false
 
 from __future__ import annotations
 
