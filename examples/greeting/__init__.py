@@ -1,0 +1,1 @@
+"""Hello, durably: a ten-second timer and one activity."""
