@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,7 +31,7 @@ class Approval:
                 lambda: self.decision is not None,
                 timeout=timedelta(seconds=request.patience_seconds),
             )
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self.decision = "expired"
         await self._tell(f"{request.what}: {self.decision}")
         return f"{self.decision} by {self.by}" if self.by else str(self.decision)
