@@ -1,9 +1,9 @@
 """`make demo`: a workflow outlives `kill -9` of its worker and of its server.
 
 Server (SQLite file, gRPC) and worker are processes of their own, driven with the `perdure` command as anybody would.
-The workflow charges a card (activity), sleeps durably, and sends a parcel (activity). During the sleep the worker is
-killed with SIGKILL, then the server; both are started again, and the workflow finishes. Each activity writes a line to a
-file whenever it really runs: that file shows that the charge was made once.
+The workflow charges a card (activity), sleeps durably, and sends a parcel (activity). During the sleep the worker
+is killed with SIGKILL, then the server; both are started again, and the workflow finishes. Each activity writes a
+line to a file whenever it really runs: that file shows that the charge was made once.
 
 Exit code 0 only if all of that was observed. State lies in `.demo/`, which the next run empties. Takes about 30 s.
 """
@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".demo"
@@ -265,18 +265,22 @@ def fail(message: str) -> NoReturn:
     raise DemoError(message)
 
 
+def terminated(_number: int, _frame: object) -> NoReturn:
+    sys.exit(143)
+
+
 @contextlib.contextmanager
 def fresh_state() -> Iterator[None]:
     shutil.rmtree(STATE, ignore_errors=True)
     STATE.mkdir()
     # A terminated demonstration must stop its processes too, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, terminated)
     yield
 
 
 def main() -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    # A terminal without UTF-8 shows question marks instead of ending the demonstration.
+    cast("io.TextIOWrapper[Any]", sys.stdout).reconfigure(errors="replace")
     with fresh_state():
         demo = Demo()
         try:
