@@ -1,7 +1,8 @@
 """Closing a run: the one way in which every terminal path ends it.
 
-Role: drop what waited in the buffer (rule 3), remove the facts of what was pending, add the close event, and say what the
-workflow id's pointer, the lists and retention need. The create and cancel facts stay: closed runs still answer repeats.
+Role: drop what still waits in the buffer (rule 3), remove the facts of what was pending, add the close event, and say
+what the workflow id's pointer, the lists and retention need. The create and cancel facts stay: closed runs still answer
+repeated requests.
 Not here: which event closes the run and why (the callers), parents and successors (later families).
 """
 
@@ -13,19 +14,22 @@ from perdure.history.facts import CurrentRun, FactKind
 from perdure.history.visible import visibility_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.message import Message
 
     from perdure.history.draft import Draft
     from perdure.history.state import RunState
+    from perdure.wire.api import common
 
 
-def close_run(draft: Draft, attributes: Message) -> int:
+def close_run(draft: Draft, attributes: Message, *, links: Sequence[common.Link] = ()) -> int:
     """Close the run with the event that has these attributes; its id.
 
     The caller has ended a started workflow task before (`fail_started_task` when nobody completed it).
     """
     drop_pending(draft)
-    event_id = draft.add(attributes)
+    event_id = draft.add(attributes, links=links)
     state = draft.state
     assert not state.is_running, "the event's fold closes the run"
     draft.current(current_run(state))

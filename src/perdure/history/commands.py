@@ -29,11 +29,20 @@ class CommandRejected(Exception):
     With `terminates` no later attempt could do better (a payload over the limit): the run is terminated.
     """
 
-    def __init__(self, cause: Cause.ValueType, message: str, *, terminates: bool = False) -> None:
+    def __init__(
+        self, cause: Cause.ValueType, message: str = "", *, terminates: bool = False
+    ) -> None:
         super().__init__(message)
         self.cause = cause
         self.message = message
         self.terminates = terminates
+
+    @property
+    def text(self) -> str:
+        """Cause and message, for history and callers: "UnhandledCommand", "BadStartTimerAttributes: …"."""
+        name = Cause.Name(self.cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
+        cause = name.title().replace("_", "")
+        return f"{cause}: {self.message}" if self.message else cause
 
 
 class CommandContext:

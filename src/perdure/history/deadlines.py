@@ -1,11 +1,11 @@
 """What is due when: one row per kind of deadline, and the heap that finds the next one.
 
 Each family registers how its deadlines are found in the state (`keys`, `due_ns`) and what happens when one passes
-(`fire`). The heap of a state is derived: an entry only says *look here then*; whether something is due, and when, is asked
-of the state. So a heartbeat need not touch the heap, and an entry whose reason is gone is skipped.
+(`fire`). The heap of a state is derived: an entry only says *look here then*; whether something is due, and when, is
+asked of the state. So a heartbeat need not touch the heap, and an entry whose reason is gone is skipped.
 
-Invariant: for each (kind, key) with `due_ns(state, key) != 0` the heap holds an entry at that time or earlier. Whoever sets
-a deadline calls `arm`; `rebuild` establishes the invariant after a load.
+Invariant: for each (kind, key) with `due_ns(state, key) != 0` the heap holds an entry at that time or earlier. Whoever
+sets a deadline calls `arm`; `rebuild` establishes the invariant after a load.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def deadline(kind: DeadlineKind, *, keys: Keys, due_ns: DueNs) -> Callable[[Fire
     return register
 
 
-def only(state: RunState) -> Iterable[int]:
+def only(_state: RunState) -> Iterable[int]:
     """The keys of a kind that a run has at most once."""
     return (0,)
 

@@ -8,23 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from perdure.history.evolve import evolve
+from perdure.history.deadlines import rebuild
 from perdure.history.facts import FactChange, apply
+from perdure.history.families import evolve
 from perdure.history.state import RunState
-from perdure.wire.events import frames
 from perdure.wire.api import history
+from perdure.wire.events import frames
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
 
 
-def load_run(key: EntityKey, rows: Iterable[bytes], facts: Iterable[FactChange]) -> RunState:
+def load_run(
+    key: EntityKey, rows: Iterable[bytes], facts: Iterable[FactChange], now_ns: int = 0
+) -> RunState:
     """Fold a run again.
 
     Args:
         key: The run.
         rows: Its event rows in order, each a serialised `History`.
         facts: Its fact rows, in any order.
+        now_ns: The time: heartbeat clocks of running activities restart then (DESIGN 10.8).
     """
     state = RunState(key)
     for row in rows:
@@ -43,4 +47,6 @@ def load_run(key: EntityKey, rows: Iterable[bytes], facts: Iterable[FactChange])
                 )
     for change in facts:
         apply(state, change)
+    state.loaded_ns = now_ns
+    rebuild(state)
     return state

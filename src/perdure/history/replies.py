@@ -1,8 +1,8 @@
 """Reply plans: what to answer once a transition is durable, when that is more than a finished message.
 
-A plan names the history it needs as a range; the shell reads those rows and builds the response. `Transition.reply` is a
-response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed workflow
-task is written *and* answered with an error: rules 4 and 7).
+A plan names the history it needs as a range; the shell reads those rows and builds the response. `Transition.reply` is
+a response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed
+workflow task is written *and* answered with an error: rules 4 and 7).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     """Of this delivery: a repeated start with the same id is the same start."""
     build_id: str = ""
+    queue_name: str = ""
+    """The queue that the poller asked for, when it is not the task's own (rule 11); empty: the task's own."""
 
 
 class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,3 +79,5 @@ class HistoryTail(msgspec.Struct, frozen=True):
     next_event_id: int
     is_running: bool
     close_event_id: int
+    transient_events: tuple[history.HistoryEvent, ...] = ()
+    """Of a transient workflow task: shown to SDKs after the last event (rule 27)."""

@@ -77,6 +77,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     priority: bytes = b""
     """A serialised `common.Priority`."""
     eager_execution_accepted: bool = False
+    user_metadata: bytes = b""
+    """A serialised `sdk.UserMetadata`: summary and details that describe shows."""
 
 
 class WorkflowTaskKind(IntEnum):

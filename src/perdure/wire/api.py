@@ -6,6 +6,7 @@ The names are those of the API's own packages without the version. Only this mod
 
 from __future__ import annotations
 
+import temporalio.api.activity.v1 as activity
 import temporalio.api.command.v1 as command
 import temporalio.api.common.v1 as common
 import temporalio.api.deployment.v1 as deployment
@@ -29,6 +30,7 @@ import temporalio.api.workflowservice.v1 as workflowservice
 from perdure.wire import enums
 
 __all__ = [
+    "activity",
     "command",
     "common",
     "deployment",

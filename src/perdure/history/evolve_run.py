@@ -1,0 +1,91 @@
+"""How the first and the last event of a run change its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import run_key
+from perdure.history.evolve import evolves
+from perdure.history.evolve_activity import retry_policy_of
+from perdure.history.state import RunInfo, RunStatus
+from perdure.wire.api import enums, history
+from perdure.wire.times import duration_ns, timestamp_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from perdure.history.state import RunState
+    from perdure.wire.api import common
+
+
+def sorted_payloads(fields: Mapping[str, common.Payload]) -> tuple[tuple[str, bytes], ...]:
+    """A map of payloads as the state keeps it: sorted by key, each payload serialised."""
+    return tuple((key, fields[key].SerializeToString()) for key in sorted(fields))
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+def _started(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_execution_started_event_attributes
+    parent = None
+    if said.HasField("parent_workflow_execution"):
+        execution = said.parent_workflow_execution
+        parent = run_key(said.parent_workflow_namespace_id, execution.workflow_id, execution.run_id)
+    info = RunInfo(
+        workflow_type=said.workflow_type.name,
+        task_queue=said.task_queue.name,
+        first_run_id=said.first_execution_run_id,
+        original_run_id=said.original_execution_run_id,
+        continued_run_id=said.continued_execution_run_id,
+        attempt=said.attempt,
+        cron_schedule=said.cron_schedule,
+        retry_policy=retry_policy_of(said.retry_policy) if said.HasField("retry_policy") else None,
+        execution_timeout_ns=duration_ns(said.workflow_execution_timeout),
+        run_timeout_ns=duration_ns(said.workflow_run_timeout),
+        workflow_task_timeout_ns=duration_ns(said.workflow_task_timeout),
+        start_ns=timestamp_ns(event.event_time),
+        execution_expiration_ns=timestamp_ns(said.workflow_execution_expiration_time),
+        first_task_backoff_ns=duration_ns(said.first_workflow_task_backoff),
+        identity=said.identity,
+        parent=parent,
+        parent_initiated_event_id=said.parent_initiated_event_id,
+        root_workflow_id=said.root_workflow_execution.workflow_id,
+        root_run_id=said.root_workflow_execution.run_id,
+        priority=said.priority.SerializeToString() if said.HasField("priority") else b"",
+        eager_execution_accepted=said.eager_execution_accepted,
+        user_metadata=event.user_metadata.SerializeToString(),
+    )
+    state.put(
+        status=RunStatus.RUNNING,
+        info=info,
+        memo=sorted_payloads(said.memo.fields),
+        search_attributes=sorted_payloads(said.search_attributes.indexed_fields),
+    )
+
+
+def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], None]:
+    def close(state: RunState, event: history.HistoryEvent) -> None:
+        state.put(
+            status=status,
+            close_event_id=event.event_id,
+            close_ns=timestamp_ns(event.event_time),
+            workflow_task=None,
+        )
+        # Nothing of a closed run is pending: its closing event says so, no event of their own does.
+        for key in tuple(state.activities):
+            state.activities.remove(key)
+        for name in tuple(state.activity_ids):
+            state.activity_ids.remove(name)
+        for name in tuple(state.timers):
+            state.timers.remove(name)
+        for key in tuple(state.timers_by_event):
+            state.timers_by_event.remove(key)
+
+    return close
+
+
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED)(_closes(RunStatus.COMPLETED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)(_closes(RunStatus.FAILED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED)(_closes(RunStatus.CANCELED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED)(_closes(RunStatus.TERMINATED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)(_closes(RunStatus.CONTINUED_AS_NEW))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT)(_closes(RunStatus.TIMED_OUT))

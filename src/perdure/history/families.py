@@ -1,0 +1,47 @@
+"""All families of transitions: importing them fills the tables of folds, commands and deadlines.
+
+A new family is added to `FAMILIES`; nothing else has to know of it.
+"""
+
+from __future__ import annotations
+
+from perdure.history import (
+    activity,
+    activity_command,
+    activity_timeouts,
+    cancel,
+    evolve_activity,
+    evolve_marker,
+    evolve_run,
+    evolve_signal,
+    evolve_timer,
+    evolve_workflow_task,
+    marker,
+    run_timeouts,
+    signal,
+    timer,
+    workflow_commands,
+    workflow_task,
+)
+from perdure.history.evolve import evolve
+
+FAMILIES = (
+    evolve_activity,
+    evolve_marker,
+    evolve_run,
+    evolve_signal,
+    evolve_timer,
+    evolve_workflow_task,
+    activity,
+    activity_command,
+    activity_timeouts,
+    cancel,
+    marker,
+    run_timeouts,
+    signal,
+    timer,
+    workflow_commands,
+    workflow_task,
+)
+
+__all__ = ["FAMILIES", "evolve"]

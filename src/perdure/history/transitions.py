@@ -1,0 +1,63 @@
+"""The public verbs of the run engine, in one place: what shells import.
+
+Each returns a `Transition` (`start` several, to commit together), or reads the state. Errors for callers are raised as
+`perdure.wire.errors.RpcError` before anything changed, or are the reply of a transition that must be written as well.
+"""
+
+from __future__ import annotations
+
+from perdure.history.activity import (
+    activity_token_by_id,
+    cancel_activity,
+    complete_activity,
+    fail_activity,
+    heartbeat,
+    start_activity,
+    undo_activity_start,
+    void_started_activities,
+)
+from perdure.history.cancel import request_cancel
+from perdure.history.describe import describe, execution_info
+from perdure.history.families import FAMILIES
+from perdure.history.query import QueryRoute, query_route
+from perdure.history.signal import signal
+from perdure.history.start import needs_existing, start
+from perdure.history.terminate import terminate
+from perdure.history.wake import next_deadline_ns, wake
+from perdure.history.workflow_task import (
+    complete_workflow_task,
+    fail_workflow_task,
+    redeliver,
+    reset_sticky,
+    start_workflow_task,
+    tail,
+)
+
+__all__ = [
+    "FAMILIES",
+    "QueryRoute",
+    "activity_token_by_id",
+    "cancel_activity",
+    "complete_activity",
+    "complete_workflow_task",
+    "describe",
+    "execution_info",
+    "fail_activity",
+    "fail_workflow_task",
+    "heartbeat",
+    "needs_existing",
+    "next_deadline_ns",
+    "query_route",
+    "redeliver",
+    "request_cancel",
+    "reset_sticky",
+    "signal",
+    "start",
+    "start_activity",
+    "start_workflow_task",
+    "tail",
+    "terminate",
+    "undo_activity_start",
+    "void_started_activities",
+    "wake",
+]
