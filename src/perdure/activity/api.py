@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -68,7 +68,7 @@ def cancellation_details() -> ActivityCancellationDetails | None:
 
 
 @contextmanager
-def shield_thread_cancel_exception() -> Iterator[None]:
+def shield_thread_cancel_exception() -> Generator[None]:
     """Hold back the cancellation exception of a sync activity in a thread until the (outermost) block ends.
 
     A pending cancellation is raised at the end even when the block returns or raises by itself. No effect in async

@@ -88,8 +88,9 @@ class Definition:
         found: object = getattr(fn, _ATTRIBUTE, None)
         if not isinstance(found, Definition):
             return None
-        if fn is found.fn or getattr(fn, "__wrapped__", None) is found.fn:
+        if inspect.isfunction(fn):
             return found
+        # A bound method or a callable object: that is what is to be called.
         return dataclasses.replace(found, fn=fn)
 
     @staticmethod
@@ -124,8 +125,7 @@ class Definition:
         """
         if isinstance(name_or_run_fn, str):
             return name_or_run_fn, None
-        target: object = name_or_run_fn
-        if not callable(target):
+        if not callable(cast("object", name_or_run_fn)):
             raise TypeError("Activity must be a string or callable")
         definition = Definition.must_from_callable(name_or_run_fn)
         if definition.name is None:
@@ -136,9 +136,7 @@ class Definition:
 class ScheduleHook(Protocol):
     """Decides whether a direct call schedules: installed once by `perdure.workflow`."""
 
-    def __call__(
-        self, definition: Definition, args: Sequence[Any], /
-    ) -> Awaitable[Any] | None:
+    def __call__(self, definition: Definition, args: Sequence[Any], /) -> Awaitable[Any] | None:
         """The scheduled activity's result to await, or None when not in a workflow."""
         ...
 
@@ -228,8 +226,7 @@ def _define(
 ) -> Callable[..., Any]:
     if hasattr(fn, _ATTRIBUTE):
         raise ValueError("Function already contains activity definition")
-    target: object = fn
-    if not callable(target):
+    if not callable(cast("object", fn)):
         raise TypeError("Activity is not callable")
     parameters = inspect.signature(fn).parameters.values()
     if any(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters):

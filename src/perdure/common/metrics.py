@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Self, TypeAlias
 
@@ -130,47 +129,56 @@ class MetricMeter(ABC):
         """A meter whose instruments also carry these attributes."""
 
 
-@dataclass(frozen=True)
-class _Noop:
-    name: str
-    description: str | None = None
-    unit: str | None = None
+class _Noop(MetricCommon):
+    def __init__(self, name: str, description: str | None, unit: str | None) -> None:
+        self._name, self._description, self._unit = name, description, unit
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def description(self) -> str | None:
+        return self._description
+
+    @property
+    def unit(self) -> str | None:
+        return self._unit
 
     def with_additional_attributes(self, additional_attributes: MetricAttributes) -> Self:
         return self
 
+
+class _NoopCounter(_Noop, MetricCounter):
     def add(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
         """Nothing is recorded."""
 
-    def record(self, value: object, additional_attributes: MetricAttributes | None = None) -> None:
-        """Nothing is recorded."""
-
-    def set(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
-        """Nothing is recorded."""
-
-
-class _NoopCounter(_Noop, MetricCounter):
-    pass
-
 
 class _NoopHistogram(_Noop, MetricHistogram):
-    pass
+    def record(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
 
 
 class _NoopHistogramFloat(_Noop, MetricHistogramFloat):
-    pass
+    def record(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
 
 
 class _NoopHistogramTimedelta(_Noop, MetricHistogramTimedelta):
-    pass
+    def record(
+        self, value: timedelta, additional_attributes: MetricAttributes | None = None
+    ) -> None:
+        """Nothing is recorded."""
 
 
 class _NoopGauge(_Noop, MetricGauge):
-    pass
+    def set(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
 
 
 class _NoopGaugeFloat(_Noop, MetricGaugeFloat):
-    pass
+    def set(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
+        """Nothing is recorded."""
 
 
 class _NoopMeter(MetricMeter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from perdure.wire.api import common as common_pb
 
@@ -27,7 +27,7 @@ class Priority:
     default: ClassVar[Priority]
 
     def __post_init__(self) -> None:
-        key: object = self.priority_key
+        key = cast("object", self.priority_key)
         if key is None:
             return
         if not isinstance(key, int):

@@ -6,7 +6,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar, cast, get_origin, overload
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_origin,
+    overload,
+)
 
 from perdure.types import AnyType
 
@@ -141,11 +151,13 @@ def key_from_metadata_type(name: str, metadata_type: str) -> SearchAttributeKey[
     return None if kind is None else _key(name, kind)
 
 
-def key_guessed_from_values(name: str, values: SearchAttributeValues) -> SearchAttributeKey[Any] | None:
+def key_guessed_from_values(
+    name: str, values: SearchAttributeValues
+) -> SearchAttributeKey[Any] | None:
     """The key that untyped values suggest; None when they suggest nothing."""
     if not values:
         return None
-    first = values[0]
+    first = cast("object", values[0])
     if len(values) > 1:
         return SearchAttributeKey.for_keyword_list(name) if isinstance(first, str) else None
     for kind in (bool, str, int, float, datetime):  # bool before int: True is an int too

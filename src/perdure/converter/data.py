@@ -126,7 +126,9 @@ class DataConverter(WithSerializationContext):
         """A memo message; values that are payloads already stay as they are."""
         encoded = common_pb.Memo()
         for key, value in memo.items():
-            payload = value if isinstance(value, common_pb.Payload) else (await self.encode([value]))[0]
+            payload = (
+                value if isinstance(value, common_pb.Payload) else (await self.encode([value]))[0]
+            )
             encoded.fields[key].CopyFrom(payload)
         return encoded
 

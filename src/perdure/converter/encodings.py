@@ -58,7 +58,9 @@ class BinaryNullPayloadConverter(EncodingPayloadConverter):
         return "binary/null"
 
     def to_payload(self, value: Any) -> common_pb.Payload | None:
-        return None if value is not None else common_pb.Payload(metadata={"encoding": b"binary/null"})
+        return (
+            None if value is not None else common_pb.Payload(metadata={"encoding": b"binary/null"})
+        )
 
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
         if payload.data:
@@ -122,9 +124,7 @@ class JSONProtoPayloadConverter(EncodingPayloadConverter):
         if not isinstance(value, Message):
             return None
         # Through a dict: the library's own JSON writer has no compact form.
-        text = json.dumps(
-            json_format.MessageToDict(value), separators=(",", ":"), sort_keys=True
-        )
+        text = json.dumps(json_format.MessageToDict(value), separators=(",", ":"), sort_keys=True)
         return _message_payload(b"json/protobuf", value, text.encode())
 
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:

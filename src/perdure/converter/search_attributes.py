@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from perdure.common.search_attributes import (
     SearchAttributeIndexedValueType,
@@ -78,7 +78,9 @@ def encode_typed_search_attribute_value(
         )
     if isinstance(value, datetime):
         value = _datetime_text(value)
-    elif isinstance(value, Sequence) and not all(isinstance(item, str) for item in value):
+    elif isinstance(value, Sequence) and not all(
+        isinstance(item, str) for item in cast("Sequence[object]", value)
+    ):
         raise TypeError("All values of a keyword list must be strings")
     payload = _CONVERTER.to_payload(value)
     payload.metadata["type"] = key.metadata_type.encode()
@@ -98,8 +100,7 @@ def encode_search_attribute_values(values: SearchAttributeValues) -> common_pb.P
         TypeError: Not a list, or a list of mixed or unknown types.
         ValueError: A datetime has no time zone.
     """
-    given: object = values
-    if not isinstance(given, list):
+    if not isinstance(cast("object", values), list):
         raise TypeError("Search attribute values must be lists")
     safe: list[str | int | float | bool] = []
     kind: type | None = None
@@ -107,7 +108,7 @@ def encode_search_attribute_values(values: SearchAttributeValues) -> common_pb.P
         if isinstance(value, datetime):
             safe.append(_datetime_text(value))
             continue
-        item: object = value
+        item = cast("object", value)
         if not isinstance(item, str | int | float | bool):
             raise TypeError(
                 f"Search attribute value of type {type(item).__name__}"
@@ -125,7 +126,7 @@ def decode_search_attributes(api: common_pb.SearchAttributes) -> SearchAttribute
     decoded: dict[str, Any] = {}
     for name, payload in api.indexed_fields.items():
         value: Any = _CONVERTER.from_payload(payload)
-        values: list[Any] = value if isinstance(value, list) else [value]
+        values = cast("list[Any]", value) if isinstance(value, list) else [value]
         if payload.metadata.get("type") == b"Datetime":
             values = [datetime.fromisoformat(item) for item in values]
         decoded[name] = values
@@ -144,12 +145,13 @@ def decode_typed_search_attributes(api: common_pb.SearchAttributes) -> TypedSear
         kind = key.indexed_value_type
         if kind is not SearchAttributeIndexedValueType.KEYWORD_LIST and isinstance(value, list):
             # Some servers wrap single values.
-            if len(value) != 1:  # pyright: ignore[reportUnknownArgumentType]
+            items = cast("list[Any]", value)
+            if len(items) != 1:
                 continue
-            value = value[0]  # pyright: ignore[reportUnknownVariableType]
+            value = items[0]
         if kind is SearchAttributeIndexedValueType.DATETIME:
-            value = datetime.fromisoformat(value)  # pyright: ignore[reportUnknownArgumentType]
-        elif kind is SearchAttributeIndexedValueType.DOUBLE and type(value) is int:  # pyright: ignore[reportUnknownArgumentType]
+            value = datetime.fromisoformat(value)
+        elif kind is SearchAttributeIndexedValueType.DOUBLE and isinstance(value, int):
             value = float(value)  # visibility returns whole numbers as JSON integers
         if isinstance(value, key.origin_value_type):
             pairs.append(SearchAttributePair(key, value))

@@ -161,10 +161,11 @@ def _mapping(hint: Any, value: Any, converters: _Converters) -> Any:
     key_type = _known(args[0]) if args else None
     value_type = _known(args[1]) if len(args) > 1 else None
     # A TypedDict has a type for each key.
+    cls = typing.cast("Any", origin)
     is_typed_dict = bool(
-        getattr(origin, "__required_keys__", None) or getattr(origin, "__optional_keys__", None)
+        getattr(cls, "__required_keys__", None) or getattr(cls, "__optional_keys__", None)
     )
-    types_by_key: dict[str, Any] = get_type_hints(origin) if is_typed_dict else {}
+    types_by_key: dict[str, Any] = get_type_hints(cls) if is_typed_dict else {}
     result: dict[Any, Any] = {}
     for raw_key, raw_item in typing.cast("Mapping[Any, Any]", value).items():
         key, item = raw_key, raw_item
@@ -195,7 +196,11 @@ def _mapping_key(hint: Any, key_type: Any, key: Any, converters: _Converters) ->
         if isinstance(key, str):
             if key_type is int or key_type is float:
                 key = key_type(key)
-            elif inspect.isclass(key_type) and issubclass(key_type, Enum) and issubclass(key_type, int):
+            elif (
+                inspect.isclass(key_type)
+                and issubclass(key_type, Enum)
+                and issubclass(key_type, int)
+            ):
                 key = int(key)
             elif key_type in _KEY_TEXTS:
                 key = _KEY_TEXTS[key_type][key]
@@ -203,7 +208,9 @@ def _mapping_key(hint: Any, key_type: Any, key: Any, converters: _Converters) ->
             return key
         return value_to_type(key_type, key, converters)
     except Exception as error:
-        raise TypeError(f"Failed converting key {key!r} to type {key_type} in mapping {hint}") from error
+        raise TypeError(
+            f"Failed converting key {key!r} to type {key_type} in mapping {hint}"
+        ) from error
 
 
 def _dataclass(hint: Any, value: Any, converters: _Converters) -> Any:
@@ -276,9 +283,7 @@ def _iterable(hint: Any, value: Any, converters: _Converters) -> Any:
         raise TypeError(f"Expected {hint}, value was {type(value)}")
     raw: list[Any] = list(typing.cast("Iterable[Any]", value))
     args = _args(hint)
-    untyped = not args or (
-        len(args) == 1 and (isinstance(args[0], TypeVar) or args[0] is Ellipsis)
-    )
+    untyped = not args or (len(args) == 1 and (isinstance(args[0], TypeVar) or args[0] is Ellipsis))
     items = raw if untyped else [
         _item(hint, _item_type(hint, origin, args, index), index, item, converters)
         for index, item in enumerate(raw)

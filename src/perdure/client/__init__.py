@@ -1,0 +1,133 @@
+"""The client: start workflows, talk to them, wait for their results.
+
+A method of `Client` or of a handle makes an *input* (a plain value that interceptors may look at and change), the chain
+of interceptors passes it on, and at its end `impl` does the same three steps for every verb: encode the input to a
+request (`encode`), call, decode the response. Nothing here knows which transport or engine answers.
+
+Not here: connections and retries (`perdure.service`), running anything (`perdure.worker`). Update-with-start, schedules,
+standalone activities and Nexus clients are not part of this version.
+"""
+
+from __future__ import annotations
+
+from perdure.activity import ActivityCancellationDetails
+from perdure.client.async_activity import AsyncActivityHandle, AsyncActivityIDReference
+from perdure.client.client import Client
+from perdure.client.config import ClientConfig, ClientConnectConfig
+from perdure.client.errors import (
+    AsyncActivityCancelledError,
+    RPCTimeoutOrCancelledError,
+    WorkflowContinuedAsNewError,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from perdure.client.executions import (
+    WorkflowExecution,
+    WorkflowExecutionAsyncIterator,
+    WorkflowExecutionCount,
+    WorkflowExecutionCountAggregationGroup,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
+from perdure.client.history import (
+    WorkflowHistory,
+    WorkflowHistoryEventAsyncIterator,
+    WorkflowHistoryEventFilterType,
+)
+from perdure.client.inputs import (
+    CancelWorkflowInput,
+    CompleteAsyncActivityInput,
+    CountWorkflowsInput,
+    DescribeWorkflowInput,
+    FailAsyncActivityInput,
+    FetchWorkflowHistoryEventsInput,
+    HeartbeatAsyncActivityInput,
+    ListWorkflowsInput,
+    QueryWorkflowInput,
+    ReportCancellationAsyncActivityInput,
+    SignalWorkflowInput,
+    StartWorkflowInput,
+    StartWorkflowUpdateInput,
+    TerminateWorkflowInput,
+)
+from perdure.client.interceptor import Interceptor, OutboundInterceptor
+from perdure.client.plugin import Plugin
+from perdure.client.update_handle import WorkflowUpdateHandle, WorkflowUpdateStage
+from perdure.client.workflow_handle import WorkflowHandle
+from perdure.common import HeaderCodecBehavior
+from perdure.converter import DataConverter
+from perdure.service import (
+    ConnectConfig,
+    DnsLoadBalancingConfig,
+    GrpcCompression,
+    HttpConnectProxyConfig,
+    KeepAliveConfig,
+    PayloadLimitsConfig,
+    RetryConfig,
+    RPCError,
+    RPCStatusCode,
+    ServiceClient,
+    TLSConfig,
+)
+
+__all__ = [
+    "ActivityCancellationDetails",
+    "AsyncActivityCancelledError",
+    "AsyncActivityHandle",
+    "AsyncActivityIDReference",
+    "CancelWorkflowInput",
+    "Client",
+    "ClientConfig",
+    "ClientConnectConfig",
+    "CompleteAsyncActivityInput",
+    "ConnectConfig",
+    "CountWorkflowsInput",
+    "DataConverter",
+    "DescribeWorkflowInput",
+    "DnsLoadBalancingConfig",
+    "FailAsyncActivityInput",
+    "FetchWorkflowHistoryEventsInput",
+    "GrpcCompression",
+    "HeaderCodecBehavior",
+    "HeartbeatAsyncActivityInput",
+    "HttpConnectProxyConfig",
+    "Interceptor",
+    "KeepAliveConfig",
+    "ListWorkflowsInput",
+    "OutboundInterceptor",
+    "PayloadLimitsConfig",
+    "Plugin",
+    "QueryWorkflowInput",
+    "RPCError",
+    "RPCStatusCode",
+    "RPCTimeoutOrCancelledError",
+    "ReportCancellationAsyncActivityInput",
+    "RetryConfig",
+    "ServiceClient",
+    "SignalWorkflowInput",
+    "StartWorkflowInput",
+    "StartWorkflowUpdateInput",
+    "TLSConfig",
+    "TerminateWorkflowInput",
+    "WorkflowContinuedAsNewError",
+    "WorkflowExecution",
+    "WorkflowExecutionAsyncIterator",
+    "WorkflowExecutionCount",
+    "WorkflowExecutionCountAggregationGroup",
+    "WorkflowExecutionDescription",
+    "WorkflowExecutionStatus",
+    "WorkflowFailureError",
+    "WorkflowHandle",
+    "WorkflowHistory",
+    "WorkflowHistoryEventAsyncIterator",
+    "WorkflowHistoryEventFilterType",
+    "WorkflowQueryFailedError",
+    "WorkflowQueryRejectedError",
+    "WorkflowUpdateFailedError",
+    "WorkflowUpdateHandle",
+    "WorkflowUpdateRPCTimeoutOrCancelledError",
+    "WorkflowUpdateStage",
+]

@@ -1,0 +1,296 @@
+"""Descriptions, lists and counts of workflow executions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, overload
+
+from perdure.client.history import WorkflowHistory, WorkflowHistoryEventFilterType
+from perdure.common import SearchAttributes, SearchAttributeValue, TypedSearchAttributes
+from perdure.common.signatures import UNSET
+from perdure.converter import (
+    DataConverter,
+    WorkflowSerializationContext,
+    decode_search_attributes,
+    decode_typed_search_attributes,
+)
+from perdure.converter.search_attributes import decode_search_attribute_value
+from perdure.types import AnyType, ParamType
+from perdure.wire.api import workflow as workflow_pb
+from perdure.wire.api import workflowservice as pb
+from perdure.wire.seam import WORKFLOW_SERVICE
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from perdure.client.client import Client
+    from perdure.client.inputs import ListWorkflowsInput
+
+
+class WorkflowExecutionStatus(IntEnum):
+    """Where a workflow execution stands. Numbers are those of the wire."""
+
+    RUNNING = 1
+    COMPLETED = 2
+    FAILED = 3
+    CANCELED = 4
+    TERMINATED = 5
+    CONTINUED_AS_NEW = 6
+    TIMED_OUT = 7
+
+
+def status_or_none(number: int) -> WorkflowExecutionStatus | None:
+    """The status of that number; None for "unspecified" and for numbers of later versions."""
+    known = {int(status): status for status in WorkflowExecutionStatus}
+    return known.get(number)
+
+
+@dataclass
+class WorkflowExecution:
+    """One run of a workflow, as lists show it.
+
+    Attributes:
+        close_time: None while it is open.
+        execution_time: When it started, or is to start.
+        history_length: Number of events.
+        parent_id: None, like `parent_run_id`, when no workflow started it.
+        root_id: The topmost workflow's id, when the service says.
+        raw_info: The message that all this comes from.
+        search_attributes: As a mapping of lists (deprecated: `typed_search_attributes`).
+        status: None when this version does not know it.
+    """
+
+    close_time: datetime | None
+    execution_time: datetime | None
+    history_length: int
+    id: str
+    namespace: str
+    parent_id: str | None
+    parent_run_id: str | None
+    root_id: str | None
+    root_run_id: str | None
+    raw_info: workflow_pb.WorkflowExecutionInfo = field(repr=False)
+    run_id: str
+    search_attributes: SearchAttributes = field(repr=False)
+    start_time: datetime
+    status: WorkflowExecutionStatus | None
+    task_queue: str
+    typed_search_attributes: TypedSearchAttributes
+    workflow_type: str
+    context_free_data_converter: DataConverter = field(repr=False)
+
+    @property
+    def data_converter(self) -> DataConverter:
+        """The client's data converter with this workflow's context."""
+        context = WorkflowSerializationContext(namespace=self.namespace, workflow_id=self.id)
+        return self.context_free_data_converter.with_context(context)
+
+    async def memo(self) -> Mapping[str, Any]:
+        """The memo, converted without type hints."""
+        return await self.data_converter.decode_memo(self.raw_info.memo)
+
+    @overload
+    async def memo_value(self, key: str, default: Any = UNSET) -> Any: ...
+    @overload
+    async def memo_value(self, key: str, *, type_hint: type[ParamType]) -> ParamType: ...
+    @overload
+    async def memo_value(
+        self, key: str, default: AnyType, *, type_hint: type[ParamType]
+    ) -> AnyType | ParamType: ...
+    async def memo_value(
+        self, key: str, default: Any = UNSET, *, type_hint: type | None = None
+    ) -> Any:
+        """One value of the memo, as `type_hint` when given.
+
+        Raises:
+            KeyError: It is not there, and no default was given.
+        """
+        return await self.data_converter.decode_memo_field(
+            self.raw_info.memo, key, default, type_hint
+        )
+
+
+@dataclass
+class WorkflowExecutionDescription(WorkflowExecution):
+    """One run of a workflow with everything that the service tells about it.
+
+    Attributes:
+        raw_description: The message that all this comes from.
+    """
+
+    raw_description: pb.DescribeWorkflowExecutionResponse = field(repr=False)
+
+    async def static_summary(self) -> str | None:
+        """The line for people that was given at the start."""
+        metadata = self.raw_description.execution_config.user_metadata
+        if not metadata.HasField("summary"):
+            return None
+        return (await self.data_converter.decode([metadata.summary]))[0]
+
+    async def static_details(self) -> str | None:
+        """The text for people that was given at the start."""
+        metadata = self.raw_description.execution_config.user_metadata
+        if not metadata.HasField("details"):
+            return None
+        return (await self.data_converter.decode([metadata.details]))[0]
+
+
+def _moment(value: Timestamp) -> datetime:
+    return value.ToDatetime(tzinfo=UTC)
+
+
+def _fields(
+    info: workflow_pb.WorkflowExecutionInfo, namespace: str, converter: DataConverter
+) -> dict[str, Any]:
+    has_parent = info.HasField("parent_execution")
+    has_root = info.HasField("root_execution")
+    return {
+        "close_time": _moment(info.close_time) if info.HasField("close_time") else None,
+        "execution_time": _moment(info.execution_time) if info.HasField("execution_time") else None,
+        "history_length": info.history_length,
+        "id": info.execution.workflow_id,
+        "namespace": namespace,
+        "parent_id": info.parent_execution.workflow_id if has_parent else None,
+        "parent_run_id": info.parent_execution.run_id if has_parent else None,
+        "root_id": info.root_execution.workflow_id if has_root else None,
+        "root_run_id": info.root_execution.run_id if has_root else None,
+        "raw_info": info,
+        "run_id": info.execution.run_id,
+        "search_attributes": decode_search_attributes(info.search_attributes),
+        "start_time": _moment(info.start_time),
+        "status": status_or_none(info.status),
+        "task_queue": info.task_queue,
+        "typed_search_attributes": decode_typed_search_attributes(info.search_attributes),
+        "workflow_type": info.type.name,
+        "context_free_data_converter": converter,
+    }
+
+
+def execution_from_info(
+    info: workflow_pb.WorkflowExecutionInfo, namespace: str, converter: DataConverter
+) -> WorkflowExecution:
+    """An entry of a list."""
+    return WorkflowExecution(**_fields(info, namespace, converter))
+
+
+def description_from_response(
+    response: pb.DescribeWorkflowExecutionResponse, namespace: str, converter: DataConverter
+) -> WorkflowExecutionDescription:
+    """The answer to a describe."""
+    fields = _fields(response.workflow_execution_info, namespace, converter)
+    return WorkflowExecutionDescription(**fields, raw_description=response)
+
+
+@dataclass
+class WorkflowExecutionCountAggregationGroup:
+    """One group of a count with ``GROUP BY``."""
+
+    count: int
+    group_values: Sequence[SearchAttributeValue]
+
+
+@dataclass
+class WorkflowExecutionCount:
+    """How many workflows match; `groups` is empty without ``GROUP BY``."""
+
+    count: int
+    groups: Sequence[WorkflowExecutionCountAggregationGroup]
+
+
+def count_from_response(response: pb.CountWorkflowExecutionsResponse) -> WorkflowExecutionCount:
+    """The answer to a count."""
+    groups = [
+        WorkflowExecutionCountAggregationGroup(
+            count=group.count,
+            group_values=[decode_search_attribute_value(value) for value in group.group_values],
+        )
+        for group in response.groups
+    ]
+    return WorkflowExecutionCount(count=response.count, groups=groups)
+
+
+class WorkflowExecutionAsyncIterator:
+    """Executions one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
+
+    def __init__(self, client: Client, input: ListWorkflowsInput) -> None:
+        self._client = client
+        self._input = input
+        self._next_page_token = input.next_page_token
+        self._current_page: Sequence[WorkflowExecution] | None = None
+        self._current_page_index = 0
+        self._yielded = 0
+
+    @property
+    def current_page_index(self) -> int:
+        """Which entry of the current page comes next."""
+        return self._current_page_index
+
+    @property
+    def current_page(self) -> Sequence[WorkflowExecution] | None:
+        """The page that was fetched last."""
+        return self._current_page
+
+    @property
+    def next_page_token(self) -> bytes | None:
+        """Names the next page; None when there is none."""
+        return self._next_page_token
+
+    async def fetch_next_page(self, *, page_size: int | None = None) -> None:
+        """Fetch the next page, of at most `page_size` entries."""
+        given = self._input
+        size = page_size or given.page_size
+        if given.limit is not None:
+            size = min(size, given.limit - self._yielded)
+        response: pb.ListWorkflowExecutionsResponse = await self._client.service_client.call(
+            WORKFLOW_SERVICE["ListWorkflowExecutions"],
+            pb.ListWorkflowExecutionsRequest(
+                namespace=self._client.namespace,
+                page_size=size,
+                next_page_token=self._next_page_token or b"",
+                query=given.query or "",
+            ),
+            metadata=given.rpc_metadata,
+            timeout=given.rpc_timeout,
+        )
+        self._current_page = [
+            execution_from_info(info, self._client.namespace, self._client.data_converter)
+            for info in response.executions
+        ]
+        self._current_page_index = 0
+        self._next_page_token = response.next_page_token or None
+
+    def __aiter__(self) -> WorkflowExecutionAsyncIterator:
+        return self
+
+    async def __anext__(self) -> WorkflowExecution:
+        if self._input.limit is not None and self._yielded >= self._input.limit:
+            raise StopAsyncIteration
+        while self._current_page is None or self._current_page_index >= len(self._current_page):
+            if self._current_page is not None and self._next_page_token is None:
+                raise StopAsyncIteration
+            await self.fetch_next_page()
+        execution = self._current_page[self._current_page_index]
+        self._current_page_index += 1
+        self._yielded += 1
+        return execution
+
+    async def map_histories(
+        self,
+        *,
+        event_filter_type: WorkflowHistoryEventFilterType = WorkflowHistoryEventFilterType.ALL_EVENT,
+        skip_archival: bool = False,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> AsyncIterator[WorkflowHistory]:
+        """The history of each execution; parameters as in `WorkflowHandle.fetch_history`."""
+        async for execution in self:
+            handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
+            yield await handle.fetch_history(
+                event_filter_type=event_filter_type,
+                skip_archival=skip_archival,
+                rpc_metadata=rpc_metadata or {},
+                rpc_timeout=rpc_timeout,
+            )

@@ -1,0 +1,128 @@
+"""Histories as values, and fetching them page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perdure.client.history_filter import WorkflowHistoryEventFilterType
+from perdure.wire import history_json
+from perdure.wire.api import common as common_pb
+from perdure.wire.api import history as history_pb
+from perdure.wire.api import workflowservice as pb
+from perdure.wire.seam import WORKFLOW_SERVICE
+
+if TYPE_CHECKING:
+    from perdure.client.client import Client
+    from perdure.client.inputs import FetchWorkflowHistoryEventsInput
+
+__all__ = [
+    "WorkflowHistory",
+    "WorkflowHistoryEventAsyncIterator",
+    "WorkflowHistoryEventFilterType",
+]
+
+
+@dataclass(frozen=True)
+class WorkflowHistory:
+    """A workflow's id with its events.
+
+    Example:
+        >>> WorkflowHistory.from_json("order-7", Path("order-7.json").read_text())
+    """
+
+    workflow_id: str
+    events: Sequence[history_pb.HistoryEvent]
+
+    @property
+    def run_id(self) -> str:
+        """The run, as its first event names it.
+
+        Raises:
+            RuntimeError: The first event is missing.
+        """
+        if not self.events:
+            raise RuntimeError("No events")
+        first = self.events[0]
+        if not first.HasField("workflow_execution_started_event_attributes"):
+            raise RuntimeError("First event is not workflow start")
+        return first.workflow_execution_started_event_attributes.original_execution_run_id
+
+    @staticmethod
+    def from_json(workflow_id: str, history: str | dict[str, Any]) -> WorkflowHistory:
+        """Read JSON as `to_json`, command lines and web pages write it.
+
+        Raises:
+            ValueError: It is not a history.
+        """
+        return WorkflowHistory(workflow_id, list(history_json.history_from_json(history).events))
+
+    def to_json(self) -> str:
+        """As JSON text, without the workflow id."""
+        return history_json.history_to_json(history_pb.History(events=self.events))
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """As a JSON-like dictionary, without the workflow id."""
+        return history_json.history_to_dict(history_pb.History(events=self.events))
+
+
+class WorkflowHistoryEventAsyncIterator:
+    """Events one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
+
+    def __init__(self, client: Client, input: FetchWorkflowHistoryEventsInput) -> None:
+        self._client = client
+        self._input = input
+        self._next_page_token = input.next_page_token
+        self._current_page: Sequence[history_pb.HistoryEvent] | None = None
+        self._current_page_index = 0
+
+    @property
+    def current_page_index(self) -> int:
+        """Which event of the current page comes next."""
+        return self._current_page_index
+
+    @property
+    def current_page(self) -> Sequence[history_pb.HistoryEvent] | None:
+        """The page that was fetched last."""
+        return self._current_page
+
+    @property
+    def next_page_token(self) -> bytes | None:
+        """Names the next page; None when there is none."""
+        return self._next_page_token
+
+    async def fetch_next_page(self, *, page_size: int | None = None) -> None:
+        """Fetch the next page, of at most `page_size` events."""
+        given = self._input
+        request = pb.GetWorkflowExecutionHistoryRequest(
+            namespace=self._client.namespace,
+            execution=common_pb.WorkflowExecution(workflow_id=given.id, run_id=given.run_id or ""),
+            maximum_page_size=page_size or given.page_size or 0,
+            next_page_token=self._next_page_token or b"",
+            wait_new_event=given.wait_new_event,
+            history_event_filter_type=int(given.event_filter_type),  # pyright: ignore[reportArgumentType]
+            skip_archival=given.skip_archival,
+        )
+        response: pb.GetWorkflowExecutionHistoryResponse = await self._client.service_client.call(
+            WORKFLOW_SERVICE["GetWorkflowExecutionHistory"],
+            request,
+            metadata=given.rpc_metadata,
+            timeout=given.rpc_timeout,
+        )
+        assert not response.raw_history, "raw history is for servers"
+        self._current_page = list(response.history.events)
+        self._current_page_index = 0
+        self._next_page_token = response.next_page_token or None
+
+    def __aiter__(self) -> WorkflowHistoryEventAsyncIterator:
+        return self
+
+    async def __anext__(self) -> history_pb.HistoryEvent:
+        while self._current_page is None or self._current_page_index >= len(self._current_page):
+            if self._current_page is not None and self._next_page_token is None:
+                raise StopAsyncIteration
+            await self.fetch_next_page()
+        event = self._current_page[self._current_page_index]
+        self._current_page_index += 1
+        return event

@@ -1,0 +1,124 @@
+"""From a workflow class or a decorated method to its name and types, and the checks that need those.
+
+The checks happen in the caller's process, before anything travels: a wrong number of arguments, or a plainly wrong type,
+would otherwise only show in a worker's log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perdure.common.raw import RawValue
+from perdure.common.signatures import check_arity
+from perdure.converter import DefaultPayloadConverter, PayloadConverter
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a caller named.
+
+    Attributes:
+        name: Workflow type, or name of the signal, query or update.
+        arg_types: None when unknown.
+        ret_type: None when unknown.
+        fn: The user's function; None when the caller gave a name.
+    """
+
+    name: str
+    arg_types: Sequence[type] | None = None
+    ret_type: type | None = None
+    fn: Callable[..., Any] | None = None
+
+    def check(self, args: Sequence[Any], what: str, converter: PayloadConverter) -> None:
+        """Check `args` against the function, when it is known.
+
+        Raises:
+            TypeError: Their number or a type is wrong.
+        """
+        if self.fn is None:
+            return
+        check_arity(self.fn, args, f"{what} {self.name}")
+        # Another converter may well turn one type into another.
+        if self.arg_types is not None and type(converter) is DefaultPayloadConverter:
+            for index, (kind, value) in enumerate(zip(self.arg_types, args, strict=False)):
+                if not _may_become(kind, value):
+                    raise TypeError(
+                        f"Argument {index + 1} of {what} {self.name} is of type {type(value).__name__},"
+                        f" but {getattr(kind, '__name__', kind)} is expected"
+                    )
+
+
+_SCALARS = (str, bytes, int, float, bool)
+# What each scalar hint accepts once the value has been through JSON.
+_ACCEPTED: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    bytes: (bytes, bytearray, list),
+    int: (int, float),
+    float: (int, float),
+    bool: (bool,),
+}
+
+
+def _may_become(kind: Any, value: Any) -> bool:
+    """False only when decoding `value` as `kind` is sure to fail."""
+    if isinstance(value, RawValue):
+        return True
+    accepted = _ACCEPTED.get(kind) if isinstance(kind, type) else None
+    if accepted is not None:
+        # Objects of other types may serialize to anything (dates and UUIDs become strings, for instance).
+        return isinstance(value, accepted) or not (value is None or isinstance(value, _SCALARS))
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return not (value is None or isinstance(value, _SCALARS))
+    return True
+
+
+def workflow_target(workflow: str | type | Callable[..., Any]) -> Target:
+    """A workflow by type name, by class, or by its run method.
+
+    Raises:
+        ValueError: Not decorated, or dynamic.
+    """
+    if isinstance(workflow, str):
+        return Target(workflow)
+    from perdure.workflow._definition import Definition
+
+    if isinstance(workflow, type):
+        definition = Definition.must_from_class(workflow)
+    else:
+        definition = Definition.must_from_run_fn(workflow)
+    if definition.name is None:
+        raise ValueError("Cannot invoke dynamic workflow explicitly: give its type as a string")
+    return Target(definition.name, definition.arg_types, definition.ret_type, definition.run_fn)
+
+
+def handler_target(kind: str, handler: str | Callable[..., Any]) -> Target:
+    """A signal, query or update by name or by decorated method.
+
+    Args:
+        kind: ``"signal"``, ``"query"`` or ``"update"``.
+        handler: What the caller gave.
+
+    Raises:
+        RuntimeError: Not decorated as such, or dynamic.
+    """
+    if isinstance(handler, str):
+        return Target(handler)
+    from perdure.workflow._handlers import QueryDefinition, SignalDefinition, UpdateDefinition
+
+    finders = {
+        "signal": SignalDefinition.from_fn,
+        "query": QueryDefinition.from_fn,
+        "update": UpdateDefinition.from_fn,
+    }
+    definition = finders[kind](handler)
+    if definition is None:
+        name = getattr(handler, "__qualname__", repr(handler))
+        raise RuntimeError(
+            f"{kind.capitalize()} definition not found on {name}, is it decorated with @workflow.{kind}?"
+        )
+    if definition.name is None:
+        raise RuntimeError(f"Cannot invoke dynamic {kind} definition")
+    return Target(definition.name, definition.arg_types, definition.ret_type, definition.fn)

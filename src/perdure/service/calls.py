@@ -1,0 +1,143 @@
+"""How long a call may take, and when it is tried again: pure rules, no clock and no network.
+
+Three kinds of calls (rule 40 of the semantics page, and what every client of this API does):
+
+- NORMAL: a bounded number of tries within a bounded time.
+- LONG_POLL: somebody waits for a workflow. It outlives any restart of the service, so transient errors never end it.
+- TASK_POLL: a worker's poll. The worker's own poller repeats it; for that reason nothing is repeated here.
+
+A request is repeated as it is, with the request id that was put into it before the first try.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.backoff import exponential_ns
+from perdure.core.units import MS_NS, SECOND_NS
+from perdure.service.config import RetryConfig
+from perdure.wire.errors import RpcError, StatusCode
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from perdure.wire.seam import Method
+
+NORMAL_TIMEOUT_NS = 30 * SECOND_NS
+LONG_POLL_TIMEOUT_NS = 70 * SECOND_NS
+
+# The service reports overload: give it more time.
+THROTTLE_INITIAL_NS = SECOND_NS
+THROTTLE_MAXIMUM_NS = 10 * SECOND_NS
+THROTTLE_COEFFICIENT = 2.0
+
+RETRYABLE = frozenset(
+    {
+        StatusCode.DATA_LOSS,
+        StatusCode.INTERNAL,
+        StatusCode.UNKNOWN,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.ABORTED,
+        StatusCode.OUT_OF_RANGE,
+        StatusCode.UNAVAILABLE,
+    }
+)
+
+
+class CallKind(Enum):
+    """What a call waits for."""
+
+    NORMAL = "normal"
+    LONG_POLL = "long poll"
+    TASK_POLL = "task poll"
+
+
+_TASK_POLLS = frozenset({"PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue"})
+_LONG_POLLS = frozenset(
+    {
+        "UpdateWorkflowExecution",
+        "PollWorkflowExecutionUpdate",
+        "ExecuteMultiOperation",
+        "PollActivityExecution",
+        "PollNexusOperationExecution",
+    }
+)
+
+
+def call_kind(method: Method, request: Message) -> CallKind:
+    """Which kind of call this is."""
+    if method.name in _TASK_POLLS:
+        return CallKind.TASK_POLL
+    if method.name in _LONG_POLLS:
+        return CallKind.LONG_POLL
+    fields: Any = request
+    if method.name == "GetWorkflowExecutionHistory" and fields.wait_new_event:
+        return CallKind.LONG_POLL
+    return CallKind.NORMAL
+
+
+def default_timeout_ns(kind: CallKind) -> int:
+    """How long one try may take when the caller does not say."""
+    return NORMAL_TIMEOUT_NS if kind is CallKind.NORMAL else LONG_POLL_TIMEOUT_NS
+
+
+def is_transient(error: RpcError) -> bool:
+    """Whether the same request may succeed later."""
+    return error.status_code in RETRYABLE and not is_too_large(error)
+
+
+def is_too_large(error: RpcError) -> bool:
+    """Whether a message exceeded the transport's limit: another try would as well."""
+    return (
+        error.status_code is StatusCode.RESOURCE_EXHAUSTED
+        and "message" in error.message
+        and "larger than max" in error.message
+    )
+
+
+def retry_delay_ns(
+    config: RetryConfig,
+    kind: CallKind,
+    error: RpcError,
+    *,
+    attempt: int,
+    elapsed_ns: int,
+    own_timeout: bool,
+    random: float,
+) -> int | None:
+    """How long to wait before the next try; None when there is none.
+
+    Args:
+        config: The client's options; their limits do not end a long poll.
+        kind: The kind of call.
+        error: How the last try ended.
+        attempt: The number of tries so far.
+        elapsed_ns: Time since the first try began.
+        own_timeout: The caller chose the time-out of a try, so running into it is an answer.
+        random: A number from 0 up to, but without, 1.
+    """
+    if kind is CallKind.TASK_POLL:
+        return None
+    endless = kind is CallKind.LONG_POLL
+    timed_out = endless and not own_timeout and error.status_code is StatusCode.DEADLINE_EXCEEDED
+    if not (is_transient(error) or timed_out):
+        return None
+    if not endless and 0 < config.max_retries <= attempt:
+        return None
+    delay_ns = exponential_ns(
+        config.initial_interval_millis * MS_NS,
+        config.multiplier,
+        config.max_interval_millis * MS_NS,
+        attempt,
+    )
+    if error.status_code is StatusCode.RESOURCE_EXHAUSTED:
+        throttle_ns = exponential_ns(
+            THROTTLE_INITIAL_NS, THROTTLE_COEFFICIENT, THROTTLE_MAXIMUM_NS, attempt
+        )
+        delay_ns = max(delay_ns, throttle_ns)
+    delay_ns = int(delay_ns * (1 + config.randomization_factor * (2 * random - 1)))
+    limit_ms = config.max_elapsed_time_millis
+    if not endless and limit_ms is not None and elapsed_ns + delay_ns > limit_ms * MS_NS:
+        return None
+    return delay_ns

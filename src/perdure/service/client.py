@@ -1,0 +1,290 @@
+"""The raw service client: calls with retries and public errors, over any `Connection`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Protocol, cast, runtime_checkable
+
+from google.protobuf.message import Message
+
+from perdure.core.clock import SystemClock
+from perdure.core.units import SECOND_NS
+from perdure.service.calls import call_kind, retry_delay_ns
+from perdure.service.config import ConnectConfig, RetryConfig
+from perdure.service.errors import RPCError
+from perdure.service.headers import validate_metadata
+from perdure.service.targets import opener_for
+from perdure.wire import errors
+from perdure.wire.api import workflowservice as pb
+from perdure.wire.seam import (
+    OPERATOR_SERVICE,
+    TEST_SERVICE,
+    WORKFLOW_SERVICE,
+    Connection,
+    Method,
+)
+
+_logger = logging.getLogger(__name__)
+
+_CLOCK = SystemClock()
+
+# A long poll that keeps failing says so from this try on, and then every so many tries.
+_WARN_FROM_ATTEMPT = 5
+_WARN_EVERY_ATTEMPTS = 10
+
+
+async def connect(target: str, config: ConnectConfig | None = None) -> Connection:
+    """Open `target`.
+
+    Args:
+        target: ``host:port``, ``sqlite:file.db`` or ``memory:``.
+        config: Further options; its own target is ignored.
+
+    Raises:
+        ValueError: The target means nothing.
+
+    Example:
+        >>> connection = await connect("localhost:7233")
+    """
+    config = config or ConnectConfig(target)
+    config.target_host = target
+    return await opener_for(target)(config)
+
+
+@runtime_checkable
+class _HasHeaders(Protocol):
+    def update_headers(
+        self, rpc_metadata: Mapping[str, str | bytes], api_key: str | None
+    ) -> None: ...
+
+
+class ServiceClient:
+    """Calls the services directly, with the API's messages.
+
+    Attributes:
+        config: How it was connected.
+        workflow_service: ``await service_client.workflow_service.start_workflow_execution(request)`` and so on.
+        operator_service: The operator's calls.
+        test_service: The test server's calls.
+    """
+
+    @staticmethod
+    async def connect(config: ConnectConfig) -> ServiceClient:
+        """Connect; unless `config` is lazy, make sure that the service answers.
+
+        Raises:
+            RuntimeError: It does not.
+        """
+        if not config.lazy:
+            client = ServiceClient(config, await connect(config.target_host, config))
+            await client.check_connection()
+            return client
+        return ServiceClient(config)
+
+    def __init__(self, config: ConnectConfig, connection: Connection | None = None) -> None:
+        self.config = config
+        self._connection = connection
+        self._connecting = asyncio.Lock()
+        self._retry_config = config.retry_config or RetryConfig()
+        self.workflow_service = WorkflowService(self)
+        self.operator_service = OperatorService(self)
+        self.test_service = TestService(self)
+
+    @property
+    def worker_service_client(self) -> ServiceClient:
+        """The client that workers use: this one."""
+        return self
+
+    @property
+    def connection(self) -> Connection:
+        """The connection underneath.
+
+        Raises:
+            RuntimeError: The client is lazy and has not connected yet.
+        """
+        if self._connection is None:
+            raise RuntimeError(
+                "The client is lazy and has not connected yet: make a call first, or connect without lazy=True"
+            )
+        return self._connection
+
+    async def connected(self) -> Connection:
+        """The connection underneath, opened now if it was not."""
+        if self._connection is None:
+            async with self._connecting:
+                if self._connection is None:
+                    self._connection = await connect(self.config.target_host, self.config)
+        return self._connection
+
+    async def check_connection(self) -> None:
+        """Ask the service for its version.
+
+        Raises:
+            RuntimeError: It does not answer, or refuses.
+        """
+        request = pb.GetSystemInfoRequest()
+        try:
+            await self.call(WORKFLOW_SERVICE["GetSystemInfo"], request)
+        except RPCError as error:
+            await self.close()
+            raise RuntimeError(
+                f"Failed client connect to {self.config.target_host}: {error.status.name}: {error.message}"
+            ) from error
+
+    async def call(
+        self,
+        method: Method,
+        request: Message,
+        *,
+        retry: bool = True,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> Any:
+        """Call `method`.
+
+        Args:
+            method: A row of the tables in `perdure.wire.seam`.
+            request: Sent as it is, also when it is sent again.
+            retry: Whether to try again after transient errors.
+            metadata: Headers; they win over the client's own.
+            timeout: For one try.
+
+        Raises:
+            RPCError: The (last) try failed.
+        """
+        connection = await self.connected()
+        timeout_ns = None if timeout is None else int(timeout.total_seconds() * SECOND_NS)
+        kind = call_kind(method, request)
+        began_ns = _CLOCK.monotonic_ns()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await connection.call(
+                    method, request, metadata=metadata, timeout_ns=timeout_ns
+                )
+            except errors.RpcError as error:
+                delay_ns = retry_delay_ns(
+                    self._retry_config,
+                    kind,
+                    error,
+                    attempt=attempt,
+                    elapsed_ns=_CLOCK.monotonic_ns() - began_ns,
+                    own_timeout=timeout is not None,
+                    random=random.random(),  # noqa: S311 - spreads the load, hides nothing
+                )
+                if not retry or delay_ns is None:
+                    raise RPCError.from_wire(error) from None
+                _log_retry(method, error, attempt)
+                await asyncio.sleep(delay_ns / SECOND_NS)
+
+    async def check_health(
+        self,
+        *,
+        service: str = "temporal.api.workflowservice.v1.WorkflowService",
+        retry: bool = False,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> bool:
+        """Whether a service reports that it serves.
+
+        Raises:
+            RPCError: It could not be asked.
+        """
+        from grpc_health.v1 import health_pb2
+
+        messages = cast("Any", health_pb2)
+        method = Method(
+            "grpc.health.v1.Health",
+            "Check",
+            messages.HealthCheckRequest,
+            messages.HealthCheckResponse,
+        )
+        response = await self.call(
+            method,
+            messages.HealthCheckRequest(service=service),
+            retry=retry,
+            metadata=metadata,
+            timeout=timeout,
+        )
+        return response.status == messages.HealthCheckResponse.SERVING
+
+    def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
+        """Use other headers from the next call on.
+
+        Raises:
+            TypeError: Metadata is malformed.
+        """
+        validate_metadata(metadata)
+        self.config.rpc_metadata = metadata
+        self._update_headers()
+
+    def update_api_key(self, api_key: str | None) -> None:
+        """Use another API key from the next call on."""
+        self.config.api_key = api_key
+        self._update_headers()
+
+    def _update_headers(self) -> None:
+        if isinstance(self._connection, _HasHeaders):
+            self._connection.update_headers(self.config.rpc_metadata, self.config.api_key)
+
+    async def close(self) -> None:
+        """Release the connection. Calls under way fail; later ones too."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+def _log_retry(method: Method, error: errors.RpcError, attempt: int) -> None:
+    if attempt < _WARN_FROM_ATTEMPT or attempt % _WARN_EVERY_ATTEMPTS:
+        _logger.debug("%s failed, trying again: %s", method.name, error.message)
+    else:
+        _logger.warning("%s failed %d times, trying again: %s", method.name, attempt, error.message)
+
+
+class _Service:
+    """One service's calls by their snake-case names."""
+
+    _methods: Mapping[str, Method]
+
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    def __init_subclass__(cls, *, methods: Mapping[str, Method]) -> None:
+        cls._methods = {_snake_case(name): method for name, method in methods.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        method = self._methods.get(name)
+        if method is None:
+            raise AttributeError(f"{type(self).__name__} has no call {name!r}")
+
+        async def call(
+            req: Message,
+            retry: bool = False,
+            metadata: Mapping[str, str | bytes] | None = None,
+            timeout: timedelta | None = None,
+        ) -> Any:
+            return await self._client.call(
+                method, req, retry=retry, metadata=metadata, timeout=timeout
+            )
+
+        return call
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")
+
+
+class WorkflowService(_Service, methods=WORKFLOW_SERVICE):
+    """The workflow service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""
+
+
+class OperatorService(_Service, methods=OPERATOR_SERVICE):
+    """The operator service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""
+
+
+class TestService(_Service, methods=TEST_SERVICE):
+    """The test service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""

@@ -1,0 +1,51 @@
+"""The headers of every call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+CLIENT_NAME = "perdure-python"
+"""Our own name: servers refuse old versions of clients that they know by name, and pass others."""
+
+
+def client_version() -> str:
+    """The version of this distribution."""
+    try:
+        return version("perdure")
+    except PackageNotFoundError:  # run from a source tree
+        return "0.0.0"
+
+
+def base_headers(
+    rpc_metadata: Mapping[str, str | bytes], api_key: str | None
+) -> dict[str, str | bytes]:
+    """Who is calling, with which key, and what the user adds.
+
+    Raises:
+        TypeError: Metadata is malformed.
+    """
+    validate_metadata(rpc_metadata)
+    headers: dict[str, str | bytes] = {
+        "client-name": CLIENT_NAME,
+        "client-version": client_version(),
+    }
+    if api_key is not None:
+        headers["authorization"] = f"Bearer {api_key}"
+    headers.update(rpc_metadata)
+    return headers
+
+
+def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
+    """Check keys and values as gRPC wants them.
+
+    Raises:
+        TypeError: A key is not lower-case ASCII, or a value does not fit the key: bytes for ``…-bin``, text otherwise.
+    """
+    for key, value in metadata.items():
+        if not key or not key.isascii() or key != key.lower() or " " in key:
+            raise TypeError(f"RPC metadata key {key!r} must be lower-case ASCII without spaces")
+        if key.endswith("-bin") != isinstance(value, bytes):
+            raise TypeError(
+                f"RPC metadata {key!r}: keys that end in '-bin' take bytes, all others take str"
+            )

@@ -1,0 +1,61 @@
+"""What a target means: a table of URL schemes, and gRPC for everything else.
+
+``sqlite:orders.db`` and ``memory:`` are engines in this process; ``localhost:7233`` is a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from perdure.service.config import ConnectConfig
+from perdure.wire.seam import Connection
+
+Opener = Callable[[ConnectConfig], Awaitable[Connection]]
+
+
+async def _open_embedded(config: ConnectConfig) -> Connection:
+    from perdure.embedded import open_embedded
+
+    return await open_embedded(config.target_host)
+
+
+async def _refuse_postgresql(config: ConnectConfig) -> Connection:
+    scheme = config.target_host.partition(":")[0]
+    raise ValueError(
+        f"{scheme}: targets are not available in this version: use 'sqlite:<file>', 'memory:' or '<host>:<port>'"
+    )
+
+
+async def _open_grpc(config: ConnectConfig) -> Connection:
+    from perdure.service.grpc_connection import open_connection
+
+    return open_connection(config)
+
+
+_SCHEMES: dict[str, Opener] = {
+    "sqlite": _open_embedded,
+    "memory": _open_embedded,
+    "postgresql": _refuse_postgresql,
+    "postgres": _refuse_postgresql,
+}
+
+
+def opener_for(target: str) -> Opener:
+    """What opens `target`.
+
+    Raises:
+        ValueError: The target is empty, or a URL of an unknown scheme.
+    """
+    if not target:
+        raise ValueError("The target is empty: give '<host>:<port>', 'sqlite:<file>' or 'memory:'")
+    scheme, colon, rest = target.partition(":")
+    opener = _SCHEMES.get(scheme)
+    # A host may have such a name: `memory:7233` is a server.
+    if colon and opener is not None and not (scheme == "memory" and rest.isdigit()):
+        return opener
+    if rest.startswith("//"):
+        raise ValueError(
+            f"Unknown scheme {scheme!r} in the target: give '<host>:<port>' without scheme"
+            " (TLS is the parameter `tls`), 'sqlite:<file>' or 'memory:'"
+        )
+    return _open_grpc

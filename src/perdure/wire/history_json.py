@@ -1,0 +1,112 @@
+"""Histories from and to JSON, in every spelling that tools of this API write.
+
+Pure. Enum values come as ``EVENT_TYPE_TIMER_FIRED`` (the protobuf form), ``TimerFired`` (older command lines and web
+pages) or numbers; instead of a list of fields, a walk beside the message descriptors finds every enum.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from perdure.wire.api import history
+
+# Their JSON form is not that of an ordinary message, and holds no enum.
+_OPAQUE_PREFIX = "google.protobuf."
+
+
+def history_from_json(value: str | Mapping[str, Any]) -> history.History:
+    """Read a history; unknown fields are ignored, the argument stays as it is.
+
+    Args:
+        value: JSON text, or what parsing it gives: an object with a list ``events``.
+
+    Raises:
+        ValueError: It has another shape. (``json_format.ParseError``, a field has an impossible value.)
+    """
+    parsed: object = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(parsed, Mapping):
+        raise ValueError("JSON history not a dictionary")  # noqa: TRY004 - the shape of data, not of a call
+    document = cast("Mapping[str, Any]", parsed)
+    events: object = document.get("events")
+    if not isinstance(events, list):
+        raise ValueError("History does not have iterable 'events'")  # noqa: TRY004
+    if not all(isinstance(event, Mapping) for event in cast("list[object]", events)):
+        raise ValueError("Event not a dictionary")
+    fixed = _fix_message(history.History.DESCRIPTOR, document)
+    return json_format.ParseDict(fixed, history.History(), ignore_unknown_fields=True)
+
+
+def history_to_json(value: history.History) -> str:
+    """The protobuf JSON form, as text."""
+    return json_format.MessageToJson(value)
+
+
+def history_to_dict(value: history.History) -> dict[str, Any]:
+    """The protobuf JSON form, as a dictionary."""
+    return json_format.MessageToDict(value)
+
+
+def _fix_message(descriptor: Descriptor, value: Mapping[str, Any]) -> dict[str, Any]:
+    fields = _fields(descriptor)
+    return {
+        key: _fix_field(fields[key], item) if key in fields else item for key, item in value.items()
+    }
+
+
+@functools.cache
+def _fields(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
+    fields = {field.name: field for field in descriptor.fields}
+    return fields | {field.json_name: field for field in descriptor.fields}
+
+
+def _fix_field(field: FieldDescriptor, value: Any) -> Any:
+    if field.enum_type is not None:
+        return _each(value, functools.partial(_fix_enum, field.enum_type))
+    message = field.message_type
+    if message is None or message.full_name.startswith(_OPAQUE_PREFIX):
+        return value
+    if message.GetOptions().map_entry:
+        return {
+            key: _fix_field(message.fields_by_name["value"], item) for key, item in value.items()
+        }
+    return _each(value, functools.partial(_fix_nested, message))
+
+
+def _fix_nested(descriptor: Descriptor, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return _fix_message(descriptor, cast("Mapping[str, Any]", value))
+
+
+def _each(value: Any, fix: Callable[[Any], Any]) -> Any:
+    if isinstance(value, list):
+        return [fix(item) for item in cast("list[Any]", value)]
+    return fix(value)
+
+
+def _fix_enum(enum: EnumDescriptor, value: Any) -> Any:
+    if not isinstance(value, str) or value in enum.values_by_name:
+        return value
+    return _spellings(enum).get(_plain(value), value)
+
+
+@functools.cache
+def _spellings(enum: EnumDescriptor) -> dict[str, str]:
+    """Every value's name by its plain form without the prefix that all of them share."""
+    names = [value.name for value in enum.values]
+    prefix = names[0]
+    for name in names:
+        while not name.startswith(prefix):
+            prefix = prefix.rstrip("_").rpartition("_")[0]
+            prefix = f"{prefix}_" if prefix else ""
+    return {_plain(name.removeprefix(prefix)): name for name in names}
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
