@@ -1,5 +1,8 @@
 """An asyncio event loop on virtual time.
 
+Tasks belong to the *process* whose context they were created in. A killed process is frozen: none of its callbacks runs any
+more, no `finally`, no `except`, exactly as after kill -9.
+
 Nothing ready means that time jumps to the next timer; nothing ready and no timer is a deadlock, which is an error with the
 names of the tasks that wait. Callbacks keep asyncio's order (first in, first out): what varies between seeds are the delays
 of disk, network and faults, which come from the world's random source.
@@ -8,8 +11,10 @@ of disk, network and faults, which come from the world's random source.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
 from perdure.core.units import SECOND_NS
@@ -21,6 +26,29 @@ EPOCH_NS = 1_700_000_000 * SECOND_NS
 
 FOREVER_S = 30 * 86_400.0
 """A simulation that waits for this long waits for something that never comes."""
+
+
+class Process:
+    """What kill -9 ends: everything that was started in its context."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_alive = True
+        self.context = copy_context()
+        self.context.run(_process.set, self)
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        return asyncio.get_running_loop().create_task(
+            work, name=f"{self.name}: {name}", context=self.context.copy()
+        )
+
+    def kill(self) -> None:
+        """Freeze everything it runs. The tasks are kept, so that nothing of them is finalised before the world ends."""
+        self.is_alive = False
+
+
+_process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 class DeadlockError(AssertionError):
@@ -49,6 +77,19 @@ class SimLoop(base_events.BaseEventLoop):
         self._virtual_s = 0.0
         self._selector = _VirtualSelector(self)
         self._clock_resolution = 1e-9
+        self.set_task_factory(_create_task)
+
+    # Frozen processes: every callback asks whether its process still lives.
+
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon(_guarded(callback, context), *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when, _guarded(callback, context), *args, context=context)
 
     def time(self) -> float:
         return self._virtual_s
@@ -74,7 +115,7 @@ class SimLoop(base_events.BaseEventLoop):
             self.close()
 
     def _cancel_rest(self) -> None:
-        rest = asyncio.all_tasks(self)
+        rest = {task for task in asyncio.all_tasks(self) if task not in _owned}
         for task in rest:
             task.cancel()
         if rest:
@@ -90,6 +131,38 @@ class SimLoop(base_events.BaseEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         raise AssertionError(f"the simulation has no threads, {func} wants one")
+
+
+def _guarded(callback: Callable[..., Any], context: Context | None) -> Callable[..., Any]:
+    process = _process.get() if context is None else context.get(_process)
+    if process is None:
+        return callback
+
+    def run(*args: Any) -> None:
+        if process.is_alive:
+            callback(*args)
+
+    return run
+
+
+def _create_task(
+    loop: asyncio.AbstractEventLoop,
+    work: Any,
+    *,
+    context: Context | None = None,
+    **options: Any,
+) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context, **options)
+    process = _process.get() if context is None else context.get(_process)
+    if process is not None:
+        process.tasks.append(task)
+        _owned.add(task)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # frozen tasks end with the world
+    return task
+
+
+_owned: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+"""Tasks that belong to a process: the world's end does not wait for them."""
 
 
 class SimClock:

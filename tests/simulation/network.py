@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.units import SECOND_NS
 from perdure.wire import errors
+from tests.simulation.loop import Process
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -41,17 +42,72 @@ class NetworkFaults:
 
 
 class Endpoint:
-    """Where calls arrive; `dispatch` is None while the node is down."""
+    """Where calls arrive; `process` is None while the node is down."""
 
     def __init__(self) -> None:
-        self.dispatch: Dispatch | None = None
-        self.running: set[asyncio.Task[Message]] = set()
+        self._process: Process | None = None
+        self._dispatch: Dispatch | None = None
+        self._open: dict[asyncio.Future[Message], asyncio.Task[None]] = {}
 
-    def crash(self) -> None:
-        """The process is gone: nothing is answered, calls under way end with it."""
-        self.dispatch = None
-        for task in list(self.running):
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None
+
+    def up(self, process: Process, dispatch: Dispatch) -> None:
+        self._process, self._dispatch = process, dispatch
+
+    def down(self) -> None:
+        """The process is gone: callers see their connections reset."""
+        self._process = self._dispatch = None
+        for reply in list(self._open):
+            if not reply.done():
+                reply.set_exception(errors.Unavailable("connection reset"))
+        self._open.clear()
+
+    def start(
+        self,
+        method: Method,
+        request: Message,
+        metadata: Mapping[str, str | bytes],
+        timeout_ns: int | None,
+    ) -> asyncio.Future[Message]:
+        """Run the call in the node's process; the future belongs to the network and outlives the node."""
+        process, dispatch = self._process, self._dispatch
+        if process is None or dispatch is None:
+            raise errors.Unavailable("connection refused")
+        copy = method.request_type()
+        copy.CopyFrom(request)
+        reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        async def execute() -> None:
+            try:
+                response = await dispatch(method, copy, metadata, timeout_ns)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - every error travels back to the caller
+                if not reply.done():
+                    reply.set_exception(error)
+            else:
+                answer = method.response_type()
+                answer.CopyFrom(response)
+                if not reply.done():
+                    reply.set_result(answer)
+
+        task = process.spawn(execute(), method.name)
+        self._open[reply] = task
+        reply.add_done_callback(lambda done: self._open.pop(done, None))
+        return reply
+
+    def withdraw(self, reply: asyncio.Future[Message]) -> None:
+        """The caller left: cancel the call, as a broken stream does."""
+        task = self._open.pop(reply, None)
+        if task is not None:
             task.cancel()
+
+
+def _forget(reply: asyncio.Future[Message]) -> None:
+    """Nobody waits for this copy of a call; its error has nobody to tell."""
+    reply.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
 class SimConnection:
@@ -90,63 +146,20 @@ class SimConnection:
         await asyncio.sleep(self._delay_s())
         if self._closed or faults.partitioned or random.random() < faults.lose_request:
             await self._lost()
-        dispatch = self._endpoint.dispatch
-        if dispatch is None:
-            raise errors.Unavailable("connection refused")
+        endpoint = self._endpoint
         if not method.name.startswith("Poll") and random.random() < faults.repeat:
-            self._start(dispatch, method, request, metadata, timeout_ns)
+            _forget(endpoint.start(method, request, metadata, timeout_ns))
             await asyncio.sleep(self._delay_s())
-        response = await self._execute(dispatch, method, request, metadata, timeout_ns)
+        reply = endpoint.start(method, request, metadata, timeout_ns)
+        try:
+            response = await asyncio.shield(reply)
+        except asyncio.CancelledError:
+            endpoint.withdraw(reply)
+            raise
         await asyncio.sleep(self._delay_s())
         if faults.partitioned or random.random() < faults.lose_response:
             await self._lost()
         return response
-
-    def _start(
-        self,
-        dispatch: Dispatch,
-        method: Method,
-        request: Message,
-        metadata: Mapping[str, str | bytes],
-        timeout_ns: int | None,
-    ) -> asyncio.Task[Message]:
-        copy = method.request_type()
-        copy.CopyFrom(request)
-
-        async def execute() -> Message:
-            response = await dispatch(method, copy, metadata, timeout_ns)
-            answer = method.response_type()
-            answer.CopyFrom(response)
-            return answer
-
-        task = asyncio.create_task(execute(), name=f"{self._name} {method.name}")
-        self._endpoint.running.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Message]) -> None:
-        self._endpoint.running.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: a repeated call's error has nobody to tell
-
-    async def _execute(
-        self,
-        dispatch: Dispatch,
-        method: Method,
-        request: Message,
-        metadata: Mapping[str, str | bytes],
-        timeout_ns: int | None,
-    ) -> Message:
-        task = self._start(dispatch, method, request, metadata, timeout_ns)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                # The node died under the call.
-                raise errors.Unavailable("connection reset") from None
-            # The caller left: withdraw, like a cancelled RPC does.
-            task.cancel()
-            raise
 
     async def _lost(self) -> None:
         if self._random.random() < 0.5:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.simulation.disk import DiskFaults, SimExecutor
-from tests.simulation.loop import DeadlockError, SimClock, SimLoop
+from tests.simulation.loop import DeadlockError, Process, SimClock, SimLoop
 
 
 def test_a_year_of_sleeps_takes_no_time_and_keeps_order() -> None:
@@ -65,3 +65,29 @@ def test_disk_jobs_run_in_order_and_a_crash_ends_them() -> None:
     loop.run(main())
     assert done[:3] == [0, 1, 2]
     assert 4 not in done
+
+
+def test_a_killed_process_runs_nothing_any_more_not_even_finally() -> None:
+    loop = SimLoop()
+    seen: list[str] = []
+    killed = Process("victim")
+    other = Process("other")
+
+    async def work(name: str) -> None:
+        try:
+            for number in range(3):
+                await asyncio.sleep(1)
+                seen.append(f"{name} {number}")
+        finally:
+            seen.append(f"{name} ended")
+
+    async def main() -> None:
+        killed.spawn(work("victim"), "work")
+        task = other.spawn(work("other"), "work")
+        await asyncio.sleep(1.5)
+        killed.kill()
+        await task
+        await asyncio.sleep(10)
+
+    loop.run(main())
+    assert seen == ["victim 0", "other 0", "other 1", "other 2", "other ended"]

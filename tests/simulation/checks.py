@@ -1,0 +1,122 @@
+"""What must hold of every world when it has calmed down. Each check names the rule that was broken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from perdure.wire.api import enums
+from perdure.wire.events import attributes_of
+
+if TYPE_CHECKING:
+    from perdure.wire.api import history
+    from tests.simulation.ledger import Ledger
+
+EventType = enums.EventType
+ACTIVITY_CLOSE = {
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+}
+RUN_CLOSE = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+}
+# These close a run although steps of it may still be open.
+ABRUPT = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+}
+
+
+class Violation(AssertionError):
+    """A promise that was not kept."""
+
+
+def check_history(run: str, events: Sequence[history.HistoryEvent]) -> None:
+    """Ids, times, and one close event per step."""
+    _require(events, f"{run} has no history: an acknowledged start was lost")
+    for number, event in enumerate(events, start=1):
+        _require(event.event_id == number, f"{run}: event {event.event_id} stands where {number} should")
+    times = [event.event_time.ToNanoseconds() for event in events]
+    _require(times == sorted(times), f"{run}: event times go back")
+    closes = [event.event_id for event in events if event.event_type in RUN_CLOSE]
+    _require(closes == [len(events)], f"{run}: closed by events {closes} of {len(events)}")
+    _check_steps(run, events)
+    _check_workflow_tasks(run, events)
+
+
+def _check_steps(run: str, events: Iterable[history.HistoryEvent]) -> None:
+    scheduled: set[int] = set()
+    closed: Counter[int] = Counter()
+    started: Counter[int] = Counter()
+    abrupt = False
+    for event in events:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            scheduled.add(event.event_id)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            started[event.activity_task_started_event_attributes.scheduled_event_id] += 1
+        elif kind in ACTIVITY_CLOSE:
+            closed[attributes_of(event).scheduled_event_id] += 1  # type: ignore[attr-defined]
+        elif kind == EventType.EVENT_TYPE_TIMER_STARTED:
+            scheduled.add(event.event_id)
+        elif kind in (EventType.EVENT_TYPE_TIMER_FIRED, EventType.EVENT_TYPE_TIMER_CANCELED):
+            closed[attributes_of(event).started_event_id] += 1  # type: ignore[attr-defined]
+        abrupt = abrupt or kind in ABRUPT
+    _require(not closed.keys() - scheduled, f"{run}: steps closed that were never scheduled")
+    twice = sorted(step for step, count in closed.items() if count > 1)
+    _require(not twice, f"{run}: steps {twice} have more than one close event")
+    _require(max(started.values(), default=1) == 1, f"{run}: a step has two started events")
+    if not abrupt:
+        # A workflow that completes may leave steps open only on purpose; these workloads never do.
+        open_steps = sorted(scheduled - closed.keys())
+        _require(not open_steps, f"{run}: steps {open_steps} were never closed")
+
+
+def _check_workflow_tasks(run: str, events: Sequence[history.HistoryEvent]) -> None:
+    """At most one workflow task at a time, and nothing between its start and its end (rule 2)."""
+    ends = {
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+    }
+    is_started = is_scheduled = False
+    for event in events:
+        kind = event.event_type
+        if is_started:
+            _require(
+                kind in ends or kind in ABRUPT,
+                f"{run}: event {event.event_id} stands between a workflow task's start and its end",
+            )
+            is_started = is_scheduled = False
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
+            _require(not is_scheduled, f"{run}: two workflow tasks at once at event {event.event_id}")
+            is_scheduled = True
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            is_started = True
+        elif kind in ends:
+            is_scheduled = False
+
+
+def check_attempts(ledger: Ledger) -> None:
+    """An activity executes at most once per attempt."""
+    twice = sorted(key for key, count in ledger.attempts.items() if count > 1)
+    _require(not twice, f"attempts executed more than once: {twice}")
+
+
+def check_outcomes(ledger: Ledger) -> None:
+    """Every acknowledged start ended, and its result was seen."""
+    missing = sorted(ledger.started.keys() - ledger.results.keys())
+    _require(not missing, f"workflows that never finished: {missing}")
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise Violation(message)

@@ -1,0 +1,33 @@
+"""What happened outside the engine: acknowledged requests and executed activity attempts. The checkers' evidence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from perdure import activity
+
+
+@dataclass
+class Ledger:
+    """One world's record; it survives every crash, as the outside world does."""
+
+    started: dict[str, str] = field(default_factory=dict[str, str])
+    """Acknowledged starts: workflow id -> run id."""
+    signals: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Acknowledged signals: workflow id -> signal values."""
+    results: dict[str, object] = field(default_factory=dict[str, object])
+    attempts: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
+    """(run id, activity id, attempt) -> how often it was executed."""
+
+    def note_attempt(self) -> None:
+        """Called by every activity as its first step."""
+        info = activity.info()
+        assert info.workflow_run_id is not None
+        self.attempts[info.workflow_run_id, info.activity_id, info.attempt] += 1
+
+
+class Current:
+    """The ledger of the world that runs now: activities are module-level functions."""
+
+    ledger = Ledger()

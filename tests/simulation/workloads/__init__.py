@@ -1,0 +1,14 @@
+"""What users do, as workloads: workflows, activities, and a driver that starts, signals, cancels and awaits them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.simulation.workloads.base import Workload
+from tests.simulation.workloads.cancellation import CancellationRaces
+from tests.simulation.workloads.fan_out import FanOuts
+from tests.simulation.workloads.greeting import Greetings
+from tests.simulation.workloads.retries import Retries
+from tests.simulation.workloads.signals import SignalStorm
+
+ALL: Sequence[type[Workload]] = (Greetings, FanOuts, SignalStorm, Retries, CancellationRaces)

@@ -1,0 +1,80 @@
+"""Cancellations that race with timers, activities and completion; and terminations."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from perdure import activity, workflow
+from perdure.client import WorkflowFailureError
+from perdure.exceptions import CancelledError, TerminatedError
+from perdure.service import RPCError, RPCStatusCode
+from tests.simulation.ledger import Current
+from tests.simulation.workloads.base import Workload
+
+
+@activity.defn
+async def slow() -> str:
+    Current.ledger.note_attempt()
+    for _ in range(20):
+        activity.heartbeat()
+        await asyncio.sleep(0.2)
+    return "slow"
+
+
+@activity.defn
+async def undo() -> str:
+    Current.ledger.note_attempt()
+    return "undone"
+
+
+@workflow.defn
+class Cancellable:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        try:
+            await asyncio.gather(
+                workflow.sleep(3),
+                workflow.execute_activity(
+                    slow,
+                    start_to_close_timeout=timedelta(seconds=30),
+                    heartbeat_timeout=timedelta(seconds=10),
+                ),
+            )
+        except (asyncio.CancelledError, CancelledError, Exception) as error:
+            if not workflow.cancellation_reason() and not isinstance(error, asyncio.CancelledError):
+                raise
+            return await workflow.execute_activity(
+                undo, start_to_close_timeout=timedelta(seconds=30)
+            )
+        return "finished"
+
+
+class CancellationRaces(Workload):
+    workflows = (Cancellable,)
+    activities = (slow, undo)
+
+    async def play(self) -> None:
+        await asyncio.gather(
+            self._one("cancel-0", "cancel"),
+            self._one("cancel-1", "cancel"),
+            self._one("cancel-2", "terminate"),
+        )
+
+    async def _one(self, workflow_id: str, verb: str) -> None:
+        await self.start(Cancellable.run, workflow_id, workflow_id)
+        await asyncio.sleep(self.random.random() * 7)
+        handle = self.client.get_workflow_handle(workflow_id)
+        try:
+            await self.insist(handle.cancel if verb == "cancel" else handle.terminate)
+        except RPCError as error:
+            # It had finished before.
+            assert error.status is RPCStatusCode.NOT_FOUND, error
+        try:
+            value = await self.result(workflow_id)
+        except WorkflowFailureError as error:
+            self.ledger.results[workflow_id] = type(error.cause).__name__
+            expected = CancelledError if verb == "cancel" else TerminatedError
+            assert isinstance(error.cause, expected), error.cause
+        else:
+            assert value in {"finished", "undone"}
