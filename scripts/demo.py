@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
@@ -270,7 +270,7 @@ def terminated(_number: int, _frame: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def fresh_state() -> Iterator[None]:
+def fresh_state() -> Generator[None]:
     shutil.rmtree(STATE, ignore_errors=True)
     STATE.mkdir()
     # A terminated demonstration must stop its processes too, as Ctrl-C does.
