@@ -30,7 +30,7 @@ class TaskQueues(Generic[T]):
     def find(self, key: QueueKey) -> TaskQueue[T] | None:
         return self._queues.get(key)
 
-    def items(self) -> Iterator[tuple[QueueKey, TaskQueue[T]]]:
+    def all(self) -> Iterator[tuple[QueueKey, TaskQueue[T]]]:
         """A stable copy: the caller may change queues on the way."""
         return iter(tuple(self._queues.items()))
 

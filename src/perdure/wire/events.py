@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from perdure.wire.api import common, enums, history, sdk
+from perdure.wire.splice import varint
 from perdure.wire.times import timestamp
 
 if TYPE_CHECKING:
@@ -66,18 +67,9 @@ def attributes_of(message: history.HistoryEvent) -> Message:
     return getattr(message, FIELD_OF_TYPE[message.event_type])
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def frame(serialised_event: bytes) -> bytes:
     """One event as an entry of a serialised `History`."""
-    return _EVENTS_TAG + _varint(len(serialised_event)) + serialised_event
+    return _EVENTS_TAG + varint(len(serialised_event)) + serialised_event
 
 
 def parse_rows(rows: Sequence[bytes]) -> history.History:

@@ -183,7 +183,7 @@ def test_only_queues_that_hold_nothing_unique_are_forgotten():
     queues.get(keys["rows"]).offer(item("a"))
     assert queues.forget_idle(POLLER_HISTORY_NS + 1) == 1
     assert queues.find(keys["rows"]) is None
-    assert [key for key, _ in queues.items()] == [keys["polled"], keys["query"]]
+    assert [key for key, _ in queues.all()] == [keys["polled"], keys["query"]]
 
 
 @given(st.lists(st.one_of(st.integers(1, 3).map(lambda p: ("offer", p)), st.just(("poll", 0)))))

@@ -1,0 +1,158 @@
+"""Activity tasks: poll, heartbeat, complete, fail, cancel, each by token or by id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import QueueKey, QueueKind
+from perdure.history import transitions
+from perdure.history.replies import ActivityTaskReply
+from perdure.history.tokens import ActivityTaskToken, decode_token
+from perdure.server.frontend import checks, task_replies
+from perdure.wire.api import workflowservice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.history.transition import Transition
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+    ByToken = Callable[[RunState, ActivityTaskToken, Any, Env], Transition]
+    ByIdRequest = (
+        workflowservice.RespondActivityTaskCompletedByIdRequest
+        | workflowservice.RespondActivityTaskFailedByIdRequest
+        | workflowservice.RespondActivityTaskCanceledByIdRequest
+        | workflowservice.RecordActivityTaskHeartbeatByIdRequest
+    )
+
+
+async def poll_activity_task_queue(
+    services: Services, call: Call, request: workflowservice.PollActivityTaskQueueRequest
+) -> workflowservice.PollActivityTaskQueueResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    name = checks.queue_name(request.task_queue, services.limits)
+    checks.optional_text(request.identity, "Identity", services.limits)
+    result = await services.matching.poll(
+        QueueKey(namespace_id, name, QueueKind.ACTIVITY),
+        identity=request.identity,
+        wait_ns=call.long_poll_ns(),
+        instance_key=request.worker_instance_key,
+    )
+    if isinstance(result, ActivityTaskReply):
+        return task_replies.activity_task(result, request.namespace)
+    return workflowservice.PollActivityTaskQueueResponse()
+
+
+async def _by_token(
+    services: Services, transition: ByToken, task_token: bytes, request: Any
+) -> Any:
+    token = decode_token(task_token, ActivityTaskToken)
+    return await services.engine.update(
+        token.entity,
+        lambda state, env: transition(state, token, request, env),
+        token=task_token,
+    )
+
+
+async def _by_id(
+    services: Services, transition: ByToken, request: ByIdRequest, by_token_request: Any
+) -> Any:
+    """Find the activity's current attempt in the same step that changes it."""
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id = checks.text(request.workflow_id, "WorkflowId", services.limits)
+    run_id = checks.run_id(request.run_id)
+    activity_id = checks.text(request.activity_id, "ActivityId", services.limits)
+
+    def change(state: RunState, env: Env) -> Transition:
+        token = transitions.activity_token_by_id(state, activity_id)
+        return transition(state, token, by_token_request, env)
+
+    return await services.engine.update_current(namespace_id, workflow_id, run_id, change)
+
+
+async def respond_activity_task_completed(
+    services: Services, call: Call, request: workflowservice.RespondActivityTaskCompletedRequest
+) -> workflowservice.RespondActivityTaskCompletedResponse:
+    return await _by_token(services, transitions.complete_activity, request.task_token, request)
+
+
+async def respond_activity_task_failed(
+    services: Services, call: Call, request: workflowservice.RespondActivityTaskFailedRequest
+) -> workflowservice.RespondActivityTaskFailedResponse:
+    return await _by_token(services, transitions.fail_activity, request.task_token, request)
+
+
+async def respond_activity_task_canceled(
+    services: Services, call: Call, request: workflowservice.RespondActivityTaskCanceledRequest
+) -> workflowservice.RespondActivityTaskCanceledResponse:
+    return await _by_token(services, transitions.cancel_activity, request.task_token, request)
+
+
+async def record_activity_task_heartbeat(
+    services: Services, call: Call, request: workflowservice.RecordActivityTaskHeartbeatRequest
+) -> workflowservice.RecordActivityTaskHeartbeatResponse:
+    token = decode_token(request.task_token, ActivityTaskToken)
+    # Not kept for repeats: a heartbeat's answer must be of now.
+    return await services.engine.update(
+        token.entity, lambda state, env: transitions.heartbeat(state, token, request, env)
+    )
+
+
+async def respond_activity_task_completed_by_id(
+    services: Services,
+    call: Call,
+    request: workflowservice.RespondActivityTaskCompletedByIdRequest,
+) -> workflowservice.RespondActivityTaskCompletedByIdResponse:
+    by_token = workflowservice.RespondActivityTaskCompletedRequest(
+        namespace=request.namespace,
+        identity=request.identity,
+        result=request.result if request.HasField("result") else None,
+    )
+    await _by_id(services, transitions.complete_activity, request, by_token)
+    return workflowservice.RespondActivityTaskCompletedByIdResponse()
+
+
+async def respond_activity_task_failed_by_id(
+    services: Services, call: Call, request: workflowservice.RespondActivityTaskFailedByIdRequest
+) -> workflowservice.RespondActivityTaskFailedByIdResponse:
+    details = request.last_heartbeat_details
+    by_token = workflowservice.RespondActivityTaskFailedRequest(
+        namespace=request.namespace,
+        identity=request.identity,
+        failure=request.failure if request.HasField("failure") else None,
+        last_heartbeat_details=details if request.HasField("last_heartbeat_details") else None,
+    )
+    reply = await _by_id(services, transitions.fail_activity, request, by_token)
+    return workflowservice.RespondActivityTaskFailedByIdResponse(failures=reply.failures)
+
+
+async def respond_activity_task_canceled_by_id(
+    services: Services, call: Call, request: workflowservice.RespondActivityTaskCanceledByIdRequest
+) -> workflowservice.RespondActivityTaskCanceledByIdResponse:
+    by_token = workflowservice.RespondActivityTaskCanceledRequest(
+        namespace=request.namespace,
+        identity=request.identity,
+        details=request.details if request.HasField("details") else None,
+    )
+    await _by_id(services, transitions.cancel_activity, request, by_token)
+    return workflowservice.RespondActivityTaskCanceledByIdResponse()
+
+
+async def record_activity_task_heartbeat_by_id(
+    services: Services, call: Call, request: workflowservice.RecordActivityTaskHeartbeatByIdRequest
+) -> workflowservice.RecordActivityTaskHeartbeatByIdResponse:
+    by_token = workflowservice.RecordActivityTaskHeartbeatRequest(
+        namespace=request.namespace,
+        identity=request.identity,
+        details=request.details if request.HasField("details") else None,
+    )
+    reply = await _by_id(services, transitions.heartbeat, request, by_token)
+    return workflowservice.RecordActivityTaskHeartbeatByIdResponse(
+        cancel_requested=reply.cancel_requested,
+        activity_paused=reply.activity_paused,
+        activity_reset=reply.activity_reset,
+    )

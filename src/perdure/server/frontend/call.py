@@ -1,0 +1,38 @@
+"""One call under way: what a handler may know of it besides its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.wire.errors import FailedPrecondition
+
+LONG_POLL_MARGIN_NS = SECOND_NS
+"""Rule 40: an empty answer reaches the client at least this long before it gives up."""
+LONG_POLL_MIN_NS = 2 * SECOND_NS
+LONG_POLL_MAX_NS = MINUTE_NS
+
+
+class Call(msgspec.Struct, frozen=True):
+    """The caller's headers and patience."""
+
+    method: str
+    timeout_ns: int
+    """How long the caller waits, from when the call arrived."""
+    metadata: Mapping[str, str | bytes] = {}
+
+    def long_poll_ns(self, at_most_ns: int = LONG_POLL_MAX_NS) -> int:
+        """How long this call may wait before it must be answered empty; FailedPrecondition when that is no time."""
+        if self.timeout_ns < LONG_POLL_MIN_NS:
+            raise FailedPrecondition(
+                f"Context timeout is too short. {self.method} is a long poll: "
+                f"give it at least {LONG_POLL_MIN_NS // SECOND_NS} seconds."
+            )
+        return min(self.timeout_ns - LONG_POLL_MARGIN_NS, at_most_ns)
+
+    def header(self, name: str) -> str:
+        """A text header, or the empty string."""
+        value = self.metadata.get(name, "")
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,58 @@
+"""Checks of requests that need no state: what is missing, too long or malformed. Each raises InvalidArgument."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from perdure.core.limits import Limits
+from perdure.wire.api import common, taskqueue
+from perdure.wire.errors import InvalidArgument
+
+
+def text(value: str, field: str, limits: Limits) -> str:
+    """A required name or id within the length limit."""
+    if not value:
+        raise InvalidArgument(f"{field} is not set on request.")
+    return optional_text(value, field, limits)
+
+
+def optional_text(value: str, field: str, limits: Limits) -> str:
+    """A name or id that may be empty, within the length limit."""
+    if len(value) > limits.id_length_max:
+        raise InvalidArgument(
+            f"{field} length exceeds limit: it has {len(value)} characters, at most "
+            f"{limits.id_length_max} are allowed."
+        )
+    return value
+
+
+def run_id(value: str) -> str:
+    """Empty, or a UUID (rule 27)."""
+    if value:
+        try:
+            UUID(value)
+        except ValueError:
+            raise InvalidArgument("Invalid RunId.") from None
+    return value
+
+
+def execution(value: common.WorkflowExecution, limits: Limits) -> tuple[str, str]:
+    """(workflow id, run id or empty) of a request's execution."""
+    if not value.workflow_id and not value.run_id:
+        raise InvalidArgument("Execution is not set on request.")
+    return text(value.workflow_id, "WorkflowId", limits), run_id(value.run_id)
+
+
+def queue_name(value: taskqueue.TaskQueue, limits: Limits) -> str:
+    """The name of a request's task queue."""
+    name = text(value.name, "TaskQueue", limits)
+    if not name.isprintable():
+        raise InvalidArgument("TaskQueue must not contain control characters.")
+    return name
+
+
+def page_size(value: int, default: int, maximum: int) -> int:
+    """A page size: 0 means the default; larger than the maximum means the maximum."""
+    if value < 0:
+        raise InvalidArgument("PageSize must not be negative.")
+    return min(value or default, maximum)

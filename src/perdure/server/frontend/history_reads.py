@@ -1,0 +1,132 @@
+"""GetWorkflowExecutionHistory: pages, filters and the long poll (rules 25 to 27)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import EntityKey, run_key
+from perdure.history import transitions
+from perdure.server.frontend import checks
+from perdure.server.frontend.pages import (
+    HistoryToken,
+    cut,
+    decode_token,
+    encode_token,
+    tail_bytes,
+)
+from perdure.wire.api import enums, workflowservice
+from perdure.wire.splice import with_field
+
+if TYPE_CHECKING:
+    from perdure.history.replies import HistoryTail
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+_CLOSE_EVENT = enums.HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
+_READERS = ("temporal-cli", "temporal-ui", "perdure-cli", "perdure-ui")
+"""Clients for people: they see what is stored, not what a worker is shown beside it."""
+
+
+async def get_workflow_execution_history(
+    services: Services, call: Call, request: workflowservice.GetWorkflowExecutionHistoryRequest
+) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.execution, services.limits)
+    given = request.next_page_token
+    token = decode_token(given, run_id) if given else HistoryToken(run_id, 1)
+    tail = await services.engine.read_current(
+        namespace_id, workflow_id, token.run_id, transitions.tail
+    )
+    entity = run_key(namespace_id, workflow_id, tail.entity.run_id)
+    if not given:
+        is_reader = call.header("client-name") in _READERS
+        shown = b"" if is_reader else tail_bytes(tail.transient_events)
+        token = HistoryToken(entity.run_id, 1, tail=shown)
+    is_close_only = request.history_event_filter_type == _CLOSE_EVENT
+    if request.wait_new_event:
+        tail = await _wait(services, call, token, tail, is_close_only=is_close_only)
+        # Who waits is no worker that rebuilds a run: only what is stored.
+        token = HistoryToken(entity.run_id, token.next_event_id)
+    if is_close_only:
+        return await _close_event(services, request, token, tail)
+    return await _page(services, request, token, tail)
+
+
+async def _wait(
+    services: Services,
+    call: Call,
+    token: HistoryToken,
+    tail: HistoryTail,
+    *,
+    is_close_only: bool,
+) -> HistoryTail:
+    """Wait until there is something for this reader, at most as long as its poll may last; how far history reaches."""
+    wait_ns = call.long_poll_ns(services.limits.long_poll_ns)
+    until_ns = services.clock.monotonic_ns() + wait_ns
+    while tail.is_running:
+        seen = tail.next_event_id - 1
+        if not is_close_only and seen >= token.next_event_id:
+            break
+        left_ns = until_ns - services.clock.monotonic_ns()
+        if left_ns <= 0 or not await services.engine.wait_for_events(tail.entity, seen, left_ns):
+            break
+        tail = await services.engine.read(tail.entity, transitions.tail)
+    return tail
+
+
+def _empty(token: bytes = b"") -> workflowservice.GetWorkflowExecutionHistoryResponse:
+    response = workflowservice.GetWorkflowExecutionHistoryResponse(next_page_token=token)
+    response.history.SetInParent()
+    return response
+
+
+async def _close_event(
+    services: Services,
+    request: workflowservice.GetWorkflowExecutionHistoryRequest,
+    token: HistoryToken,
+    tail: HistoryTail,
+) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
+    """Rule 26: the final event alone, or nothing."""
+    if tail.is_running:
+        return _empty(encode_token(token) if request.wait_new_event else b"")
+    return await _events(services, tail.entity, tail.close_event_id, tail.close_event_id, 1)
+
+
+async def _page(
+    services: Services,
+    request: workflowservice.GetWorkflowExecutionHistoryRequest,
+    token: HistoryToken,
+    tail: HistoryTail,
+) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
+    entity = tail.entity
+    last = token.last_event_id or tail.next_event_id - 1
+    follows = tail.is_running and request.wait_new_event
+    first = token.next_event_id
+    if first > last:
+        return _empty(encode_token(token) if follows else b"")
+    events_max = checks.page_size(
+        request.maximum_page_size,
+        services.limits.history_page_events_max,
+        services.limits.history_page_events_max,
+    )
+    rows = await services.engine.history(entity, first, min(last, first + events_max - 1))
+    page = cut(rows, first, last, events_max)
+    response = workflowservice.GetWorkflowExecutionHistoryResponse()
+    data = page.data
+    if page.next_event_id <= last:
+        keep_to = token.last_event_id or (last if token.tail else 0)
+        response.next_page_token = encode_token(
+            HistoryToken(entity.run_id, page.next_event_id, keep_to, token.tail)
+        )
+    elif follows:
+        response.next_page_token = encode_token(HistoryToken(entity.run_id, page.next_event_id))
+    else:
+        data += token.tail
+    return with_field(response, "history", data)
+
+
+async def _events(
+    services: Services, entity: EntityKey, first: int, last: int, events_max: int
+) -> bytes:
+    page = cut(await services.engine.history(entity, first, last), first, last, events_max)
+    return with_field(workflowservice.GetWorkflowExecutionHistoryResponse(), "history", page.data)

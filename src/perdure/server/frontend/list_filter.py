@@ -1,0 +1,167 @@
+"""The simple part of the list filter: conditions on a few fields, joined with AND.
+
+    WorkflowType = 'Greeting' AND ExecutionStatus IN ('Running', 'Failed') AND StartTime > '2026-01-31T12:00:00Z'
+
+Role: from the text of a `query` to the store's own filter. Fields: WorkflowId, RunId, WorkflowType, TaskQueue,
+ExecutionStatus, StartTime, CloseTime. Everything else is refused with a message that says what is understood.
+Not here: the whole language (OR, parentheses, custom search attributes), which is `perdure.visibility`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import msgspec
+
+from perdure.storage.port import Span, VisibilityQuery
+from perdure.wire.api import enums
+from perdure.wire.errors import InvalidArgument
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+    r"""|(?P<op><=|>=|!=|=|<|>|\(|\)|,)|(?P<word>[\w.\-:+`]+))"""
+)
+_TEXT_FIELDS = {
+    "WorkflowId": "workflow_id",
+    "RunId": "run_id",
+    "WorkflowType": "workflow_type",
+    "TaskQueue": "task_queue",
+}
+_TIME_FIELDS = {"StartTime": "started", "CloseTime": "closed"}
+_STATUS_PREFIX = "WORKFLOW_EXECUTION_STATUS_"
+_NS = 1_000_000_000
+
+
+def parse_filter(query: str, namespace_id: str) -> VisibilityQuery:
+    """The store's filter for a list query; InvalidArgument when it says more than this part understands."""
+    tokens = _Tokens(query)
+    found = VisibilityQuery(namespace_id=namespace_id)
+    while not tokens.at_end:
+        found = _condition(tokens, found)
+        if tokens.at_end:
+            break
+        tokens.expect_word("AND")
+    return found
+
+
+class _Tokens:
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._tokens: list[tuple[str, str]] = []
+        position, end = 0, len(query.rstrip())
+        while position < end:
+            match = _TOKEN.match(query, position)
+            if match is None:
+                raise self.error(f"can not read it from {query[position:].strip()[:20]!r}")
+            kind = match.lastgroup or ""
+            self._tokens.append((kind, match.group(kind)))
+            position = match.end()
+        self._next = 0
+
+    @property
+    def at_end(self) -> bool:
+        return self._next >= len(self._tokens)
+
+    def take(self, *kinds: str) -> str:
+        if self.at_end:
+            raise self.error("it ends too early")
+        kind, text = self._tokens[self._next]
+        if kind not in kinds:
+            raise self.error(f"did not expect {text!r}")
+        self._next += 1
+        if kind == "text":
+            return re.sub(r"\\(.)", r"\1", text[1:-1])
+        return text.strip("`") if kind == "word" else text
+
+    def expect_word(self, word: str) -> None:
+        text = self.take("word", "op", "text")
+        if text.upper() != word:
+            raise self.error(f"expected {word}, found {text!r}")
+
+    def error(self, reason: str) -> InvalidArgument:
+        return InvalidArgument(
+            f"invalid query: {reason}. Understood are conditions with =, IN (…), <, <=, >, >= on "
+            "WorkflowId, RunId, WorkflowType, TaskQueue, ExecutionStatus, StartTime and CloseTime, "
+            "joined with AND."
+        )
+
+
+def _condition(tokens: _Tokens, found: VisibilityQuery) -> VisibilityQuery:
+    field = tokens.take("word")
+    if field == "ExecutionStatus":
+        statuses = tuple(_status(tokens, text) for text in _values(tokens))
+        if found.statuses:
+            statuses = tuple(set(statuses) & set(found.statuses)) or (-1,)
+        return msgspec.structs.replace(found, statuses=statuses)
+    if field in _TEXT_FIELDS:
+        values = _values(tokens)
+        if len(values) != 1:
+            raise tokens.error(f"{field} can be compared with one value")
+        name = _TEXT_FIELDS[field]
+        if getattr(found, name):
+            raise tokens.error(f"{field} occurs twice")
+        return msgspec.structs.replace(found, **{name: values[0]})
+    if field in _TIME_FIELDS:
+        name = _TIME_FIELDS[field]
+        operator = tokens.take("op")
+        at_ns = _time_ns(tokens, tokens.take("text", "word"))
+        span = _narrow(tokens, getattr(found, name) or Span(), operator, at_ns)
+        return msgspec.structs.replace(found, **{name: span})
+    raise tokens.error(f"unknown field {field}")
+
+
+def _values(tokens: _Tokens) -> list[str]:
+    operator = tokens.take("op", "word")
+    if operator == "=":
+        return [tokens.take("text", "word")]
+    if operator.upper() != "IN":
+        raise tokens.error(f"did not expect {operator!r}")
+    if tokens.take("op") != "(":
+        raise tokens.error("expected ( after IN")
+    values = [tokens.take("text", "word")]
+    while (mark := tokens.take("op")) == ",":
+        values.append(tokens.take("text", "word"))
+    if mark != ")":
+        raise tokens.error(f"expected ) instead of {mark!r}")
+    return values
+
+
+def _status(tokens: _Tokens, text: str) -> int:
+    # Names come as Running, TimedOut, or as in the API: WORKFLOW_EXECUTION_STATUS_TIMED_OUT; or as numbers.
+    if text.isdigit():
+        return int(text)
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).upper().removeprefix(_STATUS_PREFIX)
+    try:
+        return enums.WorkflowExecutionStatus.Value(f"{_STATUS_PREFIX}{snake}")
+    except ValueError:
+        raise tokens.error(f"unknown ExecutionStatus {text!r}") from None
+
+
+def _time_ns(tokens: _Tokens, text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise tokens.error(f"{text!r} is no time; write it as 2026-01-31T12:00:00Z") from None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    seconds = at.replace(microsecond=0).timestamp()
+    return int(seconds) * _NS + at.microsecond * 1_000
+
+
+def _narrow(tokens: _Tokens, span: Span, operator: str, at_ns: int) -> Span:
+    match operator:
+        case "=":
+            return Span(at_ns, at_ns + 1)
+        case ">":
+            return span._replace(from_ns=max(span.from_ns, at_ns + 1))
+        case ">=":
+            return span._replace(from_ns=max(span.from_ns, at_ns))
+        case "<":
+            return span._replace(until_ns=min(span.until_ns or at_ns, at_ns))
+        case "<=":
+            return span._replace(until_ns=min(span.until_ns or at_ns + 1, at_ns + 1))
+        case _:
+            raise tokens.error(f"did not expect {operator!r} after a time")

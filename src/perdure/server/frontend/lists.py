@@ -1,0 +1,112 @@
+"""Lists and counts of runs, from the visibility rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.history.transition import VisibilityRow
+from perdure.server.frontend import checks
+from perdure.server.frontend.list_filter import parse_filter
+from perdure.storage.port import VisibilityQuery
+from perdure.wire.api import common, enums, workflow, workflowservice
+from perdure.wire.errors import InvalidArgument
+from perdure.wire.times import duration, timestamp, timestamp_or_none
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+PAGE_DEFAULT = 1_000
+PAGE_MAX = 1_000
+_GROUP_BY = "GROUP BY EXECUTIONSTATUS"
+_Status = enums.WorkflowExecutionStatus
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(VisibilityRow)
+
+
+async def list_workflow_executions(
+    services: Services, call: Call, request: workflowservice.ListWorkflowExecutionsRequest
+) -> workflowservice.ListWorkflowExecutionsResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    size = checks.page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+    query = msgspec.structs.replace(
+        parse_filter(request.query, namespace_id), after=_after(request.next_page_token), limit=size
+    )
+    rows = await services.engine.visibility(query)
+    return workflowservice.ListWorkflowExecutionsResponse(
+        executions=[execution_info(row) for row in rows],
+        next_page_token=_token(rows[-1]) if len(rows) == size else b"",
+    )
+
+
+def _token(last: VisibilityRow) -> bytes:
+    # Only what orders the rows travels; a memo has no place in a token.
+    return _encoder.encode(msgspec.structs.replace(last, memo=b"", search_attributes=b""))
+
+
+def _after(token: bytes) -> VisibilityRow | None:
+    if not token:
+        return None
+    try:
+        return _decoder.decode(token)
+    except msgspec.DecodeError:
+        raise InvalidArgument("Invalid NextPageToken.") from None
+
+
+async def count_workflow_executions(
+    services: Services, call: Call, request: workflowservice.CountWorkflowExecutionsRequest
+) -> workflowservice.CountWorkflowExecutionsResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    text = request.query.strip()
+    if not text.upper().endswith(_GROUP_BY):
+        count = await services.engine.visibility_count(parse_filter(text, namespace_id))
+        return workflowservice.CountWorkflowExecutionsResponse(count=count)
+    return await _count_by_status(services, parse_filter(text[: -len(_GROUP_BY)], namespace_id))
+
+
+async def _count_by_status(
+    services: Services, query: VisibilityQuery
+) -> workflowservice.CountWorkflowExecutionsResponse:
+    response = workflowservice.CountWorkflowExecutionsResponse()
+    for status in query.statuses or _Status.values():
+        one = msgspec.structs.replace(query, statuses=(status,))
+        if status and (count := await services.engine.visibility_count(one)):
+            response.count += count
+            group = response.groups.add(count=count)
+            group.group_values.add(
+                metadata={"encoding": b"json/plain", "type": b"Keyword"},
+                data=f'"{_status_name(status)}"'.encode(),
+            )
+    return response
+
+
+def _status_name(status: int) -> str:
+    snake = _Status.Name(_Status.ValueType(status)).removeprefix("WORKFLOW_EXECUTION_STATUS_")
+    return "".join(part.capitalize() for part in snake.split("_"))
+
+
+def execution_info(row: VisibilityRow) -> workflow.WorkflowExecutionInfo:
+    """A run as lists show it."""
+    info = workflow.WorkflowExecutionInfo(
+        execution=common.WorkflowExecution(workflow_id=row.workflow_id, run_id=row.run_id),
+        type=common.WorkflowType(name=row.workflow_type),
+        start_time=timestamp(row.start_ns),
+        execution_time=timestamp(row.execution_ns),
+        close_time=timestamp_or_none(row.close_ns),
+        status=_Status.ValueType(row.status),
+        task_queue=row.task_queue,
+        history_length=row.history_length if row.close_ns else 0,
+        history_size_bytes=row.history_size_bytes if row.close_ns else 0,
+        execution_duration=duration(row.close_ns - row.execution_ns) if row.close_ns else None,
+        memo=common.Memo.FromString(row.memo),
+        search_attributes=common.SearchAttributes.FromString(row.search_attributes),
+    )
+    if row.parent_workflow_id:
+        info.parent_execution.workflow_id = row.parent_workflow_id
+        info.parent_execution.run_id = row.parent_run_id
+    info.root_execution.workflow_id = row.root_workflow_id or row.workflow_id
+    info.root_execution.run_id = row.root_run_id or row.run_id
+    return info

@@ -1,0 +1,106 @@
+"""Namespaces: register, describe, list, and what they say of the server's abilities."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from perdure.server.frontend import checks
+from perdure.server.namespace_facts import NamespaceFact
+from perdure.wire.api import enums, namespace, replication, workflowservice
+from perdure.wire.errors import AlreadyExists, InvalidArgument, namespace_not_found
+from perdure.wire.times import duration, duration_ns
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
+_State = enums.NamespaceState
+
+
+async def register_namespace(
+    services: Services, call: Call, request: workflowservice.RegisterNamespaceRequest
+) -> workflowservice.RegisterNamespaceResponse:
+    name = checks.text(request.namespace, "Namespace", services.limits)
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"Namespace {name!r} is not a valid name: use letters, digits, '-', '_' and '.', "
+            "beginning with a letter or digit."
+        )
+    if services.engine.namespaces.find(name) is not None:
+        raise AlreadyExists(f"Namespace {name} already exists.")
+    retention_ns = duration_ns(request.workflow_execution_retention_period)
+    if retention_ns < 0:
+        raise InvalidArgument("WorkflowExecutionRetentionPeriod must not be negative.")
+    await services.engine.namespaces.put(
+        NamespaceFact(
+            namespace_id=services.new_id(),
+            name=name,
+            description=request.description,
+            owner_email=request.owner_email,
+            data=dict(request.data),
+            retention_ns=retention_ns or services.limits.retention_default_ns,
+            created_ns=services.clock.now_ns(),
+        )
+    )
+    return workflowservice.RegisterNamespaceResponse()
+
+
+async def describe_namespace(
+    services: Services, call: Call, request: workflowservice.DescribeNamespaceRequest
+) -> workflowservice.DescribeNamespaceResponse:
+    if request.id:
+        for fact in services.engine.namespaces.all():
+            if fact.namespace_id == request.id:
+                return describe(services, fact)
+        raise namespace_not_found(request.id)
+    return describe(services, services.namespace(request.namespace))
+
+
+async def list_namespaces(
+    services: Services, call: Call, request: workflowservice.ListNamespacesRequest
+) -> workflowservice.ListNamespacesResponse:
+    """Names in order; the token is the last name of a page."""
+    size = checks.page_size(request.page_size, 100, 1_000)
+    after = request.next_page_token.decode("utf-8", "replace")
+    facts = sorted(services.engine.namespaces.all(), key=lambda fact: fact.name)
+    rest = [fact for fact in facts if fact.name > after]
+    page = rest[:size]
+    return workflowservice.ListNamespacesResponse(
+        namespaces=[describe(services, fact) for fact in page],
+        next_page_token=page[-1].name.encode() if len(rest) > len(page) else b"",
+    )
+
+
+def describe(services: Services, fact: NamespaceFact) -> workflowservice.DescribeNamespaceResponse:
+    """A namespace as every client and worker asks for it at its start."""
+    limits = services.limits
+    return workflowservice.DescribeNamespaceResponse(
+        namespace_info=namespace.NamespaceInfo(
+            name=fact.name,
+            id=fact.namespace_id,
+            state=_State.ValueType(fact.state),
+            description=fact.description,
+            owner_email=fact.owner_email,
+            data=fact.data,
+            capabilities=namespace.NamespaceInfo.Capabilities(
+                worker_poll_complete_on_shutdown=True,
+            ),
+            limits=namespace.NamespaceInfo.Limits(
+                blob_size_limit_error=limits.blob_size_bytes_max,
+                memo_size_limit_error=limits.memo_size_bytes_max,
+            ),
+        ),
+        config=namespace.NamespaceConfig(
+            workflow_execution_retention_ttl=duration(fact.retention_ns),
+            history_archival_state=enums.ArchivalState.ARCHIVAL_STATE_DISABLED,
+            visibility_archival_state=enums.ArchivalState.ARCHIVAL_STATE_DISABLED,
+        ),
+        replication_config=replication.NamespaceReplicationConfig(
+            active_cluster_name=services.info.cluster_name,
+            clusters=[
+                replication.ClusterReplicationConfig(cluster_name=services.info.cluster_name)
+            ],
+        ),
+    )

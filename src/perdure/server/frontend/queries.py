@@ -1,0 +1,158 @@
+"""Queries: the question, the way it takes, the answer (rule 39)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import EntityKey, QueueKey, QueueKind
+from perdure.core.units import SECOND_NS
+from perdure.history import transitions
+from perdure.history.tokens import QueryToken, decode_token
+from perdure.server.frontend import checks
+from perdure.server.queries import PendingQuery, QueryAnswer
+from perdure.wire.api import enums, errordetails, query, workflowservice
+from perdure.wire.errors import DeadlineExceeded, InvalidArgument, not_found
+
+if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+_Reject = enums.QueryRejectCondition
+_Status = enums.WorkflowExecutionStatus
+_Result = enums.QueryResultType
+
+LOOK_AGAIN_NS = 2 * SECOND_NS
+"""An attached query looks this often whether its workflow task still comes: the run may have closed."""
+STICKY_TRY_NS = 5 * SECOND_NS
+"""How long the worker that has the run cached may take to fetch a query, before any worker may."""
+
+
+async def query_workflow(
+    services: Services, call: Call, request: workflowservice.QueryWorkflowRequest
+) -> workflowservice.QueryWorkflowResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.execution, services.limits)
+    checks.text(request.query.query_type, "QueryType", services.limits)
+    entity, status = await services.engine.read_current(
+        namespace_id, workflow_id, run_id, _who_and_how
+    )
+    if _is_rejected(request.query_reject_condition, status):
+        return workflowservice.QueryWorkflowResponse(
+            query_rejected=query.QueryRejected(status=status)
+        )
+    try:
+        async with asyncio.timeout(call.timeout_ns / SECOND_NS):
+            answer = await _answer(services, entity, request)
+    except TimeoutError:
+        raise DeadlineExceeded(
+            "The query was not answered in time: no worker polls the task queue of the run, or its "
+            "workers are too busy."
+        ) from None
+    if answer.is_failed:
+        result = answer.result
+        failure = result.failure if result.HasField("failure") else None
+        message = result.error_message or (failure.message if failure is not None else "")
+        raise InvalidArgument(message, errordetails.QueryFailedFailure(failure=failure))
+    return workflowservice.QueryWorkflowResponse(query_result=answer.result.answer)
+
+
+def _who_and_how(
+    state: RunState, env: Env
+) -> tuple[EntityKey, enums.WorkflowExecutionStatus.ValueType]:
+    return state.key, _Status.ValueType(int(state.status))
+
+
+def _is_rejected(
+    condition: enums.QueryRejectCondition.ValueType, status: enums.WorkflowExecutionStatus.ValueType
+) -> bool:
+    if condition == _Reject.QUERY_REJECT_CONDITION_NOT_OPEN:
+        return status != _Status.WORKFLOW_EXECUTION_STATUS_RUNNING
+    if condition == _Reject.QUERY_REJECT_CONDITION_NOT_COMPLETED_CLEANLY:
+        return status not in (
+            _Status.WORKFLOW_EXECUTION_STATUS_RUNNING,
+            _Status.WORKFLOW_EXECUTION_STATUS_COMPLETED,
+        )
+    return False
+
+
+async def _answer(
+    services: Services, entity: EntityKey, request: workflowservice.QueryWorkflowRequest
+) -> QueryAnswer:
+    while True:
+        route = await services.engine.read(entity, transitions.query_route)
+        pending = PendingQuery(services.new_id(), entity, request.query)
+        try:
+            if route is transitions.QueryRoute.DIRECT:
+                answer = await _ask_directly(services, pending)
+            else:
+                services.queries.attach(pending, services.limits.buffered_queries_max)
+                answer = await _ask_with_task(services, pending)
+        finally:
+            services.queries.forget(pending)
+        if answer is not None:
+            return answer
+
+
+async def _ask_with_task(services: Services, pending: PendingQuery) -> QueryAnswer | None:
+    """Wait for the run's next workflow task to bring the answer; None when there will be none."""
+    while True:
+        done, _ = await asyncio.wait((pending.answer,), timeout=LOOK_AGAIN_NS / SECOND_NS)
+        if done:
+            return pending.answer.result()
+        route = await services.engine.read(pending.entity, transitions.query_route)
+        if route is transitions.QueryRoute.DIRECT and pending.is_waiting:
+            return None
+
+
+async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswer | None:
+    """Ask a worker that polls: first the one that has the run cached, then any."""
+    sticky, normal = await services.engine.read(pending.entity, _queues)
+    services.queries.add_direct(pending)
+    matching = services.matching
+    if sticky is not None and matching.is_served(sticky):
+        matching.offer_query(sticky, pending)
+        try:
+            await asyncio.wait((pending.taken,), timeout=STICKY_TRY_NS / SECOND_NS)
+        finally:
+            if not pending.taken.done():
+                matching.withdraw_query(sticky, pending)
+        if pending.taken.done():
+            return await pending.answer
+    matching.offer_query(normal, pending)
+    try:
+        return await pending.answer
+    finally:
+        matching.withdraw_query(normal, pending)
+
+
+def _route(state: RunState, env: Env) -> transitions.QueryRoute:
+    return transitions.query_route(state)
+
+
+def _queues(state: RunState, env: Env) -> tuple[QueueKey | None, QueueKey]:
+    normal = QueueKey(state.key.namespace_id, state.info.task_queue, QueueKind.WORKFLOW)
+    sticky = normal._replace(name=state.sticky.queue_name) if state.sticky is not None else None
+    return sticky, normal
+
+
+async def respond_query_task_completed(
+    services: Services, call: Call, request: workflowservice.RespondQueryTaskCompletedRequest
+) -> workflowservice.RespondQueryTaskCompletedResponse:
+    token = decode_token(request.task_token, QueryToken)
+    pending = services.queries.find_direct(token.query_id)
+    if pending is None or not pending.is_waiting:
+        raise not_found("Query task not found, or its caller has gone.")
+    kind = request.completed_type
+    if kind not in (_Result.QUERY_RESULT_TYPE_ANSWERED, _Result.QUERY_RESULT_TYPE_FAILED):
+        raise InvalidArgument("CompletedType must say whether the query was answered or failed.")
+    result = query.WorkflowQueryResult(
+        result_type=kind,
+        answer=request.query_result if request.HasField("query_result") else None,
+        error_message=request.error_message,
+        failure=request.failure if request.HasField("failure") else None,
+    )
+    pending.settle(QueryAnswer(result))
+    return workflowservice.RespondQueryTaskCompletedResponse()

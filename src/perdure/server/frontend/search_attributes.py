@@ -1,0 +1,109 @@
+"""Search attributes: which names exist, and the operator's calls that add and list them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.wire.api import common, enums, operatorservice
+from perdure.wire.errors import AlreadyExists, InvalidArgument
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+    from perdure.server.namespace_facts import NamespaceFact
+
+_Type = enums.IndexedValueType
+
+SYSTEM_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
+    "CloseTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
+    "ExecutionDuration": _Type.INDEXED_VALUE_TYPE_INT,
+    "ExecutionStatus": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "ExecutionTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
+    "HistoryLength": _Type.INDEXED_VALUE_TYPE_INT,
+    "HistorySizeBytes": _Type.INDEXED_VALUE_TYPE_INT,
+    "ParentRunId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "ParentWorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "RootRunId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "RootWorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "RunId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "StartTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
+    "StateTransitionCount": _Type.INDEXED_VALUE_TYPE_INT,
+    "TaskQueue": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "WorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "WorkflowType": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+}
+"""Given by the server for each run."""
+
+PREDEFINED_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
+    "BatcherNamespace": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "BatcherUser": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "BinaryChecksums": _Type.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    "BuildIds": _Type.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    "TemporalChangeVersion": _Type.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    "TemporalNamespaceDivision": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "TemporalScheduledById": _Type.INDEXED_VALUE_TYPE_KEYWORD,
+    "TemporalScheduledStartTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
+    "TemporalSchedulePaused": _Type.INDEXED_VALUE_TYPE_BOOL,
+}
+"""Names with a fixed meaning that callers and workers may set."""
+
+
+def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
+    """InvalidArgument for a name that callers may not set, or that is not registered."""
+    for name in value.indexed_fields:
+        if name in SYSTEM_ATTRIBUTES:
+            raise InvalidArgument(f"{name} attribute can't be set in SearchAttributes")
+        if name not in namespace.search_attributes and name not in PREDEFINED_ATTRIBUTES:
+            raise InvalidArgument(
+                f"Namespace {namespace.name} has no mapping defined for search attribute {name}: "
+                "register it with AddSearchAttributes first."
+            )
+
+
+async def add_search_attributes(
+    services: Services, call: Call, request: operatorservice.AddSearchAttributesRequest
+) -> operatorservice.AddSearchAttributesResponse:
+    namespace = services.namespace(request.namespace)
+    if not request.search_attributes:
+        raise InvalidArgument("SearchAttributes are not set on request.")
+    for name, kind in request.search_attributes.items():
+        if name in SYSTEM_ATTRIBUTES or name in PREDEFINED_ATTRIBUTES:
+            raise InvalidArgument(f"Search attribute {name} is reserved by system.")
+        if kind not in _Type.values() or kind == _Type.INDEXED_VALUE_TYPE_UNSPECIFIED:
+            raise InvalidArgument(f"Unknown search attribute type: {kind}.")
+        if namespace.search_attributes.get(name, kind) != kind:
+            raise AlreadyExists(f"Search attribute {name} already exists with another type.")
+    merged = namespace.search_attributes | {k: int(v) for k, v in request.search_attributes.items()}
+    if merged != namespace.search_attributes:
+        await services.engine.namespaces.put(
+            msgspec.structs.replace(namespace, search_attributes=merged)
+        )
+    return operatorservice.AddSearchAttributesResponse()
+
+
+async def remove_search_attributes(
+    services: Services, call: Call, request: operatorservice.RemoveSearchAttributesRequest
+) -> operatorservice.RemoveSearchAttributesResponse:
+    namespace = services.namespace(request.namespace)
+    for name in request.search_attributes:
+        if name not in namespace.search_attributes:
+            raise InvalidArgument(f"Search attribute {name} doesn't exist.")
+    kept = {
+        name: kind
+        for name, kind in namespace.search_attributes.items()
+        if name not in request.search_attributes
+    }
+    await services.engine.namespaces.put(msgspec.structs.replace(namespace, search_attributes=kept))
+    return operatorservice.RemoveSearchAttributesResponse()
+
+
+async def list_search_attributes(
+    services: Services, call: Call, request: operatorservice.ListSearchAttributesRequest
+) -> operatorservice.ListSearchAttributesResponse:
+    namespace = services.namespace(request.namespace)
+    custom = {name: _Type.ValueType(kind) for name, kind in namespace.search_attributes.items()}
+    return operatorservice.ListSearchAttributesResponse(
+        custom_attributes=custom, system_attributes=SYSTEM_ATTRIBUTES | PREDEFINED_ATTRIBUTES
+    )

@@ -1,0 +1,64 @@
+"""What handlers work with: the node's objects, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.wire.errors import InvalidArgument, namespace_not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.core.clock import Clock
+    from perdure.core.limits import Limits
+    from perdure.server.engine import Engine
+    from perdure.server.matching_host import MatchingHost
+    from perdure.server.namespace_facts import NamespaceFact
+    from perdure.server.queries import Queries
+
+
+class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How the server presents itself."""
+
+    version: str
+    cluster_id: str
+    cluster_name: str = "active"
+    store: str = "sqlite"
+    shard_count: int = 1
+
+
+class Services:
+    """The objects of one node that handlers use."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        matching: MatchingHost,
+        queries: Queries,
+        clock: Clock,
+        new_id: Callable[[], str],
+        limits: Limits,
+        info: ServerInfo,
+    ) -> None:
+        self.engine = engine
+        self.matching = matching
+        self.queries = queries
+        self.clock = clock
+        self.new_id = new_id
+        self.limits = limits
+        self.info = info
+
+    def namespace(self, name: str) -> NamespaceFact:
+        """The registered namespace; InvalidArgument without a name, NotFound when there is none of this name."""
+        if not name:
+            raise InvalidArgument("Namespace is not set on request.")
+        fact = self.engine.namespaces.find(name)
+        if fact is None:
+            raise namespace_not_found(name)
+        return fact
+
+    def namespace_id(self, name: str) -> str:
+        return self.namespace(name).namespace_id

@@ -1,0 +1,78 @@
+"""The server about itself, and about its task queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import QueueKey, QueueKind
+from perdure.server.frontend import checks
+from perdure.wire.api import enums, taskqueue, version, workflowservice
+from perdure.wire.times import timestamp
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+_Queue = enums.TaskQueueType
+_RATE_PER_SECOND = 100_000.0
+
+_CAPABILITIES = workflowservice.GetSystemInfoResponse.Capabilities(
+    signal_and_query_header=True,
+    internal_error_differentiation=True,
+    activity_failure_include_heartbeat=True,
+    supports_schedules=True,
+    encoded_failure_attributes=True,
+    build_id_based_versioning=True,
+    upsert_memo=True,
+    eager_workflow_start=True,
+    sdk_metadata=True,
+    count_group_by_execution_status=True,
+    nexus=True,
+)
+"""As the reference server's. SDKs write no flags without `sdk_metadata`, and gate whole features on the others."""
+
+
+async def get_system_info(
+    services: Services, call: Call, request: workflowservice.GetSystemInfoRequest
+) -> workflowservice.GetSystemInfoResponse:
+    return workflowservice.GetSystemInfoResponse(
+        server_version=services.info.version, capabilities=_CAPABILITIES
+    )
+
+
+async def get_cluster_info(
+    services: Services, call: Call, request: workflowservice.GetClusterInfoRequest
+) -> workflowservice.GetClusterInfoResponse:
+    info = services.info
+    return workflowservice.GetClusterInfoResponse(
+        server_version=info.version,
+        cluster_id=info.cluster_id,
+        cluster_name=info.cluster_name,
+        version_info=version.VersionInfo(current=version.ReleaseInfo(version=info.version)),
+        history_shard_count=info.shard_count,
+        persistence_store=info.store,
+        visibility_store=info.store,
+    )
+
+
+async def describe_task_queue(
+    services: Services, call: Call, request: workflowservice.DescribeTaskQueueRequest
+) -> workflowservice.DescribeTaskQueueResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    name = checks.queue_name(request.task_queue, services.limits)
+    is_activity = request.task_queue_type == _Queue.TASK_QUEUE_TYPE_ACTIVITY
+    kind = QueueKind.ACTIVITY if is_activity else QueueKind.WORKFLOW
+    pollers = services.matching.pollers(QueueKey(namespace_id, name, kind))
+    waiting = services.matching.backlog_hint(namespace_id, name, kind)
+    status = taskqueue.TaskQueueStatus(backlog_count_hint=waiting)
+    return workflowservice.DescribeTaskQueueResponse(
+        pollers=[
+            taskqueue.PollerInfo(
+                identity=identity,
+                last_access_time=timestamp(at_ns),
+                rate_per_second=_RATE_PER_SECOND,
+            )
+            for identity, at_ns in pollers
+        ],
+        task_queue_status=status if request.include_task_queue_status else None,
+    )

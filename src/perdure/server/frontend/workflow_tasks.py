@@ -1,0 +1,99 @@
+"""Workflow tasks: poll, complete, fail, and the stickiness of their queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import QueueKey, QueueKind
+from perdure.history import transitions
+from perdure.history.replies import WorkflowTaskReply
+from perdure.history.tokens import WorkflowTaskToken, decode_token
+from perdure.server.frontend import checks, task_replies
+from perdure.server.queries import PendingQuery
+from perdure.wire.api import enums, workflowservice
+from perdure.wire.errors import RpcError
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+_STICKY = enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY
+
+
+async def poll_workflow_task_queue(
+    services: Services, call: Call, request: workflowservice.PollWorkflowTaskQueueRequest
+) -> workflowservice.PollWorkflowTaskQueueResponse | bytes:
+    namespace_id = services.namespace_id(request.namespace)
+    name = checks.queue_name(request.task_queue, services.limits)
+    checks.optional_text(request.identity, "Identity", services.limits)
+    is_sticky = request.task_queue.kind == _STICKY
+    result = await services.matching.poll(
+        QueueKey(namespace_id, name, QueueKind.WORKFLOW),
+        identity=request.identity,
+        wait_ns=call.long_poll_ns(),
+        instance_key=request.worker_instance_key,
+        normal_queue=request.task_queue.normal_name if is_sticky else "",
+    )
+    if isinstance(result, WorkflowTaskReply):
+        return await task_replies.workflow_task(services, result)
+    if isinstance(result, PendingQuery):
+        result.mark_taken()
+        return await task_replies.query_task(services, result, is_sticky=is_sticky)
+    return workflowservice.PollWorkflowTaskQueueResponse()
+
+
+async def respond_workflow_task_completed(
+    services: Services, call: Call, request: workflowservice.RespondWorkflowTaskCompletedRequest
+) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
+    token = decode_token(request.task_token, WorkflowTaskToken)
+    entity = token.entity
+    try:
+        reply = await services.engine.update(
+            entity,
+            lambda state, env: transitions.complete_workflow_task(state, token, request, env),
+            token=request.task_token,
+        )
+    except RpcError:
+        services.queries.reroute(entity)
+        raise
+    services.queries.answered(entity, request.query_results.items())
+    if reply.workflow_task is None:
+        services.queries.reroute(entity)
+    return await task_replies.completion(services, reply, request.namespace)
+
+
+async def respond_workflow_task_failed(
+    services: Services, call: Call, request: workflowservice.RespondWorkflowTaskFailedRequest
+) -> workflowservice.RespondWorkflowTaskFailedResponse:
+    token = decode_token(request.task_token, WorkflowTaskToken)
+    reply = await services.engine.update(
+        token.entity,
+        lambda state, env: transitions.fail_workflow_task(state, token, request, env),
+        token=request.task_token,
+    )
+    services.queries.reroute(token.entity)
+    return reply
+
+
+async def reset_sticky_task_queue(
+    services: Services, call: Call, request: workflowservice.ResetStickyTaskQueueRequest
+) -> workflowservice.ResetStickyTaskQueueResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.execution, services.limits)
+    await services.engine.update_current(
+        namespace_id, workflow_id, run_id, transitions.reset_sticky
+    )
+    return workflowservice.ResetStickyTaskQueueResponse()
+
+
+async def shutdown_worker(
+    services: Services, call: Call, request: workflowservice.ShutdownWorkerRequest
+) -> workflowservice.ShutdownWorkerResponse:
+    """Rule 11: what is cached there is no reason to wait; its polls end at once."""
+    namespace_id = services.namespace_id(request.namespace)
+    if request.worker_instance_key:
+        services.matching.end_instance(request.worker_instance_key)
+    if request.sticky_task_queue:
+        key = QueueKey(namespace_id, request.sticky_task_queue, QueueKind.WORKFLOW)
+        services.matching.close_sticky(key)
+    return workflowservice.ShutdownWorkerResponse()

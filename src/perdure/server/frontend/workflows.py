@@ -1,0 +1,124 @@
+"""Workflow runs: start, signal, request to cancel, terminate, describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history import transitions
+from perdure.server.frontend import checks
+from perdure.server.frontend.search_attributes import check_search_attributes
+from perdure.wire.api import enums, workflowservice
+from perdure.wire.errors import InvalidArgument
+from perdure.wire.times import duration_ns
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+_Reuse = enums.WorkflowIdReusePolicy
+_Conflict = enums.WorkflowIdConflictPolicy
+
+
+async def start_workflow_execution(
+    services: Services, call: Call, request: workflowservice.StartWorkflowExecutionRequest
+) -> workflowservice.StartWorkflowExecutionResponse:
+    namespace = services.namespace(request.namespace)
+    check_start(services, request)
+    check_search_attributes(namespace, request.search_attributes)
+    if not request.request_id:
+        # Without one a repeated request can not be recognised, but it can be served (rule 24).
+        with_id = workflowservice.StartWorkflowExecutionRequest()
+        with_id.CopyFrom(request)
+        with_id.request_id = services.new_id()
+        request = with_id
+    return await services.engine.start(namespace.namespace_id, request)
+
+
+def check_start(services: Services, request: workflowservice.StartWorkflowExecutionRequest) -> None:
+    """What is missing, too long or contradictory in a start."""
+    limits = services.limits
+    checks.text(request.workflow_id, "WorkflowId", limits)
+    checks.text(request.workflow_type.name, "WorkflowType", limits)
+    checks.queue_name(request.task_queue, limits)
+    checks.optional_text(request.request_id, "RequestId", limits)
+    checks.optional_text(request.identity, "Identity", limits)
+    for field, value in (
+        ("WorkflowExecutionTimeout", request.workflow_execution_timeout),
+        ("WorkflowRunTimeout", request.workflow_run_timeout),
+        ("WorkflowTaskTimeout", request.workflow_task_timeout),
+        ("WorkflowStartDelay", request.workflow_start_delay),
+    ):
+        if duration_ns(value) < 0:
+            raise InvalidArgument(f"{field} must not be negative.")
+    if request.cron_schedule and request.HasField("workflow_start_delay"):
+        raise InvalidArgument("CronSchedule and WorkflowStartDelay may not be used together.")
+    if request.cron_schedule:
+        raise InvalidArgument("CronSchedule is not supported by this version of Perdure.")
+    reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
+    if conflict and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
+        raise InvalidArgument(
+            "WorkflowIdReusePolicy TERMINATE_IF_RUNNING can not be used together with a "
+            "WorkflowIdConflictPolicy: set the conflict policy TERMINATE_EXISTING instead."
+        )
+    if (
+        conflict == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+        and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+    ):
+        raise InvalidArgument(
+            "WorkflowIdReusePolicy REJECT_DUPLICATE can not be used together with "
+            "WorkflowIdConflictPolicy TERMINATE_EXISTING."
+        )
+
+
+async def signal_workflow_execution(
+    services: Services, call: Call, request: workflowservice.SignalWorkflowExecutionRequest
+) -> workflowservice.SignalWorkflowExecutionResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
+    checks.text(request.signal_name, "SignalName", services.limits)
+    checks.optional_text(request.request_id, "RequestId", services.limits)
+    return await services.engine.update_current(
+        namespace_id,
+        workflow_id,
+        run_id,
+        lambda state, env: transitions.signal(state, request, env),
+    )
+
+
+async def request_cancel_workflow_execution(
+    services: Services, call: Call, request: workflowservice.RequestCancelWorkflowExecutionRequest
+) -> workflowservice.RequestCancelWorkflowExecutionResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
+    # A first execution run id names the chain: the current run must belong to it, whatever the run id says.
+    run_id = "" if request.first_execution_run_id else run_id
+    return await services.engine.update_current(
+        namespace_id,
+        workflow_id,
+        run_id,
+        lambda state, env: transitions.request_cancel(state, request, env),
+    )
+
+
+async def terminate_workflow_execution(
+    services: Services, call: Call, request: workflowservice.TerminateWorkflowExecutionRequest
+) -> workflowservice.TerminateWorkflowExecutionResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
+    run_id = "" if request.first_execution_run_id else run_id
+    return await services.engine.update_current(
+        namespace_id,
+        workflow_id,
+        run_id,
+        lambda state, env: transitions.terminate(state, request, env),
+    )
+
+
+async def describe_workflow_execution(
+    services: Services, call: Call, request: workflowservice.DescribeWorkflowExecutionRequest
+) -> workflowservice.DescribeWorkflowExecutionResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.execution, services.limits)
+    return await services.engine.read_current(
+        namespace_id, workflow_id, run_id, transitions.describe
+    )

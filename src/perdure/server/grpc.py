@@ -1,0 +1,176 @@
+"""The gRPC face of a frontend: bytes in, bytes out, status and details of errors.
+
+Role: generic handlers over the table of RPCs (no generated servicers), health and reflection, and the one place that
+knows grpcio. Cancelled calls and vanished clients cancel the handler, which withdraws a parked poll.
+Not here: what RPCs do (`frontend/`), which exist (`rpcs.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from perdure.core.units import SECOND_NS
+from perdure.server.options import ServerStartError
+from perdure.wire import health
+from perdure.wire.errors import NotFound, RpcError, to_status
+from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE, Method
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.dispatch import Frontend
+
+_log = logging.getLogger(__name__)
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+# An RPC without a deadline reports one about 10^12 s away.
+_NO_DEADLINE_SECONDS = 365 * 86_400
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
+    # Official clients ping every 30 s, also without calls under way.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    # A client that lost its power is noticed, and its parked polls are withdrawn.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+]
+
+Unary = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Full method name -> handler; reflection is loaded when first asked for."""
+
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+        self._has_reflection = False
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        path: str = handler_call_details.method
+        handler = self._handlers.get(path)
+        if handler is None and path.startswith("/grpc.reflection."):
+            self._load_reflection()
+            return self._handlers.get(path)
+        return handler
+
+    def _load_reflection(self) -> None:
+        if not self._has_reflection:
+            self._has_reflection = True
+            from perdure.server.reflection import reflection_handlers
+
+            self._handlers.update(reflection_handlers())
+
+
+class GrpcServer:
+    """A listening server.
+
+    Args:
+        frontend: Who answers.
+        address: `host:port`; port 0 takes a free one.
+    """
+
+    def __init__(self, frontend: Frontend, ip: str, port: int) -> None:
+        self._frontend = frontend
+        self._is_serving = False
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((_Handlers(self._table()),))
+        self.port = self._bind(ip, port)
+
+    def _bind(self, ip: str, port: int) -> int:
+        address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise ServerStartError(why_not(ip, port))
+        return bound
+
+    async def start(self) -> None:
+        await self._server.start()
+        self._is_serving = True
+
+    async def stop(self, grace_ns: int) -> None:
+        """Take no new calls; let those under way end, at most for `grace_ns`, then cancel them."""
+        self._is_serving = False
+        await self._server.stop(grace_ns / SECOND_NS)
+
+    def _table(self) -> dict[str, Any]:
+        methods = (
+            *WORKFLOW_SERVICE.values(),
+            *OPERATOR_SERVICE.values(),
+            *TEST_SERVICE.values(),
+        )
+        table: dict[str, Any] = {
+            method.path: grpc.unary_unary_rpc_method_handler(self._unary(method))
+            for method in methods
+        }
+        table[f"/{health.SERVICE_NAME}/Check"] = grpc.unary_unary_rpc_method_handler(
+            self._check_health
+        )
+        return table
+
+    def _unary(self, method: Method) -> Unary:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            remaining = context.time_remaining()
+            timeout_ns = (
+                None
+                if remaining is None or remaining > _NO_DEADLINE_SECONDS
+                else max(0, int(remaining * SECOND_NS))
+            )
+            metadata = dict(context.invocation_metadata() or ())
+            try:
+                return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
+            except RpcError as error:
+                await abort(context, error)
+                raise  # unreachable: abort raises
+
+        return answer
+
+    async def _check_health(
+        self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
+        service = health.HealthCheckRequest.FromString(request).service
+        known = (
+            "",
+            *(next(iter(t.values())).service for t in (WORKFLOW_SERVICE, OPERATOR_SERVICE)),
+        )
+        if service not in known:
+            await abort(context, NotFound(f"unknown service {service}"))
+        status = health.SERVING if self._is_serving else health.NOT_SERVING
+        return health.HealthCheckResponse(status=status).SerializeToString()
+
+
+async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError) -> None:
+    """End the call with the error's status; programs find its details in the trailing metadata."""
+    details = to_status(error).SerializeToString()
+    await context.abort(
+        _STATUS[int(error.status_code)], error.message, ((STATUS_DETAILS_KEY, details),)
+    )
+
+
+def why_not(ip: str, port: int) -> str:
+    """One line on why nobody can listen there, and what to do."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ip, port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            reason = "gRPC could not bind it"
+    return (
+        f"can not listen on {ip}:{port}: {reason}. "
+        "Stop what uses this port, or choose another one with --port."
+    )

@@ -1,0 +1,158 @@
+"""The one table of RPCs: what exists here, who may call it, where it is answered, how long it may take.
+
+A method that is not in the table is answered with UNIMPLEMENTED and its name. gRPC, the embedded engine and the
+simulator all go through this table (`Frontend.dispatch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from perdure.core.units import SECOND_NS
+from perdure.server.frontend import (
+    activity_tasks,
+    history_reads,
+    lists,
+    namespaces,
+    queries,
+    search_attributes,
+    system,
+    workflow_tasks,
+    workflows,
+)
+from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Method
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Handler = Callable[[Any, Any, Any], Awaitable["Message | bytes"]]
+
+
+class Access(Enum):
+    """What a caller must be allowed to do."""
+
+    OPEN = "open"
+    READ = "read"
+    WRITE = "write"
+    WORK = "work"
+    """Fetch and answer tasks."""
+    ADMIN = "admin"
+
+
+class Routing(Enum):
+    """Which node answers."""
+
+    ANY = "any"
+    WORKFLOW = "workflow"
+    """The owner of the workflow id's shard."""
+    TASK = "task"
+    """The owner of the shard that the task token names."""
+    QUEUE = "queue"
+    """A node that holds a part of the task queue."""
+
+
+class Rpc(NamedTuple):
+    """One row."""
+
+    method: Method
+    access: Access
+    routing: Routing
+    handler: Handler
+    default_timeout_ns: int
+    """For callers in this process that give none; over gRPC a poll without a deadline is refused (rule 40)."""
+    is_poll: bool
+
+
+_SHORT_NS = 10 * SECOND_NS
+_POLL_NS = 70 * SECOND_NS
+_LONG_READ_NS = 30 * SECOND_NS
+
+
+def _row(
+    table: dict[str, Method],
+    name: str,
+    access: Access,
+    routing: Routing,
+    handler: Handler,
+    timeout_ns: int = _SHORT_NS,
+) -> Rpc:
+    return Rpc(table[name], access, routing, handler, timeout_ns, is_poll=timeout_ns == _POLL_NS)
+
+
+def _workflow_service() -> list[Rpc]:
+    w, read, write, work = WORKFLOW_SERVICE, Access.READ, Access.WRITE, Access.WORK
+    one, token, queue, every = Routing.WORKFLOW, Routing.TASK, Routing.QUEUE, Routing.ANY
+    tasks, acts = workflow_tasks, activity_tasks
+    return [
+        _row(w, "GetSystemInfo", Access.OPEN, every, system.get_system_info),
+        _row(w, "GetClusterInfo", Access.OPEN, every, system.get_cluster_info),
+        _row(w, "DescribeNamespace", read, every, namespaces.describe_namespace),
+        _row(w, "ListNamespaces", read, every, namespaces.list_namespaces),
+        _row(w, "RegisterNamespace", Access.ADMIN, every, namespaces.register_namespace),
+        _row(w, "StartWorkflowExecution", write, one, workflows.start_workflow_execution),
+        _row(w, "SignalWorkflowExecution", write, one, workflows.signal_workflow_execution),
+        _row(
+            w,
+            "RequestCancelWorkflowExecution",
+            write,
+            one,
+            workflows.request_cancel_workflow_execution,
+        ),
+        _row(w, "TerminateWorkflowExecution", write, one, workflows.terminate_workflow_execution),
+        _row(w, "DescribeWorkflowExecution", read, one, workflows.describe_workflow_execution),
+        _row(
+            w,
+            "GetWorkflowExecutionHistory",
+            read,
+            one,
+            history_reads.get_workflow_execution_history,
+            _LONG_READ_NS,
+        ),
+        _row(w, "QueryWorkflow", read, one, queries.query_workflow),
+        _row(w, "RespondQueryTaskCompleted", work, queue, queries.respond_query_task_completed),
+        _row(w, "ListWorkflowExecutions", read, every, lists.list_workflow_executions),
+        _row(w, "CountWorkflowExecutions", read, every, lists.count_workflow_executions),
+        _row(w, "DescribeTaskQueue", read, queue, system.describe_task_queue),
+        _row(w, "PollWorkflowTaskQueue", work, queue, tasks.poll_workflow_task_queue, _POLL_NS),
+        _row(w, "RespondWorkflowTaskCompleted", work, token, tasks.respond_workflow_task_completed),
+        _row(w, "RespondWorkflowTaskFailed", work, token, tasks.respond_workflow_task_failed),
+        _row(w, "ResetStickyTaskQueue", work, one, tasks.reset_sticky_task_queue),
+        _row(w, "ShutdownWorker", work, every, tasks.shutdown_worker),
+        _row(w, "PollActivityTaskQueue", work, queue, acts.poll_activity_task_queue, _POLL_NS),
+        _row(w, "RespondActivityTaskCompleted", work, token, acts.respond_activity_task_completed),
+        _row(w, "RespondActivityTaskFailed", work, token, acts.respond_activity_task_failed),
+        _row(w, "RespondActivityTaskCanceled", work, token, acts.respond_activity_task_canceled),
+        _row(w, "RecordActivityTaskHeartbeat", work, token, acts.record_activity_task_heartbeat),
+        *_activities_by_id(),
+    ]
+
+
+def _activities_by_id() -> list[Rpc]:
+    handlers: dict[str, Handler] = {
+        "RespondActivityTaskCompletedById": activity_tasks.respond_activity_task_completed_by_id,
+        "RespondActivityTaskFailedById": activity_tasks.respond_activity_task_failed_by_id,
+        "RespondActivityTaskCanceledById": activity_tasks.respond_activity_task_canceled_by_id,
+        "RecordActivityTaskHeartbeatById": activity_tasks.record_activity_task_heartbeat_by_id,
+    }
+    return [
+        _row(WORKFLOW_SERVICE, name, Access.WORK, Routing.WORKFLOW, handler)
+        for name, handler in handlers.items()
+    ]
+
+
+def _operator_service() -> list[Rpc]:
+    o, attributes = OPERATOR_SERVICE, search_attributes
+    admin, every = Access.ADMIN, Routing.ANY
+    return [
+        _row(o, "AddSearchAttributes", admin, every, attributes.add_search_attributes),
+        _row(o, "RemoveSearchAttributes", admin, every, attributes.remove_search_attributes),
+        _row(o, "ListSearchAttributes", Access.READ, every, attributes.list_search_attributes),
+    ]
+
+
+RPCS: dict[str, Rpc] = {
+    row.method.path: row for row in (*_workflow_service(), *_operator_service())
+}
+"""Full method name -> row."""

@@ -1,0 +1,65 @@
+"""The simple list filter: what it understands, and that it refuses everything else."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.server.frontend.list_filter import parse_filter
+from perdure.storage.port import Span, VisibilityQuery
+from perdure.wire.errors import InvalidArgument
+
+JAN_1_2026_NS = 1_767_225_600 * 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("  ", {}),
+        ("WorkflowType = 'Greeting'", {"workflow_type": "Greeting"}),
+        ('WorkflowId = "it\'s"', {"workflow_id": "it's"}),
+        (r"WorkflowId = 'it\'s'", {"workflow_id": "it's"}),
+        ("`WorkflowId`='a' and TaskQueue='q'", {"workflow_id": "a", "task_queue": "q"}),
+        ("RunId = 'r'", {"run_id": "r"}),
+        ("ExecutionStatus = 'Running'", {"statuses": (1,)}),
+        ("ExecutionStatus = Running", {"statuses": (1,)}),
+        ("ExecutionStatus = 'TimedOut'", {"statuses": (7,)}),
+        ("ExecutionStatus = 'WORKFLOW_EXECUTION_STATUS_TIMED_OUT'", {"statuses": (7,)}),
+        ("ExecutionStatus = 'ContinuedAsNew'", {"statuses": (6,)}),
+        ("ExecutionStatus IN ('Failed', 'Canceled')", {"statuses": (3, 4)}),
+        ("ExecutionStatus = 2 AND ExecutionStatus = 3", {"statuses": (-1,)}),
+        ("StartTime >= '2026-01-01T00:00:00Z'", {"started": Span(JAN_1_2026_NS, 0)}),
+        ("StartTime > '2026-01-01'", {"started": Span(JAN_1_2026_NS + 1, 0)}),
+        (
+            "StartTime >= '2026-01-01T01:00:00.000001+01:00' AND StartTime < 1767225601000000000",
+            {"started": Span(JAN_1_2026_NS + 1_000, JAN_1_2026_NS + 1_000_000_000)},
+        ),
+        ("CloseTime <= '2026-01-01T00:00:00Z'", {"closed": Span(0, JAN_1_2026_NS + 1)}),
+    ],
+)
+def test_conditions_become_the_filter_of_the_store(text: str, expected: dict[str, object]):
+    assert parse_filter(text, "ns") == VisibilityQuery(namespace_id="ns", **expected)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("WorkflowType = 'a' OR WorkflowType = 'b'", "expected AND"),
+        ("Colour = 'red'", "unknown field Colour"),
+        ("WorkflowType != 'a'", "did not expect '!='"),
+        ("WorkflowType = ", "ends too early"),
+        ("WorkflowType IN ('a', 'b')", "compared with one value"),
+        ("WorkflowType = 'a' AND WorkflowType = 'b'", "occurs twice"),
+        ("ExecutionStatus = 'Sleeping'", "unknown ExecutionStatus 'Sleeping'"),
+        ("ExecutionStatus IN 'Running'", "did not expect \"'Running'\""),
+        ("ExecutionStatus IN ('Running' 'Failed')", "did not expect \"'Failed'\""),
+        ("StartTime > 'yesterday'", "'yesterday' is no time"),
+        ("StartTime ? 3", "can not read it from"),
+        ("(WorkflowId = 'a')", "did not expect '('"),
+    ],
+)
+def test_what_it_does_not_understand_is_refused_with_the_reason(text: str, reason: str):
+    with pytest.raises(InvalidArgument) as caught:
+        parse_filter(text, "ns")
+    assert reason in caught.value.message
+    assert "joined with AND" in caught.value.message
