@@ -9,7 +9,14 @@ from __future__ import annotations
 import os
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update", action="store_true", help="rewrite tests/transcripts/data as the engine behaves"
+    )

@@ -5,7 +5,8 @@ appends them when the task has ended and its commands are applied: events that e
 their `started_event_id` is filled in from the Started events before them (rule 3).
 
 Invariants: a buffered event keeps the time at which it happened, which may lie before events that precede it in
-history; the clock of the run never goes back. A step whose end waits here is pending no more (`BufferedEvent.ends_event_id`).
+history; the clock of the run never goes back. A step whose end waits here is pending no more
+(`BufferedEvent.ends_event_id`).
 Not here: whether an event is buffered (`Draft.buffer_or_add`), dropping the buffer of a closed run (`close`).
 """
 

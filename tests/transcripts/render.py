@@ -1,0 +1,189 @@
+"""Transitions as text: short enough to read, complete enough to catch any change.
+
+Every field of an event, fact and task that is set is shown, except what is the same everywhere. Times are shown as the
+distance from the start of the world.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure.core.ids import QueueKey
+from perdure.history.facts import BufferedEvent, FactChange
+from perdure.history.replies import ActivityTaskReply, CompletionReply, StaleTask, WorkflowTaskReply
+from perdure.history.transition import Task, Transition
+from perdure.wire.api import common, enums, failure, history
+from perdure.wire.errors import RpcError
+from perdure.wire.events import attributes_of, parse_rows
+from perdure.wire.times import duration_ns, timestamp_ns
+from tests.transcripts.world import START_NS
+
+_SAME_EVERYWHERE = {"workflow_task_completed_event_id", "kind", "history_size_bytes", "source"}
+_UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"))
+
+
+def transition_lines(transition: Transition, now_ns: int) -> list[str]:
+    """What a shard would write for it and then answer."""
+    lines: list[str] = []
+    if transition.events is not None:
+        for event in parse_rows([transition.events.data]).events:
+            lines.append("event " + event_text(event, now_ns))
+    lines += [fact_text(change) for change in transition.facts]
+    lines += ["task " + task_text(task) for task in transition.tasks]
+    lines += ["task row removed" for _ in transition.finished_tasks]
+    if transition.wake_at_ns is not None:
+        lines.append(f"wake at {at_text(transition.wake_at_ns)}")
+    if transition.current is not None:
+        lines.append(f"pointer run={transition.current.run_id} status={transition.current.status}")
+    if transition.visibility is not None:
+        lines.append(f"visible status={transition.visibility.status}")
+    if transition.delete_at_ns is not None:
+        lines.append(f"delete at {at_text(transition.delete_at_ns)}")
+    reply = reply_text(transition.reply)
+    return [*lines, f"reply {reply}"] if reply else lines
+
+
+def event_text(event: history.HistoryEvent, now_ns: int) -> str:
+    name = enums.EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+    words = [str(event.event_id)] if event.event_id else []
+    words.append(name.title().replace("_", ""))
+    time_ns = timestamp_ns(event.event_time)
+    if time_ns != now_ns:
+        words.append(f"at {at_text(time_ns)}")
+    return " ".join([*words, fields_text(attributes_of(event))]).rstrip()
+
+
+def fact_text(change: FactChange) -> str:
+    words = ["fact", change.kind.name, change.key]
+    value = change.value
+    if value is None:
+        words.append("removed")
+    elif isinstance(value, BufferedEvent):
+        event = history.HistoryEvent.FromString(value.event)
+        words.append(event_text(event, timestamp_ns(event.event_time)))
+    else:
+        words.append(struct_text(value))
+    return " ".join(word for word in words if word)
+
+
+def struct_text(value: msgspec.Struct) -> str:
+    """The fields that differ from their defaults."""
+    words: list[str] = []
+    for field in msgspec.structs.fields(value):
+        item: Any = getattr(value, field.name)
+        if item != field.default:
+            words.append(f"{field.name}={_value_text(field.name, item)}")
+    return " ".join(words)
+
+
+def _value_text(name: str, value: Any) -> str:
+    if name.endswith("_interval_ns") or name in {"start_to_close_ns", "schedule_to_start_ns"}:
+        return span_text(value)
+    if name.endswith("_ns"):
+        return at_text(value)
+    if name == "last_failure":
+        return fields_text(failure.Failure.FromString(value), brackets=True)
+    if name == "heartbeat_details":
+        return fields_text(common.Payloads.FromString(value), brackets=True)
+    return str(int(value)) if isinstance(value, int) else str(value)
+
+
+def task_text(task: Task) -> str:
+    queue: QueueKey = task.queue
+    words = [queue.kind.name.lower(), queue.name, f"of event {task.scheduled_event_id}"]
+    if task.stamp:
+        words.append(f"stamp={task.stamp}")
+    if task.priority != 3:
+        words.append(f"priority={task.priority}")
+    return " ".join(words)
+
+
+def reply_text(reply: Any) -> str:
+    match reply:
+        case None:
+            return ""
+        case RpcError():
+            return f"{type(reply).__name__}: {reply.message}"
+        case StaleTask():
+            return "stale task"
+        case WorkflowTaskReply():
+            kind = "sticky " if reply.is_sticky else ""
+            shown = f" shown={[event.event_id for event in reply.transient_events]}"
+            return (
+                f"{kind}workflow task attempt={reply.attempt} started={reply.started_event_id} "
+                f"previous={reply.previous_started_event_id} "
+                f"events={reply.first_event_id}..{reply.last_event_id}"
+                f"{shown if reply.transient_events else ''}"
+            )
+        case ActivityTaskReply():
+            details = reply.heartbeat_details
+            words = f" heartbeat={_value_text('heartbeat_details', details)}" if details else ""
+            return f"activity task of event {reply.token.scheduled_event_id} attempt={reply.attempt}{words}"
+        case CompletionReply():
+            parts = [reply_text(reply.workflow_task), *map(reply_text, reply.activities)]
+            return " ".join(["completed", *filter(None, parts)])
+        case Message():
+            name = type(reply).__name__.removesuffix("Response")
+            return f"{name} {fields_text(reply)}".rstrip()
+        case _:
+            raise AssertionError(f"no text for the reply {type(reply).__name__}")
+
+
+def fields_text(message: Message, *, brackets: bool = False) -> str:
+    """The set fields of a message, `name=value`."""
+    text = _special(message)
+    if text is None:
+        words: list[str] = []
+        for field, value in message.ListFields():
+            if field.name in _SAME_EVERYWHERE:
+                continue
+            words.append(f"{field.name}={_field_text(field, value)}")
+        text = " ".join(words)
+        if brackets:
+            text = f"({text})"
+    return text
+
+
+def _special(message: Message) -> str | None:
+    match message:
+        case Duration():
+            return span_text(duration_ns(message))
+        case Timestamp():
+            return at_text(timestamp_ns(message))
+        case common.Payload():
+            return message.data.decode(errors="replace")
+        case common.Payloads():
+            return "[" + ", ".join(fields_text(item) for item in message.payloads) + "]"
+        case _:
+            return None
+
+
+def _field_text(field: Any, value: Any) -> str:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return "{" + ", ".join(f"{key}: {fields_text(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, Message):
+        return fields_text(value, brackets=True)
+    if field.enum_type is not None and not field.is_repeated:
+        name: str = field.enum_type.values_by_number[value].name
+        prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in field.enum_type.name)
+        return name.removeprefix(prefix.lstrip("_") + "_")
+    if field.is_repeated:
+        return "[" + ", ".join(str(item).strip() for item in value) + "]"
+    return str(value)
+
+
+def at_text(at_ns: int) -> str:
+    """A point in time, from the start of the world; "never" for 0."""
+    return "never" if at_ns == 0 else "+" + span_text(at_ns - START_NS)
+
+
+def span_text(ns: int) -> str:
+    for size, unit in _UNITS:
+        if ns and ns % size == 0:
+            return f"{ns // size}{unit}"
+    return f"{ns}ns" if ns else "0s"
