@@ -1,7 +1,7 @@
 """One atomic change of a run, written like a story.
 
-`add` gives an event its id and time, folds it at once and keeps its bytes; `buffer_or_add` obeys rule 2; `fact` folds and
-keeps a row. `done` turns what was collected into a `Transition`; `abandon` restores the state as it was, in time
+`add` gives an event its id and time, folds it at once and keeps its bytes; `buffer_or_add` obeys rule 2; `fact` folds
+and keeps a row. `done` turns what was collected into a `Transition`; `abandon` restores the state as it was, in time
 proportional to what changed. A draft is used once: exactly one of the two ends it (or `with` does, on an exception).
 
 Invariant: no reader sees a state between the draft's start and its end, because nothing awaits in between.

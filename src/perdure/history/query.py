@@ -5,15 +5,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from perdure.history.state import RunStatus
 from perdure.history.workflow_task_steps import awaits_first_task
-from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import workflow_not_ready
 
 if TYPE_CHECKING:
     from perdure.history.state import RunState
 
-_Request = workflowservice.QueryWorkflowRequest
 _NOT_READY_FROM_ATTEMPT = 3
 
 
@@ -24,18 +21,14 @@ class QueryRoute(Enum):
     """A task of its own, on the run's sticky or normal queue: nothing happened that the worker should see first."""
     ATTACH = "attach"
     """With the workflow task that is pending: the worker must first see the events that wait."""
-    REJECT = "reject"
-    """The caller does not want to query a run in this status: answer QueryRejected with it."""
 
 
-def query_route(state: RunState, request: _Request) -> QueryRoute:
-    """How the query gets to a worker.
+def query_route(state: RunState) -> QueryRoute:
+    """How a query gets to a worker. The caller's reject condition is the shell's to test, before.
 
     Raises:
         FailedPrecondition: WorkflowNotReady: no worker could answer now.
     """
-    if _is_rejected(state, request.query_reject_condition):
-        return QueryRoute.REJECT
     has_completed = state.completed_workflow_tasks > 0
     if not state.is_running:
         if not has_completed:
@@ -51,12 +44,3 @@ def query_route(state: RunState, request: _Request) -> QueryRoute:
     if task is not None and task.attempt >= _NOT_READY_FROM_ATTEMPT:
         raise workflow_not_ready("Unable to query workflow due to Workflow Task in failed state.")
     return QueryRoute.DIRECT if task is None else QueryRoute.ATTACH
-
-
-def _is_rejected(state: RunState, condition: enums.QueryRejectCondition.ValueType) -> bool:
-    if state.is_running:
-        return False
-    return condition == enums.QUERY_REJECT_CONDITION_NOT_OPEN or (
-        condition == enums.QUERY_REJECT_CONDITION_NOT_COMPLETED_CLEANLY
-        and state.status is not RunStatus.COMPLETED
-    )

@@ -2,7 +2,7 @@
 
 Role: schedule, start, fail and time out; the verbs that RPCs and wake-ups call are in `workflow_task`. A normal task is
 as its events say. A *transient* one (attempt 2 and up, rule 8) is a fact alone: its Scheduled and Started are shown to
-the worker, and written when it completes. When other events overtake it before a worker took it, it becomes a normal one.
+the worker, and written when it completes. When other events overtake it before a worker took it, it becomes normal.
 
 Invariant: `state.workflow_task.is_a_fact` iff its WORKFLOW_TASK row exists, which `_keep` and `_drop_fact` look after.
 """
