@@ -91,6 +91,11 @@ async def connect(options: ConnectionOptions) -> Client:
             )
     except TimeoutError:
         raise unreachable(options.address) from None
+    except RuntimeError as error:
+        # The official signature: a failed connect is a RuntimeError around what the server or the network said.
+        if error.__cause__ is not None and (cause := explain(error.__cause__, options.address)):
+            raise cause from error
+        raise
 
 
 def _metadata(options: ConnectionOptions) -> dict[str, str | bytes]:
@@ -141,9 +146,13 @@ def stop_on_signals() -> asyncio.Event:
         stop.set()
 
     loop = asyncio.get_running_loop()
+
+    def on_plain_signal(_number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(on_signal)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, on_signal)
         except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
+            signal.signal(number, on_plain_signal)
     return stop

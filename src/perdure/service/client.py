@@ -195,11 +195,11 @@ class ServiceClient:
         Raises:
             RPCError: It could not be asked.
         """
-        from grpc_health.v1 import health_pb2
+        # Not at the top: embedded use needs no health messages.
+        from perdure.wire import health as messages
 
-        messages = cast("Any", health_pb2)
         method = Method(
-            "grpc.health.v1.Health",
+            messages.SERVICE_NAME,
             "Check",
             messages.HealthCheckRequest,
             messages.HealthCheckResponse,
@@ -211,7 +211,7 @@ class ServiceClient:
             metadata=metadata,
             timeout=timeout,
         )
-        return response.status == messages.HealthCheckResponse.SERVING
+        return cast("messages.HealthCheckResponse", response).status == messages.SERVING
 
     def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
         """Use other headers from the next call on.
