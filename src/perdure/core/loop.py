@@ -21,13 +21,14 @@ import contextvars
 import logging
 import sys
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from weakref import WeakSet
 
 from typing_extensions import TypeVarTuple, Unpack, override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -83,6 +84,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._timer_seq = 0
         self._exception_handler: Callable[[Any, dict[str, Any]], object] | None = None
+        self._async_generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
 
     # What a subclass decides ------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         outer = asyncio._get_running_loop()
         hooks = sys.get_asyncgen_hooks()
         asyncio._set_running_loop(self)
-        sys.set_asyncgen_hooks(None, None)
+        sys.set_asyncgen_hooks(self._async_generators.add, None)
         try:
             yield
         finally:
@@ -148,6 +150,17 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def tasks(self) -> tuple[asyncio.Task[Any], ...]:
         """Unfinished tasks in the order of their creation."""
         return tuple(self._tasks)
+
+    def close_async_generators(self) -> None:
+        """Run the `finally` blocks of unfinished async generators, as far as they do not await."""
+        for generator in list(self._async_generators):
+            with suppress(BaseException):
+                generator.aclose().send(None)
+
+    def forget_everything(self) -> None:
+        """Drop tasks and ready handles, so that nothing keeps the loop's objects alive."""
+        self._ready.clear()
+        self._tasks.clear()
 
     # The asyncio interface --------------------------------------------------------------------
 
@@ -273,7 +286,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
         info = (type(error), error, error.__traceback__) if error is not None else None
-        _log.error("%s", context.get("message") or "Unhandled exception in event loop", exc_info=info)
+        _log.error(
+            "%s", context.get("message") or "Unhandled exception in event loop", exc_info=info
+        )
 
     @override
     def call_exception_handler(self, context: dict[str, Any]) -> None:

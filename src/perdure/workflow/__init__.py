@@ -21,6 +21,7 @@ Example:
 
 from __future__ import annotations
 
+from perdure.workflow import _direct_calls
 from perdure.workflow._activities import ActivityHandle, execute_activity, start_activity
 from perdure.workflow._activity_methods import execute_activity_method, start_activity_method
 from perdure.workflow._asyncio import as_completed, wait
@@ -217,3 +218,5 @@ __all__ = [
     "wait_condition",
     "wait_for_condition",
 ]
+
+_direct_calls.install()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from perdure.converter import PayloadConverter
 
 
-
 def in_workflow() -> bool:
     """Whether the calling code is part of a workflow."""
     return _runtime.maybe_current() is not None

@@ -139,6 +139,4 @@ def continue_as_new(
     Raises:
         ContinueAsNewError: Always; it unwinds the workflow and must not be swallowed.
     """
-    _runtime.current().continue_as_new(
-        workflow, arg_or_args(arg, args), ContinueOptions(**options)
-    )
+    _runtime.current().continue_as_new(workflow, arg_or_args(arg, args), ContinueOptions(**options))

@@ -323,9 +323,7 @@ class UpdateMethodMultiParam(Protocol[MultiParamSpec, ProtocolReturnType]):
         self, *args: MultiParamSpec.args, **kwargs: MultiParamSpec.kwargs
     ) -> ProtocolReturnType | Awaitable[ProtocolReturnType]: ...
 
-    def validator(
-        self, vfunc: Callable[MultiParamSpec, None]
-    ) -> Callable[MultiParamSpec, None]:
+    def validator(self, vfunc: Callable[MultiParamSpec, None]) -> Callable[MultiParamSpec, None]:
         """Decorate a plain method that raises when the update must be rejected."""
         ...
 

@@ -69,9 +69,7 @@ class LoggerAdapter(LoggerBase):
         return super().isEnabledFor(level)
 
     @override
-    def log(
-        self, level: int, msg: object, *args: Any, stacklevel: int = 1, **kwargs: Any
-    ) -> None:
+    def log(self, level: int, msg: object, *args: Any, stacklevel: int = 1, **kwargs: Any) -> None:
         if _runtime.maybe_current() is None:
             super().log(level, msg, *args, stacklevel=stacklevel + 1, **kwargs)
             return

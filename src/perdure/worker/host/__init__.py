@@ -1,0 +1,30 @@
+"""The workflow host: runs workflow code of one run, deterministically.
+
+Role: `WorkflowHost.activate` takes an activation of the replay engine (jobs in order), runs user code
+until nothing is ready, and returns the commands that it issued. `close` tears the run down.
+
+| File | Job |
+|---|---|
+| `host` | activations: job sets, draining, conditions, task failure or result |
+| `jobs` | what each job does to the run |
+| `handlers` | signals, queries, updates |
+| `outcome` | how the workflow ends: failure policy and the closing commands |
+| `state` | everything a run remembers between activations |
+| `context` | the runtime behind `perdure.workflow`'s functions |
+| `handles`, `children`, `external` | activities, children, other workflows |
+| `loop`, `asyncio_compat` | the event loop, and `asyncio` functions that are pinned or made deterministic |
+| `guard`, `callsite`, `watchdog`, `inspect` | nondeterministic calls, user lines, stuck code, stacks |
+
+Invariants: user code runs inline on the calling thread, from a plain call, never inside a step of another
+loop's task where the interpreter forbids it; the number of ticks between a job and the user's code is part of
+recorded histories and never changes.
+Not here: matching commands with history (`perdure.replay`), RPCs, caches and codecs (`perdure.worker`).
+"""
+
+from __future__ import annotations
+
+from perdure.worker.host.host import WorkflowHost
+from perdure.worker.host.options import HostOptions
+from perdure.worker.host.registry import WorkflowRegistry
+
+__all__ = ["HostOptions", "WorkflowHost", "WorkflowRegistry"]

@@ -1,0 +1,203 @@
+"""Child workflows from the parent's side.
+
+Invariants: starting waits for the server's answer; the handle's own task waits for the child's end. What is
+awaited twice (start, then end) is resolved by two jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from perdure import workflow
+from perdure.common.signatures import UNSET, arg_or_args
+from perdure.converter import encode_search_attributes
+from perdure.exceptions import InvalidVersioningOverrideError, WorkflowAlreadyStartedError
+from perdure.replay import commands, jobs
+from perdure.wire.api import common as common_pb
+from perdure.wire.api import enums
+from perdure.worker.host import waiting
+from perdure.worker.host.handles import nanoseconds, priority, retry_policy, versioning_intent
+from perdure.worker.workflow_interceptors import SignalChildWorkflowInput
+from perdure.workflow._handlers import signal_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from perdure.common import SearchAttributes, TypedSearchAttributes
+    from perdure.wire.api.common import Payload
+    from perdure.worker.host.state import RunState
+    from perdure.worker.workflow_interceptors import (
+        StartChildWorkflowInput,
+        WorkflowOutboundInterceptor,
+    )
+
+_ALREADY_EXISTS = enums.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS
+# Not every generation of the API's enum has this value.
+_INVALID_OVERRIDE = getattr(
+    enums, "START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_INVALID_VERSIONING_OVERRIDE", -1
+)
+
+
+def search_attributes(
+    given: SearchAttributes | TypedSearchAttributes | None,
+) -> common_pb.SearchAttributes | None:
+    """Search attributes for a command; None for none."""
+    if not given:
+        return None
+    made = common_pb.SearchAttributes()
+    encode_search_attributes(given, made)
+    return made
+
+
+class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
+    """The handle that workflow code gets."""
+
+    def __init__(
+        self,
+        state: RunState,
+        seq: int,
+        given: StartChildWorkflowInput,
+        outbound: WorkflowOutboundInterceptor,
+    ) -> None:
+        self._run_state = state
+        self.seq = seq
+        self.given = given
+        self._outbound = outbound
+        self._converters = state.converters.for_workflow(given.id)
+        self.started: asyncio.Future[None] = state.loop.create_future()
+        self._outcome: asyncio.Future[Any] = state.loop.create_future()
+        self._run_id = "<unknown>"
+        run: Coroutine[Any, Any, Any] = self._run()
+        super().__init__(run, loop=state.loop, name=f"child: {given.workflow}")
+        state.loop.adopt_task(self)
+
+    async def _run(self) -> Any:
+        return await waiting.operation(self._run_state, self._outcome, self.request_cancel)
+
+    def request_cancel(self, error: asyncio.CancelledError) -> None:
+        """Issue the cancel command; a text given to `cancel` becomes the reason."""
+        reason = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+        self._run_state.issue(
+            commands.CancelChildWorkflow(seq=self.seq, reason=reason, site=self._run_state.site())
+        )
+
+    @property
+    @override
+    def id(self) -> str:
+        return self.given.id
+
+    @property
+    @override
+    def first_execution_run_id(self) -> str | None:
+        return self._run_id
+
+    @override
+    async def signal(  # pyright: ignore[reportIncompatibleMethodOverride]  # one body for all overloads
+        self,
+        signal: str | Callable[..., Any],
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+    ) -> None:
+        self._run_state.check_mutable("signal child handle")
+        await self._outbound.signal_child_workflow(
+            SignalChildWorkflowInput(
+                signal=signal_name(signal),
+                args=arg_or_args(arg, args),
+                child_workflow_id=self.given.id,
+                headers={},
+            )
+        )
+
+    def schedule(self, arguments: Sequence[Payload]) -> None:
+        """Issue the start command."""
+        given, converters = self.given, self._converters
+        memo: Mapping[str, Payload] = {
+            key: converters.one_payload(value) for key, value in (given.memo or {}).items()
+        }
+        self._run_state.issue(
+            commands.StartChildWorkflow(
+                seq=self.seq,
+                namespace=self._run_state.run.namespace,
+                workflow_id=given.id,
+                workflow_type=given.workflow,
+                task_queue=given.task_queue or self._run_state.run.task_queue,
+                input=arguments,
+                workflow_execution_timeout_ns=nanoseconds(given.execution_timeout),
+                workflow_run_timeout_ns=nanoseconds(given.run_timeout),
+                workflow_task_timeout_ns=nanoseconds(given.task_timeout),
+                parent_close_policy=int(given.parent_close_policy),
+                workflow_id_reuse_policy=int(given.id_reuse_policy),
+                retry_policy=retry_policy(given.retry_policy),
+                cron_schedule=given.cron_schedule,
+                headers=self._run_state.headers_of(given.headers),
+                memo=memo,
+                search_attributes=search_attributes(given.search_attributes),
+                cancellation_type=commands.ChildWorkflowCancellationType(
+                    int(given.cancellation_type)
+                ),
+                versioning_intent=versioning_intent(given.versioning_intent),
+                priority=priority(given.priority),
+                versioning_override=given.versioning_override.to_proto()
+                if given.versioning_override
+                else None,
+                summary=converters.text(given.static_summary),
+                details=converters.text(given.static_details),
+                site=self._run_state.site(),
+            )
+        )
+
+    def resolve_start(self, outcome: jobs.ChildStartOutcome) -> bool:
+        """Take the server's answer to the start; False when the child will never end."""
+        if isinstance(outcome, jobs.ChildStarted):
+            self._run_id = outcome.run_id
+            self.started.set_result(None)
+            return True
+        if isinstance(outcome, jobs.Cancelled):
+            self._fail(self._converters.from_failure(outcome.failure))
+        elif outcome.cause == _ALREADY_EXISTS:
+            self._fail(WorkflowAlreadyStartedError(outcome.workflow_id, outcome.workflow_type))
+        elif outcome.cause == _INVALID_OVERRIDE:
+            self._fail(InvalidVersioningOverrideError())
+        else:
+            self._fail(RuntimeError(f"Unknown child start fail cause: {outcome.cause}"))
+        return False
+
+    def resolve(self, result: jobs.ChildOutcome) -> None:
+        """Take the child's end. Raises when its result can not be decoded."""
+        if not isinstance(result, jobs.Completed):
+            self._fail(self._converters.from_failure(result.failure))
+            return
+        value: Any = None
+        if result.result is not None:
+            types = [self.given.ret_type] if self.given.ret_type else None
+            decoded = self._run_state.converters.decode([result.result], types, self._converters)
+            value = decoded[0]
+        self._outcome.set_result(value)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.started.done():
+            self._outcome.set_exception(error)
+        else:
+            self.started.set_exception(error)
+            # Ends the handle's own task quietly: the error is raised by the start.
+            self._outcome.set_result(None)
+
+
+async def start_child(
+    state: RunState, given: StartChildWorkflowInput, outbound: WorkflowOutboundInterceptor
+) -> HostedChild:
+    """Start a child and wait until the server has started it."""
+    state.check_mutable("start child workflow")
+    seq = state.next_seq("child_workflow")
+    arguments = state.converters.for_workflow(given.id).payloads(given.args)
+    handle = HostedChild(state, seq, given, outbound)
+    handle.schedule(arguments)
+    state.children[seq] = handle
+    await waiting.operation(
+        state, handle.started, handle.request_cancel, reraise_on_workflow_cancel=True
+    )
+    return handle

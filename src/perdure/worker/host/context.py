@@ -1,0 +1,518 @@
+"""The runtime behind `perdure.workflow`'s functions, for one run."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from typing_extensions import override
+
+from perdure.activity.definition import Definition as ActivityDefinition
+from perdure.common import WorkerDeploymentVersion
+from perdure.replay import commands
+from perdure.worker.host import attributes
+from perdure.worker.host.external import HostedExternal
+from perdure.worker.host.loop import TimerOptions, timer_options
+from perdure.worker.host.metrics import ReplaySafeMeter
+from perdure.worker.workflow_interceptors import (
+    ContinueAsNewInput,
+    StartActivityInput,
+    StartChildWorkflowInput,
+    StartLocalActivityInput,
+)
+from perdure.workflow._definition import Definition
+from perdure.workflow._handlers import (
+    QueryDefinition,
+    SignalDefinition,
+    UpdateDefinition,
+    warn_async_query,
+    warn_vararg,
+)
+from perdure.workflow._options import ActivityCancellationType, ActivityOptions
+from perdure.workflow._runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    from perdure.common import MetricMeter, SearchAttributes, SearchAttributeUpdate
+    from perdure.converter import PayloadConverter
+    from perdure.worker.host.handlers import Handlers
+    from perdure.worker.host.state import RunState
+    from perdure.worker.workflow_interceptors import WorkflowOutboundInterceptor
+    from perdure.workflow._activities import ActivityHandle
+    from perdure.workflow._children import ChildWorkflowHandle
+    from perdure.workflow._external import ExternalWorkflowHandle
+    from perdure.workflow._handlers import HandlerDefinition
+    from perdure.workflow._info import Info
+    from perdure.workflow._options import ChildOptions, ContinueOptions, LocalActivityOptions
+
+    Handler = Callable[..., Any]
+
+
+class HostedRuntime(Runtime):
+    """Implements every question and command of a running workflow."""
+
+    outbound: WorkflowOutboundInterceptor
+    handlers: Handlers
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._meter: MetricMeter | None = None
+        self._logger_details: Mapping[str, Any] | None = None
+
+    # What the workflow can know ---------------------------------------------------------------
+
+    @override
+    def info(self) -> Info:
+        return self.outbound.info()
+
+    @override
+    def instance(self) -> Any:
+        return self._state.instance
+
+    @override
+    def time_ns(self) -> int:
+        return self._state.time_ns
+
+    @override
+    def random(self) -> Random:
+        self._state.check_mutable("random")
+        return self._state.random
+
+    @override
+    def random_seed(self) -> int:
+        return self._state.seed
+
+    @override
+    def register_random_seed_callback(self, callback: Callable[[int], None]) -> None:
+        self._state.check_mutable("register random seed callback")
+        self._state.seed_callbacks.append(callback)
+
+    @override
+    def is_replaying(self) -> bool:
+        return self._state.is_replaying
+
+    @override
+    def is_replaying_history_events(self) -> bool:
+        return self._state.is_replaying and not self._state.in_query_or_validator
+
+    @override
+    def is_read_only(self) -> bool:
+        return self._state.read_only
+
+    @override
+    def logger_details(self) -> Mapping[str, Any]:
+        if self._logger_details is None:
+            self._logger_details = self.info().logger_details()
+        return self._logger_details
+
+    @override
+    def history_length(self) -> int:
+        activation = self._state.activation
+        return activation.history_length if activation else 0
+
+    @override
+    def history_size_bytes(self) -> int:
+        activation = self._state.activation
+        return activation.history_size_bytes if activation else 0
+
+    @override
+    def continue_as_new_suggested(self) -> bool:
+        activation = self._state.activation
+        return activation is not None and activation.continue_as_new_suggested
+
+    @override
+    def target_deployment_version_changed(self) -> bool:
+        activation = self._state.activation
+        return activation is not None and activation.target_worker_deployment_version_changed
+
+    @override
+    def deployment_version(self) -> WorkerDeploymentVersion | None:
+        activation = self._state.activation
+        version = activation.deployment_version if activation else None
+        if version is None:
+            return None
+        return WorkerDeploymentVersion(version.deployment_name, version.build_id)
+
+    @override
+    def payload_converter(self) -> PayloadConverter:
+        return self._state.converters.workflow.payload
+
+    @override
+    def metric_meter(self) -> MetricMeter:
+        if self._meter is None:
+            run = self._state.run
+            meter = self._state.options.metric_meter.with_additional_attributes(
+                {
+                    "namespace": run.namespace,
+                    "task_queue": run.task_queue,
+                    "workflow_type": run.workflow_type,
+                }
+            )
+            self._meter = ReplaySafeMeter(meter, self.is_replaying)
+        return self._meter
+
+    @override
+    def extern_functions(self) -> Mapping[str, Callable[..., Any]]:
+        return self._state.options.extern_functions
+
+    @override
+    def cancellation_reason(self) -> str | None:
+        return self._state.cancel_reason
+
+    @override
+    def is_failure_exception(self, error: BaseException) -> bool:
+        return self._state.is_failure_exception(error)
+
+    @override
+    def all_handlers_finished(self) -> bool:
+        return not self._state.running_updates and not self._state.running_signals
+
+    # Timers and conditions --------------------------------------------------------------------
+
+    @override
+    async def sleep(self, seconds: float, *, summary: str | None) -> None:
+        loop = self._state.loop
+        done: asyncio.Future[None] = loop.create_future()
+
+        def fired() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        token = timer_options.set(TimerOptions(self._state.converters.workflow.text(summary)))
+        try:
+            timer = loop.start_timer(seconds, fired)
+        finally:
+            timer_options.reset(token)
+
+        def cancel_timer(future: asyncio.Future[None]) -> None:
+            if future.cancelled():
+                timer.cancel()
+
+        done.add_done_callback(cancel_timer)
+        await done
+
+    @override
+    async def wait_condition(
+        self, fn: Callable[[], bool], *, timeout: float | None, timeout_summary: str | None
+    ) -> None:
+        state = self._state
+        state.check_mutable("wait condition")
+        cancelled_before = state.cancel_reason is not None
+
+        def cancellation_arrived() -> bool:
+            # wait_for may prefer a condition or a time-out that came in the same tick; a cancellation
+            # of the workflow must not get lost that way (single-batch histories only).
+            return state.single_batch and not cancelled_before and state.cancel_reason is not None
+
+        met: asyncio.Future[bool] = state.loop.create_future()
+        state.conditions.append((fn, met))
+        token = timer_options.set(TimerOptions(state.converters.workflow.text(timeout_summary)))
+        try:
+            await asyncio.wait_for(met, timeout)
+        except asyncio.TimeoutError:
+            if cancellation_arrived():
+                raise asyncio.CancelledError from None
+            raise
+        finally:
+            if not state.closing:
+                timer_options.reset(token)
+        if cancellation_arrived():
+            raise asyncio.CancelledError
+
+    # Operations -------------------------------------------------------------------------------
+
+    @override
+    def start_activity(
+        self, activity: Any, args: Sequence[Any], options: ActivityOptions
+    ) -> ActivityHandle[Any]:
+        self._state.check_mutable("start activity")
+        name, arg_types, ret_type, options = _activity(activity, options)
+        return self.outbound.start_activity(
+            StartActivityInput(
+                activity=name,
+                args=args,
+                activity_id=options.activity_id,
+                task_queue=options.task_queue,
+                schedule_to_close_timeout=options.schedule_to_close_timeout,
+                schedule_to_start_timeout=options.schedule_to_start_timeout,
+                start_to_close_timeout=options.start_to_close_timeout,
+                heartbeat_timeout=options.heartbeat_timeout,
+                retry_policy=options.retry_policy,
+                cancellation_type=options.cancellation_type,
+                headers={},
+                disable_eager_execution=self._state.options.disable_eager_activity_execution,
+                versioning_intent=options.versioning_intent,
+                summary=options.summary,
+                priority=options.priority,
+                arg_types=arg_types,
+                ret_type=ret_type,
+            )
+        )
+
+    @override
+    def start_local_activity(
+        self, activity: Any, args: Sequence[Any], options: LocalActivityOptions
+    ) -> ActivityHandle[Any]:
+        self._state.check_mutable("start local activity")
+        name, arg_types, ret_type, _ = _activity(
+            activity, ActivityOptions(result_type=options.result_type)
+        )
+        return self.outbound.start_local_activity(
+            StartLocalActivityInput(
+                activity=name,
+                args=args,
+                activity_id=options.activity_id,
+                schedule_to_close_timeout=options.schedule_to_close_timeout,
+                schedule_to_start_timeout=options.schedule_to_start_timeout,
+                start_to_close_timeout=options.start_to_close_timeout,
+                retry_policy=options.retry_policy,
+                local_retry_threshold=options.local_retry_threshold,
+                cancellation_type=options.cancellation_type,
+                headers={},
+                summary=options.summary,
+                arg_types=arg_types,
+                ret_type=ret_type,
+            )
+        )
+
+    @override
+    async def start_child_workflow(
+        self, workflow: Any, args: Sequence[Any], options: ChildOptions
+    ) -> ChildWorkflowHandle[Any, Any]:
+        name, arg_types, ret_type = _workflow(workflow, options.result_type)
+        return await self.outbound.start_child_workflow(
+            StartChildWorkflowInput(
+                workflow=name,
+                args=args,
+                id=options.id,
+                task_queue=options.task_queue,
+                cancellation_type=options.cancellation_type,
+                parent_close_policy=options.parent_close_policy,
+                execution_timeout=options.execution_timeout,
+                run_timeout=options.run_timeout,
+                task_timeout=options.task_timeout,
+                id_reuse_policy=options.id_reuse_policy,
+                retry_policy=options.retry_policy,
+                cron_schedule=options.cron_schedule,
+                memo=options.memo,
+                search_attributes=options.search_attributes,
+                headers={},
+                versioning_intent=options.versioning_intent,
+                static_summary=options.static_summary,
+                static_details=options.static_details,
+                priority=options.priority,
+                arg_types=arg_types,
+                ret_type=ret_type,
+                versioning_override=options.versioning_override,
+            )
+        )
+
+    @override
+    def external_workflow_handle(
+        self, workflow_id: str, *, run_id: str | None
+    ) -> ExternalWorkflowHandle[Any]:
+        return HostedExternal(self._state, workflow_id, run_id, self.outbound)
+
+    @override
+    def continue_as_new(
+        self, workflow: Any, args: Sequence[Any], options: ContinueOptions
+    ) -> NoReturn:
+        self._state.check_mutable("continue as new")
+        name: str | None = None
+        arg_types: list[type] | None = None
+        if isinstance(workflow, str):
+            name = workflow
+        elif workflow is not None:
+            name, arg_types, _ = _workflow(workflow, None)
+        self.outbound.continue_as_new(
+            ContinueAsNewInput(
+                workflow=name,
+                args=args,
+                task_queue=options.task_queue,
+                run_timeout=options.run_timeout,
+                task_timeout=options.task_timeout,
+                backoff_start_interval=options.backoff_start_interval,
+                retry_policy=options.retry_policy,
+                memo=options.memo,
+                search_attributes=options.search_attributes,
+                headers={},
+                versioning_intent=options.versioning_intent,
+                initial_versioning_behavior=options.initial_versioning_behavior,
+                arg_types=arg_types,
+            )
+        )
+
+    @override
+    def patch(self, patch_id: str, *, deprecated: bool) -> bool:
+        state = self._state
+        state.check_mutable("patch")
+        known = state.patches.get(patch_id)
+        if known is not None:
+            return known
+        # A run whose history has passed this call without a marker keeps the old path for good.
+        use = not state.is_replaying or patch_id in state.patches_notified
+        state.patches[patch_id] = use
+        if use:
+            state.issue(
+                commands.SetPatchMarker(
+                    patch_id=patch_id, deprecated=deprecated, site=state.site()
+                )
+            )
+        return use
+
+    # Memo, search attributes, details, earlier runs -------------------------------------------
+
+    @override
+    def upsert_search_attributes(
+        self, attributes_: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]
+    ) -> None:
+        attributes.upsert_search_attributes(self._state, attributes_)
+
+    @override
+    def memo(self) -> Mapping[str, Any]:
+        return attributes.memo(self._state)
+
+    @override
+    def memo_value(self, key: str, default: Any, *, type_hint: type | None) -> Any:
+        return attributes.memo_value(self._state, key, default, type_hint)
+
+    @override
+    def upsert_memo(self, updates: Mapping[str, Any]) -> None:
+        attributes.upsert_memo(self._state, updates)
+
+    @override
+    def current_details(self) -> str:
+        return self._state.current_details
+
+    @override
+    def set_current_details(self, details: str) -> None:
+        self._state.check_mutable("set current details")
+        self._state.current_details = details
+
+    @override
+    def has_last_completion_result(self) -> bool:
+        return len(self._state.started.last_completion_result.payloads) > 0
+
+    @override
+    def last_completion_result(self, type_hint: type | None) -> Any:
+        payloads = self._state.started.last_completion_result.payloads
+        if len(payloads) != 1:
+            return None
+        converter = self.payload_converter()
+        if type_hint is None:
+            return converter.from_payload(payloads[0])
+        return converter.from_payload(payloads[0], type_hint)
+
+    @override
+    def last_failure(self) -> BaseException | None:
+        started = self._state.started
+        if not started.HasField("continued_failure"):
+            return None
+        return self._state.converters.workflow.from_failure(started.continued_failure)
+
+    # Handlers ---------------------------------------------------------------------------------
+
+    def _bound(self, found: HandlerDefinition | None) -> Handler | None:
+        return found.bind(self._state.instance) if found is not None else None
+
+    @override
+    def signal_handler(self, name: str | None) -> Handler | None:
+        return self._bound(self._state.signals.get(name))
+
+    @override
+    def query_handler(self, name: str | None) -> Handler | None:
+        return self._bound(self._state.queries.get(name))
+
+    @override
+    def update_handler(self, name: str | None) -> Handler | None:
+        return self._bound(self._state.updates.get(name))
+
+    @override
+    def set_signal_handler(self, name: str | None, handler: Handler | None) -> None:
+        self._state.check_mutable("set signal handler")
+        if handler is None:
+            self._state.signals.pop(name, None)
+            return
+        definition = SignalDefinition(name=name, fn=handler, is_method=False)
+        if definition.dynamic_vararg:
+            warn_vararg("signals", stacklevel=3)
+        self._state.signals[name] = definition
+        self.handlers.flush_signals(definition)
+
+    @override
+    def set_query_handler(self, name: str | None, handler: Handler | None) -> None:
+        self._state.check_mutable("set query handler")
+        if handler is None:
+            self._state.queries.pop(name, None)
+            return
+        if inspect.iscoroutinefunction(handler):
+            warn_async_query(stacklevel=3)
+        definition = QueryDefinition(name=name, fn=handler, is_method=False)
+        if definition.dynamic_vararg:
+            warn_vararg("queries", stacklevel=3)
+        self._state.queries[name] = definition
+
+    @override
+    def set_update_handler(
+        self, name: str | None, handler: Handler | None, validator: Handler | None
+    ) -> None:
+        self._state.check_mutable("set update handler")
+        if handler is None:
+            self._state.updates.pop(name, None)
+            return
+        definition = UpdateDefinition(name=name, fn=handler, is_method=False)
+        if validator is not None:
+            definition.set_validator(validator)
+        self._state.updates[name] = definition
+
+
+def _activity(
+    activity: Any, options: ActivityOptions
+) -> tuple[str, list[type] | None, type | None, ActivityOptions]:
+    """Name, types and options of an activity given by name or function; decorator options fill gaps."""
+    if isinstance(activity, str):
+        return activity, None, options.result_type, options
+    if not callable(activity):
+        message = "Activity must be a string or callable"
+        raise TypeError(message)
+    definition = ActivityDefinition.must_from_callable(activity)
+    if definition.name is None:
+        message = "Cannot invoke dynamic activity explicitly"
+        raise ValueError(message)
+    if definition.options is not None:
+        options = _with_defaults(options, definition.options.given())
+    return definition.name, definition.arg_types, definition.ret_type, options
+
+
+_DEFAULTS = ActivityOptions()
+
+
+def _with_defaults(options: ActivityOptions, defaults: Mapping[str, Any]) -> ActivityOptions:
+    merged: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in options.__struct_fields__
+        if getattr(options, name) != getattr(_DEFAULTS, name)
+    }
+    merged = {**defaults, **merged}
+    if "cancellation_type" in merged:
+        merged["cancellation_type"] = ActivityCancellationType(merged["cancellation_type"])
+    return ActivityOptions(**merged)
+
+
+def _workflow(
+    workflow: Any, result_type: type | None
+) -> tuple[str, list[type] | None, type | None]:
+    """Name and types of a workflow given by name or by its run method."""
+    if isinstance(workflow, str):
+        return workflow, None, result_type
+    if not callable(workflow):
+        message = "Workflow must be a string or callable"
+        raise TypeError(message)
+    definition = Definition.must_from_run_fn(cast("Callable[..., Any]", workflow))
+    if definition.name is None:
+        message = "Cannot invoke dynamic workflow explicitly"
+        raise TypeError(message)
+    return definition.name, definition.arg_types, definition.ret_type

@@ -1,0 +1,143 @@
+"""Payload and failure converters of one run, per serialization context.
+
+A converter that does not ask for a context is used as it is; contexts are only built for those that do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from perdure.converter import (
+    ActivitySerializationContext,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
+from perdure.exceptions import FailureError
+from perdure.wire.api import failure as failure_pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure.converter import DataConverter, FailureConverter, PayloadConverter
+    from perdure.replay.task import RunInfo
+    from perdure.wire.api.common import Payload
+
+
+class Converters(NamedTuple):
+    """A payload converter and a failure converter for one context."""
+
+    payload: PayloadConverter
+    failure: FailureConverter
+
+    def payloads(self, values: Sequence[Any]) -> Sequence[Payload]:
+        """Payloads of arguments; none for no arguments."""
+        return self.payload.to_payloads(values) if values else ()
+
+    def one_payload(self, value: Any) -> Payload:
+        """The payload of a result.
+
+        Raises:
+            ValueError: The converter made none or several (trap 27 of replay.md).
+        """
+        made = self.payload.to_payloads([value])
+        if len(made) != 1:
+            message = f"Expected 1 result payload, got {len(made)}"
+            raise ValueError(message)
+        return made[0]
+
+    def text(self, value: str | None) -> Payload | None:
+        """The payload of a summary; None for no text."""
+        return self.payload.to_payload(value) if value else None
+
+    def to_failure(self, error: BaseException) -> failure_pb.Failure:
+        """The failure message of an error."""
+        failure = failure_pb.Failure()
+        self.failure.to_failure(error, self.payload, failure)
+        return failure
+
+    def from_failure(self, failure: failure_pb.Failure) -> BaseException:
+        """The error of a failure message."""
+        return self.failure.from_failure(failure, self.payload)
+
+
+class RunConverters:
+    """Makes the converters of one run.
+
+    Args:
+        data_converter: The worker's.
+        run: The run.
+        is_failure: Whether an error fails the workflow; decoding errors that do are not wrapped.
+    """
+
+    def __init__(
+        self,
+        data_converter: DataConverter,
+        run: RunInfo,
+        is_failure: Callable[[BaseException], bool],
+    ) -> None:
+        self._plain = Converters(data_converter.payload_converter, data_converter.failure_converter)
+        self._has_context = any(
+            isinstance(converter, WithSerializationContext) for converter in self._plain
+        )
+        self._run = run
+        self._is_failure = is_failure
+        self.workflow = self.for_workflow(run.workflow_id)
+
+    def for_workflow(self, workflow_id: str) -> Converters:
+        """For payloads of a workflow: this one, a child, or the target of a signal."""
+        if not self._has_context:
+            return self._plain
+        return self._with(
+            WorkflowSerializationContext(namespace=self._run.namespace, workflow_id=workflow_id)
+        )
+
+    def for_activity(
+        self, activity_type: str, activity_id: str | None, task_queue: str | None, *, is_local: bool
+    ) -> Converters:
+        """For arguments and result of an activity; `activity_id` only when the user gave one."""
+        if not self._has_context:
+            return self._plain
+        return self._with(
+            ActivitySerializationContext(
+                namespace=self._run.namespace,
+                activity_id=activity_id,
+                activity_type=activity_type,
+                activity_task_queue=task_queue or self._run.task_queue,
+                workflow_id=self._run.workflow_id,
+                workflow_type=self._run.workflow_type,
+                is_local=is_local,
+            )
+        )
+
+    def _with(self, context: SerializationContext) -> Converters:
+        payload: Any = self._plain.payload
+        failure: Any = self._plain.failure
+        if isinstance(payload, WithSerializationContext):
+            payload = payload.with_context(context)
+        if isinstance(failure, WithSerializationContext):
+            failure = failure.with_context(context)
+        return Converters(payload, failure)
+
+    def decode(
+        self, payloads: Sequence[Payload], types: list[type] | None, converters: Converters
+    ) -> list[Any]:
+        """Values of arguments or results; type hints count only when there is one for each.
+
+        Raises:
+            RuntimeError: They can not be decoded; fails the task, unless the error is one that fails
+                the workflow, which is raised as it is.
+        """
+        if not payloads:
+            return []
+        if types and len(types) != len(payloads):
+            types = None
+        try:
+            return converters.payload.from_payloads(payloads, types)
+        except FailureError:
+            raise
+        except Exception as error:
+            if self._is_failure(error):
+                raise
+            message = "Failed decoding arguments"
+            raise RuntimeError(message) from error

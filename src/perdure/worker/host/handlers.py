@@ -1,0 +1,255 @@
+"""Signals, queries and updates: from a job to the user's handler and back.
+
+Invariants: a signal without a handler waits until one is set; one whose arguments can not be decoded is
+dropped (logged). An update is looked up inside its task, so handlers set at the top of `run` are found; its
+acceptance is issued before any command of its handler. Queries and validators can not issue commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from perdure.common import RawValue
+from perdure.exceptions import CancelledError
+from perdure.replay import commands, jobs
+from perdure.worker.host import outcome
+from perdure.worker.host.state import RunningHandler
+from perdure.worker.workflow_interceptors import (
+    HandleQueryInput,
+    HandleSignalInput,
+    HandleUpdateInput,
+)
+from perdure.workflow._errors import ContinueAsNewError, ReadOnlyContextError
+from perdure.workflow._info import UpdateInfo, set_current_update_info
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure.wire.api.common import Payload
+    from perdure.worker.host.state import RunState
+    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+    from perdure.workflow._handlers import (
+        HandlerDefinition,
+        SignalDefinition,
+        UpdateDefinition,
+    )
+
+_log = logging.getLogger(__name__)
+
+
+class Handlers:
+    """Runs the handlers of one run.
+
+    Args:
+        state: The run.
+        inbound: The outermost inbound interceptor.
+    """
+
+    def __init__(self, state: RunState, inbound: WorkflowInboundInterceptor) -> None:
+        self._state = state
+        self._inbound = inbound
+
+    def _arguments(
+        self, definition: HandlerDefinition, name: str, payloads: Sequence[Payload]
+    ) -> list[Any]:
+        """What the handler is called with; a dynamic one gets the name and raw values."""
+        converters = self._state.converters
+        if definition.name is not None:
+            return converters.decode(payloads, definition.arg_types, converters.workflow)
+        if definition.dynamic_vararg:
+            types = definition.arg_types[1:] if definition.arg_types else None
+            return [name, *converters.decode(payloads, types, converters.workflow)]
+        raw: list[type] = [RawValue] * len(payloads)
+        return [name, converters.decode(payloads, raw, converters.workflow)]
+
+    # Signals ----------------------------------------------------------------------------------
+
+    def signal(self, job: jobs.SignalWorkflow) -> None:
+        """Run the signal's handler, or keep the signal until there is one."""
+        state = self._state
+        definition = state.signals.get(job.signal_name) or state.signals.get(None)
+        if definition is None:
+            state.buffered_signals.setdefault(job.signal_name, []).append(job)
+        else:
+            self._run_signal(definition, job)
+
+    def flush_signals(self, definition: SignalDefinition) -> None:
+        """Deliver the signals that waited for this handler, in order of arrival."""
+        buffered = self._state.buffered_signals
+        names = [definition.name] if definition.name is not None else list(buffered)
+        for name in names:
+            for job in buffered.pop(name, []):
+                self._run_signal(definition, job)
+
+    def _run_signal(self, definition: SignalDefinition, job: jobs.SignalWorkflow) -> None:
+        state = self._state
+        try:
+            arguments = self._arguments(definition, job.signal_name, job.input)
+        except Exception:
+            _log.exception(
+                "Dropped the signal %s of workflow %s (id %s, run %s): its arguments can not be decoded",
+                job.signal_name,
+                state.run.workflow_type,
+                state.run.workflow_id,
+                state.run.run_id,
+            )
+            return
+        given = HandleSignalInput(job.signal_name, arguments, job.headers)
+        state.signals_handled += 1
+        number = state.signals_handled
+        state.running_signals[number] = RunningHandler(
+            job.signal_name, definition.unfinished_policy
+        )
+        task = state.loop.create_task(
+            outcome.top_level(state, lambda: self._inbound.handle_signal(given)),
+            name=f"signal: {job.signal_name}",
+        )
+
+        def finished(_task: object) -> None:
+            state.running_signals.pop(number, None)
+
+        task.add_done_callback(finished)
+
+    # Queries ----------------------------------------------------------------------------------
+
+    def query(self, job: jobs.QueryWorkflow) -> None:
+        """Answer a query in a task of its own."""
+        self._state.unanswered_queries[job.query_id] = job.query_type
+        self._state.loop.create_task(self._answer(job), name=f"query: {job.query_type}")
+
+    async def _answer(self, job: jobs.QueryWorkflow) -> None:
+        state = self._state
+        try:
+            with state.as_read_only(query_or_validator=True):
+                definition = state.queries.get(job.query_type) or state.queries.get(None)
+                if definition is None:
+                    known = " ".join(sorted(name for name in state.queries if name))
+                    message = (
+                        f"Query handler for '{job.query_type}' expected but not found, "
+                        f"known queries: [{known}]"
+                    )
+                    raise RuntimeError(message)
+                arguments = self._arguments(definition, job.query_type, job.arguments)
+                result = await self._inbound.handle_query(
+                    HandleQueryInput(job.query_id, job.query_type, arguments, job.headers)
+                )
+                payload = state.converters.workflow.one_payload(result)
+            answer = commands.QueryResult(query_id=job.query_id, response=payload)
+        except Exception as error:
+            failure = state.converters.workflow.to_failure(error)
+            answer = commands.QueryResult(query_id=job.query_id, failure=failure)
+        state.unanswered_queries.pop(job.query_id, None)
+        state.issue(answer)
+
+    def answer_stuck_queries(self) -> None:
+        """Fail the queries whose handler awaits something: nothing can ever wake it."""
+        state = self._state
+        for query_id, name in state.unanswered_queries.items():
+            error = RuntimeError(
+                f"Query handler for '{name}' did not finish: a query can not wait for anything"
+            )
+            failure = state.converters.workflow.to_failure(error)
+            state.issue(commands.QueryResult(query_id=query_id, failure=failure))
+        state.unanswered_queries.clear()
+
+    # Updates ----------------------------------------------------------------------------------
+
+    def update(self, job: jobs.DoUpdate) -> None:
+        """Validate and run an update in a task of its own."""
+        self._state.loop.create_task(_Update(self, job).run(), name=f"update: {job.name}")
+
+    def update_definition(self, job: jobs.DoUpdate) -> UpdateDefinition:
+        """The handler for an update.
+
+        Raises:
+            RuntimeError: There is none; the update is rejected.
+        """
+        updates = self._state.updates
+        definition = updates.get(job.name) or updates.get(None)
+        if definition is None:
+            known = " ".join(sorted(name for name in updates if name))
+            message = (
+                f"Update handler for '{job.name}' expected but not found, and there is no dynamic "
+                f"handler. known updates: [{known}]"
+            )
+            raise RuntimeError(message)
+        return definition
+
+    def update_arguments(self, definition: UpdateDefinition, job: jobs.DoUpdate) -> list[Any]:
+        """What the handler (and before it the validator) is called with; decoded afresh each time."""
+        return self._arguments(definition, job.name, job.input)
+
+    @property
+    def state(self) -> RunState:
+        return self._state
+
+    @property
+    def inbound(self) -> WorkflowInboundInterceptor:
+        return self._inbound
+
+
+class _Update:
+    """One update under way."""
+
+    def __init__(self, handlers: Handlers, job: jobs.DoUpdate) -> None:
+        self._handlers = handlers
+        self._state = handlers.state
+        self._job = job
+        self._accepted = False
+
+    async def run(self) -> None:
+        job, state = self._job, self._state
+        set_current_update_info(UpdateInfo(id=job.id, name=job.name))
+        try:
+            given = self._validated()
+            self._respond(commands.UpdateAccepted())
+            self._accepted = state.update_accepted = True
+            result = await self._handlers.inbound.handle_update_handler(given)
+            payload = state.converters.workflow.one_payload(result)
+            self._respond(commands.UpdateCompleted(payload))
+        except (Exception, asyncio.CancelledError) as error:
+            if not state.closing:
+                self._failed(error)
+        except ContinueAsNewError:
+            state.task_error = RuntimeError("Cannot continue as new from an update handler")
+        finally:
+            state.running_updates.pop(job.id, None)
+
+    def _validated(self) -> HandleUpdateInput:
+        job, state, handlers = self._job, self._state, self._handlers
+        definition = handlers.update_definition(job)
+        state.running_updates[job.id] = RunningHandler(
+            job.name, definition.unfinished_policy, job.id
+        )
+        arguments = handlers.update_arguments(definition, job)
+        given = HandleUpdateInput(job.id, job.name, arguments, job.headers)
+        if job.run_validator and definition.validator is not None:
+            with state.as_read_only(query_or_validator=True):
+                handlers.inbound.handle_update_validator(given)
+                # The validator may have changed its arguments; the handler must not see that.
+                given.args = handlers.update_arguments(definition, job)
+        return given
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            error = CancelledError(f"Cancellation raised within update {error}")
+        state = self._state
+        if isinstance(error, ReadOnlyContextError):
+            state.task_error = error
+        elif not self._accepted or state.is_failure_exception(error):
+            failure = state.converters.workflow.to_failure(error)
+            self._respond(commands.UpdateRejected(failure))
+        else:
+            state.task_error = error
+
+    def _respond(
+        self,
+        response: commands.UpdateAccepted | commands.UpdateRejected | commands.UpdateCompleted,
+    ) -> None:
+        self._state.issue(
+            commands.UpdateResponse(
+                protocol_instance_id=self._job.protocol_instance_id, response=response
+            )
+        )

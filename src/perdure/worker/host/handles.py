@@ -1,0 +1,226 @@
+"""Activities from the workflow's side: the handle, its commands, and how it ends.
+
+Invariants: the schedule command is issued synchronously, before the handle's task takes its first step; a
+handle cancelled before that step issues the cancel command itself; each schedule is cancelled at most once.
+Not here: children (`children`), matching with history (`perdure.replay`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from perdure import workflow
+from perdure.replay import commands, jobs
+from perdure.wire.api import common as common_pb
+from perdure.worker.host import waiting
+from perdure.worker.host.state import RAISE_ON_CANCELLING_COMPLETED_ACTIVITY
+from perdure.worker.workflow_interceptors import StartActivityInput, StartLocalActivityInput
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from perdure.common import Priority, RetryPolicy
+    from perdure.wire.api.common import Payload
+    from perdure.worker.host.state import RunState
+
+ActivityInput = StartActivityInput | StartLocalActivityInput
+
+
+def nanoseconds(duration: timedelta | None) -> int | None:
+    """A time-out for a command; None and zero mean "not set"."""
+    if not duration:
+        return None
+    return (duration // timedelta(microseconds=1)) * 1000
+
+
+def retry_policy(policy: RetryPolicy | None) -> common_pb.RetryPolicy | None:
+    """A retry policy's message."""
+    if policy is None:
+        return None
+    made = common_pb.RetryPolicy()
+    policy.apply_to_proto(made)
+    return made
+
+
+def priority(value: Priority) -> common_pb.Priority | None:
+    """A priority's message; None for the default."""
+    return value.to_proto() if value != type(value).default else None
+
+
+def versioning_intent(value: workflow.VersioningIntent | None) -> commands.VersioningIntent:
+    """The command's form of a versioning intent."""
+    return commands.VersioningIntent(value.value if value else 0)
+
+
+class _BackoffError(BaseException):
+    """A local activity must be scheduled again after a durable timer."""
+
+    def __init__(self, backoff: jobs.Backoff) -> None:
+        super().__init__("back-off")
+        self.backoff = backoff
+
+
+class HostedActivity(workflow.ActivityHandle[Any]):
+    """The handle that workflow code gets."""
+
+    def __init__(
+        self,
+        state: RunState,
+        seq: int,
+        given: ActivityInput,
+        arguments: Sequence[Payload],
+    ) -> None:
+        self._run_state = state
+        self.seq = seq
+        self.given = given
+        self._arguments = arguments
+        self._is_local = isinstance(given, StartLocalActivityInput)
+        self._converters = state.converters.for_activity(
+            given.activity,
+            given.activity_id,
+            None if isinstance(given, StartLocalActivityInput) else given.task_queue,
+            is_local=self._is_local,
+        )
+        self._outcome: asyncio.Future[Any] = state.loop.create_future()
+        self._started = False
+        self._cancelled_seq: int | None = None
+        run: Coroutine[Any, Any, Any] = self._run()
+        super().__init__(run, loop=state.loop, name=f"activity: {given.activity}")
+        state.loop.adopt_task(self)
+
+    async def _run(self) -> Any:
+        self._started = True
+        while True:
+            try:
+                return await waiting.operation(
+                    self._run_state,
+                    self._outcome,
+                    lambda _error: self._request_cancel(),
+                    completed_flag=RAISE_ON_CANCELLING_COMPLETED_ACTIVITY,
+                )
+            except _BackoffError as error:
+                await self._run_state.loop.workflow_runtime.sleep(
+                    error.backoff.backoff_ns / 1e9, summary=None
+                )
+                self.schedule(error.backoff)
+                self._run_state.activities[self.seq] = self
+
+    @override
+    def cancel(self, msg: Any | None = None) -> bool:
+        if not self._run_state.closing:
+            self._run_state.check_mutable("cancel activity handle")
+            # Before its first step the coroutine can not see the cancellation, let alone act on it.
+            if not self._started and not self.done():
+                self._request_cancel()
+        return super().cancel(msg)
+
+    def _request_cancel(self) -> None:
+        if self._cancelled_seq == self.seq and not self._run_state.closing:
+            return
+        self._cancelled_seq = self.seq
+        site = self._run_state.site()
+        self._run_state.issue(
+            commands.RequestCancelLocalActivity(seq=self.seq, site=site)
+            if self._is_local
+            else commands.RequestCancelActivity(seq=self.seq, site=site)
+        )
+
+    def schedule(self, backoff: jobs.Backoff | None = None) -> None:
+        """Issue the schedule command."""
+        if isinstance(self.given, StartLocalActivityInput):
+            self._run_state.issue(self._local_command(self.given, backoff))
+        else:
+            self._run_state.issue(self._command(self.given))
+
+    def _command(self, given: StartActivityInput) -> commands.ScheduleActivity:
+        return commands.ScheduleActivity(
+            seq=self.seq,
+            activity_id=given.activity_id or str(self.seq),
+            activity_type=given.activity,
+            task_queue=given.task_queue or self._run_state.run.task_queue,
+            headers=self._run_state.headers_of(given.headers),
+            arguments=self._arguments,
+            schedule_to_close_timeout_ns=nanoseconds(given.schedule_to_close_timeout),
+            schedule_to_start_timeout_ns=nanoseconds(given.schedule_to_start_timeout),
+            start_to_close_timeout_ns=nanoseconds(given.start_to_close_timeout),
+            heartbeat_timeout_ns=nanoseconds(given.heartbeat_timeout),
+            retry_policy=retry_policy(given.retry_policy),
+            cancellation_type=commands.ActivityCancellationType(int(given.cancellation_type)),
+            do_not_eagerly_execute=given.disable_eager_execution,
+            versioning_intent=versioning_intent(given.versioning_intent),
+            priority=priority(given.priority),
+            summary=self._converters.text(given.summary),
+            site=self._run_state.site(),
+        )
+
+    def _local_command(
+        self, given: StartLocalActivityInput, backoff: jobs.Backoff | None
+    ) -> commands.ScheduleLocalActivity:
+        return commands.ScheduleLocalActivity(
+            seq=self.seq,
+            activity_id=given.activity_id or str(self.seq),
+            activity_type=given.activity,
+            attempt=backoff.attempt if backoff else 1,
+            original_schedule_time_ns=backoff.original_schedule_time_ns if backoff else None,
+            headers=self._run_state.headers_of(given.headers),
+            arguments=self._arguments,
+            schedule_to_close_timeout_ns=nanoseconds(given.schedule_to_close_timeout),
+            schedule_to_start_timeout_ns=nanoseconds(given.schedule_to_start_timeout),
+            start_to_close_timeout_ns=nanoseconds(given.start_to_close_timeout),
+            retry_policy=retry_policy(given.retry_policy),
+            local_retry_threshold_ns=nanoseconds(given.local_retry_threshold),
+            cancellation_type=commands.ActivityCancellationType(int(given.cancellation_type)),
+            summary=self._converters.text(given.summary),
+            site=self._run_state.site(),
+        )
+
+    def resolve(self, result: jobs.Resolution) -> None:
+        """Take the activity's outcome. Raises when its result can not be decoded."""
+        if isinstance(result, jobs.Completed):
+            self._outcome.set_result(self._decode(result.result))
+        elif isinstance(result, jobs.Backoff):
+            # The next attempt's number is taken now, before the timer's (trap 31).
+            self.seq = self._run_state.next_seq("activity")
+            outcome = self._outcome
+            self._outcome = self._run_state.loop.create_future()
+            outcome.set_exception(_BackoffError(result))
+        else:
+            error = self._converters.from_failure(result.failure)
+            # Cancelled before its first step: nobody will ever await the outcome.
+            if self._started:
+                self._outcome.set_exception(error)
+
+    def _decode(self, payload: Payload | None) -> Any:
+        if payload is None:
+            return None
+        types = [self.given.ret_type] if self.given.ret_type else None
+        return self._run_state.converters.decode([payload], types, self._converters)[0]
+
+
+def start_activity(state: RunState, given: ActivityInput) -> HostedActivity:
+    """Schedule an activity.
+
+    Raises:
+        ValueError: It has neither a start-to-close nor a schedule-to-close time-out.
+    """
+    if not given.start_to_close_timeout and not given.schedule_to_close_timeout:
+        message = "Activity must have start_to_close_timeout or schedule_to_close_timeout"
+        raise ValueError(message)
+    state.check_mutable("start activity")
+    # The number is used up even if the arguments can not be converted: activity ids depend on it.
+    seq = state.next_seq("activity")
+    queue = None if isinstance(given, StartLocalActivityInput) else given.task_queue
+    converters = state.converters.for_activity(
+        given.activity,
+        given.activity_id,
+        queue,
+        is_local=isinstance(given, StartLocalActivityInput),
+    )
+    handle = HostedActivity(state, seq, given, converters.payloads(given.args))
+    handle.schedule()
+    state.activities[seq] = handle
+    return handle

@@ -1,0 +1,282 @@
+"""`WorkflowHost`: one run's activations.
+
+Job sets (section 1.4 of replay.md), in this order: patches; signals and updates; everything else but queries;
+queries. *Legacy* (the default, and the way of most recorded histories): each set is applied and the loop is
+drained before the next. *Single batch* (language flag 2): all are applied, then the loop is drained once.
+Conditions are looked at after the second and third set only, and not when an activation brought nothing but
+rejected updates (they leave no trace that a replay could see).
+
+Invariants: an activation never raises for what user code does, except with what fails the workflow task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from perdure.replay import jobs
+from perdure.replay.commands import ActivationResult
+from perdure.wire.api import sdk
+from perdure.worker.host import asyncio_compat, guard, inspect, outcome
+from perdure.worker.host.context import HostedRuntime
+from perdure.worker.host.handlers import Handlers
+from perdure.worker.host.jobs import Jobs
+from perdure.worker.host.loop import WorkflowLoop
+from perdure.worker.host.options import GuardPolicy, HostOptions
+from perdure.worker.host.roots import InboundRoot, OutboundRoot
+from perdure.worker.host.scan import Severity, scan_class
+from perdure.worker.host.state import RunEvicted, RunState
+from perdure.worker.host.teardown import tear_down
+from perdure.worker.host.watchdog import WorkflowDeadlock, watchdog
+from perdure.workflow._callables import name_of, positional_arity
+from perdure.workflow._errors import NonDeterministicCall
+from perdure.workflow._handlers import QueryDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure.replay.task import RunInfo
+    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+    from perdure.workflow._definition import Definition
+
+_log = logging.getLogger(__name__)
+
+_PATCHES, _MESSAGES, _OTHERS, _QUERIES = range(4)
+_SETS: dict[type, int] = {
+    jobs.NotifyHasPatch: _PATCHES,
+    jobs.SignalWorkflow: _MESSAGES,
+    jobs.DoUpdate: _MESSAGES,
+    jobs.QueryWorkflow: _QUERIES,
+}
+
+_scanned: dict[type, str | None] = {}
+
+
+class DeadlockError(RuntimeError):
+    """Workflow code kept its thread for too long; fails the workflow task."""
+
+
+class WorkflowHost:
+    """Runs the code of one run.
+
+    Args:
+        definition: The workflow class (`WorkflowRegistry.definition_for`).
+        run: The run, and the queue that its worker polls.
+        options: The worker's options.
+
+    Example:
+        ```python
+        host = WorkflowHost(registry.definition_for(run.workflow_type), run, HostOptions())
+        while (activation := engine.next()) is not None:
+            engine.commit(host.activate(activation))
+        host.close()
+        ```
+    """
+
+    def __init__(self, definition: Definition, run: RunInfo, options: HostOptions) -> None:
+        asyncio_compat.install()
+        state = self._state = RunState(definition, run, options)
+        state.guarded = definition.sandboxed and options.guard is not GuardPolicy.OFF
+        if state.guarded:
+            guard.install()
+        state.loop = WorkflowLoop(state)
+        self._runtime = state.loop.workflow_runtime = HostedRuntime(state)
+        self._interceptors_ready = False
+        self._what = (
+            f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
+        )
+        for name, fn, result in (
+            ("__stack_trace", inspect.stack_trace, str),
+            ("__enhanced_stack_trace", inspect.enhanced_stack_trace, sdk.EnhancedStackTrace),
+            ("__temporal_workflow_metadata", inspect.workflow_metadata, sdk.WorkflowMetadata),
+        ):
+            state.queries[name] = _builtin_query(name, fn, result, state)
+
+    def activate(self, activation: jobs.Activation) -> ActivationResult:
+        """Apply the jobs, run user code until nothing is ready, return its commands.
+
+        Raises:
+            Exception: What fails the workflow task: an error of user code that does not fail the
+                workflow, a nondeterministic call, an unknown job. The run must then be evicted.
+        """
+        state = self._state
+        state.begin(activation)
+        options = state.options
+        budget = options.deadlock_budget_ns
+        if activation.is_replaying:
+            budget *= options.replay_budget_factor
+        try:
+            with watchdog.watching(budget, self._what), state.loop.running():
+                self._run(activation.jobs)
+        except WorkflowDeadlock as error:
+            message = f"[TMPRL1101] Potential deadlock: {error}"
+            raise DeadlockError(message) from None
+        if any(isinstance(command, outcome.TERMINAL) for command in state.commands):
+            outcome.warn_unfinished_handlers(state)
+        return ActivationResult(
+            commands=tuple(state.commands),
+            used_flags=tuple(state.used_flags),
+            versioning_behavior=int(state.versioning_behavior),
+        )
+
+    def close(self) -> None:
+        """Tear the run down: `finally` blocks run now, without any effect on the workflow."""
+        tear_down(self._state)
+
+    @property
+    def wait_for_profile_matters(self) -> bool:
+        """Whether a coroutine went through `asyncio.wait_for`: interpreters order that differently."""
+        return self._state.wait_for_profile_matters
+
+    def stack_trace(self) -> str:
+        """Where the run's tasks stand; what the query `__stack_trace` answers."""
+        return inspect.stack_trace(self._state)
+
+    # Applying jobs ----------------------------------------------------------------------------
+
+    def _run(self, all_jobs: Sequence[jobs.Job]) -> None:
+        state = self._state
+        try:
+            self._prepare(all_jobs)
+            sets: list[list[jobs.Job]] = [[], [], [], []]
+            for job in all_jobs:
+                sets[_SETS.get(type(job), _OTHERS)].append(job)
+            if sets[_QUERIES] and any(sets[:_QUERIES]):
+                message = "Queries must come in an activation of their own"
+                raise RuntimeError(message)
+            if state.single_batch:
+                for jobs_of_set in sets:
+                    for job in jobs_of_set:
+                        self._jobs.apply(job)
+                if all_jobs:
+                    self._drain(all_jobs, conditions=bool(sets[_MESSAGES] or sets[_OTHERS]))
+                return
+            for index, jobs_of_set in enumerate(sets):
+                if jobs_of_set:
+                    for job in jobs_of_set:
+                        self._jobs.apply(job)
+                    self._drain(all_jobs, conditions=index in {_MESSAGES, _OTHERS})
+            if sets[_QUERIES]:
+                self._handlers.answer_stuck_queries()
+        except Exception as error:
+            # Some errors of an activation, such as arguments that can not be decoded, may fail the
+            # workflow rather than its task.
+            if state.is_failure_exception(error):
+                outcome.fail_workflow(state, error)
+            else:
+                raise
+
+    def _prepare(self, all_jobs: Sequence[jobs.Job]) -> None:
+        if self._interceptors_ready:
+            return
+        state = self._state
+        root = InboundRoot(state)
+        inbound: WorkflowInboundInterceptor = root
+        for kind in reversed(state.options.interceptor_classes):
+            inbound = kind(inbound)
+        inbound.init(OutboundRoot(state, lambda: root.outbound))
+        self._runtime.outbound = root.outbound
+        self._handlers = self._runtime.handlers = Handlers(state, inbound)
+        self._jobs = Jobs(state, inbound, self._handlers)
+        for job in all_jobs:
+            if isinstance(job, jobs.InitializeWorkflow):
+                self._jobs.prepare(job)
+        self._interceptors_ready = True
+
+    def _drain(self, all_jobs: Sequence[jobs.Job], *, conditions: bool) -> None:
+        """Run until nothing is ready, looking at the conditions in between."""
+        state, loop = self._state, self._state.loop
+        if state.instance is None:
+            state.instance = self._instantiate()
+        while loop.has_ready:
+            loop.drain()
+            if state.task_error is not None:
+                raise state.task_error
+            if conditions and self._conditions_apply(all_jobs):
+                self._check_conditions()
+
+    def _conditions_apply(self, all_jobs: Sequence[jobs.Job]) -> bool:
+        return self._state.update_accepted or any(
+            not isinstance(job, jobs.DoUpdate) for job in all_jobs
+        )
+
+    def _check_conditions(self) -> None:
+        waiting = self._state.conditions
+        still: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
+        for fn, met in waiting:  # grows while it is iterated, if a predicate registers another
+            if met.done():
+                continue
+            if fn():
+                met.set_result(True)
+            else:
+                still.append((fn, met))
+        waiting[:] = still
+
+    def _instantiate(self) -> Any:
+        state = self._state
+        definition, given = state.definition, state.workflow_input
+        if given is None:
+            message = "The run has not been initialised: its first job is missing"
+            raise RuntimeError(message)
+        self._refuse_pitfalls(definition)
+        _check_arity(definition, given.args)
+        args = given.args if definition.takes_init_args else ()
+        instance = definition.cls(*args)
+        if definition.dynamic_config_fn is not None:
+            with state.as_read_only(query_or_validator=False):
+                config = definition.dynamic_config_fn(instance)
+            if config.failure_exception_types is not None:
+                state.dynamic_failure_types = tuple(config.failure_exception_types)
+            if config.versioning_behavior:
+                state.versioning_behavior = config.versioning_behavior
+        return instance
+
+    def _refuse_pitfalls(self, definition: Definition) -> None:
+        if not self._state.guarded:
+            return
+        error = pitfalls(definition)
+        if error is not None:
+            if self._state.options.guard is GuardPolicy.RAISE:
+                raise NonDeterministicCall(error)
+            _log.warning("%s", error)
+
+
+def pitfalls(definition: Definition) -> str | None:
+    """What in a class's source must fail its runs; warnings are logged, once per class."""
+    cls = definition.cls
+    if cls not in _scanned:
+        findings = scan_class(cls)
+        for finding in findings:
+            if finding.severity is Severity.WARNING:
+                _log.warning("Workflow %s may not be deterministic: %s", cls.__name__, finding)
+        errors = [str(f) for f in findings if f.severity is Severity.ERROR]
+        what = f"Workflow {cls.__name__} is not deterministic: "
+        _scanned[cls] = what + "; ".join(errors) if errors else None
+    return _scanned[cls]
+
+
+def _check_arity(definition: Definition, args: Sequence[object]) -> None:
+    """Fail the task with a clear text; a corrected worker or a reset can still save the run."""
+    fewest, most = positional_arity(definition.run_fn, bound=True)
+    if len(args) < fewest or (most is not None and len(args) > most):
+        expected = str(fewest) if most == fewest else f"{fewest} to {'any number' if most is None else most}"
+        where = f"{definition.cls.__qualname__}.{name_of(definition.run_fn)}"
+        message = (
+            f"Workflow {definition.name or definition.cls.__name__} was started with {len(args)} "
+            f"argument(s), but {where} takes {expected}"
+        )
+        raise TypeError(message)
+
+
+def _builtin_query(
+    name: str, fn: Callable[[RunState], Any], result: type, state: RunState
+) -> QueryDefinition:
+    def answer() -> Any:
+        return fn(state)
+
+    answer.__annotations__["return"] = result
+    return QueryDefinition(name=name, fn=answer, is_method=False)
+
+
+__all__ = ["DeadlockError", "RunEvicted", "WorkflowHost", "pitfalls"]

@@ -1,0 +1,149 @@
+"""What each job of an activation does to the run.
+
+A table from job type to function. Nothing here runs user code but decoding (which may raise) and, for set
+handlers, nothing at all: user code runs when the host drains the loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from perdure.common import RawValue
+from perdure.replay import jobs
+from perdure.worker.host import outcome
+from perdure.worker.host.info import build_info
+from perdure.worker.workflow_interceptors import ExecuteWorkflowInput
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from perdure.wire.api.failure import Failure
+    from perdure.worker.host.handlers import Handlers
+    from perdure.worker.host.state import RunState
+    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+
+
+class UnknownOperationError(RuntimeError):
+    """A job resolves something that this run never started: a bug in the engine, or a lost run."""
+
+    def __init__(self, what: str, seq: int) -> None:
+        super().__init__(f"Failed finding {what} for sequence {seq}")
+
+
+class Jobs:
+    """Applies jobs to one run."""
+
+    def __init__(
+        self, state: RunState, inbound: WorkflowInboundInterceptor, handlers: Handlers
+    ) -> None:
+        self._state = state
+        self._inbound = inbound
+        self._table: dict[type, Callable[[Any], None]] = {
+            jobs.InitializeWorkflow: self._initialize,
+            jobs.NotifyHasPatch: lambda job: state.patches_notified.add(job.patch_id),
+            jobs.UpdateRandomSeed: lambda job: state.reseed(job.randomness_seed),
+            jobs.SignalWorkflow: handlers.signal,
+            jobs.DoUpdate: handlers.update,
+            jobs.QueryWorkflow: handlers.query,
+            jobs.CancelWorkflow: self._cancel,
+            jobs.FireTimer: lambda job: state.loop.fire_timer(job.seq),
+            jobs.ResolveActivity: self._resolve_activity,
+            jobs.ResolveChildStart: self._resolve_child_start,
+            jobs.ResolveChild: self._resolve_child,
+            jobs.ResolveSignalExternal: self._resolve_signal,
+            jobs.ResolveCancelExternal: self._resolve_cancel,
+        }
+
+    def apply(self, job: jobs.Job) -> None:
+        """Apply one job. Raises what decoding raises."""
+        apply = self._table.get(type(job))
+        if apply is None:
+            message = f"This worker can not handle {type(job).__name__} yet"
+            raise RuntimeError(message)
+        apply(job)
+
+    def prepare(self, job: jobs.InitializeWorkflow) -> None:
+        """Take over the start event: before anything else, since constructors and handlers need it."""
+        state = self._state
+        definition = state.definition
+        assert state.activation is not None  # noqa: S101  # jobs come in activations
+        state.info = build_info(state.run, state.activation, job)
+        state.started = job.attributes
+        state.seed = job.randomness_seed
+        state.random.seed(job.randomness_seed)
+        converters = state.converters
+        types = definition.arg_types
+        if definition.name is None:
+            types = cast("list[type]", [RawValue] * len(job.arguments))
+        args = converters.decode(job.arguments, types, converters.workflow)
+        state.workflow_input = ExecuteWorkflowInput(
+            type=definition.cls,
+            run_fn=definition.run_fn,
+            args=args if definition.name is not None else [args],
+            headers=job.headers,
+        )
+
+    def _initialize(self, _job: jobs.InitializeWorkflow) -> None:
+        state = self._state
+        given = state.workflow_input
+        assert given is not None  # noqa: S101  # prepare() ran before
+
+        async def run() -> None:
+            outcome.complete_workflow(state, await self._inbound.execute_workflow(given))
+
+        state.primary_task = state.loop.create_task(outcome.top_level(state, run), name="run")
+        if state.cancel_pending:
+            state.cancel_pending = False
+            state.loop.call_soon(state.primary_task.cancel)
+
+    def _cancel(self, job: jobs.CancelWorkflow) -> None:
+        state = self._state
+        state.cancel_reason = job.reason
+        if state.primary_task is not None:
+            # The task may not have taken its first step: give it the chance to see the cancellation.
+            state.loop.call_soon(state.primary_task.cancel)
+        elif state.single_batch:
+            state.cancel_pending = True
+
+    def _resolve_activity(self, job: jobs.ResolveActivity) -> None:
+        handle = self._state.activities.pop(job.seq, None)
+        if handle is None:
+            raise UnknownOperationError("activity handle", job.seq)
+        handle.resolve(job.result)
+
+    def _resolve_child_start(self, job: jobs.ResolveChildStart) -> None:
+        handle = self._state.children.get(job.seq)
+        if handle is None:
+            raise UnknownOperationError("child workflow handle", job.seq)
+        if not handle.resolve_start(job.outcome):
+            self._state.children.pop(job.seq)
+
+    def _resolve_child(self, job: jobs.ResolveChild) -> None:
+        handle = self._state.children.pop(job.seq, None)
+        if handle is None:
+            raise UnknownOperationError("child workflow handle", job.seq)
+        handle.resolve(job.result)
+
+    def _resolve_signal(self, job: jobs.ResolveSignalExternal) -> None:
+        pending = self._state.external_signals.pop(job.seq, None)
+        if pending is None:
+            raise UnknownOperationError("pending external signal", job.seq)
+        self._settle(*pending, job.failure)
+
+    def _resolve_cancel(self, job: jobs.ResolveCancelExternal) -> None:
+        pending = self._state.external_cancels.pop(job.seq, None)
+        if pending is None:
+            raise UnknownOperationError("pending external cancel", job.seq)
+        self._settle(*pending, job.failure)
+
+    def _settle(
+        self, future: asyncio.Future[None], workflow_id: str, failure: Failure | None
+    ) -> None:
+        if future.done():
+            return
+        if failure is None:
+            future.set_result(None)
+        else:
+            converters = self._state.converters.for_workflow(workflow_id)
+            future.set_exception(converters.from_failure(failure))

@@ -1,0 +1,115 @@
+"""The event loop of one run: timers are commands, time is workflow time.
+
+Invariants: `type(loop) is WorkflowLoop` is how everything else recognises workflow code; the loop's
+`workflow_runtime` is the runtime of its run.
+Not here: which jobs make handles ready (`jobs`), and conditions (`host`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from typing_extensions import TypeVarTuple, Unpack, override
+
+from perdure.core.loop import DeterministicLoop, LoopTimer
+from perdure.replay.commands import CancelTimer, StartTimer
+from perdure.workflow._errors import NonDeterministicCall
+from perdure.worker.host import callsite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.wire.api.common import Payload
+    from perdure.worker.host.state import RunState
+    from perdure.workflow._runtime import Runtime
+
+_Ts = TypeVarTuple("_Ts")
+_log = logging.getLogger(__name__)
+
+
+class TimerOptions(NamedTuple):
+    """What a timer carries besides its duration."""
+
+    summary: Payload | None = None
+
+
+# wait_for and timeout create their timers inside asyncio: options can only reach them this way.
+timer_options: contextvars.ContextVar[TimerOptions] = contextvars.ContextVar(
+    "perdure_timer_options", default=TimerOptions()
+)
+
+
+class WorkflowLoop(DeterministicLoop):
+    """The loop. `workflow_runtime` is set by the host before any user code runs."""
+
+    workflow_runtime: Runtime
+
+    def __init__(self, state: RunState) -> None:
+        super().__init__()
+        self.state = state
+        self.timers: dict[int, LoopTimer] = {}
+        run = state.run
+        self._suffix = f" (workflow: {run.workflow_type}, id: {run.workflow_id}, run: {run.run_id})"
+
+    @override
+    def clock_ns(self) -> int:
+        return self.state.time_ns
+
+    @override
+    def check_allowed(self, action: str) -> None:
+        self.state.check_mutable(action)
+
+    @override
+    def name_task(self, task: asyncio.Task[Any]) -> None:
+        task.set_name(task.get_name() + self._suffix)
+
+    @override
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        # Allowed during teardown: closing coroutines completes futures, whose callbacks come here.
+        if self.state.read_only:
+            self.state.check_mutable("schedule task")
+        return super().call_soon(callback, *args, context=context)
+
+    @override
+    def timer_started(self, timer: LoopTimer, delay: float) -> None:
+        self.state.issue(
+            StartTimer(
+                seq=timer.seq,
+                start_to_fire_timeout_ns=int(delay * 1e9),
+                summary=timer_options.get().summary,
+                site=callsite.capture(),
+            )
+        )
+        self.timers[timer.seq] = timer
+
+    @override
+    def timer_cancelled(self, timer: LoopTimer) -> None:
+        if self.timers.pop(timer.seq, None) is None or self.state.closing:
+            return
+        self.state.issue(CancelTimer(seq=timer.seq, site=callsite.capture()))
+
+    def fire_timer(self, seq: int) -> None:
+        """A timer fired; unknown ones were cancelled earlier in the same activation (trap 15)."""
+        timer = self.timers.pop(seq, None)
+        if timer is not None:
+            self.make_ready(timer)
+
+    @override
+    def unsupported(self, call: str, advice: str) -> NoReturn:
+        site = callsite.innermost(callsite.capture())
+        where = f" at {site}" if site else ""
+        message = f"[PDR001] loop.{call} can not be used in a workflow{where}: {advice}"
+        raise NonDeterministicCall(message)
+
+    @override
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        if not self.state.closing:
+            super().default_exception_handler(context)

@@ -1,0 +1,160 @@
+"""How a workflow ends, and which errors end it.
+
+| What reaches the top | Becomes |
+|---|---|
+| a result | CompleteWorkflow |
+| continue-as-new | ContinueAsNew |
+| a cancellation, after the workflow's own cancellation was requested | CancelWorkflowExecution |
+| a failure error, `asyncio.TimeoutError`, a configured type | FailWorkflow |
+| any other exception | an error of the workflow *task*: retried until the code is corrected (trap 28) |
+
+Signal handlers end in the same way; update handlers only through their own response (`handlers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import warnings
+from typing import TYPE_CHECKING
+
+from perdure.exceptions import CancelledError, is_cancelled_exception
+from perdure.replay import commands
+from perdure.worker.host.children import search_attributes
+from perdure.worker.host.handles import nanoseconds, retry_policy, versioning_intent
+from perdure.workflow._errors import ContinueAsNewError
+from perdure.workflow._handlers import (
+    HandlerUnfinishedPolicy,
+    UnfinishedSignalHandlersWarning,
+    UnfinishedUpdateHandlersWarning,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from perdure.worker.host.state import RunningHandler, RunState
+    from perdure.worker.workflow_interceptors import ContinueAsNewInput
+
+TERMINAL = (
+    commands.CompleteWorkflow,
+    commands.FailWorkflow,
+    commands.CancelWorkflowExecution,
+    commands.ContinueAsNew,
+)
+
+
+class ContinueAsNewRequested(ContinueAsNewError):
+    """Unwinds the workflow; carries what the next run starts with."""
+
+    def __init__(self, given: ContinueAsNewInput) -> None:
+        super().__init__("Continue as new")
+        self.given = given
+
+
+async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> None:
+    """Run the workflow, or a signal handler, and turn what it raises into its end.
+
+    `work` is called here, not before: a task cancelled before its first step must not leave a coroutine
+    behind that was never awaited.
+    """
+    try:
+        await work()
+    except ContinueAsNewRequested as request:
+        continue_as_new(state, request.given)
+    except (Exception, asyncio.CancelledError) as error:
+        if state.closing:
+            return
+        ended(state, error)
+
+
+def ended(state: RunState, error: BaseException) -> None:
+    """Issue the command for an error that reached the top, or fail the task with it."""
+    if isinstance(error, asyncio.CancelledError):
+        cancelled = CancelledError(str(error))
+        cancelled.__traceback__ = error.__traceback__
+        error = cancelled
+    if state.cancel_reason is not None and is_cancelled_exception(error):
+        state.issue(commands.CancelWorkflowExecution())
+    elif state.is_failure_exception(error):
+        fail_workflow(state, error)
+    else:
+        state.task_error = error
+
+
+def complete_workflow(state: RunState, result: object) -> None:
+    """Issue the command for a result."""
+    payload = state.converters.workflow.one_payload(result)
+    state.issue(commands.CompleteWorkflow(result=payload))
+
+
+def fail_workflow(state: RunState, error: BaseException) -> None:
+    """Issue the command for a failure.
+
+    Raises:
+        ValueError: The error can not be converted.
+    """
+    try:
+        failure = state.converters.workflow.to_failure(error)
+    except Exception as inner:
+        message = "Failed converting workflow exception"
+        raise ValueError(message) from inner
+    state.issue(commands.FailWorkflow(failure=failure))
+
+
+def continue_as_new(state: RunState, given: ContinueAsNewInput) -> None:
+    """Issue the command that starts the next run."""
+    converters = state.converters.workflow
+    state.issue(
+        commands.ContinueAsNew(
+            workflow_type=given.workflow or "",
+            task_queue=given.task_queue or "",
+            arguments=converters.payloads(given.args),
+            workflow_run_timeout_ns=nanoseconds(given.run_timeout),
+            workflow_task_timeout_ns=nanoseconds(given.task_timeout),
+            memo={key: converters.one_payload(value) for key, value in (given.memo or {}).items()},
+            headers=state.headers_of(given.headers),
+            search_attributes=search_attributes(given.search_attributes),
+            retry_policy=retry_policy(given.retry_policy),
+            versioning_intent=versioning_intent(given.versioning_intent),
+            initial_versioning_behavior=int(given.initial_versioning_behavior or 0),
+            backoff_start_interval_ns=nanoseconds(given.backoff_start_interval),
+        )
+    )
+
+
+def warn_unfinished_handlers(state: RunState) -> None:
+    """Warn about handlers that the workflow's end cuts off (TMPRL1102)."""
+    updates = _to_warn_about(state.running_updates.values())
+    if updates:
+        listed = json.dumps([{"name": handler.name, "id": handler.id} for handler in updates])
+        warnings.warn(
+            "[TMPRL1102] The workflow finished while update handlers were running; their callers get "
+            "an error instead of a result. Wait for them with `await workflow.wait_condition("
+            "workflow.all_handlers_finished)`, or say that this is intended with `@workflow.update("
+            "unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)`. Unfinished updates: "
+            + listed,
+            UnfinishedUpdateHandlersWarning,
+            stacklevel=2,
+        )
+    signals = _to_warn_about(state.running_signals.values())
+    if signals:
+        counts = collections.Counter(handler.name for handler in signals)
+        listed = json.dumps([{"name": name, "count": n} for name, n in counts.most_common()])
+        warnings.warn(
+            "[TMPRL1102] The workflow finished while signal handlers were running; their work may be "
+            "cut short. Wait for them with `await workflow.wait_condition("
+            "workflow.all_handlers_finished)`, or say that this is intended with `@workflow.signal("
+            "unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)`. Unfinished signals: "
+            + listed,
+            UnfinishedSignalHandlersWarning,
+            stacklevel=2,
+        )
+
+
+def _to_warn_about(handlers: Iterable[RunningHandler]) -> list[RunningHandler]:
+    return [
+        handler
+        for handler in handlers
+        if handler.unfinished_policy is HandlerUnfinishedPolicy.WARN_AND_ABANDON
+    ]

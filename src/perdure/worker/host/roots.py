@@ -1,0 +1,129 @@
+"""The ends of the interceptor chains: from the last interceptor to user code, and to the host."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from typing_extensions import override
+
+from perdure.worker.host import children, external, handles, outcome
+from perdure.worker.workflow_interceptors import (
+    ContinueAsNewInput,
+    ExecuteWorkflowInput,
+    HandleQueryInput,
+    HandleSignalInput,
+    HandleUpdateInput,
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
+    StartActivityInput,
+    StartChildWorkflowInput,
+    StartLocalActivityInput,
+    WorkflowInboundInterceptor,
+    WorkflowOutboundInterceptor,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from perdure import workflow
+    from perdure.worker.host.state import RunState
+    from perdure.workflow._handlers import HandlerDefinition
+
+
+def _handler(
+    known: Mapping[str | None, HandlerDefinition], name: str, instance: object
+) -> Callable[..., Any]:
+    found = known.get(name) or known.get(None)
+    if found is None:  # an interceptor changed the name to one that nothing handles
+        message = f"There is no handler for '{name}'"
+        raise RuntimeError(message)
+    return found.bind(instance)
+
+
+async def _call(handler: Callable[..., Any], args: Sequence[Any]) -> Any:
+    if inspect.iscoroutinefunction(handler):
+        return await handler(*args)
+    return handler(*args)
+
+
+class InboundRoot(WorkflowInboundInterceptor):
+    """Calls user code."""
+
+    outbound: WorkflowOutboundInterceptor
+
+    def __init__(self, state: RunState) -> None:
+        # The root has no next: it does not call the base's constructor.
+        self._state = state
+
+    @override
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        self.outbound = outbound
+
+    @override
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        return await input.run_fn(self._state.instance, *input.args)
+
+    @override
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        state = self._state
+        await _call(_handler(state.signals, input.signal, state.instance), input.args)
+
+    @override
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        state = self._state
+        return await _call(_handler(state.queries, input.query, state.instance), input.args)
+
+    @override
+    def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        state = self._state
+        definition = state.updates.get(input.update) or state.updates.get(None)
+        validator = definition.bind_validator(state.instance) if definition else None
+        if validator is not None:
+            validator(*input.args)
+
+    @override
+    async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        state = self._state
+        return await _call(_handler(state.updates, input.update, state.instance), input.args)
+
+
+class OutboundRoot(WorkflowOutboundInterceptor):
+    """Issues commands."""
+
+    def __init__(self, state: RunState, first: Callable[[], WorkflowOutboundInterceptor]) -> None:
+        self._state = state
+        # Handles signal through the whole chain again, which is complete only later.
+        self._first = first
+
+    @override
+    def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
+        raise outcome.ContinueAsNewRequested(input)
+
+    @override
+    def info(self) -> workflow.Info:
+        return self._state.info
+
+    @override
+    async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
+        await external.signal_external(self._state, input)
+
+    @override
+    async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
+        await external.signal_external(self._state, input)
+
+    @override
+    def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
+        return handles.start_activity(self._state, input)
+
+    @override
+    async def start_child_workflow(
+        self, input: StartChildWorkflowInput
+    ) -> workflow.ChildWorkflowHandle[Any, Any]:
+        return await children.start_child(self._state, input, self._first())
+
+    @override
+    def start_local_activity(
+        self, input: StartLocalActivityInput
+    ) -> workflow.ActivityHandle[Any]:
+        return handles.start_activity(self._state, input)

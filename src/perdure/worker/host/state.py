@@ -1,0 +1,214 @@
+"""Everything that one run remembers between activations.
+
+Role: the one mutable object that the host's parts share. Methods here are only the few that keep its
+invariants: commands are issued through `issue`, which refuses them in read-only code and during teardown.
+
+Not here: decisions; see `jobs`, `handlers`, `outcome`, `context`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perdure.exceptions import FailureError
+from perdure.replay.commands import CallSite
+from perdure.workflow._errors import ReadOnlyContextError
+from perdure.worker.host import callsite
+from perdure.worker.host.converters import RunConverters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from perdure.replay.commands import Command
+    from perdure.replay.jobs import Activation, SignalWorkflow
+    from perdure.replay.task import RunInfo
+    from perdure.wire.api.common import Payload
+    from perdure.wire.api.history import WorkflowExecutionStartedEventAttributes
+    from perdure.worker.host.children import HostedChild
+    from perdure.worker.host.handles import HostedActivity
+    from perdure.worker.host.loop import WorkflowLoop
+    from perdure.worker.host.options import HostOptions
+    from perdure.worker.workflow_interceptors import ExecuteWorkflowInput
+    from perdure.workflow._definition import Definition
+    from perdure.workflow._handlers import (
+        HandlerUnfinishedPolicy,
+        QueryDefinition,
+        SignalDefinition,
+        UpdateDefinition,
+    )
+    from perdure.workflow._info import Info
+
+RAISE_ON_CANCELLING_COMPLETED_ACTIVITY = 1
+"""Language flag: a task cancelled while its activity's result is already there is cancelled."""
+SINGLE_BATCH = 2
+"""Language flag: all jobs of an activation are applied before user code runs."""
+
+
+class RunEvicted(BaseException):
+    """Raised at commands while a run is being torn down, so that `finally` blocks end early."""
+
+
+@dataclass(frozen=True)
+class RunningHandler:
+    """A signal or update handler that has not finished."""
+
+    name: str
+    unfinished_policy: HandlerUnfinishedPolicy
+    id: str | None = None
+
+
+class RunState:
+    """The state of one run."""
+
+    loop: WorkflowLoop
+    info: Info
+    started: WorkflowExecutionStartedEventAttributes
+
+    def __init__(self, definition: Definition, run: RunInfo, options: HostOptions) -> None:
+        self.definition = definition
+        self.run = run
+        self.options = options
+        self.converters = RunConverters(options.data_converter, run, self.is_failure_exception)
+
+        # The activation under way
+        self.activation: Activation | None = None
+        self.time_ns = 0
+        self.is_replaying = False
+        self.single_batch = False
+        self.available_flags: frozenset[int] = frozenset()
+        self.used_flags: dict[int, None] = {}
+        self.commands: list[Command] = []
+        self.update_accepted = False
+        self.task_error: BaseException | None = None
+
+        # The workflow
+        self.instance: Any = None
+        self.workflow_input: ExecuteWorkflowInput | None = None
+        self.primary_task: asyncio.Task[None] | None = None
+        self.cancel_pending = False
+        self.cancel_reason: str | None = None
+        self.versioning_behavior = definition.versioning_behavior
+        self.dynamic_failure_types: tuple[type[BaseException], ...] | None = None
+        self.current_details = ""
+        self.memo: dict[str, Any] | None = None
+        self.raw_memo: dict[str, Payload] = {}
+
+        # Contexts in which commands are forbidden
+        self.read_only = False
+        self.in_query_or_validator = False
+        self.closing = False
+        self.guarded = False
+
+        # Operations under way, by sequence number
+        self.seqs: dict[str, int] = {}
+        self.activities: dict[int, HostedActivity] = {}
+        self.children: dict[int, HostedChild] = {}
+        self.external_signals: dict[int, tuple[asyncio.Future[None], str]] = {}
+        self.external_cancels: dict[int, tuple[asyncio.Future[None], str]] = {}
+        self.conditions: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
+
+        # Randomness and patches
+        self.seed = 0
+        self.random = random.Random(0)
+        self.seed_callbacks: list[Callable[[int], None]] = []
+        self.patches_notified: set[str] = set()
+        self.patches: dict[str, bool] = {}
+
+        # Handlers
+        self.signals: dict[str | None, SignalDefinition] = dict(definition.signals)
+        self.queries: dict[str | None, QueryDefinition] = dict(definition.queries)
+        self.updates: dict[str | None, UpdateDefinition] = dict(definition.updates)
+        self.buffered_signals: dict[str, list[SignalWorkflow]] = {}
+        self.running_signals: dict[int, RunningHandler] = {}
+        self.running_updates: dict[str, RunningHandler] = {}
+        self.signals_handled = 0
+        self.unanswered_queries: dict[str, str] = {}
+
+        # Set when a bare coroutine went through wait_for: interpreters differ there (options)
+        self.wait_for_profile_matters = False
+
+    def begin(self, activation: Activation) -> None:
+        """Take over what is new in an activation."""
+        self.activation = activation
+        self.time_ns = activation.time_ns
+        self.is_replaying = activation.is_replaying
+        self.available_flags = activation.available_flags
+        self.used_flags = {}
+        self.commands = []
+        self.update_accepted = False
+        self.task_error = None
+        self.single_batch = self._flag_in_force(SINGLE_BATCH)
+
+    def _flag_in_force(self, flag: int) -> bool:
+        if flag in self.available_flags:
+            return True
+        if self.is_replaying or flag not in self.options.default_flags:
+            return False
+        self.used_flags[flag] = None
+        return True
+
+    def reseed(self, seed: int) -> None:
+        """Start the run's random numbers again, here and in generators that follow them."""
+        self.seed = seed
+        self.random.seed(seed)
+        for callback in self.seed_callbacks:
+            callback(seed)
+
+    def next_seq(self, kind: str) -> int:
+        """The next number of a kind of operation, counting from 1."""
+        number = self.seqs[kind] = self.seqs.get(kind, 0) + 1
+        return number
+
+    def check_mutable(self, action: str) -> None:
+        """Refuse `action` in queries and validators, and while the run is being torn down.
+
+        Raises:
+            ReadOnlyContextError: The calling code must not change the workflow.
+            RunEvicted: The run is being torn down.
+        """
+        if self.closing:
+            message = f"Ignoring {action} while evicting workflow. This is not an error."
+            raise RunEvicted(message)
+        if self.read_only:
+            message = f"While in read-only function, action attempted: {action}"
+            raise ReadOnlyContextError(message)
+
+    def issue(self, command: Command) -> None:
+        """Add a command to those of this activation."""
+        self.check_mutable("add command")
+        self.commands.append(command)
+
+    def site(self) -> CallSite | None:
+        """The user's lines that lead here."""
+        return callsite.capture(2)
+
+    @contextmanager
+    def as_read_only(self, *, query_or_validator: bool) -> Iterator[None]:
+        """Forbid commands for a block."""
+        before = self.read_only, self.in_query_or_validator
+        self.read_only, self.in_query_or_validator = True, query_or_validator
+        try:
+            yield
+        finally:
+            self.read_only, self.in_query_or_validator = before
+
+    def is_failure_exception(self, error: BaseException) -> bool:
+        """Whether an error fails the workflow; every other fails its task (trap 28)."""
+        own = self.dynamic_failure_types
+        if own is None:
+            own = tuple(self.definition.failure_exception_types)
+        kinds = (
+            FailureError,
+            asyncio.TimeoutError,
+            *own,
+            *self.options.failure_exception_types,
+        )
+        return isinstance(error, kinds)
+
+    def headers_of(self, headers: Mapping[str, Payload]) -> dict[str, Payload]:
+        """Headers in a fixed order: protobuf maps have none."""
+        return {key: headers[key] for key in sorted(headers)}

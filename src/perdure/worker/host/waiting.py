@@ -1,0 +1,77 @@
+"""How a task waits for an operation of the server, and what its cancellation means.
+
+The number of ticks between a resolution and the waiting code is part of recorded histories: one for the
+future's callback, one for the waiter's. Never shorten this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.worker.host.state import RunState
+
+_T = TypeVar("_T")
+
+
+async def shielded(future: asyncio.Future[_T]) -> _T:
+    """Wait for a future without cancelling it when the waiting task is cancelled.
+
+    Two ticks, like `asyncio.wait` on one future; `asyncio.shield` would also log failures of a future
+    that nobody awaits any more.
+    """
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(_future: asyncio.Future[Any]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    future.add_done_callback(done)
+    try:
+        await waiter
+    finally:
+        future.remove_done_callback(done)
+    return future.result()
+
+
+async def operation(
+    state: RunState,
+    future: asyncio.Future[_T],
+    cancel: Callable[[asyncio.CancelledError], None],
+    *,
+    completed_flag: int | None = None,
+    reraise_on_workflow_cancel: bool = False,
+) -> _T:
+    """Wait for an operation's result; cancelling the waiting task cancels the operation instead.
+
+    Args:
+        state: The run.
+        future: Holds the operation's outcome.
+        cancel: Issues the cancel command. The outcome decides what the task sees.
+        completed_flag: Language flag under which a cancellation wins over an outcome that is there.
+        reraise_on_workflow_cancel: Let a cancellation of the whole workflow through at once.
+    """
+    while True:
+        try:
+            return await shielded(future)
+        except asyncio.CancelledError as error:
+            if future.done():
+                # Waiting again would return the outcome and forget the cancellation.
+                if state.single_batch:
+                    raise
+                if completed_flag is not None and (
+                    not state.is_replaying or completed_flag in state.available_flags
+                ):
+                    state.used_flags[completed_flag] = None
+                    raise
+            cancel(error)
+            # The cancellation has been dealt with; without this TaskGroup and timeout, which count
+            # requests, would see it again (trap 18).
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            if reraise_on_workflow_cancel and (state.cancel_reason is not None or state.closing):
+                raise

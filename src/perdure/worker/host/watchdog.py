@@ -1,0 +1,159 @@
+"""Stops workflow code that never gives up control.
+
+Role: one daemon thread per process looks at the activation under way on each thread and, when it has used
+up its CPU time, raises `WorkflowDeadlock` inside it. CPU time, not wall time: on a busy machine an activation
+may wait long for its turn without doing anything wrong. Code that blocks without using CPU (a lock, a socket)
+is reported after a multiple of the budget in wall time, and interrupted as soon as it comes back.
+
+Invariant: the exception never reaches code outside the activation that it is meant for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_log = logging.getLogger(__name__)
+
+_BLOCKED_FACTOR = 5
+_IDLE_LOOKS = 20
+
+# Bound at import, before the determinism guard replaces them.
+_monotonic_ns = time.monotonic_ns
+_thread_time_ns = time.thread_time_ns
+
+
+class WorkflowDeadlock(BaseException):
+    """The activation used up its time. Not an Exception: user code should not catch it."""
+
+
+class _Watch:
+    """One activation under way."""
+
+    __slots__ = ("budget_ns", "clock", "started_cpu_ns", "started_ns", "thread", "what", "why")
+
+    def __init__(self, budget_ns: int, what: str) -> None:
+        self.budget_ns = budget_ns
+        self.what = what
+        self.thread = threading.get_ident()
+        self.started_ns = _monotonic_ns()
+        self.started_cpu_ns = _thread_time_ns()
+        self.clock = _cpu_clock_of(self.thread)
+        self.why: str | None = None
+
+    def verdict(self) -> str | None:
+        """Why the activation must end, or None."""
+        elapsed = _monotonic_ns() - self.started_ns
+        if self.clock is None:
+            used = elapsed
+        else:
+            used = time.clock_gettime_ns(self.clock) - self.started_cpu_ns
+        if used > self.budget_ns:
+            return f"it used {used / 1e9:.1f} s of CPU time without awaiting anything"
+        if elapsed > self.budget_ns * _BLOCKED_FACTOR:
+            return f"it has been blocked for {elapsed / 1e9:.1f} s by something that is not awaited"
+        return None
+
+
+def _cpu_clock_of(thread: int) -> int | None:
+    # Not every platform can read another thread's CPU clock; then wall time has to do.
+    get = getattr(time, "pthread_getcpuclockid", None)
+    return get(thread) if get is not None else None
+
+
+class Watchdog:
+    """Watches activations. Use the module's `watchdog`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watches: dict[int, _Watch] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._asleep = True
+        self._period = 0.5
+        self._never = threading.Event()
+
+    @contextmanager
+    def watching(self, budget_ns: int, what: str) -> Iterator[None]:
+        """Bound the block's time.
+
+        Args:
+            budget_ns: CPU time in nanoseconds; 0 for no bound.
+            what: Named in the error.
+
+        Raises:
+            WorkflowDeadlock: The time was used up.
+        """
+        if budget_ns <= 0:
+            yield
+            return
+        watch = _Watch(budget_ns, what)
+        self._watches[watch.thread] = watch
+        if self._asleep:
+            self._start(budget_ns)
+        try:
+            yield
+        except WorkflowDeadlock:
+            if watch.why is None:
+                raise
+        finally:
+            with self._lock:
+                self._watches.pop(watch.thread, None)
+                if watch.why is not None:
+                    # Not delivered yet, perhaps: it must not surface anywhere else.
+                    _set_async_exception(watch.thread, None)
+        if watch.why is not None:
+            message = f"{what} was stopped: {watch.why}"
+            raise WorkflowDeadlock(message)
+
+    def _start(self, budget_ns: int) -> None:
+        self._asleep = False
+        self._period = min(0.5, budget_ns / 4e9)
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="perdure-watchdog", daemon=True
+            )
+            self._thread.start()
+        self._wake.set()
+
+    def _run(self) -> None:
+        idle = 0
+        while True:
+            self._wake.wait()
+            self._never.wait(self._period)
+            with self._lock:
+                watches = list(self._watches.values())
+                for watch in watches:
+                    if watch.why is None and (why := watch.verdict()) is not None:
+                        self._trip(watch, why)
+            idle = 0 if watches else idle + 1
+            if idle > _IDLE_LOOKS:
+                idle = 0
+                self._asleep = True
+                self._wake.clear()
+
+    def _trip(self, watch: _Watch, why: str) -> None:
+        watch.why = why
+        frame = sys._current_frames().get(watch.thread)
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        _log.error("%s is stopped: %s. Its stack:\n%s", watch.what, why, stack)
+        _set_async_exception(watch.thread, WorkflowDeadlock)
+
+
+def _set_async_exception(thread: int, kind: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(kind) if kind is not None else None
+    )
+
+
+watchdog = Watchdog()
+"""The process's one watchdog."""
