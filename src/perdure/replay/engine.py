@@ -104,8 +104,8 @@ class WorkflowReplay:
     # --- tasks in ---
 
     def feed(self, task: WorkflowTask) -> NeedPage | None:
-        """Take a new workflow task; the previous one must have been answered."""
-        if self._open:
+        """Take a new workflow task, after the previous one has been answered or had no answer."""
+        if self._activated or self._step is not None:
             return self._fail(Fatal("a workflow task arrived before the previous one was answered"))
         run = self._run
         self._open = True
@@ -289,10 +289,6 @@ class WorkflowReplay:
             force_create_new_workflow_task=False,
             is_terminal=bool(queue) and isinstance(queue[-1].command, TERMINAL),
         )
-
-    def abandon_task(self) -> None:
-        """Give up the open task without an answer (a recorded history has none)."""
-        self._open = False
 
     def task_reported(self, reset_history_event_id: int = 0) -> None:
         """The server took the completion; non-zero when it dropped a speculative task."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from perdure.replay import events as ev
 from perdure.replay.jobs import DeploymentVersion
 
 if TYPE_CHECKING:
@@ -74,6 +75,24 @@ class WorkflowTask(msgspec.Struct, frozen=True):
             queries=response.queries,
             attempt=response.attempt,
         )
+
+    @staticmethod
+    def from_history(events: Sequence[history.HistoryEvent]) -> WorkflowTask:
+        """A task that replays a recorded history, complete or not.
+
+        A history that ends in a started workflow task replays up to that task, which then counts as
+        new; any other is replayed to its end.
+        """
+        previous = started = 0
+        last = len(events) - 1
+        for index, event in enumerate(events):
+            if event.event_type != ev.WORKFLOW_TASK_STARTED:
+                continue
+            if index == last:
+                return WorkflowTask(events, started, event.event_id)
+            if events[index + 1].event_type == ev.WORKFLOW_TASK_COMPLETED:
+                previous = started = event.event_id
+        return WorkflowTask(events, previous, started)
 
 
 class NeedPage(msgspec.Struct, frozen=True):

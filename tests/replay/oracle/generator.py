@@ -1,0 +1,627 @@
+"""Valid random histories: the scripted workflow on our engine, against a small server.
+
+The server keeps the rules that make a history valid (semantics §7 rules 1, 2, 4, 5, 8, 16, 17) and
+nothing else. It also checks, at every task, that a worker which lost its cache sees the same
+activations as the one that did not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from perdure.replay.engine import WorkflowReplay
+from perdure.replay.jobs import Activation, DoUpdate
+from perdure.replay.task import Completion, EngineConfig, RunInfo, WorkflowTask
+from perdure.wire.api import command as api
+from perdure.wire.api import common, enums, history, protocol, taskqueue, update
+from perdure.wire.times import duration, timestamp
+
+from tests.replay.oracle import normal
+from tests.replay.oracle.ours import step
+from tests.replay.oracle.script import Scripted
+
+_E: Final = enums.EventType
+_C: Final = enums.CommandType
+START_NS: Final = 1_700_000_000_000_000_000
+MAX_TASKS: Final = 40
+
+
+class Inconsistent(AssertionError):
+    """A cold replay saw something else than the cached run."""
+
+
+class Server:
+    """One run: its history, what is pending, and its worker."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed ^ 0x5EED)
+        self.seed = seed
+        self.run_id = f"{seed:08x}-0000-4000-8000-000000000000"
+        self.now_ns = START_NS
+        self.events: list[history.HistoryEvent] = []
+        self.buffered: list[Callable[[], None]] = []
+        self.task_started = False
+        self.closed = False
+        self.cancel_requested = False
+        self.activities: dict[str, tuple[int, bool]] = {}
+        self.cancel_wanted: set[str] = set()
+        self.timers: dict[str, int] = {}
+        self.children: dict[str, tuple[int, str, str]] = {}
+        self.externals: list[tuple[str, int]] = []
+        self.accepted: dict[str, int] = {}
+        self.updates = 0
+        self.previous_started = 0
+        self.completed_at = 0
+        self.had_commands = False
+        self.engine: WorkflowReplay | None = None
+        self.script = Scripted(seed)
+        self.seen: list[Activation] = []
+        self.append(
+            _E.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
+            workflow_execution_started_event_attributes=(
+                history.WorkflowExecutionStartedEventAttributes(
+                    workflow_type=common.WorkflowType(name="Script"),
+                    task_queue=taskqueue.TaskQueue(name="queue"),
+                    workflow_task_timeout=duration(10_000_000_000),
+                    original_execution_run_id=self.run_id,
+                    first_execution_run_id=self.run_id,
+                    input=common.Payloads(payloads=[normal.payload("in")]),
+                    attempt=1,
+                )
+            ),
+        )
+
+    # --- history ---
+
+    def append(self, event_type: Any, **attributes: Any) -> int:
+        self.now_ns += self.rng.randrange(1, 2_000_000_000)
+        event = history.HistoryEvent(
+            event_id=len(self.events) + 1,
+            event_time=timestamp(self.now_ns),
+            event_type=event_type,
+            **attributes,
+        )
+        self.events.append(event)
+        return event.event_id
+
+    def happens(self, event: Callable[[], None]) -> None:
+        """Something outside the task: buffered while a task is started (rule 2)."""
+        if self.task_started:
+            self.buffered.append(event)
+        else:
+            event()
+
+    # --- what goes on outside ---
+
+    def run(self) -> list[history.HistoryEvent]:
+        """Run the workflow to its end, or until it has had enough tasks."""
+        self.task()
+        for _ in range(MAX_TASKS):
+            if self.closed:
+                break
+            for _ in range(self.rng.choice((0, 1, 1, 1, 2, 3))):
+                self.outside()
+            self.task()
+        return self.events
+
+    def outside(self) -> None:
+        """One random thing happens."""
+        options: list[Callable[[], None]] = [self.signal]
+        options += [self.resolve_activity] * (3 if self.activities else 0)
+        options += [self.fire_timer] * (3 if self.timers else 0)
+        options += [self.resolve_child] * (3 if self.children else 0)
+        options += [self.resolve_external] * (3 if self.externals else 0)
+        if not self.cancel_requested and self.rng.random() < 0.1:
+            options.append(self.request_cancel)
+        self.happens(self.rng.choice(options))
+
+    def signal(self) -> None:
+        name = self.rng.choice(("go", "stop"))
+        self.append(
+            _E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+            workflow_execution_signaled_event_attributes=(
+                history.WorkflowExecutionSignaledEventAttributes(
+                    signal_name=name,
+                    identity="somebody",
+                    input=common.Payloads(payloads=[normal.payload(name)]),
+                )
+            ),
+        )
+
+    def request_cancel(self) -> None:
+        self.cancel_requested = True
+        self.append(
+            _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
+            workflow_execution_cancel_requested_event_attributes=(
+                history.WorkflowExecutionCancelRequestedEventAttributes(cause="enough")
+            ),
+        )
+
+    def fire_timer(self) -> None:
+        if not self.timers:
+            return
+        timer_id = self.rng.choice(list(self.timers))
+        started = self.timers.pop(timer_id)
+        self.append(
+            _E.EVENT_TYPE_TIMER_FIRED,
+            timer_fired_event_attributes=history.TimerFiredEventAttributes(
+                timer_id=timer_id, started_event_id=started
+            ),
+        )
+
+    def resolve_activity(self) -> None:
+        if not self.activities:
+            return
+        activity_id = self.rng.choice(list(self.activities))
+        scheduled, started = self.activities.pop(activity_id)
+        ids = {"scheduled_event_id": scheduled, "started_event_id": len(self.events)}
+        failure = normal.failures.Failure(message="it broke")
+        if not started and self.rng.random() < 0.2:
+            self.append(
+                _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+                activity_task_timed_out_event_attributes=(
+                    history.ActivityTaskTimedOutEventAttributes(
+                        scheduled_event_id=scheduled, failure=failure
+                    )
+                ),
+            )
+            return
+        if not started:
+            ids["started_event_id"] = self.append(
+                _E.EVENT_TYPE_ACTIVITY_TASK_STARTED,
+                activity_task_started_event_attributes=history.ActivityTaskStartedEventAttributes(
+                    scheduled_event_id=scheduled
+                ),
+            )
+        kinds = ["completed", "failed", "timed_out"]
+        if activity_id in self.cancel_wanted:
+            kinds += ["canceled", "canceled"]
+        match self.rng.choice(kinds):
+            case "completed":
+                self.append(
+                    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+                    activity_task_completed_event_attributes=(
+                        history.ActivityTaskCompletedEventAttributes(
+                            result=common.Payloads(payloads=[normal.payload("r")]), **ids
+                        )
+                    ),
+                )
+            case "failed":
+                self.append(
+                    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+                    activity_task_failed_event_attributes=(
+                        history.ActivityTaskFailedEventAttributes(
+                            failure=failure, identity="worker", retry_state=4, **ids
+                        )
+                    ),
+                )
+            case "timed_out":
+                self.append(
+                    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+                    activity_task_timed_out_event_attributes=(
+                        history.ActivityTaskTimedOutEventAttributes(
+                            failure=failure, retry_state=2, **ids
+                        )
+                    ),
+                )
+            case _:
+                self.append(
+                    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+                    activity_task_canceled_event_attributes=(
+                        history.ActivityTaskCanceledEventAttributes(
+                            details=common.Payloads(payloads=[normal.payload("c")]),
+                            identity="worker",
+                            **ids,
+                        )
+                    ),
+                )
+
+    def resolve_child(self) -> None:
+        if not self.children:
+            return
+        child_id = self.rng.choice(list(self.children))
+        initiated, name, state = self.children[child_id]
+        execution = common.WorkflowExecution(workflow_id=child_id, run_id=f"run-of-{child_id}")
+        if state == "initiated":
+            if self.rng.random() < 0.2:
+                del self.children[child_id]
+                self.append(
+                    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED,
+                    start_child_workflow_execution_failed_event_attributes=(
+                        history.StartChildWorkflowExecutionFailedEventAttributes(
+                            initiated_event_id=initiated, workflow_id=child_id, cause=1
+                        )
+                    ),
+                )
+                return
+            self.children[child_id] = (initiated, name, "started")
+            self.append(
+                _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED,
+                child_workflow_execution_started_event_attributes=(
+                    history.ChildWorkflowExecutionStartedEventAttributes(
+                        initiated_event_id=initiated, workflow_execution=execution
+                    )
+                ),
+            )
+            return
+        del self.children[child_id]
+        kind = self.rng.choice(("Completed", "Failed", "TimedOut", "Canceled", "Terminated"))
+        self._child_outcome(kind, initiated)
+
+    def _child_outcome(self, kind: str, initiated: int) -> None:
+        extra: dict[str, Any] = {"initiated_event_id": initiated}
+        if kind == "Completed":
+            extra["result"] = common.Payloads(payloads=[normal.payload("child")])
+        if kind == "Failed":
+            extra["failure"] = normal.failures.Failure(message="child broke")
+            extra["retry_state"] = 3
+        snake = "timed_out" if kind == "TimedOut" else kind.lower()
+        attributes = getattr(history, f"ChildWorkflowExecution{kind}EventAttributes")(**extra)
+        self.append(
+            getattr(_E, f"EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_{snake.upper()}"),
+            **{f"child_workflow_execution_{snake}_event_attributes": attributes},
+        )
+
+    def resolve_external(self) -> None:
+        if not self.externals:
+            return
+        kind, initiated = self.externals.pop(self.rng.randrange(len(self.externals)))
+        failed = self.rng.random() < 0.3
+        if kind == "signal" and failed:
+            self.append(
+                _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
+                signal_external_workflow_execution_failed_event_attributes=(
+                    history.SignalExternalWorkflowExecutionFailedEventAttributes(
+                        initiated_event_id=initiated, cause=self.rng.choice((1, 2, 3))
+                    )
+                ),
+            )
+        elif kind == "signal":
+            self.append(
+                _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED,
+                external_workflow_execution_signaled_event_attributes=(
+                    history.ExternalWorkflowExecutionSignaledEventAttributes(
+                        initiated_event_id=initiated
+                    )
+                ),
+            )
+        elif failed:
+            self.append(
+                _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
+                request_cancel_external_workflow_execution_failed_event_attributes=(
+                    history.RequestCancelExternalWorkflowExecutionFailedEventAttributes(
+                        initiated_event_id=initiated, cause=self.rng.choice((1, 2))
+                    )
+                ),
+            )
+        else:
+            self.append(
+                _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
+                external_workflow_execution_cancel_requested_event_attributes=(
+                    history.ExternalWorkflowExecutionCancelRequestedEventAttributes(
+                        initiated_event_id=initiated
+                    )
+                ),
+            )
+
+    # --- workflow tasks ---
+
+    def task(self) -> None:
+        """One workflow task: perhaps it is lost, perhaps the worker's cache is."""
+        while len(self.events) > self.completed_at and self.rng.random() < 0.12:
+            self.lost_task()
+        news = len(self.events) > self.completed_at
+        # After a task without commands, a cold worker can not tell an update's task from a
+        # heartbeat: both engines then merge the two (trap 3), so no such history is made here.
+        speculative = not news and self.had_commands
+        if not news and not speculative:
+            self.signal()
+        mark = len(self.events)
+        scheduled = self.append(
+            _E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+            workflow_task_scheduled_event_attributes=(
+                history.WorkflowTaskScheduledEventAttributes(attempt=1)
+            ),
+        )
+        started = self.append(
+            _E.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+            workflow_task_started_event_attributes=history.WorkflowTaskStartedEventAttributes(
+                scheduled_event_id=scheduled,
+                history_size_bytes=len(self.events) * 100,
+                suggest_continue_as_new=len(self.events) > 60,
+            ),
+        )
+        self.task_started = True
+        count = self.rng.choice((1, 2)) if speculative else self.rng.choice((0, 0, 0, 1, 2))
+        messages = [self.update_request(started - 1) for _ in range(count)]
+        known = len(self.seen)
+        completion = self.work(started, messages)
+        while self.rng.random() < 0.15:
+            self.outside()
+        self.task_started = False
+        if speculative and not completion.commands and not self.buffered:
+            # Only rejections: the task never was (rule 16).
+            del self.events[mark:]
+            assert self.engine is not None
+            self.engine.task_reported(self.previous_started)
+        elif completion.is_terminal and self.buffered:
+            self._task_failed(scheduled, started, 27)  # UNHANDLED_COMMAND, rule 4
+            self.engine = None
+            del self.seen[known:]
+        else:
+            self.previous_started = started
+            self.complete(scheduled, started, completion)
+            self.completed_at = len(self.events)
+            self.had_commands = bool(completion.commands)
+        waiting, self.buffered = self.buffered, []
+        if not self.closed:
+            for event in waiting:
+                event()
+
+    def lost_task(self) -> None:
+        """A task that no worker answered."""
+        scheduled = self.append(
+            _E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+            workflow_task_scheduled_event_attributes=(
+                history.WorkflowTaskScheduledEventAttributes(attempt=1)
+            ),
+        )
+        how = self.rng.choice(("sticky", "timed_out", "failed", "reset"))
+        started = 0
+        if how != "sticky":
+            started = self.append(
+                _E.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+                workflow_task_started_event_attributes=(
+                    history.WorkflowTaskStartedEventAttributes(scheduled_event_id=scheduled)
+                ),
+            )
+        if how in {"sticky", "timed_out"}:
+            self.append(
+                _E.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+                workflow_task_timed_out_event_attributes=(
+                    history.WorkflowTaskTimedOutEventAttributes(
+                        scheduled_event_id=scheduled, started_event_id=started
+                    )
+                ),
+            )
+        else:
+            reset = enums.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
+            self._task_failed(scheduled, started, reset if how == "reset" else 24)
+        if self.rng.random() < 0.5:
+            self.outside()
+
+    def _task_failed(self, scheduled: int, started: int, cause: Any) -> None:
+        self.append(
+            _E.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+            workflow_task_failed_event_attributes=history.WorkflowTaskFailedEventAttributes(
+                scheduled_event_id=scheduled,
+                started_event_id=started,
+                cause=cause,
+                new_run_id=f"reset-{self.rng.randrange(1000)}",
+            ),
+        )
+
+    def update_request(self, sequencing_event_id: int) -> protocol.Message:
+        self.updates += 1
+        name = self.rng.choice(("set", "bad"))
+        request = update.Request(
+            meta=update.Meta(update_id=f"u{self.updates}", identity="somebody"),
+            input=update.Input(name=name),
+        )
+        message = protocol.Message(
+            id=f"u{self.updates}/request",
+            protocol_instance_id=f"u{self.updates}",
+            event_id=sequencing_event_id,
+        )
+        message.body.Pack(request)
+        return message
+
+    def work(self, started: int, messages: list[protocol.Message]) -> Completion:
+        """Let the worker run the task, from its cache or from the beginning."""
+        first = 1
+        if self.engine is not None and self.rng.random() < 0.6:
+            first = self.previous_started + 1
+        else:
+            info = RunInfo("default", "wf", self.run_id, "Script", "queue")
+            self.engine = WorkflowReplay(info, EngineConfig(sdk_version="1"))
+            self.script = Scripted(self.seed)
+            known, self.seen = self.seen, []
+            self._advance(first, started, messages)
+            answer = self._answer()
+            again = [_facts(a) for a in self.seen[: len(known)]]
+            if again != (before := [_facts(a) for a in known]):
+                raise Inconsistent(f"seed {self.seed}: cold replay saw\n{again}\nbut\n{before}")
+            return answer
+        self._advance(first, started, messages)
+        return self._answer()
+
+    def _advance(self, first: int, started: int, messages: list[protocol.Message]) -> None:
+        assert self.engine is not None
+        need = self.engine.feed(
+            WorkflowTask(
+                self.events[first - 1 :], self.previous_started, started, messages=messages
+            )
+        )
+        assert need is None
+        while (activation := self.engine.next()) is not None:
+            rejected_only = all(
+                isinstance(job, DoUpdate) and job.run_validator and job.name == "bad"
+                for job in activation.jobs
+            )
+            if not rejected_only:
+                self.seen.append(activation)
+            assert self.engine.commit(step(self.script, activation)) is None
+
+    def _answer(self) -> Completion:
+        assert self.engine is not None
+        if self.engine.error is not None:
+            raise Inconsistent(f"seed {self.seed}: {self.engine.error}")
+        answer = self.engine.ready()
+        assert isinstance(answer, Completion), answer
+        return answer
+
+    # --- commands ---
+
+    def complete(self, scheduled: int, started: int, completion: Completion) -> None:
+        completed = self.append(
+            _E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+            workflow_task_completed_event_attributes=history.WorkflowTaskCompletedEventAttributes(
+                scheduled_event_id=scheduled,
+                started_event_id=started,
+                sdk_metadata=completion.sdk_metadata,
+            ),
+        )
+        messages = {message.id: message for message in completion.messages}
+        for command in completion.commands:
+            if self.closed:
+                break
+            self._record(command, completed, messages)
+
+    def _record(
+        self, command: api.Command, completed: int, messages: dict[str, protocol.Message]
+    ) -> None:
+        name = _C.Name(command.command_type).removeprefix("COMMAND_TYPE_").lower()
+        attributes: Any = getattr(
+            command,
+            f"{name}_command_attributes",
+            None,
+        )
+        if name == "protocol_message":
+            self._record_message(messages[attributes.message_id])
+            return
+        if name == "cancel_timer":
+            started = self.timers.pop(attributes.timer_id)
+            self.append(
+                _E.EVENT_TYPE_TIMER_CANCELED,
+                timer_canceled_event_attributes=history.TimerCanceledEventAttributes(
+                    timer_id=attributes.timer_id, started_event_id=started
+                ),
+            )
+            return
+        event_name, copied = _RECORDED[name]
+        event_attributes: Any = getattr(history, f"{_pascal(event_name)}EventAttributes")()
+        for field in copied:
+            value = getattr(attributes, field)
+            target = {"execution": "workflow_execution"}.get(field, field)
+            if isinstance(value, (str, int, bool)):
+                setattr(event_attributes, target, value)
+            else:
+                getattr(event_attributes, target).CopyFrom(value)
+        if name == "request_cancel_external_workflow_execution":
+            event_attributes.workflow_execution.workflow_id = attributes.workflow_id
+        if name == "record_marker":
+            for key in attributes.details:
+                event_attributes.details[key].CopyFrom(attributes.details[key])
+        event_id = self.append(
+            getattr(_E, f"EVENT_TYPE_{event_name.upper()}"),
+            **{f"{event_name}_event_attributes": event_attributes},
+        )
+        self._remember(name, attributes, event_id)
+
+    def _remember(self, name: str, attributes: Any, event_id: int) -> None:
+        match name:
+            case "schedule_activity_task":
+                self.activities[attributes.activity_id] = (event_id, False)
+            case "request_cancel_activity_task":
+                scheduled = attributes.scheduled_event_id
+                self.cancel_wanted.update(
+                    key for key, (known, _) in self.activities.items() if known == scheduled
+                )
+            case "start_timer":
+                self.timers[attributes.timer_id] = event_id
+            case "start_child_workflow_execution":
+                child = (event_id, attributes.workflow_type.name, "initiated")
+                self.children[attributes.workflow_id] = child
+            case "signal_external_workflow_execution":
+                self.externals.append(("signal", event_id))
+            case "request_cancel_external_workflow_execution":
+                self.externals.append(("cancel", event_id))
+            case (
+                "record_marker" | "upsert_workflow_search_attributes" | "modify_workflow_properties"
+            ):
+                pass
+            case _:
+                self.closed = True
+
+    def _record_message(self, message: protocol.Message) -> None:
+        instance = message.protocol_instance_id
+        accepted, response = update.Acceptance(), update.Response()
+        if message.body.Unpack(accepted):
+            self.accepted[instance] = self.append(
+                _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
+                workflow_execution_update_accepted_event_attributes=(
+                    history.WorkflowExecutionUpdateAcceptedEventAttributes(
+                        protocol_instance_id=instance,
+                        accepted_request_message_id=accepted.accepted_request_message_id,
+                        accepted_request_sequencing_event_id=(
+                            accepted.accepted_request_sequencing_event_id
+                        ),
+                        accepted_request=accepted.accepted_request,
+                    )
+                ),
+            )
+        elif message.body.Unpack(response):
+            self.append(
+                _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
+                workflow_execution_update_completed_event_attributes=(
+                    history.WorkflowExecutionUpdateCompletedEventAttributes(
+                        meta=response.meta,
+                        accepted_event_id=self.accepted[instance],
+                        outcome=response.outcome,
+                    )
+                ),
+            )
+
+
+def _facts(activation: Activation) -> Any:
+    """What must be the same whether the worker had the run in its cache or not."""
+    facts = normal.activation(activation)
+    jobs = [
+        ("update", *job[1:3], job[4]) if job[0] == "update" else job
+        for job in facts["jobs"]
+        if job[0] != "patch" and not (job[0] == "update" and job[2] == "bad")
+    ]
+    return facts["time_ns"], facts["history_length"], jobs
+
+
+def _pascal(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+_RECORDED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "start_timer": ("timer_started", ("timer_id",)),
+    "schedule_activity_task": ("activity_task_scheduled", ("activity_id", "activity_type")),
+    "request_cancel_activity_task": ("activity_task_cancel_requested", ("scheduled_event_id",)),
+    "record_marker": ("marker_recorded", ("marker_name",)),
+    "upsert_workflow_search_attributes": (
+        "upsert_workflow_search_attributes",
+        ("search_attributes",),
+    ),
+    "modify_workflow_properties": ("workflow_properties_modified", ("upserted_memo",)),
+    "start_child_workflow_execution": (
+        "start_child_workflow_execution_initiated",
+        ("namespace", "workflow_id", "workflow_type"),
+    ),
+    "signal_external_workflow_execution": (
+        "signal_external_workflow_execution_initiated",
+        ("signal_name", "execution", "child_workflow_only"),
+    ),
+    "request_cancel_external_workflow_execution": (
+        "request_cancel_external_workflow_execution_initiated",
+        ("reason", "child_workflow_only"),
+    ),
+    "complete_workflow_execution": ("workflow_execution_completed", ("result",)),
+    "fail_workflow_execution": ("workflow_execution_failed", ("failure",)),
+    "cancel_workflow_execution": ("workflow_execution_canceled", ("details",)),
+    "continue_as_new_workflow_execution": (
+        "workflow_execution_continued_as_new",
+        ("workflow_type",),
+    ),
+}
+
+
+def generate(seed: int) -> list[history.HistoryEvent]:
+    """The history of run number ``seed``."""
+    return Server(seed).run()
