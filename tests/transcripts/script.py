@@ -17,6 +17,7 @@ import msgspec
 from perdure.core.ids import QueueKind
 from perdure.core.limits import DEFAULT_LIMITS
 from perdure.history import activity, cancel, signal, terminate, workflow_task
+from perdure.history.facts import FactKind
 from perdure.history.replies import ActivityTaskReply, CompletionReply, PollInfo, WorkflowTaskReply
 from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.history.transition import Transition
@@ -60,14 +61,22 @@ def parse(text: str) -> list[Block]:
     return blocks
 
 
-def run(path: Path) -> tuple[str, str]:
-    """Run a transcript: its text, and what the text should be."""
+class Outcome(NamedTuple):
+    """A transcript that was run: its text, what the text should be, and which facts it wrote."""
+
+    written: str
+    actual: str
+    fact_kinds: frozenset[FactKind]
+
+
+def run(path: Path) -> Outcome:
+    """Run a transcript."""
     text = path.read_text()
     script = Script()
     out: list[str] = []
     for block in parse(text):
         out += [*block.comment, *block.lines, "----", *script.run(block.lines), ""]
-    return text, "\n".join(out)
+    return Outcome(text, "\n".join(out), frozenset(script.world.fact_kinds_seen))
 
 
 def span(text: str) -> int:
@@ -116,7 +125,7 @@ class Script:
 
     def _line(self, words: list[str], commands: list[str]) -> list[str]:
         verb, names, options = _split(words)
-        method: Callable[..., Transition | None] = getattr(self, f"_do_{verb.replace('-', '_')}")
+        method: Callable[..., Transition | list[str] | None] = getattr(self, f"_do_{verb.replace('-', '_')}")
         try:
             if commands:
                 options["commands"] = "\n".join(commands)
@@ -124,8 +133,8 @@ class Script:
         except RpcError as error:
             self.world.check()
             return [f"error {type(error).__name__}: {error.message}"]
-        if transition is None:
-            return []
+        if transition is None or isinstance(transition, list):
+            return transition or []
         self._remember(transition.reply)
         return transition_lines(transition, self.world.now_ns) or ["nothing"]
 
@@ -173,6 +182,14 @@ class Script:
         self._do_wait(how_long, options)
         return self.world.wake()
 
+    def _do_show(self, *names: str, options: Options) -> list[str]:
+        def text(items: tuple[tuple[str, bytes], ...]) -> str:
+            decoded = {key: common.Payload.FromString(value).data.decode() for key, value in items}
+            return str(decoded)
+
+        state = self.world.run
+        return [f"{name} {text(getattr(state, name))}" for name in names]
+
     def _do_reload(self, options: Options) -> None:
         self.world.reload()
 
@@ -208,6 +225,9 @@ class Script:
         return world.commit(
             workflow_task.complete_workflow_task(world.run, self.task_token, request, world.env)
         )
+
+    def _do_reset_sticky(self, options: Options) -> Transition:
+        return self.world.commit(workflow_task.reset_sticky(self.world.run, self.world.env))
 
     def _do_fail_task(self, options: Options) -> Transition:
         request = workflowservice.RespondWorkflowTaskFailedRequest(
@@ -361,6 +381,7 @@ def _marker(names: list[str], options: Options) -> command.Command:
 def _upsert(names: list[str], options: Options) -> command.Command:
     result = command.Command(command_type=enums.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
     fields = result.upsert_workflow_search_attributes_command_attributes.search_attributes
+    fields.SetInParent()
     for key, value in options.items():
         fields.indexed_fields[key].data = value.encode()
     return result
@@ -369,6 +390,7 @@ def _upsert(names: list[str], options: Options) -> command.Command:
 def _memo(names: list[str], options: Options) -> command.Command:
     result = command.Command(command_type=enums.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES)
     asked = result.modify_workflow_properties_command_attributes.upserted_memo
+    asked.SetInParent()
     for key, value in options.items():
         asked.fields[key].data = value.encode()
     return result

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.history.facts import FactKind
 from tests.transcripts.script import run
 
 DATA = sorted((Path(__file__).parent / "data").glob("*.txt"))
@@ -16,14 +17,21 @@ DATA = sorted((Path(__file__).parent / "data").glob("*.txt"))
 
 @pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
 def test_the_engine_does_what_the_transcript_says(path: Path, request: pytest.FixtureRequest):
-    written, actual = run(path)
+    outcome = run(path)
     if request.config.getoption("--update"):
-        path.write_text(actual)
+        path.write_text(outcome.actual)
         return
-    assert actual.splitlines() == written.splitlines()
+    assert outcome.actual.splitlines() == outcome.written.splitlines()
 
 
 def test_there_is_a_transcript_for_each_family():
     assert {"activity", "buffering", "cancel", "marker", "signal", "timer"} <= {
         path.stem.split("_")[0] for path in DATA
     }
+
+
+def test_each_kind_of_fact_of_a_run_is_in_some_transcript():
+    seen = frozenset[FactKind]().union(*(run(path).fact_kinds for path in DATA))
+    elsewhere = {FactKind.CURRENT_RUN, FactKind.NAMESPACE}
+    not_written_yet = {FactKind.SUCCESSOR, FactKind.WORKFLOW_TASK_COUNTERS}
+    assert seen == set(FactKind) - elsewhere - not_written_yet

@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     history_count_suggest_continue: int = 4 * 1024
     id_length_max: int = 1_000
     buffered_events_max: int = 100
+    buffered_events_bytes_max: int = 2 * 1024 * 1024
     buffered_queries_max: int = 1
     pending_activities_max: int = 2_000
     pending_children_max: int = 2_000

@@ -121,7 +121,11 @@ def complete_activity(
     """
     by_id = isinstance(request, CompletedById)
     activity, progress = _pending(state, token, started=not by_id)
-    response = workflowservice.RespondActivityTaskCompletedResponse()
+    response = (
+        workflowservice.RespondActivityTaskCompletedByIdResponse()
+        if by_id
+        else workflowservice.RespondActivityTaskCompletedResponse()
+    )
     with Draft(state, env) as draft:
         if request.result.ByteSize() > env.limits.blob_size_bytes_max:
             attempt_failed(
@@ -160,6 +164,8 @@ def fail_activity(
         if cause is not None and cause.ByteSize() > limit:
             cause = oversized(draft, "The activity's failure")
         attempt_failed(draft, activity, cause, request.identity)
+        if isinstance(request, FailedById):
+            return draft.done(workflowservice.RespondActivityTaskFailedByIdResponse())
         return draft.done(workflowservice.RespondActivityTaskFailedResponse())
 
 
@@ -178,7 +184,11 @@ def cancel_activity(
             f"Activity {activity.activity_id} can not be reported as canceled: its workflow has not requested that. "
             "Report it as failed instead."
         )
-    response = workflowservice.RespondActivityTaskCanceledResponse()
+    response = (
+        workflowservice.RespondActivityTaskCanceledByIdResponse()
+        if isinstance(request, CanceledById)
+        else workflowservice.RespondActivityTaskCanceledResponse()
+    )
     with Draft(state, env) as draft:
         if request.details.ByteSize() > env.limits.blob_size_bytes_max:
             attempt_failed(
@@ -207,9 +217,12 @@ def heartbeat(
         NotFound: The token is not the current attempt's, or the run has closed.
     """
     activity, progress = _pending(state, token)
-    response = workflowservice.RecordActivityTaskHeartbeatResponse(
-        cancel_requested=activity.cancel_requested_event_id != 0
+    response = (
+        workflowservice.RecordActivityTaskHeartbeatByIdResponse()
+        if isinstance(request, HeartbeatById)
+        else workflowservice.RecordActivityTaskHeartbeatResponse()
     )
+    response.cancel_requested = activity.cancel_requested_event_id != 0
     key = activity.scheduled_event_id
     if request.details.ByteSize() > env.limits.blob_size_bytes_max:
         with Draft(state, env) as draft:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perdure.history.draft import Draft, nothing
 from perdure.history.workflow_task_steps import schedule_workflow_task
-from perdure.wire.api import history, workflowservice
+from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Request = workflowservice.SignalWorkflowExecutionRequest
 Response = workflowservice.SignalWorkflowExecutionResponse
+_SIGNALED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 
 
 def signal(state: RunState, request: Request, env: Env) -> Transition:
@@ -75,7 +76,9 @@ def _check(state: RunState, request: Request, env: Env) -> None:
             f"Signal {request.signal_name}: input and header have {size_bytes} bytes; "
             f"the limit is {limits.blob_size_bytes_max}."
         )
-    if state.signal_count >= limits.signals_per_run_max:
+    waiting = sum(item.event_type == _SIGNALED for item in state.buffered.values())
+    if state.signal_count + waiting >= limits.signals_per_run_max:
         raise InvalidArgument(
-            f"The run has had {state.signal_count} signals, which is the limit: let the workflow continue as new."
+            f"The run has had {limits.signals_per_run_max} signals, which is the limit: "
+            "let the workflow continue as new."
         )

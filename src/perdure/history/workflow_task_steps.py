@@ -47,12 +47,27 @@ def schedule_workflow_task(draft: Draft, *, despite_backoff: bool = False) -> No
     delayed first task (rule 37).
     """
     state = draft.state
-    if not state.is_running or state.workflow_task is not None:
+    if not state.is_running:
+        return
+    if state.workflow_task is not None:
+        _respect_buffer_limit(draft)
         return
     if awaits_first_task(state) and not despite_backoff:
         return
     add_scheduled(draft)
     offer(draft)
+
+
+def _respect_buffer_limit(draft: Draft) -> None:
+    """A worker that takes its time must not make the buffer grow without end: its task fails, and the next sees it all."""
+    waiting = draft.state.buffered
+    limits = draft.env.limits
+    if len(waiting) <= limits.buffered_events_max:
+        size_bytes = sum(len(item.event) for item in waiting.values())
+        if size_bytes <= limits.buffered_events_bytes_max:
+            return
+    previous = write_failed(draft, enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
+    schedule_again(draft, previous, counts=True)
 
 
 def awaits_first_task(state: RunState) -> bool:
