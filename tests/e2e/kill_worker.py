@@ -29,7 +29,9 @@ async def step(name: str) -> str:
     return f"{name} done"
 
 
-QUICK = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=1))
+QUICK = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=1)
+)
 
 
 @workflow.defn

@@ -45,7 +45,10 @@ class Processes:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for process in self._running.values():
             process.kill()
@@ -92,7 +95,9 @@ class Processes:
         """Until the server accepts connections; fails when it ended instead."""
         give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up:
-            assert self._running["server"].poll() is None, f"the server ended:\n{self.log('server')}"
+            assert self._running["server"].poll() is None, (
+                f"the server ended:\n{self.log('server')}"
+            )
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:

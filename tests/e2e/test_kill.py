@@ -101,9 +101,7 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path, request: pytest.Fixt
     random = Random(rounds)
     ledger = tmp_path / "attempts"
     ledger.touch()
-    with Processes(
-        tmp_path, "tests.e2e.kill_worker:worker", KILL_LEDGER=str(ledger)
-    ) as processes:
+    with Processes(tmp_path, "tests.e2e.kill_worker:worker", KILL_LEDGER=str(ledger)) as processes:
         processes.start_server()
         await processes.wait_for_server()
         processes.start_worker()
