@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.core.ids import EntityKey, run_key
+from perdure.core.ids import run_key
 from perdure.history import transitions
 from perdure.server.frontend import checks
 from perdure.server.frontend.pages import (
@@ -70,7 +70,10 @@ async def _wait(
         left_ns = until_ns - services.clock.monotonic_ns()
         if left_ns <= 0 or not await services.engine.wait_for_events(tail.entity, seen, left_ns):
             break
-        tail = await services.engine.read(tail.entity, transitions.tail)
+        key = tail.entity
+        tail = await services.engine.read_current(
+            key.namespace_id, key.name, key.run_id, transitions.tail
+        )
     return tail
 
 
@@ -89,7 +92,10 @@ async def _close_event(
     """Rule 26: the final event alone, or nothing."""
     if tail.is_running:
         return _empty(encode_token(token) if request.wait_new_event else b"")
-    return await _events(services, tail.entity, tail.close_event_id, tail.close_event_id, 1)
+    last = tail.close_event_id
+    rows = await services.engine.history(tail.entity, last, last)
+    response = workflowservice.GetWorkflowExecutionHistoryResponse()
+    return with_field(response, "history", b"".join(rows))
 
 
 async def _page(
@@ -109,8 +115,8 @@ async def _page(
         services.limits.history_page_events_max,
         services.limits.history_page_events_max,
     )
-    rows = await services.engine.history(entity, first, min(last, first + events_max - 1))
-    page = cut(rows, first, last, events_max)
+    read_to = min(last, first + events_max - 1)
+    page = cut(await services.engine.history(entity, first, read_to), first, read_to)
     response = workflowservice.GetWorkflowExecutionHistoryResponse()
     data = page.data
     if page.next_event_id <= last:
@@ -123,10 +129,3 @@ async def _page(
     else:
         data += token.tail
     return with_field(response, "history", data)
-
-
-async def _events(
-    services: Services, entity: EntityKey, first: int, last: int, events_max: int
-) -> bytes:
-    page = cut(await services.engine.history(entity, first, last), first, last, events_max)
-    return with_field(workflowservice.GetWorkflowExecutionHistoryResponse(), "history", page.data)

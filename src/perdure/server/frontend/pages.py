@@ -6,12 +6,11 @@ Not here: waiting for events, filters (`history_reads`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from perdure.history.transition import EventRow
 from perdure.wire.api import history
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.events import frame, frames
@@ -57,37 +56,23 @@ def decode_token(data: bytes, run_id: str) -> HistoryToken:
     return token
 
 
-def cut(rows: Iterable[EventRow], first_event_id: int, last_event_id: int, events_max: int) -> Page:
-    """The events from `first_event_id` to `last_event_id`, as many as one page holds, at least one.
+def cut(rows: Sequence[bytes], first_event_id: int, last_event_id: int) -> Page:
+    """The events of these rows, as many as the bytes of one page hold, at least one.
 
     Args:
-        rows: Rows in order that hold at least the wanted events, and perhaps others at both ends.
-        first_event_id: The first wanted event.
-        last_event_id: The last wanted event.
-        events_max: How many events a page may hold; its bytes are bounded too.
+        rows: Framed events from `first_event_id` to `last_event_id`, no others.
+        first_event_id: The first of them.
+        last_event_id: The last of them.
     """
-    parts: list[bytes] = []
+    data = b"".join(rows)
+    if len(data) <= PAGE_BYTES_MAX:
+        return Page(data, last_event_id + 1)
     size, next_id = 0, first_event_id
-    last = min(last_event_id, first_event_id + events_max - 1)
-    for row in rows:
-        row_last = row.first_event_id + row.count - 1
-        if row_last < first_event_id:
-            continue
-        if row.first_event_id > last:
+    for framed in frames(data):
+        if size and size + len(framed) > PAGE_BYTES_MAX:
             break
-        is_wanted_whole = row.first_event_id >= first_event_id and row_last <= last
-        if is_wanted_whole and size + len(row.data) <= PAGE_BYTES_MAX:
-            parts.append(row.data)
-            size, next_id = size + len(row.data), row_last + 1
-            continue
-        for event_id, framed in enumerate(frames(row.data), row.first_event_id):
-            if event_id < first_event_id:
-                continue
-            if event_id > last or (parts and size + len(framed) > PAGE_BYTES_MAX):
-                return Page(b"".join(parts), next_id)
-            parts.append(framed)
-            size, next_id = size + len(framed), event_id + 1
-    return Page(b"".join(parts), next_id)
+        size, next_id = size + len(framed), next_id + 1
+    return Page(data[:size], next_id)
 
 
 def tail_bytes(events: Iterable[history.HistoryEvent]) -> bytes:

@@ -128,11 +128,7 @@ async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswe
         matching.withdraw_query(normal, pending)
 
 
-def _route(state: RunState, env: Env) -> transitions.QueryRoute:
-    return transitions.query_route(state)
-
-
-def _queues(state: RunState, env: Env) -> tuple[QueueKey | None, QueueKey]:
+def _queues(state: RunState) -> tuple[QueueKey | None, QueueKey]:
     normal = QueueKey(state.key.namespace_id, state.info.task_queue, QueueKind.WORKFLOW)
     sticky = normal._replace(name=state.sticky.queue_name) if state.sticky is not None else None
     return sticky, normal

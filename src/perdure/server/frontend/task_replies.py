@@ -14,7 +14,6 @@ from perdure.wire.splice import field_bytes, with_field
 from perdure.wire.times import timestamp
 
 if TYPE_CHECKING:
-    from perdure.history.env import Env
     from perdure.history.state import RunState
     from perdure.server.frontend.services import Services
     from perdure.server.queries import PendingQuery
@@ -55,7 +54,7 @@ async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bo
     """
     entity = pending.entity
 
-    def describe(state: RunState, env: Env) -> tuple[str, str, int, int]:
+    def describe(state: RunState) -> tuple[str, str, int, int]:
         info = state.info
         started = state.last_started_event_id
         return info.workflow_type, info.task_queue, started, state.next_event_id - 1
@@ -86,7 +85,7 @@ async def _first_page(
         return tail, b""
     events_max = services.limits.history_page_events_max
     read_to = min(last, first + events_max - 1)
-    page = cut(await services.engine.history(entity, first, read_to), first, last, events_max)
+    page = cut(await services.engine.history(entity, first, read_to), first, read_to)
     if page.next_event_id > last:
         return page.data + tail, b""
     return page.data, encode_page_token(HistoryToken(entity.run_id, page.next_event_id, last, tail))

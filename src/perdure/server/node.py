@@ -1,0 +1,124 @@
+"""A node, wired: one function builds its objects top to bottom (DESIGN D15). Server and embedded engine both use it.
+
+Order of life: store, then matching and queries (memory), then the engine over them, then the frontend. `close` goes
+the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed (DESIGN 10.9).
+Not here: transports, options of the command line, signals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure import __version__
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.server.engine import Engine
+from perdure.server.frontend.dispatch import Frontend
+from perdure.server.frontend.services import ServerInfo, Services
+from perdure.server.matching_host import MatchingHost
+from perdure.server.namespace_facts import NamespaceFact
+from perdure.server.queries import Queries
+from perdure.server.rpcs import RPCS
+from perdure.wire.api import enums
+
+if TYPE_CHECKING:
+    from perdure.core.clock import Clock
+    from perdure.storage.port import Store
+
+DEFAULT_NAMESPACE = "default"
+
+
+class Node:
+    """A running node. `frontend` is the way in."""
+
+    def __init__(self, engine: Engine, matching: MatchingHost, frontend: Frontend) -> None:
+        self.engine = engine
+        self.matching = matching
+        self.frontend = frontend
+
+    async def stop_polls(self) -> None:
+        """First step of the end: nothing new is matched, parked polls are answered empty."""
+        await self.matching.close()
+
+    async def close(self) -> None:
+        """Finish what is under way, durably, and let go of the store."""
+        self.frontend.drain()
+        await self.matching.close()
+        await self.engine.close()
+
+
+async def open_node(
+    store: Store,
+    *,
+    clock: Clock,
+    new_id: Callable[[], str],
+    limits: Limits = DEFAULT_LIMITS,
+    store_name: str = "sqlite",
+    namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
+    search_attributes: Mapping[str, str] | None = None,
+) -> Node:
+    """Build and start a node over an open store, which it closes at its end.
+
+    Args:
+        store: Where everything lies.
+        clock: The present.
+        new_id: Fresh UUIDs as text.
+        limits: Of every namespace.
+        store_name: For GetClusterInfo.
+        namespaces: Registered when they are not there yet.
+        search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
+
+    Raises:
+        StoreError: The store can not be taken over.
+    """
+    matching = MatchingHost(clock, new_id)
+    engine = Engine(store, clock, new_id, matcher=matching, limits=limits)
+    matching.open(engine)
+    await engine.open()
+    for name in namespaces:
+        await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id)
+    services = Services(
+        engine=engine,
+        matching=matching,
+        queries=Queries(),
+        clock=clock,
+        new_id=new_id,
+        limits=limits,
+        info=ServerInfo(
+            version=__version__,
+            cluster_id=new_id(),
+            store=store_name,
+            shard_count=store.shard_count,
+        ),
+    )
+    return Node(engine, matching, Frontend(services, RPCS))
+
+
+async def _ensure_namespace(
+    engine: Engine,
+    name: str,
+    search_attributes: Mapping[str, str],
+    clock: Clock,
+    new_id: Callable[[], str],
+) -> None:
+    found = engine.namespaces.find(name)
+    wanted = {key: _attribute_type(kind) for key, kind in search_attributes.items()}
+    if found is None:
+        await engine.namespaces.put(
+            NamespaceFact(
+                namespace_id=new_id(),
+                name=name,
+                created_ns=clock.now_ns(),
+                search_attributes=wanted,
+            )
+        )
+    elif wanted.items() - found.search_attributes.items():
+        merged = found.search_attributes | wanted
+        await engine.namespaces.put(msgspec.structs.replace(found, search_attributes=merged))
+
+
+def _attribute_type(kind: str) -> int:
+    snake = {"KeywordList": "KEYWORD_LIST"}.get(kind, kind.upper())
+    return enums.IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{snake}")

@@ -1,0 +1,209 @@
+"""Workflows and activities for the official SDK: one of each thing that a server must do for them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+SOON = timedelta(milliseconds=50)
+
+
+@activity.defn
+async def flaky(name: str) -> str:
+    """Fails twice, then greets; says in which attempt."""
+    attempt = activity.info().attempt
+    if attempt < 3:
+        raise ApplicationError(f"attempt {attempt} fails", type="Flaky")
+    return f"Hello, {name}! (attempt {attempt})"
+
+
+@activity.defn
+async def hopeless() -> None:
+    raise ApplicationError("never works", "a detail", type="Hopeless", non_retryable=True)
+
+
+@activity.defn
+async def patient() -> str:
+    """Beats until it is cancelled."""
+    beats = 0
+    try:
+        while True:
+            activity.heartbeat(beats)
+            beats += 1
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        activity.heartbeat("cancelled")
+        raise
+
+
+@activity.defn
+async def resumes() -> int:
+    """Fails once with a heartbeat, and goes on from it."""
+    details = activity.info().heartbeat_details
+    if not details:
+        activity.heartbeat(41)
+        raise ApplicationError("interrupted")
+    return int(details[0]) + 1
+
+
+@workflow.defn
+class Greeting:
+    """Activity with retries, timer, signal, query, marker, search of its own state."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._stage = "waiting"
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self._name != "")
+        self._stage = "greeting"
+        greeting = await workflow.execute_activity(
+            flaky,
+            self._name,
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
+        )
+        self._stage = "sleeping"
+        await workflow.sleep(SOON)
+        if workflow.patched("loud"):
+            greeting = greeting.upper()
+        self._stage = "done"
+        return greeting
+
+    @workflow.signal
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @workflow.query
+    def stage(self) -> str:
+        return self._stage
+
+    @workflow.query
+    def broken(self) -> str:
+        raise ApplicationError("no such thing")
+
+
+@workflow.defn
+class Cancellable:
+    """Waits for an activity until it is cancelled, then cleans up."""
+
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await workflow.execute_activity(
+                patient,
+                start_to_close_timeout=timedelta(seconds=30),
+                heartbeat_timeout=timedelta(seconds=5),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+        except ActivityError as error:
+            return f"cleaned up after {type(error.cause).__name__}"
+        return "never"
+
+
+@workflow.defn
+class Cancelled:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.sleep(timedelta(hours=1))
+
+
+@workflow.defn
+class Failing:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(hopeless, start_to_close_timeout=timedelta(seconds=10))
+
+
+@workflow.defn
+class Heartbeats:
+    @workflow.run
+    async def run(self) -> int:
+        return await workflow.execute_activity(
+            resumes,
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
+        )
+
+
+@workflow.defn
+class FanOut:
+    """Many activities at once; some are cancelled by a timer."""
+
+    @workflow.run
+    async def run(self, width: int) -> int:
+        async def one(number: int) -> int:
+            await workflow.execute_activity(
+                flaky,
+                str(number),
+                start_to_close_timeout=timedelta(seconds=10),
+                retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1)),
+            )
+            return number
+
+        return sum(await asyncio.gather(*(one(number) for number in range(width))))
+
+
+@workflow.defn
+class Timeouts:
+    """Each kind of activity time-out, by the name of the failure that the workflow sees."""
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        once = RetryPolicy(maximum_attempts=1)
+        seen: list[str] = []
+        for options in (
+            {"start_to_close_timeout": timedelta(milliseconds=100)},
+            {
+                "start_to_close_timeout": timedelta(seconds=20),
+                "heartbeat_timeout": timedelta(milliseconds=100),
+            },
+            {"schedule_to_start_timeout": timedelta(milliseconds=100), "task_queue": "nobody"},
+        ):
+            try:
+                await workflow.execute_activity(
+                    "stuck",
+                    retry_policy=once,
+                    schedule_to_close_timeout=timedelta(seconds=30),
+                    **options,
+                )
+            except ActivityError as error:
+                cause = error.cause
+                seen.append(getattr(cause, "type", None).name)
+        return seen
+
+
+@activity.defn
+async def stuck() -> None:
+    """Neither beats nor ends in time."""
+    await asyncio.sleep(1)
+
+
+@workflow.defn
+class LocalActivity:
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_local_activity(
+            flaky,
+            "local",
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1)),
+        )
+
+
+WORKFLOWS = [
+    Greeting,
+    Cancellable,
+    Cancelled,
+    Failing,
+    Heartbeats,
+    FanOut,
+    Timeouts,
+    LocalActivity,
+]
+ACTIVITIES = [flaky, hopeless, patient, resumes, stuck]

@@ -1,0 +1,263 @@
+"""The official client and worker against a server: prints one line of JSON with what they saw.
+
+    python program.py HOST:PORT SCENARIO
+
+It runs in a process of its own, because one process can not hold the official SDK's core and be trusted to be ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import definitions as d
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    DescribeTaskQueueRequest,
+    ListNamespacesRequest,
+    RegisterNamespaceRequest,
+    UpdateWorkflowExecutionRequest,
+)
+from temporalio.client import (
+    Client,
+    WorkflowContinuedAsNewError,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import (
+    QueryRejectCondition,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+from temporalio.worker import Replayer, Worker
+
+QUEUE = "conformance"
+
+
+def worker(client: Client, **options: Any) -> Worker:
+    return Worker(
+        client, task_queue=QUEUE, workflows=d.WORKFLOWS, activities=d.ACTIVITIES, **options
+    )
+
+
+def new_id() -> str:
+    return f"conformance-{uuid.uuid4()}"
+
+
+async def replay(handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """Replay the run's history in the official replayer; its event types."""
+    history = await handle.fetch_history()
+    await Replayer(workflows=d.WORKFLOWS).replay_workflow(history)
+    return [event["eventType"] for event in history.to_json_dict()["events"]]
+
+
+async def failure_of(awaitable: Any) -> str:
+    try:
+        await awaitable
+    except WorkflowFailureError as error:
+        cause: BaseException | None = error
+        names: list[str] = []
+        while (cause := cause.__cause__) is not None:
+            names.append(type(cause).__name__)
+        return " <- ".join(names)
+    except (WorkflowContinuedAsNewError, RPCError) as error:
+        return type(error).__name__
+    return "none"
+
+
+async def greeting(client: Client) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    async with worker(client):
+        handle = await client.start_workflow(
+            d.Greeting.run, id=new_id(), task_queue=QUEUE, memo={"why": "conformance"}
+        )
+        seen["stage before"] = await handle.query(d.Greeting.stage)
+        try:
+            await handle.query(d.Greeting.broken)
+        except WorkflowQueryFailedError as error:
+            seen["failed query"] = str(error)
+        await handle.signal(d.Greeting.name, "Ada")
+        seen["result"] = await handle.result()
+        seen["stage after"] = await handle.query(d.Greeting.stage)
+        try:
+            await handle.query(d.Greeting.stage, reject_condition=QueryRejectCondition.NOT_OPEN)
+        except WorkflowQueryRejectedError as error:
+            seen["rejected query"] = error.status.name if error.status else None
+        description = await handle.describe()
+        seen["status"] = description.status.name if description.status else None
+        seen["type"] = description.workflow_type
+        seen["memo"] = await description.memo()
+        seen["events"] = await replay(handle)
+    return seen
+
+
+async def cold(client: Client) -> dict[str, Any]:
+    """A run begins in one worker and goes on in another that must replay it."""
+    handle = await client.start_workflow(d.Greeting.run, id=new_id(), task_queue=QUEUE)
+    async with worker(client):
+        stage = await handle.query(d.Greeting.stage)
+    await handle.signal(d.Greeting.name, "Grace")
+    async with worker(client, max_cached_workflows=0):
+        result = await handle.result()
+    return {"stage": stage, "result": result, "events": await replay(handle)}
+
+
+async def cancellation(client: Client) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    async with worker(client):
+        handle = await client.start_workflow(d.Cancellable.run, id=new_id(), task_queue=QUEUE)
+        while not (await handle.describe()).raw_description.pending_activities:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await handle.cancel()
+        seen["cleaned"] = await handle.result()
+        seen["events"] = await replay(handle)
+        other = await client.start_workflow(d.Cancelled.run, id=new_id(), task_queue=QUEUE)
+        await other.cancel()
+        await other.cancel()
+        seen["cancelled"] = await failure_of(other.result())
+        await other.cancel()
+        third = await client.start_workflow(d.Cancelled.run, id=new_id(), task_queue=QUEUE)
+        await third.terminate("enough")
+        seen["terminated"] = await failure_of(third.result())
+        try:
+            await third.terminate("again")
+        except RPCError as error:
+            seen["terminate closed"] = error.status.name
+        try:
+            await third.signal(d.Greeting.name, "late")
+        except RPCError as error:
+            seen["signal closed"] = error.status.name
+    return seen
+
+
+async def failures(client: Client) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    async with worker(client):
+        handle = await client.start_workflow(d.Failing.run, id=new_id(), task_queue=QUEUE)
+        seen["failing"] = await failure_of(handle.result())
+        seen["events"] = await replay(handle)
+        late = await client.start_workflow(
+            d.Cancelled.run,
+            id=new_id(),
+            task_queue=QUEUE,
+            run_timeout=timedelta(milliseconds=300),
+        )
+        seen["run timeout"] = await failure_of(late.result())
+        seen["timeouts"] = await client.execute_workflow(
+            d.Timeouts.run, id=new_id(), task_queue=QUEUE
+        )
+        seen["resumed"] = await client.execute_workflow(
+            d.Heartbeats.run, id=new_id(), task_queue=QUEUE
+        )
+    return seen
+
+
+async def fan_out(client: Client) -> dict[str, Any]:
+    async with worker(client):
+        handles = [
+            await client.start_workflow(d.FanOut.run, 30, id=new_id(), task_queue=QUEUE)
+            for _ in range(5)
+        ]
+        results = await asyncio.gather(*(handle.result() for handle in handles))
+        local = await client.start_workflow(d.LocalActivity.run, id=new_id(), task_queue=QUEUE)
+        seen: dict[str, Any] = {"results": results, "local": await local.result()}
+        for handle in (*handles, local):
+            seen["events"] = await replay(handle)
+    return seen
+
+
+async def ids(client: Client) -> dict[str, Any]:
+    """Id conflicts and reuse; no worker is needed."""
+    seen: dict[str, Any] = {}
+    workflow_id = new_id()
+
+    def start(**options: Any) -> Any:
+        return client.start_workflow(
+            d.Cancelled.run, id=workflow_id, task_queue="nobody", **options
+        )
+
+    first = await start()
+    try:
+        await start()
+    except WorkflowAlreadyStartedError as error:
+        seen["running"] = error.run_id == first.result_run_id
+    used = await start(id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING)
+    seen["used"] = used.result_run_id == first.result_run_id
+    second = await start(id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING)
+    seen["replaced"] = second.result_run_id != first.result_run_id
+    seen["first ended"] = await failure_of(first.result())
+    await second.terminate()
+    try:
+        await start(id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE)
+    except WorkflowAlreadyStartedError:
+        seen["rejected duplicate"] = True
+    third = await start(id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
+    seen["after failure"] = third.result_run_id not in (first.result_run_id, second.result_run_id)
+    await third.terminate()
+    return seen
+
+
+async def surface(client: Client) -> dict[str, Any]:
+    """What surrounds runs: namespaces, lists, queues, health, and errors for what is not there."""
+    seen: dict[str, Any] = {}
+    service = client.workflow_service
+    name = f"ns-{uuid.uuid4()}"
+    await service.register_namespace(RegisterNamespaceRequest(namespace=name))
+    listed = await service.list_namespaces(ListNamespacesRequest())
+    seen["listed"] = name in [n.namespace_info.name for n in listed.namespaces]
+    seen["health"] = await client.service_client.check_health()
+    workflow_id = new_id()
+    handle = await client.start_workflow(d.Cancelled.run, id=workflow_id, task_queue="nobody")
+    query = f"WorkflowId = '{workflow_id}' AND ExecutionStatus = 'Running'"
+    seen["found"] = [run.id == workflow_id async for run in client.list_workflows(query)]
+    count = await service.count_workflow_executions(
+        CountWorkflowExecutionsRequest(namespace="default", query=query)
+    )
+    seen["counted"] = count.count
+    await handle.terminate()
+    seen["found after"] = [run.id async for run in client.list_workflows(query)]
+    queue = DescribeTaskQueueRequest(namespace="default")
+    queue.task_queue.name = "nobody"
+    seen["pollers"] = len((await service.describe_task_queue(queue)).pollers)
+    seen["unknown run"] = await status_of(client.get_workflow_handle("nobody").describe())
+    other = await Client.connect(client.service_client.config.target_host, namespace="nowhere")
+    seen["unknown namespace"] = await status_of(other.start_workflow("x", id="x", task_queue="x"))
+    seen["unimplemented"] = await status_of(
+        service.update_workflow_execution(UpdateWorkflowExecutionRequest(namespace="default"))
+    )
+    seen["large"] = await status_of(
+        client.start_workflow(d.FanOut.run, "x" * 3_000_000, id=new_id(), task_queue="nobody")
+    )
+    return seen
+
+
+async def status_of(awaitable: Any) -> str:
+    try:
+        await awaitable
+    except RPCError as error:
+        return f"{error.status.name}: {error.message}"
+    return "OK"
+
+
+SCENARIOS = {
+    function.__name__: function
+    for function in (greeting, cold, cancellation, failures, fan_out, ids, surface)
+}
+
+
+async def main(address: str, scenario: str) -> None:
+    client = await Client.connect(address)
+    seen = await asyncio.wait_for(SCENARIOS[scenario](client), 60)
+    print(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
