@@ -63,15 +63,15 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {
 
 
 def _may_become(kind: Any, value: Any) -> bool:
-    """False only when decoding `value` as `kind` is sure to fail."""
-    if isinstance(value, RawValue):
+    """False only when decoding `value` as `kind` is sure to fail. (None has an encoding that ignores hints.)"""
+    if value is None or isinstance(value, RawValue):
         return True
     accepted = _ACCEPTED.get(kind) if isinstance(kind, type) else None
     if accepted is not None:
         # Objects of other types may serialize to anything (dates and UUIDs become strings, for instance).
-        return isinstance(value, accepted) or not (value is None or isinstance(value, _SCALARS))
+        return isinstance(value, accepted) or not isinstance(value, _SCALARS)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return not (value is None or isinstance(value, _SCALARS))
+        return not isinstance(value, _SCALARS)
     return True
 
 

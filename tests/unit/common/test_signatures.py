@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import pytest
+
+from perdure.common.signatures import UNSET, arg_or_args, check_arity, has_self, type_hints_from_func
+
+
+def plain(a: int, b: str = "") -> bool:
+    return True
+
+
+def untyped(a, b: int):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    return None
+
+
+def keyword(a: int, *, b: int) -> None: ...
+
+
+def varied(*args: int) -> None: ...
+
+
+class Methods:
+    def plain(self, a: int) -> str:
+        return ""
+
+    def annotated(self: Self, a: int) -> str:
+        return ""
+
+    def __call__(self, a: float) -> int:
+        return 0
+
+
+def test_types_of_a_function() -> None:
+    assert type_hints_from_func(plain) == ([int, str], bool)
+
+
+def test_a_parameter_without_annotation_has_no_type() -> None:
+    assert type_hints_from_func(untyped) == ([None, int], None)
+
+
+@pytest.mark.parametrize("fn", [keyword, varied])
+def test_no_types_when_a_parameter_can_not_be_positional(fn: Callable[..., Any]) -> None:
+    assert type_hints_from_func(fn)[0] is None
+
+
+@pytest.mark.parametrize("fn", [Methods.plain, Methods().plain, Methods.annotated])
+def test_self_does_not_count(fn: Callable[..., Any]) -> None:
+    assert type_hints_from_func(fn) == ([int], str)
+
+
+@pytest.mark.parametrize("fn", [Methods, Methods()])
+def test_callable_objects_and_their_classes(fn: Callable[..., Any]) -> None:
+    assert type_hints_from_func(fn) == ([float], int)
+
+
+def test_has_self() -> None:
+    assert has_self(Methods.plain)
+    assert not has_self(plain)
+
+
+def test_arg_or_args() -> None:
+    assert list(arg_or_args(None, ())) == [None]
+    assert list(arg_or_args(UNSET, (1, 2))) == [1, 2]
+    with pytest.raises(ValueError, match="both|Cannot have"):
+        arg_or_args(1, (2,))
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "message"),
+    [
+        (plain, (), "takes 1 to 2 argument"),
+        (plain, (1, "", 3), "but 3 were given"),
+        (Methods.plain, (), r"takes 1 argument\(s\) \(a\)"),
+    ],
+)
+def test_wrong_number(fn: Callable[..., Any], args: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        check_arity(fn, args, "Workflow X")
+
+
+def test_right_number() -> None:
+    check_arity(plain, (1,), "Workflow X")
+    check_arity(Methods.plain, (1,), "Workflow X")
+    check_arity(varied, (1, 2, 3), "Workflow X")
