@@ -140,7 +140,7 @@ class Worker:
         )
         self._client = client
         self._interceptors = [
-            *(each for each in client.interceptors if isinstance(each, Interceptor)),
+            *(each for each in client.config()["interceptors"] if isinstance(each, Interceptor)),
             *interceptors,
         ]
         self._activity_registry = ActivityRegistry(activities, activity_executor)

@@ -1,0 +1,95 @@
+"""Makes runs: the replay engine and the host of one run, from the first task that this worker gets of it.
+
+Not here: keeping them (`cache`), driving them (`workflow_run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from perdure import __version__
+from perdure.converter import DataConverter
+from perdure.replay.engine import WorkflowReplay
+from perdure.replay.report import render
+from perdure.replay.task import EngineConfig, RunInfo
+from perdure.wire.api import failure as failures
+from perdure.wire.api import workflowservice
+from perdure.worker.host import HostOptions, WorkflowHost, WorkflowRegistry
+from perdure.worker.workflow_run import CachedRun
+
+if TYPE_CHECKING:
+    from perdure.replay.mismatch import Mismatch
+    from perdure.worker.options import WorkerOptions
+    from perdure.worker.rpc import WorkerRpc
+    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+
+
+class WorkflowFactory:
+    """See the module."""
+
+    def __init__(
+        self,
+        rpc: WorkerRpc,
+        registry: WorkflowRegistry,
+        options: WorkerOptions,
+        *,
+        data_converter: DataConverter,
+        interceptor_classes: Sequence[type[WorkflowInboundInterceptor]],
+    ) -> None:
+        self._rpc = rpc
+        self._registry = registry
+        self._task_queue = options.task_queue
+        self._engine_config = EngineConfig(sdk_version=__version__)
+        self._converter = data_converter
+        host_options = HostOptions(
+            data_converter=data_converter,
+            interceptor_classes=tuple(interceptor_classes),
+            failure_exception_types=tuple(options.workflow_failure_exception_types),
+            disable_eager_activity_execution=options.disable_eager_activity_execution,
+        )
+        if options.debug_mode:
+            # A debugger stops in workflow code for as long as its user likes.
+            host_options = replace(host_options, deadlock_budget_ns=0)
+        self._host_options = host_options
+
+    def create_run(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> CachedRun:
+        """A fresh engine and host for the run of this task.
+
+        Raises:
+            perdure.exceptions.ApplicationError: No class is registered for the workflow's type.
+        """
+        definition = self._registry.definition_for(task.workflow_type.name)
+        execution = task.workflow_execution
+        run = RunInfo(
+            namespace=self._rpc.namespace,
+            workflow_id=execution.workflow_id,
+            run_id=execution.run_id,
+            workflow_type=task.workflow_type.name,
+            task_queue=self._task_queue,
+        )
+
+        async def fetch_page(
+            token: bytes,
+        ) -> workflowservice.GetWorkflowExecutionHistoryResponse:
+            return await self._rpc.history_page(execution.workflow_id, execution.run_id, token)
+
+        return CachedRun(
+            execution.run_id,
+            WorkflowReplay(run, self._engine_config),
+            WorkflowHost(definition, run, self._host_options),
+            fetch_page,
+        )
+
+    def to_failure(self, error: BaseException) -> failures.Failure:
+        """What fails a workflow task, as a failure (its codec is applied with the request)."""
+        failure = failures.Failure()
+        self._converter.failure_converter.to_failure(
+            error, self._converter.payload_converter, failure
+        )
+        return failure
+
+    def render(self, problem: Mismatch) -> str:
+        """The one-screen report of a mismatch."""
+        return render(problem)
