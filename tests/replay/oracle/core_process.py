@@ -20,7 +20,7 @@ from temporalio.bridge.proto import workflow_activation as act
 from temporalio.bridge.proto import workflow_commands as wc
 from temporalio.bridge.proto import workflow_completion as wcomp
 
-from tests.replay.oracle.script import Command, Job, Scripted, Variant
+from tests.replay.oracle.script import Command, Job, Planned, Scripted, Variant
 
 STALL_SECONDS = 5.0
 NONDETERMINISM = 3
@@ -123,6 +123,11 @@ def command(value: Command) -> wc.WorkflowCommand:
             activity.activity_type = name
             activity.start_to_close_timeout.FromSeconds(10)
             activity.cancellation_type = cancel_type
+        case ("plan_activity", seq, identifier, name, cancel_type):
+            result.schedule_activity.seq = seq
+            result.schedule_activity.activity_id = identifier
+            result.schedule_activity.activity_type = name
+            result.schedule_activity.cancellation_type = cancel_type
         case ("start_child", seq, name, cancel_type):
             child = result.start_child_workflow_execution
             child.seq = seq
@@ -256,7 +261,9 @@ class Oracle:
 
     async def replay(self, request: dict[str, Any]) -> dict[str, Any]:
         """Replay one history to its end or to the first error."""
-        script = Scripted(request["seed"], Variant(request["variant"]), request["at"])
+        variant = Variant(request["variant"])
+        script = Scripted(request["seed"], variant, request["at"])
+        plan = Planned(request["plan"], variant) if request["plan"] is not None else None
         seen: list[dict[str, Any]] = []
         await self.pusher.push_history(request["id"], base64.b64decode(request["history"]))
         while True:
@@ -278,7 +285,14 @@ class Oracle:
                 return {"activations": seen, "verdict": verdict, "message": eviction.message}
             normal = activation(value)
             seen.append(normal)
-            for issued in script.activate(normal["jobs"], replaying=normal["replaying"]):
+            jobs, replaying = normal["jobs"], normal["replaying"]
+            if plan is None:
+                commands = script.activate(jobs, replaying=replaying)
+            else:
+                commands = plan.activate(
+                    jobs, replaying=replaying, history_length=normal["history_length"]
+                )
+            for issued in commands:
                 completion.successful.commands.append(command(issued))
             await self.worker.complete_workflow_activation(completion)
 

@@ -102,6 +102,13 @@ def command(value: Command) -> cmd.Command:
                 start_to_close_timeout_ns=10_000_000_000,
                 cancellation_type=cmd.ActivityCancellationType(cancel_type),
             )
+        case ("plan_activity", seq, identifier, name, cancel_type):
+            return cmd.ScheduleActivity(
+                seq=seq,
+                activity_id=identifier,
+                activity_type=name,
+                cancellation_type=cmd.ActivityCancellationType(cancel_type),
+            )
         case ("start_child", seq, name, cancel_type):
             return cmd.StartChildWorkflow(
                 seq=seq,

@@ -21,7 +21,7 @@ from perdure.replay.task import EngineConfig, NeedPage, RunInfo, WorkflowTask
 from perdure.wire.api import history
 
 from tests.replay.oracle import normal
-from tests.replay.oracle.script import Scripted, Variant
+from tests.replay.oracle.script import Planned, Scripted, Variant
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,6 +41,8 @@ class Case(msgspec.Struct, frozen=True):
     events: Sequence[history.HistoryEvent]
     variant: Variant = Variant.SAME
     at: int = 3
+    plan: dict[str, list[list[Any]]] | None = None
+    """Commands to issue instead of the random script's."""
 
 
 def engine_for(events: Sequence[history.HistoryEvent]) -> WorkflowReplay:
@@ -51,16 +53,28 @@ def engine_for(events: Sequence[history.HistoryEvent]) -> WorkflowReplay:
     return WorkflowReplay(info, EngineConfig(sdk_version="1"))
 
 
-def step(script: Scripted, activation: Activation) -> ActivationResult:
+def step(script: Scripted | Planned, activation: Activation) -> ActivationResult:
     jobs = [normal.job(item) for item in activation.jobs]
-    commands = script.activate(jobs, replaying=activation.is_replaying)
+    replaying = activation.is_replaying
+    if isinstance(script, Planned):
+        commands = script.activate(
+            jobs, replaying=replaying, history_length=activation.history_length
+        )
+    else:
+        commands = script.activate(jobs, replaying=replaying)
     return ActivationResult(commands=[normal.command(item) for item in commands])
+
+
+def script_of(case: Case) -> Scripted | Planned:
+    if case.plan is not None:
+        return Planned(case.plan, case.variant)
+    return Scripted(case.seed, case.variant, case.at)
 
 
 def replay(case: Case, page_size: int = 0) -> Result:
     """Replay on our engine, the whole history at once or in pages."""
     engine = engine_for(case.events)
-    script = Scripted(case.seed, case.variant, case.at)
+    script = script_of(case)
     task = WorkflowTask.from_history(case.events)
     position = len(case.events)
     if page_size:
@@ -127,6 +141,7 @@ class Oracle:
             "seed": case.seed,
             "variant": case.variant.value,
             "at": case.at,
+            "plan": case.plan,
         }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

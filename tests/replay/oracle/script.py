@@ -150,6 +150,7 @@ class Scripted:
         name = f"patch-{self.rng.randrange(4)}"
         deprecated = self.rng.random() < 0.4
         if deprecated:
+            name = f"old-{name}"
             if self.variant is not Variant.DEPRECATED_REMOVED:
                 out.append(("set_patch", name, True))
             return
@@ -206,3 +207,21 @@ class Scripted:
 def _independent(command: Command) -> bool:
     """Leaving it out does not make later commands of the script senseless."""
     return command[0] in {"upsert", "modify_memo", "start_cancel_ext", "set_patch"}
+
+
+class Planned:
+    """Does what a recorded history says: commands by the history length of the activation."""
+
+    def __init__(self, plan: dict[str, list[list[Any]]], variant: Variant = Variant.SAME) -> None:
+        self.plan = dict(plan)
+        self.variant = variant
+
+    def activate(self, jobs: list[Job], *, replaying: bool, history_length: int) -> list[Command]:
+        """The commands of the task, on its first activation."""
+        answers: list[Command] = [("query_result", job[1]) for job in jobs if job[0] == "query"]
+        commands = [tuple(item) for item in self.plan.pop(str(history_length), [])]
+        if self.variant is Variant.COMMAND_DROPPED:
+            commands = commands[1:]
+        if self.variant is Variant.COMMAND_ADDED and commands:
+            commands.insert(0, ("upsert", "Extra"))
+        return answers + commands
