@@ -1,9 +1,9 @@
 """What the shard asks of matching, and what it tells it: the protocol between `shard` and `matching_host`.
 
 The order of one task (D6, D8, DESIGN §10.6): in the synchronous step of the commit the shard asks `reserve`; a parked
-poller gets the task started in the same batch and no row is written, otherwise a row is. After durability exactly one of
-`deliver` (for a reserved poller) or `offer` (for a row) is called; after a failed batch `restore` is called instead.
-Every method is synchronous and never raises.
+poller gets the task started in the same batch and no row is written, otherwise a row is. After durability exactly
+one of `deliver` (for a reserved poller) or `offer` (for a row) is called; after a failed batch `restore` is called
+instead. Every method is synchronous and never raises.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class Matcher(Protocol):
         """The batch failed, or the task was stale: park the poller again, first in its queue."""
         ...
 
-    def deliver(self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> bool:
+    def deliver(
+        self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply
+    ) -> bool:
         """The task is durably started: hand it over. False when the poller has gone meanwhile."""
         ...
 
     def offer(self, task: Task, row: TaskRowId | None) -> None:
-        """A task waits. `row` is None for a started workflow task whose poller vanished (`Engine.start_task` redelivers)."""
+        """A task waits. `row` is None for a started workflow task whose poller vanished: start it to have it again."""
         ...
 
     def shard_acquired(self, shard_id: int) -> None:
@@ -56,7 +58,9 @@ class NoMatcher:
     def restore(self, poller: Poller) -> None:
         return None
 
-    def deliver(self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> bool:
+    def deliver(
+        self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply
+    ) -> bool:
         return False
 
     def offer(self, task: Task, row: TaskRowId | None) -> None:

@@ -43,6 +43,7 @@ class EntityWrite(msgspec.Struct, kw_only=True):
 
     number: int
     key: EntityKey
+    shard_id: int
     is_new: bool = False
     events: Sequence[EventRow] = ()
     facts: Sequence[FactRow] = ()
@@ -56,7 +57,7 @@ class EntityWrite(msgspec.Struct, kw_only=True):
     visibility: VisibilityRow | None = None
     delete_at_ns: int | None = None
     is_deleted: bool = False
-    """Retention: remove every row of the entity; nothing else of this write counts."""
+    """Retention: remove every row of the entity; of this write only `finished_*` count besides."""
 
 
 class ShardWrite(msgspec.Struct, frozen=True):

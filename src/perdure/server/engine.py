@@ -1,0 +1,348 @@
+"""The engine of a node: every change and every read of an entity passes here.
+
+Role: bring entities into memory, run a transition in the same synchronous step as its commit (D4), and release what was
+computed only when everything it rests on is durable (D5). The parts: `loading`, `step`, `committer`, `release`,
+`wakes`, `outbox`, `retention`.
+
+Invariants: between the last look into the cache and the commit nothing awaits; outcomes belong to groups, so a
+caller who is cancelled changes nothing; no caller sees a state that is not durable. Not here: what a request means
+(`history`), who polls (`matching_host`), validation and responses (`frontend/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.history.facts import FactKind
+from perdure.server.cache import EntityCache, trim
+from perdure.server.committer import Committer
+from perdure.server.entities import Entities, Raised
+from perdure.server.kept import KeptReplies
+from perdure.server.loading import Loader
+from perdure.server.matcher import Matcher, NoMatcher
+from perdure.server.namespaces import Namespaces
+from perdure.server.node_shards import NodeShards
+from perdure.server.outbox import Outbox
+from perdure.server.release import Release
+from perdure.server.retention import Retention
+from perdure.server.step import Steps
+from perdure.server.task_starts import TaskStarts
+from perdure.server.verbs import StartRequest, Verbs, production
+from perdure.server.wakes import Wakes
+from perdure.storage.port import StoreError
+from perdure.wire import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from perdure.core.clock import Clock
+    from perdure.core.ids import QueueKey, TaskRowId
+    from perdure.history.env import Env
+    from perdure.history.facts import CurrentRun
+    from perdure.history.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
+    from perdure.history.state import RunState
+    from perdure.history.transition import Effect, Task, Transition, VisibilityRow
+    from perdure.server.namespace_facts import NamespaceFact
+    from perdure.server.shard import Shard
+    from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+CACHE_BYTES_MAX = 256 * 1024 * 1024
+BRANCH = 0
+
+
+async def no_deliveries(source: EntityKey, effect: Effect) -> None:
+    """The delivery of a node whose run engine has no effects."""
+    raise errors.Internal(f"no delivery for the effect {effect.kind} of {source.name}")
+
+
+class Engine:
+    """See the module. `open` before use, `close` after.
+
+    Args:
+        store: Where everything lies; `close` closes it.
+        clock: The present.
+        new_id: Fresh UUIDs as text.
+        matcher: Task queues; without one, tasks stay rows.
+        limits: Of every namespace.
+        deliver: Brings an effect of a source to its destination.
+        verbs: The transitions that the shell itself calls.
+        cache_bytes_max: Bound of the memory for entities, in bytes (an estimate).
+
+    Example:
+        engine = Engine(open_memory(), SystemClock(), new_id)
+        await engine.open()
+        reply = await engine.start(namespace_id, request)
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], str],
+        *,
+        matcher: Matcher | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        deliver: Callable[[EntityKey, Effect], Awaitable[None]] = no_deliveries,
+        verbs: Verbs | None = None,
+        cache_bytes_max: int = CACHE_BYTES_MAX,
+    ) -> None:
+        matcher = matcher or NoMatcher()
+        self._store = store
+        self._clock = clock
+        self._verbs = verbs = verbs or production()
+        self._matcher = matcher
+        self.cache = EntityCache(cache_bytes_max)
+        self.namespaces = Namespaces(self._write_namespace)
+        self._shards = NodeShards(store, self.cache, self._shard_acquired)
+        self._wakes = Wakes(store, clock, self._shards.ready_ids, self._fire)
+        self._outbox = Outbox(store, deliver, self._finish_effect)
+        self._release = Release(self.cache, matcher, self._wakes, self._outbox)
+        self.committer = Committer(store, clock, self._shards.drop, self._shards.settle)
+        self._steps = Steps(self.cache, self.committer, self._release, verbs, matcher)
+        self._entities = Entities(
+            self.cache,
+            Loader(store, self.cache),
+            self._shards,
+            self._steps,
+            clock,
+            new_id,
+            limits,
+            self.namespaces.by_id,
+        )
+        self._task_starts = TaskStarts(self._entities, self._steps, self.committer, matcher, verbs)
+        self._release.give_back = self._task_starts.give_back_later
+        self._kept = KeptReplies()
+        self._retention = Retention(store, clock, self._shards.ready_ids, self.delete)
+        self._background: set[asyncio.Task[Any]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+
+    # Life.
+
+    async def open(self, *, void_activities: bool = False) -> None:
+        """Take over the shards, read the namespaces, begin to commit, to wake and to deliver.
+
+        Args:
+            void_activities: Attempts that were running are dead with their process (embedded, DESIGN §6.4).
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        await self._shards.acquire_all()
+        self._loops = [self._spawn(self.committer.run())]
+        for key in await self._store.entities(EntityKind.NAMESPACE, FactKind.NAMESPACE):
+            fact: NamespaceFact = (await self._entities.ready(key))[0].state
+            self.namespaces.install(fact)
+        if void_activities:
+            for key in await self._store.entities(EntityKind.RUN, FactKind.ACTIVITY):
+                await self.update(key, self._verbs.void_started_activities)
+        await self._outbox.recover(list(self._shards.ready_ids()))
+        self._loops += [self._spawn(self._wakes.run()), self._spawn(self._retention.run())]
+
+    async def close(self) -> None:
+        """Answer no more, write what was accepted, close the store. The matcher has been closed before."""
+        self._entities.is_closing = True
+        self._outbox.stop()
+        self._task_starts.stop()
+        for loop in self._loops[1:]:
+            loop.cancel()
+        await self._wakes.stop()
+        await self.committer.flush()
+        self._shards.stop()
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._store.close()
+
+    # Changes.
+
+    async def update(
+        self,
+        key: EntityKey,
+        change: Callable[[RunState, Env], Transition | tuple[Transition, ...]],
+        *,
+        token: bytes = b"",
+        is_wake: bool = False,
+    ) -> Any:
+        """Change a run durably; the transition's reply.
+
+        Args:
+            key: The run.
+            change: A transition; called in the same synchronous step as its commit.
+            token: The task token of a Respond* call: a repetition gets the same answer (DESIGN §10.7).
+            is_wake: The stored wake-up is used up by this change.
+
+        Raises:
+            RpcError: From the transition, as its reply, or because it could not be written.
+        """
+        now_ns = self._clock.monotonic_ns()
+        outcome = self._kept.get(key, token, now_ns) if token else None
+        if outcome is None:
+            pointer = workflow_id_key(key.namespace_id, key.name)
+            with self.committer.under_way():
+                entries = await self._entities.ready(key, pointer)
+                outcome = self._entities.change(entries, change, is_wake=is_wake)
+            if token and not isinstance(outcome.reply, Raised):
+                self._kept.keep(key, token, outcome, now_ns)
+        return await self._entities.reveal(outcome)
+
+    async def update_current(
+        self,
+        namespace_id: str,
+        workflow_id: str,
+        run_id: str,
+        change: Callable[[RunState, Env], Transition | tuple[Transition, ...]],
+    ) -> Any:
+        """As `update`, of the current run when `run_id` is empty. NotFound as rule 27 says."""
+        with self.committer.under_way():
+            entries = await self._entities.ready_current(namespace_id, workflow_id, run_id)
+            outcome = self._entities.change(entries, change)
+        return await self._entities.reveal(outcome)
+
+    async def start(self, namespace_id: str, request: StartRequest) -> Any:
+        """Start a run (rules 22 to 24); the StartWorkflowExecutionResponse."""
+        verbs = self._verbs
+        return await self.start_with(
+            namespace_id,
+            request.workflow_id,
+            lambda current: verbs.needs_existing(current, request),
+            lambda current, existing, env: verbs.start(
+                current, existing, request, namespace_id, env
+            ),
+        )
+
+    async def start_with(
+        self,
+        namespace_id: str,
+        workflow_id: str,
+        needs_existing: Callable[[CurrentRun], bool],
+        change: Callable[[CurrentRun | None, RunState | None, Env], tuple[Transition, ...]],
+    ) -> Any:
+        """Change what a workflow id means: `change` gets the pointer and, when needed, the state of its run."""
+        pointer_key = workflow_id_key(namespace_id, workflow_id)
+        with self.committer.under_way():
+            while True:
+                entries = await self._entities.ready(pointer_key)
+                current: CurrentRun | None = entries[0].state
+                if current is None or not needs_existing(current):
+                    break
+                entries = await self._entities.ready(
+                    pointer_key, run_key(namespace_id, workflow_id, current.run_id)
+                )
+                if entries[0].state is current:
+                    break
+            existing: RunState | None = entries[1].state if len(entries) > 1 else None
+            outcome = self._entities.perform(
+                entries, existing, lambda env: change(current, existing, env)
+            )
+        return await self._entities.reveal(outcome)
+
+    async def delete(self, key: EntityKey) -> bool:
+        """Delete a closed run with everything it owns; false when it must stay for now."""
+        pointer_key = workflow_id_key(key.namespace_id, key.name)
+        run, pointer = await self._entities.ready(key, pointer_key)
+        if not run.number or run.state.is_running or self._outbox.holds(key):
+            return False
+        entries = [run]
+        current: CurrentRun | None = pointer.state
+        if current is not None and current.run_id == key.run_id:
+            entries.append(pointer)
+        await self._entities.reveal(self._steps.delete(run.shard, entries))
+        return True
+
+    # Reads.
+
+    async def read(self, key: EntityKey, look: Callable[[RunState], T]) -> T:
+        """What `look` says of a run, released when it is durable."""
+        return await self._entities.look(
+            await self._entities.ready(key), lambda state, _: look(state)
+        )
+
+    async def read_current(
+        self, namespace_id: str, workflow_id: str, run_id: str, look: Callable[[RunState, Env], T]
+    ) -> T:
+        """As `read`, of the current run when `run_id` is empty."""
+        return await self._entities.look(
+            await self._entities.ready_current(namespace_id, workflow_id, run_id), look
+        )
+
+    async def history(self, key: EntityKey, first_event_id: int, last_event_id: int) -> list[bytes]:
+        """Framed events of the range, those of them that are durable."""
+        (entry,) = await self._entities.ready(key)
+        last = min(last_event_id, entry.durable_event_id)
+        if not entry.number or last < first_event_id:
+            return []
+        rows = entry.tail.range(first_event_id, last)
+        if rows is not None:
+            return rows
+        try:
+            stored = await self._store.events(entry.number, BRANCH, first_event_id, last)
+        except StoreError as error:
+            log.error("%s", error)
+            raise errors.Unavailable("The database could not be read; try again.") from None
+        return trim(stored, first_event_id, last)
+
+    async def wait_for_events(self, key: EntityKey, after_event_id: int, timeout_ns: int) -> bool:
+        """Wait for a durable event later than `after_event_id`; false when time is up, or none will come."""
+        (entry,) = await self._entities.ready(key)
+        if entry.durable_event_id > after_event_id:
+            return True
+        if entry.state is None or (not entry.state.is_running and entry.pending is None):
+            return False
+        return await self._release.next_event(entry, timeout_ns)
+
+    async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
+        return await self._store.visibility(query)
+
+    async def visibility_count(self, query: VisibilityQuery) -> int:
+        return await self._store.visibility_count(query)
+
+    # For matching.
+
+    def owned_shards(self) -> tuple[int, ...]:
+        return self._shards.ready_ids()
+
+    async def task_rows(
+        self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
+    ) -> list[TaskRow]:
+        return await self._store.tasks(queue, shard_id, after_sequence, limit)
+
+    async def start_task(
+        self, task: Task, row: TaskRowId | None, info: PollInfo
+    ) -> WorkflowTaskReply | ActivityTaskReply | StaleTask:
+        return await self._task_starts.start(task, row, info)
+
+    async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
+        await self._task_starts.give_back(task, reply)
+
+    # Parts.
+
+    async def _fire(self, key: EntityKey) -> None:
+        await self.update(key, self._verbs.wake, is_wake=True)
+
+    async def _finish_effect(self, stored: StoredEffect) -> None:
+        (entry,) = await self._entities.ready(stored.source)
+        await self._entities.reveal(self._steps.finish_rows(entry, outbox=(stored.sequence,)))
+
+    async def _write_namespace(self, transition: Transition) -> None:
+        entries = await self._entities.ready(transition.key)
+        env = self._entities.env(transition.key.namespace_id, entries[0].shard)
+        await self._entities.reveal(
+            self._steps.perform(entries[0].shard, entries, (transition,), env)
+        )
+
+    def _shard_acquired(self, shard: Shard) -> None:
+        self._wakes.rescan()
+        self._matcher.shard_acquired(shard.shard_id)
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task

@@ -1,0 +1,169 @@
+"""The unit of commit: the writes of one synchronous step, and what to do once they are durable or have failed.
+
+A group is written wholly or not at all. Groups are *linked* when they touch the same entity: if one is dropped, those
+after it were computed on a state that never was, and are dropped too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from perdure.history.transition import EventRow
+from perdure.storage.port import EntityWrite, FactRow
+
+if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey, TaskRowId
+    from perdure.history.replies import ActivityTaskReply, WorkflowTaskReply
+    from perdure.history.transition import Effect, Task
+    from perdure.server.cache import Entry
+    from perdure.server.matcher import Poller
+    from perdure.server.shard import Shard
+    from perdure.wire.errors import RpcError
+
+
+class Handover(NamedTuple):
+    """A task that was started for a parked poller in the batch that scheduled it (D6)."""
+
+    poller: Poller
+    task: Task
+    reply: WorkflowTaskReply | ActivityTaskReply
+
+
+class Offer(NamedTuple):
+    task: Task
+    row: TaskRowId
+
+
+class Sent(NamedTuple):
+    """An effect that was put into the outbox."""
+
+    source: Entry
+    sequence: int
+    effect: Effect
+
+
+class GroupHost(Protocol):
+    """Who performs what follows a commit."""
+
+    def durable(self, group: Group) -> None: ...
+
+    def failed(self, group: Group, error: RpcError) -> None: ...
+
+
+class Group:
+    """See the module. Filled by `step`, written by `committer`."""
+
+    __slots__ = (
+        "entries", "handovers", "host", "numbers", "offers", "outcome", "sent", "shard", "size_bytes",
+        "touched", "writes",
+    )  # fmt: skip
+
+    def __init__(self, shard: Shard, host: GroupHost) -> None:
+        self.shard = shard
+        self.host = host
+        self.writes: list[EntityWrite] = []
+        self.entries: list[Entry] = []
+        """Parallel to `writes`."""
+        self.touched: set[Entry] = set()
+        """Entries written or only read."""
+        self.handovers: list[Handover] = []
+        self.offers: list[Offer] = []
+        self.sent: list[Sent] = []
+        self.size_bytes = 0
+        self.outcome: asyncio.Future[RpcError | None] = asyncio.get_running_loop().create_future()
+        """None once durable, or why it failed. Owned by the shard: callers wait on a shield."""
+
+    def add(self, entry: Entry, write: EntityWrite) -> None:
+        self.writes.append(write)
+        self.entries.append(entry)
+        self.touched.add(entry)
+        self.size_bytes += _size_bytes(write)
+
+    def forget(self) -> None:
+        """Settled: only the outcome is asked for from now on, perhaps for a minute."""
+        for many in (self.writes, self.entries, self.handovers, self.offers, self.sent):
+            many.clear()
+        self.touched.clear()
+
+    def is_linked(self, entries: set[Entry]) -> bool:
+        return not self.touched.isdisjoint(entries)
+
+
+def _size_bytes(write: EntityWrite) -> int:
+    size = 200
+    for row in write.events:
+        size += len(row.data)
+    for fact in write.facts:
+        size += 50 + len(fact.value or b"")
+    for row in write.outbox:
+        size += 200 + len(row.effect.body)
+    if write.visibility is not None:
+        size += 400 + len(write.visibility.memo) + len(write.visibility.search_attributes)
+    return size
+
+
+def merge(writes: Iterable[EntityWrite]) -> tuple[EntityWrite, ...]:
+    """The writes of a batch with one per entity: later values win, neighbouring event rows become one.
+
+    A task that is scheduled and finished in the same batch never becomes a row.
+    """
+    by_entity: dict[tuple[int, EntityKey], list[EntityWrite]] = {}
+    for write in writes:
+        by_entity.setdefault((write.number, write.key), []).append(write)
+    return tuple(many[0] if len(many) == 1 else _merge_entity(many) for many in by_entity.values())
+
+
+def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
+    first, last = many[0], many[-1]
+    if last.is_deleted:
+        finished = [row for write in many for row in write.finished_tasks]
+        return EntityWrite(
+            number=last.number,
+            key=last.key,
+            shard_id=last.shard_id,
+            is_deleted=True,
+            finished_tasks=finished,
+        )
+    facts: dict[tuple[int, str], FactRow] = {}
+    tasks = {row.sequence: row for write in many for row in write.tasks}
+    outbox = {row.sequence: row for write in many for row in write.outbox}
+    merged = EntityWrite(
+        number=first.number, key=first.key, shard_id=first.shard_id, is_new=first.is_new
+    )
+    events: list[EventRow] = []
+    for write in many:
+        for row in write.events:
+            _append_events(events, row)
+        for fact in write.facts:
+            facts[fact.kind, fact.key] = fact
+        if write.wake_at_ns is not None:
+            merged.wake_at_ns = write.wake_at_ns
+        merged.visibility = write.visibility or merged.visibility
+        if write.delete_at_ns is not None:
+            merged.delete_at_ns = write.delete_at_ns
+    finished = [row for write in many for row in write.finished_tasks]
+    merged.finished_tasks = [row for row in finished if tasks.pop(row.sequence, None) is None]
+    delivered = [number for write in many for number in write.finished_outbox]
+    merged.finished_outbox = [n for n in delivered if outbox.pop(n, None) is None]
+    merged.events = events
+    merged.facts = list(facts.values())
+    merged.tasks = list(tasks.values())
+    merged.outbox = list(outbox.values())
+    return merged
+
+
+def _append_events(events: list[EventRow], row: EventRow) -> None:
+    if events:
+        before = events[-1]
+        follows = before.first_event_id + before.count == row.first_event_id
+        if follows and before.branch == row.branch:
+            events[-1] = EventRow(
+                before.branch,
+                before.first_event_id,
+                before.count + row.count,
+                before.data + row.data,
+            )
+            return
+    events.append(row)

@@ -1,0 +1,94 @@
+"""Entities from the store into the cache: one load at a time per entity, and none that outlives its shard's epoch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.ids import EntityKey, EntityKind
+from perdure.history.evolve import UnknownEventError
+from perdure.history.loader import load_run
+from perdure.server.cache import Entry
+from perdure.server.codec import UnknownFactError, decode_fact
+from perdure.storage.port import StoreError
+from perdure.wire import errors
+
+if TYPE_CHECKING:
+    from perdure.server.cache import EntityCache
+    from perdure.server.shard import Shard
+    from perdure.storage.port import Store, StoredEntity
+
+log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Loads what is missing; a stampede on one cold entity costs one read."""
+
+    def __init__(self, store: Store, cache: EntityCache) -> None:
+        self._store = store
+        self._cache = cache
+        self._loading: dict[tuple[EntityKey, int], asyncio.Task[None]] = {}
+
+    async def load(self, key: EntityKey, shard: Shard) -> None:
+        """Try to bring `key` into the cache. The caller looks into the cache again, and calls again if need be.
+
+        Raises:
+            RpcError: The entity cannot be read or understood.
+        """
+        await shard.ready.wait()
+        if key in self._cache:
+            return
+        place = key, shard.epoch
+        task = self._loading.get(place)
+        if task is None:
+            # A task of its own: the caller who came first may be cancelled, the others still want the entity.
+            task = asyncio.get_running_loop().create_task(self._load(key, shard))
+            self._loading[place] = task
+            task.add_done_callback(lambda done: self._finished(place, done))
+        await asyncio.shield(task)
+
+    def _finished(self, place: tuple[EntityKey, int], task: asyncio.Task[None]) -> None:
+        del self._loading[place]
+        if not task.cancelled():
+            task.exception()  # seen, even when every caller has gone
+
+    async def _load(self, key: EntityKey, shard: Shard) -> None:
+        epoch = shard.epoch
+        try:
+            stored = await self._store.load(key)
+        except StoreError as error:
+            log.error("%s", error)
+            raise errors.Unavailable("The database could not be read; try again.") from None
+        if shard.epoch != epoch:
+            return  # the shard was dropped meanwhile: what was read may be older than what its next owner wrote
+        entry = Entry(key, shard)
+        if stored is not None:
+            self._fill(entry, stored)
+        if key not in self._cache:
+            self._cache.add(entry)
+
+    def _fill(self, entry: Entry, stored: StoredEntity) -> None:
+        entry.number = stored.number
+        entry.wake_at_ns = stored.wake_at_ns
+        for row in stored.events:
+            entry.tail.append(row)
+        try:
+            entry.state = _state(entry.key, stored)
+        except (UnknownEventError, UnknownFactError) as error:
+            raise errors.FailedPrecondition(str(error)) from error
+        except Exception as error:
+            log.exception("%s cannot be read back", entry.key)
+            raise errors.DataLoss(
+                f"{entry.key.name} cannot be read back from the database; the server's log says why."
+            ) from error
+        if entry.key.kind is EntityKind.RUN:
+            entry.durable_event_id = entry.state.next_event_id - 1
+
+
+def _state(key: EntityKey, stored: StoredEntity) -> Any:
+    facts = [decode_fact(row) for row in stored.facts]
+    if key.kind is EntityKind.RUN:
+        return load_run(key, (row.data for row in stored.events), facts)
+    # A pointer and a namespace are one fact each.
+    return facts[0].value if facts else None

@@ -1,0 +1,96 @@
+"""The shards of this node: taken over at the start, dropped when their fence is lost, taken over again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from perdure.core.backoff import exponential_ns
+from perdure.core.ids import shard_of
+from perdure.core.units import MS_NS, SECOND_NS
+from perdure.server.shard import Shard
+from perdure.storage.port import ShardLease, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.core.ids import EntityKey
+    from perdure.server.cache import EntityCache
+    from perdure.storage.port import Store
+
+log = logging.getLogger(__name__)
+
+RETRY_NS = 100 * MS_NS
+RETRY_MAX_NS = 5 * SECOND_NS
+
+
+class NodeShards:
+    """See the module.
+
+    Args:
+        store: Holds the shards' rows.
+        cache: Loses what belongs to a dropped shard.
+        acquired: Called after a shard was taken over.
+    """
+
+    def __init__(self, store: Store, cache: EntityCache, acquired: Callable[[Shard], None]) -> None:
+        self._store = store
+        self._cache = cache
+        self._acquired = acquired
+        self._shards = [Shard(n) for n in range(store.shard_count)]
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def of(self, key: EntityKey) -> Shard:
+        return self._shards[shard_of(key, len(self._shards))]
+
+    def ready_ids(self) -> tuple[int, ...]:
+        return tuple(s.shard_id for s in self._shards if s.ready.is_set())
+
+    async def acquire_all(self) -> None:
+        """Take every shard over.
+
+        Raises:
+            StoreError: The database cannot be written.
+        """
+        for shard in self._shards:
+            shard.install(await self._store.acquire(shard.shard_id))
+            self._acquired(shard)
+
+    def drop(self, shard: Shard, take_again: bool) -> None:
+        """Forget all that was computed under this ownership; its groups have been settled as failed."""
+        shard.drop()
+        self._cache.drop_shard(shard)
+        if take_again:
+            task = asyncio.get_running_loop().create_task(self._take(shard))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def settle(self, shards: list[Shard]) -> bool:
+        """After an unknown outcome: take these shards over; true when their last batch had been written."""
+        landed = True
+        for shard in shards:
+            before = shard.range_id, shard.sequence + 1
+            lease = await self._take(shard)
+            landed &= (lease.previous_range_id, lease.sequence) == before
+        log.warning("the batch of unknown outcome was %s", "written" if landed else "not written")
+        return landed
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _take(self, shard: Shard) -> ShardLease:
+        failures = 0
+        while True:
+            try:
+                lease = await self._store.acquire(shard.shard_id)
+            except StoreError as error:
+                failures += 1
+                pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
+                log.error("%s; again in %d ms", error, pause_ns // MS_NS)
+                await asyncio.sleep(pause_ns / SECOND_NS)
+            else:
+                shard.install(lease)
+                self._acquired(shard)
+                return lease

@@ -1,0 +1,121 @@
+"""Effects on their way to other entities (D9): a lane per destination, in order, at least once.
+
+Role: after the commit that wrote an effect, deliver it, and remove its row once the destination has it durably.
+Delivery repeats after a crash or a failure; request ids make it idempotent.
+
+Invariants: one effect per destination is under way at a time; the next one waits for it. Not here: what an effect means
+(`deliver` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from perdure.core.backoff import exponential_ns
+from perdure.core.units import MS_NS, SECOND_NS
+from perdure.storage.port import StoredEffect
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from perdure.core.ids import EntityKey
+    from perdure.history.transition import Effect
+    from perdure.storage.port import Store
+
+log = logging.getLogger(__name__)
+
+RETRY_NS = 100 * MS_NS
+RETRY_MAX_NS = 30 * SECOND_NS
+
+
+class Outbox:
+    """See the module.
+
+    Args:
+        store: Holds the rows.
+        deliver: Brings an effect of a source to its destination durably; raises to have it tried again.
+        finish: Removes the row of an effect durably.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        deliver: Callable[[EntityKey, Effect], Awaitable[None]],
+        finish: Callable[[StoredEffect], Awaitable[object]],
+    ) -> None:
+        self._store = store
+        self._deliver = deliver
+        self._finish = finish
+        self._lanes: dict[EntityKey, deque[StoredEffect]] = {}
+        self._known: set[tuple[EntityKey, int]] = set()
+        self._sources: Counter[EntityKey] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def push(self, stored: StoredEffect) -> None:
+        """An effect is durable: deliver it. A repetition is ignored."""
+        place = stored.source, stored.sequence
+        if place in self._known:
+            return
+        self._known.add(place)
+        self._sources[stored.source] += 1
+        destination = stored.effect.destination
+        lane = self._lanes.get(destination)
+        if lane is not None:
+            lane.append(stored)
+            return
+        self._lanes[destination] = deque([stored])
+        task = asyncio.get_running_loop().create_task(self._drive(destination))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def holds(self, source: EntityKey) -> bool:
+        """True while an effect of this entity is not delivered."""
+        return self._sources[source] > 0
+
+    async def recover(self, shard_ids: list[int]) -> None:
+        """Take up what an earlier owner of these shards left."""
+        for stored in await self._store.outbox(shard_ids):
+            self.push(stored)
+
+    def stop(self) -> None:
+        """Deliver nothing more; the rows stay."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _drive(self, destination: EntityKey) -> None:
+        lane = self._lanes[destination]
+        while lane:
+            await self._one(lane[0])
+            stored = lane.popleft()
+            self._known.discard((stored.source, stored.sequence))
+            self._sources[stored.source] -= 1
+            if not self._sources[stored.source]:
+                del self._sources[stored.source]
+        del self._lanes[destination]
+
+    async def _one(self, stored: StoredEffect) -> None:
+        failures = 0
+        is_delivered = False
+        while True:
+            try:
+                if not is_delivered:
+                    await self._deliver(stored.source, stored.effect)
+                    is_delivered = True
+                await self._finish(stored)
+            except Exception:
+                failures += 1
+                pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
+                log.warning(
+                    "the effect %s of %s was not delivered to %s; again in %d ms",
+                    stored.effect.kind,
+                    stored.source,
+                    stored.effect.destination,
+                    pause_ns // MS_NS,
+                    exc_info=True,
+                )
+                await asyncio.sleep(pause_ns / SECOND_NS)
+            else:
+                return

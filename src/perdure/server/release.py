@@ -1,0 +1,110 @@
+"""What follows a commit: callers are answered, pollers get their tasks, wake-ups are armed, effects set off (D5).
+
+Role: the `GroupHost` of the node. After a failure the entities are forgotten (the next reader loads them again), parked
+pollers are parked again, and callers are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.units import SECOND_NS
+from perdure.storage.port import StoredEffect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.server.cache import EntityCache, Entry
+    from perdure.server.group import Group, Handover
+    from perdure.server.matcher import Matcher
+    from perdure.server.outbox import Outbox
+    from perdure.server.wakes import Wakes
+    from perdure.wire.errors import RpcError
+
+
+class Release:
+    """See the module.
+
+    Args:
+        cache: Loses entities whose change failed.
+        matcher: Gets tasks and pollers.
+        wakes: Armed with what was asked for.
+        outbox: Gets effects on their way.
+    """
+
+    def __init__(
+        self,
+        cache: EntityCache,
+        matcher: Matcher,
+        wakes: Wakes,
+        outbox: Outbox,
+    ) -> None:
+        self._cache = cache
+        self._matcher = matcher
+        self._wakes = wakes
+        self._outbox = outbox
+        self.give_back: Callable[[Handover], None]
+        """Takes a started task back whose poller has gone; set when the node is wired."""
+        self._waiters: dict[EntityKey, list[asyncio.Future[None]]] = {}
+
+    def durable(self, group: Group) -> None:
+        """The group is written: let everybody know."""
+        for entry, write in zip(group.entries, group.writes, strict=True):
+            if entry.pending is group:
+                entry.pending = None
+            if write.wake_at_ns is not None:
+                self._wakes.arm(entry.key, write.wake_at_ns)
+            for row in write.events:
+                entry.durable_event_id = max(
+                    entry.durable_event_id, row.first_event_id + row.count - 1
+                )
+            if write.events or write.is_deleted:
+                self._notify(entry.key)
+        group.outcome.set_result(None)
+        for handover in group.handovers:
+            if not self._matcher.deliver(*handover):
+                self.give_back(handover)
+        for offer in group.offers:
+            self._matcher.offer(*offer)
+        for source, sequence, effect in group.sent:
+            self._outbox.push(StoredEffect(source.key, source.number, sequence, effect))
+        group.forget()
+
+    def failed(self, group: Group, error: RpcError) -> None:
+        """The group is not written: forget what was computed."""
+        for entry in group.entries:
+            entry.pending = None
+            self._cache.drop(entry)
+            self._notify(entry.key)
+        group.outcome.set_result(error)
+        for handover in group.handovers:
+            self._matcher.restore(handover.poller)
+        group.forget()
+
+    async def next_event(self, entry: Entry, timeout_ns: int) -> bool:
+        """Wait until something becomes durable in this run's history; false when time is up."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(entry.key, []).append(waiter)
+        try:
+            async with asyncio.timeout(timeout_ns / SECOND_NS):
+                await waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._forget(entry.key, waiter)
+        return True
+
+    def _notify(self, key: EntityKey) -> None:
+        if key.kind is EntityKind.RUN:
+            for waiter in self._waiters.pop(key, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def _forget(self, key: EntityKey, waiter: asyncio.Future[Any]) -> None:
+        waiters = self._waiters.get(key)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[key]

@@ -1,0 +1,64 @@
+"""Deleting closed runs when their retention is over, a few at a time, outside the hot wake table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.storage.port import StoreError
+from perdure.wire.errors import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from perdure.core.clock import Clock
+    from perdure.core.ids import EntityKey
+    from perdure.storage.port import Store
+
+log = logging.getLogger(__name__)
+
+PAUSE_NS = MINUTE_NS
+CHUNK_RUNS = 50
+
+
+class Retention:
+    """See the module.
+
+    Args:
+        store: Knows which runs have expired.
+        clock: Tells what is past.
+        owned: The shards of this node that are ready.
+        delete: Deletes one run durably; false when it must stay for now.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        owned: Callable[[], Sequence[int]],
+        delete: Callable[[EntityKey], Awaitable[bool]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._owned = owned
+        self._delete = delete
+
+    async def run(self) -> None:
+        """Delete what has expired, for ever."""
+        while True:
+            if not await self.sweep():
+                await asyncio.sleep(PAUSE_NS / SECOND_NS)
+
+    async def sweep(self) -> bool:
+        """Delete one chunk; true when there may be more right now."""
+        deleted = 0
+        try:
+            keys = await self._store.expired(self._owned(), self._clock.now_ns(), CHUNK_RUNS)
+            for key in keys:
+                deleted += await self._delete(key)
+        except (StoreError, RpcError) as error:
+            log.warning("closed runs could not be deleted (%s); again in a minute", error)
+            return False
+        return deleted == CHUNK_RUNS

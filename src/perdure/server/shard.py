@@ -1,0 +1,63 @@
+"""A shard as its owner sees it: the lease, the epoch, the counters that its commits carry.
+
+Invariants: `epoch` grows whenever the shard is dropped, so that a load begun before never installs; task sequences
+start with the range id, so that no owner reuses a number of an earlier one; `clock_ns` never goes back and is stored
+with every commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from perdure.storage.port import ShardLease, ShardWrite
+
+_ENTITY_BITS = 40
+_TASK_BITS = 36
+
+
+class Shard:
+    """One shard of this node. Not ready until `install`, and again after `drop`."""
+
+    def __init__(self, shard_id: int) -> None:
+        self.shard_id = shard_id
+        self.epoch = 0
+        self.ready = asyncio.Event()
+        self.range_id = 0
+        self.sequence = 0
+        self.clock_ns = 0
+        self._last_entity = 0
+        self._last_task = 0
+
+    def install(self, lease: ShardLease) -> None:
+        """The shard is ours from now on."""
+        self.range_id = lease.range_id
+        self.sequence = lease.sequence
+        self.clock_ns = max(self.clock_ns, lease.clock_ns)
+        self._last_entity = max(self._last_entity, lease.last_entity)
+        self._last_task = lease.range_id << _TASK_BITS
+        self.ready.set()
+
+    def drop(self) -> None:
+        """Nothing that was computed under this ownership counts any more."""
+        self.epoch += 1
+        self.ready.clear()
+
+    def now_ns(self, wall_ns: int) -> int:
+        """The time of a transition: the wall clock, but never before what this shard has stored."""
+        self.clock_ns = max(self.clock_ns, wall_ns)
+        return self.clock_ns
+
+    def next_entity(self) -> int:
+        """A number for a new entity, unique over all shards."""
+        self._last_entity += 1
+        return self.shard_id << _ENTITY_BITS | self._last_entity
+
+    def next_row(self) -> int:
+        """The sequence of a task or outbox row: they grow in commit order."""
+        self._last_task += 1
+        return self._last_task
+
+    def fence(self) -> ShardWrite:
+        return ShardWrite(
+            self.shard_id, self.range_id, self.sequence, self.clock_ns, self._last_entity
+        )

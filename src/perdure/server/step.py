@@ -1,0 +1,233 @@
+"""The synchronous step: transitions become a group, tasks meet parked pollers, and the group joins the open batch.
+
+Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so what was read from the cache is
+what is written. Tasks for which a poller is parked are started in the same group (D6); all others become rows (D8).
+
+Invariants: after `perform`, every written entry's `pending` is the new group; on any error before that, nothing
+changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure.core.ids import EntityKey, EntityKind, TaskRowId, workflow_id_key
+from perdure.history.facts import FactChange, FactKind
+from perdure.history.replies import StaleTask
+from perdure.server.cache import Entry
+from perdure.server.codec import encode_fact
+from perdure.server.group import Group, Handover, Offer, Sent
+from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
+
+if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.history.transition import Task, Transition
+    from perdure.server.cache import EntityCache
+    from perdure.server.committer import Committer
+    from perdure.server.group import GroupHost
+    from perdure.server.matcher import Matcher, Poller
+    from perdure.server.shard import Shard
+    from perdure.server.verbs import Verbs
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a step computed, and the commits that must be durable before anyone may see it (D5)."""
+
+    barrier: tuple[Group, ...]
+    reply: Any
+
+
+class Steps:
+    """Performs steps against the cache of a node."""
+
+    def __init__(
+        self,
+        cache: EntityCache,
+        committer: Committer,
+        host: GroupHost,
+        verbs: Verbs,
+        matcher: Matcher,
+    ) -> None:
+        self._cache = cache
+        self._committer = committer
+        self._host = host
+        self._verbs = verbs
+        self.matcher = matcher
+
+    def perform(
+        self,
+        shard: Shard,
+        read: Sequence[Entry],
+        transitions: Sequence[Transition],
+        env: Env,
+        *,
+        is_wake: bool = False,
+    ) -> Outcome:
+        """Write the transitions as one group.
+
+        Args:
+            shard: Of every entity concerned.
+            read: The entries from which the transitions were computed.
+            transitions: In order; each one's state is already changed.
+            env: Of the transitions; tasks handed over at once are started in it.
+            is_wake: The stored wake-up was used up by this step: it is replaced, not only lowered.
+        """
+        reply = next((t.reply for t in reversed(transitions) if t.reply is not None), None)
+        if not is_wake and all(t.is_empty for t in transitions):
+            return Outcome(barrier_of(read), reply)
+        group = Group(shard, self._host)
+        group.touched.update(read)
+        tasks: list[Task] = []
+        for transition in transitions:
+            self._write(group, transition, is_wake=is_wake)
+            tasks += transition.tasks
+        self._place(group, tasks, env)
+        return Outcome(self._append(group, read), reply)
+
+    def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
+        """Remove entities with everything they own."""
+        group = Group(shard, self._host)
+        for entry in entries:
+            group.add(entry, new_write(entry, is_deleted=True))
+            entry.clear()
+        return Outcome(self._append(group, entries), None)
+
+    def finish_rows(
+        self, entry: Entry, *, tasks: tuple[TaskRowId, ...] = (), outbox: tuple[int, ...] = ()
+    ) -> Outcome:
+        """Remove rows whose entity has nothing to say about it (or is gone)."""
+        group = Group(entry.shard, self._host)
+        group.add(
+            entry,
+            new_write(entry, finished_tasks=tasks, finished_outbox=outbox),
+        )
+        return Outcome(self._append(group, (entry,)), None)
+
+    def _append(self, group: Group, read: Sequence[Entry]) -> tuple[Group, ...]:
+        barrier = barrier_of(read)
+        for entry in group.entries:
+            entry.pending = group
+            self._cache.resize(entry)
+        self._committer.append(group)
+        return (*(g for g in barrier if g is not group), group)
+
+    def _write(self, group: Group, transition: Transition, *, is_wake: bool = False) -> None:
+        entry = self._entry(group.shard, transition.key)
+        write = new_write(entry)
+        if not entry.number:
+            if transition.is_empty:
+                return
+            write.is_new = True
+            write.number = entry.number = group.shard.next_entity()
+        if transition.state is not None:
+            entry.state = transition.state
+        if transition.events is not None:
+            write.events = (transition.events,)
+            entry.tail.append(transition.events)
+        write.facts = tuple(encode_fact(change) for change in transition.facts)
+        write.finished_tasks = transition.finished_tasks
+        write.visibility = transition.visibility
+        write.delete_at_ns = transition.delete_at_ns
+        write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
+        if transition.effects:
+            rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
+            write.outbox = rows
+            group.sent += [Sent(entry, row.sequence, row.effect) for row in rows]
+        group.add(entry, write)
+        if transition.current is not None:
+            self._point(group, transition, is_new=write.is_new)
+
+    def _entry(self, shard: Shard, key: EntityKey) -> Entry:
+        entry = self._cache.get(key)
+        if entry is None:
+            # Only a fresh run: its id was drawn just now, so it is known to be nowhere.
+            entry = Entry(key, shard)
+            self._cache.add(entry)
+        return entry
+
+    def _point(self, group: Group, transition: Transition, *, is_new: bool) -> None:
+        """Write what the workflow id means from now on."""
+        key, current = transition.key, transition.current
+        assert current is not None
+        entry = self._entry(group.shard, workflow_id_key(key.namespace_id, key.name))
+        is_own = current.run_id == key.run_id
+        is_taken = entry.state is not None and entry.state.run_id != key.run_id
+        if is_own and is_taken and not is_new:
+            return  # a later run has the workflow id now: this one's end does not concern the pointer
+        write = new_write(entry)
+        if not entry.number:
+            write.is_new = True
+            write.number = entry.number = group.shard.next_entity()
+        entry.state = current
+        write.facts = (encode_fact(FactChange(FactKind.CURRENT_RUN, "", current)),)
+        group.add(entry, write)
+
+    # Tasks.
+
+    def _place(self, group: Group, tasks: list[Task], env: Env) -> None:
+        """Hand each task to a parked poller, or make it a row."""
+        for task in tasks:
+            poller = self.matcher.reserve(task)
+            if poller is None or not self._hand_over(group, task, poller, env):
+                self._row(group, task)
+
+    def _hand_over(self, group: Group, task: Task, poller: Poller, env: Env) -> bool:
+        entry = self._entry(group.shard, task.entity)
+        state: RunState = entry.state
+        try:
+            started = self._verbs.start_task(state, task, None, poller.info, env)
+        except Exception:
+            log.exception("a task of %s could not be started; it waits in its queue", task.entity)
+            self.matcher.restore(poller)
+            return False
+        if not started.is_empty:
+            self._write(group, started)
+        if isinstance(started.reply, StaleTask):
+            self.matcher.restore(poller)
+        else:
+            group.handovers.append(Handover(poller, task, started.reply))
+        return True
+
+    def _row(self, group: Group, task: Task) -> None:
+        sequence = group.shard.next_row()
+        entry = self._entry(group.shard, task.entity)
+        group.add(
+            entry,
+            new_write(entry, tasks=(TaskRow(sequence, task),)),
+        )
+        group.offers.append(Offer(task, TaskRowId(task.queue, group.shard.shard_id, sequence)))
+
+
+def new_write(entry: Entry, **changes: Any) -> EntityWrite:
+    return EntityWrite(number=entry.number, key=entry.key, shard_id=entry.shard.shard_id, **changes)
+
+
+def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
+    """The uncommitted changes on which anything computed from these entries rests."""
+    return tuple(dict.fromkeys(e.pending for e in entries if e.pending is not None))
+
+
+def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
+    """The bound to write, or None when the stored one is right. Keeps `entry.wake_at_ns`."""
+    if entry.key.kind is not EntityKind.RUN:
+        return None
+    asked, stored = transition.wake_at_ns, entry.wake_at_ns
+    if transition.closed or asked == 0:
+        bound = 0
+    elif is_wake:
+        bound = asked or 0
+    elif asked is None:
+        bound = stored
+    else:
+        bound = min(asked, stored) if stored else asked
+    if bound == stored and not is_wake:
+        return None
+    entry.wake_at_ns = bound
+    return bound

@@ -1,0 +1,53 @@
+"""The transitions that the shell itself calls: start a task, take a start back, wake up. Others come from callers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from perdure.core.ids import QueueKind, TaskRowId
+from perdure.history import activity, start, wake, workflow_task
+from perdure.history.env import Env
+from perdure.history.facts import CurrentRun
+from perdure.history.replies import PollInfo, WorkflowTaskReply
+from perdure.history.state import RunState
+from perdure.history.tokens import ActivityTaskToken
+from perdure.history.transition import Task, Transition
+from perdure.wire.api import workflowservice
+
+StartRequest = workflowservice.StartWorkflowExecutionRequest
+
+
+class Verbs(NamedTuple):
+    """See the module. `production()` is the table in use."""
+
+    start: Callable[
+        [CurrentRun | None, RunState | None, StartRequest, str, Env], tuple[Transition, ...]
+    ]
+    needs_existing: Callable[[CurrentRun, StartRequest], bool]
+    start_task: Callable[[RunState, Task, TaskRowId | None, PollInfo, Env], Transition]
+    undo_activity_start: Callable[[RunState, ActivityTaskToken, Env], Transition]
+    void_started_activities: Callable[[RunState, Env], Transition]
+    redeliver: Callable[[RunState, Env], WorkflowTaskReply | None]
+    wake: Callable[[RunState, Env], Transition]
+
+
+def _start_task(
+    state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
+) -> Transition:
+    if task.queue.kind is QueueKind.WORKFLOW:
+        return workflow_task.start_workflow_task(state, task, row, poll, env)
+    return activity.start_activity(state, task, row, poll, env)
+
+
+def production() -> Verbs:
+    """The run engine's own transitions."""
+    return Verbs(
+        start=start.start,
+        needs_existing=start.needs_existing,
+        start_task=_start_task,
+        undo_activity_start=activity.undo_activity_start,
+        void_started_activities=activity.void_started_activities,
+        redeliver=workflow_task.redeliver,
+        wake=wake.wake,
+    )

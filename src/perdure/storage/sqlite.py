@@ -1,0 +1,203 @@
+"""The SQLite store: one connection that writes and checkpoints, one that reads, each on its executor.
+
+In memory (`path` None) there is one connection and one executor for both: the same statements, nothing durable.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from perdure.core.ids import EntityKey, EntityKind, QueueKey
+from perdure.history.transition import EventRow, VisibilityRow
+from perdure.storage import sqlite_commit, sqlite_read
+from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
+from perdure.storage.port import (
+    CommitBatch,
+    NotWritten,
+    ShardLease,
+    StoredEffect,
+    StoredEntity,
+    StoreError,
+    TaskRow,
+    VisibilityQuery,
+    WakeRow,
+)
+from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory, connect_reader
+
+T = TypeVar("T")
+SHARD_COUNT_DEFAULT = 4
+
+
+async def open_sqlite(
+    path: Path,
+    *,
+    shard_count: int = SHARD_COUNT_DEFAULT,
+    writer: Executor | None = None,
+    reader: Executor | None = None,
+) -> SqliteStore:
+    """Open or create the database at `path`.
+
+    Args:
+        path: The file; `<path>.lock` is created beside it and held until `close`.
+        shard_count: Of a new database; an existing one keeps its own.
+        writer: Where commits run; a thread of its own by default.
+        reader: Where reads run; a thread of its own by default.
+
+    Raises:
+        perdure.storage.port.OpenError: In use, damaged, of a newer version, or not accessible.
+
+    Example:
+        store = await open_sqlite(Path("orders.db"))
+    """
+    writer = writer or ThreadExecutor("perdure-writer")
+    reader = reader or ThreadExecutor("perdure-reader")
+
+    def connect() -> tuple[FileLock, sqlite3.Connection, sqlite3.Connection]:
+        file = path.resolve()
+        lock = FileLock(file)
+        try:
+            writing = connect_file(file, shard_count)
+            return lock, writing, connect_reader(file)
+        except BaseException:
+            lock.release()
+            raise
+
+    try:
+        lock, writing, reading = await writer.run(connect)
+    except BaseException:
+        writer.close()
+        reader.close()
+        raise
+    return SqliteStore(writing, reading, writer, reader, lock)
+
+
+def open_memory(
+    *,
+    shard_count: int = SHARD_COUNT_DEFAULT,
+    executor: Executor | None = None,
+    connection: sqlite3.Connection | None = None,
+) -> SqliteStore:
+    """A store in memory.
+
+    Args:
+        shard_count: Of a new database.
+        executor: Where statements run; inline by default.
+        connection: A database from `connect_memory` that outlives the store, for simulated crashes.
+    """
+    executor = executor or InlineExecutor()
+    kept = connection is not None
+    connection = connection or connect_memory(shard_count)
+    return SqliteStore(connection, connection, executor, executor, None, keep_open=kept)
+
+
+class SqliteStore:
+    """A `Store` over SQLite; made by `open_sqlite` or `open_memory`."""
+
+    def __init__(
+        self,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        writer: Executor,
+        reader: Executor,
+        lock: FileLock | None,
+        *,
+        keep_open: bool = False,
+    ) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        self._keep_open = keep_open
+        self._shard_count: int = writing.execute("SELECT count(*) FROM shards").fetchone()[0]
+
+    @property
+    def shard_count(self) -> int:
+        return self._shard_count
+
+    async def acquire(self, shard_id: int) -> ShardLease:
+        def take() -> ShardLease:
+            connection = self._writing
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                row = connection.execute(
+                    "SELECT range_id, commit_sequence, clock_ns, last_entity FROM shards WHERE shard_id = ?",
+                    (shard_id,),
+                ).fetchone()
+                connection.execute(
+                    "UPDATE shards SET range_id = range_id + 1 WHERE shard_id = ?", (shard_id,)
+                )
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise NotWritten(f"shard {shard_id} could not be taken over ({error})") from error
+            previous, sequence, clock_ns, last_entity = row
+            return ShardLease(shard_id, previous + 1, sequence, clock_ns, last_entity, previous)
+
+        return await self._writer.run(take)
+
+    async def commit(self, batch: CommitBatch) -> None:
+        await self._writer.run(partial(sqlite_commit.write, self._writing, batch))
+
+    async def load(self, key: EntityKey) -> StoredEntity | None:
+        return await self._read(partial(sqlite_read.load, self._reading, key))
+
+    async def events(
+        self, number: int, branch: int, first_event_id: int, last_event_id: int
+    ) -> list[EventRow]:
+        return await self._read(
+            partial(
+                sqlite_read.events, self._reading, number, branch, first_event_id, last_event_id
+            )
+        )
+
+    async def tasks(
+        self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
+    ) -> list[TaskRow]:
+        return await self._read(
+            partial(sqlite_read.tasks, self._reading, queue, shard_id, after_sequence, limit)
+        )
+
+    async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:
+        return await self._read(
+            partial(sqlite_read.wakes, self._reading, shard_ids, until_ns, limit)
+        )
+
+    async def expired(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[EntityKey]:
+        return await self._read(
+            partial(sqlite_read.expired, self._reading, shard_ids, until_ns, limit)
+        )
+
+    async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
+        return await self._read(partial(sqlite_read.outbox, self._reading, shard_ids))
+
+    async def entities(self, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+        return await self._read(partial(sqlite_read.entities, self._reading, kind, fact_kind))
+
+    async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
+        return await self._read(partial(sqlite_read.visibility, self._reading, query))
+
+    async def visibility_count(self, query: VisibilityQuery) -> int:
+        return await self._read(partial(sqlite_read.visibility_count, self._reading, query))
+
+    async def close(self) -> None:
+        """Finish what runs, write the log back into the file, release the lock."""
+        if not self._keep_open:
+            if self._reading is not self._writing:
+                await self._reader.run(self._reading.close)
+            await self._writer.run(self._writing.close)
+        self._writer.close()
+        self._reader.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _read(self, job: Callable[[], T]) -> T:
+        try:
+            return await self._reader.run(job)
+        except sqlite3.Error as error:
+            raise StoreError(f"the database could not be read ({error})") from error

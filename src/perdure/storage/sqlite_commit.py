@@ -1,0 +1,226 @@
+"""The commit, the one hot statement of SQLite: a batch as a few `executemany` in one transaction.
+
+Role: `write(connection, batch)` is atomic and durable, or says what became of it (the errors of the port). When a
+row is refused, the batch is tried again entity by entity, inside a transaction that is rolled back, to find whose it
+is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from perdure.storage.port import (
+    CommitBatch,
+    EntityWrite,
+    FenceLost,
+    GuiltyWrite,
+    NotWritten,
+    ShardWrite,
+    StoreFull,
+    UnknownOutcome,
+)
+from perdure.storage.visibility_sql import UPSERT as UPSERT_VISIBILITY
+from perdure.storage.visibility_sql import upsert_values
+
+_FENCE = """UPDATE shards SET commit_sequence = commit_sequence + 1, clock_ns = ?, last_entity = ?
+    WHERE shard_id = ? AND range_id = ? AND commit_sequence = ?"""
+_ENTITY = "INSERT INTO entities VALUES (?, ?, ?, ?, ?)"
+_EVENTS = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
+_FACT = """INSERT INTO facts VALUES (?, ?, ?, ?)
+    ON CONFLICT (entity, kind, key) DO UPDATE SET value = excluded.value"""
+_NO_FACT = "DELETE FROM facts WHERE entity = ? AND kind = ? AND key = ?"
+_TASK = """INSERT INTO tasks (namespace_id, queue, kind, shard_id, sequence, entity_kind, entity_name, run_id,
+    scheduled_event_id, stamp, created_ns, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_NO_TASK = """DELETE FROM tasks
+    WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence = ?"""
+_EFFECT = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NO_EFFECT = "DELETE FROM outbox WHERE shard_id = ? AND sequence = ?"
+_WAKE = """INSERT INTO wakes VALUES (?, ?, ?)
+    ON CONFLICT (entity) DO UPDATE SET at_ns = excluded.at_ns"""
+_NO_WAKE = "DELETE FROM wakes WHERE entity = ?"
+_RETENTION = """INSERT INTO retention VALUES (?, ?, ?)
+    ON CONFLICT (entity) DO UPDATE SET at_ns = excluded.at_ns"""
+_DELETIONS = (
+    "DELETE FROM events WHERE entity = ?",
+    "DELETE FROM facts WHERE entity = ?",
+    "DELETE FROM wakes WHERE entity = ?",
+    "DELETE FROM retention WHERE entity = ?",
+    "DELETE FROM visibility WHERE entity = ?",
+    "DELETE FROM entities WHERE number = ?",
+)
+# The order in which a batch is written. Deletions first: the name may be taken again in the same batch.
+_ORDER = (
+    *_DELETIONS, _ENTITY, _EVENTS, _FACT, _NO_FACT, _TASK, _NO_TASK, _EFFECT, _NO_EFFECT, _WAKE, _NO_WAKE,
+    UPSERT_VISIBILITY, _RETENTION,
+)  # fmt: skip
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+# What a row can be refused for: constraints, sizes, numbers beyond 64 bits, text that is not UTF-8.
+_REFUSALS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
+def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
+    """Write `batch`, durably or not at all."""
+    try:
+        _begin(connection, batch.shards)
+        rows = _rows(batch.writes)
+        for statement in _ORDER:
+            if values := rows.get(statement):
+                connection.executemany(statement, values)
+    except NotWritten:
+        _rollback(connection)
+        raise
+    except _REFUSALS as error:
+        _rollback(connection)
+        raise _guilty(connection, batch, error) from error
+    except sqlite3.Error as error:
+        _rollback(connection)
+        raise _environment(error) from error
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if _primary_code(error) == sqlite3.SQLITE_FULL:
+            _rollback(connection)
+            raise StoreFull(f"no space left for the database ({error})") from error
+        # The frames may have reached the disk though the sync failed: nobody knows until the next look at the fence.
+        if connection.in_transaction:
+            _rollback(connection)
+        raise UnknownOutcome(f"the commit failed ({error})") from error
+
+
+def _begin(connection: sqlite3.Connection, shards: Iterable[ShardWrite]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    lost: set[int] = set()
+    for shard in shards:
+        cursor = connection.execute(
+            _FENCE,
+            (shard.clock_ns, shard.last_entity, shard.shard_id, shard.range_id, shard.sequence),
+        )
+        if cursor.rowcount != 1:
+            lost.add(shard.shard_id)
+    if lost:
+        raise FenceLost(frozenset(lost))
+
+
+def _rows(writes: Iterable[EntityWrite]) -> Rows:
+    rows: Rows = {}
+
+    def put(statement: str, *values: Any) -> None:
+        found = rows.get(statement)
+        if found is None:
+            rows[statement] = [values]
+        else:
+            found.append(values)
+
+    for write in writes:
+        number = write.number
+        if write.is_deleted:
+            for statement in _DELETIONS:
+                put(statement, number)
+            _queue_rows(write, put)
+            continue
+        if write.is_new:
+            put(_ENTITY, number, *write.key)
+        for row in write.events:
+            put(_EVENTS, number, row.branch, row.first_event_id, row.count, row.data)
+        for kind, key, value in write.facts:
+            if value is None:
+                put(_NO_FACT, number, kind, key)
+            else:
+                put(_FACT, number, kind, key, value)
+        if write.wake_at_ns is not None:
+            if write.wake_at_ns:
+                put(_WAKE, number, write.shard_id, write.wake_at_ns)
+            else:
+                put(_NO_WAKE, number)
+        if write.visibility is not None:
+            put(UPSERT_VISIBILITY, *upsert_values(number, write.visibility))
+        if write.delete_at_ns is not None:
+            put(_RETENTION, number, write.shard_id, write.delete_at_ns)
+        _queue_rows(write, put)
+    return rows
+
+
+def _queue_rows(write: EntityWrite, put: Any) -> None:
+    shard_id = write.shard_id
+    for sequence, task in write.tasks:
+        entity = task.entity
+        put(
+            _TASK, *task.queue, shard_id, sequence, entity.kind, entity.name, entity.run_id,
+            task.scheduled_event_id, task.stamp, task.created_ns, task.priority,
+        )  # fmt: skip
+    for queue, row_shard, sequence in write.finished_tasks:
+        put(_NO_TASK, *queue, row_shard, sequence)
+    for sequence, effect in write.outbox:
+        put(
+            _EFFECT, shard_id, sequence, write.number, *effect.destination, effect.kind, effect.request_id,
+            effect.body,
+        )  # fmt: skip
+    for sequence in write.finished_outbox:
+        put(_NO_EFFECT, shard_id, sequence)
+
+
+def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception) -> NotWritten:
+    """Find the entities whose rows are refused. Nothing of this stays."""
+    numbers: set[int] = set()
+    reasons: set[str] = set()
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for write in batch.writes:
+            connection.execute("SAVEPOINT one")
+            try:
+                rows = _rows((write,))
+                for statement in _ORDER:
+                    if values := rows.get(statement):
+                        connection.executemany(statement, values)
+            except _REFUSALS as refusal:
+                numbers.add(write.number)
+                reasons.add(_without_values(refusal))
+                connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+    except sqlite3.Error as other:
+        _rollback(connection)
+        return _environment(other)
+    _rollback(connection)
+    if not numbers:
+        return NotWritten(f"the batch was refused ({_without_values(error)})")
+    return GuiltyWrite(
+        frozenset(numbers), f"the database refused a row: {'; '.join(sorted(reasons))}"
+    )
+
+
+def _without_values(error: Exception) -> str:
+    # Encoding errors quote the text, which may be a user's.
+    if isinstance(error, UnicodeError):
+        return "text that is not valid UTF-8"
+    return f"{type(error).__name__}: {error}"
+
+
+def _environment(error: sqlite3.Error) -> NotWritten:
+    if _primary_code(error) == sqlite3.SQLITE_FULL:
+        return StoreFull(f"no space left for the database ({error})")
+    return NotWritten(f"the database could not be written ({error})")
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if not connection.in_transaction:
+        return
+    try:
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise UnknownOutcome(f"the rollback failed ({error})") from error

@@ -1,0 +1,169 @@
+"""Opening a SQLite database: lock, checks, settings, migrations.
+
+Invariants: nothing is written to a file before it is known to be empty or ours; the lock on the sidecar is held for as
+long as the process may write. Errors are `OpenError`s whose text says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
+from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
+
+CHECKED_BYTES_MAX = 32 * 1024 * 1024
+"""Databases up to this size are checked page by page when opened (a few tens of ms); larger ones only in outline."""
+CHECKPOINT_PAGES = 4_000
+_MAGIC = b"SQLite format 3\x00"
+
+
+class FileLock:
+    """An exclusive lock on `<database>.lock`, which names the process that holds it. Never removed: that would race."""
+
+    def __init__(self, database: Path) -> None:
+        path = Path(f"{database}.lock")
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise OpenError(
+                f"cannot create {path}: {error.strerror}; choose a directory that exists and is writable"
+            ) from None
+        try:
+            _lock(self._fd)
+        except OSError:
+            holder = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
+            os.close(self._fd)
+            raise InUse(
+                f"{database} is in use by process {holder}: a SQLite database has one process at a time. Stop that "
+                "process, or connect to it if it is a server, or use another file"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.write(self._fd, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def connect_memory(shard_count: int) -> sqlite3.Connection:
+    """A new database in memory; it lives as long as the connection."""
+    connection = _connect(":memory:")
+    migrate(connection, 0, shard_count)
+    return connection
+
+
+def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
+    """The connection that writes and checkpoints. The caller holds the `FileLock`."""
+    _check_header(path)
+    with _refused_if_damaged(path):
+        connection = _connect(str(path))
+        try:
+            version = _version(connection, path)
+            _settings(connection)
+            if version < SCHEMA_VERSION:
+                migrate(connection, version, shard_count)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    return _connect(f"file:{quote(str(path))}?mode=ro")
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    # Transactions are begun by hand; the executor keeps to one thread at a time.
+    return sqlite3.connect(
+        name,
+        timeout=5.0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        uri=name.startswith("file:"),
+    )
+
+
+def _settings(connection: sqlite3.Connection) -> None:
+    for setting in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "fullfsync = ON",  # macOS: fsync alone does not reach the platter
+        "checkpoint_fullfsync = ON",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        "journal_size_limit = 67108864",
+        "temp_store = MEMORY",
+        "cache_size = -32768",
+    ):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        raise OpenError(
+            f"the file system of the database does not support a write-ahead log (got {mode!r}); "
+            "use a local disk"
+        )
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            header = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OpenError(
+            f"cannot open {path}: {error.strerror}; it must be a readable, writable file"
+        ) from None
+    if header and header != _MAGIC:
+        raise Damaged(
+            f"{path} is no SQLite database: restore it from a backup, or choose another file"
+        )
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if application or version or tables:
+            raise Damaged(f"{path} is a SQLite database of another program: choose another file")
+        return 0
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{path} has schema version {version}, and this version of Perdure knows {SCHEMA_VERSION}: "
+            "upgrade Perdure, or choose another file"
+        )
+    if path.stat().st_size <= CHECKED_BYTES_MAX:
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise Damaged(f"{path} is damaged ({problem}): restore it from a backup")
+    return version
+
+
+@contextmanager
+def _refused_if_damaged(path: Path) -> Generator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise Damaged(f"{path} is damaged ({error}): restore it from a backup") from error
+        raise OpenError(f"cannot open {path}: {error}") from error

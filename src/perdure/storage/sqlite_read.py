@@ -1,0 +1,151 @@
+"""Reads of SQLite: each a function of a connection, short, and of one consistent moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from perdure.core.ids import EntityKey, EntityKind, QueueKey
+from perdure.history.transition import Effect, EventRow, Task, VisibilityRow
+from perdure.storage import visibility_sql
+from perdure.storage.port import (
+    FactRow,
+    StoredEffect,
+    StoredEntity,
+    TaskRow,
+    VisibilityQuery,
+    WakeRow,
+)
+
+_ENTITY = """SELECT number FROM entities
+    WHERE kind = ? AND namespace_id = ? AND name = ? AND run_id = ?"""
+_FACTS = "SELECT kind, key, value FROM facts WHERE entity = ?"
+_EVENTS = """SELECT branch, first_event_id, count, data FROM events
+    WHERE entity = ? AND branch = 0 ORDER BY first_event_id"""
+# The row before the range may reach into it: rows of a run neither overlap nor leave gaps.
+_RANGE = """SELECT branch, first_event_id, count, data FROM events
+    WHERE entity = ?1 AND branch = ?2 AND first_event_id <= ?4 AND first_event_id >= coalesce(
+        (SELECT max(first_event_id) FROM events
+            WHERE entity = ?1 AND branch = ?2 AND first_event_id <= ?3), 0)
+    ORDER BY first_event_id"""
+_WAKE = "SELECT at_ns FROM wakes WHERE entity = ?"
+_TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_id, stamp, created_ns, priority
+    FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
+    ORDER BY sequence LIMIT ?"""
+_OUTBOX = """SELECT e.kind, e.namespace_id, e.name, e.run_id, o.entity, o.sequence,
+        o.to_kind, o.to_namespace_id, o.to_name, o.to_run_id, o.kind, o.request_id, o.body
+    FROM outbox o JOIN entities e ON e.number = o.entity WHERE o.shard_id = ? ORDER BY o.sequence"""
+_KEY = "kind, namespace_id, name, run_id"
+
+
+def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
+    connection.execute("BEGIN")
+    try:
+        found = connection.execute(_ENTITY, key).fetchone()
+        if found is None:
+            return None
+        number: int = found[0]
+        facts = tuple(FactRow(*row) for row in connection.execute(_FACTS, found))
+        events: tuple[EventRow, ...] = ()
+        wake_at_ns = 0
+        if key.kind is EntityKind.RUN:
+            events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
+            wake = connection.execute(_WAKE, found).fetchone()
+            wake_at_ns = wake[0] if wake else 0
+        return StoredEntity(number, facts, events, wake_at_ns)
+    finally:
+        connection.execute("COMMIT")
+
+
+def events(
+    connection: sqlite3.Connection,
+    number: int,
+    branch: int,
+    first_event_id: int,
+    last_event_id: int,
+) -> list[EventRow]:
+    rows = connection.execute(_RANGE, (number, branch, first_event_id, last_event_id))
+    return [
+        row
+        for row in (EventRow(*r) for r in rows)
+        if row.first_event_id + row.count > first_event_id
+    ]
+
+
+def tasks(
+    connection: sqlite3.Connection, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
+) -> list[TaskRow]:
+    rows = connection.execute(_TASKS, (*queue, shard_id, after_sequence, limit))
+    return [
+        TaskRow(
+            sequence,
+            Task(
+                queue, EntityKey(EntityKind(kind), queue.namespace_id, name, run_id), event, stamp,
+                created_ns, priority,
+            ),
+        )
+        for sequence, kind, name, run_id, event, stamp, created_ns, priority in rows
+    ]  # fmt: skip
+
+
+def wakes(
+    connection: sqlite3.Connection, shard_ids: Sequence[int], until_ns: int, limit: int
+) -> list[WakeRow]:
+    rows = connection.execute(
+        f"""SELECT w.at_ns, {_KEY} FROM wakes w JOIN entities ON number = w.entity
+            WHERE w.shard_id IN ({_places(shard_ids)}) AND w.at_ns < ? ORDER BY w.at_ns LIMIT ?""",
+        (*shard_ids, until_ns, limit),
+    )
+    return [WakeRow(at_ns, _key(key)) for at_ns, *key in rows]
+
+
+def expired(
+    connection: sqlite3.Connection, shard_ids: Sequence[int], until_ns: int, limit: int
+) -> list[EntityKey]:
+    rows = connection.execute(
+        f"""SELECT {_KEY} FROM retention r JOIN entities ON number = r.entity
+            WHERE r.shard_id IN ({_places(shard_ids)}) AND r.at_ns < ? ORDER BY r.at_ns LIMIT ?""",
+        (*shard_ids, until_ns, limit),
+    )
+    return [_key(row) for row in rows]
+
+
+def outbox(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[StoredEffect]:
+    return [
+        StoredEffect(
+            _key(row[0:4]), row[4], row[5], Effect(_key(row[6:10]), row[10], row[11], row[12])
+        )
+        for shard_id in shard_ids
+        for row in connection.execute(_OUTBOX, (shard_id,))
+    ]
+
+
+def entities(connection: sqlite3.Connection, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+    # Of the runs only those with a wake-up are looked at: closed ones, the great majority, are not touched.
+    source = "wakes w JOIN entities ON number = w.entity" if kind is EntityKind.RUN else "entities"
+    rows = connection.execute(
+        f"""SELECT {_KEY} FROM {source} WHERE kind = ?
+            AND EXISTS (SELECT 1 FROM facts f WHERE f.entity = number AND f.kind = ?)
+            ORDER BY number""",
+        (kind, fact_kind),
+    )
+    return [_key(row) for row in rows]
+
+
+def visibility(connection: sqlite3.Connection, query: VisibilityQuery) -> list[VisibilityRow]:
+    statement, arguments = visibility_sql.list_sql(query)
+    return [VisibilityRow(*row) for row in connection.execute(statement, arguments)]
+
+
+def visibility_count(connection: sqlite3.Connection, query: VisibilityQuery) -> int:
+    statement, arguments = visibility_sql.count_sql(query)
+    return connection.execute(statement, arguments).fetchone()[0]
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _key(row: Sequence[object]) -> EntityKey:
+    kind, namespace_id, name, run_id = row
+    return EntityKey(EntityKind(kind), str(namespace_id), str(name), str(run_id))
