@@ -98,7 +98,7 @@ class Cancellable:
             await workflow.execute_activity(
                 patient,
                 start_to_close_timeout=timedelta(seconds=30),
-                heartbeat_timeout=timedelta(seconds=5),
+                heartbeat_timeout=timedelta(seconds=1),
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         except ActivityError as error:
