@@ -39,7 +39,7 @@ class FireAndForgetMachine(Machine):
     def matches(self, event: history.HistoryEvent) -> bool:
         return self.state == State.CREATED and event.event_type == self._event_type
 
-    def on_event(self, event: history.HistoryEvent, host: Host) -> None:  # noqa: ARG002
+    def on_event(self, event: history.HistoryEvent, host: Host) -> None:
         self.state = State.RECORDED
 
 
