@@ -1,0 +1,192 @@
+"""Starting a run, and what happens when its workflow id is taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.core.limits import Limits
+from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.history import transitions
+from perdure.history.state import RunStatus
+from perdure.wire.api import common, enums, errordetails, workflowservice
+from perdure.wire.errors import AlreadyExists, InvalidArgument
+from perdure.wire.times import duration
+
+from tests.unit.history.harness import NAMESPACE, QUEUE, T0_NS, Run, complete_workflow, payloads, start_request
+
+Reuse = enums.WorkflowIdReusePolicy
+Conflict = enums.WorkflowIdConflictPolicy
+
+
+def running() -> Run:
+    run = Run()
+    run.start()
+    return run
+
+
+def closed(status: RunStatus) -> Run:
+    run = running()
+    if status is RunStatus.TERMINATED:
+        run.do(transitions.terminate, workflowservice.TerminateWorkflowExecutionRequest())
+    else:
+        run.step(complete_workflow())
+    assert run.state.status is status
+    return run
+
+
+def start_again(run: Run, **fields: object) -> workflowservice.StartWorkflowExecutionResponse:
+    request = start_request(**({"request_id": "start-2"} | fields))
+    needs = transitions.needs_existing(run.current, request)
+    results = transitions.start(
+        run.current, run.state if needs else None, request, NAMESPACE, run.env
+    )
+    return results[-1].reply
+
+
+def test_a_start_schedules_the_first_workflow_task() -> None:
+    run = Run()
+    response = run.start(start_request(input=payloads("Ada")))
+    assert response.started
+    assert response.run_id == response.first_execution_run_id == run.state.key.run_id
+    assert response.status == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+    assert run.kinds == ["WorkflowExecutionStarted", "WorkflowTaskScheduled"]
+    started = run.event("WorkflowExecutionStarted")
+    assert started.original_execution_run_id == started.first_execution_run_id == response.run_id
+    assert started.root_workflow_execution.run_id == response.run_id
+    assert started.input == payloads("Ada")
+    assert started.attempt == 1
+    (task,) = run.tasks.values()
+    assert (task.queue.name, task.scheduled_event_id) == (QUEUE, 2)
+    assert run.current is not None
+    assert run.current.run_id == response.run_id
+    assert run.last is not None
+    assert run.last.visibility is not None
+
+
+def test_rule_33_time_outs_are_filled_in_and_capped() -> None:
+    run = Run()
+    run.start(
+        start_request(
+            workflow_execution_timeout=duration(MINUTE_NS),
+            workflow_run_timeout=duration(2 * MINUTE_NS),
+            workflow_task_timeout=duration(1000 * SECOND_NS),
+        )
+    )
+    info = run.state.info
+    assert info.run_timeout_ns == MINUTE_NS
+    assert info.workflow_task_timeout_ns == MINUTE_NS
+    assert info.execution_expiration_ns == T0_NS + MINUTE_NS
+    plain = running().state.info
+    assert (plain.run_timeout_ns, plain.workflow_task_timeout_ns) == (0, 10 * SECOND_NS)
+
+
+def test_a_delayed_start_has_its_first_task_when_the_delay_is_over() -> None:
+    run = Run()
+    run.start(start_request(workflow_start_delay=duration(MINUTE_NS)))
+    assert run.kinds == ["WorkflowExecutionStarted"]
+    run.sleep(MINUTE_NS - 1)
+    assert run.kinds == ["WorkflowExecutionStarted"]
+    run.sleep(1)
+    assert run.kinds[1:] == ["WorkflowTaskScheduled"]
+
+
+def test_rule_37_a_signal_does_not_shorten_the_delay() -> None:
+    run = Run()
+    run.start(start_request(workflow_start_delay=duration(MINUTE_NS)))
+    run.signal()
+    assert run.kinds == ["WorkflowExecutionStarted", "WorkflowExecutionSignaled"]
+    run.sleep(MINUTE_NS)
+    assert run.kinds[2:] == ["WorkflowTaskScheduled"]
+
+
+def test_rule_24_the_same_request_id_is_the_same_run_even_when_it_is_closed() -> None:
+    for run in (running(), closed(RunStatus.COMPLETED)):
+        response = start_again(run, request_id="start-1")
+        assert response.started
+        assert response.run_id == run.state.key.run_id
+        assert response.status == run.state.status
+
+
+def test_rule_22_a_running_id_is_taken() -> None:
+    run = running()
+    with pytest.raises(AlreadyExists) as caught:
+        start_again(run)
+    run_id = run.state.key.run_id
+    assert caught.value.message == (
+        f"Workflow execution is already running. WorkflowId: wf, RunId: {run_id}."
+    )
+    (detail,) = caught.value.details
+    assert detail == errordetails.WorkflowExecutionAlreadyStartedFailure(
+        start_request_id="start-1", run_id=run_id, first_execution_run_id=run_id
+    )
+
+
+def test_rule_22_reuse_policies_of_a_closed_run() -> None:
+    completed, terminated = closed(RunStatus.COMPLETED), closed(RunStatus.TERMINATED)
+    failed_only = Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+    for run in (completed, terminated):
+        assert start_again(run).started
+        with pytest.raises(AlreadyExists, match="reject duplicate workflow Id"):
+            start_again(
+                run, workflow_id_reuse_policy=Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+            )
+    assert start_again(terminated, workflow_id_reuse_policy=failed_only).started
+    with pytest.raises(AlreadyExists, match="finished successfully"):
+        start_again(completed, workflow_id_reuse_policy=failed_only)
+
+
+def test_rule_23_use_existing_answers_with_the_running_run() -> None:
+    run = running()
+    response = start_again(
+        run, workflow_id_conflict_policy=Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+    )
+    assert (response.run_id, response.started) == (run.state.key.run_id, False)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {
+            "workflow_id_conflict_policy": (
+                Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+            )
+        },
+        {"workflow_id_reuse_policy": Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING},
+    ],
+    ids=["conflict policy", "reuse policy"],
+)
+def test_rule_23_terminate_existing_makes_room(policy: dict[str, int]) -> None:
+    run = running()
+    run.poll_workflow()
+    request = start_request(request_id="start-2", **policy)
+    assert transitions.needs_existing(run.current, request)
+    old, new = transitions.start(run.current, run.state, request, NAMESPACE, run.env)
+    assert old.current is None, "the pointer goes to the new run"
+    run.commit(old)
+    assert run.kinds[-2:] == ["WorkflowTaskFailed", "WorkflowExecutionTerminated"]
+    terminated = run.event("WorkflowExecutionTerminated")
+    assert terminated.reason == "TerminateIfRunning WorkflowIdReusePolicy"
+    assert new.reply.started
+    assert new.reply.run_id != run.state.key.run_id
+    assert new.current is not None
+    assert new.current.run_id == new.reply.run_id
+
+
+def test_bad_requests_are_refused() -> None:
+    small = Run(limits=Limits(blob_size_bytes_max=10, memo_size_bytes_max=10))
+    with pytest.raises(InvalidArgument, match="input has"):
+        small.start(start_request(input=payloads("x" * 20)))
+    with pytest.raises(InvalidArgument, match="memo has"):
+        memo = common.Memo(fields={"k": common.Payload(data=b"x" * 20)})
+        small.start(start_request(memo=memo))
+    with pytest.raises(InvalidArgument, match="workflow_run_timeout"):
+        Run().start(start_request(workflow_run_timeout=duration(-1)))
+    with pytest.raises(InvalidArgument, match="retry policy"):
+        policy = common.RetryPolicy(backoff_coefficient=0.5)
+        Run().start(start_request(retry_policy=policy))
+    with pytest.raises(InvalidArgument, match="WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING"):
+        start_again(
+            running(),
+            workflow_id_reuse_policy=Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING,
+            workflow_id_conflict_policy=Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+        )
