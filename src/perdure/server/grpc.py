@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
@@ -122,7 +122,8 @@ class GrpcServer:
 
     def _unary(self, method: Method) -> Unary:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            remaining = context.time_remaining()
+            # None without a deadline, whatever the type stubs say.
+            remaining = cast("float | None", context.time_remaining())
             timeout_ns = (
                 None
                 if remaining is None or remaining > _NO_DEADLINE_SECONDS
