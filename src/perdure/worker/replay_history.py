@@ -1,0 +1,141 @@
+"""Replay of one recorded history: the replay engine and the workflow host, joined, without any I/O.
+
+Role: what `Replayer` does for each history, step by step, so that a caller may do something else between
+steps. Not here: reading histories, codecs, waiting (`replayer`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import perdure
+from perdure.replay.engine import WorkflowReplay
+from perdure.replay.task import EngineConfig, Fatal, RunInfo, WorkflowTask
+from perdure.wire.api import enums
+from perdure.worker.host import WorkflowHost, callsite
+from perdure.workflow import NondeterminismError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure.replay.commands import ActivationResult
+    from perdure.replay.jobs import Activation
+    from perdure.replay.mismatch import Mismatch
+    from perdure.wire.api.history import HistoryEvent
+    from perdure.worker.host import HostOptions, WorkflowRegistry
+
+    Observer = Callable[[Activation, ActivationResult], None]
+
+def describe(mismatch: Mismatch) -> str:
+    """What history has, what the code did, and the user's line."""
+    event, command = mismatch.event, mismatch.command
+    recorded = f"event {event.event_id} is {_event_name(event.event_type)}({event.name or event.id})"
+    if command is None:
+        return f"[TMPRL1100] Nondeterminism: history {recorded}, but the code issued no such command"
+    issued = f"{_event_name(command.event_type)}({command.name or command.id})"
+    site = callsite.innermost(command.site)
+    where = f" at {site}: `{site.text}`" if site else ""
+    return f"[TMPRL1100] Nondeterminism: history {recorded}, but the code issued {issued}{where}"
+
+
+def _event_name(number: int) -> str:
+    return enums.EventType.Name(number).removeprefix("EVENT_TYPE_")  # pyright: ignore[reportArgumentType]
+
+
+_STARTED = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+
+
+class HistoryReplay:
+    """One history being replayed.
+
+    Args:
+        workflow_id: The workflow's id; histories do not contain it.
+        events: The history from its first event on.
+        registry: The workflow classes.
+        options: Options of the host.
+        namespace: Namespace that the workflow sees.
+        observer: Called after each activation, with what it returned.
+
+    Example:
+        ```python
+        replay = HistoryReplay("order-7", events, WorkflowRegistry([Order]), HostOptions())
+        while replay.step():
+            pass
+        replay.close()
+        print(replay.failure)
+        ```
+    """
+
+    def __init__(
+        self,
+        workflow_id: str,
+        events: Sequence[HistoryEvent],
+        registry: WorkflowRegistry,
+        options: HostOptions,
+        *,
+        namespace: str = "ReplayNamespace",
+        observer: Observer | None = None,
+    ) -> None:
+        self.failure: Exception | None = None
+        self._observer = observer
+        self._host: WorkflowHost | None = None
+        started = events[0].workflow_execution_started_event_attributes
+        run = RunInfo(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            run_id=started.original_execution_run_id,
+            workflow_type=started.workflow_type.name,
+            task_queue=started.task_queue.name,
+        )
+        self._engine = WorkflowReplay(run, EngineConfig(sdk_version=perdure.__version__))
+        try:
+            definition = registry.definition_for(run.workflow_type)
+            self._host = WorkflowHost(definition, run, options)
+        except Exception as error:
+            self._fail(error)
+            return
+        last = max((e.event_id for e in events if e.event_type == _STARTED), default=0)
+        # Everything up to the last started task counts as replay: nothing new is to be done.
+        self._engine.feed(
+            WorkflowTask(events=events, previous_started_event_id=last, started_event_id=last)
+        )
+
+    @property
+    def wait_for_profile_matters(self) -> bool:
+        """Whether another interpreter's `asyncio.wait_for` could have led to other commands."""
+        return self._host is not None and self._host.wait_for_profile_matters
+
+    def step(self) -> bool:
+        """Run one activation; False when there is nothing left, or something went wrong."""
+        if self.failure is not None or self._host is None:
+            return False
+        activation = self._engine.next()
+        if activation is None:
+            self._conclude()
+            return False
+        try:
+            result = self._host.activate(activation)
+        except Exception as error:
+            self._fail(error)
+            return False
+        if self._observer is not None:
+            self._observer(activation, result)
+        self._engine.commit(result)
+        return True
+
+    def _conclude(self) -> None:
+        error = self._engine.error
+        if isinstance(error, Fatal):
+            where = f" (at event {error.event_id})" if error.event_id else ""
+            self.failure = RuntimeError(f"The history can not be replayed{where}: {error.message}")
+        elif error is not None:
+            self.failure = NondeterminismError(describe(error))
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = RuntimeError(f"The workflow task fails on replay: {error}")
+        self.failure.__cause__ = error
+
+    def close(self) -> None:
+        """Tear the run down."""
+        if self._host is not None:
+            self._host.close()

@@ -1,0 +1,243 @@
+"""`Replayer`: does the code still do what recorded histories say?
+
+Role: replay histories with today's workflow classes and report the first difference, in tests and before
+deployments. Needs no server.
+
+Not here: one history's replay (`replay_history`), the report's text (`perdure.replay.report`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perdure.converter import DataConverter
+from perdure.wire.api import history as history_pb
+from perdure.worker.codec import apply_codec
+from perdure.worker.host import HostOptions, WorkflowRegistry
+from perdure.worker.host.options import WaitForProfile
+from perdure.worker.replay_history import HistoryReplay
+from perdure.worker.workflow_interceptors import WorkflowInterceptorClassInput
+from perdure.workflow import NondeterminismError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from perdure.client.history import WorkflowHistory
+    from perdure.worker.interceptors import Interceptor
+
+_log = logging.getLogger("perdure.worker")
+
+_STEPS_PER_SLICE = 20
+
+
+@dataclass(frozen=True)
+class WorkflowReplayResult:
+    """The replay of one history.
+
+    Attributes:
+        history: What was replayed.
+        replay_failure: None when the code agrees with it. Not set for workflows that failed in their
+            history: that is a result like any other.
+    """
+
+    history: WorkflowHistory
+    replay_failure: Exception | None
+
+
+@dataclass(frozen=True)
+class WorkflowReplayResults:
+    """The replay of several histories: failures by run id."""
+
+    replay_failures: Mapping[str, Exception]
+
+
+class Replayer:
+    """Replays histories.
+
+    Args:
+        workflows: Workflow classes.
+        namespace: Namespace that the workflows see.
+        data_converter: The converter that the histories were written with.
+        interceptors: Only their workflow interceptors are used.
+        workflow_failure_exception_types: As on the worker.
+        debug_mode: No limit on the time of an activation, for debuggers.
+        options: Parameters of the official `Replayer` that need nothing here (executors, runners, build
+            id, identity, runtime, …) are accepted and ignored.
+
+    Raises:
+        ValueError: No workflow class was given, or one is not decorated.
+
+    Example:
+        >>> history = WorkflowHistory.from_json("order-7", Path("order-7.json").read_text())
+        >>> await Replayer(workflows=[Order]).replay_workflow(history)
+    """
+
+    def __init__(
+        self,
+        *,
+        workflows: Sequence[type],
+        namespace: str = "ReplayNamespace",
+        data_converter: DataConverter = DataConverter.default,
+        interceptors: Sequence[Interceptor] = (),
+        workflow_failure_exception_types: Sequence[type[BaseException]] = (),
+        debug_mode: bool = False,
+        **options: Any,
+    ) -> None:
+        unknown = options.keys() - _IGNORED
+        if unknown:
+            message = f"Replayer() got an unexpected keyword argument {min(unknown)!r}"
+            raise TypeError(message)
+        if not workflows:
+            message = "At least one workflow must be specified"
+            raise ValueError(message)
+        self._registry = WorkflowRegistry(workflows)
+        self._namespace = namespace
+        self._codec = data_converter.payload_codec
+        given = WorkflowInterceptorClassInput(unsafe_extern_functions={})
+        classes = [each.workflow_interceptor_class(given) for each in interceptors]
+        self._options = HostOptions(
+            data_converter=data_converter,
+            interceptor_classes=[kind for kind in classes if kind is not None],
+            extern_functions=given.unsafe_extern_functions,
+            failure_exception_types=tuple(workflow_failure_exception_types),
+            deadlock_budget_ns=0 if debug_mode else HostOptions.deadlock_budget_ns,
+        )
+
+    async def replay_workflow(
+        self, history: WorkflowHistory, *, raise_on_replay_failure: bool = True
+    ) -> WorkflowReplayResult:
+        """Replay one history.
+
+        Args:
+            history: The history.
+            raise_on_replay_failure: False returns the failure instead of raising it.
+
+        Raises:
+            NondeterminismError: The code does something else; the message shows what and where.
+            RuntimeError: Its task would fail: the class is not registered, or its code raised.
+        """
+        failure = await self._replay(history)
+        if failure is not None and raise_on_replay_failure:
+            raise failure
+        return WorkflowReplayResult(history, failure)
+
+    async def replay_workflows(
+        self, histories: AsyncIterator[WorkflowHistory], *, raise_on_replay_failure: bool = True
+    ) -> WorkflowReplayResults:
+        """Replay several histories; `raise_on_replay_failure` ends at the first failure."""
+        failures: dict[str, Exception] = {}
+        async with self.workflow_replay_iterator(histories) as results:
+            async for result in results:
+                if result.replay_failure is None:
+                    continue
+                if raise_on_replay_failure:
+                    raise result.replay_failure
+                failures[result.history.run_id] = result.replay_failure
+        return WorkflowReplayResults(failures)
+
+    def workflow_replay_iterator(
+        self, histories: AsyncIterator[WorkflowHistory]
+    ) -> AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]]:
+        """Results one by one: `async with … as results: async for result in results`."""
+        return self._iterator(histories)
+
+    @asynccontextmanager
+    async def _iterator(
+        self, histories: AsyncIterator[WorkflowHistory]
+    ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
+        async def results() -> AsyncIterator[WorkflowReplayResult]:
+            async for history in histories:
+                yield WorkflowReplayResult(history, await self._replay(history))
+
+        yield results()
+
+    async def _replay(self, history: WorkflowHistory) -> Exception | None:
+        events = history.events
+        if not events or not events[0].HasField("workflow_execution_started_event_attributes"):
+            message = "The history does not begin with the start of a workflow"
+            raise ValueError(message)
+        if self._codec is not None:
+            events = await self._decoded(events)
+        failure, matters = await self._replay_as(history, events, self._options)
+        if matters and isinstance(failure, NondeterminismError):
+            # Interpreters before and after 3.12 start what is given to wait_for at different times.
+            other = next(p for p in WaitForProfile if p is not self._options.wait_for_profile)
+            options = dataclasses.replace(self._options, wait_for_profile=other)
+            second, _ = await self._replay_as(history, events, options)
+            if second is None:
+                _log.warning(
+                    "The history of workflow %s replays only with the asyncio.wait_for of another "
+                    "Python version (profile %s); set HostOptions.wait_for_profile on workers that "
+                    "continue it",
+                    history.workflow_id,
+                    other.value,
+                )
+                return None
+        return failure
+
+    async def _replay_as(
+        self,
+        history: WorkflowHistory,
+        events: Sequence[history_pb.HistoryEvent],
+        options: HostOptions,
+    ) -> tuple[Exception | None, bool]:
+        replay = HistoryReplay(
+            history.workflow_id, events, self._registry, options, namespace=self._namespace
+        )
+        try:
+            while await _from_callback(lambda: _slice(replay)):
+                pass
+        finally:
+            await _from_callback(replay.close)
+        return replay.failure, replay.wait_for_profile_matters
+
+    async def _decoded(
+        self, events: Sequence[history_pb.HistoryEvent]
+    ) -> Sequence[history_pb.HistoryEvent]:
+        codec = self._codec
+        assert codec is not None  # noqa: S101  # asked before
+        copy = history_pb.History(events=events)
+        await apply_codec(copy, codec.decode)
+        return copy.events
+
+
+_IGNORED = frozenset(
+    (
+        "workflow_task_executor", "workflow_runner", "unsandboxed_workflow_runner", "plugins",
+        "build_id", "identity", "runtime", "disable_safe_workflow_eviction",
+        "header_codec_behavior",
+    )
+)  # fmt: skip
+
+
+def _slice(replay: HistoryReplay) -> bool:
+    """A few activations; True when there may be more."""
+    return all(replay.step() for _ in range(_STEPS_PER_SLICE))
+
+
+async def _from_callback(work: Callable[[], Any]) -> Any:
+    """Run `work` from a plain callback of the running loop.
+
+    Workflow code steps tasks of its own loop, which newer interpreters refuse inside another task's step.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def call() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            if not done.cancelled():
+                done.set_exception(error)
+            return
+        if not done.cancelled():
+            done.set_result(result)
+
+    loop.call_soon(call)
+    return await done
