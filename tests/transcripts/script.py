@@ -80,7 +80,7 @@ def run(path: Path) -> Outcome:
 
 
 def span(text: str) -> int:
-    """"10s" in nanoseconds."""
+    """ "10s" in nanoseconds."""
     match = re.fullmatch(r"(\d+)(ms|s|m|h)", text)
     assert match, f"no span of time: {text}"
     return int(match[1]) * _UNITS[match[2]]
@@ -125,7 +125,9 @@ class Script:
 
     def _line(self, words: list[str], commands: list[str]) -> list[str]:
         verb, names, options = _split(words)
-        method: Callable[..., Transition | list[str] | None] = getattr(self, f"_do_{verb.replace('-', '_')}")
+        method: Callable[..., Transition | list[str] | None] = getattr(
+            self, f"_do_{verb.replace('-', '_')}"
+        )
         try:
             if commands:
                 options["commands"] = "\n".join(commands)

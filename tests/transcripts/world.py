@@ -27,6 +27,7 @@ from perdure.wire.events import parse_rows
 START_NS = 1_000_000_000 * 10**9
 NAMESPACE_ID = "ns"
 
+
 class World:
     """A run and everything around it."""
 
@@ -146,12 +147,16 @@ class World:
         if earliest_ns:
             assert 0 < self.wake_at_ns <= earliest_ns, "the stored wake-up is a lower bound"
         if state.buffered:
-            assert state.workflow_task_is_started, "a non-empty buffer implies a started workflow task"
+            assert state.workflow_task_is_started, (
+                "a non-empty buffer implies a started workflow task"
+            )
         _history_is_sound(self.history)
+
 
 def differences(memory: dict[str, Any], stored: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What differs between two snapshots, by name."""
     return {name: (memory[name], stored[name]) for name in memory if memory[name] != stored[name]}
+
 
 def _no_deadline_is_lost(state: RunState) -> None:
     watched: dict[tuple[int, int], int] = {}
@@ -161,6 +166,7 @@ def _no_deadline_is_lost(state: RunState) -> None:
     for live in live_deadlines(state):
         assert watched.get((live.kind, live.key), live.at_ns + 1) <= live.at_ns, live
 
+
 def _history_is_sound(events: history.History) -> None:
     """Ids are contiguous, the clock does not go back, and a step ends once."""
     ended: set[tuple[str, int]] = set()
@@ -169,6 +175,7 @@ def _history_is_sound(events: history.History) -> None:
         for name in _step_ended_by(event):
             assert name not in ended, f"{name} ends twice"
             ended.add(name)
+
 
 def _step_ended_by(event: history.HistoryEvent) -> list[tuple[str, int]]:
     field = event.WhichOneof("attributes") or ""
@@ -184,13 +191,20 @@ def _step_ended_by(event: history.HistoryEvent) -> list[tuple[str, int]]:
         return [("workflow task", attributes.scheduled_event_id)]
     closing = {
         f"workflow_execution_{end}"
-        for end in ("completed", "failed", "timed_out", "canceled", "terminated", "continued_as_new")
+        for end in (
+            "completed",
+            "failed",
+            "timed_out",
+            "canceled",
+            "terminated",
+            "continued_as_new",
+        )
     }
     return [("run", 0)] if name in closing else []
+
 
 def outcome(transition: Transition) -> Any:
     """The reply; raises it when it is an error."""
     if isinstance(transition.reply, RpcError):
         raise transition.reply
     return transition.reply
-
