@@ -1,8 +1,8 @@
 """A node, wired: one function builds its objects top to bottom (DESIGN D15). Server and embedded engine both use it.
 
 Order of life: store, then matching and queries (memory), then the engine over them, then the frontend. `close` goes
-the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed (DESIGN 10.9).
-Not here: transports, options of the command line, signals.
+the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed
+(DESIGN 10.9). Not here: transports, options of the command line, signals.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ async def open_node(
     store_name: str = "sqlite",
     namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
     search_attributes: Mapping[str, str] | None = None,
+    void_activities: bool = False,
 ) -> Node:
     """Build and start a node over an open store, which it closes at its end.
 
@@ -69,6 +70,7 @@ async def open_node(
         store_name: For GetClusterInfo.
         namespaces: Registered when they are not there yet.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
+        void_activities: Activity attempts of an earlier process are dead with it (embedded engine, DESIGN §6.4).
 
     Raises:
         StoreError: The store can not be taken over.
@@ -76,7 +78,7 @@ async def open_node(
     matching = MatchingHost(clock, new_id)
     engine = Engine(store, clock, new_id, matcher=matching, limits=limits)
     matching.open(engine)
-    await engine.open()
+    await engine.open(void_activities=void_activities)
     for name in namespaces:
         await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id)
     services = Services(

@@ -196,6 +196,15 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
 
+    def abandon(self) -> None:
+        """Let go of everything at once, outside any event loop: the loop that used the store has ended."""
+        self._writer.close()
+        self._reader.close()
+        self._reading.close()
+        self._writing.close()
+        if self._lock is not None:
+            self._lock.release()
+
     async def _read(self, job: Callable[[], T]) -> T:
         try:
             return await self._reader.run(job)
