@@ -175,7 +175,7 @@ class Engine:
         Args:
             key: The run.
             change: A transition; called in the same synchronous step as its commit.
-            token: The task token of a Respond* call: a repetition gets the same answer (DESIGN §10.7).
+            token: Method and task token of a Respond* call: a repetition gets the same answer (DESIGN §10.7).
             is_wake: The stored wake-up is used up by this change.
 
         Raises:

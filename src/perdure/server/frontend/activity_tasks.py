@@ -54,7 +54,7 @@ async def _by_token(
     return await services.engine.update(
         token.entity,
         lambda state, env: transition(state, token, request, env),
-        token=task_token,
+        token=type(request).__name__.encode() + task_token,
     )
 
 

@@ -51,7 +51,7 @@ async def respond_workflow_task_completed(
         reply = await services.engine.update(
             entity,
             lambda state, env: transitions.complete_workflow_task(state, token, request, env),
-            token=request.task_token,
+            token=b"completed" + request.task_token,
         )
     except RpcError:
         services.queries.reroute(entity)
@@ -69,7 +69,7 @@ async def respond_workflow_task_failed(
     reply = await services.engine.update(
         token.entity,
         lambda state, env: transitions.fail_workflow_task(state, token, request, env),
-        token=request.task_token,
+        token=b"failed" + request.task_token,
     )
     services.queries.reroute(token.entity)
     return reply
