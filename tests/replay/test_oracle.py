@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from perdure.wire.history_json import history_from_json
-
 from tests.replay.oracle.compare import difference
 from tests.replay.oracle.generator import generate
 from tests.replay.oracle.ours import Case, Oracle, replay
@@ -51,9 +50,7 @@ def test_tampered_code_is_noticed(variant: Variant) -> None:
     assert verdicts["nondeterminism"] >= 10, verdicts
 
 
-@pytest.mark.parametrize(
-    "variant", (Variant.SAME, Variant.COMMAND_DROPPED, Variant.COMMAND_ADDED)
-)
+@pytest.mark.parametrize("variant", [Variant.SAME, Variant.COMMAND_DROPPED, Variant.COMMAND_ADDED])
 def test_recorded_histories_are_replayed_like_the_official_core_does(
     oracle: Oracle, golden: list[Path], variant: Variant
 ) -> None:

@@ -257,7 +257,8 @@ class Oracle:
     """One replay worker of the official core."""
 
     def __init__(self) -> None:
-        self.worker, self.pusher = bridge.Worker.for_replay(_runtime(), _config())
+        worker_class: Any = bridge.Worker  # its stubs leave the pusher unknown
+        self.worker, self.pusher = worker_class.for_replay(_runtime(), _config())
 
     async def replay(self, request: dict[str, Any]) -> dict[str, Any]:
         """Replay one history to its end or to the first error."""

@@ -8,6 +8,7 @@ activations as the one that did not.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ from perdure.replay.task import Completion, EngineConfig, RunInfo, WorkflowTask
 from perdure.wire.api import command as api
 from perdure.wire.api import common, enums, history, protocol, taskqueue, update
 from perdure.wire.times import duration, timestamp
-
 from tests.replay.oracle import normal
 from tests.replay.oracle.ours import step
 from tests.replay.oracle.script import Scripted
@@ -58,22 +58,25 @@ class Server:
         self.engine: WorkflowReplay | None = None
         self.script = Scripted(seed)
         self.seen: list[Activation] = []
-        self.append(
-            _E.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
-            workflow_execution_started_event_attributes=(
-                history.WorkflowExecutionStartedEventAttributes(
-                    workflow_type=common.WorkflowType(name="Script"),
-                    task_queue=taskqueue.TaskQueue(name="queue"),
-                    workflow_task_timeout=duration(10_000_000_000),
-                    original_execution_run_id=self.run_id,
-                    first_execution_run_id=self.run_id,
-                    input=common.Payloads(payloads=[normal.payload("in")]),
-                    attempt=1,
-                )
-            ),
+        self.add(
+            "WorkflowExecutionStarted",
+            workflow_type=common.WorkflowType(name="Script"),
+            task_queue=taskqueue.TaskQueue(name="queue"),
+            workflow_task_timeout=duration(10_000_000_000),
+            original_execution_run_id=self.run_id,
+            first_execution_run_id=self.run_id,
+            input=common.Payloads(payloads=[normal.payload("in")]),
+            attempt=1,
         )
 
     # --- history ---
+
+    def add(self, name: str, **fields: Any) -> int:
+        """Append an event by its name, with the fields of its attributes; returns its id."""
+        snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        attributes = getattr(history, f"{name}EventAttributes")(**fields)
+        event_type = getattr(_E, f"EVENT_TYPE_{snake.upper()}")
+        return self.append(event_type, **{f"{snake}_event_attributes": attributes})
 
     def append(self, event_type: Any, **attributes: Any) -> int:
         self.now_ns += self.rng.randrange(1, 2_000_000_000)
@@ -119,37 +122,23 @@ class Server:
 
     def signal(self) -> None:
         name = self.rng.choice(("go", "stop"))
-        self.append(
-            _E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
-            workflow_execution_signaled_event_attributes=(
-                history.WorkflowExecutionSignaledEventAttributes(
-                    signal_name=name,
-                    identity="somebody",
-                    input=common.Payloads(payloads=[normal.payload(name)]),
-                )
-            ),
+        self.add(
+            "WorkflowExecutionSignaled",
+            signal_name=name,
+            identity="somebody",
+            input=common.Payloads(payloads=[normal.payload(name)]),
         )
 
     def request_cancel(self) -> None:
         self.cancel_requested = True
-        self.append(
-            _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
-            workflow_execution_cancel_requested_event_attributes=(
-                history.WorkflowExecutionCancelRequestedEventAttributes(cause="enough")
-            ),
-        )
+        self.add("WorkflowExecutionCancelRequested", cause="enough")
 
     def fire_timer(self) -> None:
         if not self.timers:
             return
         timer_id = self.rng.choice(list(self.timers))
         started = self.timers.pop(timer_id)
-        self.append(
-            _E.EVENT_TYPE_TIMER_FIRED,
-            timer_fired_event_attributes=history.TimerFiredEventAttributes(
-                timer_id=timer_id, started_event_id=started
-            ),
-        )
+        self.add("TimerFired", timer_id=timer_id, started_event_id=started)
 
     def resolve_activity(self) -> None:
         if not self.activities:
@@ -159,63 +148,32 @@ class Server:
         ids = {"scheduled_event_id": scheduled, "started_event_id": len(self.events)}
         failure = normal.failures.Failure(message="it broke")
         if not started and self.rng.random() < 0.2:
-            self.append(
-                _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
-                activity_task_timed_out_event_attributes=(
-                    history.ActivityTaskTimedOutEventAttributes(
-                        scheduled_event_id=scheduled, failure=failure
-                    )
-                ),
-            )
+            self.add("ActivityTaskTimedOut", scheduled_event_id=scheduled, failure=failure)
             return
         if not started:
-            ids["started_event_id"] = self.append(
-                _E.EVENT_TYPE_ACTIVITY_TASK_STARTED,
-                activity_task_started_event_attributes=history.ActivityTaskStartedEventAttributes(
-                    scheduled_event_id=scheduled
-                ),
-            )
+            ids["started_event_id"] = self.add("ActivityTaskStarted", scheduled_event_id=scheduled)
         kinds = ["completed", "failed", "timed_out"]
         if activity_id in self.cancel_wanted:
             kinds += ["canceled", "canceled"]
         match self.rng.choice(kinds):
             case "completed":
-                self.append(
-                    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
-                    activity_task_completed_event_attributes=(
-                        history.ActivityTaskCompletedEventAttributes(
-                            result=common.Payloads(payloads=[normal.payload("r")]), **ids
-                        )
-                    ),
+                self.add(
+                    "ActivityTaskCompleted",
+                    result=common.Payloads(payloads=[normal.payload("r")]),
+                    **ids,
                 )
             case "failed":
-                self.append(
-                    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED,
-                    activity_task_failed_event_attributes=(
-                        history.ActivityTaskFailedEventAttributes(
-                            failure=failure, identity="worker", retry_state=4, **ids
-                        )
-                    ),
+                self.add(
+                    "ActivityTaskFailed", failure=failure, identity="worker", retry_state=4, **ids
                 )
             case "timed_out":
-                self.append(
-                    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
-                    activity_task_timed_out_event_attributes=(
-                        history.ActivityTaskTimedOutEventAttributes(
-                            failure=failure, retry_state=2, **ids
-                        )
-                    ),
-                )
+                self.add("ActivityTaskTimedOut", failure=failure, retry_state=2, **ids)
             case _:
-                self.append(
-                    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
-                    activity_task_canceled_event_attributes=(
-                        history.ActivityTaskCanceledEventAttributes(
-                            details=common.Payloads(payloads=[normal.payload("c")]),
-                            identity="worker",
-                            **ids,
-                        )
-                    ),
+                self.add(
+                    "ActivityTaskCanceled",
+                    details=common.Payloads(payloads=[normal.payload("c")]),
+                    identity="worker",
+                    **ids,
                 )
 
     def resolve_child(self) -> None:
@@ -227,23 +185,18 @@ class Server:
         if state == "initiated":
             if self.rng.random() < 0.2:
                 del self.children[child_id]
-                self.append(
-                    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED,
-                    start_child_workflow_execution_failed_event_attributes=(
-                        history.StartChildWorkflowExecutionFailedEventAttributes(
-                            initiated_event_id=initiated, workflow_id=child_id, cause=1
-                        )
-                    ),
+                self.add(
+                    "StartChildWorkflowExecutionFailed",
+                    initiated_event_id=initiated,
+                    workflow_id=child_id,
+                    cause=1,
                 )
                 return
             self.children[child_id] = (initiated, name, "started")
-            self.append(
-                _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED,
-                child_workflow_execution_started_event_attributes=(
-                    history.ChildWorkflowExecutionStartedEventAttributes(
-                        initiated_event_id=initiated, workflow_execution=execution
-                    )
-                ),
+            self.add(
+                "ChildWorkflowExecutionStarted",
+                initiated_event_id=initiated,
+                workflow_execution=execution,
             )
             return
         del self.children[child_id]
@@ -257,12 +210,7 @@ class Server:
         if kind == "Failed":
             extra["failure"] = normal.failures.Failure(message="child broke")
             extra["retry_state"] = 3
-        snake = "timed_out" if kind == "TimedOut" else kind.lower()
-        attributes = getattr(history, f"ChildWorkflowExecution{kind}EventAttributes")(**extra)
-        self.append(
-            getattr(_E, f"EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_{snake.upper()}"),
-            **{f"child_workflow_execution_{snake}_event_attributes": attributes},
-        )
+        self.add(f"ChildWorkflowExecution{kind}", **extra)
 
     def resolve_external(self) -> None:
         if not self.externals:
@@ -270,41 +218,21 @@ class Server:
         kind, initiated = self.externals.pop(self.rng.randrange(len(self.externals)))
         failed = self.rng.random() < 0.3
         if kind == "signal" and failed:
-            self.append(
-                _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
-                signal_external_workflow_execution_failed_event_attributes=(
-                    history.SignalExternalWorkflowExecutionFailedEventAttributes(
-                        initiated_event_id=initiated, cause=self.rng.choice((1, 2, 3))
-                    )
-                ),
+            self.add(
+                "SignalExternalWorkflowExecutionFailed",
+                initiated_event_id=initiated,
+                cause=self.rng.choice((1, 2, 3)),
             )
         elif kind == "signal":
-            self.append(
-                _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED,
-                external_workflow_execution_signaled_event_attributes=(
-                    history.ExternalWorkflowExecutionSignaledEventAttributes(
-                        initiated_event_id=initiated
-                    )
-                ),
-            )
+            self.add("ExternalWorkflowExecutionSignaled", initiated_event_id=initiated)
         elif failed:
-            self.append(
-                _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
-                request_cancel_external_workflow_execution_failed_event_attributes=(
-                    history.RequestCancelExternalWorkflowExecutionFailedEventAttributes(
-                        initiated_event_id=initiated, cause=self.rng.choice((1, 2))
-                    )
-                ),
+            self.add(
+                "RequestCancelExternalWorkflowExecutionFailed",
+                initiated_event_id=initiated,
+                cause=self.rng.choice((1, 2)),
             )
         else:
-            self.append(
-                _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
-                external_workflow_execution_cancel_requested_event_attributes=(
-                    history.ExternalWorkflowExecutionCancelRequestedEventAttributes(
-                        initiated_event_id=initiated
-                    )
-                ),
-            )
+            self.add("ExternalWorkflowExecutionCancelRequested", initiated_event_id=initiated)
 
     # --- workflow tasks ---
 
@@ -319,19 +247,12 @@ class Server:
         if not news and not speculative:
             self.signal()
         mark = len(self.events)
-        scheduled = self.append(
-            _E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
-            workflow_task_scheduled_event_attributes=(
-                history.WorkflowTaskScheduledEventAttributes(attempt=1)
-            ),
-        )
-        started = self.append(
-            _E.EVENT_TYPE_WORKFLOW_TASK_STARTED,
-            workflow_task_started_event_attributes=history.WorkflowTaskStartedEventAttributes(
-                scheduled_event_id=scheduled,
-                history_size_bytes=len(self.events) * 100,
-                suggest_continue_as_new=len(self.events) > 60,
-            ),
+        scheduled = self.add("WorkflowTaskScheduled", attempt=1)
+        started = self.add(
+            "WorkflowTaskStarted",
+            scheduled_event_id=scheduled,
+            history_size_bytes=len(self.events) * 100,
+            suggest_continue_as_new=len(self.events) > 60,
         )
         self.task_started = True
         count = self.rng.choice((1, 2)) if speculative else self.rng.choice((0, 0, 0, 1, 2))
@@ -362,30 +283,13 @@ class Server:
 
     def lost_task(self) -> None:
         """A task that no worker answered."""
-        scheduled = self.append(
-            _E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
-            workflow_task_scheduled_event_attributes=(
-                history.WorkflowTaskScheduledEventAttributes(attempt=1)
-            ),
-        )
+        scheduled = self.add("WorkflowTaskScheduled", attempt=1)
         how = self.rng.choice(("sticky", "timed_out", "failed", "reset"))
         started = 0
         if how != "sticky":
-            started = self.append(
-                _E.EVENT_TYPE_WORKFLOW_TASK_STARTED,
-                workflow_task_started_event_attributes=(
-                    history.WorkflowTaskStartedEventAttributes(scheduled_event_id=scheduled)
-                ),
-            )
+            started = self.add("WorkflowTaskStarted", scheduled_event_id=scheduled)
         if how in {"sticky", "timed_out"}:
-            self.append(
-                _E.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
-                workflow_task_timed_out_event_attributes=(
-                    history.WorkflowTaskTimedOutEventAttributes(
-                        scheduled_event_id=scheduled, started_event_id=started
-                    )
-                ),
-            )
+            self.add("WorkflowTaskTimedOut", scheduled_event_id=scheduled, started_event_id=started)
         else:
             reset = enums.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
             self._task_failed(scheduled, started, reset if how == "reset" else 24)
@@ -393,14 +297,12 @@ class Server:
             self.outside()
 
     def _task_failed(self, scheduled: int, started: int, cause: Any) -> None:
-        self.append(
-            _E.EVENT_TYPE_WORKFLOW_TASK_FAILED,
-            workflow_task_failed_event_attributes=history.WorkflowTaskFailedEventAttributes(
-                scheduled_event_id=scheduled,
-                started_event_id=started,
-                cause=cause,
-                new_run_id=f"reset-{self.rng.randrange(1000)}",
-            ),
+        self.add(
+            "WorkflowTaskFailed",
+            scheduled_event_id=scheduled,
+            started_event_id=started,
+            cause=cause,
+            new_run_id=f"reset-{self.rng.randrange(1000)}",
         )
 
     def update_request(self, sequencing_event_id: int) -> protocol.Message:
@@ -465,13 +367,11 @@ class Server:
     # --- commands ---
 
     def complete(self, scheduled: int, started: int, completion: Completion) -> None:
-        completed = self.append(
-            _E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
-            workflow_task_completed_event_attributes=history.WorkflowTaskCompletedEventAttributes(
-                scheduled_event_id=scheduled,
-                started_event_id=started,
-                sdk_metadata=completion.sdk_metadata,
-            ),
+        completed = self.add(
+            "WorkflowTaskCompleted",
+            scheduled_event_id=scheduled,
+            started_event_id=started,
+            sdk_metadata=completion.sdk_metadata,
         )
         messages = {message.id: message for message in completion.messages}
         for command in completion.commands:
@@ -493,12 +393,7 @@ class Server:
             return
         if name == "cancel_timer":
             started = self.timers.pop(attributes.timer_id)
-            self.append(
-                _E.EVENT_TYPE_TIMER_CANCELED,
-                timer_canceled_event_attributes=history.TimerCanceledEventAttributes(
-                    timer_id=attributes.timer_id, started_event_id=started
-                ),
-            )
+            self.add("TimerCanceled", timer_id=attributes.timer_id, started_event_id=started)
             return
         event_name, copied = _RECORDED[name]
         event_attributes: Any = getattr(history, f"{_pascal(event_name)}EventAttributes")()
@@ -549,29 +444,21 @@ class Server:
         instance = message.protocol_instance_id
         accepted, response = update.Acceptance(), update.Response()
         if message.body.Unpack(accepted):
-            self.accepted[instance] = self.append(
-                _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
-                workflow_execution_update_accepted_event_attributes=(
-                    history.WorkflowExecutionUpdateAcceptedEventAttributes(
-                        protocol_instance_id=instance,
-                        accepted_request_message_id=accepted.accepted_request_message_id,
-                        accepted_request_sequencing_event_id=(
-                            accepted.accepted_request_sequencing_event_id
-                        ),
-                        accepted_request=accepted.accepted_request,
-                    )
+            self.accepted[instance] = self.add(
+                "WorkflowExecutionUpdateAccepted",
+                protocol_instance_id=instance,
+                accepted_request_message_id=accepted.accepted_request_message_id,
+                accepted_request_sequencing_event_id=(
+                    accepted.accepted_request_sequencing_event_id
                 ),
+                accepted_request=accepted.accepted_request,
             )
         elif message.body.Unpack(response):
-            self.append(
-                _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
-                workflow_execution_update_completed_event_attributes=(
-                    history.WorkflowExecutionUpdateCompletedEventAttributes(
-                        meta=response.meta,
-                        accepted_event_id=self.accepted[instance],
-                        outcome=response.outcome,
-                    )
-                ),
+            self.add(
+                "WorkflowExecutionUpdateCompleted",
+                meta=response.meta,
+                accepted_event_id=self.accepted[instance],
+                outcome=response.outcome,
             )
 
 

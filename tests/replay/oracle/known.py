@@ -11,11 +11,13 @@ from typing import Final
 
 KNOWN: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
-        "An activity cancelled with ABANDON that later fails, times out or is cancelled wedges the "
-        "core; the server may write these events, so we ignore them.",
+        (
+            "An activity cancelled with ABANDON that later fails, times out or is cancelled wedges "
+            "the core; the server may write these events, so we ignore them."
+        ),
         re.compile(
             r"ActivityMachine in state Canceled says the transition is invalid during event "
-            r"EventInfo \{ event_id: \d+, event_type: ActivityTask(Failed|TimedOut|Canceled) \}"
+             r"EventInfo \{ event_id: \d+, event_type: ActivityTask(Failed|TimedOut|Canceled) \}"
         ),
     ),
 )

@@ -8,7 +8,6 @@ from perdure.replay import commands as cmd
 from perdure.replay import jobs
 from perdure.wire.api import common
 from perdure.wire.api import failure as failures
-
 from tests.replay.oracle.script import Command, Job
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -19,7 +19,6 @@ from perdure.replay.jobs import Activation
 from perdure.replay.mismatch import Mismatch
 from perdure.replay.task import EngineConfig, NeedPage, RunInfo, WorkflowTask
 from perdure.wire.api import history
-
 from tests.replay.oracle import normal
 from tests.replay.oracle.script import Planned, Scripted, Variant
 
@@ -116,7 +115,7 @@ class Oracle:
         )
         self._count = 0
 
-    def __enter__(self) -> Oracle:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -41,7 +41,8 @@ class Scripted:
         self.issued = 0
         self.reactions = 0
         self.finished = False
-        self.seqs = dict.fromkeys(("timer", "activity", "child", "signal_ext", "cancel_ext"), 0)
+        kinds: tuple[str, ...] = ("timer", "activity", "child", "signal_ext", "cancel_ext")
+        self.seqs: dict[str, int] = dict.fromkeys(kinds, 0)
         self.pending: dict[str, list[int]] = {
             "timer": [],
             "activity": [],
