@@ -11,6 +11,7 @@ of disk, network and faults, which come from the world's random source.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
@@ -47,6 +48,16 @@ class Process:
         """Freeze everything it runs. The tasks are kept, so that nothing of them is finalised before the world ends."""
         self.is_alive = False
 
+    def bury(self) -> None:
+        """At the end of the world: finalise what is frozen, whatever its `finally` blocks would like to do."""
+        self.is_alive = False
+        for task in self.tasks:
+            coroutine = task.get_coro()
+            # A block that awaits in `finally`, or that has a task group, objects in one of these ways.
+            with contextlib.suppress(BaseException):
+                coroutine.close()  # type: ignore[union-attr]
+        self.tasks.clear()
+
 
 _process: ContextVar[Process | None] = ContextVar("process", default=None)
 
@@ -78,6 +89,7 @@ class SimLoop(base_events.BaseEventLoop):
         self._selector = _VirtualSelector(self)
         self._clock_resolution = 1e-9
         self.set_task_factory(_create_task)
+        self.set_exception_handler(_ignore_the_dead)
 
     # Frozen processes: every callback asks whether its process still lives.
 
@@ -159,6 +171,12 @@ def _create_task(
         _owned.add(task)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # frozen tasks end with the world
     return task
+
+
+def _ignore_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A future whose waiter was killed is never retrieved; everything else is reported as usual."""
+    if "never retrieved" not in context.get("message", ""):
+        loop.default_exception_handler(context)
 
 
 _owned: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()

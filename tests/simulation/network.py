@@ -95,19 +95,19 @@ class Endpoint:
 
         task = process.spawn(execute(), method.name)
         self._open[reply] = task
-        reply.add_done_callback(lambda done: self._open.pop(done, None))
+        reply.add_done_callback(self._settled)
         return reply
+
+    def _settled(self, reply: asyncio.Future[Message]) -> None:
+        self._open.pop(reply, None)
+        if not reply.cancelled():
+            reply.exception()  # seen: the caller may be a process that was killed
 
     def withdraw(self, reply: asyncio.Future[Message]) -> None:
         """The caller left: cancel the call, as a broken stream does."""
         task = self._open.pop(reply, None)
         if task is not None:
             task.cancel()
-
-
-def _forget(reply: asyncio.Future[Message]) -> None:
-    """Nobody waits for this copy of a call; its error has nobody to tell."""
-    reply.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
 class SimConnection:
@@ -148,7 +148,7 @@ class SimConnection:
             await self._lost()
         endpoint = self._endpoint
         if not method.name.startswith("Poll") and random.random() < faults.repeat:
-            _forget(endpoint.start(method, request, metadata, timeout_ns))
+            endpoint.start(method, request, metadata, timeout_ns)
             await asyncio.sleep(self._delay_s())
         reply = endpoint.start(method, request, metadata, timeout_ns)
         try:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from perdure import activity, workflow
 from perdure.client import WorkflowFailureError
-from perdure.exceptions import CancelledError, TerminatedError
+from perdure.exceptions import ActivityError, CancelledError, TerminatedError
 from perdure.service import RPCError, RPCStatusCode
 from tests.simulation.ledger import Current
 from tests.simulation.workloads.base import Workload
@@ -32,18 +32,21 @@ async def undo() -> str:
 class Cancellable:
     @workflow.run
     async def run(self, name: str) -> str:
+        activity_handle = workflow.start_activity(
+            slow,
+            start_to_close_timeout=timedelta(seconds=30),
+            heartbeat_timeout=timedelta(seconds=10),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        timer = asyncio.create_task(workflow.sleep(3))
         try:
-            await asyncio.gather(
-                workflow.sleep(3),
-                workflow.execute_activity(
-                    slow,
-                    start_to_close_timeout=timedelta(seconds=30),
-                    heartbeat_timeout=timedelta(seconds=10),
-                ),
-            )
-        except (asyncio.CancelledError, CancelledError, Exception) as error:
-            if not workflow.cancellation_reason() and not isinstance(error, asyncio.CancelledError):
+            await asyncio.gather(timer, activity_handle)
+        except (asyncio.CancelledError, ActivityError):
+            if workflow.cancellation_reason() is None:
                 raise
+            # gather leaves at the first cancellation: wait for what is still open, so that every step is closed.
+            timer.cancel()
+            await asyncio.gather(timer, activity_handle, return_exceptions=True)
             return await workflow.execute_activity(
                 undo, start_to_close_timeout=timedelta(seconds=30)
             )

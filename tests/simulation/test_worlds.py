@@ -1,0 +1,70 @@
+"""Many worlds: each a seed with its own workloads and faults. A failure names the command that plays it again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.world import play
+from tests.simulation.workloads import ALL
+
+pytestmark = pytest.mark.simulation
+
+CHUNKS = 20
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """A world full of faults logs thousands of warnings; formatting them is most of the time."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_promises_are_kept(chunk: int, request: pytest.FixtureRequest) -> None:
+    """200 seeds by default; `--seeds N` for more, `--seed N` for one."""
+    only: int | None = request.config.getoption("--seed")
+    seeds: range | list[int] = range(chunk, request.config.getoption("--seeds"), CHUNKS)
+    if only is not None:
+        seeds = [only] if only % CHUNKS == chunk else []
+    for seed in seeds:
+        try:
+            report = play(seed)
+        except BaseException as error:
+            error.add_note(f"play it again: make sim SEED={seed}")
+            raise
+        assert report.calls > 0
+
+
+@pytest.mark.parametrize("workload", ALL, ids=lambda kind: kind.__name__)
+def test_each_workload_alone_in_a_faulty_world(workload: type) -> None:
+    report = play(1_000_003, [workload])
+    assert report.workloads == [workload.__name__]
+
+
+def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
+    """Nothing in node, client or worker may depend on the order of a set of strings."""
+
+    def digest(hash_seed: str) -> str:
+        code = (
+            "import logging; logging.disable(logging.CRITICAL);"
+            "from tests.simulation.world import play; print(play(42).digest)"
+        )
+        environment = os.environ | {
+            "PYTHONHASHSEED": hash_seed,
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+        )
+        return done.stdout.strip()
+
+    assert len({digest("0"), digest("1"), digest("7919")}) == 1
