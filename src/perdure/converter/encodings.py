@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-import google.protobuf.json_format as json_format
-import google.protobuf.symbol_database as symbol_database
+from google.protobuf import json_format, symbol_database
 from google.protobuf.message import DecodeError, Message
 
 from perdure.converter.typed import JSONTypeConverter, value_to_type
@@ -133,7 +132,7 @@ class JSONProtoPayloadConverter(EncodingPayloadConverter):
             return json_format.Parse(
                 payload.data, message, ignore_unknown_fields=self._ignore_unknown_fields
             )
-        except json_format.ParseError as error:
+        except (json_format.ParseError, UnicodeDecodeError) as error:
             raise RuntimeError("Failed parsing") from error
 
 
@@ -220,7 +219,7 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
         try:
             value = json.loads(payload.data, cls=self._decoder)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RuntimeError("Failed parsing") from error
         if type_hint is None:
             return value

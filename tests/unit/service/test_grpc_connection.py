@@ -1,0 +1,243 @@
+"""The gRPC transport against a real gRPC server in this process (a few handlers, no engine)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.message import Message
+
+from perdure.service import (
+    ConnectConfig,
+    RetryConfig,
+    RPCError,
+    RPCStatusCode,
+    ServiceClient,
+    connect,
+)
+from perdure.wire import errors
+from perdure.wire.api import errordetails
+from perdure.wire.api import workflowservice as pb
+from perdure.wire.seam import WORKFLOW_SERVICE, Connection
+
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]
+DESCRIBE = WORKFLOW_SERVICE["DescribeNamespace"]
+FAST = RetryConfig(initial_interval_millis=1, max_interval_millis=5)
+
+
+class Frontend(grpc.GenericRpcHandler):
+    """Answers with whatever the test put into `handlers`."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self.metadata: list[dict[str, Any]] = []
+        self.requests: list[bytes] = []
+
+    def service(self, handler_call_details: Any) -> Any:
+        method = handler_call_details.method
+        name = method.rpartition("/")[2]
+        row = WORKFLOW_SERVICE[name]
+
+        async def answer(raw: bytes, context: Any) -> bytes:
+            self.metadata.append(dict(context.invocation_metadata()))
+            self.requests.append(raw)
+            response = await self.handlers[name](row.request_type.FromString(raw), context)
+            return response.SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+class Server:
+    def __init__(self) -> None:
+        self.frontend = Frontend()
+        self.port = 0
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server.add_generic_rpc_handlers((self.frontend,))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    running = Server()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def connection(server: Server) -> AsyncIterator[Connection]:
+    opened = await connect(server.target, ConnectConfig("", api_key="key", tls=False))
+    yield opened
+    await opened.close()
+
+
+async def describe(request: Any, context: Any) -> Message:
+    response = pb.DescribeNamespaceResponse()
+    response.namespace_info.name = request.namespace
+    return response
+
+
+async def test_a_call(server: Server, connection: Connection) -> None:
+    server.frontend.handlers["DescribeNamespace"] = describe
+    response: Any = await connection.call(
+        DESCRIBE, pb.DescribeNamespaceRequest(namespace="shop"), metadata={"x": "1"}
+    )
+    assert response.namespace_info.name == "shop"
+    headers = server.frontend.metadata[0]
+    assert headers["client-name"] == "perdure-python"
+    assert headers["temporal-namespace"] == "shop"
+    assert headers["authorization"] == "Bearer key"
+    assert headers["x"] == "1"
+
+
+async def test_errors_are_typed_and_keep_their_details(
+    server: Server, connection: Connection
+) -> None:
+    async def refuse(request: Any, context: Any) -> Message:
+        error = errors.namespace_not_found("shop")
+        status = errors.to_status(error).SerializeToString()
+        context.set_trailing_metadata((("grpc-status-details-bin", status),))
+        await context.abort(grpc.StatusCode.NOT_FOUND, error.message)
+        raise AssertionError
+
+    server.frontend.handlers["DescribeNamespace"] = refuse
+    with pytest.raises(errors.NotFound, match="Namespace shop is not found") as caught:
+        await connection.call(DESCRIBE, pb.DescribeNamespaceRequest())
+    public = RPCError.from_wire(caught.value)
+    assert public.status is RPCStatusCode.NOT_FOUND
+    detail = errordetails.NamespaceNotFoundFailure()
+    assert public.grpc_status.details[0].Unpack(detail)
+    assert detail.namespace == "shop"
+    assert public.raw_grpc_status == public.grpc_status.SerializeToString()
+
+
+async def test_errors_without_details(server: Server, connection: Connection) -> None:
+    async def refuse(request: Any, context: Any) -> Message:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not now")
+        raise AssertionError
+
+    server.frontend.handlers["DescribeNamespace"] = refuse
+    with pytest.raises(errors.FailedPrecondition, match="not now"):
+        await connection.call(DESCRIBE, pb.DescribeNamespaceRequest())
+
+
+async def hang(request: Any, context: Any) -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_time_out(server: Server, connection: Connection) -> None:
+    server.frontend.handlers["DescribeNamespace"] = hang
+    with pytest.raises(errors.DeadlineExceeded):
+        await connection.call(DESCRIBE, pb.DescribeNamespaceRequest(), timeout_ns=50_000_000)
+
+
+async def test_cancelling_reaches_the_server(server: Server, connection: Connection) -> None:
+    arrived, withdrawn = asyncio.Event(), asyncio.Event()
+
+    async def park(request: Any, context: Any) -> Message:
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            withdrawn.set()
+        raise AssertionError
+
+    server.frontend.handlers["DescribeNamespace"] = park
+    call = asyncio.ensure_future(connection.call(DESCRIBE, pb.DescribeNamespaceRequest()))
+    await arrived.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await withdrawn.wait()
+
+
+async def test_nobody_listens() -> None:
+    nowhere = Server()
+    await nowhere.start()
+    await nowhere.stop()
+    connection = await connect(nowhere.target)
+    with pytest.raises(errors.Unavailable):
+        await connection.call(DESCRIBE, pb.DescribeNamespaceRequest())
+    await connection.close()
+
+
+async def test_close_ends_calls_under_way(server: Server, connection: Connection) -> None:
+    server.frontend.handlers["DescribeNamespace"] = hang
+    call = asyncio.ensure_future(connection.call(DESCRIBE, pb.DescribeNamespaceRequest()))
+    while not server.frontend.requests:
+        await asyncio.sleep(0.01)
+    await connection.close()
+    with pytest.raises(errors.Unavailable):
+        await call
+    with pytest.raises(errors.Unavailable, match="closed"):
+        await connection.call(DESCRIBE, pb.DescribeNamespaceRequest())
+
+
+async def test_a_call_rides_through_a_restart(server: Server) -> None:
+    server.frontend.handlers["DescribeNamespace"] = describe
+    server.frontend.handlers["GetSystemInfo"] = system_info
+    client = await ServiceClient.connect(ConnectConfig(server.target, retry_config=FAST))
+    await server.stop()
+    config = RetryConfig(max_interval_millis=50, max_elapsed_time_millis=None, max_retries=0)
+    client._retry_config = config
+    call = asyncio.ensure_future(
+        client.call(DESCRIBE, pb.DescribeNamespaceRequest(namespace="shop"))
+    )
+    await asyncio.sleep(0.2)
+    assert not call.done()
+    await server.start()
+    assert (await call).namespace_info.name == "shop"
+    await client.close()
+
+
+async def system_info(request: Any, context: Any) -> Message:
+    return pb.GetSystemInfoResponse(server_version="1")
+
+
+async def test_connecting_makes_sure_that_somebody_answers(server: Server) -> None:
+    with pytest.raises(RuntimeError, match=r"Failed client connect to 127.0.0.1:\d+: UNKNOWN"):
+        await ServiceClient.connect(ConnectConfig(server.target, retry_config=FAST))
+
+
+async def test_headers_can_change(server: Server) -> None:
+    server.frontend.handlers["GetSystemInfo"] = system_info
+    client = await ServiceClient.connect(ConnectConfig(server.target, retry_config=FAST))
+    client.update_rpc_metadata({"a": "1"})
+    client.update_api_key("new")
+    await client.workflow_service.get_system_info(
+        pb.GetSystemInfoRequest(), timeout=timedelta(seconds=5)
+    )
+    assert server.frontend.metadata[-1]["a"] == "1"
+    assert server.frontend.metadata[-1]["authorization"] == "Bearer new"
+    with pytest.raises(TypeError):
+        client.update_rpc_metadata({"A": "1"})
+    with pytest.raises(AttributeError, match="no call 'nonsense'"):
+        client.workflow_service.nonsense  # noqa: B018
+    await client.close()
+
+
+def test_half_a_client_certificate() -> None:
+    from perdure.service import TLSConfig
+    from perdure.service.grpc_connection import GrpcConnection
+
+    with pytest.raises(ValueError, match="go together"):
+        GrpcConnection(ConnectConfig("x", tls=TLSConfig(client_cert=b"c")))

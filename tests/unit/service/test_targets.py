@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from perdure.service import ConnectConfig, GrpcCompression, TLSConfig, connect, targets
+from perdure.service.headers import base_headers, validate_metadata
+
+
+@pytest.mark.parametrize(
+    ("target", "opener"),
+    [
+        ("localhost:7233", targets._open_grpc),
+        ("127.0.0.1:7233", targets._open_grpc),
+        ("[::1]:7233", targets._open_grpc),
+        ("unix:/run/perdure.sock", targets._open_grpc),
+        ("memory:7233", targets._open_grpc),
+        ("memory:", targets._open_embedded),
+        ("sqlite:orders.db", targets._open_embedded),
+        ("sqlite:///var/lib/orders.db", targets._open_embedded),
+        ("postgresql://db/orders", targets._refuse_postgresql),
+    ],
+)
+def test_what_targets_mean(target: str, opener: targets.Opener) -> None:
+    assert targets.opener_for(target) is opener
+
+
+@pytest.mark.parametrize("target", ["", "http://localhost:7233", "mysql://x"])
+def test_targets_that_mean_nothing(target: str) -> None:
+    with pytest.raises(ValueError, match="sqlite:"):
+        targets.opener_for(target)
+
+
+async def test_postgresql_says_what_to_use_instead() -> None:
+    with pytest.raises(ValueError, match="not available in this version"):
+        await connect("postgresql://db/orders")
+
+
+def test_an_api_key_turns_tls_on() -> None:
+    assert ConnectConfig("x").effective_tls() is None
+    assert ConnectConfig("x", api_key="k").effective_tls() == TLSConfig()
+    assert ConnectConfig("x", api_key="k", tls=False).effective_tls() is None
+    assert ConnectConfig("x", tls=True).effective_tls() == TLSConfig()
+    own = TLSConfig(domain="d")
+    assert ConnectConfig("x", tls=own).effective_tls() is own
+    assert ConnectConfig("x").grpc_compression is GrpcCompression.NONE
+    assert "@" in ConnectConfig("x").identity
+
+
+def test_headers() -> None:
+    headers = base_headers({"a": "b", "c-bin": b"d"}, "key")
+    assert headers["client-name"] == "perdure-python"
+    assert headers["authorization"] == "Bearer key"
+    assert headers["c-bin"] == b"d"
+    assert base_headers({"authorization": "Basic x"}, "key")["authorization"] == "Basic x"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"Upper": "x"}, {"": "x"}, {"a b": "x"}, {"a-bin": "x"}, {"a": b"x"}, {"ä": "x"}]
+)
+def test_malformed_metadata(metadata: dict[str, str | bytes]) -> None:
+    with pytest.raises(TypeError):
+        validate_metadata(metadata)
