@@ -5,7 +5,13 @@ from typing import Any, Self
 
 import pytest
 
-from perdure.common.signatures import UNSET, arg_or_args, check_arity, has_self, type_hints_from_func
+from perdure.common.signatures import (
+    UNSET,
+    arg_or_args,
+    check_arity,
+    has_self,
+    type_hints_from_func,
+)
 
 
 def plain(a: int, b: str = "") -> bool:

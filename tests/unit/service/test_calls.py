@@ -109,9 +109,7 @@ def test_a_long_poll_does_not() -> None:
 
 
 def test_unless_the_caller_set_its_time_out() -> None:
-    assert (
-        delay_ns(errors.DeadlineExceeded("x"), kind=CallKind.LONG_POLL, own_timeout=True) is None
-    )
+    assert delay_ns(errors.DeadlineExceeded("x"), kind=CallKind.LONG_POLL, own_timeout=True) is None
     assert delay_ns(errors.Unavailable("x"), kind=CallKind.LONG_POLL, own_timeout=True) is not None
 
 
