@@ -40,8 +40,8 @@ def is_library_file(filename: str) -> bool:
 
 
 def is_internal_file(filename: str) -> bool:
-    """Whether a file belongs to this library, to the interpreter, or to no file at all."""
-    if filename.startswith("<"):
+    """Whether a file belongs to this library or to the interpreter."""
+    if filename.startswith("<frozen "):
         return True
     return filename.startswith(_LIBRARY) or (
         filename.startswith(_STDLIB) and "site-packages" not in filename
@@ -51,7 +51,7 @@ def is_internal_file(filename: str) -> bool:
 def _user_code(code: CodeType) -> bool:
     known = _is_user.get(code)
     if known is None:
-        known = _is_user[code] = not is_library_file(code.co_filename)
+        known = _is_user[code] = not is_internal_file(code.co_filename)
     return known
 
 

@@ -1,0 +1,272 @@
+"""The determinism guard: the five pitfalls of workflow code, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import os
+import random
+import secrets
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+import uuid
+from datetime import datetime as dt
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from perdure import workflow
+from perdure.worker.host import HostOptions
+from perdure.worker.host.options import GuardPolicy
+from perdure.worker.host.scan import Severity, scan_class
+from perdure.workflow import NonDeterministicCall
+from tests.unit.worker_host.driver import START_NS, Driver, names, result
+
+PITFALLS: dict[str, Any] = {}
+
+
+@workflow.defn
+class Calls:
+    """Runs the function that the test asks for, inside a workflow."""
+
+    @workflow.run
+    async def run(self, name: str) -> Any:
+        return PITFALLS[name]()
+
+
+@workflow.defn(sandboxed=False)
+class Unguarded:
+    @workflow.run
+    async def run(self, name: str) -> Any:
+        return PITFALLS[name]()
+
+
+def run(function: Any, cls: type = Calls, options: HostOptions | None = None) -> Any:
+    PITFALLS["it"] = function
+    return result(Driver(cls, options).start("it"))
+
+
+# 1. Randomness ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: random.random(),
+        lambda: random.randint(1, 10**9),
+        lambda: random.sample(range(1000), 5),
+        lambda: str(uuid.uuid4()),
+    ],
+)
+def test_random_numbers_are_the_workflows_own(draw: Any) -> None:
+    assert run(draw) == run(draw)
+
+
+@pytest.mark.parametrize(
+    ("draw", "advice"),
+    [
+        (lambda: secrets.token_hex(), "draw them in an activity"),
+        (lambda: os.urandom(4), "workflow.random()"),
+        (lambda: uuid.uuid1(), "workflow.uuid4()"),
+        (lambda: random.seed(1), "workflow.new_random"),
+    ],
+)
+def test_randomness_without_a_deterministic_answer_is_refused(draw: Any, advice: str) -> None:
+    with pytest.raises(NonDeterministicCall, match="test_guard.py") as caught:
+        run(draw)
+    assert advice in str(caught.value)
+
+
+# 2. The current time ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clock", [lambda: time.time(), lambda: time.monotonic(), lambda: time.perf_counter()])
+def test_clocks_tell_workflow_time(clock: Any) -> None:
+    assert run(clock) == START_NS / 1e9 + 1
+
+
+def test_local_time_without_an_argument_is_workflow_time() -> None:
+    assert run(lambda: time.gmtime().tm_year) == 2023
+    assert run(lambda: time.gmtime(0).tm_year) == 1970
+
+
+@workflow.defn
+class ReadsTheClock:
+    @workflow.run
+    async def run(self) -> str:
+        return str(dt.now())
+
+
+@workflow.defn
+class ReadsTheClockOnPurpose:
+    @workflow.run
+    async def run(self) -> int:
+        with workflow.unsafe.sandbox_unrestricted():
+            return len(str(datetime.datetime.now()))
+
+
+def test_datetime_now_is_found_before_the_first_step() -> None:
+    with pytest.raises(NonDeterministicCall, match=r"workflow\.now\(\)") as caught:
+        Driver(ReadsTheClock).start()
+    assert "test_guard.py" in str(caught.value)
+    assert "dt.now()" in str(caught.value)
+
+
+def test_what_is_done_on_purpose_is_let_through() -> None:
+    assert result(Driver(ReadsTheClockOnPurpose).start()) > 0
+
+
+# 3. Direct I/O and blocking -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda: time.sleep(0), "await workflow.sleep"),
+        (lambda: open(__file__), "activity"),
+        (lambda: Path(__file__).read_text(), "activity"),
+        (lambda: os.listdir("."), "activity"),
+        (lambda: tempfile.mkdtemp(), "activity"),
+        (lambda: socket.socket(), "activity"),
+        (lambda: socket.getaddrinfo("localhost", 1), "activity"),
+        (lambda: urllib.request.urlopen("http://localhost:1"), "activity"),
+        (lambda: subprocess.run(["true"], check=True), "activity"),
+        (lambda: os.system("true"), "activity"),
+        (lambda: threading.Thread(target=print).start(), "activity"),
+        (lambda: asyncio.get_running_loop().run_in_executor(None, print), "activity"),
+    ],
+)
+def test_io_is_refused_with_the_users_line(call: Any, advice: str) -> None:
+    with pytest.raises(NonDeterministicCall) as caught:
+        run(call)
+    assert advice in str(caught.value)
+    assert "test_guard.py" in str(caught.value)
+
+
+# 4. Environment and module state ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "read", [lambda: os.environ["PATH"], lambda: os.getenv("PATH"), lambda: list(os.environ)]
+)
+def test_the_environment_is_refused(read: Any) -> None:
+    with pytest.raises(NonDeterministicCall, match="environment"):
+        run(read)
+
+
+COUNTERS: dict[str, int] = {}
+SEEN: list[str] = []
+
+
+@workflow.defn
+class SharesState:
+    names: ClassVar[list[str]] = []
+
+    @workflow.run
+    async def run(self) -> None:
+        COUNTERS["runs"] = 1
+        SEEN.append("x")
+        local: list[str] = []
+        local.append("fine")
+        for _ in {1, 2}:
+            pass
+        for _ in sorted({1, 2}):
+            pass
+
+
+def test_module_state_and_set_order_are_reported() -> None:
+    findings = scan_class(SharesState)
+    assert [(f.severity, f.what.split("`")[1] if "`" in f.what else "set") for f in findings] == [
+        (Severity.WARNING, "COUNTERS"),
+        (Severity.WARNING, "SEEN"),
+        (Severity.WARNING, "set"),
+    ]
+    source = Path(__file__).read_text().splitlines()
+    assert 'COUNTERS["runs"] = 1' in source[findings[0].line - 1]
+
+
+# 5. Unordered iteration ---------------------------------------------------------------------------
+
+
+@workflow.defn
+class WaitsForMany:
+    @workflow.run
+    async def run(self, how: str) -> list[int]:
+        tasks = [asyncio.create_task(self.number(n)) for n in range(50)]
+        if how == "wait":
+            done, pending = await asyncio.wait(tasks)
+            assert not pending
+            assert done == set(tasks)
+            return [task.result() for task in done]
+        return [await earliest for earliest in asyncio.as_completed(tasks)]
+
+    async def number(self, n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+
+@pytest.mark.parametrize("how", ["wait", "as_completed"])
+def test_waiting_for_many_keeps_their_order(how: str) -> None:
+    assert result(Driver(WaitsForMany).start(how)) == list(range(50))
+
+
+# Only workflow code, and only when asked ----------------------------------------------------------
+
+
+def test_nothing_changes_outside_workflows() -> None:
+    assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) < 60
+    assert uuid.uuid4() != uuid.uuid4()
+    assert os.getenv("PATH") == os.environ["PATH"]
+    assert Path(__file__).exists()
+
+
+def test_an_unguarded_workflow_may_do_anything() -> None:
+    assert run(lambda: os.environ["PATH"], Unguarded) == os.environ["PATH"]
+
+
+def test_the_guard_can_warn_instead() -> None:
+    with pytest.warns(RuntimeWarning, match="environment"):
+        found = run(lambda: os.environ["PATH"], options=HostOptions(guard=GuardPolicy.WARN))
+    assert found == os.environ["PATH"]
+
+
+def test_imports_and_logging_are_not_the_workflows_doing(tmp_path: Path) -> None:
+    log = logging.getLogger("test_guard")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.FileHandler(tmp_path / "log", delay=True)
+    log.addHandler(handler)
+
+    def work() -> str:
+        import colorsys  # noqa: PLC0415  # the import itself is what is tested
+
+        log.info("inside")
+        return colorsys.__name__
+
+    try:
+        assert run(work) == "colorsys"
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+    assert (tmp_path / "log").read_text() == "inside\n"
+
+
+def test_a_failing_workflow_can_format_its_traceback() -> None:
+    def fail() -> None:
+        raise workflow.NondeterminismError("not a failure") from None
+
+    with pytest.raises(workflow.NondeterminismError):
+        run(fail)
+    from perdure.exceptions import ApplicationError  # noqa: PLC0415
+
+    def fail_for_good() -> None:
+        raise ApplicationError("bad")
+
+    PITFALLS["it"] = fail_for_good
+    assert names(Driver(Calls).start("it")) == ["FailWorkflow"]
