@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from perdure.core.backoff import exponential_ns
-from perdure.history.state import Activity
+from perdure.history.state import Activity, RetryPolicy
 from perdure.wire.api import enums, failure
 from perdure.wire.times import duration_ns
 
@@ -52,11 +52,17 @@ def decide_retry(
         cause: Its failure; None when the worker gave none, which is retried.
         now_ns: The time of the failure.
     """
-    policy = activity.retry_policy
+    if activity.retry_policy is not None and activity.cancel_requested_event_id:
+        return RetryDecision(enums.RETRY_STATE_CANCEL_REQUESTED)
+    return decide(activity.retry_policy, attempt, cause, expiration_ns(activity), now_ns)
+
+
+def decide(
+    policy: RetryPolicy | None, attempt: int, cause: Failure | None, expires_ns: int, now_ns: int
+) -> RetryDecision:
+    """What a policy says, for an activity or for a run, all of whose attempts must end by `expires_ns` (0: never)."""
     if policy is None:
         return RetryDecision(enums.RETRY_STATE_RETRY_POLICY_NOT_SET)
-    if activity.cancel_requested_event_id:
-        return RetryDecision(enums.RETRY_STATE_CANCEL_REQUESTED)
     if cause is not None:
         if cause.timeout_failure_info.timeout_type in _NO_ATTEMPT:
             return RetryDecision(enums.RETRY_STATE_TIMEOUT)
@@ -68,7 +74,6 @@ def decide_retry(
     interval_ns = next_retry_delay_ns(cause) or exponential_ns(
         policy.initial_interval_ns, policy.backoff_coefficient, policy.maximum_interval_ns, attempt
     )
-    expires_ns = expiration_ns(activity)
     if expires_ns and now_ns + interval_ns > expires_ns:
         return RetryDecision(enums.RETRY_STATE_TIMEOUT)
     return RetryDecision(enums.RETRY_STATE_IN_PROGRESS, interval_ns)

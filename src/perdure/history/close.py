@@ -23,16 +23,24 @@ if TYPE_CHECKING:
     from perdure.wire.api import common
 
 
-def close_run(draft: Draft, attributes: Message, *, links: Sequence[common.Link] = ()) -> int:
+def close_run(
+    draft: Draft,
+    attributes: Message,
+    *,
+    links: Sequence[common.Link] = (),
+    has_successor: bool = False,
+) -> int:
     """Close the run with the event that has these attributes; its id.
 
-    The caller has ended a started workflow task before (`fail_started_task` when nobody completed it).
+    The caller has ended a started workflow task before (`fail_if_started` when nobody completed it). With
+    `has_successor` the workflow id's pointer is left to the run that follows in the same commit.
     """
     drop_pending(draft)
     event_id = draft.add(attributes, links=links)
     state = draft.state
     assert not state.is_running, "the event's fold closes the run"
-    draft.current(current_run(state))
+    if not has_successor:
+        draft.current(current_run(state))
     draft.visible(visibility_row(state))
     draft.delete_at(state.close_ns + draft.env.limits.retention_default_ns)
     return event_id

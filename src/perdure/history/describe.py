@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.history.activity_close import attempt_scheduled_ns, progress_of
 from perdure.history.activity_retry import expiration_ns
-from perdure.history.run_timeouts import execution_expiration_ns, run_expiration_ns
+from perdure.history.run_deadlines import execution_expiration_ns, run_expiration_ns
 from perdure.history.visible import memo_of, search_attributes_of
 from perdure.wire.api import activity as activity_api
 from perdure.wire.api import (

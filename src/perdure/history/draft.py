@@ -54,6 +54,10 @@ class Draft:
         self._visibility: VisibilityRow | None = None
         self._delete_at_ns: int | None = None
         self._current: CurrentRun | None = None
+        self._also: list[Transition] = []
+        self.postpones_workflow_task = False
+        """While set, `schedule_workflow_task` only sets the next: several events make one task, after them all."""
+        self.owes_workflow_task = False
         self._open = True
 
     # Events.
@@ -132,6 +136,10 @@ class Draft:
         """What the workflow id's pointer shall say."""
         self._current = value
 
+    def also(self, transition: Transition) -> None:
+        """Another entity's change, to be written in the same transaction."""
+        self._also.append(transition)
+
     @property
     def wrote_events(self) -> bool:
         return bool(self._frames)
@@ -161,6 +169,7 @@ class Draft:
             reply=reply,
             current=self._current,
             closed=self._delete_at_ns is not None,
+            also=tuple(self._also),
         )
 
     def abandon(self) -> None:

@@ -53,6 +53,7 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         priority=said.priority.SerializeToString() if said.HasField("priority") else b"",
         eager_execution_accepted=said.eager_execution_accepted,
         user_metadata=event.user_metadata.SerializeToString(),
+        started_attributes=said.SerializeToString() if said.HasField("retry_policy") else b"",
     )
     state.put(
         status=RunStatus.RUNNING,

@@ -13,7 +13,7 @@ from perdure.history.command_checks import (
 )
 from perdure.history.draft import Draft, nothing
 from perdure.history.facts import CreateFact, FactKind
-from perdure.history.run_timeouts import arm_run
+from perdure.history.run_deadlines import arm_run
 from perdure.history.state import RunState, RunStatus
 from perdure.history.visible import visibility_row
 from perdure.history.workflow_task_steps import (

@@ -79,6 +79,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     eager_execution_accepted: bool = False
     user_metadata: bytes = b""
     """A serialised `sdk.UserMetadata`: summary and details that describe shows."""
+    started_attributes: bytes = b""
+    """The serialised attributes of WorkflowExecutionStarted, kept only when a retry will need its input."""
 
 
 class WorkflowTaskKind(IntEnum):

@@ -1,6 +1,6 @@
-"""The result of a transition, as values. The shard performs them in this order, atomically and durably:
+"""The result of a transition, as values. The shard performs them in this order, atomically and durably.
 
-events and facts and task rows and outbox effects and the wake-up are written in one transaction; only then is the reply
+Events and facts and task rows and outbox effects and the wake-up are written in one transaction; only then is the reply
 released, parked pollers get their tasks, and the outbox is woken. `Transition` never performs anything itself.
 """
 
@@ -104,6 +104,8 @@ class Transition(msgspec.Struct):
     current: CurrentRun | None = None
     """What the pointer of the workflow id shall say from now on; the shard writes it in the same transaction."""
     closed: bool = False
+    also: tuple[Transition, ...] = ()
+    """Changes of other entities that belong to this one: written in the same transaction (the run that follows)."""
 
     @property
     def is_empty(self) -> bool:
@@ -118,4 +120,5 @@ class Transition(msgspec.Struct):
             or self.current
             or self.wake_at_ns is not None
             or self.delete_at_ns is not None
+            or self.also
         )

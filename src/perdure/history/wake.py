@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from perdure.history.deadlines import WATCHES
 from perdure.history.draft import Draft
 from perdure.history.state import Deadline
+from perdure.history.workflow_task_steps import schedule_workflow_task
 
 if TYPE_CHECKING:
     from perdure.history.env import Env
@@ -23,7 +24,11 @@ def wake(state: RunState, env: Env) -> Transition:
     popped: list[Deadline] = []
     try:
         with Draft(state, env) as draft:
+            draft.postpones_workflow_task = True
             _fire_due(draft, popped)
+            draft.postpones_workflow_task = False
+            if draft.owes_workflow_task:
+                schedule_workflow_task(draft)
             transition = draft.done()
     except BaseException:
         # The draft is undone; the heap is derived and has no journal.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perdure.history.chain import decide_run_retry, retry_run
 from perdure.history.close import close_run
 from perdure.history.command_checks import CommandChecks
 from perdure.history.commands import Cause, Command, CommandContext, CommandRejected, handles
@@ -62,14 +63,20 @@ def _fail(
     if not asked.HasField("failure"):
         raise checks.reject("failure is not set.")
     checks.blob(asked.failure.ByteSize(), "failure")
+    decision = decide_run_retry(draft, asked.failure)
+    next_run_id = draft.env.new_id() if decision.again else ""
     close_run(
         draft,
         history.WorkflowExecutionFailedEventAttributes(
             failure=asked.failure,
-            retry_state=enums.RETRY_STATE_RETRY_POLICY_NOT_SET,
+            retry_state=decision.state,
             workflow_task_completed_event_id=context.completed_event_id,
+            new_execution_run_id=next_run_id,
         ),
+        has_successor=decision.again,
     )
+    if decision.again:
+        retry_run(draft, next_run_id, asked.failure, decision.interval_ns)
 
 
 @handles(enums.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)

@@ -47,6 +47,9 @@ def schedule_workflow_task(draft: Draft, *, despite_backoff: bool = False) -> No
     delayed first task (rule 37).
     """
     state = draft.state
+    if draft.postpones_workflow_task and not despite_backoff:
+        draft.owes_workflow_task = True
+        return
     if not state.is_running:
         return
     if state.workflow_task is not None:
@@ -59,7 +62,7 @@ def schedule_workflow_task(draft: Draft, *, despite_backoff: bool = False) -> No
 
 
 def _respect_buffer_limit(draft: Draft) -> None:
-    """A worker that takes its time must not make the buffer grow without end: its task fails, and the next sees it all."""
+    """A slow worker must not make the buffer grow without end: its task fails, and the next one sees it all."""
     waiting = draft.state.buffered
     limits = draft.env.limits
     if len(waiting) <= limits.buffered_events_max:

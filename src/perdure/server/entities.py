@@ -186,7 +186,8 @@ def _no_run(key: EntityKey) -> errors.RpcError:
 
 
 def _as_tuple(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:
-    return result if isinstance(result, tuple) else (result,)
+    transitions = result if isinstance(result, tuple) else (result,)
+    return tuple(each for transition in transitions for each in (transition, *transition.also))
 
 
 def _undo(state: RunState) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.ids import QueueKey, QueueKind, TaskRowId, workflow_id_key
+from perdure.core.ids import QueueKey, QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
@@ -89,14 +89,14 @@ class Run:
         self.current: CurrentRun | None = None
         self.delete_at_ns = 0
         self.last: Transition | None = None
+        self.successor: Run | None = None
+        """The run that followed in the same commit."""
 
     # The world.
 
     @property
     def env(self) -> Env:
-        return Env(
-            now_ns=self.now_ns, new_id=lambda: f"id-{next(self._ids)}", limits=self.limits
-        )
+        return Env(now_ns=self.now_ns, new_id=lambda: f"id-{next(self._ids)}", limits=self.limits)
 
     @property
     def state(self) -> RunState:
@@ -142,9 +142,16 @@ class Run:
         self.current = transition.current or self.current
         self.delete_at_ns = transition.delete_at_ns or self.delete_at_ns
         self.check()
+        for other in transition.also:
+            self._follow(other)
         if isinstance(transition.reply, RpcError):
             raise transition.reply
         return transition.reply
+
+    def _follow(self, transition: Transition) -> None:
+        self.successor = Run(limits=self.limits, now_ns=self.now_ns)
+        self.successor._ids = self._ids
+        self.successor.commit(transition)
 
     def _write_facts(self, facts: Sequence[FactChange]) -> None:
         for change in facts:
@@ -186,7 +193,9 @@ class Run:
 
     # Verbs, shortened.
 
-    def start(self, request: StartRequest | None = None) -> workflowservice.StartWorkflowExecutionResponse:
+    def start(
+        self, request: StartRequest | None = None
+    ) -> workflowservice.StartWorkflowExecutionResponse:
         """Start the run, as the first of its workflow id."""
         (transition,) = transitions.start(
             None, None, request or start_request(), NAMESPACE, self.env
@@ -276,9 +285,6 @@ class Run:
         field = event.WhichOneof("attributes")
         assert field is not None
         return getattr(event, field)
-
-    def pointer_key(self) -> Any:
-        return workflow_id_key(NAMESPACE, self.state.key.name)
 
 
 def event_kind(event: history.HistoryEvent) -> str:

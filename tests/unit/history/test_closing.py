@@ -81,7 +81,7 @@ def test_a_failure_without_failure_is_bad_attributes() -> None:
     run = Run()
     run.start()
     attributes = commands_api.FailWorkflowExecutionCommandAttributes()
-    with pytest.raises(InvalidArgument, match="^BadFailWorkflowExecutionAttributes: "):
+    with pytest.raises(InvalidArgument, match=r"^BadFailWorkflowExecutionAttributes: "):
         run.step(command(fail_workflow_execution_command_attributes=attributes))
 
 
@@ -212,8 +212,7 @@ def _explode(*_arguments: object) -> None:
 def test_deadlines_of_finished_steps_do_not_pile_up() -> None:
     run = Run()
     run.start()
-    for _ in range(300):
+    for _ in range(80):
         run.step()
         run.signal()
-    assert len(run.state.deadlines) < 100
-
+    assert len(run.state.deadlines) < 80, "two per workflow task, were they never dropped"

@@ -79,9 +79,7 @@ def test_describe_shows_what_the_run_is() -> None:
     )
     shown = transitions.describe(run.state, run.env)
     info = shown.workflow_execution_info
-    assert info.execution == common.WorkflowExecution(
-        workflow_id="wf", run_id=run.state.key.run_id
-    )
+    assert info.execution == common.WorkflowExecution(workflow_id="wf", run_id=run.state.key.run_id)
     assert (info.type.name, info.task_queue) == ("Greeting", QUEUE)
     assert info.status == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
     assert info.start_time == timestamp(T0_NS)

@@ -11,8 +11,15 @@ from perdure.history.state import RunStatus
 from perdure.wire.api import common, enums, errordetails, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument
 from perdure.wire.times import duration
-
-from tests.unit.history.harness import NAMESPACE, QUEUE, T0_NS, Run, complete_workflow, payloads, start_request
+from tests.unit.history.harness import (
+    NAMESPACE,
+    QUEUE,
+    T0_NS,
+    Run,
+    complete_workflow,
+    payloads,
+    start_request,
+)
 
 Reuse = enums.WorkflowIdReusePolicy
 Conflict = enums.WorkflowIdConflictPolicy
@@ -146,11 +153,7 @@ def test_rule_23_use_existing_answers_with_the_running_run() -> None:
 @pytest.mark.parametrize(
     "policy",
     [
-        {
-            "workflow_id_conflict_policy": (
-                Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
-            )
-        },
+        {"workflow_id_conflict_policy": (Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING)},
         {"workflow_id_reuse_policy": Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING},
     ],
     ids=["conflict policy", "reuse policy"],
