@@ -4,8 +4,8 @@ A method of `Client` or of a handle makes an *input* (a plain value that interce
 of interceptors passes it on, and at its end `impl` does the same three steps for every verb: encode the input to a
 request (`encode`), call, decode the response. Nothing here knows which transport or engine answers.
 
-Not here: connections and retries (`perdure.service`), running anything (`perdure.worker`). Update-with-start, schedules,
-standalone activities and Nexus clients are not part of this version.
+Not here: connections and retries (`perdure.service`), running anything (`perdure.worker`). Update-with-start,
+schedules, standalone activities and Nexus clients are not part of this version.
 """
 
 from __future__ import annotations

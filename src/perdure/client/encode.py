@@ -1,7 +1,7 @@
 """From inputs to requests. No calls, no state: everything a request needs is an argument.
 
-Asynchronous only because payload codecs are. Request ids come from the caller, who makes one for each call of the user, so
-that all tries of it carry the same.
+Asynchronous only because payload codecs are. Request ids come from the caller, who makes one for each call of the user,
+so that all tries of it carry the same.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ async def start_workflow_update(
         namespace=caller.namespace,
         workflow_execution=_execution(input.id, input.run_id),
         first_execution_run_id=input.first_execution_run_id or "",
-        wait_policy=update_pb.WaitPolicy(lifecycle_stage=int(input.wait_for_stage)),  # pyright: ignore[reportArgumentType]
+        wait_policy=_wait_for(input.wait_for_stage),
         request=update_pb.Request(
             meta=update_pb.Meta(update_id=update_id, identity=caller.identity),
             input=update_pb.Input(
@@ -230,6 +230,10 @@ async def start_workflow_update(
             ),
         ),
     )
+
+
+def _wait_for(stage: int) -> update_pb.WaitPolicy:
+    return update_pb.WaitPolicy(lifecycle_stage=stage)  # pyright: ignore[reportArgumentType]
 
 
 def poll_workflow_update(
@@ -242,5 +246,5 @@ def poll_workflow_update(
             workflow_execution=_execution(workflow_id, run_id), update_id=update_id
         ),
         identity=caller.identity,
-        wait_policy=update_pb.WaitPolicy(lifecycle_stage=stage),  # pyright: ignore[reportArgumentType]
+        wait_policy=_wait_for(stage),
     )

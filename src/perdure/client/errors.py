@@ -40,7 +40,7 @@ class _CausedError(TemporalError):
 
 
 class WorkflowFailureError(_CausedError):
-    """A workflow did not complete. `cause` is an `ApplicationError`, `CancelledError`, `TerminatedError`, …"""
+    """A workflow did not complete. `cause` is an `ApplicationError`, `CancelledError` or another of that tree."""
 
     def __init__(self, *, cause: BaseException) -> None:
         super().__init__("Workflow execution failed", cause)

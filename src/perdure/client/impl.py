@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +28,7 @@ from perdure.client.history import WorkflowHistoryEventAsyncIterator
 from perdure.client.interceptor import OutboundInterceptor
 from perdure.client.update_handle import WorkflowUpdateHandle, WorkflowUpdateStage
 from perdure.client.workflow_handle import WorkflowHandle
+from perdure.core.ids import new_id
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import RPCError, RPCStatusCode
 from perdure.wire.api import errordetails
@@ -47,7 +47,7 @@ class _HasRpcOptions(Protocol):
 class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
     """What every call reaches when no interceptor keeps it."""
 
-    def __init__(self, client: Client) -> None:  # pyright: ignore[reportMissingSuperCall] - nothing comes next
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     async def _call(self, name: str, request: Message, options: _HasRpcOptions) -> Any:
@@ -161,11 +161,6 @@ class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
                 raise WorkflowUpdateRPCTimeoutOrCancelledError from error
             if response.stage >= WorkflowUpdateStage.ACCEPTED:
                 return response
-
-
-def new_id() -> str:
-    """A request id: made once for a call of the user, sent with every try."""
-    return str(uuid.uuid4())
 
 
 def single(values: Sequence[Any], what: str) -> Any:

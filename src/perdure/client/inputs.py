@@ -1,4 +1,4 @@
-"""The inputs of the client's verbs: what interceptors see. Plain dataclasses, so that they can be changed on the way."""
+"""The inputs of the client's verbs: what interceptors see. Plain dataclasses, to be changed on the way."""
 
 from __future__ import annotations
 

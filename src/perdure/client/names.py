@@ -1,7 +1,7 @@
 """From a workflow class or a decorated method to its name and types, and the checks that need those.
 
-The checks happen in the caller's process, before anything travels: a wrong number of arguments, or a plainly wrong type,
-would otherwise only show in a worker's log.
+The checks happen in the caller's process, before anything travels: a wrong number of arguments, or a plainly wrong
+type, would otherwise only show in a worker's log.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {
 
 
 def _may_become(kind: Any, value: Any) -> bool:
-    """False only when decoding `value` as `kind` is sure to fail. (None has an encoding that ignores hints.)"""
+    """False only when decoding `value` as `kind` is sure to fail; None has an encoding that ignores hints."""
     if value is None or isinstance(value, RawValue):
         return True
     accepted = _ACCEPTED.get(kind) if isinstance(kind, type) else None

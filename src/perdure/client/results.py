@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from perdure.converter import DataConverter
-from perdure.exceptions import CancelledError, TerminatedError, TimeoutError, TimeoutType
+from perdure.exceptions import CancelledError, TerminatedError, TimeoutType
+from perdure.exceptions import TimeoutError as TimeoutFailure
 from perdure.wire.api import history as history_pb
 
 # Attributes that may name the run which goes on.
@@ -61,7 +62,7 @@ async def failure_cause(
             details = await converter.decode_wrapper(terminated.details)
             return TerminatedError(terminated.reason or "Workflow terminated", *details)
         case "workflow_execution_timed_out_event_attributes":
-            return TimeoutError(
+            return TimeoutFailure(
                 "Workflow timed out", type=TimeoutType.START_TO_CLOSE, last_heartbeat_details=[]
             )
         case other:

@@ -1,7 +1,8 @@
-"""Public vocabulary that several modules share: retry policies, id policies, search attributes, priorities, versions,
-metrics. Values only: nothing here performs I/O or knows a client, a worker or a server.
+"""Public vocabulary that several modules share: policies, search attributes, priorities, versions, metrics.
 
-Import from `perdure.common`; the files below are its inner division. `signatures` and `events` serve the library itself.
+Values only: nothing here performs I/O or knows a client, a worker or a server.
+
+Import from `perdure.common`; the files below are its inner division. `signatures` and `events` serve the library.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from itertools import pairwise
 from typing import (
     Any,
     ClassVar,
@@ -209,7 +210,7 @@ class TypedSearchAttributes(Collection[SearchAttributePair[Any]]):
 
     def __post_init__(self) -> None:
         pairs = sorted(self.search_attributes, key=lambda pair: pair.key.name)
-        for before, pair in zip(pairs, pairs[1:], strict=False):
+        for before, pair in pairwise(pairs):
             if before.key.name == pair.key.name:
                 raise ValueError(
                     f"Duplicate search attribute entries found for key {pair.key.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from perdure.common.raw import RawValue
@@ -31,10 +31,7 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
     converters: Mapping[bytes, EncodingPayloadConverter]
 
     def __init__(self, *converters: EncodingPayloadConverter) -> None:
-        self._set_converters(*converters)
-
-    def _set_converters(self, *converters: EncodingPayloadConverter) -> None:
-        self.converters = {converter.encoding.encode(): converter for converter in converters}
+        self.converters = _by_encoding(converters)
 
     def to_payloads(self, values: Sequence[Any]) -> list[common_pb.Payload]:
         """One payload for each value.
@@ -88,7 +85,7 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
         if converters is None:
             return self
         made = type(self)()
-        made._set_converters(*converters)
+        made.converters = _by_encoding(converters)
         return made
 
     def get_converters_with_context(
@@ -104,6 +101,12 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
         ]
         changed = any(new is not old for new, old in zip(after, before, strict=True))
         return after if changed else None
+
+
+def _by_encoding(
+    converters: Iterable[EncodingPayloadConverter],
+) -> dict[bytes, EncodingPayloadConverter]:
+    return {converter.encoding.encode(): converter for converter in converters}
 
 
 class DefaultPayloadConverter(CompositePayloadConverter):

@@ -25,9 +25,9 @@ from perdure.exceptions import (
     RetryState,
     ServerError,
     TerminatedError,
-    TimeoutError,
     TimeoutType,
 )
+from perdure.exceptions import TimeoutError as TimeoutFailure
 from perdure.wire.api import failure as failure_pb
 
 _EnumT = TypeVar("_EnumT", bound=IntEnum)
@@ -176,7 +176,7 @@ def _write_application(
 
 
 def _write_timeout(
-    error: TimeoutError, converter: PayloadConverter, failure: failure_pb.Failure
+    error: TimeoutFailure, converter: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.timeout_failure_info
     info.SetInParent()
@@ -245,7 +245,7 @@ def _write_nexus_operation(
 
 _WRITERS: dict[type[FailureError], Callable[[Any, PayloadConverter, failure_pb.Failure], None]] = {
     ApplicationError: _write_application,
-    TimeoutError: _write_timeout,
+    TimeoutFailure: _write_timeout,
     CancelledError: _write_cancelled,
     TerminatedError: _write_terminated,
     ServerError: _write_server,
@@ -279,7 +279,7 @@ def _read_application(failure: failure_pb.Failure, converter: PayloadConverter) 
 
 def _read_timeout(failure: failure_pb.Failure, converter: PayloadConverter) -> FailureError:
     info = failure.timeout_failure_info
-    return TimeoutError(
+    return TimeoutFailure(
         failure.message or "Timeout",
         type=_known(TimeoutType, info.timeout_type),
         last_heartbeat_details=converter.from_payloads_wrapper(info.last_heartbeat_details),

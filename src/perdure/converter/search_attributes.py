@@ -1,4 +1,4 @@
-"""Search attributes to payloads and back. Always with the default JSON converter and no codec: the server reads them."""
+"""Search attributes to payloads and back: always default JSON without codec, because the server reads them."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class JSONTypeConverter(ABC):
     """What `to_typed_value` returns for hints that it does not know."""
 
     @abstractmethod
-    def to_typed_value(self, hint: type, value: Any) -> Any | None | JSONTypeConverterUnhandled:
+    def to_typed_value(self, hint: type, value: Any) -> Any | JSONTypeConverterUnhandled:
         """`value`, a scalar, list or dict, as a `hint`; or `Unhandled`."""
 
 
@@ -141,7 +141,7 @@ def _union(hint: Any, value: Any, converters: _Converters) -> Any:
     for member in _args(hint):
         try:
             return value_to_type(member, value, converters)
-        except Exception:  # noqa: BLE001, S112, PERF203 - constructors of user types may raise anything
+        except Exception:  # noqa: BLE001, S112 - constructors of user types may raise anything
             continue
     raise TypeError(f"Failed converting to {hint} from a value of type {type(value)}")
 

@@ -89,6 +89,7 @@ class ServiceClient:
         self.config = config
         self._connection = connection
         self._connecting = asyncio.Lock()
+        self._random = random.Random()  # noqa: S311 - spreads the load, hides nothing
         self._retry_config = config.retry_config or RetryConfig()
         self.workflow_service = WorkflowService(self)
         self.operator_service = OperatorService(self)
@@ -175,7 +176,7 @@ class ServiceClient:
                     attempt=attempt,
                     elapsed_ns=_CLOCK.monotonic_ns() - began_ns,
                     own_timeout=timeout is not None,
-                    random=random.random(),  # noqa: S311 - spreads the load, hides nothing
+                    random=self._random.random(),
                 )
                 if not retry or delay_ns is None:
                     raise RPCError.from_wire(error) from None

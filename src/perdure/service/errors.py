@@ -1,4 +1,4 @@
-"""RPC errors as users see them. Inside the library calls raise `perdure.wire.errors.RpcError`; this is its public form."""
+"""RPC errors as users see them: the public form of `perdure.wire.errors.RpcError`."""
 
 from __future__ import annotations
 

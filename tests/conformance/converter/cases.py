@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, Literal, NewType, Optional, TypedDict
+from typing import Any, Literal, NewType, Optional, TypedDict, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -204,6 +204,6 @@ def describe(error: BaseException | None) -> Any:
     for name in _ATTRIBUTES:
         if hasattr(error, name):
             value = getattr(error, name)
-            seen[name] = list(value) if isinstance(value, tuple) else value
+            seen[name] = list(cast("tuple[Any]", value)) if isinstance(value, tuple) else value
     seen["cause"] = describe(error.__cause__)
     return repr(sorted(seen.items(), key=lambda pair: pair[0]))

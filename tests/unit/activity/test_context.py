@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -48,7 +48,7 @@ class Running:
         self.beats: list[tuple[Any, ...]] = []
         fields: dict[str, Any] = {
             "info": lambda: INFO,
-            "heartbeat": lambda *details: self.beats.append(details),
+            "heartbeat": self._beat,
             "cancelled_event": CompositeEvent(threading.Event(), asyncio.Event()),
             "worker_shutdown_event": CompositeEvent(threading.Event(), asyncio.Event()),
             "shield_thread_cancel_exception": None,
@@ -59,7 +59,10 @@ class Running:
         }
         self.context = Context(**(fields | changes))
 
-    def __enter__(self) -> Running:
+    def _beat(self, *details: Any) -> None:
+        self.beats.append(details)
+
+    def __enter__(self) -> Self:
         self._token = Context.set(self.context)
         return self
 
@@ -135,7 +138,7 @@ def test_shield() -> None:
     entered: list[str] = []
 
     @contextmanager
-    def shield() -> Iterator[None]:
+    def shield() -> Generator[None]:
         entered.append("in")
         yield
         entered.append("out")

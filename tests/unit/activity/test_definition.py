@@ -44,7 +44,7 @@ class Shop:
 
 
 @activity.defn(name="callable")
-class Callable_:
+class Doubler:
     async def __call__(self, x: int) -> int:
         return x
 
@@ -77,7 +77,7 @@ async def test_methods_with_options_too() -> None:
 
 
 async def test_callable_objects() -> None:
-    instance = Callable_()
+    instance = Doubler()
     found = definition(instance)
     assert (found.name, found.is_async, found.arg_types) == ("callable", True, [int])
     assert await found.fn(3) == 3
@@ -135,7 +135,7 @@ class TestErrors:
     def test_decorated_by_the_other_package(self) -> None:
         def bad() -> None: ...
 
-        setattr(bad, "__temporal_activity_definition", object())  # noqa: B010 - no name mangling here
+        setattr(bad, "__temporal_activity_definition", object())
         with pytest.raises(TypeError, match="'temporalio'"):
             definition(bad)
 

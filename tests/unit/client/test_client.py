@@ -219,8 +219,7 @@ async def test_interceptors_wrap_in_order_and_may_change_inputs(
 
 class Hide(PayloadCodec):
     async def encode(self, payloads: Any) -> list[Any]:
-        hidden = [type(p)(metadata={"encoding": b"hidden"}, data=p.data[::-1]) for p in payloads]
-        return hidden
+        return [type(p)(metadata={"encoding": b"hidden"}, data=p.data[::-1]) for p in payloads]
 
     async def decode(self, payloads: Any) -> list[Any]:
         return [type(p)(metadata={"encoding": b"json/plain"}, data=p.data[::-1]) for p in payloads]
@@ -284,7 +283,9 @@ async def test_async_with_closes(client: Client, connection: ScriptedConnection)
 
 
 async def test_another_client_from_the_same_connection(client: Client) -> None:
-    other = Client(**(client.config() | {"namespace": "other"}))
+    config = client.config()
+    config["namespace"] = "other"
+    other = Client(**config)
     assert other.namespace == "other"
     assert other.connection is client.connection
 

@@ -165,7 +165,10 @@ async def test_signal_with_start(client: Client, connection: ScriptedConnection)
         pb.SignalWithStartWorkflowExecutionResponse(run_id="run-2", started=True),
         pb.SignalWithStartWorkflowExecutionResponse(run_id="run-2", started=False),
     )
-    options = REQUIRED | {"start_signal": "approve", "start_signal_args": ["me"]}
+    options: dict[str, Any] = REQUIRED | {
+        "start_signal": "approve",
+        "start_signal_args": ["me"],
+    }
     fresh = await client.start_workflow(Ping.run, **options)
     existing = await client.start_workflow(Ping.run, **options)
     request = connection.requests("SignalWithStartWorkflowExecution")[0]

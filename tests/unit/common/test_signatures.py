@@ -18,8 +18,8 @@ def plain(a: int, b: str = "") -> bool:
     return True
 
 
-def untyped(a, b: int):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    return None
+def untyped(a, b: int) -> None:  # noqa: ANN001 # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
+    ...
 
 
 def keyword(a: int, *, b: int) -> None: ...
@@ -44,7 +44,8 @@ def test_types_of_a_function() -> None:
 
 
 def test_a_parameter_without_annotation_has_no_type() -> None:
-    assert type_hints_from_func(untyped) == ([None, int], None)
+    fn: Any = untyped
+    assert type_hints_from_func(fn) == ([None, int], None)
 
 
 @pytest.mark.parametrize("fn", [keyword, varied])
@@ -70,7 +71,7 @@ def test_has_self() -> None:
 def test_arg_or_args() -> None:
     assert list(arg_or_args(None, ())) == [None]
     assert list(arg_or_args(UNSET, (1, 2))) == [1, 2]
-    with pytest.raises(ValueError, match="both|Cannot have"):
+    with pytest.raises(ValueError, match="Cannot have"):
         arg_or_args(1, (2,))
 
 

@@ -142,7 +142,7 @@ class TestPayloads:
         payload = converter.to_payload([[1, 2]])
         assert payload is not None
         assert payload.metadata["encoding"] == b"j"
-        assert converter.from_payload(payload, list[complex]) == [1 + 2j]  # type: ignore[arg-type]
+        assert converter.from_payload(payload, list[complex]) == [1 + 2j]
 
 
 T = TypeVar("T")

@@ -49,7 +49,8 @@ class Frontend(grpc.GenericRpcHandler):
             response = await self.handlers[name](row.request_type.FromString(raw), context)
             return response.SerializeToString()
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        handler: Any = grpc.unary_unary_rpc_method_handler(answer)  # pyright: ignore[reportUnknownVariableType]
+        return handler
 
 
 class Server:
@@ -181,10 +182,15 @@ async def test_nobody_listens() -> None:
 
 
 async def test_close_ends_calls_under_way(server: Server, connection: Connection) -> None:
-    server.frontend.handlers["DescribeNamespace"] = hang
+    arrived = asyncio.Event()
+
+    async def park(request: Any, context: Any) -> Message:
+        arrived.set()
+        return await hang(request, context)
+
+    server.frontend.handlers["DescribeNamespace"] = park
     call = asyncio.ensure_future(connection.call(DESCRIBE, pb.DescribeNamespaceRequest()))
-    while not server.frontend.requests:
-        await asyncio.sleep(0.01)
+    await arrived.wait()
     await connection.close()
     with pytest.raises(errors.Unavailable):
         await call
