@@ -145,7 +145,7 @@ class TaskQueue(Generic[T]):
         self._has_unread_rows = False
 
     def rows_read(self, items: Iterable[Item[T]], *, complete: bool) -> list[Match[T]]:
-        """Take what a scan found, oldest first.
+        """Take what a scan found, oldest first, and serve parked pollers by priority.
 
         Args:
             items: Tasks of the rows; those already known are skipped.
@@ -153,7 +153,12 @@ class TaskQueue(Generic[T]):
         """
         self._is_scanning = False
         was_unread, self._has_unread_rows = self._has_unread_rows, False
-        matches = [match for item in items if (match := self.offer(item)) is not None]
+        for item in items:
+            if item.key not in self._keys:
+                self._keep(item)
+        matches: list[Match[T]] = []
+        while self._parked and (best := self._take()) is not None:
+            matches.append(Match(self._parked.popitem(last=False)[1], best))
         self._has_unread_rows |= was_unread or not complete
         return matches
 

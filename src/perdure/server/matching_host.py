@@ -114,7 +114,8 @@ class MatchingHost:
             self._normal_of[queue] = queue._replace(name=normal_queue)
         poller = Poller(self._next_poll_id, identity, instance_key)
         self._next_poll_id += 1
-        poll = ParkedPoll(queue, poller, PollInfo(identity=identity, request_id=self._new_id()))
+        info = PollInfo(identity=identity, request_id=self._new_id(), queue_name=queue.name)
+        poll = ParkedPoll(queue, poller, info)
         self._polls[poller.poll_id] = poll
         try:
             self._seek(poll)
@@ -273,6 +274,7 @@ class MatchingHost:
             asyncio.get_running_loop().call_later(
                 RETRY_NS / SECOND_NS, lambda: None if self._is_closed else self._read_again(key)
             )
+        items.sort(key=_created_ns)
         for match in queue.rows_read(items, complete=is_complete):
             self._take(match)
         if queue.wants_rows:
@@ -365,3 +367,8 @@ class MatchingHost:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("matching failed", exc_info=error)
+
+
+def _created_ns(item: Item[Body]) -> int:
+    """Rows of one shard lie in commit order; between shards the time of their tasks decides."""
+    return item.body.task.created_ns if isinstance(item.body, TaskBody) else 0

@@ -204,3 +204,11 @@ def test_every_task_goes_to_exactly_one_poller_and_none_is_kept_while_one_waits(
         assert not (queue.waiting_tasks and queue.parked_pollers)
     assert len(delivered) == len(set(delivered)) == min(offered, polls)
     assert queue.waiting_tasks == offered - len(delivered)
+
+
+def test_parked_pollers_get_the_most_urgent_of_the_rows_that_were_read():
+    queue: TaskQueue[str] = TaskQueue()
+    queue.poll(poller(1), now_ns=0)
+    queue.scan_started()
+    matches = queue.rows_read([item("a"), item("b", 1)], complete=True)
+    assert [match.item.key for match in matches] == ["b"]

@@ -1,0 +1,220 @@
+"""Tasks reach pollers that are there, whatever happens between commit and delivery (DESIGN D6, D8, 10.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from perdure.storage.sqlite_open import connect_memory
+from perdure.wire.api import enums
+from perdure.wire.errors import FailedPrecondition, InvalidArgument
+from tests.unit.frontend.conftest import (
+    QUEUE,
+    Caller,
+    complete_workflow,
+    open_caller,
+    schedule_activity,
+    settle,
+)
+
+STICKY = {"name": "sticky", "kind": enums.TASK_QUEUE_KIND_STICKY, "normal_name": QUEUE}
+
+
+def ids(task: Any) -> list[int]:
+    return [event.event_id for event in task.history.events]
+
+
+async def stop(poll: asyncio.Task[Any]) -> None:
+    poll.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await poll
+
+
+async def test_a_parked_poller_gets_the_task_of_the_same_commit(caller: Caller):
+    poll = caller.parked()
+    await settle()
+    run_id = await caller.start()
+    task = await poll
+    assert task.workflow_execution.run_id == run_id
+    assert task.workflow_type.name == "Greeting"
+    assert (task.previous_started_event_id, task.started_event_id, task.attempt) == (0, 3, 1)
+    assert ids(task) == [1, 2, 3]
+
+
+async def test_a_task_without_poller_waits_as_a_row(caller: Caller):
+    await caller.start()
+    task = await caller.poll()
+    assert ids(task) == [1, 2, 3]
+    await caller.complete(task, complete_workflow())
+    history = await caller.history()
+    assert len(history.history.events) == 5
+
+
+async def test_rows_survive_the_process(caller: Caller):
+    connection = connect_memory(4)
+    first = await open_caller(connection)
+    await first.start()
+    await first.node.close()
+    second = await open_caller(connection)
+    task = await second.poll()
+    assert ids(task) == [1, 2, 3]
+    await second.node.close()
+
+
+async def test_tasks_of_one_queue_come_in_the_order_of_their_starts(caller: Caller):
+    for number in range(5):
+        await caller.start(f"w{number}")
+    await caller.start("urgent", priority={"priority_key": 1})
+    found = [(await caller.poll()).workflow_execution.workflow_id for _ in range(6)]
+    assert sorted(found[1:]) == [f"w{number}" for number in range(5)]
+    assert found[0] == "urgent"
+
+
+async def test_a_workflow_task_whose_poller_left_during_the_commit_goes_to_the_next_one(
+    caller: Caller,
+):
+    leaving = caller.parked()
+    await settle()
+    caller.disk.gate.clear()
+    start = asyncio.ensure_future(caller.start())
+    await settle()
+    await stop(leaving)
+    caller.disk.gate.set()
+    await start
+    task = await caller.poll()
+    assert ids(task) == [1, 2, 3], "the same started task, with full history"
+    assert task.attempt == 1
+    await caller.complete(task, complete_workflow())
+
+
+async def test_an_activity_whose_poller_left_during_the_commit_is_offered_again_as_the_same_attempt(
+    caller: Caller,
+):
+    await caller.start()
+    task = await caller.poll()
+    leaving = asyncio.ensure_future(
+        caller.call("PollActivityTaskQueue", task_queue={"name": QUEUE}, identity="worker")
+    )
+    await settle()
+    caller.disk.gate.clear()
+    completion = asyncio.ensure_future(caller.complete(task, schedule_activity()))
+    await settle()
+    await stop(leaving)
+    caller.disk.gate.set()
+    await completion
+    activity = await caller.call(
+        "PollActivityTaskQueue", task_queue={"name": QUEUE}, identity="worker"
+    )
+    assert (activity.activity_id, activity.attempt) == ("a", 1)
+    await caller.call("RespondActivityTaskCompleted", task_token=activity.task_token)
+    with pytest.raises(InvalidArgument, match="not issued by this server"):
+        await caller.call("RespondActivityTaskCompleted", task_token=b"forged")
+
+
+async def test_a_poll_that_left_takes_nothing(caller: Caller):
+    poll = caller.parked()
+    await settle()
+    await stop(poll)
+    await caller.start()
+    assert ids(await caller.poll()) == [1, 2, 3]
+
+
+async def test_a_poll_with_little_patience_is_refused_as_rule_40_says(caller: Caller):
+    with pytest.raises(FailedPrecondition, match="Context timeout is too short"):
+        await caller.poll(timeout_ns=1_999_999_999)
+
+
+async def test_a_poll_without_task_is_answered_empty(caller: Caller):
+    assert (await caller.poll(timeout_ns=2_000_000_000)).task_token == b""
+
+
+async def sticky_run(caller: Caller) -> None:
+    """A run whose worker has it cached and polls its sticky queue."""
+    await caller.start()
+    task = await caller.poll()
+    attributes = {"worker_task_queue": STICKY, "schedule_to_start_timeout": {"seconds": 10}}
+    await caller.complete(task, sticky_attributes=attributes)
+
+
+async def test_a_sticky_worker_gets_only_what_is_new(caller: Caller):
+    await sticky_run(caller)
+    poll = caller.parked(task_queue=STICKY)
+    await settle()
+    await caller.signal()
+    task = await poll
+    assert ids(task) == [4, 5, 6, 7]
+    assert task.previous_started_event_id == 3
+
+
+async def test_without_a_sticky_poller_the_normal_queue_gets_the_task_at_once(caller: Caller):
+    poll = caller.parked(task_queue=STICKY)
+    await settle()
+    await sticky_run(caller)
+    await caller.call("ShutdownWorker", sticky_task_queue="sticky")
+    assert (await poll).task_token == b""
+    await caller.signal()
+    task = await caller.poll()
+    assert ids(task) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_task_that_waits_in_a_sticky_queue_moves_when_its_worker_shuts_down(
+    caller: Caller,
+):
+    poll = caller.parked(task_queue=STICKY)
+    await settle()
+    await sticky_run(caller)
+    await stop(poll)
+    await caller.signal()
+    await caller.call("ShutdownWorker", sticky_task_queue="sticky")
+    assert ids(await caller.poll())[0] == 1
+
+
+async def test_shutting_a_worker_down_ends_its_polls_and_no_others(caller: Caller):
+    mine = caller.parked(worker_instance_key="mine")
+    other = caller.parked(worker_instance_key="other")
+    await settle()
+    await caller.call("ShutdownWorker", worker_instance_key="mine")
+    assert (await mine).task_token == b""
+    assert (await caller.poll(worker_instance_key="mine")).task_token == b""
+    await caller.start()
+    assert ids(await other) == [1, 2, 3]
+
+
+async def test_stopping_the_node_answers_parked_polls_empty():
+    caller = await open_caller()
+    poll = caller.parked()
+    await settle()
+    await caller.node.close()
+    assert (await poll).task_token == b""
+
+
+async def test_pollers_are_listed(caller: Caller):
+    poll = caller.parked()
+    await settle()
+    described = await caller.call("DescribeTaskQueue", task_queue={"name": QUEUE})
+    assert [poller.identity for poller in described.pollers] == ["worker"]
+    await stop(poll)
+
+
+async def test_the_next_task_comes_with_the_completion(caller: Caller):
+    await caller.start()
+    task = await caller.poll()
+    await caller.signal()
+    attributes = {"worker_task_queue": STICKY, "schedule_to_start_timeout": {"seconds": 10}}
+    response = await caller.complete(
+        task, return_new_workflow_task=True, sticky_attributes=attributes
+    )
+    assert ids(response.workflow_task) == [4, 5, 6, 7]
+    await caller.complete(response.workflow_task, complete_workflow())
+
+
+async def test_a_completion_that_is_repeated_gets_the_same_answer(caller: Caller):
+    await caller.start()
+    task = await caller.poll()
+    await caller.signal()
+    first = await caller.complete(task, return_new_workflow_task=True)
+    assert first.workflow_task.task_token
+    assert await caller.complete(task, return_new_workflow_task=True) == first
