@@ -211,7 +211,7 @@ class MatchingHost:
     def deliver(
         self,
         poller: ReservedPoller,
-        task: Task,  # noqa: ARG002 -- of the protocol; the reply says it all
+        task: Task,
         reply: WorkflowTaskReply | ActivityTaskReply,
     ) -> bool:
         assert isinstance(poller, ParkedPoll)

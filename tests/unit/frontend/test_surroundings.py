@@ -1,0 +1,203 @@
+"""Namespaces, search attributes, lists, and what happens to calls that can not be answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.core.units import SECOND_NS
+from perdure.server.rpcs import RPCS
+from perdure.wire.api import common, enums, workflowservice
+from perdure.wire.errors import (
+    AlreadyExists,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    RpcError,
+    Unavailable,
+    Unimplemented,
+)
+from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE
+from tests.unit.frontend.conftest import Caller, complete_workflow
+
+
+async def test_namespaces_are_registered_described_and_listed_in_pages(caller: Caller):
+    retention = {"seconds": 3_600}
+    for name in ("b", "a"):
+        await caller.call(
+            "RegisterNamespace", namespace=name, workflow_execution_retention_period=retention
+        )
+    with pytest.raises(AlreadyExists):
+        await caller.call("RegisterNamespace", namespace="a")
+    described = await caller.call("DescribeNamespace", namespace="a")
+    assert described.config.workflow_execution_retention_ttl.seconds == 3_600
+    assert described.namespace_info.state == enums.NAMESPACE_STATE_REGISTERED
+    assert described.namespace_info.limits.blob_size_limit_error == 2 * 1024 * 1024
+    same = await caller.call("DescribeNamespace", namespace="", id=described.namespace_info.id)
+    assert same.namespace_info.name == "a"
+    first = await caller.call("ListNamespaces", page_size=2)
+    second = await caller.call("ListNamespaces", next_page_token=first.next_page_token)
+    names = [n.namespace_info.name for page in (first, second) for n in page.namespaces]
+    assert names == ["a", "b", "default"]
+
+
+@pytest.mark.parametrize("name", ["", "-x", "with space", "x" * 1_001])
+async def test_bad_namespace_names_are_refused(caller: Caller, name: str):
+    with pytest.raises(InvalidArgument):
+        await caller.call("RegisterNamespace", namespace=name)
+
+
+async def test_an_unknown_namespace_is_named(caller: Caller):
+    with pytest.raises(NotFound, match="Namespace nowhere is not found") as caught:
+        await caller.start(namespace="nowhere")
+    assert caught.value.details[0].namespace == "nowhere"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def test_search_attributes_must_be_registered(caller: Caller):
+    attributes = common.SearchAttributes(indexed_fields={"Color": common.Payload(data=b'"red"')})
+    with pytest.raises(InvalidArgument, match="no mapping defined for search attribute Color"):
+        await caller.start(search_attributes=attributes)
+    keyword = enums.INDEXED_VALUE_TYPE_KEYWORD
+    await caller.call("AddSearchAttributes", search_attributes={"Color": keyword})
+    await caller.call("AddSearchAttributes", search_attributes={"Color": keyword})
+    with pytest.raises(AlreadyExists):
+        await caller.call(
+            "AddSearchAttributes", search_attributes={"Color": enums.INDEXED_VALUE_TYPE_INT}
+        )
+    with pytest.raises(InvalidArgument, match="reserved"):
+        await caller.call("AddSearchAttributes", search_attributes={"RunId": keyword})
+    await caller.start(search_attributes=attributes)
+    listed = await caller.call("ListSearchAttributes")
+    assert dict(listed.custom_attributes) == {"Color": keyword}
+    await caller.call("RemoveSearchAttributes", search_attributes=["Color"])
+    with pytest.raises(InvalidArgument):
+        await caller.start("other", search_attributes=attributes)
+
+
+async def test_lists_come_in_pages_and_follow_the_runs(caller: Caller):
+    for number in range(5):
+        await caller.start(f"w{number}")
+    first = await caller.call("ListWorkflowExecutions", page_size=3)
+    second = await caller.call(
+        "ListWorkflowExecutions", page_size=3, next_page_token=first.next_page_token
+    )
+    found = [e.execution.workflow_id for page in (first, second) for e in page.executions]
+    assert sorted(found) == [f"w{number}" for number in range(5)]
+    assert second.next_page_token == b""
+    task = await caller.poll()
+    await caller.complete(task, complete_workflow())
+    closed = task.workflow_execution.workflow_id
+    done = await caller.call("ListWorkflowExecutions", query="ExecutionStatus = 'Completed'")
+    (info,) = done.executions
+    assert (info.execution.workflow_id, info.type.name) == (closed, "Greeting")
+    groups = await caller.call("CountWorkflowExecutions", query="GROUP BY ExecutionStatus")
+    counted = {g.group_values[0].data: g.count for g in groups.groups}
+    assert counted == {b'"Running"': 4, b'"Completed"': 1}
+    assert groups.count == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"workflow_id": ""}, "WorkflowId is not set"),
+        ({"workflow_id": "x" * 1_001}, "WorkflowId length exceeds limit"),
+        ({"workflow_type": {}}, "WorkflowType is not set"),
+        ({"task_queue": {}}, "TaskQueue is not set"),
+        ({"workflow_run_timeout": {"seconds": -1}}, "WorkflowRunTimeout must not be negative"),
+        ({"namespace": ""}, "Namespace is not set"),
+        (
+            {"cron_schedule": "* * * * *", "workflow_start_delay": {"seconds": 1}},
+            "may not be used together",
+        ),
+        (
+            {"workflow_id_reuse_policy": 4, "workflow_id_conflict_policy": 1},
+            "TERMINATE_IF_RUNNING can not be used together",
+        ),
+    ],
+)
+async def test_bad_starts_are_refused_with_the_field(
+    caller: Caller, fields: dict[str, object], message: str
+):
+    good = {
+        "workflow_id": "w",
+        "workflow_type": {"name": "Greeting"},
+        "task_queue": {"name": "queue"},
+    }
+    with pytest.raises(InvalidArgument, match=message):
+        await caller.call("StartWorkflowExecution", **(good | fields))
+
+
+async def test_a_start_without_request_id_is_served(caller: Caller):
+    response = await caller.call(
+        "StartWorkflowExecution",
+        workflow_id="w",
+        workflow_type={"name": "Greeting"},
+        task_queue={"name": "queue"},
+    )
+    assert response.started
+
+
+async def test_a_method_that_is_not_there_is_named(caller: Caller):
+    missing = WORKFLOW_SERVICE["UpdateNamespace"]
+    assert missing.path not in RPCS
+    with pytest.raises(Unimplemented, match="UpdateNamespace is not implemented"):
+        await caller.node.frontend.dispatch(missing, missing.request_type())
+
+
+async def test_a_bug_is_answered_with_a_reference_and_logged_without_the_request(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("in the middle")
+
+    monkeypatch.setattr(caller.node.engine, "start", broken)
+    secret = common.Payloads(payloads=[common.Payload(data=b"secret payload")])
+    with pytest.raises(Internal) as caught:
+        await caller.start(input=secret)
+    reference = caught.value.message.rsplit(" ", 1)[1].rstrip(".")
+    assert reference in caplog.text
+    assert "ZeroDivisionError" in caught.value.message
+    assert "in the middle" not in caught.value.message
+    assert "secret payload" not in caplog.text
+
+
+async def test_a_node_that_stops_refuses_new_calls(caller: Caller):
+    caller.node.frontend.drain()
+    with pytest.raises(Unavailable):
+        await caller.call("GetSystemInfo")
+
+
+async def test_over_the_wire_a_poll_needs_a_deadline_and_a_request_must_parse(caller: Caller):
+    frontend = caller.node.frontend
+    poll = WORKFLOW_SERVICE["PollWorkflowTaskQueue"]
+    with pytest.raises(InvalidArgument, match="set a deadline"):
+        await frontend.dispatch_encoded(poll, b"", {}, None)
+    with pytest.raises(InvalidArgument, match="not a valid GetSystemInfoRequest"):
+        await frontend.dispatch_encoded(WORKFLOW_SERVICE["GetSystemInfo"], b"\xff", {}, None)
+    info = workflowservice.GetSystemInfoResponse.FromString(
+        await frontend.dispatch_encoded(WORKFLOW_SERVICE["GetSystemInfo"], b"", {}, SECOND_NS)
+    )
+    assert info.capabilities.sdk_metadata
+
+
+@pytest.mark.parametrize("path", sorted(RPCS))
+async def test_every_rpc_answers_an_empty_request_with_a_response_or_a_users_error(
+    caller: Caller, path: str
+):
+    """Rule 40: clients retry Internal and Unknown for ever, so no request may cause them."""
+    method = RPCS[path].method
+    retried = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "ABORTED", "OUT_OF_RANGE")
+    try:
+        response = await caller.node.frontend.dispatch(method, method.request_type())
+    except RpcError as error:
+        assert error.status_code.name not in retried, error.message
+    else:
+        assert isinstance(response, method.response_type)
+
+
+def test_the_table_names_each_method_once_and_under_its_service():
+    known = {**WORKFLOW_SERVICE, **OPERATOR_SERVICE}
+    assert all(row.method is known[row.method.name] for row in RPCS.values())
+    assert [row.method.name for row in RPCS.values() if row.is_poll] == [
+        "PollWorkflowTaskQueue",
+        "PollActivityTaskQueue",
+    ]
