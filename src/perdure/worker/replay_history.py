@@ -6,13 +6,15 @@ steps. Not here: reading histories, codecs, waiting (`replayer`).
 
 from __future__ import annotations
 
+import linecache
 from typing import TYPE_CHECKING
 
 import perdure
 from perdure.replay.engine import WorkflowReplay
+from perdure.replay.report import render
 from perdure.replay.task import EngineConfig, Fatal, RunInfo, WorkflowTask
 from perdure.wire.api import enums
-from perdure.worker.host import WorkflowHost, callsite
+from perdure.worker.host import WorkflowHost
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
@@ -20,27 +22,10 @@ if TYPE_CHECKING:
 
     from perdure.replay.commands import ActivationResult
     from perdure.replay.jobs import Activation
-    from perdure.replay.mismatch import Mismatch
     from perdure.wire.api.history import HistoryEvent
     from perdure.worker.host import HostOptions, WorkflowRegistry
 
     Observer = Callable[[Activation, ActivationResult], None]
-
-def describe(mismatch: Mismatch) -> str:
-    """What history has, what the code did, and the user's line."""
-    event, command = mismatch.event, mismatch.command
-    recorded = f"event {event.event_id} is {_event_name(event.event_type)}({event.name or event.id})"
-    if command is None:
-        return f"[TMPRL1100] Nondeterminism: history {recorded}, but the code issued no such command"
-    issued = f"{_event_name(command.event_type)}({command.name or command.id})"
-    site = callsite.innermost(command.site)
-    where = f" at {site}: `{site.text}`" if site else ""
-    return f"[TMPRL1100] Nondeterminism: history {recorded}, but the code issued {issued}{where}"
-
-
-def _event_name(number: int) -> str:
-    return enums.EventType.Name(number).removeprefix("EVENT_TYPE_")  # pyright: ignore[reportArgumentType]
-
 
 _STARTED = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
 
@@ -129,7 +114,7 @@ class HistoryReplay:
             where = f" (at event {error.event_id})" if error.event_id else ""
             self.failure = RuntimeError(f"The history can not be replayed{where}: {error.message}")
         elif error is not None:
-            self.failure = NondeterminismError(describe(error))
+            self.failure = NondeterminismError(render(error, linecache.getline))
 
     def _fail(self, error: Exception) -> None:
         self.failure = RuntimeError(f"The workflow task fails on replay: {error}")

@@ -128,9 +128,7 @@ class Driver:
 
     def query(self, name: str, *args: Any) -> commands.QueryResult:
         (answer,) = self.activate(
-            jobs.QueryWorkflow(
-                query_id="q", query_type=name, arguments=payloads(*args), headers={}
-            )
+            jobs.QueryWorkflow(query_id="q", query_type=name, arguments=payloads(*args), headers={})
         )
         assert isinstance(answer, commands.QueryResult)
         return answer

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from perdure.replay.jobs import Activation
 
 
-def replay(history: WorkflowHistory, options: HostOptions | None = None) -> tuple[Exception | None, object]:
+def replay(
+    history: WorkflowHistory, options: HostOptions | None = None
+) -> tuple[Exception | None, object]:
     """Replay a history; its failure, and the result that the workflow returned."""
     results: list[object] = []
 

@@ -86,7 +86,9 @@ def test_randomness_without_a_deterministic_answer_is_refused(draw: Any, advice:
 # 2. The current time ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clock", [lambda: time.time(), lambda: time.monotonic(), lambda: time.perf_counter()])
+@pytest.mark.parametrize(
+    "clock", [lambda: time.time(), lambda: time.monotonic(), lambda: time.perf_counter()]
+)
 def test_clocks_tell_workflow_time(clock: Any) -> None:
     assert run(clock) == START_NS / 1e9 + 1
 

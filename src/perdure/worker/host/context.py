@@ -175,6 +175,8 @@ class HostedRuntime(Runtime):
     @override
     async def sleep(self, seconds: float, *, summary: str | None) -> None:
         loop = self._state.loop
+        if self._state.is_stubborn:
+            await loop.create_future()
         done: asyncio.Future[None] = loop.create_future()
 
         def fired() -> None:
@@ -199,6 +201,8 @@ class HostedRuntime(Runtime):
         self, fn: Callable[[], bool], *, timeout: float | None, timeout_summary: str | None
     ) -> None:
         state = self._state
+        if state.is_stubborn:
+            await state.loop.create_future()
         state.check_mutable("wait condition")
         cancelled_before = state.cancel_reason is not None
 
@@ -228,6 +232,8 @@ class HostedRuntime(Runtime):
     def start_activity(
         self, activity: Any, args: Sequence[Any], options: ActivityOptions
     ) -> ActivityHandle[Any]:
+        if self._state.is_stubborn:
+            return cast("ActivityHandle[Any]", self._state.loop.create_future())
         self._state.check_mutable("start activity")
         name, arg_types, ret_type, options = _activity(activity, options)
         return self.outbound.start_activity(
@@ -256,6 +262,8 @@ class HostedRuntime(Runtime):
     def start_local_activity(
         self, activity: Any, args: Sequence[Any], options: LocalActivityOptions
     ) -> ActivityHandle[Any]:
+        if self._state.is_stubborn:
+            return cast("ActivityHandle[Any]", self._state.loop.create_future())
         self._state.check_mutable("start local activity")
         name, arg_types, ret_type, _ = _activity(
             activity, ActivityOptions(result_type=options.result_type)
@@ -282,6 +290,8 @@ class HostedRuntime(Runtime):
     async def start_child_workflow(
         self, workflow: Any, args: Sequence[Any], options: ChildOptions
     ) -> ChildWorkflowHandle[Any, Any]:
+        if self._state.is_stubborn:
+            await self._state.loop.create_future()
         name, arg_types, ret_type = _workflow(workflow, options.result_type)
         return await self.outbound.start_child_workflow(
             StartChildWorkflowInput(
@@ -357,9 +367,7 @@ class HostedRuntime(Runtime):
         state.patches[patch_id] = use
         if use:
             state.issue(
-                commands.SetPatchMarker(
-                    patch_id=patch_id, deprecated=deprecated, site=state.site()
-                )
+                commands.SetPatchMarker(patch_id=patch_id, deprecated=deprecated, site=state.site())
             )
         return use
 

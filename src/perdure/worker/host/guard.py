@@ -148,9 +148,7 @@ def _wrap_clocks() -> None:
         _redirect(time, f"{name}_ns", lambda state: state.time_ns)
     originals = {name: getattr(time, name) for name in ("gmtime", "localtime", "ctime")}
     for name, original in originals.items():
-        _redirect(
-            time, name, lambda state, _f=original: _f(_seconds(state)), when=_no_arguments
-        )
+        _redirect(time, name, lambda state, _f=original: _f(_seconds(state)), when=_no_arguments)
     _forbid(
         time,
         "sleep",

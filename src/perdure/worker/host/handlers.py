@@ -116,8 +116,8 @@ class Handlers:
 
     def query(self, job: jobs.QueryWorkflow) -> None:
         """Answer a query in a task of its own."""
-        self._state.unanswered_queries[job.query_id] = job.query_type
-        self._state.loop.create_task(self._answer(job), name=f"query: {job.query_type}")
+        task = self._state.loop.create_task(self._answer(job), name=f"query: {job.query_type}")
+        self._state.unanswered_queries[job.query_id] = (job.query_type, task)
 
     async def _answer(self, job: jobs.QueryWorkflow) -> None:
         state = self._state
@@ -146,12 +146,18 @@ class Handlers:
     def answer_stuck_queries(self) -> None:
         """Fail the queries whose handler awaits something: nothing can ever wake it."""
         state = self._state
-        for query_id, name in state.unanswered_queries.items():
+        # A suspended query has left the run in read-only mode.
+        state.read_only = state.in_query_or_validator = False
+        for query_id, (name, task) in state.unanswered_queries.items():
+            task.cancel()
             error = RuntimeError(
                 f"Query handler for '{name}' did not finish: a query can not wait for anything"
             )
             failure = state.converters.workflow.to_failure(error)
             state.issue(commands.QueryResult(query_id=query_id, failure=failure))
+        if state.unanswered_queries:
+            state.loop.drain()
+            state.read_only = state.in_query_or_validator = False
         state.unanswered_queries.clear()
 
     # Updates ----------------------------------------------------------------------------------

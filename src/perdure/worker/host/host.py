@@ -83,9 +83,7 @@ class WorkflowHost:
         state.loop = WorkflowLoop(state)
         self._runtime = state.loop.workflow_runtime = HostedRuntime(state)
         self._interceptors_ready = False
-        self._what = (
-            f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
-        )
+        self._what = f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
         for name, fn, result in (
             ("__stack_trace", inspect.stack_trace, str),
             ("__enhanced_stack_trace", inspect.enhanced_stack_trace, sdk.EnhancedStackTrace),
@@ -260,7 +258,11 @@ def _check_arity(definition: Definition, args: Sequence[object]) -> None:
     """Fail the task with a clear text; a corrected worker or a reset can still save the run."""
     fewest, most = positional_arity(definition.run_fn, bound=True)
     if len(args) < fewest or (most is not None and len(args) > most):
-        expected = str(fewest) if most == fewest else f"{fewest} to {'any number' if most is None else most}"
+        expected = (
+            str(fewest)
+            if most == fewest
+            else f"{fewest} to {'any number' if most is None else most}"
+        )
         where = f"{definition.cls.__qualname__}.{name_of(definition.run_fn)}"
         message = (
             f"Workflow {definition.name or definition.cls.__name__} was started with {len(args)} "

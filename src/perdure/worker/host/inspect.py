@@ -57,7 +57,9 @@ def suspended_frames(task: asyncio.Task[Any]) -> list[Suspended]:
     for frame in _links(task.get_coro()):
         location = callsite.locate(frame.f_code, frame.f_lasti)
         internal = callsite.is_library_file(location.filename)
-        vocabulary = internal and str(frame.f_globals.get("__name__")).startswith("perdure.workflow")
+        vocabulary = internal and str(frame.f_globals.get("__name__")).startswith(
+            "perdure.workflow"
+        )
         found.append(Suspended(location, not internal, vocabulary))
     return found
 
@@ -122,9 +124,7 @@ def _slice(filename: str, numbers: set[int]) -> sdk.StackTraceFileSlice:
     source = linecache.getlines(filename)
     first = max(1, min(numbers) - _SLICE_LINES)
     last = min(len(source), max(numbers) + _SLICE_LINES)
-    return sdk.StackTraceFileSlice(
-        line_offset=first - 1, content="".join(source[first - 1 : last])
-    )
+    return sdk.StackTraceFileSlice(line_offset=first - 1, content="".join(source[first - 1 : last]))
 
 
 def workflow_metadata(state: RunState) -> sdk.WorkflowMetadata:

@@ -123,7 +123,5 @@ class OutboundRoot(WorkflowOutboundInterceptor):
         return await children.start_child(self._state, input, self._first())
 
     @override
-    def start_local_activity(
-        self, input: StartLocalActivityInput
-    ) -> workflow.ActivityHandle[Any]:
+    def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
         return handles.start_activity(self._state, input)

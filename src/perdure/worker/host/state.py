@@ -48,6 +48,9 @@ SINGLE_BATCH = 2
 """Language flag: all jobs of an activation are applied before user code runs."""
 
 
+MAX_EVICTIONS = 20
+
+
 class RunEvicted(BaseException):
     """Raised at commands while a run is being torn down, so that `finally` blocks end early."""
 
@@ -101,6 +104,7 @@ class RunState:
         self.read_only = False
         self.in_query_or_validator = False
         self.closing = False
+        self.evictions = 0
         self.guarded = False
 
         # Operations under way, by sequence number
@@ -126,7 +130,7 @@ class RunState:
         self.running_signals: dict[int, RunningHandler] = {}
         self.running_updates: dict[str, RunningHandler] = {}
         self.signals_handled = 0
-        self.unanswered_queries: dict[str, str] = {}
+        self.unanswered_queries: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
         # Set when a bare coroutine went through wait_for: interpreters differ there (options)
         self.wait_for_profile_matters = False
@@ -171,11 +175,20 @@ class RunState:
             RunEvicted: The run is being torn down.
         """
         if self.closing:
+            self.evictions += 1
             message = f"Ignoring {action} while evicting workflow. This is not an error."
             raise RunEvicted(message)
         if self.read_only:
             message = f"While in read-only function, action attempted: {action}"
             raise ReadOnlyContextError(message)
+
+    @property
+    def is_stubborn(self) -> bool:
+        """Whether user code swallows the errors that are to end it.
+
+        A loop around `except BaseException` would spin for ever: from here on it is suspended instead.
+        """
+        return self.evictions > MAX_EVICTIONS
 
     def issue(self, command: Command) -> None:
         """Add a command to those of this activation."""

@@ -1,17 +1,19 @@
 """Ending a run that leaves memory: coroutines are closed here and now, not by the garbage collector.
 
 A suspended coroutine that is collected runs its `finally` blocks at any time, in any thread, perhaps inside
-another workflow. So every task is closed in the run's own loop, youngest first, with commands disabled. A
-coroutine that keeps awaiting is closed a few more times (`TaskGroup` needs two); after that it goes to the
-graveyard, a bounded list that keeps it from being collected.
+another workflow. So every task is ended in the run's own loop, youngest first, with commands disabled, by an
+exception thrown into it. A coroutine that awaits again gets it a few more times (`TaskGroup` needs two); after
+that it goes to the graveyard, a bounded list that keeps it from being collected.
 """
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+from perdure.worker.host.state import RunEvicted
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
@@ -39,27 +41,28 @@ def tear_down(state: RunState) -> None:
         for task in reversed(loop.tasks):
             coro = task.get_coro()
             if coro is not None:
-                _close(coro, task)
+                _close(coro, task.get_name())
         loop.close_async_generators()
     loop.forget_everything()
 
 
-def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], task: asyncio.Task[Any]) -> None:
+def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str) -> None:
+    # Not close(): on a coroutine that awaits again, close() ends the outer frames and leaves the inner
+    # ones behind. An exception that is thrown travels through the whole chain, as often as needed.
+    if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        coro.close()
+        return
     for _ in range(_ATTEMPTS):
         try:
-            coro.close()
-        except RuntimeError as error:
-            if "ignored GeneratorExit" not in str(error):
-                _log.debug("Ignored while evicting %s", task.get_name(), exc_info=True)
-                return
-        except BaseException:
-            _log.debug("Ignored while evicting %s", task.get_name(), exc_info=True)
+            coro.throw(RunEvicted("the run is being evicted"))
+        except (StopIteration, RunEvicted):
             return
-        else:
+        except BaseException:
+            _log.debug("Ignored while evicting %s", name, exc_info=True)
             return
     _log.warning(
-        "%s refused to end when its run was evicted: it keeps awaiting in `finally` or swallows "
-        "GeneratorExit. Let BaseException through",
-        task.get_name(),
+        "%s refused to end when its run was evicted: it awaits in `finally` again and again, or swallows "
+        "BaseException. Let BaseException through",
+        name,
     )
     graveyard.append(coro)

@@ -119,9 +119,7 @@ class Watchdog:
         self._asleep = False
         self._period = min(0.5, budget_ns / 4e9)
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="perdure-watchdog", daemon=True
-            )
+            self._thread = threading.Thread(target=self._run, name="perdure-watchdog", daemon=True)
             self._thread.start()
         self._wake.set()
 
