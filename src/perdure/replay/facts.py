@@ -85,7 +85,5 @@ def _command_name_and_id(command: out.Wirable) -> tuple[str, str]:
             return command.signal_name, command.workflow_id
         case out.CancelExternal():
             return "", command.workflow_id
-        case cmd.ScheduleNexusOperation():
-            return f"{command.service}.{command.operation}", ""
         case _:
             return "", ""

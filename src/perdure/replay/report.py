@@ -169,8 +169,11 @@ def cause(mismatch: Mismatch) -> str:
     special = _special_cause(mismatch)
     if special is not None:
         return special
-    in_history = Counter(_key(event) for event in mismatch.task_events)
-    in_code = Counter(_key(command) for command in mismatch.task_commands)
+    before = [(event.event_type, event.name) for event in mismatch.task_events]
+    now = [(command.event_type, command.name) for command in mismatch.task_commands]
+    in_history, in_code = Counter(before), Counter(now)
+    if before == now:
+        return _id_advice(mismatch)
     if in_history == in_code:
         return (
             "the same commands in another order. Sets, dictionaries from outside, or tasks woken in "
@@ -196,16 +199,19 @@ def _special_cause(mismatch: Mismatch) -> str | None:
             f'a patch was removed too early. Put workflow.deprecate_patch("{mismatch.event.id}") '
             "where patched() was, and delete it when no open workflow has the marker any more."
         )
-    difference = mismatch.difference
-    if difference is not None and difference.attribute.endswith(" id"):
-        return (
-            "an id that is not derived from workflow state. Take ids from workflow.uuid4() or from "
-            "the input; note that one more random call shifts all later ones."
-        )
     name, version = mismatch.history_sdk
     if name and name != mismatch.our_sdk[0] and not mismatch.task_commands:
         return f"the history was written by {name} {version}, and the code issued nothing here."
     return None
+
+
+def _id_advice(mismatch: Mismatch) -> str:
+    if mismatch.difference is None:
+        return _patch_advice(mismatch, "the code was changed after this workflow had started")
+    return (
+        "an id that is not derived from workflow state. Take ids from workflow.uuid4() or from "
+        "the input; note that one more random call shifts all later ones."
+    )
 
 
 def _patch_advice(mismatch: Mismatch, reason: str) -> str:

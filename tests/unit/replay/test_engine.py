@@ -15,8 +15,16 @@ from perdure.replay.task import (
     WorkflowTask,
 )
 from perdure.wire.api import common, enums, protocol, query, update
-
-from tests.unit.replay.build import SECOND_NS, Driver, Events, activity, live, payload, script, timer
+from tests.unit.replay.build import (
+    SECOND_NS,
+    Driver,
+    Events,
+    activity,
+    live,
+    payload,
+    script,
+    timer,
+)
 
 
 def types(answer: object) -> list[str]:
@@ -173,7 +181,9 @@ def test_a_failed_query_carries_its_failure() -> None:
     def code(activation: object) -> list[cmd.Command]:
         jobs = activation.jobs  # type: ignore[attr-defined]
         return [
-            cmd.QueryResult(query_id=job.query_id, failure=failures.Failure(message="no such query"))
+            cmd.QueryResult(
+                query_id=job.query_id, failure=failures.Failure(message="no such query")
+            )
             for job in jobs
             if hasattr(job, "query_id")
         ]
@@ -238,7 +248,9 @@ def test_a_query_task_without_history_fetches_it() -> None:
 
 
 def test_commands_after_the_end_are_moved_in_front_of_it() -> None:
-    driver = Driver(script([timer(), cmd.CompleteWorkflow(), activity(), cmd.FailWorkflow(failure=_failure())]))
+    driver = Driver(
+        script([timer(), cmd.CompleteWorkflow(), activity(), cmd.FailWorkflow(failure=_failure())])
+    )
     answer = driver.feed(live(Events().start()))
     assert types(answer) == ["START_TIMER", "SCHEDULE_ACTIVITY_TASK", "COMPLETE_WORKFLOW_EXECUTION"]
     assert answer.is_terminal
@@ -314,7 +326,9 @@ def respond(*responses: object) -> list[cmd.Command]:
 
 def test_an_accepted_update_leaves_messages_placed_by_commands() -> None:
     driver = Driver(
-        script([*respond(cmd.UpdateAccepted()), timer(), *respond(cmd.UpdateCompleted(payload("ok")))])
+        script(
+            [*respond(cmd.UpdateAccepted()), timer(), *respond(cmd.UpdateCompleted(payload("ok")))]
+        )
     )
     answer = driver.feed(live(Events().start(), messages=[_update()]))
     assert driver.jobs == [["InitializeWorkflow", "DoUpdate"]]

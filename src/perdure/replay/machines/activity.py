@@ -117,6 +117,9 @@ class ActivityMachine(Machine):
             else State.STARTED_CANCEL_RECORDED
         )
 
+    def _close_unheard(self, _event: history.HistoryEvent, _host: Host) -> None:
+        self.state = State.CLOSED
+
     def _close(self, result: Resolution, host: Host) -> None:
         answered = self.state in _CANCEL_RECORDED and self.command.cancellation_type != _WAIT
         self.state = State.CLOSED
@@ -156,6 +159,10 @@ class ActivityMachine(Machine):
         (State.STARTED_CANCEL_RECORDED, ev.ACTIVITY_TASK_FAILED): _failed,
         (State.STARTED_CANCEL_RECORDED, ev.ACTIVITY_TASK_TIMED_OUT): _timed_out,
         (State.STARTED_CANCEL_RECORDED, ev.ACTIVITY_TASK_CANCELED): _canceled,
+        (State.ABANDONED, ev.ACTIVITY_TASK_COMPLETED): _close_unheard,
+        (State.ABANDONED, ev.ACTIVITY_TASK_FAILED): _close_unheard,
+        (State.ABANDONED, ev.ACTIVITY_TASK_TIMED_OUT): _close_unheard,
+        (State.ABANDONED, ev.ACTIVITY_TASK_CANCELED): _close_unheard,
     }
 
 

@@ -152,6 +152,9 @@ class ChildWorkflowMachine(Machine):
         self.state = State.CLOSED
         self._resolve(self._cancelled(), host)
 
+    def _close_unheard(self, _event: history.HistoryEvent, _host: Host) -> None:
+        self.state = State.CLOSED
+
     table: ClassVar[Table] = {
         (State.CREATED, ev.CHILD_INITIATED): _initiated,
         (State.INITIATED, ev.CHILD_STARTED): _started,
@@ -161,4 +164,10 @@ class ChildWorkflowMachine(Machine):
         (State.STARTED, ev.CHILD_TIMED_OUT): _timed_out,
         (State.STARTED, ev.CHILD_CANCELED): _canceled,
         (State.STARTED, ev.CHILD_TERMINATED): _terminated,
+        (State.ABANDONED, ev.CHILD_START_FAILED): _close_unheard,
+        (State.ABANDONED, ev.CHILD_COMPLETED): _close_unheard,
+        (State.ABANDONED, ev.CHILD_FAILED): _close_unheard,
+        (State.ABANDONED, ev.CHILD_TIMED_OUT): _close_unheard,
+        (State.ABANDONED, ev.CHILD_CANCELED): _close_unheard,
+        (State.ABANDONED, ev.CHILD_TERMINATED): _close_unheard,
     }
