@@ -255,7 +255,8 @@ class WorkflowReplay:
     def ready(self) -> Answer | None:
         """The answer to the workflow task, once; None while there is work, or nothing to tell.
 
-        Nothing is to be told for a recorded history (all of it is replay) and for a closed run.
+        Nothing is to be told for a closed run. After replaying a recorded history that is still
+        open, ignore the answer: there is no task to complete.
         """
         if self.error is not None or not self._open or self._activated or self._step is not None:
             return None
