@@ -186,12 +186,12 @@ async def test_every_rpc_answers_an_empty_request_with_a_response_or_a_users_err
     """Rule 40: clients retry Internal and Unknown for ever, so no request may cause them."""
     method = RPCS[path].method
     retried = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "ABORTED", "OUT_OF_RANGE")
+    code = "OK"
     try:
-        response = await caller.node.frontend.dispatch(method, method.request_type())
+        await caller.node.frontend.dispatch(method, method.request_type())
     except RpcError as error:
-        assert error.status_code.name not in retried, error.message
-    else:
-        assert isinstance(response, method.response_type)
+        code = error.status_code.name
+    assert code not in retried
 
 
 def test_the_table_names_each_method_once_and_under_its_service():

@@ -1,0 +1,187 @@
+"""The gRPC face: statuses with details, health, reflection, gzip, deadlines, ports, vanished clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from perdure.server.grpc import MESSAGE_BYTES_MAX, STATUS_DETAILS_KEY, GrpcServer
+from perdure.server.options import ServerStartError
+from perdure.wire.api import common, errordetails, workflowservice
+from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
+from tests.unit.frontend.conftest import QUEUE, Caller
+
+
+@pytest.fixture
+async def server(caller: Caller) -> AsyncIterator[GrpcServer]:
+    server = GrpcServer(caller.node.frontend, "127.0.0.1", 0)
+    await server.start()
+    yield server
+    await caller.node.stop_polls()
+    await server.stop(0)
+
+
+@pytest.fixture
+async def channel(server: GrpcServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield channel
+
+
+async def call(
+    channel: grpc.aio.Channel, name: str, timeout: float | None = 10, **fields: Any
+) -> Any:
+    methods = {**WORKFLOW_SERVICE, **OPERATOR_SERVICE, **TEST_SERVICE}
+    method = methods[name]
+    unary = channel.unary_unary(
+        method.path,
+        request_serializer=method.request_type.SerializeToString,
+        response_deserializer=method.response_type.FromString,
+    )
+    request = method.request_type(**fields)
+    return await unary(request, timeout=timeout, compression=grpc.Compression.Gzip)
+
+
+async def error_of(awaitable: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await awaitable
+    return caught.value
+
+
+async def test_compressed_requests_are_answered(channel: grpc.aio.Channel):
+    info = await call(channel, "GetSystemInfo")
+    assert info.capabilities.upsert_memo
+    assert not info.capabilities.server_scaled_deployments
+
+
+async def test_errors_carry_code_message_and_details(channel: grpc.aio.Channel):
+    start: dict[str, Any] = {
+        "namespace": "default",
+        "workflow_id": "w",
+        "workflow_type": {"name": "Greeting"},
+        "task_queue": {"name": QUEUE},
+    }
+    first = await call(channel, "StartWorkflowExecution", request_id="1", **start)
+    error = await error_of(call(channel, "StartWorkflowExecution", request_id="2", **start))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert "already running" in (error.details() or "")
+    trailers = dict(error.trailing_metadata())
+    status = common.GrpcStatus.FromString(trailers[STATUS_DETAILS_KEY])  # pyright: ignore[reportArgumentType]
+    detail = errordetails.WorkflowExecutionAlreadyStartedFailure()
+    assert status.details[0].Unpack(detail)
+    assert detail.run_id == first.run_id
+
+
+@pytest.mark.parametrize("name", ["UpdateNamespace", "CreateNexusEndpoint", "GetCurrentTime"])
+async def test_what_is_missing_is_unimplemented_by_name(channel: grpc.aio.Channel, name: str):
+    error = await error_of(call(channel, name))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert name in (error.details() or "")
+
+
+async def test_a_poll_without_deadline_is_refused(channel: grpc.aio.Channel):
+    error = await error_of(call(channel, "PollWorkflowTaskQueue", timeout=None))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_bytes_that_are_no_request_are_an_invalid_argument(channel: grpc.aio.Channel):
+    raw = channel.unary_unary(WORKFLOW_SERVICE["StartWorkflowExecution"].path)
+    error = await error_of(raw(b"\xff\xff", timeout=10))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_message_over_the_limit_is_refused(channel: grpc.aio.Channel):
+    raw = channel.unary_unary(WORKFLOW_SERVICE["StartWorkflowExecution"].path)
+    error = await error_of(raw(bytes(MESSAGE_BYTES_MAX + 1), timeout=10))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_client_that_vanishes_leaves_no_poller_behind(
+    channel: grpc.aio.Channel, caller: Caller
+):
+    poll = asyncio.ensure_future(
+        call(
+            channel,
+            "PollWorkflowTaskQueue",
+            namespace="default",
+            task_queue={"name": QUEUE},
+            identity="vanishing",
+        )
+    )
+    while not await parked(caller):
+        await asyncio.sleep(0.001)
+    poll.cancel()
+    while await parked(caller):
+        await asyncio.sleep(0.001)
+    await caller.start()
+    task = await caller.poll()
+    assert [event.event_id for event in task.history.events] == [1, 2, 3]
+
+
+async def parked(caller: Caller) -> int:
+    queues = caller.node.matching._queues.all()
+    return sum(queue.parked_pollers for _, queue in queues)
+
+
+async def check_health(channel: grpc.aio.Channel, service: str) -> Any:
+    unary = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    return await unary(health_pb2.HealthCheckRequest(service=service), timeout=10)
+
+
+@pytest.mark.parametrize("service", ["", "temporal.api.workflowservice.v1.WorkflowService"])
+async def test_health_of_what_is_served(channel: grpc.aio.Channel, service: str):
+    response = await check_health(channel, service)
+    assert response.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_health_of_an_unknown_service_is_not_found(channel: grpc.aio.Channel):
+    error = await error_of(check_health(channel, "nobody"))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_reflection_lists_services_and_describes_them(channel: grpc.aio.Channel):
+    stream = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    service = "temporal.api.workflowservice.v1.WorkflowService"
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=service),
+    ]
+    listed, described = [answer async for answer in stream(iter(requests), timeout=10)]
+    assert service in [entry.name for entry in listed.list_services_response.service]
+    assert described.file_descriptor_response.file_descriptor_proto
+
+
+async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GrpcServer, caller: Caller):
+    with pytest.raises(ServerStartError) as caught:
+        GrpcServer(caller.node.frontend, "127.0.0.1", server.port)
+    text = str(caught.value)
+    assert f"127.0.0.1:{server.port}" in text
+    assert "--port" in text
+    assert "\n" not in text
+
+
+async def test_stopping_answers_parked_polls_empty_and_ends(
+    server: GrpcServer, channel: grpc.aio.Channel, caller: Caller
+):
+    poll = asyncio.ensure_future(
+        call(channel, "PollWorkflowTaskQueue", namespace="default", task_queue={"name": QUEUE})
+    )
+    while not await parked(caller):
+        await asyncio.sleep(0.001)
+    await caller.node.stop_polls()
+    assert await poll == workflowservice.PollWorkflowTaskQueueResponse()
+    await server.stop(5_000_000_000)
