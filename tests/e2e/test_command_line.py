@@ -114,6 +114,15 @@ def test_shown_json_can_be_replayed(stack: Stack):
     assert decoded["input"] == [{"what": "it"}]
 
 
+def test_a_closed_workflow_takes_nothing_more(stack: Stack):
+    start(stack, "closed")
+    stack.cli("workflow", "terminate", "--workflow-id", "closed")
+    for verb in (["terminate"], ["signal", "--name", "approve", "--input", '"Ada"']):
+        done = stack.try_cli("workflow", *verb, "--workflow-id", "closed")
+        assert done.returncode == 1, done.stderr
+        assert "it is closed and takes nothing more" in done.stderr
+
+
 @pytest.mark.parametrize("verb", ["show", "describe", "cancel", "terminate", "result"])
 def test_a_workflow_that_is_not_there_is_code_4(stack: Stack, verb: str):
     done = stack.try_cli("workflow", verb, "--workflow-id", "no-such-workflow")

@@ -233,6 +233,9 @@ def _task_failed(event: history.HistoryEvent) -> _Instant:
 
 def _task_timed_out(event: history.HistoryEvent) -> _Instant:
     a = event.workflow_task_timed_out_event_attributes
+    if a.timeout_type == enums.TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
+        # It waited for the worker that had the run in its cache; not an error, only a delay.
+        return "worker gone", "the worker that had it did not take its task; any worker may", None
     kind = _words(enums.TimeoutType.Name(a.timeout_type), "TIMEOUT_TYPE_")
     return "workflow task timed out", f"{kind}; it is given out again", Closed.FAILED
 

@@ -73,6 +73,9 @@ def _explain_rpc(error: RPCError, address: str) -> CommandError:
     match error.status:
         case RPCStatusCode.UNAVAILABLE:
             return unreachable(address)
+        case RPCStatusCode.NOT_FOUND if "already completed" in message:
+            # The API has one status for "closed" and "never was"; people and scripts want to know which.
+            return CommandError(f"{message}: it is closed and takes nothing more")
         case RPCStatusCode.NOT_FOUND:
             return CommandError(
                 f"{message} (check --workflow-id, --run-id and --namespace; "

@@ -128,6 +128,11 @@ def each_event(events: Iterable[history.HistoryEvent]) -> list[Step]:
     return found
 
 
+def one_event(event: history.HistoryEvent) -> Step | None:
+    """One event by itself, in the words of a step; None for plumbing."""
+    return None if event.event_type in _PLUMBING else _instant(event).step()
+
+
 def event_name(event: history.HistoryEvent) -> str:
     """`ActivityTaskScheduled`; the number for a type that this version does not know."""
     try:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.cli import durations
-from perdure.cli.steps import State, Step, each_event, steps
+from perdure.cli.steps import State, Step, each_event, one_event, steps
 from perdure.wire.api import enums
 from perdure.wire.times import timestamp_ns
 
@@ -147,10 +147,9 @@ def event_line(
     Returns:
         None for an event that is only plumbing.
     """
-    rows = each_event([event])
-    if not style.detailed and not steps([event]):
+    row = each_event([event])[0] if style.detailed else one_event(event)
+    if row is None:
         return None
-    row = rows[0]
     at = durations.show(timestamp_ns(event.event_time) - begin_ns)
     mark = style.alphabet.marks[row.state]
     line = f"{event.event_id:>7}  {at:<8} {mark} {row.what:<32} {row.detail}"
