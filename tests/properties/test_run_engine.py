@@ -1,14 +1,14 @@
 """The run engine under random workers, clients, clocks and crashes.
 
-Every step is first taken and abandoned just before its end, and must leave no trace (rules 4 and 7 depend on it). Then it
-is taken for real; `World.commit` checks after each that the state folded again from storage is that of memory, that no
-deadline is lost, that ids are contiguous and that a step ends once.
+Every step is first taken and abandoned just before its end, and must leave no trace (rules 4 and 7 depend on it). Then
+it is taken for real; `World.commit` checks after each that the state folded again from storage is that of memory, that
+no deadline is lost, that ids are contiguous and that a step ends once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -68,7 +68,7 @@ whims = st.one_of(
 ends = st.sampled_from([*[""] * 12, "finish", "fail", "canceled"])
 
 
-class SuddenDeath(Exception):  # noqa: N818 -- not an error of anyone
+class SuddenDeath(Exception):
     """A step ends here, as far as memory is concerned."""
 
 
@@ -97,11 +97,8 @@ class RunEngine(RuleBasedStateMachine):
         """Take a step twice: abandoned, then for real. None when it is refused."""
         world = self.world
         before = world.state.snapshot() if world.state is not None else None
-        with dying_drafts():
-            try:
-                take()
-            except (SuddenDeath, RpcError):
-                pass
+        with dying_drafts(), suppress(SuddenDeath, RpcError):
+            take()
         if world.state is not None:
             assert world.state.snapshot() == before, "an abandoned draft leaves no trace"
             world.check()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from functools import cache
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +16,7 @@ from perdure.core.ids import QueueKind
 from perdure.wire.api import enums
 from tests.properties.test_run_engine import RunEngine
 
+T = TypeVar("T")
 STEPS = 250
 SEEDS = range(12)
 
@@ -28,7 +30,7 @@ class Walk:
         self.events = Counter[str]()
         self.machine.begin(self._pick(None, None, 60), self._pick(None, None, 3), [])
 
-    def _pick(self, *items: object):
+    def _pick(self, *items: T) -> T:
         return self.random.choice(items)
 
     def _useful(self) -> str:

@@ -31,8 +31,8 @@ def transition_lines(transition: Transition, now_ns: int) -> list[str]:
     """What a shard would write for it and then answer."""
     lines: list[str] = []
     if transition.events is not None:
-        for event in parse_rows([transition.events.data]).events:
-            lines.append("event " + event_text(event, now_ns))
+        events = parse_rows([transition.events.data]).events
+        lines += ["event " + event_text(event, now_ns) for event in events]
     lines += [fact_text(change) for change in transition.facts]
     lines += ["task " + task_text(task) for task in transition.tasks]
     lines += ["task row removed" for _ in transition.finished_tasks]

@@ -1,7 +1,7 @@
 """The language of transcripts: a verb per line, options as `name=value`; indented lines are a completion's commands.
 
-A line that starts with a dot sets the scene: what it does is not shown. A block ends at `----`; what follows, up to an empty line, is what the engine did. `reload` is a process that died: the
-rest goes on from what was stored.
+A line that starts with a dot sets the scene: what it does is not shown. A block ends at `----`; what follows, up to an
+empty line, is what the engine did. `reload` is a process that died: the rest goes on from what was stored.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Script:
         try:
             if commands:
                 options["commands"] = "\n".join(commands)
-            transition = method(*names, **{"options": options})
+            transition = method(*names, options=options)
         except RpcError as error:
             self.world.check()
             return [f"error {type(error).__name__}: {error.message}"]

@@ -33,5 +33,4 @@ def test_there_is_a_transcript_for_each_family():
 def test_each_kind_of_fact_of_a_run_is_in_some_transcript():
     seen = frozenset[FactKind]().union(*(run(path).fact_kinds for path in DATA))
     elsewhere = {FactKind.CURRENT_RUN, FactKind.NAMESPACE}
-    not_written_yet = {FactKind.SUCCESSOR, FactKind.WORKFLOW_TASK_COUNTERS}
-    assert seen == set(FactKind) - elsewhere - not_written_yet
+    assert seen == set(FactKind) - elsewhere
