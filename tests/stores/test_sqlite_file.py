@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
@@ -75,8 +75,10 @@ async def main():
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", script], check=False, env=child_environment())
-    assert done.returncode == -9
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env=child_environment()
+    )
+    assert await child.wait() == -9
     store = await open_inline(path)
     assert await store.load(KEY) is not None
     await store.close()

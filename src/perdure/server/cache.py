@@ -6,8 +6,9 @@ dropped when none of its commits is pending any more. What is in the cache belon
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.ids import EntityKey, EntityKind
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TAIL_BYTES_MAX = 256 * 1024
 """Of the newest events of a run that are kept for polls and history reads."""
+SHRINK_TRIES = 64
 _ENTRY_BYTES = 3_000
 _PENDING_BYTES = 1_500
 
@@ -115,9 +117,10 @@ class EntityCache:
     """All entries of a node."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._entries: OrderedDict[EntityKey, Entry] = OrderedDict()
         self._sizes: dict[EntityKey, int] = {}
+        self._pins: Counter[EntityKey] = Counter()
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -136,7 +139,6 @@ class EntityCache:
         assert entry.key not in self._entries, entry.key
         self._entries[entry.key] = entry
         self.resize(entry)
-        self._shrink()
 
     def resize(self, entry: Entry) -> None:
         """Count the entry's size again, after a change."""
@@ -159,13 +161,25 @@ class EntityCache:
         """Every run in memory, for diagnostics and tests."""
         return (e for e in self._entries.values() if e.key.kind is EntityKind.RUN)
 
-    def _shrink(self) -> None:
-        if self.size_bytes <= self._bytes_max:
-            return
-        # The newest few stay whatever their size: whoever loaded them is about to use them.
-        candidates = list(self._entries.values())[:-8]
-        for entry in candidates:
-            if self.size_bytes <= self._bytes_max:
-                return
-            if entry.pending is None:
+    @contextmanager
+    def pinned(self, keys: Collection[EntityKey]) -> Generator[None]:
+        """Keep these once they are loaded, for a caller who waits for more: a small cache must not starve him."""
+        self._pins.update(keys)
+        try:
+            yield
+        finally:
+            self._pins.subtract(keys)
+            for key in keys:
+                if not self._pins[key]:
+                    del self._pins[key]
+
+    def shrink(self) -> None:
+        """Evict what is too much. Never called within a synchronous step, which may hold any entry."""
+        tries = SHRINK_TRIES
+        while self.size_bytes > self.bytes_max and self._entries and tries:
+            key, entry = next(iter(self._entries.items()))
+            if entry.pending is None and key not in self._pins:
                 self.drop(entry)
+            else:
+                self._entries.move_to_end(key)
+                tries -= 1

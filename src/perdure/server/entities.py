@@ -61,20 +61,26 @@ class Entities:
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
         """The entries of these keys, all in memory at once. The caller goes on without awaiting (D4)."""
-        while True:
-            if self.is_closing:
-                raise errors.Unavailable("The engine is shutting down.")
-            missing = None
-            entries: list[Entry] = []
-            for key in keys:
-                entry = self._cache.get(key)
-                if entry is None:
-                    missing = key
-                    break
-                entries.append(entry)
-            if missing is None:
-                return entries
-            await self._loader.load(missing, self._shards.of(missing))
+        entries = self._cached(keys)
+        if entries is None:
+            with self._cache.pinned(keys):
+                while (entries := self._cached(keys)) is None:
+                    for key in keys:
+                        if key not in self._cache:
+                            await self._loader.load(key, self._shards.of(key))
+        return entries
+
+    def _cached(self, keys: Sequence[EntityKey]) -> list[Entry] | None:
+        """Their entries, when all are in memory."""
+        if self.is_closing:
+            raise errors.Unavailable("The engine is shutting down.")
+        entries: list[Entry] = []
+        for key in keys:
+            entry = self._cache.get(key)
+            if entry is None:
+                return None
+            entries.append(entry)
+        return entries
 
     async def ready_current(self, namespace_id: str, workflow_id: str, run_id: str) -> list[Entry]:
         """Run and pointer; the pointer alone when the workflow id means nothing."""

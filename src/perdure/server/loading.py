@@ -67,6 +67,7 @@ class Loader:
             self._fill(entry, stored)
         if key not in self._cache:
             self._cache.add(entry)
+            self._cache.shrink()
 
     def _fill(self, entry: Entry, stored: StoredEntity) -> None:
         entry.number = stored.number

@@ -71,6 +71,7 @@ class Release:
         for source, sequence, effect in group.sent:
             self._outbox.push(StoredEffect(source.key, source.number, sequence, effect))
         group.forget()
+        self._cache.shrink()
 
     def failed(self, group: Group, error: RpcError) -> None:
         """The group is not written: forget what was computed."""

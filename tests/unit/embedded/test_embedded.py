@@ -1,0 +1,142 @@
+"""One engine per file and process, bound to a loop, closed with its last connection."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import embedded
+from perdure.core.units import SECOND_NS
+from perdure.embedded import EmbeddedConnection, open_embedded
+from perdure.storage.port import InUse
+from perdure.storage.sqlite import open_sqlite
+from perdure.wire import errors
+from perdure.wire.api import common, taskqueue
+from perdure.wire.seam import WORKFLOW_SERVICE
+from tests.unit.server.world import schedule_activity
+
+QUEUE = taskqueue.TaskQueue(name="q")
+
+
+async def call(
+    connection: EmbeddedConnection, name: str, timeout_s: float = 10, **fields: Any
+) -> Any:
+    method = WORKFLOW_SERVICE[name]
+    request: Any = method.request_type
+    return await connection.call(
+        method, request(namespace="default", **fields), timeout_ns=int(timeout_s * SECOND_NS)
+    )
+
+
+async def start(connection: EmbeddedConnection, workflow_id: str = "w") -> str:
+    reply = await call(
+        connection,
+        "StartWorkflowExecution",
+        workflow_id=workflow_id,
+        request_id=workflow_id,
+        workflow_type=common.WorkflowType(name="T"),
+        task_queue=QUEUE,
+    )
+    return reply.run_id
+
+
+async def test_connections_to_one_file_share_an_engine(tmp_path: Path):
+    url = f"sqlite:{tmp_path / 'x.db'}"
+    first, second = await asyncio.gather(
+        open_embedded(url), open_embedded(f"sqlite://{tmp_path}/x.db")
+    )
+    run_id = await start(first)
+    assert await start(second) == run_id
+    await first.close()
+    await first.close()
+    with pytest.raises(errors.Unavailable):
+        await start(first)
+    assert await start(second) == run_id
+    with pytest.raises(InUse):
+        await open_sqlite(tmp_path / "x.db")
+    await second.close()
+    assert not embedded._shared
+    third = await open_embedded(url)
+    assert await start(third) == run_id, "what was acknowledged is there after reopening"
+    await third.close()
+
+
+async def test_memory_is_ones_own_unless_it_has_a_name():
+    one, two = await open_embedded("memory:"), await open_embedded("memory:")
+    assert await start(one) != await start(two)
+    named, same = await open_embedded("memory:x"), await open_embedded("memory:x")
+    assert await start(named) == await start(same)
+    for connection in (one, two, named, same):
+        await connection.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:", "sqlite://", "mysql:x"])
+async def test_a_url_without_a_database_is_refused(url: str):
+    with pytest.raises(ValueError, match="names no database"):
+        await open_embedded(url)
+
+
+async def test_a_database_that_cannot_be_opened_says_why(tmp_path: Path):
+    (tmp_path / "x.db").write_text("no database at all")
+    for _ in range(2):
+        with pytest.raises(errors.FailedPrecondition, match="no SQLite database"):
+            await open_embedded(f"sqlite:{tmp_path}/x.db")
+
+
+async def test_polls_end_with_their_connection(tmp_path: Path):
+    url = f"sqlite:{tmp_path}/x.db"
+    first, second = await open_embedded(url), await open_embedded(url)
+    poll = asyncio.ensure_future(call(first, "PollWorkflowTaskQueue", 30, task_queue=QUEUE))
+    await asyncio.sleep(0.01)
+    await first.close()
+    with pytest.raises(errors.Unavailable):
+        await poll
+    run_id = await start(second)
+    task = await call(second, "PollWorkflowTaskQueue", 30, task_queue=QUEUE)
+    assert task.workflow_execution.run_id == run_id
+    await second.close()
+
+
+def test_another_loop_is_refused_and_an_abandoned_engine_let_go(tmp_path: Path):
+    url = f"sqlite:{tmp_path}/x.db"
+
+    async def abandon() -> str:
+        connection = await open_embedded(url)
+        run_id = await start(connection)
+        with pytest.raises(errors.FailedPrecondition, match="another event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(open_embedded_quietly(url)))
+        return run_id
+
+    async def again() -> str:
+        connection = await open_embedded(url)
+        run_id = await start(connection)
+        await connection.close()
+        return run_id
+
+    assert asyncio.run(abandon()) == asyncio.run(again())
+
+
+async def open_embedded_quietly(url: str) -> None:
+    await open_embedded(url)
+
+
+async def test_an_attempt_of_a_dead_process_is_timed_out_at_once(tmp_path: Path):
+    url = f"sqlite:{tmp_path}/x.db"
+    connection = await open_embedded(url)
+    await start(connection)
+    task = await call(connection, "PollWorkflowTaskQueue", 5, task_queue=QUEUE)
+    await call(
+        connection,
+        "RespondWorkflowTaskCompleted",
+        task_token=task.task_token,
+        commands=[schedule_activity()],
+    )
+    first = await call(connection, "PollActivityTaskQueue", 5, task_queue=QUEUE)
+    await connection.close()
+    connection = await open_embedded(url)
+    second = await call(connection, "PollActivityTaskQueue", 5, task_queue=QUEUE)
+    assert (first.attempt, second.attempt) == (1, 2)
+    await connection.close()

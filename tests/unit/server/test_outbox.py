@@ -1,0 +1,98 @@
+"""Effects reach their destination in order, at least once, whatever fails in between."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+from perdure.core.clock import SystemClock
+from perdure.core.ids import EntityKey, run_key
+from perdure.history.facts import CreateFact, FactChange, FactKind
+from perdure.history.state import RunState
+from perdure.history.transition import Effect, Transition
+from perdure.server.engine import Engine
+from perdure.storage.port import Store
+from perdure.storage.sqlite import open_memory
+from perdure.wire.errors import Unavailable
+
+SOURCE = run_key("n", "source", "r")
+TO_A, TO_B = run_key("n", "a", "r"), run_key("n", "b", "r")
+
+
+class Post:
+    """Where effects go; fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, str]] = []
+        self.failures: dict[EntityKey, int] = {}
+        self.is_closed = False
+
+    async def deliver(self, source: EntityKey, effect: Effect) -> None:
+        await asyncio.sleep(0)
+        left = self.failures.get(effect.destination, 0)
+        if self.is_closed or left:
+            self.failures[effect.destination] = left - 1
+            raise Unavailable("not now")
+        self.received.append((effect.destination.name, effect.request_id))
+
+
+async def open_engine(store: Store, post: Post) -> Engine:
+    ids = count(1)
+    engine = Engine(store, SystemClock(), lambda: f"id-{next(ids)}", deliver=post.deliver)
+    await engine.open()
+    return engine
+
+
+def effects(*destinations: EntityKey) -> Transition:
+    state = RunState(SOURCE)
+    change = FactChange(FactKind.CREATE, "", CreateFact("x"))
+    return Transition(
+        key=SOURCE,
+        state=state,
+        facts=(change,),
+        effects=tuple(Effect(to, "k", f"e{n}", b"") for n, to in enumerate(destinations)),
+    )
+
+
+async def send(engine: Engine, *destinations: EntityKey) -> None:
+    await engine.start_with("n", SOURCE.name, lambda _: False, lambda *_: (effects(*destinations),))
+
+
+async def delivered(store: Store) -> None:
+    while await store.outbox(range(store.shard_count)):  # noqa: ASYNC110 -- asks the rows
+        await asyncio.sleep(0.01)
+
+
+async def test_effects_are_delivered_in_order_and_their_rows_removed():
+    store, post = open_memory(), Post()
+    engine = await open_engine(store, post)
+    await send(engine, TO_A, TO_A, TO_B, TO_A)
+    await delivered(store)
+    assert [e for e in post.received if e[0] == "a"] == [("a", "e0"), ("a", "e1"), ("a", "e3")]
+    assert ("b", "e2") in post.received
+    await engine.close()
+
+
+async def test_a_destination_that_fails_holds_up_only_its_own_lane():
+    store, post = open_memory(), Post()
+    post.failures[TO_A] = 2
+    engine = await open_engine(store, post)
+    await send(engine, TO_A, TO_B, TO_A)
+    await delivered(store)
+    assert post.received == [("b", "e1"), ("a", "e0"), ("a", "e2")]
+    await engine.close()
+
+
+async def test_what_was_not_delivered_is_taken_up_by_the_next_owner():
+    store, post = open_memory(), Post()
+    post.is_closed = True
+    first = await open_engine(store, post)
+    await send(first, TO_A)
+    for loop in first._loops:
+        loop.cancel()
+    first._outbox.stop()
+    post = Post()
+    second = await open_engine(store, post)
+    await delivered(store)
+    assert post.received == [("a", "e0")]
+    await second.close()
