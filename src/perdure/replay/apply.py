@@ -9,8 +9,6 @@ What is not here: command events (``matching``), and when to apply (``engine``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from perdure.replay import events as ev
 from perdure.replay.jobs import (
     CancelWorkflow,
@@ -27,11 +25,8 @@ from perdure.replay.mismatch import BadHistory, NondeterminismFound, Rule
 from perdure.replay.run import Run, WorkflowTaskState
 from perdure.replay.seed import randomness_seed
 from perdure.replay.values import ordered_map
-from perdure.wire.api import enums
+from perdure.wire.api import enums, history
 from perdure.wire.times import timestamp_ns
-
-if TYPE_CHECKING:
-    from perdure.wire.api import history
 
 _RESET = enums.WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 _PAUSED = enums.WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_PAUSE_REQUESTED_BEFORE_TASK_STARTED
@@ -262,7 +257,13 @@ def _apply_plain(run: Run, event: history.HistoryEvent, event_type: int) -> None
 
 def _start(run: Run, event: history.HistoryEvent) -> None:
     attributes = event.workflow_execution_started_event_attributes
-    run.started = attributes
+    run.started = history.WorkflowExecutionStartedEventAttributes(
+        memo=attributes.memo if attributes.HasField("memo") else None,
+        search_attributes=(
+            attributes.search_attributes if attributes.HasField("search_attributes") else None
+        ),
+        retry_policy=attributes.retry_policy if attributes.HasField("retry_policy") else None,
+    )
     start_time_ns = timestamp_ns(event.event_time)
     # A query may come before the first workflow task; it must find some time (§1.3).
     run.advance_clock(start_time_ns)

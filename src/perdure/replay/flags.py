@@ -39,40 +39,34 @@ class Flags:
 
     __slots__ = (
         "_can_write",
-        "_lang",
-        "_lang_frozen",
         "_new_core",
         "_new_lang",
         "_sdk",
         "core",
         "history_sdk",
+        "lang",
     )
 
     def __init__(self, *, can_write: bool, sdk_name: str, sdk_version: str) -> None:
         self._can_write = can_write
         self._sdk = (sdk_name, sdk_version)
-        self.core: set[int] = set()
-        self._lang: set[int] = set()
-        self._lang_frozen: frozenset[int] = frozenset()
-        self._new_core: set[int] = set()
-        self._new_lang: set[int] = set()
+        self.core: frozenset[int] = frozenset()
+        self.lang: frozenset[int] = frozenset()
+        """Language flags recorded so far."""
+        self._new_core: frozenset[int] = frozenset()
+        self._new_lang: frozenset[int] = frozenset()
         self.history_sdk: tuple[str, str] = ("", "")
         """Name and version of the SDK that last completed a task of this run."""
-
-    @property
-    def lang(self) -> frozenset[int]:
-        """Language flags recorded so far."""
-        return self._lang_frozen
 
     def observe(self, completed: history.WorkflowTaskCompletedEventAttributes) -> None:
         """Take over what a WorkflowTaskCompleted event records."""
         if not completed.HasField("sdk_metadata"):
             return
         metadata = completed.sdk_metadata
-        self.core.update(metadata.core_used_flags)
+        if metadata.core_used_flags:
+            self.core = self.core.union(metadata.core_used_flags)
         if metadata.lang_used_flags:
-            self._lang.update(metadata.lang_used_flags)
-            self._lang_frozen = frozenset(self._lang)
+            self.lang = self.lang.union(metadata.lang_used_flags)
         name, version = self.history_sdk
         self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
 
@@ -81,26 +75,23 @@ class Flags:
         if not record:
             return flag in self.core
         if self._can_write:
-            self._new_core.add(flag)
+            self._new_core |= {flag}
         return self._can_write
 
     def add_lang(self, used: Iterable[int]) -> None:
         """Language flags that the last activation relied on."""
         if self._can_write:
-            self._new_lang.update(used)
+            self._new_lang = self._new_lang.union(used)
 
     def take_metadata(self) -> sdk.WorkflowTaskCompletedMetadata:
         """What to write into the completion of the current task: only what history lacks."""
         if not self._can_write:
             return sdk.WorkflowTaskCompletedMetadata()
-        self._new_core.update(Flag)
-        core = sorted(self._new_core - self.core)
-        lang = sorted(self._new_lang - self._lang)
-        self.core.update(core)
-        self._lang.update(lang)
-        self._lang_frozen = frozenset(self._lang)
-        self._new_core.clear()
-        self._new_lang.clear()
+        core = sorted(self._new_core.union(Flag) - self.core)
+        lang = sorted(self._new_lang - self.lang)
+        self.core = self.core.union(core)
+        self.lang = self.lang.union(lang)
+        self._new_core = self._new_lang = frozenset()
         name, version = self._sdk
         known_name, known_version = self.history_sdk
         return sdk.WorkflowTaskCompletedMetadata(

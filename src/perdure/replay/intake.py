@@ -200,6 +200,8 @@ def _respond_to_update(run: Run, command: cmd.UpdateResponse) -> None:
         raise BadHistory(
             f"workflow code answered update {command.protocol_instance_id} out of order"
         )
+    if machine.done:
+        run.forget(machine)
 
 
 _HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {

@@ -40,7 +40,7 @@ def match(run: Run, event: history.HistoryEvent, following: history.HistoryEvent
             return Step.SKIP_EVENT_AND_NEXT if _is_change_upsert(following) else Step.DONE
         if patch is None and isinstance(head, PatchMachine):
             # patched() ran while replaying a task that has no marker: it changed nothing then.
-            run.task_commands.append(run.commands.popleft())
+            run.task_commands.append(run.commands.pop(0))
             continue
         if head is None:
             raise NondeterminismFound(
@@ -48,7 +48,7 @@ def match(run: Run, event: history.HistoryEvent, following: history.HistoryEvent
             )
         if not head.matches(event):
             raise NondeterminismFound(_wrong_command(run, event))
-        entry = run.commands.popleft()
+        entry = run.commands.pop(0)
         run.task_commands.append(entry)
         head.on_event(event, run)
         run.record(event, entry)

@@ -10,7 +10,6 @@ and answers (``engine``).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +29,13 @@ from perdure.replay.jobs import (
     UpdateRandomSeed,
 )
 from perdure.replay.machines.external import CancelExternalMachine
+from perdure.replay.machines.update import UpdateMachine
 from perdure.replay.mismatch import BadHistory
 from perdure.replay.outgoing import TERMINAL, CancelExternal, Outgoing, Wirable
 
 if TYPE_CHECKING:
     from perdure.replay.machines.base import Machine
-    from perdure.replay.machines.update import UpdateMachine, UpdateRequest
+    from perdure.replay.machines.update import UpdateRequest
     from perdure.replay.task import EngineConfig, RunInfo
     from perdure.wire.api import common, history, protocol
 
@@ -105,6 +105,42 @@ class WorkflowTaskState:
 class Run:
     """See the module. Attributes are the engine's own; the host sees activations only."""
 
+    __slots__ = (
+        "buffer",
+        "by_event",
+        "commands",
+        "config",
+        "continue_as_new_suggested",
+        "current_started_id",
+        "deployment",
+        "finished",
+        "flags",
+        "fresh",
+        "history_size_bytes",
+        "info",
+        "jobs",
+        "last_processed_id",
+        "last_sequence",
+        "next_started_id",
+        "now_ns",
+        "operations",
+        "outbox",
+        "patches",
+        "position",
+        "previous_started_id",
+        "replaying",
+        "requests",
+        "search_attribute_changes",
+        "seen_final_event",
+        "sequence",
+        "started",
+        "suggest_reasons",
+        "target_version_changed",
+        "task_commands",
+        "tasks",
+        "updates",
+    )
+
     def __init__(self, info: RunInfo, config: EngineConfig) -> None:
         self.info = info
         self.config = config
@@ -134,6 +170,7 @@ class Run:
         self.deployment: DeploymentVersion | None = None
 
         self.started: history.WorkflowExecutionStartedEventAttributes | None = None
+        """Only what a continued run inherits: a part of a message would keep all of it alive."""
         self.search_attribute_changes: dict[str, common.Payload] = {}
 
         self.operations = Operations()
@@ -141,7 +178,7 @@ class Run:
         self.by_event: dict[int, Machine] = {}
         self.tasks: dict[int, WorkflowTaskState] = {}
 
-        self.commands: deque[Outgoing] = deque()
+        self.commands: list[Outgoing] = []
         """Commands of the current task, in the order in which events must record them."""
         self.fresh: list[Outgoing] = []
         """Commands of the activation being committed."""
@@ -246,9 +283,16 @@ class Run:
     def record(self, event: history.HistoryEvent, entry: Outgoing) -> None:
         """A command event found its machine: later events name it by this event's id."""
         if entry.machine.done:
-            self.operations.forget(entry.machine)
+            self.forget(entry.machine)
         elif event.event_type not in _NAMED_BY_ANOTHER:
             self.by_event[event.event_id] = entry.machine
+
+    def forget(self, machine: Machine) -> None:
+        """Drop the references to a machine that nothing can name any more."""
+        if isinstance(machine, UpdateMachine):
+            self.updates.pop(machine.update_request.instance_id, None)
+        else:
+            self.operations.forget(machine)
 
     def forget_speculative_task(self, last_completed_started_id: int) -> None:
         """The server dropped a speculative task after a rejection (trap 25)."""
