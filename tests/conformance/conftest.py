@@ -28,8 +28,9 @@ def free_port() -> int:
 class ServerProcess:
     """`perdure server start-dev` as a user starts it."""
 
-    def __init__(self, *flags: str, log: Path) -> None:
-        self.port = free_port()
+    def __init__(self, *flags: str, log: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.flags = flags
         self.address = f"127.0.0.1:{self.port}"
         self.log = log
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -51,6 +52,10 @@ class ServerProcess:
                     return
             time.sleep(0.02)
         raise AssertionError(f"the server did not start: {self.log.read_text()}")
+
+    def again(self) -> ServerProcess:
+        """Another server at the same address, on the same database."""
+        return ServerProcess(*self.flags, log=self.log, port=self.port)
 
     def stop(self) -> int:
         if self.process.poll() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
@@ -196,7 +197,32 @@ class LocalActivity:
         )
 
 
+@activity.defn
+async def effect(path: str, name: str) -> str:
+    """Leaves a line in a file: whoever counts lines sees how often it ran."""
+    with Path(path).open("a") as file:
+        file.write(f"{name}\n")
+    return name
+
+
+@workflow.defn
+class TwoSteps:
+    """An effect, a sleep during which the server dies, and the effect's name as result."""
+
+    @workflow.run
+    async def run(self, path: str, name: str) -> str:
+        result = await workflow.execute_activity(
+            effect,
+            args=[path, name],
+            start_to_close_timeout=timedelta(seconds=60),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
+        )
+        await workflow.sleep(timedelta(milliseconds=300))
+        return result
+
+
 WORKFLOWS = [
+    TwoSteps,
     Greeting,
     Cancellable,
     Cancelled,
@@ -206,4 +232,4 @@ WORKFLOWS = [
     Timeouts,
     LocalActivity,
 ]
-ACTIVITIES = [flaky, hopeless, patient, resumes, stuck]
+ACTIVITIES = [effect, flaky, hopeless, patient, resumes, stuck]

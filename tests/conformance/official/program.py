@@ -247,15 +247,41 @@ async def status_of(awaitable: Any) -> str:
     return "OK"
 
 
-SCENARIOS = {
+async def restarts(client: Client, path: str) -> dict[str, Any]:
+    """Three rounds of runs; the server is killed in the middle of each, when told so."""
+    results: list[list[str]] = []
+    async with worker(client):
+        for round_ in range(3):
+            names = [f"{round_}-{number}" for number in range(10)]
+            handles = [
+                await client.start_workflow(
+                    d.TwoSteps.run, args=[path, name], id=new_id(), task_queue=QUEUE
+                )
+                for name in names
+            ]
+            # Every effect is there and acknowledged: the timers of all runs are started.
+            for handle in handles:
+                while not await has_timer(handle):  # noqa: ASYNC110 -- another process is asked
+                    await asyncio.sleep(0.01)
+            print("half way", flush=True)
+            results.append(list(await asyncio.gather(*(h.result() for h in handles))))
+    return {"results": results}
+
+
+async def has_timer(handle: WorkflowHandle[Any, Any]) -> bool:
+    events = (await handle.fetch_history()).events
+    return any(event.HasField("timer_started_event_attributes") for event in events)
+
+
+SCENARIOS: dict[str, Any] = {
     function.__name__: function
-    for function in (greeting, cold, cancellation, failures, fan_out, ids, surface)
+    for function in (greeting, cold, cancellation, failures, fan_out, ids, surface, restarts)
 }
 
 
-async def main(address: str, scenario: str) -> None:
+async def main(address: str, scenario: str, *arguments: str) -> None:
     client = await Client.connect(address)
-    seen = await asyncio.wait_for(SCENARIOS[scenario](client), 60)
+    seen = await asyncio.wait_for(SCENARIOS[scenario](client, *arguments), 100)
     print(json.dumps(seen))
 
 

@@ -30,9 +30,9 @@ class GatedExecutor(InlineExecutor):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def run(self, function: Callable[[], T]) -> T:
+    async def run(self, job: Callable[[], T]) -> T:
         await self.gate.wait()
-        return await super().run(function)
+        return await super().run(job)
 
 
 class Caller:

@@ -90,15 +90,18 @@ async def test_a_poll_without_deadline_is_refused(channel: grpc.aio.Channel):
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def start_with_bytes(channel: grpc.aio.Channel, data: bytes) -> None:
+    path = WORKFLOW_SERVICE["StartWorkflowExecution"].path
+    await channel.unary_unary(path, request_serializer=bytes)(data, timeout=10)
+
+
 async def test_bytes_that_are_no_request_are_an_invalid_argument(channel: grpc.aio.Channel):
-    raw = channel.unary_unary(WORKFLOW_SERVICE["StartWorkflowExecution"].path)
-    error = await error_of(raw(b"\xff\xff", timeout=10))
+    error = await error_of(start_with_bytes(channel, b"\xff\xff"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_message_over_the_limit_is_refused(channel: grpc.aio.Channel):
-    raw = channel.unary_unary(WORKFLOW_SERVICE["StartWorkflowExecution"].path)
-    error = await error_of(raw(bytes(MESSAGE_BYTES_MAX + 1), timeout=10))
+    error = await error_of(start_with_bytes(channel, bytes(MESSAGE_BYTES_MAX + 1)))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -114,19 +117,21 @@ async def test_a_client_that_vanishes_leaves_no_poller_behind(
             identity="vanishing",
         )
     )
-    while not await parked(caller):
-        await asyncio.sleep(0.001)
+    await until_parked(caller, 1)
     poll.cancel()
-    while await parked(caller):
-        await asyncio.sleep(0.001)
+    await until_parked(caller, 0)
     await caller.start()
     task = await caller.poll()
     assert [event.event_id for event in task.history.events] == [1, 2, 3]
 
 
-async def parked(caller: Caller) -> int:
-    queues = caller.node.matching._queues.all()
-    return sum(queue.parked_pollers for _, queue in queues)
+async def until_parked(caller: Caller, count: int) -> None:
+    """Wait until so many polls are parked; another task parks and withdraws them."""
+    while True:
+        queues = caller.node.matching._queues.all()
+        if sum(queue.parked_pollers for _, queue in queues) == count:
+            return
+        await asyncio.sleep(0.001)
 
 
 async def check_health(channel: grpc.aio.Channel, service: str) -> Any:
@@ -180,8 +185,7 @@ async def test_stopping_answers_parked_polls_empty_and_ends(
     poll = asyncio.ensure_future(
         call(channel, "PollWorkflowTaskQueue", namespace="default", task_queue={"name": QUEUE})
     )
-    while not await parked(caller):
-        await asyncio.sleep(0.001)
+    await until_parked(caller, 1)
     await caller.node.stop_polls()
     assert await poll == workflowservice.PollWorkflowTaskQueueResponse()
     await server.stop(5_000_000_000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perdure.wire.api import common, enums
+from perdure.wire.api import common, enums, errordetails
 from perdure.wire.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -70,7 +70,8 @@ async def test_a_failed_query_is_an_invalid_argument_with_the_failure(caller: Ca
     with pytest.raises(InvalidArgument, match="no such query") as caught:
         await asked
     (detail,) = caught.value.details
-    assert detail.failure.message == "no such query"  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(detail, errordetails.QueryFailedFailure)
+    assert detail.failure.message == "no such query"
 
 
 async def test_a_query_behind_a_pending_workflow_task_travels_with_it(caller: Caller):

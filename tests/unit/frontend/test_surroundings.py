@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure.core.units import SECOND_NS
 from perdure.server.rpcs import RPCS
-from perdure.wire.api import common, enums, workflowservice
+from perdure.wire.api import common, enums, errordetails, workflowservice
 from perdure.wire.errors import (
     AlreadyExists,
     Internal,
@@ -49,7 +51,7 @@ async def test_bad_namespace_names_are_refused(caller: Caller, name: str):
 async def test_an_unknown_namespace_is_named(caller: Caller):
     with pytest.raises(NotFound, match="Namespace nowhere is not found") as caught:
         await caller.start(namespace="nowhere")
-    assert caught.value.details[0].namespace == "nowhere"  # pyright: ignore[reportAttributeAccessIssue]
+    assert caught.value.details == (errordetails.NamespaceNotFoundFailure(namespace="nowhere"),)
 
 
 async def test_search_attributes_must_be_registered(caller: Caller):
@@ -115,9 +117,9 @@ async def test_lists_come_in_pages_and_follow_the_runs(caller: Caller):
     ],
 )
 async def test_bad_starts_are_refused_with_the_field(
-    caller: Caller, fields: dict[str, object], message: str
+    caller: Caller, fields: dict[str, Any], message: str
 ):
-    good = {
+    good: dict[str, Any] = {
         "workflow_id": "w",
         "workflow_type": {"name": "Greeting"},
         "task_queue": {"name": "queue"},
