@@ -9,6 +9,12 @@ from typing import Any
 from perdure.replay import commands as cmd
 from perdure.replay.engine import WorkflowReplay
 from perdure.replay.jobs import Activation
+from perdure.replay.markers import (
+    CHANGE_VERSION_KEY,
+    PATCH_MARKER,
+    change_version_payload,
+    patch_details,
+)
 from perdure.replay.task import EngineConfig, NeedPage, RunInfo, WorkflowTask
 from perdure.wire.api import common, enums, history, sdk
 from perdure.wire.times import timestamp
@@ -93,8 +99,6 @@ class Events(list[history.HistoryEvent]):
         return self
 
     def marker(self, patch_id: str, *, deprecated: bool = False) -> int:
-        from perdure.replay.markers import PATCH_MARKER, patch_details
-
         return self.add(
             "MarkerRecorded",
             marker_name=PATCH_MARKER,
@@ -102,8 +106,6 @@ class Events(list[history.HistoryEvent]):
         )
 
     def change_version(self, *patch_ids: str) -> int:
-        from perdure.replay.markers import CHANGE_VERSION_KEY, change_version_payload
-
         value = change_version_payload(patch_ids)
         assert value is not None
         return self.add(

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from perdure.replay import commands as cmd
-from perdure.replay.jobs import LEGACY_QUERY_ID, SignalWorkflow, UpdateRandomSeed
+from perdure.replay.jobs import (
+    LEGACY_QUERY_ID,
+    Activation,
+    DoUpdate,
+    QueryWorkflow,
+    SignalWorkflow,
+    UpdateRandomSeed,
+)
 from perdure.replay.mismatch import Rule
 from perdure.replay.seed import randomness_seed
 from perdure.replay.task import (
@@ -15,6 +22,7 @@ from perdure.replay.task import (
     WorkflowTask,
 )
 from perdure.wire.api import common, enums, protocol, query, update
+from perdure.wire.api import failure as failures
 from tests.unit.replay.build import (
     SECOND_NS,
     Driver,
@@ -151,13 +159,20 @@ def _query(kind: str = "state") -> query.WorkflowQuery:
     return query.WorkflowQuery(query_type=kind)
 
 
-def answering(answer: str) -> Driver:
-    def code(activation: object) -> list[cmd.Command]:
-        jobs = activation.jobs  # type: ignore[attr-defined]
+def asked(activation: Activation) -> list[QueryWorkflow]:
+    return [job for job in activation.jobs if isinstance(job, QueryWorkflow)]
+
+
+def answering(answer: str, *steps: list[cmd.Command]) -> Driver:
+    """User code that issues ``steps``, and answers every query alike."""
+    left = list(steps)
+
+    def code(activation: Activation) -> list[cmd.Command]:
+        queries = asked(activation)
+        if not queries:
+            return left.pop(0) if left else []
         return [
-            cmd.QueryResult(query_id=job.query_id, response=payload(answer))
-            for job in jobs
-            if hasattr(job, "query_id")
+            cmd.QueryResult(query_id=query.query_id, response=payload(answer)) for query in queries
         ]
 
     return Driver(code)
@@ -174,18 +189,11 @@ def test_queries_of_a_task_follow_in_an_activation_of_their_own() -> None:
 
 
 def test_a_failed_query_carries_its_failure() -> None:
-    failure = common.Payload
-    del failure
-    from perdure.wire.api import failure as failures
+    failure = failures.Failure(message="no such query")
 
-    def code(activation: object) -> list[cmd.Command]:
-        jobs = activation.jobs  # type: ignore[attr-defined]
+    def code(activation: Activation) -> list[cmd.Command]:
         return [
-            cmd.QueryResult(
-                query_id=job.query_id, failure=failures.Failure(message="no such query")
-            )
-            for job in jobs
-            if hasattr(job, "query_id")
+            cmd.QueryResult(query_id=query.query_id, failure=failure) for query in asked(activation)
         ]
 
     answer = Driver(code).feed(live(Events().start(), queries={"q": _query()}))
@@ -199,16 +207,13 @@ def test_a_query_task_replays_a_closed_run_and_sends_no_commands() -> None:
     events = Events().start()
     started = events.completed().timer()
     events.fired(started).task().completed().done()
-    driver = answering("done")
-    code = driver.code
-    steps = iter([[timer()], [cmd.CompleteWorkflow()]])
-    driver.code = lambda activation: list(code(activation)) or next(steps)
+    driver = answering("done", [timer()], [cmd.CompleteWorkflow()])
     answer = driver.feed(
         WorkflowTask(events, previous_started_event_id=8, started_event_id=0, query=_query())
     )
     assert answer == QueryAnswer(payload("done"), None)
     assert driver.jobs == [["InitializeWorkflow"], ["FireTimer"], ["QueryWorkflow"]]
-    assert driver.seen[2].jobs[0].query_id == LEGACY_QUERY_ID  # type: ignore[union-attr]
+    assert [query.query_id for query in asked(driver.seen[2])] == [LEGACY_QUERY_ID]
 
 
 def test_a_query_task_on_a_cached_run_needs_no_history() -> None:
@@ -235,10 +240,7 @@ def test_a_query_older_than_the_run_is_refused() -> None:
 def test_a_query_task_without_history_fetches_it() -> None:
     events = Events().start()
     events.completed().timer()
-    driver = answering("cold")
-    code = driver.code
-    steps = iter([[timer()]])
-    driver.code = lambda activation: list(code(activation)) or next(steps)
+    driver = answering("cold", [timer()])
     answer = driver.feed(WorkflowTask([], 3, 0, query=_query()), [events])
     assert driver.needs == [NeedPage(b"")]
     assert answer == QueryAnswer(payload("cold"), None)
@@ -249,17 +251,18 @@ def test_a_query_task_without_history_fetches_it() -> None:
 
 def test_commands_after_the_end_are_moved_in_front_of_it() -> None:
     driver = Driver(
-        script([timer(), cmd.CompleteWorkflow(), activity(), cmd.FailWorkflow(failure=_failure())])
+        script(
+            [
+                timer(),
+                cmd.CompleteWorkflow(),
+                activity(),
+                cmd.FailWorkflow(failure=failures.Failure(message="no")),
+            ]
+        )
     )
     answer = driver.feed(live(Events().start()))
     assert types(answer) == ["START_TIMER", "SCHEDULE_ACTIVITY_TASK", "COMPLETE_WORKFLOW_EXECUTION"]
     assert answer.is_terminal
-
-
-def _failure() -> object:
-    from perdure.wire.api import failure as failures
-
-    return failures.Failure(message="no")
 
 
 def test_histories_from_before_that_rule_are_cut_after_the_end() -> None:
@@ -317,10 +320,11 @@ def _update(name: str = "set", sequencing: int = 2, uid: str = "u1") -> protocol
     return message
 
 
-def respond(*responses: object) -> list[cmd.Command]:
+def respond(
+    *responses: cmd.UpdateAccepted | cmd.UpdateRejected | cmd.UpdateCompleted,
+) -> list[cmd.Command]:
     return [
-        cmd.UpdateResponse(protocol_instance_id="u1", response=response)  # type: ignore[arg-type]
-        for response in responses
+        cmd.UpdateResponse(protocol_instance_id="u1", response=response) for response in responses
     ]
 
 
@@ -343,8 +347,6 @@ def test_an_accepted_update_leaves_messages_placed_by_commands() -> None:
 
 
 def test_a_rejected_update_is_a_message_only_and_its_task_may_vanish() -> None:
-    from perdure.wire.api import failure as failures
-
     events = Events().start()
     driver = Driver(
         script([timer()], respond(cmd.UpdateRejected(failures.Failure(message="no"))), [])
@@ -376,7 +378,9 @@ def test_a_replayed_update_skips_its_validator() -> None:
     )
     driver = Driver(script(respond(cmd.UpdateAccepted()))).replay(events)
     assert driver.engine.error is None
-    assert driver.seen[0].jobs[1].run_validator is False  # type: ignore[union-attr]
+    requested = driver.seen[0].jobs[1]
+    assert isinstance(requested, DoUpdate)
+    assert not requested.run_validator
 
 
 def test_an_admitted_update_is_requested_again() -> None:
@@ -419,7 +423,7 @@ def test_an_unknown_event_type_is_fatal_unless_the_server_says_otherwise() -> No
     events = Events().start().completed().signal().task()
     events[4].Clear()
     events[4].event_id = 5
-    events[4].event_type = 999  # type: ignore[assignment]
+    events[4].event_type = enums.EventType.ValueType(999)
     driver = Driver(script()).replay(events)
     assert isinstance(driver.engine.error, Fatal)
     assert "upgrade the worker" in driver.engine.error.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import msgspec
 import pytest
 
 from perdure.replay import commands as cmd
@@ -239,8 +240,6 @@ def test_a_long_task_is_cut_around_the_difference() -> None:
 @pytest.mark.parametrize("rule", list(Rule))
 def test_every_rule_has_a_sentence(rule: Rule) -> None:
     found = mismatch(Driver(script([timer()])).replay(recorded("charge")))
-    import msgspec
-
     assert render(msgspec.structs.replace(found, rule=rule)).startswith("[TMPRL1100]")
 
 

@@ -200,8 +200,8 @@ def test_a_child_starts_and_ends(outcome: str, kind: type, message: str) -> None
     assert start == ResolveChildStart(1, ChildStarted("child-run"))
     assert isinstance(end, ResolveChild)
     assert isinstance(end.result, kind)
-    if message:
-        failure = end.result.failure  # type: ignore[union-attr]
+    if isinstance(end.result, (Failed, Cancelled)):
+        failure = end.result.failure
         assert failure.message == message
         info = failure.child_workflow_execution_failure_info
         assert info.workflow_execution.run_id == "child-run"
