@@ -46,6 +46,8 @@ CanceledById = workflowservice.RespondActivityTaskCanceledByIdRequest
 Heartbeat = workflowservice.RecordActivityTaskHeartbeatRequest
 HeartbeatById = workflowservice.RecordActivityTaskHeartbeatByIdRequest
 
+_HEARD_SPARE = 16
+
 
 def start_activity(
     state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
@@ -231,7 +233,7 @@ def heartbeat(
             )
             response.cancel_requested = True
             return draft.done(response)
-    state.heard_ns[key] = max(env.now_ns, state.heard_ns.get(key, 0))
+    _hear(state, key, env.now_ns)
     if request.details.SerializeToString() == progress.heartbeat_details:
         return nothing(state.key, response)
     with Draft(state, env) as draft:
@@ -281,6 +283,14 @@ def _gone(token: ActivityTaskToken) -> NoReturn:
         f"Activity {token.activity_id} has no running attempt {token.attempt}: "
         "it completed, timed out or was replaced by a later attempt."
     )
+
+
+def _hear(state: RunState, key: int, now_ns: int) -> None:
+    """Note that the worker lives: in memory, outside any draft, so entries of ended activities go only here."""
+    heard = state.heard_ns
+    if len(heard) > _HEARD_SPARE + 2 * len(state.activities):
+        state.heard_ns = heard = {k: at for k, at in heard.items() if k in state.activities}
+    heard[key] = max(now_ns, heard.get(key, 0))
 
 
 def _record_heartbeat(draft: Draft, activity: Activity, details: common.Payloads) -> None:

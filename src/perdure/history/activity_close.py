@@ -86,7 +86,6 @@ def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: 
             last_heartbeat_ns=old.last_heartbeat_ns,
         ),
     )
-    draft.state.heard_ns.pop(key, None)
     arm(draft, DeadlineKind.ACTIVITY_RETRY, next_ns, key)
 
 
@@ -187,7 +186,6 @@ def close(draft: Draft, activity: Activity, attributes: Message) -> None:
         attributes.started_event_id = pending.started_event_id  # pyright: ignore[reportAttributeAccessIssue]  -- every close event has it
     if key in state.activity_progress:
         draft.fact(FactKind.ACTIVITY, str(key), None)
-    state.heard_ns.pop(key, None)
     draft.buffer_or_add(attributes)
     schedule_workflow_task(draft)
 

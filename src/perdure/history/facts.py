@@ -26,9 +26,7 @@ class FactKind(IntEnum):
     ACTIVITY = 4
     BUFFERED = 5
     CANCEL_REQUEST = 6
-    SUCCESSOR = 7
     CURRENT_RUN = 8
-    WORKFLOW_TASK_COUNTERS = 9
     NAMESPACE = 10
 
 
@@ -42,24 +40,11 @@ class CancelRequestFact(msgspec.Struct, frozen=True):
     request_id: str
 
 
-class SuccessorFact(msgspec.Struct, frozen=True):
-    """The run that replaced this one (continue-as-new, retry, reset)."""
-
-    run_id: str
-
-
 class Sticky(msgspec.Struct, frozen=True):
     """The queue of the worker that has the run in its cache (rule 10)."""
 
     queue_name: str
     schedule_to_start_ns: int
-
-
-class WorkflowTaskCounters(msgspec.Struct, frozen=True):
-    """What is counted across workflow tasks."""
-
-    next_stamp: int = 1
-    attempts_since_success: int = 0
 
 
 class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,9 +109,7 @@ FACT_TYPES: dict[FactKind, type[msgspec.Struct]] = {
     FactKind.ACTIVITY: ActivityProgress,
     FactKind.BUFFERED: BufferedEvent,
     FactKind.CANCEL_REQUEST: CancelRequestFact,
-    FactKind.SUCCESSOR: SuccessorFact,
     FactKind.CURRENT_RUN: CurrentRun,
-    FactKind.WORKFLOW_TASK_COUNTERS: WorkflowTaskCounters,
 }
 
 
@@ -140,8 +123,6 @@ def apply(state: RunState, change: FactChange) -> None:
             state.put(workflow_task=value)
         case FactKind.STICKY:
             state.put(sticky=value)
-        case FactKind.WORKFLOW_TASK_COUNTERS:
-            state.put(workflow_task_counters=value or WorkflowTaskCounters())
         case FactKind.ACTIVITY:
             if value is None:
                 state.activity_progress.remove(int(change.key))
@@ -161,7 +142,5 @@ def apply(state: RunState, change: FactChange) -> None:
                 state.put(next_buffered=max(state.next_buffered, number + 1))
         case FactKind.CANCEL_REQUEST:
             state.put(cancel_request_id=value.request_id if value else "")
-        case FactKind.SUCCESSOR:
-            state.put(successor_run_id=value.run_id if value else "")
         case FactKind.CURRENT_RUN | FactKind.NAMESPACE:
             raise AssertionError(f"a run has no fact of kind {change.kind.name}")

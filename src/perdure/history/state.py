@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -237,16 +237,14 @@ class RunState:
         "signal_count",
         "status",
         "sticky",
-        "successor_run_id",
         "timers",
         "timers_by_event",
         "used_sdk",
         "workflow_task",
-        "workflow_task_counters",
     )
 
     def __init__(self, key: EntityKey) -> None:
-        from perdure.history.facts import ActivityProgress, Sticky, WorkflowTaskCounters
+        from perdure.history.facts import ActivityProgress, Sticky
 
         journal = Journal()
         self.journal = journal
@@ -281,9 +279,7 @@ class RunState:
         self.next_buffered = 1
         self.create_request_id = ""
         self.cancel_request_id = ""
-        self.successor_run_id = ""
         self.sticky: Sticky | None = None
-        self.workflow_task_counters = WorkflowTaskCounters()
         # Derived, never compared: entries are tested against the state when they come up.
         self.deadlines: list[Deadline] = []
         # Liveness is memory (DESIGN 10.8): heartbeats that said nothing new are not written.
@@ -333,8 +329,9 @@ class RunState:
     def snapshot(self) -> dict[str, Any]:
         """Everything durable, for comparison with a state folded again from storage."""
         derived = {"deadlines", "heard_ns", "journal", "key", "loaded_ns"}
-        return {
-            name: dict(value) if isinstance(value := getattr(self, name), Table) else value
-            for name in self.__slots__
-            if name not in derived
-        }
+        durable = (name for name in self.__slots__ if name not in derived)
+        return {name: _plain(getattr(self, name)) for name in durable}
+
+
+def _plain(value: Any) -> Any:
+    return dict(cast("Table[Any, Any]", value)) if isinstance(value, Table) else value

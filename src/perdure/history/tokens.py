@@ -48,8 +48,8 @@ class QueryToken(msgspec.Struct, frozen=True, tag="q", array_like=True):
     query_id: str
 
 
-T = TypeVar("T", WorkflowTaskToken, ActivityTaskToken, QueryToken)
 TaskToken = WorkflowTaskToken | ActivityTaskToken | QueryToken
+T = TypeVar("T", bound=TaskToken)
 
 _decoder = msgspec.msgpack.Decoder(TaskToken)
 _encoder = msgspec.msgpack.Encoder()
