@@ -28,7 +28,7 @@ from weakref import WeakSet
 from typing_extensions import TypeVarTuple, Unpack, override
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -114,21 +114,21 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # Running ----------------------------------------------------------------------------------
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         """Make this the thread's running loop for the block.
 
         The previous loop is put back afterwards. Async generators created inside are kept from the
         outer loop's finalizer: it would run their `finally` blocks on the outer loop.
         """
-        outer = asyncio._get_running_loop()
+        outer = asyncio._get_running_loop()  # part of a loop's contract  # noqa: SLF001
         hooks = sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(self)
+        asyncio._set_running_loop(self)  # noqa: SLF001
         sys.set_asyncgen_hooks(self._async_generators.add, None)
         try:
             yield
         finally:
             sys.set_asyncgen_hooks(*hooks)
-            asyncio._set_running_loop(outer)
+            asyncio._set_running_loop(outer)  # noqa: SLF001
 
     def drain(self) -> None:
         """Run ready handles, and those that become ready meanwhile, until none is left."""
@@ -136,7 +136,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         while ready:
             handle = ready.popleft()
             if not handle.cancelled():
-                handle._run()  # pyright: ignore[reportPrivateUsage]  # the loop's own part of the contract
+                handle._run()  # the loop's own part of the contract  # noqa: SLF001
 
     def make_ready(self, handle: asyncio.Handle) -> None:
         """Append a handle (a fired timer) to the queue as it is, without an extra tick."""
@@ -172,7 +172,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def call_soon(
         self,
         callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
@@ -184,7 +184,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self,
         delay: float,
         callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         return self.start_timer(delay, callback, *args, context=context)
@@ -194,7 +194,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self,
         when: float,
         callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         # Callers compute `when` as loop.time() + delay; a float can not hold nanoseconds since the
@@ -229,7 +229,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     @override
-    def create_task(  # pyright: ignore[reportIncompatibleMethodOverride]  # stub differs per version
+    def create_task(
         self,
         coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T],
         *,
@@ -246,7 +246,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks[task] = None
         task.add_done_callback(self._forget_task)
         # A run that is dropped from memory has pending tasks by design: no warning for them.
-        task._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]
+        task._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]  # noqa: SLF001
         self.name_task(task)
 
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
@@ -284,10 +284,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     @override
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        info = (type(error), error, error.__traceback__) if error is not None else None
+        error: BaseException | None = context.get("exception")
         _log.error(
-            "%s", context.get("message") or "Unhandled exception in event loop", exc_info=info
+            "%s", context.get("message") or "Unhandled exception in event loop", exc_info=error
         )
 
     @override
@@ -297,7 +296,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             return
         try:
             self._exception_handler(self, context)
-        except Exception:
+        except Exception:  # user code  # noqa: BLE001
             _log.exception("The loop's exception handler failed")
 
 

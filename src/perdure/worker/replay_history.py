@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from perdure.replay.commands import ActivationResult
     from perdure.replay.jobs import Activation
-    from perdure.wire.api.history import HistoryEvent
+    from perdure.wire.api import history as history_pb
     from perdure.worker.host import HostOptions, WorkflowRegistry
 
     Observer = Callable[[Activation, ActivationResult], None]
+
+    HistoryEvent = history_pb.HistoryEvent
 
 _STARTED = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
 
@@ -76,7 +78,7 @@ class HistoryReplay:
         try:
             definition = registry.definition_for(run.workflow_type)
             self._host = WorkflowHost(definition, run, options)
-        except Exception as error:
+        except Exception as error:  # user code: a result of the replay  # noqa: BLE001
             self._fail(error)
             return
         last = max((e.event_id for e in events if e.event_type == _STARTED), default=0)
@@ -100,7 +102,7 @@ class HistoryReplay:
             return False
         try:
             result = self._host.activate(activation)
-        except Exception as error:
+        except Exception as error:  # user code: a result of the replay  # noqa: BLE001
             self._fail(error)
             return False
         if self._observer is not None:

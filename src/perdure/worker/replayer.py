@@ -25,7 +25,7 @@ from perdure.worker.workflow_interceptors import WorkflowInterceptorClassInput
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from perdure.client.history import WorkflowHistory
@@ -150,7 +150,7 @@ class Replayer:
     @asynccontextmanager
     async def _iterator(
         self, histories: AsyncIterator[WorkflowHistory]
-    ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
+    ) -> AsyncGenerator[AsyncIterator[WorkflowReplayResult]]:
         async def results() -> AsyncIterator[WorkflowReplayResult]:
             async for history in histories:
                 yield WorkflowReplayResult(history, await self._replay(history))
@@ -201,7 +201,7 @@ class Replayer:
         self, events: Sequence[history_pb.HistoryEvent]
     ) -> Sequence[history_pb.HistoryEvent]:
         codec = self._codec
-        assert codec is not None  # noqa: S101  # asked before
+        assert codec is not None  # asked before
         copy = history_pb.History(events=events)
         await apply_codec(copy, codec.decode)
         return copy.events
@@ -232,7 +232,7 @@ async def _from_callback(work: Callable[[], Any]) -> Any:
     def call() -> None:
         try:
             result = work()
-        except BaseException as error:
+        except BaseException as error:  # handed to the waiting task  # noqa: BLE001
             if not done.cancelled():
                 done.set_exception(error)
             return

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
         VersioningOverride,
         WorkflowIDReusePolicy,
     )
-    from perdure.wire.api.common import Payload
+    from perdure.wire.api import common as common_pb
 
-    Headers = Mapping[str, Payload]
+    Headers = Mapping[str, common_pb.Payload]
 
 
 @dataclass

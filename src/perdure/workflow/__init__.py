@@ -68,8 +68,8 @@ from perdure.workflow._definition import DynamicWorkflowConfig, defn, dynamic_co
 from perdure.workflow._errors import (
     ContinueAsNewError,
     ContinueAsNewVersioningBehavior,
-    NonDeterministicCall,
     NondeterminismError,
+    NonDeterministicCall,
     ReadOnlyContextError,
     VersioningIntent,
 )

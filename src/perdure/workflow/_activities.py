@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 else:
 
-    class AsyncioTask(Generic[AnyType], asyncio.Task):
+    class AsyncioTask(Generic[AnyType], asyncio.Task):  # Task is the C base  # noqa: PYI059
         """asyncio.Task that can be subscribed at run time."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from perdure.types import AnyType
 
@@ -58,6 +58,12 @@ class _Waiter:
             future.remove_done_callback(self.one_done)
 
 
+def _refuse_single(given: Any, expected: str) -> None:
+    if isinstance(given, asyncio.Future) or asyncio.iscoroutine(given):
+        message = f"{expected}, not {type(cast('object', given)).__name__}"
+        raise TypeError(message)
+
+
 @overload
 async def wait(
     fs: Iterable[_FT], *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED
@@ -85,9 +91,7 @@ async def wait(
     Returns:
         Two lists, done and pending, each in the order of `fs`.
     """
-    if isinstance(fs, asyncio.Future) or asyncio.iscoroutine(fs):
-        message = f"Expect an iterable of Tasks/Futures, not {type(fs).__name__}"
-        raise TypeError(message)
+    _refuse_single(fs, "Expect an iterable of Tasks/Futures")
     futures = list(fs)
     if not futures:
         message = "Sequence of Tasks/Futures must not be empty."
@@ -136,7 +140,7 @@ class _Completions:
     async def next(self) -> Any:
         future = await self.done.get()
         if future is None:
-            raise asyncio.TimeoutError
+            raise TimeoutError
         return future.result()
 
 
@@ -156,9 +160,7 @@ def as_completed(
         >>> for earliest in workflow.as_completed([a, b, c]):
         ...     result = await earliest
     """
-    if isinstance(fs, asyncio.Future) or asyncio.iscoroutine(fs):
-        message = f"expect an iterable of futures, not {type(fs).__name__}"
-        raise TypeError(message)
+    _refuse_single(fs, "expect an iterable of futures")
     futures: list[asyncio.Future[Any]] = [asyncio.ensure_future(f) for f in fs]
     count = len(futures)
     completions = _Completions(futures, timeout)

@@ -16,7 +16,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling `fn` gives a coroutine (also for instances with an async `__call__`)."""
     if inspect.iscoroutinefunction(fn):
         return True
-    call = getattr(fn, "__call__", None)  # noqa: B004  # the method itself is what is asked about
+    call = getattr(fn, "__call__", None)  # the method itself is what is asked about  # noqa: B004
     return inspect.iscoroutinefunction(call)
 
 

@@ -7,7 +7,7 @@ standard modules on purpose (`random`, `time`): they are used as `workflow.rando
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, overload
 
@@ -37,7 +37,7 @@ def instance() -> Any:
 
 def now() -> datetime:
     """Workflow time in UTC: the time of the current workflow task, the same on replay."""
-    return datetime.fromtimestamp(time(), timezone.utc)
+    return datetime.fromtimestamp(time(), UTC)
 
 
 def time() -> float:
@@ -76,7 +76,7 @@ def new_random(name: str | None = None) -> Random:
     def seed(workflow_seed: int) -> int | str:
         return workflow_seed if name is None else f"{workflow_seed}:{name}"
 
-    generator = Random(seed(random_seed()))
+    generator = Random(seed(random_seed()))  # deterministic by intent  # noqa: S311
     register_random_seed_callback(lambda workflow_seed: generator.seed(seed(workflow_seed)))
     return generator
 

@@ -74,21 +74,21 @@ class Definition:
         object.__setattr__(self, "ret_type", ret_type)
 
     @staticmethod
-    def from_class(cls: type) -> Definition | None:
+    def from_class(workflow_class: type) -> Definition | None:
         """The definition made on exactly this class (not one of its bases), or None."""
-        found = cast("Definition | None", cls.__dict__.get(_DEFINITION))
-        return found if found is not None and found.cls is cls else None
+        found = cast("Definition | None", workflow_class.__dict__.get(_DEFINITION))
+        return found if found is not None and found.cls is workflow_class else None
 
     @staticmethod
-    def must_from_class(cls: type) -> Definition:
+    def must_from_class(workflow_class: type) -> Definition:
         """The class's definition.
 
         Raises:
             ValueError: The class is not decorated.
         """
-        found = Definition.from_class(cls)
+        found = Definition.from_class(workflow_class)
         if found is None:
-            name = getattr(cls, "__name__", "<unknown>")
+            name = getattr(workflow_class, "__name__", "<unknown>")
             message = f"Workflow {name} missing attributes, was it decorated with @workflow.defn?"
             raise ValueError(message)
         return found
@@ -271,7 +271,7 @@ class _Reader:
         if self.init_fn and self.run_fn and not same_parameters(self.init_fn, self.run_fn):
             self.issues.append("@workflow.init and @workflow.run method parameters do not match")
         self._raise_issues()
-        assert self.run_fn is not None  # noqa: S101  # an issue was raised otherwise
+        assert self.run_fn is not None  # an issue was raised otherwise
         return Definition(
             name=self.name,
             cls=self.cls,

@@ -170,7 +170,7 @@ def _dynamic_takes_varargs(
     ):
         return True
     raw = Sequence[RawValue]
-    if not arg_types or len(arg_types) != 2 or arg_types[0] is not str or arg_types[1] != raw:  # noqa: PLR2004
+    if not arg_types or len(arg_types) != 2 or arg_types[0] is not str or arg_types[1] != raw:
         message = (
             f"Dynamic handler {name_of(fn)} must have 3 arguments: self, str, and Sequence[RawValue]"
             if is_method
@@ -396,7 +396,7 @@ def update(
             definition.set_validator(validate)
             return validate
 
-        method._defn = definition
+        setattr(method, "_defn", definition)  # the official name, read by protocols  # noqa: B010
         method.validator = validator
         return method
 

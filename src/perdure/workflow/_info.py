@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         TypedSearchAttributes,
         WorkerDeploymentVersion,
     )
-    from perdure.wire import Payload
+    from perdure.wire.api import common as common_pb
+
+    Payload = common_pb.Payload
 
 
 @dataclass(frozen=True)

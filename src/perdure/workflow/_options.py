@@ -8,8 +8,8 @@ Not here: defaults that depend on the running workflow (its task queue, say); th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003  # TypedDict fields may be resolved at run time
-from datetime import timedelta  # noqa: TC003
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from enum import IntEnum
 from typing import Any, TypedDict
 

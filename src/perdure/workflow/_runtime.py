@@ -155,7 +155,7 @@ class Runtime(ABC):
 
 def maybe_current() -> Runtime | None:
     """The runtime of the workflow that the calling code is part of, or None."""
-    loop = asyncio._get_running_loop()
+    loop = asyncio._get_running_loop()  # the running loop, or None without raising  # noqa: SLF001
     return cast("Runtime | None", getattr(loop, "workflow_runtime", None))
 
 

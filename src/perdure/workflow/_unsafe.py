@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perdure.workflow import _runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _unrestricted: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "perdure_unrestricted", default=False
@@ -29,7 +29,7 @@ class SandboxImportNotificationPolicy(Flag):
     RAISE_ON_UNINTENTIONAL_PASSTHROUGH = auto()
 
 
-class unsafe:
+class unsafe:  # the official name  # noqa: N801
     """Static functions only; most workflows need none of them."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class unsafe:
 
     @staticmethod
     @contextmanager
-    def sandbox_unrestricted() -> Iterator[None]:
+    def sandbox_unrestricted() -> Generator[None]:
         """Switch the determinism guard off for a block of code.
 
         What is called inside must not influence what the workflow does.
@@ -81,7 +81,7 @@ class unsafe:
 
     @staticmethod
     @contextmanager
-    def imports_passed_through() -> Iterator[None]:
+    def imports_passed_through() -> Generator[None]:
         """Kept for compatibility: imports always behave normally."""
         token = _passed_through.set(True)
         try:
@@ -97,8 +97,8 @@ class unsafe:
     @staticmethod
     @contextmanager
     def sandbox_import_notification_policy(
-        policy: SandboxImportNotificationPolicy,  # noqa: ARG004  # compatibility
-    ) -> Iterator[None]:
+        policy: SandboxImportNotificationPolicy,  # compatibility  # noqa: ARG004
+    ) -> Generator[None]:
         """Kept for compatibility: does nothing."""
         yield
 

@@ -55,22 +55,22 @@ BEFORE = ["sig-before-sync", "sig-before-1"]
     [
         (
             "event_tracing",
-            "sig-before-sync sig-before-1 sig-before-2 timer-sync act-sync act-1 act-2 sig-1-sync "
+            "sig-before-sync sig-before-1 sig-before-2 timer-sync act-sync act-1 act-2 sig-1-sync "  # noqa: ISC004
             "sig-1-1 sig-1-2 update-1-sync update-1-1 update-1-2 timer-1 timer-2",
         ),
         (
             "event_tracing_single_batch",
-            "sig-before-sync sig-before-1 timer-sync act-sync sig-before-2 act-1 act-2 sig-1-sync "
+            "sig-before-sync sig-before-1 timer-sync act-sync sig-before-2 act-1 act-2 sig-1-sync "  # noqa: ISC004
             "sig-1-1 sig-1-2 update-1-sync update-1-1 update-1-2 timer-1 timer-2",
         ),
         (
             "event_tracing_double_sig_at_start",
-            "sig-before-sync sig-before-1 sig-1-sync sig-1-1 sig-before-2 sig-1-2 timer-sync "
+            "sig-before-sync sig-before-1 sig-1-sync sig-1-1 sig-before-2 sig-1-2 timer-sync "  # noqa: ISC004
             "act-sync update-1-sync update-1-1 update-1-2 act-1 act-2 timer-1 timer-2",
         ),
         (
             "event_tracing_double_sig_at_start_single_batch",
-            "sig-before-sync sig-before-1 sig-1-sync sig-1-1 timer-sync act-sync sig-before-2 "
+            "sig-before-sync sig-before-1 sig-1-sync sig-1-1 timer-sync act-sync sig-before-2 "  # noqa: ISC004
             "sig-1-2 act-1 act-2 update-1-sync update-1-1 update-1-2 timer-1 timer-2",
         ),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime  # noqa: ICN001
 import logging
 import os
 import random
@@ -58,7 +58,7 @@ def run(function: Any, cls: type = Calls, options: HostOptions | None = None) ->
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: random.random(),
+        lambda: random.random(),  # noqa: PLW0108
         lambda: random.randint(1, 10**9),
         lambda: random.sample(range(1000), 5),
         lambda: str(uuid.uuid4()),
@@ -71,14 +71,14 @@ def test_random_numbers_are_the_workflows_own(draw: Any) -> None:
 @pytest.mark.parametrize(
     ("draw", "advice"),
     [
-        (lambda: secrets.token_hex(), "draw them in an activity"),
+        (lambda: secrets.token_hex(), "draw them in an activity"),  # noqa: PLW0108
         (lambda: os.urandom(4), "workflow.random()"),
-        (lambda: uuid.uuid1(), "workflow.uuid4()"),
+        (lambda: uuid.uuid1(), "workflow.uuid4()"),  # noqa: PLW0108
         (lambda: random.seed(1), "workflow.new_random"),
     ],
 )
 def test_randomness_without_a_deterministic_answer_is_refused(draw: Any, advice: str) -> None:
-    with pytest.raises(NonDeterministicCall, match="test_guard.py") as caught:
+    with pytest.raises(NonDeterministicCall, match=r"test_guard\.py") as caught:
         run(draw)
     assert advice in str(caught.value)
 
@@ -87,7 +87,8 @@ def test_randomness_without_a_deterministic_answer_is_refused(draw: Any, advice:
 
 
 @pytest.mark.parametrize(
-    "clock", [lambda: time.time(), lambda: time.monotonic(), lambda: time.perf_counter()]
+    "clock",
+    [lambda: time.time(), lambda: time.monotonic(), lambda: time.perf_counter()],  # noqa: PLW0108
 )
 def test_clocks_tell_workflow_time(clock: Any) -> None:
     assert run(clock) == START_NS / 1e9 + 1
@@ -102,7 +103,7 @@ def test_local_time_without_an_argument_is_workflow_time() -> None:
 class ReadsTheClock:
     @workflow.run
     async def run(self) -> str:
-        return str(dt.now())
+        return str(dt.now())  # noqa: DTZ005
 
 
 @workflow.defn
@@ -110,7 +111,7 @@ class ReadsTheClockOnPurpose:
     @workflow.run
     async def run(self) -> int:
         with workflow.unsafe.sandbox_unrestricted():
-            return len(str(datetime.datetime.now()))
+            return len(str(datetime.datetime.now()))  # noqa: DTZ005
 
 
 def test_datetime_now_is_found_before_the_first_step() -> None:
@@ -131,11 +132,11 @@ def test_what_is_done_on_purpose_is_let_through() -> None:
     ("call", "advice"),
     [
         (lambda: time.sleep(0), "await workflow.sleep"),
-        (lambda: open(__file__), "activity"),
+        (lambda: open(__file__), "activity"),  # noqa: PTH123, SIM115
         (lambda: Path(__file__).read_text(), "activity"),
-        (lambda: os.listdir("."), "activity"),
-        (lambda: tempfile.mkdtemp(), "activity"),
-        (lambda: socket.socket(), "activity"),
+        (lambda: os.listdir("."), "activity"),  # noqa: PTH208
+        (lambda: tempfile.mkdtemp(), "activity"),  # noqa: PLW0108
+        (lambda: socket.socket(), "activity"),  # noqa: PLW0108
         (lambda: socket.getaddrinfo("localhost", 1), "activity"),
         (lambda: urllib.request.urlopen("http://localhost:1"), "activity"),
         (lambda: subprocess.run(["true"], check=True), "activity"),
@@ -176,7 +177,7 @@ class SharesState:
         SEEN.append("x")
         local: list[str] = []
         local.append("fine")
-        for _ in {1, 2}:
+        for _ in (1, 2):
             pass
         for _ in sorted({1, 2}):
             pass
@@ -246,7 +247,7 @@ def test_imports_and_logging_are_not_the_workflows_doing(tmp_path: Path) -> None
     log.addHandler(handler)
 
     def work() -> str:
-        import colorsys  # noqa: PLC0415  # the import itself is what is tested
+        import colorsys  # the import itself is what is tested
 
         log.info("inside")
         return colorsys.__name__
@@ -265,7 +266,7 @@ def test_a_failing_workflow_can_format_its_traceback() -> None:
 
     with pytest.raises(workflow.NondeterminismError):
         run(fail)
-    from perdure.exceptions import ApplicationError  # noqa: PLC0415
+    from perdure.exceptions import ApplicationError
 
     def fail_for_good() -> None:
         raise ApplicationError("bad")

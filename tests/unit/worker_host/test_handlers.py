@@ -327,7 +327,7 @@ def test_a_wrong_number_of_arguments_fails_the_task(args: tuple[Any, ...]) -> No
 
 
 def test_an_unknown_type_is_refused_with_what_is_known() -> None:
-    with pytest.raises(ApplicationError, match="Nope is not registered.*TakesInit"):
+    with pytest.raises(ApplicationError, match=r"Nope is not registered.*TakesInit"):
         WorkflowRegistry([TakesInit]).definition_for("Nope")
 
 

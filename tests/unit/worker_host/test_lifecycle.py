@@ -144,7 +144,7 @@ class Blocks:
     async def run(self) -> None:
         with workflow.unsafe.sandbox_unrestricted():
             for _ in range(300):
-                time.sleep(0.01)
+                time.sleep(0.01)  # noqa: ASYNC251
 
 
 def test_a_workflow_that_blocks_is_stopped() -> None:

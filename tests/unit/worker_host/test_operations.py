@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+
 import pytest
 
 from perdure import activity, workflow
@@ -211,7 +212,7 @@ class WaitsForApproval:
             await workflow.wait_for_condition(
                 lambda: self.approved, timeout=SECOND, timeout_summary="patience"
             )
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return "too late"
         return "approved"
 
@@ -361,7 +362,7 @@ class Raises:
     async def run(self, kind: str) -> None:
         errors: dict[str, BaseException] = {
             "application": ApplicationError("bad", type="Bad", non_retryable=True),
-            "timeout": asyncio.TimeoutError(),
+            "timeout": TimeoutError(),
             "configured": KeyError("k"),
             "other": ValueError("a bug"),
             "cancelled": CancelledError("just so"),

@@ -27,6 +27,7 @@ from perdure.workflow import wait as ordered_wait
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+_ordered_wait = cast("Callable[..., Any]", ordered_wait)
 _T = TypeVar("_T")
 
 
@@ -115,7 +116,7 @@ async def _timed_out_already(awaitable: Awaitable[_T]) -> _T:
     try:
         return future.result()
     except asyncio.CancelledError as error:
-        raise asyncio.TimeoutError from error
+        raise TimeoutError from error
 
 
 async def wait_for_py311(awaitable: Awaitable[_T], timeout: float | None) -> _T:
@@ -147,7 +148,7 @@ async def wait_for_py311(awaitable: Awaitable[_T], timeout: float | None) -> _T:
         try:
             return future.result()
         except asyncio.CancelledError as error:
-            raise asyncio.TimeoutError from error
+            raise TimeoutError from error
     finally:
         timer.cancel()
 
@@ -167,7 +168,7 @@ _PROFILES: dict[WaitForProfile, Callable[[Any, float | None], Any]] = {
 
 
 def _workflow_loop() -> WorkflowLoop | None:
-    loop = asyncio._get_running_loop()
+    loop = asyncio._get_running_loop()  # None instead of an error  # noqa: SLF001
     return loop if type(loop) is WorkflowLoop else None
 
 
@@ -187,16 +188,17 @@ def _dispatch_wait_for(original: Callable[..., Any]) -> Callable[..., Any]:
 def _dispatch_wait(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def wait(
-        fs: Iterable[Any],
+        fs: Any,
         *,
         timeout: float | None = None,
         return_when: str = asyncio.ALL_COMPLETED,
     ) -> Any:
         if _workflow_loop() is None:
             return await original(fs, timeout=timeout, return_when=return_when)
-        if not isinstance(fs, asyncio.Future) and not asyncio.iscoroutine(fs):
-            fs = dict.fromkeys(fs)
-        done, pending = await ordered_wait(fs, timeout=timeout, return_when=return_when)
+        futures: Any = fs
+        if isinstance(futures, Iterable) and not isinstance(futures, asyncio.Future):
+            futures = list(dict.fromkeys(cast("Iterable[Any]", futures)))
+        done, pending = await _ordered_wait(futures, timeout=timeout, return_when=return_when)
         return OrderedFutures(done), OrderedFutures(pending)
 
     return wait

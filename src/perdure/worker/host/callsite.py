@@ -61,7 +61,7 @@ def capture(skip: int = 1) -> CallSite | None:
     Args:
         skip: Frames to leave out, beginning with this function's caller's callee.
     """
-    frame = sys._getframe(skip)
+    frame = sys._getframe(skip)  # documented, for this purpose  # noqa: SLF001
     found: list[Frame] = []
     while frame is not None and frame.f_code is not _BOTTOM:
         if _user_code(frame.f_code):

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from perdure.common import SearchAttributes, TypedSearchAttributes
-    from perdure.wire.api.common import Payload
     from perdure.worker.host.state import RunState
     from perdure.worker.workflow_interceptors import (
         StartChildWorkflowInput,
         WorkflowOutboundInterceptor,
     )
+
+    Payload = common_pb.Payload
 
 _ALREADY_EXISTS = enums.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS
 # Not every generation of the API's enum has this value.
@@ -95,7 +96,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         return self._run_id
 
     @override
-    async def signal(  # pyright: ignore[reportIncompatibleMethodOverride]  # one body for all overloads
+    async def signal(
         self,
         signal: str | Callable[..., Any],
         arg: Any = UNSET,

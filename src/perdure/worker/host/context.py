@@ -11,7 +11,7 @@ from typing_extensions import override
 from perdure.activity.definition import Definition as ActivityDefinition
 from perdure.common import WorkerDeploymentVersion
 from perdure.replay import commands
-from perdure.worker.host import attributes
+from perdure.worker.host import upserts
 from perdure.worker.host.external import HostedExternal
 from perdure.worker.host.loop import TimerOptions, timer_options
 from perdure.worker.host.metrics import ReplaySafeMeter
@@ -216,7 +216,7 @@ class HostedRuntime(Runtime):
         token = timer_options.set(TimerOptions(state.converters.workflow.text(timeout_summary)))
         try:
             await asyncio.wait_for(met, timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             if cancellation_arrived():
                 raise asyncio.CancelledError from None
             raise
@@ -375,21 +375,21 @@ class HostedRuntime(Runtime):
 
     @override
     def upsert_search_attributes(
-        self, attributes_: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]
+        self, attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]
     ) -> None:
-        attributes.upsert_search_attributes(self._state, attributes_)
+        upserts.upsert_search_attributes(self._state, attributes)
 
     @override
     def memo(self) -> Mapping[str, Any]:
-        return attributes.memo(self._state)
+        return upserts.memo(self._state)
 
     @override
     def memo_value(self, key: str, default: Any, *, type_hint: type | None) -> Any:
-        return attributes.memo_value(self._state, key, default, type_hint)
+        return upserts.memo_value(self._state, key, default, type_hint)
 
     @override
     def upsert_memo(self, updates: Mapping[str, Any]) -> None:
-        attributes.upsert_memo(self._state, updates)
+        upserts.upsert_memo(self._state, updates)
 
     @override
     def current_details(self) -> str:
@@ -409,9 +409,7 @@ class HostedRuntime(Runtime):
         payloads = self._state.started.last_completion_result.payloads
         if len(payloads) != 1:
             return None
-        converter = self.payload_converter()
-        if type_hint is None:
-            return converter.from_payload(payloads[0])
+        converter: Any = self.payload_converter()
         return converter.from_payload(payloads[0], type_hint)
 
     @override

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from perdure.converter import DataConverter, FailureConverter, PayloadConverter
     from perdure.replay.task import RunInfo
-    from perdure.wire.api.common import Payload
+    from perdure.wire.api import common as common_pb
+
+    Payload = common_pb.Payload
 
 
 class Converters(NamedTuple):

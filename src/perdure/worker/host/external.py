@@ -50,7 +50,7 @@ class HostedExternal(workflow.ExternalWorkflowHandle[Any]):
         return self._run_id
 
     @override
-    async def signal(  # pyright: ignore[reportIncompatibleMethodOverride]  # one body for all overloads
+    async def signal(
         self,
         signal: str | Callable[..., Any],
         arg: Any = UNSET,

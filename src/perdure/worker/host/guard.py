@@ -24,6 +24,7 @@ import threading
 import time
 import uuid
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.worker.host import callsite
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LOGGING = os.path.dirname(logging.__file__) + os.sep
+_LOGGING = str(Path(logging.__file__).parent) + os.sep
 
 
 def _guarded_run() -> RunState | None:
     """The run whose code is calling, None when the guard has nothing to say."""
-    loop = asyncio._get_running_loop()
+    loop = asyncio._get_running_loop()  # None instead of an error  # noqa: SLF001
     if type(loop) is not WorkflowLoop:
         return None
     state = loop.state
@@ -56,17 +57,20 @@ def _guarded_run() -> RunState | None:
 
 def _is_users_doing() -> bool:
     """Whether the innermost frame outside the standard library is not this library's."""
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)  # documented, for this purpose  # noqa: SLF001
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith("<frozen importlib") or filename.startswith(_LOGGING):
+        if filename.startswith(("<frozen importlib", _LOGGING)):
             return False
         if not callsite.is_internal_file(filename):
             return True
-        if callsite.is_library_file(filename) and "asyncio" not in filename:
-            # Wrappers of this module stand between user code and the standard library.
-            if frame.f_globals.get("__name__") != __name__:
-                return False
+        # Wrappers of this module stand between user code and the standard library.
+        if (
+            callsite.is_library_file(filename)
+            and "asyncio" not in filename
+            and frame.f_globals.get("__name__") != __name__
+        ):
+            return False
         frame = frame.f_back
     return False
 
@@ -138,6 +142,14 @@ def _seconds(state: RunState) -> float:
     return state.time_ns / 1e9
 
 
+def _nanoseconds(state: RunState) -> int:
+    return state.time_ns
+
+
+def _at_workflow_time(original: Callable[[float], Any]) -> Callable[[RunState], Any]:
+    return lambda state: original(_seconds(state))
+
+
 def _no_arguments(*args: object, **kwargs: object) -> bool:
     return not args and not kwargs
 
@@ -145,10 +157,10 @@ def _no_arguments(*args: object, **kwargs: object) -> bool:
 def _wrap_clocks() -> None:
     for name in ("time", "monotonic", "perf_counter"):
         _redirect(time, name, _seconds)
-        _redirect(time, f"{name}_ns", lambda state: state.time_ns)
+        _redirect(time, f"{name}_ns", _nanoseconds)
     originals = {name: getattr(time, name) for name in ("gmtime", "localtime", "ctime")}
     for name, original in originals.items():
-        _redirect(time, name, lambda state, _f=original: _f(_seconds(state)), when=_no_arguments)
+        _redirect(time, name, _at_workflow_time(original), when=_no_arguments)
     _forbid(
         time,
         "sleep",
@@ -281,7 +293,7 @@ _installed = False
 
 def install() -> None:
     """Put wrappers and audit hook in place, once per process. An audit hook can not be removed."""
-    global _installed  # noqa: PLW0603  # one guard per process
+    global _installed  # one guard per process  # noqa: PLW0603
     if _installed:
         return
     _installed = True

@@ -27,7 +27,7 @@ from perdure.workflow._info import UpdateInfo, set_current_update_info
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perdure.wire.api.common import Payload
+    from perdure.wire.api import common as common_pb
     from perdure.worker.host.state import RunState
     from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
     from perdure.workflow._handlers import (
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         SignalDefinition,
         UpdateDefinition,
     )
+
+    Payload = common_pb.Payload
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ class Handlers:
         state = self._state
         try:
             arguments = self._arguments(definition, job.signal_name, job.input)
-        except Exception:
+        except Exception:  # converters may raise anything  # noqa: BLE001
             _log.exception(
                 "Dropped the signal %s of workflow %s (id %s, run %s): its arguments can not be decoded",
                 job.signal_name,
@@ -123,25 +125,27 @@ class Handlers:
         state = self._state
         try:
             with state.as_read_only(query_or_validator=True):
-                definition = state.queries.get(job.query_type) or state.queries.get(None)
-                if definition is None:
-                    known = " ".join(sorted(name for name in state.queries if name))
-                    message = (
-                        f"Query handler for '{job.query_type}' expected but not found, "
-                        f"known queries: [{known}]"
-                    )
-                    raise RuntimeError(message)
+                definition = self._query_definition(job.query_type)
                 arguments = self._arguments(definition, job.query_type, job.arguments)
                 result = await self._inbound.handle_query(
                     HandleQueryInput(job.query_id, job.query_type, arguments, job.headers)
                 )
                 payload = state.converters.workflow.one_payload(result)
             answer = commands.QueryResult(query_id=job.query_id, response=payload)
-        except Exception as error:
+        except Exception as error:  # user code: the caller is told  # noqa: BLE001
             failure = state.converters.workflow.to_failure(error)
             answer = commands.QueryResult(query_id=job.query_id, failure=failure)
         state.unanswered_queries.pop(job.query_id, None)
         state.issue(answer)
+
+    def _query_definition(self, name: str) -> HandlerDefinition:
+        queries = self._state.queries
+        definition = queries.get(name) or queries.get(None)
+        if definition is None:
+            known = " ".join(sorted(known for known in queries if known))
+            message = f"Query handler for '{name}' expected but not found, known queries: [{known}]"
+            raise RuntimeError(message)
+        return definition
 
     def answer_stuck_queries(self) -> None:
         """Fail the queries whose handler awaits something: nothing can ever wake it."""
@@ -215,7 +219,7 @@ class _Update:
             result = await self._handlers.inbound.handle_update_handler(given)
             payload = state.converters.workflow.one_payload(result)
             self._respond(commands.UpdateCompleted(payload))
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # user code  # noqa: BLE001
             if not state.closing:
                 self._failed(error)
         except ContinueAsNewError:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from perdure.common import Priority, RetryPolicy
-    from perdure.wire.api.common import Payload
     from perdure.worker.host.state import RunState
+
+    Payload = common_pb.Payload
 
 ActivityInput = StartActivityInput | StartLocalActivityInput
 

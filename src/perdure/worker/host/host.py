@@ -140,9 +140,8 @@ class WorkflowHost:
             sets: list[list[jobs.Job]] = [[], [], [], []]
             for job in all_jobs:
                 sets[_SETS.get(type(job), _OTHERS)].append(job)
-            if sets[_QUERIES] and any(sets[:_QUERIES]):
-                message = "Queries must come in an activation of their own"
-                raise RuntimeError(message)
+            # The engine sends queries in activations of their own.
+            assert not (sets[_QUERIES] and any(sets[:_QUERIES]))
             if state.single_batch:
                 for jobs_of_set in sets:
                     for job in jobs_of_set:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from perdure.common import Priority, RetryPolicy, SearchAttributePair, TypedSearchAttributes
 from perdure.converter import decode_search_attributes, decode_typed_search_attributes
@@ -14,16 +14,21 @@ if TYPE_CHECKING:
 
     from perdure.replay.jobs import Activation, InitializeWorkflow
     from perdure.replay.task import RunInfo
-    from perdure.wire.api.history import WorkflowExecutionStartedEventAttributes
+    from perdure.wire.api import history as history_pb
+
+    WorkflowExecutionStartedEventAttributes = history_pb.WorkflowExecutionStartedEventAttributes
 
 
 def _utc(time_ns: int) -> datetime:
     seconds, rest = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, timezone.utc) + timedelta(microseconds=rest // 1000)
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest // 1000)
 
 
-def _timeout(started: WorkflowExecutionStartedEventAttributes, field: str) -> timedelta | None:
-    if not started.HasField(field):  # pyright: ignore[reportArgumentType]  # one of three literals
+_Timeout = Literal["workflow_execution_timeout", "workflow_run_timeout"]
+
+
+def _timeout(started: WorkflowExecutionStartedEventAttributes, field: _Timeout) -> timedelta | None:
+    if not started.HasField(field):
         return None
     value: Duration = getattr(started, field)
     return value.ToTimedelta()
@@ -52,7 +57,7 @@ def build_info(run: RunInfo, activation: Activation, job: InitializeWorkflow) ->
             workflow_id=started.root_workflow_execution.workflow_id,
         )
     typed = decode_typed_search_attributes(started.search_attributes)
-    pairs: list[SearchAttributePair[object]] = list(typed.search_attributes)
+    pairs: list[SearchAttributePair[Any]] = list(typed.search_attributes)
     return Info(
         attempt=started.attempt,
         continued_run_id=started.continued_execution_run_id or None,

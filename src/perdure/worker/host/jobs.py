@@ -1,7 +1,7 @@
 """What each job of an activation does to the run.
 
-A table from job type to function. Nothing here runs user code but decoding (which may raise) and, for set
-handlers, nothing at all: user code runs when the host drains the loop.
+A table from job type to function. Nothing here runs user code: that happens when the host drains the loop.
+Decoding payloads may raise.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from perdure.wire.api.failure import Failure
+    from perdure.wire.api import failure as failure_pb
     from perdure.worker.host.handlers import Handlers
     from perdure.worker.host.state import RunState
     from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+
+    Failure = failure_pb.Failure
 
 
 class UnknownOperationError(RuntimeError):
@@ -67,7 +69,7 @@ class Jobs:
         """Take over the start event: before anything else, since constructors and handlers need it."""
         state = self._state
         definition = state.definition
-        assert state.activation is not None  # noqa: S101  # jobs come in activations
+        assert state.activation is not None  # jobs come in activations
         state.info = build_info(state.run, state.activation, job)
         state.started = job.attributes
         state.seed = job.randomness_seed
@@ -87,7 +89,7 @@ class Jobs:
     def _initialize(self, _job: jobs.InitializeWorkflow) -> None:
         state = self._state
         given = state.workflow_input
-        assert given is not None  # noqa: S101  # prepare() ran before
+        assert given is not None  # prepare() ran before
 
         async def run() -> None:
             outcome.complete_workflow(state, await self._inbound.execute_workflow(given))

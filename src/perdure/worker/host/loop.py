@@ -16,15 +16,17 @@ from typing_extensions import TypeVarTuple, Unpack, override
 
 from perdure.core.loop import DeterministicLoop, LoopTimer
 from perdure.replay.commands import CancelTimer, StartTimer
-from perdure.workflow._errors import NonDeterministicCall
 from perdure.worker.host import callsite
+from perdure.workflow._errors import NonDeterministicCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.wire.api.common import Payload
+    from perdure.wire.api import common as common_pb
     from perdure.worker.host.state import RunState
     from perdure.workflow._runtime import Runtime
+
+    Payload = common_pb.Payload
 
 _Ts = TypeVarTuple("_Ts")
 _log = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ class TimerOptions(NamedTuple):
 
 # wait_for and timeout create their timers inside asyncio: options can only reach them this way.
 timer_options: contextvars.ContextVar[TimerOptions] = contextvars.ContextVar(
-    "perdure_timer_options", default=TimerOptions()
+    "perdure_timer_options",
+    default=TimerOptions(),  # a named tuple is immutable  # noqa: B039
 )
 
 
@@ -70,7 +73,7 @@ class WorkflowLoop(DeterministicLoop):
     def call_soon(
         self,
         callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         # Allowed during teardown: closing coroutines completes futures, whose callbacks come here.

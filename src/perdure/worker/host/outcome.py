@@ -62,7 +62,7 @@ async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> Non
         await work()
     except ContinueAsNewRequested as request:
         continue_as_new(state, request.given)
-    except (Exception, asyncio.CancelledError) as error:
+    except (Exception, asyncio.CancelledError) as error:  # user code  # noqa: BLE001
         if state.closing:
             return
         ended(state, error)

@@ -11,7 +11,7 @@ are logged as warnings when the worker starts. Blocks under `workflow.unsafe.san
 from __future__ import annotations
 
 import ast
-import datetime
+import datetime as dt
 import inspect
 import random
 import textwrap
@@ -46,14 +46,17 @@ class Finding(NamedTuple):
 
 _NOW = "it differs on replay; use `workflow.now()`"
 _FORBIDDEN: tuple[tuple[Any, str, str], ...] = (
-    (datetime.datetime, "now", _NOW),
-    (datetime.datetime, "utcnow", _NOW),
-    (datetime.datetime, "today", _NOW),
-    (datetime.date, "today", "it differs on replay; use `workflow.now().date()`"),
+    (dt.datetime, "now", _NOW),
+    (dt.datetime, "utcnow", _NOW),
+    (dt.datetime, "today", _NOW),
+    (dt.date, "today", "it differs on replay; use `workflow.now().date()`"),
 )
 _MUTATORS = frozenset(
-    "append extend insert remove pop clear add discard update setdefault popitem sort".split()
-)
+    (
+        "append", "extend", "insert", "remove", "pop", "clear", "add", "discard", "update",
+        "setdefault", "popitem", "sort",
+    )
+)  # fmt: skip
 _MUTABLE = (list, dict, set, bytearray)
 
 

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.exceptions import FailureError
 from perdure.replay.commands import CallSite
-from perdure.workflow._errors import ReadOnlyContextError
 from perdure.worker.host import callsite
 from perdure.worker.host.converters import RunConverters
+from perdure.workflow._errors import ReadOnlyContextError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from perdure.replay.commands import Command
     from perdure.replay.jobs import Activation, SignalWorkflow
     from perdure.replay.task import RunInfo
-    from perdure.wire.api.common import Payload
-    from perdure.wire.api.history import WorkflowExecutionStartedEventAttributes
+    from perdure.wire.api import common as common_pb
+    from perdure.wire.api import history as history_pb
     from perdure.worker.host.children import HostedChild
     from perdure.worker.host.handles import HostedActivity
     from perdure.worker.host.loop import WorkflowLoop
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         UpdateDefinition,
     )
     from perdure.workflow._info import Info
+
+    Payload = common_pb.Payload
+    WorkflowExecutionStartedEventAttributes = history_pb.WorkflowExecutionStartedEventAttributes
 
 RAISE_ON_CANCELLING_COMPLETED_ACTIVITY = 1
 """Language flag: a task cancelled while its activity's result is already there is cancelled."""
@@ -117,7 +120,7 @@ class RunState:
 
         # Randomness and patches
         self.seed = 0
-        self.random = random.Random(0)
+        self.random = random.Random(0)  # deterministic by intent  # noqa: S311
         self.seed_callbacks: list[Callable[[int], None]] = []
         self.patches_notified: set[str] = set()
         self.patches: dict[str, bool] = {}
@@ -200,7 +203,7 @@ class RunState:
         return callsite.capture(2)
 
     @contextmanager
-    def as_read_only(self, *, query_or_validator: bool) -> Iterator[None]:
+    def as_read_only(self, *, query_or_validator: bool) -> Generator[None]:
         """Forbid commands for a block."""
         before = self.read_only, self.in_query_or_validator
         self.read_only, self.in_query_or_validator = True, query_or_validator

@@ -39,9 +39,7 @@ def tear_down(state: RunState) -> None:
     loop = state.loop
     with loop.running():
         for task in reversed(loop.tasks):
-            coro = task.get_coro()
-            if coro is not None:
-                _close(coro, task.get_name())
+            _close(task.get_coro(), task.get_name())
         loop.close_async_generators()
     loop.forget_everything()
 
@@ -57,7 +55,7 @@ def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str
             coro.throw(RunEvicted("the run is being evicted"))
         except (StopIteration, RunEvicted):
             return
-        except BaseException:
+        except BaseException:  # user code, which must not stop the teardown  # noqa: BLE001
             _log.debug("Ignored while evicting %s", name, exc_info=True)
             return
     _log.warning(

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +53,11 @@ class _Watch:
     def verdict(self) -> str | None:
         """Why the activation must end, or None."""
         elapsed = _monotonic_ns() - self.started_ns
-        if self.clock is None:
-            used = elapsed
-        else:
-            used = time.clock_gettime_ns(self.clock) - self.started_cpu_ns
+        used = (
+            elapsed
+            if self.clock is None
+            else time.clock_gettime_ns(self.clock) - self.started_cpu_ns
+        )
         if used > self.budget_ns:
             return f"it used {used / 1e9:.1f} s of CPU time without awaiting anything"
         if elapsed > self.budget_ns * _BLOCKED_FACTOR:
@@ -83,7 +84,7 @@ class Watchdog:
         self._never = threading.Event()
 
     @contextmanager
-    def watching(self, budget_ns: int, what: str) -> Iterator[None]:
+    def watching(self, budget_ns: int, what: str) -> Generator[None]:
         """Bound the block's time.
 
         Args:
@@ -141,7 +142,7 @@ class Watchdog:
 
     def _trip(self, watch: _Watch, why: str) -> None:
         watch.why = why
-        frame = sys._current_frames().get(watch.thread)
+        frame = sys._current_frames().get(watch.thread)  # documented  # noqa: SLF001
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
         _log.error("%s is stopped: %s. Its stack:\n%s", watch.what, why, stack)
         _set_async_exception(watch.thread, WorkflowDeadlock)

@@ -45,8 +45,8 @@ def memo_value(state: RunState, key: str, default: Any, type_hint: type | None) 
             message = f"Memo does not have a value for key {key}"
             raise KeyError(message)
         return default
-    convert = state.converters.workflow.payload
-    return convert.from_payload(payload, type_hint) if type_hint else convert.from_payload(payload)
+    converter: Any = state.converters.workflow.payload
+    return converter.from_payload(payload, type_hint)
 
 
 def upsert_memo(state: RunState, updates: Mapping[str, Any]) -> None:
@@ -112,12 +112,13 @@ def _apply_untyped(state: RunState, attributes: SearchAttributes) -> None:
     for name, values in attributes.items():
         untyped[name] = values
         key = key_guessed_from_values(name, values)
+        value: Any = values
         if not values:
             _replace(state, name, None)
         elif key is not None and key.indexed_value_type == _LIST:
-            _replace(state, name, SearchAttributePair(key, values))
+            _replace(state, name, SearchAttributePair(key, value))
         elif key is not None and len(values) == 1:
-            _replace(state, name, SearchAttributePair(key, values[0]))
+            _replace(state, name, SearchAttributePair(key, value[0]))
 
 
 def _replace(state: RunState, name: str, pair: SearchAttributePair[Any] | None) -> None:
