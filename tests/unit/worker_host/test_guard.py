@@ -140,7 +140,7 @@ def test_what_is_done_on_purpose_is_let_through() -> None:
         (lambda: socket.getaddrinfo("localhost", 1), "activity"),
         (lambda: urllib.request.urlopen("http://localhost:1"), "activity"),
         (lambda: subprocess.run(["true"], check=True), "activity"),
-        (lambda: os.system("true"), "activity"),
+        (lambda: os.system("true"), "activity"),  # pyright: ignore[reportDeprecated]
         (lambda: threading.Thread(target=print).start(), "activity"),
         (lambda: asyncio.get_running_loop().run_in_executor(None, print), "activity"),
     ],
@@ -177,7 +177,7 @@ class SharesState:
         SEEN.append("x")
         local: list[str] = []
         local.append("fine")
-        for _ in (1, 2):
+        for _ in set("ab"):
             pass
         for _ in sorted({1, 2}):
             pass

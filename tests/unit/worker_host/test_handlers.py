@@ -269,7 +269,7 @@ class SetsHandlers:
     @workflow.run
     async def run(self) -> list[str]:
         await workflow.sleep(1)
-        workflow.set_signal_handler("named", lambda text: self.seen.append(f"named {text}"))
+        workflow.set_signal_handler("named", self.named)
         workflow.set_dynamic_signal_handler(self.anything)
         workflow.set_query_handler("length", lambda: len(self.seen))
         assert workflow.get_signal_handler("named") is not None
@@ -277,6 +277,9 @@ class SetsHandlers:
         await workflow.wait_condition(workflow.all_handlers_finished)
         await workflow.sleep(1)
         return self.seen
+
+    def named(self, text: str) -> None:
+        self.seen.append(f"named {text}")
 
     def anything(self, name: str, args: Sequence[RawValue]) -> None:
         text = workflow.payload_converter().from_payload(args[0].payload, str)
