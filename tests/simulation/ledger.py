@@ -20,6 +20,9 @@ class Ledger:
     attempts: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
     """(run id, activity id, attempt) -> how often it was executed."""
 
+    blundered: set[str] = field(default_factory=set[str])
+    """Workflows whose worker has already sent its bad completion (workloads/blunders.py)."""
+
     def note_attempt(self) -> None:
         """Called by every activity as its first step."""
         info = activity.info()

@@ -34,11 +34,13 @@ class NetworkFaults:
     lose_request: float = 0.02
     lose_response: float = 0.02
     repeat: float = 0.01
+    impatient: float = 0.03
+    """The caller breaks the call off while it is being worked on."""
     partitioned: bool = False
 
     @staticmethod
     def none() -> NetworkFaults:
-        return NetworkFaults(0.001, 0.0, 0.0, 0.0, 0.0, 0.0)
+        return NetworkFaults(0.001, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Endpoint:
@@ -151,6 +153,10 @@ class SimConnection:
             endpoint.start(method, request, metadata, timeout_ns)
             await asyncio.sleep(self._delay_s())
         reply = endpoint.start(method, request, metadata, timeout_ns)
+        if random.random() < faults.impatient:
+            await asyncio.sleep(0.01 * random.random())
+            endpoint.withdraw(reply)
+            raise errors.Unavailable("connection reset")
         try:
             response = await asyncio.shield(reply)
         except asyncio.CancelledError:

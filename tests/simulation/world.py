@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from perdure.client import Client
 from perdure.core.ids import new_id, seeded_ids
@@ -32,8 +33,10 @@ from tests.simulation.loop import Process, SimClock, SimLoop
 from tests.simulation.network import Endpoint, NetworkFaults, SimConnection
 from tests.simulation.workloads import ALL, Workload
 from tests.simulation.workloads.base import TASK_QUEUE
+from tests.stores.faults import FaultyStore
 
 if TYPE_CHECKING:
+    from perdure.storage.port import Store
     from perdure.wire.seam import Method
 
 SHARDS = 3
@@ -72,6 +75,8 @@ class World:
         self.node: Node | None = None
         self.node_process: Process | None = None
         self.executor: SimExecutor | None = None
+        self.store: FaultyStore | None = None
+        self.has_small_cache = self.random.random() < 0.5
         self.processes: list[Process] = []
         self.workers: dict[int, Process] = {}
         self.kinds = list(workloads or self.random.sample(ALL, 2))
@@ -88,6 +93,7 @@ class World:
             AssertionError: A promise was not kept, or nothing can happen any more.
         """
         Current.ledger = self.ledger
+        random.seed(self.report.seed)  # the client's jitter between retries
         with seeded_ids(self._ids):
             try:
                 self.loop.run(self._main())
@@ -137,6 +143,8 @@ class World:
             checks.check_history(workflow_id, events)
             self.note(f"history {workflow_id} {len(events)}")
         await self.check_reload()
+        await asyncio.sleep(120)  # what is stale may be noticed late
+        self.check_rows()
 
     async def check_reload(self) -> None:
         """What is in memory is what a reload gives."""
@@ -176,8 +184,11 @@ class World:
         opened: asyncio.Future[Node] = self.loop.create_future()
 
         async def open_it() -> None:
-            store = open_memory(executor=executor, connection=self.database)
-            node = await open_node(store, clock=self.clock, new_id=new_id)
+            store = FaultyStore(open_memory(executor=executor, connection=self.database))
+            node = await open_node(cast("Store", store), clock=self.clock, new_id=new_id)
+            if self.has_small_cache:
+                node.engine.cache._bytes_max = 1  # nearly every touch is a load, nearly every load an eviction
+            self.store = store
             opened.set_result(node)
 
         self.node_process, self.executor = process, executor
@@ -238,11 +249,19 @@ class World:
 
     async def faults(self) -> None:
         """A random fault every few seconds, then peace."""
-        random = self.random
+        source = self.random
         while self.loop.time() < FAULTY_S:
-            await asyncio.sleep(random.expovariate(0.6))
-            await random.choice(
-                [self._node_crash, self._worker_crash, self._partition, self._clock_jump]
+            await asyncio.sleep(source.expovariate(0.6))
+            await source.choice(
+                [
+                    self._node_crash,
+                    self._zombie,
+                    self._worker_crash,
+                    self._partition,
+                    self._clock_jump,
+                    self._disk_full,
+                    self._unknown_outcome,
+                ]
             )()
         await self.heal()
 
@@ -250,6 +269,18 @@ class World:
         self.kill_node()
         await asyncio.sleep(self.random.random() * 2)
         await self.start_node()
+
+    async def _zombie(self) -> None:
+        """A second node takes over while the first still runs, finishes what it has, and does not know."""
+        old, old_executor = self.node_process, self.executor
+        if old is None or old_executor is None:
+            return
+        self.note("takeover")
+        await self.start_node()
+        await asyncio.sleep(self.random.random())
+        old.kill()
+        old_executor.crash()
+        self.note("zombie ended")
 
     async def _worker_crash(self) -> None:
         number = self.random.randrange(WORKERS)
@@ -266,6 +297,26 @@ class World:
     async def _clock_jump(self) -> None:
         self.clock.skew_ns += self.random.randint(-2, 2) * SECOND_NS
         self.note(f"clock skew {self.clock.skew_ns}")
+
+    async def _disk_full(self) -> None:
+        if (store := self.store) is not None:
+            self.note("disk full")
+            store.is_full = True
+            await asyncio.sleep(self.random.random() * 2)
+            store.is_full = False
+
+    async def _unknown_outcome(self) -> None:
+        if self.store is not None:
+            self.store.unknown = self.random.choice(["landed", "lost"])
+            self.note(f"the next commit is {self.store.unknown}, and nobody is told")
+
+    def check_rows(self) -> None:
+        """Every workflow has ended: nothing may be left to do."""
+        # Rows in the sticky queue of a worker that died have no poller who would notice.
+        for table in (f"tasks WHERE queue = '{TASK_QUEUE}'", "outbox", "wakes"):
+            (count,) = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
+            if count:
+                raise checks.Violation(f"{count} rows are left in {table} although everything ended")
 
     async def heal(self) -> None:
         healthy = NetworkFaults.none()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.simulation.workloads.base import Workload
+from tests.simulation.workloads.blunders import Blunders
 from tests.simulation.workloads.cancellation import CancellationRaces
 from tests.simulation.workloads.fan_out import FanOuts
 from tests.simulation.workloads.greeting import Greetings
 from tests.simulation.workloads.retries import Retries
 from tests.simulation.workloads.signals import SignalStorm
 
-ALL: Sequence[type[Workload]] = (Greetings, FanOuts, SignalStorm, Retries, CancellationRaces)
+ALL: Sequence[type[Workload]] = (Greetings, FanOuts, SignalStorm, Retries, CancellationRaces, Blunders)

@@ -63,10 +63,18 @@ class SignalStorm(Workload):
 
         async def send(number: int) -> None:
             await asyncio.sleep(self.random.random() * 6)
-            value = f"signal-{number}"
             handle = self.client.get_workflow_handle(workflow_id)
-            await self.insist(lambda: handle.signal(Collector.add, value))
-            acknowledged.append(value)
+            tries = 0
+
+            async def once() -> str:
+                # Each call has one request id, whatever the network does with it: its value may arrive once at most.
+                nonlocal tries
+                tries += 1
+                value = f"signal-{number}-{tries}"
+                await handle.signal(Collector.add, value)
+                return value
+
+            acknowledged.append(await self.insist(once))
 
         await asyncio.gather(*(send(number) for number in range(COUNT)))
         handle = self.client.get_workflow_handle(workflow_id)
@@ -78,3 +86,4 @@ class SignalStorm(Workload):
         received = await self.result(workflow_id)
         missing = set(acknowledged) - set(received)
         assert not missing, f"acknowledged signals were lost: {sorted(missing)}"
+        assert len(set(received)) == len(received), "one request was applied twice"
