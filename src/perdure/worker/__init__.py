@@ -13,6 +13,7 @@ from perdure.worker.activity_interceptors import (
     ExecuteActivityInput,
 )
 from perdure.worker.interceptors import Interceptor
+from perdure.worker.replayer import Replayer, WorkflowReplayResult, WorkflowReplayResults
 from perdure.worker.worker import Worker
 from perdure.worker.workflow_interceptors import (
     ContinueAsNewInput,
@@ -40,6 +41,7 @@ __all__ = [
     "HandleSignalInput",
     "HandleUpdateInput",
     "Interceptor",
+    "Replayer",
     "SignalChildWorkflowInput",
     "SignalExternalWorkflowInput",
     "StartActivityInput",
@@ -49,4 +51,6 @@ __all__ = [
     "WorkflowInboundInterceptor",
     "WorkflowInterceptorClassInput",
     "WorkflowOutboundInterceptor",
+    "WorkflowReplayResult",
+    "WorkflowReplayResults",
 ]

@@ -5,6 +5,7 @@ Not here: keeping them (`cache`), driving them (`workflow_run`).
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -92,4 +93,4 @@ class WorkflowFactory:
 
     def render(self, problem: Mismatch) -> str:
         """The one-screen report of a mismatch."""
-        return render(problem)
+        return render(problem, linecache.getline)
