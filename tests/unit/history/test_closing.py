@@ -212,7 +212,7 @@ def _explode(*_arguments: object) -> None:
 def test_deadlines_of_finished_steps_do_not_pile_up() -> None:
     run = Run()
     run.start()
-    for _ in range(80):
+    for _ in range(50):
         run.step()
         run.signal()
     assert len(run.state.deadlines) < 80, "two per workflow task, were they never dropped"
