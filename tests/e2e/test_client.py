@@ -10,6 +10,7 @@ import pytest
 
 from perdure.client import (
     Client,
+    RetryConfig,
     RPCError,
     RPCStatusCode,
     WorkflowExecutionStatus,
@@ -17,6 +18,9 @@ from perdure.client import (
 )
 from perdure.exceptions import TerminatedError, WorkflowAlreadyStartedError
 from tests.e2e.processes import Processes
+
+# On a busy machine a server may take longer to start than an ordinary call is patient.
+PATIENT = RetryConfig(max_interval_millis=500, max_elapsed_time_millis=None, max_retries=0)
 
 
 @pytest.fixture(params=["server", "memory", "sqlite"])
@@ -28,6 +32,7 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         return
     with Processes(tmp_path, "unused:unused") as processes:
         processes.start_server()
+        await processes.wait_for_server()
         async with await Client.connect(processes.address) as connected:
             yield connected
 
@@ -72,7 +77,8 @@ async def test_what_is_not_there(client: Client) -> None:
 async def test_waiting_and_calling_outlive_a_killed_server(tmp_path: Path) -> None:
     with Processes(tmp_path, "unused:unused") as processes:
         processes.start_server()
-        async with await Client.connect(processes.address) as client:
+        await processes.wait_for_server()
+        async with await Client.connect(processes.address, retry_config=PATIENT) as client:
             handle = await client.start_workflow("Order", id="o-1", task_queue="q")
             result = asyncio.ensure_future(handle.result())
             await asyncio.sleep(0)

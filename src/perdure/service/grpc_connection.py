@@ -29,8 +29,12 @@ MESSAGE_SIZE_MAX_BYTES = 4 * 1024 * 1024
 
 # The response with a large history page may exceed what a server accepts as a request.
 RESPONSE_SIZE_MAX_BYTES = 128 * 1024 * 1024
+
+# Calls back off by themselves (`calls`); the channel below them only must not hammer. A longer pause here would add to
+# theirs, and a service that has come back would be noticed late.
 RECONNECT_INITIAL_MS = 100
-RECONNECT_MAX_MS = 5_000
+RECONNECT_MAX_MS = 1_000
+CONNECT_TIMEOUT_MS = 5_000
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -205,7 +209,7 @@ def _options(config: ConnectConfig) -> list[tuple[str, Any]]:
 def _connect_timeout_ms(config: ConnectConfig) -> int:
     """How long one attempt to connect may take (that is what this option of grpc means)."""
     if config.connect_timeout is None:
-        return RECONNECT_MAX_MS
+        return CONNECT_TIMEOUT_MS
     return max(1, int(config.connect_timeout.total_seconds() * 1000))
 
 
