@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
@@ -45,6 +43,26 @@ FULL_BACKOFF_NS = 250 * MS_NS
 FULL_BACKOFF_MAX_NS = 10 * SECOND_NS
 
 
+class CallsUnderWay:
+    """An exact count of calls between their arrival and their commit. Re-entrant: `with` counts one more."""
+
+    __slots__ = ("count", "idle")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.idle = asyncio.Event()
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+        if not self.count:
+            # Whoever waits is woken; with nobody waiting this costs nothing.
+            self.idle.set()
+            self.idle.clear()
+
+
 class Committer:
     """See the module.
 
@@ -69,9 +87,7 @@ class Committer:
         self._waiting: deque[Group] = deque()
         self._in_flight: list[Group] = []
         self._wanted = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._calls_under_way = 0
+        self._calls = CallsUnderWay()
         self._refused_until_ns = 0
         self._refusals = 0
         self._refusal: errors.RpcError | None = None
@@ -80,17 +96,9 @@ class Committer:
         self.batches = 0
         self.groups = 0
 
-    @contextmanager
-    def under_way(self) -> Generator[None]:
+    def under_way(self) -> CallsUnderWay:
         """Count a call that will probably commit soon: the open batch waits a moment for it."""
-        self._calls_under_way += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls_under_way -= 1
-            if not self._calls_under_way:
-                self._idle.set()
+        return self._calls
 
     def append(self, group: Group) -> None:
         """Put a group into the open batch. Synchronous: the caller's step is the point of order."""
@@ -121,10 +129,10 @@ class Committer:
 
     async def _window(self) -> None:
         await asyncio.sleep(0)  # everything that can run now joins this batch
-        if self._calls_under_way:
+        if self._calls.count:
             try:
                 async with asyncio.timeout(WINDOW_NS / SECOND_NS):
-                    await self._idle.wait()
+                    await self._calls.idle.wait()
             except TimeoutError:
                 pass
 
@@ -172,7 +180,17 @@ class Committer:
         self.groups += len(self._in_flight)
         groups, self._in_flight = self._in_flight, []
         for group in groups:
-            group.host.durable(group)
+            self._tell(group, None)
+
+    def _tell(self, group: Group, error: errors.RpcError | None) -> None:
+        """Settle one group. Whatever goes wrong in what follows a commit must not stop the commits of all others."""
+        try:
+            if error is None:
+                group.host.durable(group)
+            else:
+                group.host.failed(group, error)
+        except Exception:
+            log.exception("what follows a commit failed")
 
     # Failures.
 
@@ -225,10 +243,7 @@ class Committer:
         written = await self._settle(shards)
         error = errors.Unavailable("The database did not answer; nothing was written.")
         for group in landed:
-            if written:
-                group.host.durable(group)
-            else:
-                group.host.failed(group, error)
+            self._tell(group, None if written else error)
 
     def _refuse(self, error: NotWritten) -> None:
         """Nothing can be written now, for instance on a full disk: refuse for a while, then try again."""
@@ -268,4 +283,4 @@ class Committer:
         self._waiting = deque(group for group in self._waiting if group not in known)
         for group in groups:
             if group in known:
-                group.host.failed(group, reason(group))
+                self._tell(group, reason(group))

@@ -62,6 +62,15 @@ async def no_deliveries(source: EntityKey, effect: Effect) -> None:
     raise errors.Internal(f"no delivery for the effect {effect.kind} of {source.name}")
 
 
+async def _read(reading: Awaitable[T]) -> T:
+    """Await a read of the store; Unavailable when the database does not answer."""
+    try:
+        return await reading
+    except StoreError as error:
+        log.error("%s", error)
+        raise errors.Unavailable("The database could not be read; try again.") from None
+
+
 class Engine:
     """See the module. `open` before use, `close` after.
 
@@ -108,7 +117,7 @@ class Engine:
         self._steps = Steps(self.cache, self.committer, self._release, verbs, matcher)
         self._entities = Entities(
             self.cache,
-            Loader(store, self.cache),
+            Loader(store, self.cache, clock),
             self._shards,
             self._steps,
             clock,
@@ -281,11 +290,7 @@ class Engine:
         rows = entry.tail.range(first_event_id, last)
         if rows is not None:
             return rows
-        try:
-            stored = await self._store.events(entry.number, BRANCH, first_event_id, last)
-        except StoreError as error:
-            log.error("%s", error)
-            raise errors.Unavailable("The database could not be read; try again.") from None
+        stored = await _read(self._store.events(entry.number, BRANCH, first_event_id, last))
         return trim(stored, first_event_id, last)
 
     async def wait_for_events(self, key: EntityKey, after_event_id: int, timeout_ns: int) -> bool:
@@ -298,10 +303,10 @@ class Engine:
         return await self._release.next_event(entry, timeout_ns)
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
-        return await self._store.visibility(query)
+        return await _read(self._store.visibility(query))
 
     async def visibility_count(self, query: VisibilityQuery) -> int:
-        return await self._store.visibility_count(query)
+        return await _read(self._store.visibility_count(query))
 
     # For matching.
 
@@ -311,7 +316,7 @@ class Engine:
     async def task_rows(
         self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
     ) -> list[TaskRow]:
-        return await self._store.tasks(queue, shard_id, after_sequence, limit)
+        return await _read(self._store.tasks(queue, shard_id, after_sequence, limit))
 
     async def start_task(
         self, task: Task, row: TaskRowId | None, info: PollInfo

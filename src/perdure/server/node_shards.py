@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 RETRY_NS = 100 * MS_NS
 RETRY_MAX_NS = 5 * SECOND_NS
+RETAKE_MAX_NS = 30 * SECOND_NS
+"""Two nodes that both believe to own a shard must not take it from each other for ever."""
+HELD_S = 60
+"""Who held a shard for so long is not in such a fight."""
 
 
 class NodeShards:
@@ -40,6 +44,8 @@ class NodeShards:
         self._acquired = acquired
         self._shards = [Shard(n) for n in range(store.shard_count)]
         self._tasks: set[asyncio.Task[object]] = set()
+        self._losses: dict[int, tuple[int, float]] = {}
+        """Shard -> how often its fence was lost lately, and when it was taken over last, in the loop's time."""
 
     def of(self, key: EntityKey) -> Shard:
         return self._shards[shard_of(key, len(self._shards))]
@@ -62,7 +68,7 @@ class NodeShards:
         shard.drop()
         self._cache.drop_shard(shard)
         if take_again:
-            task = asyncio.get_running_loop().create_task(self._take(shard))
+            task = asyncio.get_running_loop().create_task(self._take_again(shard))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -79,6 +85,15 @@ class NodeShards:
     def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+    async def _take_again(self, shard: Shard) -> None:
+        loop = asyncio.get_running_loop()
+        losses, taken = self._losses.get(shard.shard_id, (0, 0.0))
+        losses = 1 if loop.time() - taken > HELD_S else losses + 1
+        pause_ns = exponential_ns(RETRY_NS, 4.0, RETAKE_MAX_NS, losses)
+        await asyncio.sleep(pause_ns / SECOND_NS)
+        await self._take(shard)
+        self._losses[shard.shard_id] = losses, loop.time()
 
     async def _take(self, shard: Shard) -> ShardLease:
         failures = 0

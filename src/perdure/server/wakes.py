@@ -106,11 +106,19 @@ class Wakes:
             log.error("%s; looking for wake-ups again soon", error)
             self._horizon_ns = now_ns + RETRY_NS
             return
+        new = [
+            row
+            for row in rows
+            if row.key not in self._failures
+            and row.key not in self._firing
+            and row.key not in self._armed
+        ]
+        for at_ns, key in new:
+            self._push(key, at_ns)
         if len(rows) == SCAN_ROWS:
-            self._horizon_ns = min(self._horizon_ns, max(rows[-1].at_ns, now_ns + 1))
-        for at_ns, key in rows:
-            if key not in self._failures and key not in self._firing and key not in self._armed:
-                self._push(key, at_ns)
+            # There is more: go on from here when these are done; without progress, after a pause.
+            go_on_ns = rows[-1].at_ns if new else now_ns + RETRY_NS
+            self._horizon_ns = min(self._horizon_ns, go_on_ns)
 
     def _push(self, key: EntityKey, at_ns: int) -> None:
         if self._armed.get(key) == at_ns:

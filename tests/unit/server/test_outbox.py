@@ -55,7 +55,10 @@ def effects(*destinations: EntityKey) -> Transition:
 
 
 async def send(engine: Engine, *destinations: EntityKey) -> None:
-    await engine.start_with("n", SOURCE.name, lambda _: False, lambda *_: (effects(*destinations),))
+    def change(*_: object) -> tuple[Transition, ...]:
+        return (effects(*destinations),)
+
+    await engine.start_with("n", SOURCE.name, lambda _: False, change)
 
 
 async def delivered(store: Store) -> None:
