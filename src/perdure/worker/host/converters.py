@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure.converter import (
     ActivitySerializationContext,
+    CompositePayloadConverter,
     SerializationContext,
     WithSerializationContext,
     WorkflowSerializationContext,
@@ -63,6 +64,18 @@ class Converters(NamedTuple):
         return self.failure.from_failure(failure, self.payload)
 
 
+def _asks_for_context(converter: object) -> bool:
+    """Whether a converter may differ by context. The default converter only passes the question on."""
+    if not isinstance(converter, WithSerializationContext):
+        return False
+    if (
+        isinstance(converter, CompositePayloadConverter)
+        and type(converter).with_context is CompositePayloadConverter.with_context
+    ):
+        return any(map(_asks_for_context, converter.converters.values()))
+    return True
+
+
 class RunConverters:
     """Makes the converters of one run.
 
@@ -79,9 +92,7 @@ class RunConverters:
         is_failure: Callable[[BaseException], bool],
     ) -> None:
         self._plain = Converters(data_converter.payload_converter, data_converter.failure_converter)
-        self._has_context = any(
-            isinstance(converter, WithSerializationContext) for converter in self._plain
-        )
+        self._has_context = any(_asks_for_context(converter) for converter in self._plain)
         self._run = run
         self._is_failure = is_failure
         self.workflow = self.for_workflow(run.workflow_id)

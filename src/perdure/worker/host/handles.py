@@ -21,9 +21,10 @@ from perdure.worker.host.state import RAISE_ON_CANCELLING_COMPLETED_ACTIVITY
 from perdure.worker.workflow_interceptors import StartActivityInput, StartLocalActivityInput
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
 
     from perdure.common import Priority, RetryPolicy
+    from perdure.worker.host.converters import Converters
     from perdure.worker.host.state import RunState
 
     Payload = common_pb.Payload
@@ -73,19 +74,15 @@ class HostedActivity(workflow.ActivityHandle[Any]):
         state: RunState,
         seq: int,
         given: ActivityInput,
-        arguments: Sequence[Payload],
+        converters: Converters,
     ) -> None:
         self._run_state = state
         self.seq = seq
         self.given = given
-        self._arguments = arguments
+        self._converters = converters
+        # Converted before the task exists: an error must not leave half an activity behind.
+        self._arguments = converters.payloads(given.args)
         self._is_local = isinstance(given, StartLocalActivityInput)
-        self._converters = state.converters.for_activity(
-            given.activity,
-            given.activity_id,
-            None if isinstance(given, StartLocalActivityInput) else given.task_queue,
-            is_local=self._is_local,
-        )
         self._outcome: asyncio.Future[Any] = state.loop.create_future()
         self._started = False
         self._cancelled_seq: int | None = None
@@ -221,7 +218,7 @@ def start_activity(state: RunState, given: ActivityInput) -> HostedActivity:
         queue,
         is_local=isinstance(given, StartLocalActivityInput),
     )
-    handle = HostedActivity(state, seq, given, converters.payloads(given.args))
+    handle = HostedActivity(state, seq, given, converters)
     handle.schedule()
     state.activities[seq] = handle
     return handle
