@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.client import Client
 from perdure.core.ids import new_id, seeded_ids
 from perdure.core.units import SECOND_NS
+from perdure.history.loader import load_run
 from perdure.service import ConnectConfig, ServiceClient
-from perdure.server.cache import EntityCache
-from perdure.server.loading import Loader
+from perdure.server.codec import decode_fact
 from perdure.server.node import Node, open_node
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
+from perdure.wire.errors import RpcError
 from perdure.worker import Worker
 from tests.simulation import checks
 from tests.simulation.disk import DiskFaults, SimExecutor
@@ -124,6 +125,7 @@ class World:
             async with asyncio.timeout(FAULTY_S + CALM_LIMIT_S):
                 await playing
         except TimeoutError:
+            self.check_node_tasks()
             raise checks.Violation(
                 f"not finished {CALM_LIMIT_S} virtual seconds after the last fault:"
                 f" {sorted(self.ledger.started.keys() - self.ledger.results.keys())}"
@@ -131,6 +133,7 @@ class World:
         finally:
             faults.cancel()
         await self.heal()
+        self.check_node_tasks()
         await self.check()
 
     async def check(self) -> None:
@@ -152,17 +155,16 @@ class World:
         assert node is not None
         engine = node.engine
         await engine.committer.flush()
-        fresh = EntityCache(1 << 40)
-        loader = Loader(engine._store, fresh)
         for entry in list(engine.cache.runs()):
-            await loader.load(entry.key, entry.shard)
-            loaded = fresh.get(entry.key)
             if entry.state is None or entry.pending is not None:
                 continue
-            assert loaded is not None
-            memory, stored = entry.state.snapshot(), loaded.state.snapshot()
-            if memory != stored:
-                differing = {n: (memory[n], stored[n]) for n in memory if memory[n] != stored[n]}
+            stored = await engine._store.load(entry.key)
+            assert stored is not None, entry.key
+            facts = [decode_fact(row) for row in stored.facts]
+            again = load_run(entry.key, [row.data for row in stored.events], facts).snapshot()
+            memory = entry.state.snapshot()
+            if memory != again:
+                differing = {n: (memory[n], again[n]) for n in memory if memory[n] != again[n]}
                 raise checks.Violation(f"{entry.key.name}: memory and storage differ: {differing}")
 
     def note(self, text: str) -> None:
@@ -192,7 +194,10 @@ class World:
             opened.set_result(node)
 
         self.node_process, self.executor = process, executor
-        process.spawn(open_it(), "open")
+        opening = process.spawn(open_it(), "open")
+        opening.add_done_callback(
+            lambda done: opened.set_exception(error) if (error := done.exception()) else None
+        )
         node = await opened
         self.node = node
 
@@ -244,6 +249,16 @@ class World:
     def kill_worker(self, number: int) -> None:
         self.note(f"worker {number} killed")
         self.workers[number].kill()
+
+    def check_node_tasks(self) -> None:
+        """A part of a node that died by an exception would leave the node deaf; a crash must not hide it."""
+        for process in self.processes:
+            for task in process.tasks:
+                if not process.name.startswith("node") or not task.done() or task.cancelled():
+                    continue
+                error = task.exception()
+                if error is not None and not isinstance(error, RpcError):
+                    raise checks.Violation(f"{task.get_name()} died: {error!r}") from error
 
     # Faults.
 

@@ -15,6 +15,7 @@ from perdure.storage.port import StoreError
 from perdure.wire import errors
 
 if TYPE_CHECKING:
+    from perdure.core.clock import Clock
     from perdure.server.cache import EntityCache
     from perdure.server.shard import Shard
     from perdure.storage.port import Store, StoredEntity
@@ -25,8 +26,9 @@ log = logging.getLogger(__name__)
 class Loader:
     """Loads what is missing; a stampede on one cold entity costs one read."""
 
-    def __init__(self, store: Store, cache: EntityCache) -> None:
+    def __init__(self, store: Store, cache: EntityCache, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._cache = cache
         self._loading: dict[tuple[EntityKey, int], asyncio.Task[None]] = {}
 
@@ -75,7 +77,7 @@ class Loader:
         for row in stored.events:
             entry.tail.append(row)
         try:
-            entry.state = _state(entry.key, stored)
+            entry.state = _state(entry.key, stored, self._clock.now_ns())
         except (UnknownEventError, UnknownFactError) as error:
             raise errors.FailedPrecondition(str(error)) from error
         except Exception as error:
@@ -87,9 +89,9 @@ class Loader:
             entry.durable_event_id = entry.state.next_event_id - 1
 
 
-def _state(key: EntityKey, stored: StoredEntity) -> Any:
+def _state(key: EntityKey, stored: StoredEntity, now_ns: int) -> Any:
     facts = [decode_fact(row) for row in stored.facts]
     if key.kind is EntityKind.RUN:
-        return load_run(key, (row.data for row in stored.events), facts)
+        return load_run(key, (row.data for row in stored.events), facts, now_ns)
     # A pointer and a namespace are one fact each.
     return facts[0].value if facts else None

@@ -107,13 +107,8 @@ async def respond_activity_task_completed_by_id(
     call: Call,
     request: workflowservice.RespondActivityTaskCompletedByIdRequest,
 ) -> workflowservice.RespondActivityTaskCompletedByIdResponse:
-    by_token = workflowservice.RespondActivityTaskCompletedRequest(
-        namespace=request.namespace,
-        identity=request.identity,
-        result=request.result if request.HasField("result") else None,
-    )
-    await _by_id(services, transitions.complete_activity, request, by_token)
-    return workflowservice.RespondActivityTaskCompletedByIdResponse()
+    # As it is: by id, and only so, an activity that no worker has started can be completed too.
+    return await _by_id(services, transitions.complete_activity, request, request)
 
 
 async def respond_activity_task_failed_by_id(
