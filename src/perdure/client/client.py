@@ -98,7 +98,7 @@ class Client(StartsWorkflows, ListsWorkflows):
             http_connect_proxy_config: A proxy to tunnel through.
             dns_load_balancing_config: Spread calls over all addresses of the host's name.
             grpc_compression: Of requests.
-            payload_limits: Sizes that are worth a warning.
+            payload_limits: Accepted for compatibility; no warnings are given yet.
             header_codec_behavior: Whether headers pass through the codec.
 
         Raises:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import inspect
 import types
 import typing
@@ -220,21 +221,30 @@ def _dataclass(hint: Any, value: Any, converters: _Converters) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"Cannot convert to dataclass {hint}, value is {type(value)} not dict")
     raw = typing.cast("dict[str, Any]", value)
-    hints = get_type_hints(cls)
     given: dict[str, Any] = {}
     afterwards: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):
-        if field.name not in raw:
+    for name, field_hint, is_init in _dataclass_fields(cls):
+        if name not in raw:
             continue
         try:
-            converted = value_to_type(hints[field.name], raw[field.name], converters)
+            converted = value_to_type(field_hint, raw[name], converters)
         except Exception as error:
-            raise TypeError(f"Failed converting field {field.name} on dataclass {hint}") from error
-        (given if field.init else afterwards)[field.name] = converted
+            raise TypeError(f"Failed converting field {name} on dataclass {hint}") from error
+        (given if is_init else afterwards)[name] = converted
     made = cls(**given)
     for name, item in afterwards.items():
         object.__setattr__(made, name, item)  # frozen dataclasses too
     return made
+
+
+@functools.lru_cache(maxsize=1024)
+def _dataclass_fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
+    """Name, type and init flag of each field. Resolving annotations costs more than converting a small value."""
+    hints = get_type_hints(cls)
+    return tuple(
+        (field.name, hints[field.name], field.init)
+        for field in dataclasses.fields(typing.cast("Any", cls))
+    )
 
 
 def _parse_obj(hint: Any, value: Any, _: _Converters) -> Any:

@@ -107,7 +107,7 @@ class GrpcCompression(Enum):
 
 @dataclass(frozen=True)
 class PayloadLimitsConfig:
-    """Sizes above which something that is sent is worth a warning; 0 for never.
+    """Sizes above which something that is sent is worth a warning. Accepted; no warnings are given yet.
 
     Attributes:
         payloads_warn_size: In bytes, for each field of payloads.
