@@ -65,11 +65,35 @@ def value_to_type(hint: Any, value: Any, custom_converters: _Converters = ()) ->
         converted = converter.to_typed_value(hint, value)
         if converted is not _UNHANDLED:
             return converted
+    try:
+        known = _rule_of_hint.get(hint)
+    except TypeError:  # a hint without hash
+        known = None
+    if known is not None:
+        return known(hint, value, custom_converters)
     for rule in _RULES:
         converted = rule(hint, value, custom_converters)
         if converted is not _UNHANDLED:
+            _remember(hint, rule)
             return converted
     raise TypeError(f"Unserializable type during conversion: {hint}")
+
+
+RULES_REMEMBERED_MAX = 4096
+"""Hints come from source code, so there are few; the limit is for programs that make types all the time."""
+
+# Whether a rule answers depends on the hint alone, so the one that answered first will answer again.
+_rule_of_hint: dict[Any, _Rule] = {}
+
+
+def _remember(hint: Any, rule: _Rule) -> None:
+    try:
+        hash(hint)
+    except TypeError:
+        return
+    if len(_rule_of_hint) >= RULES_REMEMBERED_MAX:
+        _rule_of_hint.clear()
+    _rule_of_hint[hint] = rule
 
 
 def _origin(hint: Any) -> Any:

@@ -381,3 +381,15 @@ def test_nexus_handler_errors_both_ways() -> None:
     again = failure_pb.Failure()
     FailureConverter.default.to_failure(read, CONVERTER, again)
     assert again == failure
+
+
+def test_hints_without_hash_and_many_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    from perdure.converter import typed
+
+    assert value_to_type(Annotated[int, []], 1) == 1
+    monkeypatch.setattr(typed, "RULES_REMEMBERED_MAX", 2)
+    for _ in range(2):
+        assert value_to_type(list[int], [1]) == [1]
+        assert value_to_type(set[str], ["a"]) == {"a"}
+        assert value_to_type(dict[str, float], {"a": 1}) == {"a": 1.0}
+    assert len(typed._rule_of_hint) <= 2
