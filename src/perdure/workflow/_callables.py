@@ -6,7 +6,10 @@ Not here: definitions of workflows and handlers (`_definition`, `_handlers`).
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+
+from perdure.common import RawValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,11 @@ def is_defined_on(fn: Callable[..., Any], cls: type) -> bool:
         and inspect.getmodule(fn) is inspect.getmodule(cls)
         and fn.__qualname__.rsplit(".", 1)[0] == cls.__name__
     )
+
+
+def is_raw_values(hint: object) -> bool:
+    """Whether a type hint is `Sequence[RawValue]`, from `typing` or from `collections.abc`."""
+    return get_origin(hint) is Sequence and get_args(hint) == (RawValue,)
 
 
 def same_parameters(left: Callable[..., Any], right: Callable[..., Any]) -> bool:

@@ -13,10 +13,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
-from perdure.common import RawValue, VersioningBehavior
+from perdure.common import VersioningBehavior
 from perdure.common.signatures import type_hints_from_func
 from perdure.types import CallableAsyncType, CallableType, ClassType, MethodSyncNoParam, SelfType
-from perdure.workflow._callables import is_defined_on, name_of, same_parameters
+from perdure.workflow._callables import (
+    is_defined_on,
+    is_raw_values,
+    name_of,
+    same_parameters,
+)
 from perdure.workflow._handlers import (
     HandlerDefinition,
     QueryDefinition,
@@ -66,7 +71,7 @@ class Definition:
     def __post_init__(self) -> None:
         arg_types, ret_type = type_hints_from_func(self.run_fn)
         if self.name is None and (
-            not arg_types or len(arg_types) != 1 or arg_types[0] != Sequence[RawValue]
+            not arg_types or len(arg_types) != 1 or not is_raw_values(arg_types[0])
         ):
             message = "Dynamic workflow must accept a single Sequence[perdure.common.RawValue]"
             raise TypeError(message)

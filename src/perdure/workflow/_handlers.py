@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any, Literal, Protocol, cast, overload, runtime_checkable
 
-from perdure.common import RawValue
 from perdure.common.signatures import type_hints_from_func
 from perdure.types import (
     CallableSyncOrAsyncReturnNoneType,
@@ -23,7 +22,7 @@ from perdure.types import (
     ProtocolReturnType,
     ReturnType,
 )
-from perdure.workflow._callables import is_async, name_of
+from perdure.workflow._callables import is_async, is_raw_values, name_of
 
 SIGNAL_MARK = "__perdure_signal__"
 QUERY_MARK = "__perdure_query__"
@@ -169,8 +168,7 @@ def _dynamic_takes_varargs(
         and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
     ):
         return True
-    raw = Sequence[RawValue]
-    if not arg_types or len(arg_types) != 2 or arg_types[0] is not str or arg_types[1] != raw:
+    if not arg_types or arg_types[0] is not str or not is_raw_values(arg_types[-1]):
         message = (
             f"Dynamic handler {name_of(fn)} must have 3 arguments: self, str, and Sequence[RawValue]"
             if is_method
