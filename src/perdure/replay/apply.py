@@ -46,6 +46,7 @@ def apply_next(run: Run) -> int:
         run.replaying = False
         _look_ahead(run, handled, {})
         return 0
+    run.local.activation_index = 0
     _observe_completions(run, sequence)
     if sequence[-1].event_type == ev.WORKFLOW_TASK_STARTED:
         run.next_started_id = sequence[-1].event_id
@@ -283,6 +284,7 @@ def _start(run: Run, event: history.HistoryEvent) -> None:
 def _look_ahead(run: Run, handled: int, admitted: dict[str, UpdateRequest]) -> None:
     """Find in the next sequence what code must know before it runs (§1.2 step 6)."""
     requests: list[UpdateRequest] = []
+    markers: list[history.HistoryEvent] = []
     for event in run.buffer.peek(handled):
         event_type = event.event_type
         if event_type == ev.MARKER_RECORDED:
@@ -291,13 +293,13 @@ def _look_ahead(run: Run, handled: int, admitted: dict[str, UpdateRequest]) -> N
                 run.patches[patch.patch_id] = False
                 run.push_job(NotifyHasPatch(patch.patch_id))
             elif is_local_activity_marker(event):
-                raise BadHistory(
-                    "history has a local activity, which this version can not replay",
-                    event.event_id,
-                )
+                markers.append(event)
         elif event_type == ev.UPDATE_ACCEPTED:
             accepted = event.workflow_execution_update_accepted_event_attributes
             known = admitted.pop(accepted.protocol_instance_id, None)
             requests.append(known or UpdateRequest.from_accepted(event))
+    for marker in markers:
+        run.local.remember_marker(run, marker)
     for request in requests:
         _request_update(run, request)
+    run.local.release_if_idle(run)

@@ -25,6 +25,7 @@ from perdure.replay import events as ev
 from perdure.replay.facts import command_fact, event_fact
 from perdure.replay.failures import application
 from perdure.replay.jobs import LEGACY_QUERY_ID, Activation, QueryWorkflow
+from perdure.replay.local import LOCAL_ACTIVITY_KIND, LocalRequest, LocalResult
 from perdure.replay.machines.update import UpdateRequest
 from perdure.replay.mismatch import BadHistory, Mismatch, NondeterminismFound
 from perdure.replay.outgoing import TERMINAL, Outgoing
@@ -71,6 +72,9 @@ class WorkflowReplay:
         self._queries: list[QueryWorkflow] = []
         self._query_results: dict[str, cmd.QueryResult] = {}
         self._answer: QueryAnswer | None = None
+        self._late_results: list[tuple[int, LocalResult]] = []
+        """Of local activities, while user code was busy or no task was open."""
+        self._force_new_task = False
         self._started_event_id = 0
         self._versioning_behavior = 0
 
@@ -130,6 +134,7 @@ class WorkflowReplay:
 
     def _accept(self, task: WorkflowTask) -> None:
         self._run.requests = [UpdateRequest.from_message(message) for message in task.messages]
+        self._force_new_task = False
         self._step = self._begin
 
     def _expired(self, task: WorkflowTask) -> bool:
@@ -191,6 +196,7 @@ class WorkflowReplay:
 
     def _take(self, commands: Sequence[cmd.Command]) -> None:
         intake.take(self._run, commands)
+        self._deliver_late_results()
         self._step = self._advance
 
     # --- going on, with pages fetched on the way ---
@@ -238,6 +244,7 @@ class WorkflowReplay:
             if completed is not None:
                 apply.observe(run, completed)
         apply.apply_next(run)
+        self._deliver_late_results()
         if not run.jobs:
             self._step = self._advance
 
@@ -249,6 +256,45 @@ class WorkflowReplay:
         applied = apply.apply_next(run)
         if applied and run.replaying and not run.jobs:
             self._step = self._advance
+
+    # --- local activities ---
+
+    def local_requests(self) -> list[LocalRequest]:
+        """Local activities to run or cancel now. Ask after each ``commit`` and ``feed``."""
+        return self._run.local.take_requests()
+
+    @property
+    def waits_for_local_activities(self) -> bool:
+        """The task can not be answered before their results; keep it alive with ``heartbeat``."""
+        return self._run.local.outstanding
+
+    def local_result(self, seq: int, result: LocalResult) -> None:
+        """A local activity ended; ``next`` may have work now. Unknown ones are ignored."""
+        self._late_results.append((seq, result))
+        if self._open and not self._activated and self._step is None:
+            self._guarded(self._deliver_late_results)
+
+    def _deliver_late_results(self) -> None:
+        run = self._run
+        results, self._late_results = self._late_results, []
+        for seq, result in results:
+            machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, seq)
+            if machine is not None:
+                machine.resolve_executed(result, run)
+            run.local.finished(seq)
+        run.settle_fresh()
+
+    def heartbeat(self) -> Completion | None:
+        """Answer the task early, asking for a new one, because local activities still run.
+
+        None while user code has work to do first; call at about 80 % of the task's time-out.
+        """
+        run = self._run
+        blocked = self._activated or self._step is not None or bool(run.jobs)
+        if self.error is not None or not self._open or blocked or not run.local.outstanding:
+            return None
+        self._force_new_task = True
+        return self._complete()
 
     # --- answers out ---
 
@@ -266,7 +312,15 @@ class WorkflowReplay:
         run = self._run
         answered = bool(self._query_results)
         waiting = bool(run.jobs) or bool(self._queries)
-        if waiting or ((run.replaying or run.seen_final_event) and not answered):
+        if run.local.outstanding and answered and not waiting:
+            # The query must not wait, and without a new task the result would find no task.
+            self._force_new_task = True
+            return self._complete()
+        if (
+            waiting
+            or run.local.outstanding
+            or ((run.replaying or run.seen_final_event) and not answered)
+        ):
             return None
         return self._complete()
 
@@ -287,7 +341,7 @@ class WorkflowReplay:
             query_results=results,
             sdk_metadata=run.flags.take_metadata(),
             versioning_behavior=self._versioning_behavior,
-            force_create_new_workflow_task=False,
+            force_create_new_workflow_task=self._force_new_task,
             is_terminal=bool(queue) and isinstance(queue[-1].command, TERMINAL),
         )
 

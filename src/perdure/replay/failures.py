@@ -16,6 +16,7 @@ from perdure.wire.api import failure as api
 if TYPE_CHECKING:
     from perdure.replay.machines.activity import ActivityMachine
     from perdure.replay.machines.child import ChildWorkflowMachine
+    from perdure.replay.machines.local_activity import LocalActivityMachine
     from perdure.wire.api import history
 
 _RetryState = enums.RetryState
@@ -27,7 +28,7 @@ def canceled(details: common.Payloads | None = None) -> api.Failure:
 
 
 def _activity_info(
-    machine: ActivityMachine,
+    machine: ActivityMachine | LocalActivityMachine,
     *,
     identity: str,
     retry_state: enums.RetryState.ValueType,
@@ -92,6 +93,27 @@ def activity_cancelled(
             retry_state=_RetryState.RETRY_STATE_CANCEL_REQUESTED,
             started_event_id=event.started_event_id if event else 0,
             scheduled_event_id=event.scheduled_event_id if event else 0,
+        ),
+    )
+
+
+def local_activity_wrapped(machine: LocalActivityMachine, failure: api.Failure) -> api.Failure:
+    """Cancellations and time-outs of a local activity, seen as an activity's; others as they are."""
+    if failure.HasField("canceled_failure_info"):
+        message = "Local Activity cancelled"
+    elif failure.HasField("timeout_failure_info"):
+        message = "Local Activity timed out"
+    else:
+        return failure
+    return api.Failure(
+        message=message,
+        cause=failure,
+        activity_failure_info=_activity_info(
+            machine,
+            identity="",
+            retry_state=_RetryState.RETRY_STATE_CANCEL_REQUESTED,
+            started_event_id=0,
+            scheduled_event_id=0,
         ),
     )
 

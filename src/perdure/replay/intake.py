@@ -19,6 +19,7 @@ from perdure.replay.flags import Flag
 from perdure.replay.machines.activity import ActivityMachine
 from perdure.replay.machines.child import ChildWorkflowMachine
 from perdure.replay.machines.external import CancelExternalMachine, SignalExternalMachine
+from perdure.replay.machines.local_activity import LocalActivityMachine
 from perdure.replay.machines.simple import FireAndForgetMachine, PatchMachine
 from perdure.replay.machines.timer import TimerMachine
 from perdure.replay.markers import (
@@ -43,6 +44,8 @@ def take(run: Run, commands: Sequence[cmd.Command]) -> None:
         if handler is None:
             raise BadHistory(f"{type(command).__name__} is not supported by this version")
         handler(run, command)
+    run.local.deliver(run, include_held=False)
+    run.local.release_if_idle(run)
     run.settle_fresh()
 
 
@@ -79,6 +82,16 @@ def _cancel_activity(run: Run, command: cmd.RequestCancelActivity) -> None:
     machine = run.operations.find(ActivityMachine.kind, command.seq)
     if machine is not None:
         machine.cancel(command, run)
+
+
+def _schedule_local_activity(run: Run, command: cmd.ScheduleLocalActivity) -> None:
+    run.operations.add(LocalActivityMachine(command, run), command.seq)
+
+
+def _cancel_local_activity(run: Run, command: cmd.RequestCancelLocalActivity) -> None:
+    machine = run.operations.find(LocalActivityMachine.kind, command.seq)
+    if machine is not None:
+        machine.cancel(run)
 
 
 def _start_child(run: Run, command: cmd.StartChildWorkflow) -> None:
@@ -169,6 +182,7 @@ def _fire_and_forget(run: Run, command: Wirable) -> None:
 
 def _terminal(run: Run, command: cmd.TerminalCommand) -> None:
     run.finished = True
+    run.local.terminating = True
     _fire_and_forget(run, command)
 
 
@@ -209,6 +223,8 @@ _HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     cmd.CancelTimer: _cancel_timer,
     cmd.ScheduleActivity: _schedule_activity,
     cmd.RequestCancelActivity: _cancel_activity,
+    cmd.ScheduleLocalActivity: _schedule_local_activity,
+    cmd.RequestCancelLocalActivity: _cancel_local_activity,
     cmd.StartChildWorkflow: _start_child,
     cmd.CancelChildWorkflow: _cancel_child,
     cmd.SignalExternal: _signal_external,

@@ -7,13 +7,16 @@ payload codec; both the old raw-byte form and the JSON form of patch markers are
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from perdure.replay.events import MARKER_RECORDED
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
+    from perdure.wire.api import failure as failures
     from perdure.wire.api import history
 
 PATCH_MARKER: Final = "core_patch"
@@ -92,3 +95,78 @@ def is_local_activity_marker(event: history.HistoryEvent) -> bool:
         event.event_type == MARKER_RECORDED
         and event.marker_recorded_event_attributes.marker_name == LOCAL_ACTIVITY_MARKER
     )
+
+
+class LocalActivityMarker(msgspec.Struct, frozen=True):
+    """What a local activity's marker says; times are nanoseconds since the epoch."""
+
+    seq: int
+    attempt: int
+    activity_id: str
+    activity_type: str
+    complete_time_ns: int | None
+    backoff_ns: int | None
+    original_schedule_time_ns: int | None
+    activation_index: int | None
+    result: common.Payload | None = None
+    failure: failures.Failure | None = None
+
+
+def local_activity_details(
+    marker: LocalActivityMarker, arguments: Sequence[common.Payload] | None
+) -> dict[str, common.Payloads]:
+    """Marker details; ``arguments`` are included on request only, they can be large."""
+    data = {
+        "seq": marker.seq,
+        "attempt": marker.attempt,
+        "activity_id": marker.activity_id,
+        "activity_type": marker.activity_type,
+        "complete_time": _to_parts(marker.complete_time_ns),
+        "backoff": _to_parts(marker.backoff_ns),
+        "original_schedule_time": _to_parts(marker.original_schedule_time_ns),
+        "activation_index": marker.activation_index,
+    }
+    details = {"data": common.Payloads(payloads=[json_payload(data)])}
+    if marker.result is not None:
+        details["result"] = common.Payloads(payloads=[marker.result])
+    if arguments is not None:
+        details["input"] = common.Payloads(payloads=arguments)
+    return details
+
+
+def read_local_activity(event: history.HistoryEvent) -> LocalActivityMarker | None:
+    """What a local activity's marker event says; None when it can not be read."""
+    attributes = event.marker_recorded_event_attributes
+    details = attributes.details
+    try:
+        data: dict[str, Any] = json.loads(first_data(details, "data") or b"")
+        result = None
+        if "result" in details and details["result"].payloads:
+            result = details["result"].payloads[-1]
+        failure = attributes.failure if attributes.HasField("failure") else None
+        return LocalActivityMarker(
+            seq=int(data["seq"]),
+            attempt=int(data["attempt"]),
+            activity_id=str(data["activity_id"]),
+            activity_type=str(data["activity_type"]),
+            complete_time_ns=_from_parts(data.get("complete_time")),
+            backoff_ns=_from_parts(data.get("backoff")),
+            original_schedule_time_ns=_from_parts(data.get("original_schedule_time")),
+            activation_index=data.get("activation_index"),
+            # Neither result nor failure: an empty payload, as the official core has it.
+            result=common.Payload() if result is None and failure is None else result,
+            failure=failure,
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _to_parts(ns: int | None) -> dict[str, int] | None:
+    if ns is None:
+        return None
+    seconds, nanos = divmod(ns, 1_000_000_000)
+    return {"seconds": seconds, "nanos": nanos}
+
+
+def _from_parts(parts: dict[str, int] | None) -> int | None:
+    return None if parts is None else parts["seconds"] * 1_000_000_000 + parts["nanos"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from perdure.replay import events as ev
 from perdure.replay.facts import is_foreign_marker
 from perdure.replay.machines.simple import PatchMachine
-from perdure.replay.markers import CHANGE_VERSION_KEY, Patch, read_patch
+from perdure.replay.markers import CHANGE_VERSION_KEY, Patch, is_local_activity_marker, read_patch
 from perdure.replay.mismatch import NondeterminismFound, Rule
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Step(enum.Enum):
 
 def match(run: Run, event: history.HistoryEvent, following: history.HistoryEvent | None) -> Step:
     """Let ``event`` take the command it records; raises NondeterminismFound."""
+    if is_local_activity_marker(event) and run.local.consume_marker(run, event):
+        return Step.DONE
     patch = read_patch(event)
     while True:
         head = run.commands[0].machine if run.commands else None

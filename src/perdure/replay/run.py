@@ -28,6 +28,7 @@ from perdure.replay.jobs import (
     SignalWorkflow,
     UpdateRandomSeed,
 )
+from perdure.replay.local import LocalActivities
 from perdure.replay.machines.external import CancelExternalMachine
 from perdure.replay.machines.update import UpdateMachine
 from perdure.replay.mismatch import BadHistory
@@ -80,6 +81,16 @@ class Operations:
             raise BadHistory(f"workflow code cancelled {kind} {seq}, which it never started")
         return machine
 
+    def find_quietly(self, kind: str, seq: int) -> Any:
+        """The machine, or None when there is none (yet)."""
+        return self._machines.get((kind, seq))
+
+    def of_kind(self, kind: str) -> list[Any]:
+        """All machines of a kind, in the order in which they were started."""
+        if kind not in self._highest:
+            return []
+        return [machine for (known, _), machine in self._machines.items() if known == kind]
+
     def forget(self, machine: Machine) -> None:
         """Nothing can name this machine any more."""
         seq = getattr(machine.command, "seq", None)
@@ -121,6 +132,7 @@ class Run:
         "jobs",
         "last_processed_id",
         "last_sequence",
+        "local",
         "next_started_id",
         "now_ns",
         "operations",
@@ -174,6 +186,7 @@ class Run:
         self.search_attribute_changes: dict[str, common.Payload] = {}
 
         self.operations = Operations()
+        self.local = LocalActivities()
         self.updates: dict[str, UpdateMachine] = {}
         self.by_event: dict[int, Machine] = {}
         self.tasks: dict[int, WorkflowTaskState] = {}
@@ -230,6 +243,8 @@ class Run:
         """A workflow task that led to a completion (or is the newest) began."""
         self.current_started_id = started_id
         self.advance_clock(time_ns)
+        if not self.replaying:
+            self.local.execute_unrecorded(self)
 
     # --- activations ---
 
@@ -239,6 +254,7 @@ class Run:
         self.jobs = []
         if len(jobs) > 1:
             jobs.sort(key=job_order)
+        self.local.activation_index += 1
         return self.activation(tuple(jobs), replaying=self.replaying)
 
     def activation(self, jobs: tuple[Job, ...], *, replaying: bool) -> Activation:
