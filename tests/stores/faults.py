@@ -23,7 +23,7 @@ class FaultyStore:
     """Wraps a store; everything not named here goes straight through."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.inner: Any = store
         self.is_full = False
         self.poisoned: set[str] = set()
         """Names of entities whose facts the database will refuse."""
@@ -40,11 +40,11 @@ class FaultyStore:
         self.loads: list[EntityKey] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return getattr(self.inner, name)
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
         self.loads.append(key)
-        found = await self._store.load(key)
+        found = await self.inner.load(key)
         await self.load_gate.wait()
         return found
 
@@ -58,7 +58,7 @@ class FaultyStore:
         if unknown == "lost":
             raise UnknownOutcome("nobody knows (test)")
         writes = tuple(self._poison(write) for write in batch.writes)
-        await self._store.commit(CommitBatch(batch.shards, writes))
+        await self.inner.commit(CommitBatch(batch.shards, writes))
         self.batches.append(batch)
         if unknown:
             raise UnknownOutcome("nobody knows (test)")

@@ -72,6 +72,9 @@ _REFUSALS = (
 
 def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
     """Write `batch`, durably or not at all."""
+    _rollback(
+        connection
+    )  # an earlier batch that ended in no way foreseen here, for instance for want of memory
     try:
         _begin(connection, batch.shards)
         rows = _rows(batch.writes)

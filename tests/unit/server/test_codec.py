@@ -1,0 +1,47 @@
+"""Facts as bytes, and what this version does not know."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.history.facts import FACT_TYPES, CreateFact, FactChange, FactKind
+from perdure.server.codec import TYPES, UnknownFactError, decode_fact, encode_fact
+from perdure.server.namespace_facts import NamespaceFact
+from perdure.storage.port import FactRow
+from perdure.wire import errors
+from tests.unit.server.world import World
+
+
+def test_a_fact_comes_back_as_it_went():
+    for change in (
+        FactChange(FactKind.CREATE, "", CreateFact("id")),
+        FactChange(
+            FactKind.NAMESPACE, "", NamespaceFact(namespace_id="n", name="x", data={"a": "b"})
+        ),
+    ):
+        assert decode_fact(encode_fact(change)) == change
+    assert encode_fact(FactChange(FactKind.CREATE, "k", None)) == FactRow(1, "k", None)
+
+
+def test_every_kind_has_its_type():
+    assert set(TYPES) == set(FactKind)
+    assert set(FACT_TYPES) < set(TYPES)
+
+
+@pytest.mark.parametrize("row", [FactRow(999, "", b"\x01\x80"), FactRow(1, "", b"\x02\x80")])
+def test_what_a_newer_version_wrote_is_refused(row: FactRow):
+    with pytest.raises(UnknownFactError, match="newer version"):
+        decode_fact(row)
+
+
+async def test_a_run_of_a_newer_version_is_refused_and_the_node_goes_on(world: World):
+    strange, other = await world.start("strange"), await world.start("other")
+    world.forget(strange)
+    world.faults.inner._writing.execute(
+        "INSERT INTO facts SELECT number, 999, '', x'01' FROM entities WHERE run_id = ?",
+        (strange.run_id,),
+    )
+    with pytest.raises(errors.FailedPrecondition, match="newer version"):
+        await world.signal("strange")
+    await world.signal("other")
+    await world.check_memory(other)
