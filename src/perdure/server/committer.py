@@ -149,6 +149,9 @@ class Committer:
 
     async def _write(self) -> None:
         while self._in_flight:
+            if any(group.is_broken for group in self._in_flight):
+                self._fail(lambda group: group.is_broken, _not_stored)
+                continue
             try:
                 await self._store.commit(self._batch())
             except GuiltyWrite as error:
@@ -209,7 +212,7 @@ class Committer:
         self._fail(
             lambda group: not guilty.isdisjoint(group.entries),
             lambda group: (
-                errors.Internal("The change could not be stored; the server's log says why.")
+                _not_stored(group)
                 if not guilty.isdisjoint(group.entries)
                 else errors.Unavailable(
                     "A related change could not be stored; nothing was written."
@@ -284,3 +287,7 @@ class Committer:
         for group in groups:
             if group in known:
                 self._tell(group, reason(group))
+
+
+def _not_stored(_: Group) -> errors.RpcError:
+    return errors.Internal("The change could not be stored; the server's log says why.")

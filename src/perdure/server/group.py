@@ -56,7 +56,7 @@ class Group:
     """See the module. Filled by `step`, written by `committer`."""
 
     __slots__ = (
-        "entries", "handovers", "host", "numbers", "offers", "outcome", "sent", "shard", "size_bytes",
+        "entries", "handovers", "host", "is_broken", "offers", "outcome", "sent", "shard", "size_bytes",
         "touched", "writes",
     )  # fmt: skip
 
@@ -72,6 +72,8 @@ class Group:
         self.offers: list[Offer] = []
         self.sent: list[Sent] = []
         self.size_bytes = 0
+        self.is_broken = False
+        """It cannot be written: something in it has no encoding."""
         self.outcome: asyncio.Future[RpcError | None] = asyncio.get_running_loop().create_future()
         """None once durable, or why it failed. Owned by the shard: callers wait on a shield."""
 

@@ -84,11 +84,18 @@ class Steps:
             return Outcome(barrier_of(read), reply)
         group = Group(shard, self._host)
         group.touched.update(read)
-        tasks: list[Task] = []
-        for transition in transitions:
-            self._write(group, transition, is_wake=is_wake)
-            tasks += transition.tasks
-        self._place(group, tasks, env)
+        try:
+            for transition in transitions:
+                self._write(group, transition, is_wake=is_wake)
+            for transition in transitions:
+                self._place(group, transition.tasks, env)
+        except Exception:
+            # What is in memory has changed and cannot be written: the committer drops it in its turn.
+            log.exception("a change of %s cannot be stored", transitions[0].key)
+            group.is_broken = True
+            for transition in transitions:
+                entry = self._entry(shard, transition.key)
+                group.add(entry, new_write(entry))
         return Outcome(self._append(group, read), reply)
 
     def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
@@ -165,13 +172,13 @@ class Steps:
         if not entry.number:
             write.is_new = True
             write.number = entry.number = group.shard.next_entity()
-        entry.state = current
         write.facts = (encode_fact(FactChange(FactKind.CURRENT_RUN, "", current)),)
+        entry.state = current
         group.add(entry, write)
 
     # Tasks.
 
-    def _place(self, group: Group, tasks: list[Task], env: Env) -> None:
+    def _place(self, group: Group, tasks: Sequence[Task], env: Env) -> None:
         """Hand each task to a parked poller, or make it a row."""
         for task in tasks:
             poller = self.matcher.reserve(task)
@@ -187,12 +194,12 @@ class Steps:
             log.exception("a task of %s could not be started; it waits in its queue", task.entity)
             self.matcher.restore(poller)
             return False
-        if not started.is_empty:
-            self._write(group, started)
         if isinstance(started.reply, StaleTask):
             self.matcher.restore(poller)
         else:
             group.handovers.append(Handover(poller, task, started.reply))
+        if not started.is_empty:
+            self._write(group, started)
         return True
 
     def _row(self, group: Group, task: Task) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from perdure.history.draft import Draft
+from perdure.history.env import Env
+from perdure.history.facts import CreateFact, FactKind
+from perdure.history.state import RunState
+from perdure.history.transition import Transition
 from perdure.storage.sqlite import open_memory
 from perdure.wire import errors
 from tests.unit.server.world import (
@@ -141,6 +147,31 @@ async def test_what_rests_on_a_poison_row_fails_too_and_is_told(world: World):
         await first
     with pytest.raises((errors.Internal, errors.Unavailable)):
         await later
+    await world.check_memory(other)
+
+
+async def test_a_change_without_encoding_harms_only_its_run(world: World):
+    key, other = await world.start(), await world.start("other")
+    parked = asyncio.ensure_future(world.poll(timeout_s=4))
+
+    def change(state: RunState, env: Env) -> Transition:
+        bad: Any = object()
+        with Draft(state, env) as draft:
+            draft.fact(FactKind.CREATE, "", CreateFact(bad))
+            return draft.done()
+
+    before, broken, after = await world.holding(
+        world.signal("other"), world.engine.update(key, change), world.signal()
+    )
+    world.go_on()
+    await before
+    with pytest.raises(errors.Internal):
+        await broken
+    with pytest.raises((errors.Internal, errors.Unavailable)):
+        await after
+    await parked
+    await world.signal()
+    await world.check_memory(key)
     await world.check_memory(other)
 
 
