@@ -69,6 +69,13 @@ def test_each_module_is_reachable():
     imported: set[str] = set()
     for module in MODULES:
         imported |= _module_imports(module)
+    # Importing a module imports the packages above it.
+    imported |= {
+        ".".join(parts[:n])
+        for name in imported
+        for parts in [name.split(".")]
+        for n in range(1, len(parts))
+    }
     imported |= {name.rpartition(".")[0] for name in imported}  # a module imports its package
     dead = [m.shown for m in MODULES if m.name not in imported | started_by_name | public]
     assert dead == []
