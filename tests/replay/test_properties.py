@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from perdure.replay import events as ev
 from perdure.replay.task import WorkflowTask
 from perdure.wire.api import history
-
 from tests.replay.oracle import normal
 from tests.replay.oracle.generator import generate
 from tests.replay.oracle.ours import Case, engine_for, replay, step

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from perdure.replay import commands as cmd
 from perdure.replay import events as ev
 from perdure.replay import outgoing as out
-from perdure.replay.markers import read_patch
+from perdure.replay.markers import is_local_activity_marker, read_local_activity, read_patch
 from perdure.replay.mismatch import CommandFact, EventFact
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ def _name_and_id(event: history.HistoryEvent) -> tuple[str, str]:
         case ev.TIMER_CANCELED:
             return "", event.timer_canceled_event_attributes.timer_id
         case ev.MARKER_RECORDED:
-            patch = read_patch(event)
-            marker = event.marker_recorded_event_attributes.marker_name
-            return marker, patch.patch_id if patch else ""
+            return event.marker_recorded_event_attributes.marker_name, _marker_label(event)
         case ev.CHILD_INITIATED:
             child = event.start_child_workflow_execution_initiated_event_attributes
             return child.workflow_type.name, child.workflow_id
@@ -63,6 +61,14 @@ def _name_and_id(event: history.HistoryEvent) -> tuple[str, str]:
             return f"{nexus.service}.{nexus.operation}", ""
         case _:
             return "", ""
+
+
+def _marker_label(event: history.HistoryEvent) -> str:
+    patch = read_patch(event)
+    if patch is not None:
+        return patch.patch_id
+    local = read_local_activity(event) if is_local_activity_marker(event) else None
+    return local.activity_id if local is not None else ""
 
 
 def command_fact(command: out.Wirable) -> CommandFact:

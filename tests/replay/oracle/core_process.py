@@ -46,6 +46,10 @@ def outcome(result: Any) -> tuple[Any, ...]:
     if status == "completed":
         completed = result.completed
         return ("completed", _hex(completed.result) if completed.HasField("result") else "")
+    if status == "backoff":
+        backoff = result.backoff
+        nanos = backoff.backoff_duration.ToNanoseconds()
+        return (status, backoff.attempt, nanos, _ns(backoff.original_schedule_time))
     return (status, _hex(getattr(result, status).failure))
 
 
@@ -77,7 +81,7 @@ def job(value: Any) -> Job:
         case "fire_timer":
             return ("timer", body.seq)
         case "resolve_activity":
-            return ("activity", body.seq, *outcome(body.result))
+            return ("local" if body.is_local else "activity", body.seq, *outcome(body.result))
         case "resolve_child_workflow_execution_start":
             return ("child_start", body.seq, *_child_start(body))
         case "resolve_child_workflow_execution":
@@ -128,6 +132,14 @@ def command(value: Command) -> wc.WorkflowCommand:
             result.schedule_activity.activity_id = identifier
             result.schedule_activity.activity_type = name
             result.schedule_activity.cancellation_type = cancel_type
+        case ("start_local", seq, name, cancel_type):
+            local = result.schedule_local_activity
+            local.seq = seq
+            local.activity_id = f"a{seq}"
+            local.activity_type = name
+            local.attempt = 1
+            local.start_to_close_timeout.FromSeconds(10)
+            local.cancellation_type = cancel_type
         case ("start_child", seq, name, cancel_type):
             child = result.start_child_workflow_execution
             child.seq = seq
@@ -152,6 +164,8 @@ def command(value: Command) -> wc.WorkflowCommand:
             result.cancel_timer.seq = seq
         case ("cancel_activity", seq):
             result.request_cancel_activity.seq = seq
+        case ("cancel_local", seq):
+            result.request_cancel_local_activity.seq = seq
         case ("cancel_child", seq):
             result.cancel_child_workflow_execution.child_workflow_seq = seq
             result.cancel_child_workflow_execution.reason = "no longer needed"

@@ -17,7 +17,7 @@ KNOWN: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
         ),
         re.compile(
             r"ActivityMachine in state Canceled says the transition is invalid during event "
-             r"EventInfo \{ event_id: \d+, event_type: ActivityTask(Failed|TimedOut|Canceled) \}"
+            r"EventInfo \{ event_id: \d+, event_type: ActivityTask(Failed|TimedOut|Canceled) \}"
         ),
     ),
 )

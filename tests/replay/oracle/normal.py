@@ -23,6 +23,13 @@ def outcome(result: Any) -> tuple[Any, ...]:
             return ("failed", _hex(result.failure))
         case jobs.Cancelled():
             return ("cancelled", _hex(result.failure))
+        case jobs.Backoff():
+            return (
+                "backoff",
+                result.attempt,
+                result.backoff_ns,
+                result.original_schedule_time_ns or 0,
+            )
         case jobs.ChildStarted():
             return ("started", result.run_id)
         case jobs.ChildStartFailed():
@@ -57,7 +64,8 @@ def job(value: jobs.Job) -> Job:
         case jobs.FireTimer():
             return ("timer", value.seq)
         case jobs.ResolveActivity():
-            return ("activity", value.seq, *outcome(value.result))
+            kind = "local" if value.is_local else "activity"
+            return (kind, value.seq, *outcome(value.result))
         case jobs.ResolveChildStart():
             return ("child_start", value.seq, *outcome(value.outcome))
         case jobs.ResolveChild():
@@ -108,6 +116,14 @@ def command(value: Command) -> cmd.Command:
                 activity_type=name,
                 cancellation_type=cmd.ActivityCancellationType(cancel_type),
             )
+        case ("start_local", seq, name, cancel_type):
+            return cmd.ScheduleLocalActivity(
+                seq=seq,
+                activity_id=f"a{seq}",
+                activity_type=name,
+                start_to_close_timeout_ns=10_000_000_000,
+                cancellation_type=cmd.ActivityCancellationType(cancel_type),
+            )
         case ("start_child", seq, name, cancel_type):
             return cmd.StartChildWorkflow(
                 seq=seq,
@@ -126,6 +142,8 @@ def command(value: Command) -> cmd.Command:
             return cmd.CancelTimer(seq=seq)
         case ("cancel_activity", seq):
             return cmd.RequestCancelActivity(seq=seq)
+        case ("cancel_local", seq):
+            return cmd.RequestCancelLocalActivity(seq=seq)
         case ("cancel_child", seq):
             return cmd.CancelChildWorkflow(seq=seq, reason="no longer needed")
         case ("cancel_signal_ext", seq):

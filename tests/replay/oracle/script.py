@@ -35,6 +35,8 @@ class Scripted:
 
     def __init__(self, seed: int, variant: Variant = Variant.SAME, at: int = 3) -> None:
         self.rng = random.Random(seed)
+        self.local = seed % 2 == 1
+        """Half of the runs use local activities."""
         self.variant = variant
         self.at = at
         """Which command of the run the variant tampers with."""
@@ -46,6 +48,7 @@ class Scripted:
         self.pending: dict[str, list[int]] = {
             "timer": [],
             "activity": [],
+            "local": [],
             "child": [],
             "signal_ext": [],
         }
@@ -124,13 +127,30 @@ class Scripted:
     def _operation(self, out: list[Command]) -> None:
         rng = self.rng
         kind = rng.choices(
-            ("timer", "activity", "child", "signal", "cancel_ext", "patch", "sa", "memo", "cancel"),
-            (5, 6, 3, 1, 1, 3, 1, 1, 6),
+            (
+                "timer",
+                "activity",
+                "local",
+                "child",
+                "signal",
+                "cancel_ext",
+                "patch",
+                "sa",
+                "memo",
+                "cancel",
+            ),
+            (5, 6, 4 if self.local else 0, 3, 1, 1, 3, 1, 1, 6),
         )[0]
         if kind == "timer":
             self._start("timer", out, rng.randrange(1, 60_000))
         elif kind == "activity":
             self._start("activity", out, rng.choice(("charge", "ship")), rng.randrange(3))
+        elif kind == "local":
+            # The counter is shared with activities (§1.8).
+            self.seqs["activity"] += 1
+            self.pending["local"].append(self.seqs["activity"])
+            name = rng.choice(("check", "count"))
+            out.append(("start_local", self.seqs["activity"], name, rng.randrange(3)))
         elif kind == "child":
             self._start("child", out, rng.choice(("Sub", "Other")), rng.randrange(4))
         elif kind == "signal":
@@ -165,13 +185,13 @@ class Scripted:
             out.append(("set_patch", name, False))
 
     def _cancel(self, out: list[Command]) -> None:
-        kind = self.rng.choice(("timer", "activity", "child", "signal_ext"))
+        kind = self.rng.choice(("timer", "activity", "local", "child", "signal_ext"))
         if not self.pending[kind]:
             return
         seq = self.rng.choice(self.pending[kind])
         if kind == "timer":
             self.pending[kind].remove(seq)
-        if kind == "activity":
+        if kind in {"activity", "local"}:
             # The core refuses a second cancel; the official lang layer never sends one.
             if seq in self.cancelled:
                 return

@@ -9,7 +9,7 @@ from perdure.replay.events import type_name
 from perdure.replay.mismatch import AttributeDiff, BadHistory, NondeterminismFound, Rule
 
 if TYPE_CHECKING:
-    from perdure.replay.flags import Flag
+    from perdure.replay.flags import Flag, Flags
     from perdure.replay.jobs import Job
     from perdure.replay.outgoing import CancelExternal, Wirable
     from perdure.wire.api import common, history, protocol
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 class Host(Protocol):
     """What a machine may ask of the run it belongs to."""
+
+    flags: Flags
 
     def push_job(self, job: Job) -> None:
         """Queue work for user code."""

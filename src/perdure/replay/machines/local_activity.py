@@ -192,7 +192,7 @@ class LocalActivityMachine(Machine):
             raise NondeterminismFound(Rule.LOCAL_ACTIVITY)
         if self.state == State.MARKER_CREATED and self._succeeded != (marker.failure is None):
             raise NondeterminismFound(Rule.LOCAL_ACTIVITY)
-        if self._new_work or host.may_use(Flag.ID_AND_TYPE_CHECKS):
+        if host.flags.may_use(Flag.ID_AND_TYPE_CHECKS, record=self._new_work):
             check_marker(marker, self.command)
         self.state = State.RECORDED
 
