@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +93,6 @@ class World:
             AssertionError: A promise was not kept, or nothing can happen any more.
         """
         Current.ledger = self.ledger
-        random.seed(self.report.seed)  # the client's jitter between retries
         with seeded_ids(self._ids):
             try:
                 self.loop.run(self._main())

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from google.protobuf.message import Message
 
-from perdure.core.clock import SystemClock
+from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
 from perdure.service.calls import call_kind, retry_delay_ns
 from perdure.service.config import ConnectConfig, RetryConfig
@@ -30,7 +30,6 @@ from perdure.wire.seam import (
 
 _logger = logging.getLogger(__name__)
 
-_CLOCK = SystemClock()
 
 # A long poll that keeps failing says so from this try on, and then every so many tries.
 _WARN_FROM_ATTEMPT = 5
@@ -89,7 +88,8 @@ class ServiceClient:
         self.config = config
         self._connection = connection
         self._connecting = asyncio.Lock()
-        self._random = random.Random()  # noqa: S311 - spreads the load, hides nothing
+        # Spreads the load, hides nothing. Seeded from an id, so that a simulation which seeds ids repeats it.
+        self._random = random.Random(new_id())  # noqa: S311
         self._retry_config = config.retry_config or RetryConfig()
         self.workflow_service = WorkflowService(self)
         self.operator_service = OperatorService(self)
@@ -160,7 +160,7 @@ class ServiceClient:
         connection = await self.connected()
         timeout_ns = None if timeout is None else int(timeout.total_seconds() * SECOND_NS)
         kind = call_kind(method, request)
-        began_ns = _CLOCK.monotonic_ns()
+        began_ns = int(asyncio.get_running_loop().time() * SECOND_NS)
         attempt = 0
         while True:
             attempt += 1
@@ -174,7 +174,7 @@ class ServiceClient:
                     kind,
                     error,
                     attempt=attempt,
-                    elapsed_ns=_CLOCK.monotonic_ns() - began_ns,
+                    elapsed_ns=int(asyncio.get_running_loop().time() * SECOND_NS) - began_ns,
                     own_timeout=timeout is not None,
                     random=self._random.random(),
                 )
