@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from uuid import RFC_4122, UUID
 
 from perdure.core.ids import EntityKind, new_id, run_key, seeded_ids, shard_of, workflow_id_key
 
@@ -24,3 +25,12 @@ def test_a_run_and_the_pointer_of_its_workflow_id_share_a_shard() -> None:
         pointer = workflow_id_key("ns", f"wf-{number}")
         assert run.kind is EntityKind.RUN
         assert shard_of(run, 7) == shard_of(pointer, 7)
+
+
+def test_ids_are_of_version_7_and_later_ones_do_not_sort_before_earlier_milliseconds() -> None:
+    with seeded_ids(Random(3)):
+        seeded = UUID(new_id())
+    fresh = UUID(new_id())
+    for value in (seeded, fresh):
+        assert (value.version, value.variant) == (7, RFC_4122)
+    assert fresh.int >> 80 <= UUID(new_id()).int >> 80
