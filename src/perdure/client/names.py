@@ -106,7 +106,11 @@ def handler_target(kind: str, handler: str | Callable[..., Any]) -> Target:
     """
     if isinstance(handler, str):
         return Target(handler)
-    from perdure.workflow._handlers import QueryDefinition, SignalDefinition, UpdateDefinition
+    from perdure.workflow._handler_definitions import (
+        QueryDefinition,
+        SignalDefinition,
+        UpdateDefinition,
+    )
 
     finders = {
         "signal": SignalDefinition.from_fn,

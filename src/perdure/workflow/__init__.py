@@ -79,15 +79,12 @@ from perdure.workflow._external import (
     get_external_workflow_handle,
     get_external_workflow_handle_for,
 )
-from perdure.workflow._handlers import (
+from perdure.workflow._handler_definitions import (
     HandlerUnfinishedPolicy,
     UnfinishedSignalHandlersWarning,
     UnfinishedUpdateHandlersWarning,
-    UpdateMethodMultiParam,
-    query,
-    signal,
-    update,
 )
+from perdure.workflow._handlers import UpdateMethodMultiParam, query, signal, update
 from perdure.workflow._info import Info, ParentInfo, RootInfo, UpdateInfo, current_update_info, info
 from perdure.workflow._local_activities import (
     execute_local_activity,

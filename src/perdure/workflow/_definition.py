@@ -22,7 +22,7 @@ from perdure.workflow._callables import (
     name_of,
     same_parameters,
 )
-from perdure.workflow._handlers import (
+from perdure.workflow._handler_definitions import (
     HandlerDefinition,
     QueryDefinition,
     SignalDefinition,

@@ -10,10 +10,16 @@ until nothing is ready, and returns the commands that it issued. `close` tears t
 | `handlers` | signals, queries, updates |
 | `outcome` | how the workflow ends: failure policy and the closing commands |
 | `state` | everything a run remembers between activations |
-| `context` | the runtime behind `perdure.workflow`'s functions |
+| `context`, `operations` | the runtime behind `perdure.workflow`'s functions |
+| `upserts`, `metrics`, `info` | memo and search attributes, a replay-safe meter, `workflow.Info` |
+| `converters` | payload and failure converters per context |
+| `roots` | the ends of the interceptor chains |
+| `registry`, `options` | workflow classes and options of a worker |
 | `handles`, `children`, `external` | activities, children, other workflows |
 | `loop`, `asyncio_compat` | the event loop, and `asyncio` functions that are pinned or made deterministic |
-| `guard`, `callsite`, `watchdog`, `inspect` | nondeterministic calls, user lines, stuck code, stacks |
+| `guard`, `scan` | nondeterministic calls: at run time, and in the source |
+| `callsite`, `inspect`, `watchdog` | user lines, stacks, code that does not give up control |
+| `waiting`, `teardown` | waiting for operations; ending a run that leaves memory |
 
 Invariants: user code runs inline on the calling thread, from a plain call, never inside a step of another
 loop's task where the interpreter forbids it; the number of ticks between a job and the user's code is part of

@@ -21,7 +21,7 @@ from perdure.wire.api import enums
 from perdure.worker.host import waiting
 from perdure.worker.host.handles import nanoseconds, priority, retry_policy, versioning_intent
 from perdure.worker.workflow_interceptors import SignalChildWorkflowInput
-from perdure.workflow._handlers import signal_name
+from perdure.workflow._handler_definitions import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence

@@ -15,7 +15,7 @@ from perdure.worker.workflow_interceptors import (
     SignalChildWorkflowInput,
     SignalExternalWorkflowInput,
 )
-from perdure.workflow._handlers import signal_name
+from perdure.workflow._handler_definitions import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

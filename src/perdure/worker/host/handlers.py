@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from perdure.wire.api import common as common_pb
     from perdure.worker.host.state import RunState
     from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
-    from perdure.workflow._handlers import (
+    from perdure.workflow._handler_definitions import (
         HandlerDefinition,
         SignalDefinition,
         UpdateDefinition,

@@ -31,7 +31,7 @@ from perdure.worker.host.teardown import tear_down
 from perdure.worker.host.watchdog import WorkflowDeadlock, watchdog
 from perdure.workflow._callables import name_of, positional_arity
 from perdure.workflow._errors import NonDeterministicCall
-from perdure.workflow._handlers import QueryDefinition
+from perdure.workflow._handler_definitions import QueryDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

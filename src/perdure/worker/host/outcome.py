@@ -24,7 +24,7 @@ from perdure.replay import commands
 from perdure.worker.host.children import search_attributes
 from perdure.worker.host.handles import nanoseconds, retry_policy, versioning_intent
 from perdure.workflow._errors import ContinueAsNewError
-from perdure.workflow._handlers import (
+from perdure.workflow._handler_definitions import (
     HandlerUnfinishedPolicy,
     UnfinishedSignalHandlersWarning,
     UnfinishedUpdateHandlersWarning,

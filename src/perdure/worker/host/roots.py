@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from perdure import workflow
     from perdure.worker.host.state import RunState
-    from perdure.workflow._handlers import HandlerDefinition
+    from perdure.workflow._handler_definitions import HandlerDefinition
 
 
 def _handler(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from perdure.worker.host.options import HostOptions
     from perdure.worker.workflow_interceptors import ExecuteWorkflowInput
     from perdure.workflow._definition import Definition
-    from perdure.workflow._handlers import (
+    from perdure.workflow._handler_definitions import (
         HandlerUnfinishedPolicy,
         QueryDefinition,
         SignalDefinition,
@@ -125,7 +125,9 @@ class RunState:
         self.patches_notified: set[str] = set()
         self.patches: dict[str, bool] = {}
 
-        # Handlers
+        self._init_handlers(definition)
+
+    def _init_handlers(self, definition: Definition) -> None:
         self.signals: dict[str | None, SignalDefinition] = dict(definition.signals)
         self.queries: dict[str | None, QueryDefinition] = dict(definition.queries)
         self.updates: dict[str | None, UpdateDefinition] = dict(definition.updates)
