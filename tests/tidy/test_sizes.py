@@ -7,6 +7,9 @@ it.
 
 from __future__ import annotations
 
+import ast
+import textwrap
+
 from tests.tidy import source
 
 FILE_LINES_MAX = 400
@@ -55,3 +58,28 @@ def test_the_ratchet_reports_growth_and_shrinkage():
     assert _over({"a": 450}, 400, {"a": 460})[0].startswith("a has shrunk from 460 to 450")
     assert _over({"a": 460}, 400, {"a": 460}) == []
     assert _over({}, 400, {"gone": 460})[0].startswith("gone has shrunk")
+
+
+def test_how_functions_are_measured():
+    tree = ast.parse(
+        textwrap.dedent(
+            '''
+            def outer(
+                a,
+                b,
+            ):
+                """Docstring
+                of two lines."""
+                x = a
+
+                def inner():
+                    def innermost():
+                        return 1
+                    return innermost
+
+                return x, inner
+            '''
+        )
+    )
+    measured = {name: lines for name, _, lines in source.functions(tree)}
+    assert measured == {"outer": 4, "outer.inner": 1, "outer.inner.innermost": 1}
