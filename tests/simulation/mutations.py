@@ -79,7 +79,7 @@ def no_reread() -> Iterator[None]:
 
     async def stale(self: Entities, *keys: Any) -> Any:
         entries = await ready(self, *keys)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         return entries
 
     with mock.patch.object(Entities, "ready", stale):

@@ -319,9 +319,12 @@ class World:
             store.is_full = False
 
     async def _unknown_outcome(self) -> None:
-        if self.store is not None:
-            self.store.unknown = self.random.choice(["landed", "lost"])
-            self.note(f"the next commit is {self.store.unknown}, and nobody is told")
+        """The database answers a few commits not at all; some of them are written."""
+        for _ in range(4):
+            if self.store is not None:
+                self.store.unknown = self.random.choice(["landed", "lost"])
+                self.note(f"the next commit is {self.store.unknown}, and nobody is told")
+            await asyncio.sleep(self.random.random())
 
     def check_rows(self) -> None:
         """Every workflow has ended: nothing may be left to do."""

@@ -1,0 +1,25 @@
+"""Each guard of the server, removed, is noticed by some seed: the simulator is not blind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.mutations import MUTATIONS, SEEDS_DEFAULT, catch
+
+pytestmark = pytest.mark.simulation
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("guard", MUTATIONS)
+def test_a_removed_guard_is_noticed(guard: str) -> None:
+    found = catch(MUTATIONS[guard], range(SEEDS_DEFAULT))
+    assert found is not None, f"the world without {guard!r} looks the same in {SEEDS_DEFAULT} seeds"
