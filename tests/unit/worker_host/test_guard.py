@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime  # noqa: ICN001
+import linecache
 import logging
 import os
 import random
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import traceback
 import urllib.request
 import uuid
 from datetime import datetime as dt
@@ -258,6 +260,17 @@ def test_imports_and_logging_are_not_the_workflows_doing(tmp_path: Path) -> None
         log.removeHandler(handler)
         handler.close()
     assert (tmp_path / "log").read_text() == "inside\n"
+
+
+def test_tracebacks_and_warnings_may_read_source_files() -> None:
+    def work() -> str:
+        linecache.clearcache()
+        try:
+            raise KeyError("k")  # noqa: TRY301
+        except KeyError:
+            return traceback.format_exc()
+
+    assert 'raise KeyError("k")' in run(work)
 
 
 def test_a_failing_workflow_can_format_its_traceback() -> None:

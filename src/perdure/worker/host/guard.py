@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LOGGING = str(Path(logging.__file__).parent) + os.sep
+_STDLIB = Path(logging.__file__).parents[1]
+# Diagnosis may read files and clocks on behalf of user code: none of it reaches the workflow's state.
+_EXEMPT = (
+    "<frozen importlib",
+    str(_STDLIB / "logging") + os.sep,
+    *(str(_STDLIB / name) for name in ("linecache.py", "pdb.py", "bdb.py", "cmd.py")),
+)
 
 
 def _guarded_run() -> RunState | None:
@@ -60,7 +66,7 @@ def _is_users_doing() -> bool:
     frame: FrameType | None = sys._getframe(2)  # documented, for this purpose  # noqa: SLF001
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith(("<frozen importlib", _LOGGING)):
+        if filename.startswith(_EXEMPT):
             return False
         if not callsite.is_internal_file(filename):
             return True
