@@ -50,6 +50,8 @@ class Endpoint:
         self._process: Process | None = None
         self._dispatch: Dispatch | None = None
         self._open: dict[asyncio.Future[Message], asyncio.Task[None]] = {}
+        self.cancelled_by_others: list[str] = []
+        """Calls that ended as cancelled although their caller still waits."""
 
     @property
     def is_up(self) -> bool:
@@ -85,6 +87,8 @@ class Endpoint:
             try:
                 response = await dispatch(method, copy, metadata, timeout_ns)
             except asyncio.CancelledError:
+                if reply in self._open:
+                    self.cancelled_by_others.append(method.name)
                 raise
             except Exception as error:  # noqa: BLE001 - every error travels back to the caller
                 if not reply.done():

@@ -250,6 +250,10 @@ class World:
 
     def check_node_tasks(self) -> None:
         """A part of a node that died by an exception would leave the node deaf; a crash must not hide it."""
+        if self.endpoint.cancelled_by_others:
+            raise checks.Violation(
+                f"calls were cancelled by somebody else's departure: {self.endpoint.cancelled_by_others}"
+            )
         for process in self.processes:
             for task in process.tasks:
                 if not process.name.startswith("node") or not task.done() or task.cancelled():
