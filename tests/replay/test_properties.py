@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from random import Random
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.replay import events as ev
 from perdure.replay.task import WorkflowTask
-from perdure.wire.api import history
+from perdure.wire.api import enums, history
 from tests.replay.oracle import normal
 from tests.replay.oracle.generator import generate
 from tests.replay.oracle.ours import Case, engine_for, replay, step
@@ -88,3 +91,46 @@ def _incremental(seed: int, events: list[history.HistoryEvent]) -> list[Any]:
         engine.ready()
         previous = started
     return seen
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=SEEDS, random=st.randoms(use_true_random=False))
+def test_damaged_histories_are_refused_not_raised(seed: int, random: Random) -> None:
+    events = [_copy(event) for event in generate(seed)]
+    for _ in range(random.randrange(1, 4)):
+        _damage(events, random)
+    verdict = replay(Case(seed, events)).verdict
+    assert verdict in {"ok", "fatal", "nondeterminism"}
+
+
+def _copy(event: history.HistoryEvent) -> history.HistoryEvent:
+    return history.HistoryEvent.FromString(event.SerializeToString())
+
+
+def _damage(events: list[history.HistoryEvent], random: Random) -> None:
+    # The first event stays: who reads it decides what an unknown run is.
+    index = random.randrange(1, len(events))
+    event = events[index]
+    match random.randrange(6):
+        case 0:
+            del events[index]
+        case 1:
+            events.insert(index, _copy(event))
+        case 2:
+            other = random.randrange(1, len(events))
+            events[index], events[other] = events[other], event
+        case 3:
+            attributes = event.WhichOneof("attributes")
+            if attributes is not None:
+                getattr(event, attributes).Clear()
+        case 4:
+            event.event_type = enums.EventType.ValueType(random.randrange(70))
+        case _:
+            data = bytearray(event.SerializeToString())
+            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+            with suppress(DecodeError):
+                events[index] = history.HistoryEvent.FromString(bytes(data))
+    if len(events) < 2:
+        events.append(_copy(events[0]))
+    for number, known in enumerate(events, 1):
+        known.event_id = number

@@ -61,6 +61,7 @@ _SENTENCES: Final[dict[Rule, str]] = {
     Rule.NO_COMMAND: "but the code issued no further command in that workflow task",
     Rule.PATCH_MISSING: "but the code no longer calls workflow.patched() for it",
     Rule.FOREIGN_MARKER: "which only an SDK of another language writes",
+    Rule.LOCAL_ACTIVITY: "but the code did not run that local activity here, or it ended otherwise",
     Rule.UNKNOWN_OPERATION: "but the code never started what it belongs to",
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
+
 from perdure.replay import commands as cmd
 from perdure.replay import events as ev
 from perdure.replay.failures import canceled, local_activity_wrapped
@@ -27,6 +29,7 @@ from perdure.replay.markers import (
 )
 from perdure.replay.mismatch import NondeterminismFound, Rule
 from perdure.replay.outgoing import RecordMarker
+from perdure.wire.api import common
 
 if TYPE_CHECKING:
     from perdure.replay.run import Run
@@ -93,8 +96,12 @@ class LocalActivityMachine(Machine):
 
     def resolve_executed(self, result: LocalResult, run: Run) -> None:
         """The worker finished it; too late when it was cancelled without waiting."""
-        if self.state == State.REQUESTED:
-            self._resolve(result, self._started_ns + result.runtime_ns, run)
+        if self.state != State.REQUESTED:
+            return
+        if result.outcome == Completed(None):
+            # A marker can not tell "nothing" from an empty payload: replay must see the same.
+            result = msgspec.structs.replace(result, outcome=Completed(common.Payload()))
+        self._resolve(result, self._started_ns + result.runtime_ns, run)
 
     def resolve_cancelled(self, run: Run) -> None:
         """It was cancelled before the worker took it."""
