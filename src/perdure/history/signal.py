@@ -1,6 +1,6 @@
 """Signals to a run. Rules 2, 24 and 37.
 
-Not here: signals that a workflow sends to others, and signal-with-start.
+Not here: signals that a workflow sends to others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def signal(state: RunState, request: Request, env: Env) -> Transition:
         return nothing(state.key, Response())
     if not state.is_running:
         raise not_found("workflow execution already completed")
-    _check(state, request, env)
+    check_signal(state, request, env)
     with Draft(state, env) as draft:
         add_signal(draft, request)
         return draft.done(Response())
@@ -62,7 +62,8 @@ def _seen(state: RunState, request_id: str) -> bool:
     return any(item.request_id == request_id for item in state.buffered.values())
 
 
-def _check(state: RunState, request: Request, env: Env) -> None:
+def check_signal(state: RunState, request: Request, env: Env) -> None:
+    """What would make this signal one that the run can not take."""
     limits = env.limits
     if not request.signal_name:
         raise InvalidArgument("The signal has no name: set signal_name.")

@@ -21,6 +21,7 @@ from perdure.history.describe import describe, execution_info
 from perdure.history.families import FAMILIES
 from perdure.history.query import QueryRoute, query_route
 from perdure.history.signal import signal
+from perdure.history.signal_with_start import signal_with_start, start_part
 from perdure.history.start import needs_existing, start
 from perdure.history.terminate import terminate
 from perdure.history.wake import next_deadline_ns, wake
@@ -52,8 +53,10 @@ __all__ = [
     "request_cancel",
     "reset_sticky",
     "signal",
+    "signal_with_start",
     "start",
     "start_activity",
+    "start_part",
     "start_workflow_task",
     "tail",
     "terminate",

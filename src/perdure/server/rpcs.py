@@ -100,6 +100,13 @@ def _workflow_service() -> list[Rpc]:
             one,
             workflows.request_cancel_workflow_execution,
         ),
+        _row(
+            w,
+            "SignalWithStartWorkflowExecution",
+            write,
+            one,
+            workflows.signal_with_start_workflow_execution,
+        ),
         _row(w, "TerminateWorkflowExecution", write, one, workflows.terminate_workflow_execution),
         _row(w, "DescribeWorkflowExecution", read, one, workflows.describe_workflow_execution),
         _row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.server.frontend.pages import (
@@ -42,6 +42,7 @@ def test_a_small_page_holds_everything_that_was_read():
     assert page.next_event_id == 6
 
 
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.sampled_from([1, PAGE_BYTES_MAX // 3, PAGE_BYTES_MAX + 1]), min_size=1, max_size=6)
 )

@@ -12,6 +12,7 @@ from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
+    from perdure.history.facts import CurrentRun
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
@@ -83,6 +84,35 @@ async def signal_workflow_execution(
         run_id,
         lambda state, env: transitions.signal(state, request, env),
     )
+
+
+async def signal_with_start_workflow_execution(
+    services: Services,
+    call: Call,
+    request: workflowservice.SignalWithStartWorkflowExecutionRequest,
+) -> workflowservice.SignalWithStartWorkflowExecutionResponse:
+    namespace = services.namespace(request.namespace)
+    check_start(services, transitions.start_part(request))
+    checks.text(request.signal_name, "SignalName", services.limits)
+    check_search_attributes(namespace, request.search_attributes)
+    if not request.request_id:
+        with_id = workflowservice.SignalWithStartWorkflowExecutionRequest()
+        with_id.CopyFrom(request)
+        with_id.request_id = services.new_id()
+        request = with_id
+    namespace_id = namespace.namespace_id
+    return await services.engine.start_with(
+        namespace_id,
+        request.workflow_id,
+        _always,
+        lambda current, existing, env: transitions.signal_with_start(
+            current, existing, request, namespace_id, env
+        ),
+    )
+
+
+def _always(_: CurrentRun) -> bool:
+    return True
 
 
 async def request_cancel_workflow_execution(
