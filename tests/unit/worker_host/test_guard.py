@@ -11,6 +11,7 @@ import random
 import secrets
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -219,6 +220,50 @@ class WaitsForMany:
 @pytest.mark.parametrize("how", ["wait", "as_completed"])
 def test_waiting_for_many_keeps_their_order(how: str) -> None:
     assert result(Driver(WaitsForMany).start(how)) == list(range(50))
+
+
+# Names bound before the guard came ----------------------------------------------------------------
+
+EARLY = """
+from asyncio import wait_for
+from random import random
+from time import time
+from perdure import workflow
+
+class Early:
+    @workflow.run
+    async def run(self) -> list:
+        return [random(), time(), wait_for.__name__]
+"""
+
+FRESH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import early
+from perdure import workflow
+from tests.unit.worker_host.driver import START_NS, Driver, result
+workflow.defn(early.Early)
+original = early.time
+first, second = (result(Driver(early.Early).start()) for _ in range(2))
+assert first == second, (first, second)
+assert first[1] == START_NS / 1e9 + 1
+assert early.time is not original
+assert early.time() > 1.7e9 + 1000
+"""
+
+
+def test_functions_imported_by_name_are_replaced_as_well(tmp_path: Path) -> None:
+    (tmp_path / "early.py").write_text(EARLY)
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+    finished = subprocess.run(
+        [sys.executable, "-c", FRESH, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
 
 
 # Only workflow code, and only when asked ----------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import override
 
+from perdure.worker.host import binding
 from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import WaitForProfile
 from perdure.workflow import as_completed as ordered_as_completed
@@ -219,21 +220,18 @@ _DISPATCHERS = {
     "wait": _dispatch_wait,
     "as_completed": _dispatch_as_completed,
 }
-_originals: dict[str, Callable[..., Any]] = {}
+_installed = False
 
 
 def install() -> None:
     """Put the dispatchers into `asyncio`. Called by the host; a second call does nothing."""
-    if _originals:
+    global _installed  # noqa: PLW0603  # once per process
+    if _installed:
         return
+    _installed = True
     for name, dispatcher in _DISPATCHERS.items():
         original = cast("Callable[..., Any]", getattr(asyncio, name))
-        _originals[name] = original
         replacement = dispatcher(original)
+        binding.replaced(original, replacement)
         setattr(asyncio, name, replacement)
         setattr(asyncio.tasks, name, replacement)
-
-
-def originals() -> dict[str, Callable[..., Any]]:
-    """The interpreter's own functions by name, once `install` has run."""
-    return dict(_originals)

@@ -27,7 +27,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure.worker.host import callsite
+from perdure.worker.host import binding, callsite
 from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import GuardPolicy
 from perdure.workflow._errors import NonDeterministicCall
@@ -97,8 +97,6 @@ def refuse(state: RunState, call: str, advice: str) -> None:
 
 # Layer A: wrapped functions -----------------------------------------------------------------------
 
-_wrapped: dict[str, Callable[..., Any]] = {}
-
 
 def _redirect(
     module: Any, name: str, answer: Callable[..., Any], when: Callable[..., bool] | None = None
@@ -139,8 +137,7 @@ def _forbid(module: Any, name: str, call: str, advice: str) -> None:
 
 
 def _install(module: Any, name: str, wrapper: Any, original: Any) -> None:
-    owner = getattr(module, "__name__", type(module).__name__)
-    _wrapped[f"{owner}.{name}"] = original
+    binding.replaced(original, wrapper)
     setattr(module, name, wrapper)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.replay import jobs
 from perdure.replay.commands import ActivationResult
 from perdure.wire.api import sdk
-from perdure.worker.host import asyncio_compat, guard, inspect, outcome
+from perdure.worker.host import asyncio_compat, binding, guard, inspect, outcome
 from perdure.worker.host.context import HostedRuntime
 from perdure.worker.host.handlers import Handlers
 from perdure.worker.host.jobs import Jobs
@@ -80,6 +80,7 @@ class WorkflowHost:
         state.guarded = definition.sandboxed and options.guard is not GuardPolicy.OFF
         if state.guarded:
             guard.install()
+        binding.rebind(definition.cls)
         state.loop = WorkflowLoop(state)
         self._runtime = state.loop.workflow_runtime = HostedRuntime(state)
         self._interceptors_ready = False
