@@ -34,11 +34,9 @@ def start_part(request: _Request) -> _Start:
     if request.workflow_id_reuse_policy == enums.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
         # The older way to say TERMINATE_EXISTING; the two must not be given together.
         result.ClearField("workflow_id_conflict_policy")
-    copied = _Request()
-    copied.CopyFrom(request)
-    for name in _SIGNAL_ONLY:
-        copied.ClearField(name)
-    for field, value in copied.ListFields():
+    for field, value in request.ListFields():
+        if field.name in _SIGNAL_ONLY:
+            continue
         if field.message_type is None:
             setattr(result, field.name, value)
         else:
