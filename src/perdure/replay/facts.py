@@ -89,6 +89,8 @@ def _command_name_and_id(command: out.Wirable) -> tuple[str, str]:
             return command.workflow_type, command.workflow_id
         case cmd.SignalExternal():
             return command.signal_name, command.workflow_id
+        case cmd.ScheduleNexusOperation():
+            return f"{command.service}.{command.operation}", ""
         case out.CancelExternal():
             return "", command.workflow_id
         case _:

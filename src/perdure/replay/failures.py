@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.replay.machines.activity import ActivityMachine
     from perdure.replay.machines.child import ChildWorkflowMachine
     from perdure.replay.machines.local_activity import LocalActivityMachine
+    from perdure.replay.machines.nexus import NexusOperationMachine
     from perdure.wire.api import history
 
 _RetryState = enums.RetryState
@@ -138,6 +139,22 @@ def child_failure(
             initiated_event_id=machine.initiated_event_id,
             started_event_id=machine.started_event_id,
             retry_state=retry_state,
+        ),
+    )
+
+
+def nexus_failure(machine: NexusOperationMachine, message: str, cause: api.Failure) -> api.Failure:
+    """A nexus operation that ended because of its cancellation."""
+    command = machine.command
+    return api.Failure(
+        message=message,
+        cause=cause,
+        nexus_operation_execution_failure_info=api.NexusOperationFailureInfo(
+            scheduled_event_id=machine.scheduled_event_id,
+            endpoint=command.endpoint,
+            service=command.service,
+            operation=command.operation,
+            operation_token=machine.operation_token,
         ),
     )
 

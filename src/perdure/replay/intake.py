@@ -20,6 +20,7 @@ from perdure.replay.machines.activity import ActivityMachine
 from perdure.replay.machines.child import ChildWorkflowMachine
 from perdure.replay.machines.external import CancelExternalMachine, SignalExternalMachine
 from perdure.replay.machines.local_activity import LocalActivityMachine
+from perdure.replay.machines.nexus import NexusOperationMachine
 from perdure.replay.machines.simple import FireAndForgetMachine, PatchMachine
 from perdure.replay.machines.timer import TimerMachine
 from perdure.replay.markers import (
@@ -116,6 +117,18 @@ def _cancel_signal(run: Run, command: cmd.CancelSignalExternal) -> None:
     machine = run.operations.find(SignalExternalMachine.kind, command.seq)
     if machine is not None:
         machine.cancel(run)
+
+
+def _schedule_nexus(run: Run, command: cmd.ScheduleNexusOperation) -> None:
+    machine = NexusOperationMachine(command)
+    run.operations.add(machine, command.seq)
+    run.issue(machine, command)
+
+
+def _cancel_nexus(run: Run, command: cmd.RequestCancelNexusOperation) -> None:
+    machine = run.operations.find(NexusOperationMachine.kind, command.seq)
+    if machine is not None:
+        machine.cancel(command, run)
 
 
 def _cancel_external(run: Run, command: cmd.RequestCancelExternal) -> None:
@@ -230,6 +243,8 @@ _HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     cmd.SignalExternal: _signal_external,
     cmd.CancelSignalExternal: _cancel_signal,
     cmd.RequestCancelExternal: _cancel_external,
+    cmd.ScheduleNexusOperation: _schedule_nexus,
+    cmd.RequestCancelNexusOperation: _cancel_nexus,
     cmd.SetPatchMarker: _set_patch,
     cmd.UpsertSearchAttributes: _upsert,
     cmd.ModifyProperties: _fire_and_forget,

@@ -37,6 +37,12 @@ class CancelExternal(cmd.BaseCommand, frozen=True, kw_only=True):
     reason: str
 
 
+class CancelNexusOperation(cmd.BaseCommand, frozen=True, kw_only=True):
+    """Request the cancellation of a scheduled nexus operation."""
+
+    scheduled_event_id: int
+
+
 class RecordMarker(cmd.BaseCommand, frozen=True, kw_only=True):
     """Record a marker."""
 
@@ -64,6 +70,8 @@ Wirable: TypeAlias = (
     | cmd.StartChildWorkflow
     | CancelExternal
     | cmd.SignalExternal
+    | cmd.ScheduleNexusOperation
+    | CancelNexusOperation
     | SendMessage
     | cmd.CompleteWorkflow
     | cmd.FailWorkflow
@@ -83,6 +91,8 @@ RECORDED_AS: Final[dict[type, int]] = {
     cmd.StartChildWorkflow: ev.CHILD_INITIATED,
     CancelExternal: ev.CANCEL_EXTERNAL_INITIATED,
     cmd.SignalExternal: ev.SIGNAL_EXTERNAL_INITIATED,
+    cmd.ScheduleNexusOperation: ev.NEXUS_SCHEDULED,
+    CancelNexusOperation: ev.NEXUS_CANCEL_REQUESTED,
     cmd.CompleteWorkflow: ev.WORKFLOW_EXECUTION_COMPLETED,
     cmd.FailWorkflow: ev.WORKFLOW_EXECUTION_FAILED,
     cmd.CancelWorkflowExecution: ev.WORKFLOW_EXECUTION_CANCELED,

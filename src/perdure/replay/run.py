@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from perdure.replay.task import EngineConfig, RunInfo
     from perdure.wire.api import common, history, protocol
 
-_NAMED_BY_ANOTHER = frozenset({ev.ACTIVITY_TASK_CANCEL_REQUESTED, ev.UPDATE_ACCEPTED})
+_NAMED_BY_ANOTHER = frozenset(
+    {ev.ACTIVITY_TASK_CANCEL_REQUESTED, ev.NEXUS_CANCEL_REQUESTED, ev.UPDATE_ACCEPTED}
+)
 """Command events that no later event refers to: it names the operation's first event instead."""
 
 _JOB_ORDER: dict[type, int] = {

@@ -195,6 +195,34 @@ def _signal_external(command: cmd.SignalExternal, run: RunInfo) -> api.Command:
     )
 
 
+def _schedule_nexus(command: cmd.ScheduleNexusOperation, _run: RunInfo) -> api.Command:
+    attributes = api.ScheduleNexusOperationCommandAttributes(
+        endpoint=command.endpoint,
+        service=command.service,
+        operation=command.operation,
+        input=command.input,
+        schedule_to_close_timeout=_duration(command.schedule_to_close_timeout_ns),
+        schedule_to_start_timeout=_duration(command.schedule_to_start_timeout_ns),
+        start_to_close_timeout=_duration(command.start_to_close_timeout_ns),
+        nexus_header=command.nexus_header,
+    )
+    return api.Command(
+        command_type=_T.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION,
+        schedule_nexus_operation_command_attributes=attributes,
+    )
+
+
+def _cancel_nexus(command: out.CancelNexusOperation, _run: RunInfo) -> api.Command:
+    return api.Command(
+        command_type=_T.COMMAND_TYPE_REQUEST_CANCEL_NEXUS_OPERATION,
+        request_cancel_nexus_operation_command_attributes=(
+            api.RequestCancelNexusOperationCommandAttributes(
+                scheduled_event_id=command.scheduled_event_id
+            )
+        ),
+    )
+
+
 def _message(command: out.SendMessage, _run: RunInfo) -> api.Command:
     return api.Command(
         command_type=_T.COMMAND_TYPE_PROTOCOL_MESSAGE,
@@ -265,6 +293,8 @@ _BUILDERS: Final[dict[type, Callable[[Any, RunInfo], api.Command]]] = {
     cmd.StartChildWorkflow: _start_child,
     out.CancelExternal: _cancel_external,
     cmd.SignalExternal: _signal_external,
+    cmd.ScheduleNexusOperation: _schedule_nexus,
+    out.CancelNexusOperation: _cancel_nexus,
     out.SendMessage: _message,
     cmd.CompleteWorkflow: _complete,
     cmd.FailWorkflow: _fail,

@@ -27,7 +27,7 @@ from perdure.replay.markers import (
     local_activity_details,
     read_local_activity,
 )
-from perdure.replay.mismatch import NondeterminismFound, Rule
+from perdure.replay.mismatch import BadHistory, NondeterminismFound, Rule
 from perdure.replay.outgoing import RecordMarker
 from perdure.wire.api import common
 
@@ -112,7 +112,7 @@ class LocalActivityMachine(Machine):
     def resolve_from_marker(self, marker: LocalActivityMarker, run: Run) -> None:
         """History knows the result."""
         if self.state != State.WAITING_FOR_MARKER:
-            raise NondeterminismFound(Rule.LOCAL_ACTIVITY)
+            raise BadHistory(f"history has two markers of local activity {marker.seq}")
         outcome: Completed | Failed | Cancelled = Completed(marker.result)
         if marker.failure is not None:
             is_cancel = marker.failure.HasField(
