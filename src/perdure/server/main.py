@@ -21,7 +21,7 @@ from perdure.core.units import SECOND_NS
 from perdure.server.grpc import GrpcServer
 from perdure.server.node import open_node
 from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
-from perdure.storage.port import OpenError
+from perdure.storage.port import OpenError, StoreError
 from perdure.storage.sqlite import open_memory, open_sqlite
 
 if TYPE_CHECKING:
@@ -61,15 +61,22 @@ async def run_dev_server(
     Raises:
         ServerStartError: For what the user can put right.
     """
+    limits = limits_of(options.dynamic_config)
     store = await _open_store(options)
-    node = await open_node(
-        store,
-        clock=SystemClock(),
-        new_id=new_id,
-        limits=limits_of(options.dynamic_config),
-        namespaces=options.namespaces,
-        search_attributes=options.search_attributes,
-    )
+    try:
+        node = await open_node(
+            store,
+            clock=SystemClock(),
+            new_id=new_id,
+            limits=limits,
+            store_name="sqlite" if options.db_filename else "memory",
+            namespaces=options.namespaces,
+            search_attributes=options.search_attributes,
+        )
+    except StoreError as error:
+        raise ServerStartError(
+            f"the database can not be written: {error}. Free space, or choose another file"
+        ) from error
     try:
         server = GrpcServer(node.frontend, options.ip, options.port)
         await server.start()

@@ -158,23 +158,35 @@ class MatchingHost:
         self._hand_over(poll, match.item)
 
     async def _start(self, poll: ParkedPoll, body: TaskBody) -> None:
-        source = self._engine
         try:
-            reply = await source.start_task(body.task, body.row, poll.info)
+            reply = await self._engine.start_task(body.task, body.row, poll.info)
         except RpcError as error:
             _log.debug("a task of %s was not started: %s", poll.queue.name, error.message)
-            self._retry_later(poll.queue, body)
-            if poll.is_here and not self._is_closed:
-                self._park_only(poll)
-            return
+            self._not_started(poll, body)
+        except Exception:  # noqa: BLE001 -- a bug in one task must not strand the poll
+            _log.exception("a task of %s could not be started", poll.queue.name)
+            self._not_started(poll, body)
+        else:
+            await self._started(poll, body, reply)
+
+    async def _started(
+        self,
+        poll: ParkedPoll,
+        body: TaskBody,
+        reply: WorkflowTaskReply | ActivityTaskReply | StaleTask,
+    ) -> None:
         if isinstance(reply, StaleTask):
             if poll.is_here:
                 self._seek(poll, at_front=True)
         elif not poll.give(reply):
-            await source.give_back(body.task, reply)
+            await self._engine.give_back(body.task, reply)
 
-    def _park_only(self, poll: ParkedPoll) -> None:
-        """Park again without asking for rows at once: the last attempt just failed."""
+    def _not_started(self, poll: ParkedPoll, body: TaskBody) -> None:
+        """Look at the task again a little later; the poll waits on, without asking for rows at once."""
+        self._retry_later(poll.queue, body)
+        if not poll.is_here or self._is_closed:
+            poll.give(None)
+            return
         queue = self._queues.get(poll.queue)
         item = queue.poll(poll.poller, now_ns=self._clock.now_ns(), at_front=True)
         if item is not None:

@@ -20,7 +20,7 @@ from perdure.server.frontend.services import ServerInfo, Services
 from perdure.server.matching_host import MatchingHost
 from perdure.server.namespace_facts import NamespaceFact
 from perdure.server.queries import Queries
-from perdure.server.rpcs import RPCS
+from perdure.server.rpcs import RPCS, Rpc
 from perdure.wire.api import enums
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ async def open_node(
     namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
     search_attributes: Mapping[str, str] | None = None,
     void_activities: bool = False,
+    matching_clock: Clock | None = None,
+    rpcs: Mapping[str, Rpc] = RPCS,
 ) -> Node:
     """Build and start a node over an open store, which it closes at its end.
 
@@ -71,14 +73,20 @@ async def open_node(
         namespaces: Registered when they are not there yet.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
         void_activities: Activity attempts of an earlier process are dead with it (embedded engine, DESIGN §6.4).
+        matching_clock: Tells for how long pollers have been gone; `clock` unless given.
+        rpcs: What is answered.
 
     Raises:
         StoreError: The store can not be taken over.
     """
-    matching = MatchingHost(clock, new_id)
+    matching = MatchingHost(matching_clock or clock, new_id)
     engine = Engine(store, clock, new_id, matcher=matching, limits=limits)
     matching.open(engine)
-    await engine.open(void_activities=void_activities)
+    try:
+        await engine.open(void_activities=void_activities)
+    except BaseException:
+        await store.close()
+        raise
     for name in namespaces:
         await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id)
     services = Services(
@@ -90,12 +98,18 @@ async def open_node(
         limits=limits,
         info=ServerInfo(
             version=__version__,
-            cluster_id=new_id(),
+            cluster_id=_cluster_id(engine),
             store=store_name,
             shard_count=store.shard_count,
         ),
     )
-    return Node(engine, matching, Frontend(services, RPCS))
+    return Node(engine, matching, Frontend(services, rpcs))
+
+
+def _cluster_id(engine: Engine) -> str:
+    """As lasting as the database: the id of its oldest namespace."""
+    facts = engine.namespaces.all()
+    return min(facts, key=lambda fact: fact.created_ns).namespace_id if facts else ""
 
 
 async def _ensure_namespace(

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.api import enums
-from perdure.wire.errors import FailedPrecondition, InvalidArgument
+from perdure.wire.errors import FailedPrecondition, InvalidArgument, Unavailable
 from tests.unit.frontend.conftest import (
     QUEUE,
     Caller,
@@ -218,3 +218,23 @@ async def test_a_completion_that_is_repeated_gets_the_same_answer(caller: Caller
     first = await caller.complete(task, return_new_workflow_task=True)
     assert first.workflow_task.task_token
     assert await caller.complete(task, return_new_workflow_task=True) == first
+
+
+async def test_a_task_whose_start_fails_is_tried_again_and_the_poll_waits(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    await caller.start()
+    engine = caller.node.engine
+    failures: list[BaseException] = [Unavailable("disk full"), ZeroDivisionError("a bug")]
+    real = engine.start_task
+
+    async def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(*arguments)
+
+    monkeypatch.setattr(engine, "start_task", failing)
+    monkeypatch.setattr("perdure.server.matching_host.RETRY_NS", 1_000_000)
+    task = await caller.poll()
+    assert ids(task) == [1, 2, 3]
+    assert failures == []
