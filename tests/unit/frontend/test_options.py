@@ -1,0 +1,80 @@
+"""Dynamic configuration of the development server, and how quickly it answers to what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from perdure.core.limits import DEFAULT_LIMITS
+from perdure.server.main import limits_of, run_dev_server
+from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
+
+
+def test_known_keys_change_limits_and_unknown_ones_are_noted(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    limits = limits_of(
+        {"limit.historyCount.suggestContinueAsNew": 50, "system.enableEagerWorkflowStart": True}
+    )
+    assert limits.history_count_suggest_continue == 50
+    assert limits.blob_size_bytes_max == DEFAULT_LIMITS.blob_size_bytes_max
+    assert "system.enableEagerWorkflowStart" in caplog.text
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "50", 1.5])
+def test_a_limit_must_be_a_positive_whole_number(value: object):
+    with pytest.raises(ServerStartError, match=r"limit\.maxIDLength"):
+        limits_of({"limit.maxIDLength": value})
+
+
+async def run(options: DevServerOptions) -> list[DevServerReady]:
+    """Start, and stop as soon as it is ready."""
+    stop = asyncio.Event()
+    ready: list[DevServerReady] = []
+
+    def on_ready(value: DevServerReady) -> None:
+        ready.append(value)
+        stop.set()
+
+    await run_dev_server(options, stop=stop, on_ready=on_ready)
+    return ready
+
+
+async def test_it_starts_on_a_free_port_and_stops_gracefully(tmp_path: Path):
+    database = tmp_path / "perdure.db"
+    options = DevServerOptions(
+        port=0,
+        db_filename=database,
+        namespaces=("default", "other"),
+        search_attributes={"Color": "Keyword", "Tags": "KeywordList"},
+    )
+    (first,) = await run(options)
+    assert first.port
+    assert first.database == database
+    (second,) = await run(options)  # the lock was released, the namespaces are there already
+    assert second.ip == "127.0.0.1"
+
+
+async def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path):
+    wrong = tmp_path / "notes.txt"
+    wrong.write_text("this is no database, it is a text about one\n")
+    with pytest.raises(ServerStartError) as caught:
+        await run(DevServerOptions(port=0, db_filename=wrong))
+    assert "notes.txt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert wrong.read_text().startswith("this is no database")
+
+
+async def test_a_database_in_use_names_who_uses_it(tmp_path: Path):
+    options = DevServerOptions(port=0, db_filename=tmp_path / "perdure.db")
+    stop, is_ready = asyncio.Event(), asyncio.Event()
+    first = asyncio.ensure_future(
+        run_dev_server(options, stop=stop, on_ready=lambda _: is_ready.set())
+    )
+    await is_ready.wait()
+    with pytest.raises(ServerStartError, match="in use by process"):
+        await run(options)
+    stop.set()
+    await first
