@@ -84,7 +84,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._timer_seq = 0
         self._exception_handler: Callable[[Any, dict[str, Any]], object] | None = None
-        self._async_generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
+        self._async_generators: WeakSet[AsyncGenerator[Any, Any]] | None = None
 
     # What a subclass decides ------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         outer = asyncio._get_running_loop()  # part of a loop's contract  # noqa: SLF001
         hooks = sys.get_asyncgen_hooks()
         asyncio._set_running_loop(self)  # noqa: SLF001
-        sys.set_asyncgen_hooks(self._async_generators.add, None)
+        sys.set_asyncgen_hooks(self._note_async_generator, None)
         try:
             yield
         finally:
@@ -151,9 +151,14 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """Unfinished tasks in the order of their creation."""
         return tuple(self._tasks)
 
+    def _note_async_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        if self._async_generators is None:
+            self._async_generators = WeakSet()
+        self._async_generators.add(generator)
+
     def close_async_generators(self) -> None:
         """Run the `finally` blocks of unfinished async generators, as far as they do not await."""
-        for generator in list(self._async_generators):
+        for generator in list(self._async_generators or ()):
             with suppress(BaseException):
                 generator.aclose().send(None)
 

@@ -41,29 +41,15 @@ class Jobs:
     ) -> None:
         self._state = state
         self._inbound = inbound
-        self._table: dict[type, Callable[[Any], None]] = {
-            jobs.InitializeWorkflow: self._initialize,
-            jobs.NotifyHasPatch: lambda job: state.patches_notified.add(job.patch_id),
-            jobs.UpdateRandomSeed: lambda job: state.reseed(job.randomness_seed),
-            jobs.SignalWorkflow: handlers.signal,
-            jobs.DoUpdate: handlers.update,
-            jobs.QueryWorkflow: handlers.query,
-            jobs.CancelWorkflow: self._cancel,
-            jobs.FireTimer: lambda job: state.loop.fire_timer(job.seq),
-            jobs.ResolveActivity: self._resolve_activity,
-            jobs.ResolveChildStart: self._resolve_child_start,
-            jobs.ResolveChild: self._resolve_child,
-            jobs.ResolveSignalExternal: self._resolve_signal,
-            jobs.ResolveCancelExternal: self._resolve_cancel,
-        }
+        self._handlers = handlers
 
     def apply(self, job: jobs.Job) -> None:
         """Apply one job. Raises what decoding raises."""
-        apply = self._table.get(type(job))
+        apply = _TABLE.get(type(job))
         if apply is None:
             message = f"This worker can not handle {type(job).__name__} yet"
             raise RuntimeError(message)
-        apply(job)
+        apply(self, job)
 
     def prepare(self, job: jobs.InitializeWorkflow) -> None:
         """Take over the start event: before anything else, since constructors and handlers need it."""
@@ -73,7 +59,6 @@ class Jobs:
         state.info = build_info(state.run, state.activation, job)
         state.started = job.attributes
         state.seed = job.randomness_seed
-        state.random.seed(job.randomness_seed)
         converters = state.converters
         types = definition.arg_types
         if definition.name is None:
@@ -86,7 +71,32 @@ class Jobs:
             headers=job.headers,
         )
 
-    def _initialize(self, _job: jobs.InitializeWorkflow) -> None:
+    def has_patch(self, job: jobs.NotifyHasPatch) -> None:
+        """History has a marker of this patch."""
+        self._state.patches_notified.add(job.patch_id)
+
+    def reseed(self, job: jobs.UpdateRandomSeed) -> None:
+        """The run was reset."""
+        self._state.reseed(job.randomness_seed)
+
+    def signal(self, job: jobs.SignalWorkflow) -> None:
+        """A signal arrived."""
+        self._handlers.signal(job)
+
+    def update(self, job: jobs.DoUpdate) -> None:
+        """An update arrived."""
+        self._handlers.update(job)
+
+    def query(self, job: jobs.QueryWorkflow) -> None:
+        """A query arrived."""
+        self._handlers.query(job)
+
+    def fire_timer(self, job: jobs.FireTimer) -> None:
+        """A timer fired."""
+        self._state.loop.fire_timer(job.seq)
+
+    def initialize(self, _job: jobs.InitializeWorkflow) -> None:
+        """Start the workflow's main task."""
         state = self._state
         given = state.workflow_input
         assert given is not None  # prepare() ran before
@@ -99,7 +109,8 @@ class Jobs:
             state.cancel_pending = False
             state.loop.call_soon(state.primary_task.cancel)
 
-    def _cancel(self, job: jobs.CancelWorkflow) -> None:
+    def cancel(self, job: jobs.CancelWorkflow) -> None:
+        """The workflow's cancellation was requested."""
         state = self._state
         state.cancel_reason = job.reason
         if state.primary_task is not None:
@@ -108,32 +119,37 @@ class Jobs:
         elif state.single_batch:
             state.cancel_pending = True
 
-    def _resolve_activity(self, job: jobs.ResolveActivity) -> None:
+    def resolve_activity(self, job: jobs.ResolveActivity) -> None:
+        """An activity ended."""
         handle = self._state.activities.pop(job.seq, None)
         if handle is None:
             raise UnknownOperationError("activity handle", job.seq)
         handle.resolve(job.result)
 
-    def _resolve_child_start(self, job: jobs.ResolveChildStart) -> None:
+    def resolve_child_start(self, job: jobs.ResolveChildStart) -> None:
+        """A child started, or could not."""
         handle = self._state.children.get(job.seq)
         if handle is None:
             raise UnknownOperationError("child workflow handle", job.seq)
         if not handle.resolve_start(job.outcome):
             self._state.children.pop(job.seq)
 
-    def _resolve_child(self, job: jobs.ResolveChild) -> None:
+    def resolve_child(self, job: jobs.ResolveChild) -> None:
+        """A child ended."""
         handle = self._state.children.pop(job.seq, None)
         if handle is None:
             raise UnknownOperationError("child workflow handle", job.seq)
         handle.resolve(job.result)
 
-    def _resolve_signal(self, job: jobs.ResolveSignalExternal) -> None:
+    def resolve_signal(self, job: jobs.ResolveSignalExternal) -> None:
+        """A signal to another workflow arrived, or did not."""
         pending = self._state.external_signals.pop(job.seq, None)
         if pending is None:
             raise UnknownOperationError("pending external signal", job.seq)
         self._settle(*pending, job.failure)
 
-    def _resolve_cancel(self, job: jobs.ResolveCancelExternal) -> None:
+    def resolve_cancel(self, job: jobs.ResolveCancelExternal) -> None:
+        """A cancel request to another workflow arrived, or did not."""
         pending = self._state.external_cancels.pop(job.seq, None)
         if pending is None:
             raise UnknownOperationError("pending external cancel", job.seq)
@@ -149,3 +165,20 @@ class Jobs:
         else:
             converters = self._state.converters.for_workflow(workflow_id)
             future.set_exception(converters.from_failure(failure))
+
+
+_TABLE: dict[type, Callable[[Jobs, Any], None]] = {
+    jobs.InitializeWorkflow: Jobs.initialize,
+    jobs.NotifyHasPatch: Jobs.has_patch,
+    jobs.UpdateRandomSeed: Jobs.reseed,
+    jobs.SignalWorkflow: Jobs.signal,
+    jobs.DoUpdate: Jobs.update,
+    jobs.QueryWorkflow: Jobs.query,
+    jobs.CancelWorkflow: Jobs.cancel,
+    jobs.FireTimer: Jobs.fire_timer,
+    jobs.ResolveActivity: Jobs.resolve_activity,
+    jobs.ResolveChildStart: Jobs.resolve_child_start,
+    jobs.ResolveChild: Jobs.resolve_child,
+    jobs.ResolveSignalExternal: Jobs.resolve_signal,
+    jobs.ResolveCancelExternal: Jobs.resolve_cancel,
+}

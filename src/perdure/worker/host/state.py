@@ -70,6 +70,61 @@ class RunningHandler:
 class RunState:
     """The state of one run."""
 
+    # A cached run is measured in KiB: no dictionary.
+    __slots__ = (
+        "__weakref__",
+        "_random",
+        "activation",
+        "activities",
+        "available_flags",
+        "buffered_signals",
+        "cancel_pending",
+        "cancel_reason",
+        "children",
+        "closing",
+        "commands",
+        "conditions",
+        "converters",
+        "current_details",
+        "definition",
+        "dynamic_failure_types",
+        "evictions",
+        "external_cancels",
+        "external_signals",
+        "guarded",
+        "in_query_or_validator",
+        "info",
+        "instance",
+        "is_replaying",
+        "loop",
+        "memo",
+        "options",
+        "patches",
+        "patches_notified",
+        "primary_task",
+        "queries",
+        "read_only",
+        "run",
+        "running_signals",
+        "running_updates",
+        "seed",
+        "seed_callbacks",
+        "seqs",
+        "signals",
+        "signals_handled",
+        "single_batch",
+        "started",
+        "task_error",
+        "time_ns",
+        "unanswered_queries",
+        "update_accepted",
+        "updates",
+        "used_flags",
+        "versioning_behavior",
+        "wait_for_profile_matters",
+        "workflow_input",
+    )
+
     loop: WorkflowLoop
     info: Info
     started: WorkflowExecutionStartedEventAttributes
@@ -101,7 +156,6 @@ class RunState:
         self.dynamic_failure_types: tuple[type[BaseException], ...] | None = None
         self.current_details = ""
         self.memo: dict[str, Any] | None = None
-        self.raw_memo: dict[str, Payload] = {}
 
         # Contexts in which commands are forbidden
         self.read_only = False
@@ -120,7 +174,7 @@ class RunState:
 
         # Randomness and patches
         self.seed = 0
-        self.random = random.Random(0)  # deterministic by intent  # noqa: S311
+        self._random: random.Random | None = None
         self.seed_callbacks: list[Callable[[int], None]] = []
         self.patches_notified: set[str] = set()
         self.patches: dict[str, bool] = {}
@@ -160,10 +214,18 @@ class RunState:
         self.used_flags[flag] = None
         return True
 
+    @property
+    def random(self) -> random.Random:
+        """The run's generator; made when it is first asked for, as it takes 2.5 KiB."""
+        if self._random is None:
+            self._random = random.Random(self.seed)  # noqa: S311  # deterministic by intent
+        return self._random
+
     def reseed(self, seed: int) -> None:
         """Start the run's random numbers again, here and in generators that follow them."""
         self.seed = seed
-        self.random.seed(seed)
+        if self._random is not None:
+            self._random.seed(seed)
         for callback in self.seed_callbacks:
             callback(seed)
 
