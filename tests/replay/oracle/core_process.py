@@ -90,6 +90,10 @@ def job(value: Any) -> Job:
             return ("signal_ext", body.seq, _optional_failure(body), body.cause)
         case "resolve_request_cancel_external_workflow":
             return ("cancel_ext", body.seq, _optional_failure(body), body.cause)
+        case "resolve_nexus_operation_start":
+            return ("nexus_start", body.seq, *_nexus_start(body))
+        case "resolve_nexus_operation":
+            return ("nexus", body.seq, *_nexus(body.result))
         case "query_workflow":
             return ("query", body.query_id, body.query_type)
         case _:
@@ -98,6 +102,18 @@ def job(value: Any) -> Job:
 
 def _optional_failure(body: Any) -> str:
     return _hex(body.failure) if body.HasField("failure") else ""
+
+
+def _nexus_start(body: Any) -> tuple[Any, ...]:
+    if body.WhichOneof("status") == "failed":
+        return ("failed", _hex(body.failed))
+    return ("started", body.operation_token)
+
+
+def _nexus(result: Any) -> tuple[Any, ...]:
+    status = result.WhichOneof("status")
+    # Our engine does not tell a time-out from another failure: the failure itself says it.
+    return ("failed" if status == "timed_out" else status, _hex(getattr(result, status)))
 
 
 def _child_start(body: Any) -> tuple[Any, ...]:
@@ -164,6 +180,15 @@ def command(value: Command) -> wc.WorkflowCommand:
             result.cancel_timer.seq = seq
         case ("cancel_activity", seq):
             result.request_cancel_activity.seq = seq
+        case ("start_nexus", seq, name, cancel_type):
+            nexus = result.schedule_nexus_operation
+            nexus.seq = seq
+            nexus.endpoint = "end"
+            nexus.service = "bank"
+            nexus.operation = name
+            nexus.cancellation_type = cancel_type
+        case ("cancel_nexus", seq):
+            result.request_cancel_nexus_operation.seq = seq
         case ("cancel_local", seq):
             result.request_cancel_local_activity.seq = seq
         case ("cancel_child", seq):

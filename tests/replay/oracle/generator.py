@@ -322,6 +322,11 @@ class Server(World):
             case "start_child_workflow_execution":
                 child = (event_id, attributes.workflow_type.name, "initiated")
                 self.children[attributes.workflow_id] = child
+            case "schedule_nexus_operation":
+                self.nexus[event_id] = "scheduled"
+            case "request_cancel_nexus_operation":
+                if self.nexus.get(attributes.scheduled_event_id) == "started":
+                    self.nexus[attributes.scheduled_event_id] = "cancelling"
             case "signal_external_workflow_execution":
                 self.externals.append(("signal", event_id))
             case "request_cancel_external_workflow_execution":
@@ -380,6 +385,11 @@ _RECORDED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("search_attributes",),
     ),
     "modify_workflow_properties": ("workflow_properties_modified", ("upserted_memo",)),
+    "schedule_nexus_operation": (
+        "nexus_operation_scheduled",
+        ("endpoint", "service", "operation"),
+    ),
+    "request_cancel_nexus_operation": ("nexus_operation_cancel_requested", ("scheduled_event_id",)),
     "start_child_workflow_execution": (
         "start_child_workflow_execution_initiated",
         ("namespace", "workflow_id", "workflow_type"),

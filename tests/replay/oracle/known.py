@@ -20,6 +20,13 @@ KNOWN: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
             r"EventInfo \{ event_id: \d+, event_type: ActivityTask(Failed|TimedOut|Canceled) \}"
         ),
     ),
+    (
+        (
+            "The core takes a nexus operation that ends after being cancelled with ABANDON for "
+            "nondeterminism (its check is the wrong way round); we ignore the event."
+        ),
+        re.compile(r"Nexus operation which don't have the ABANDON cancellation type"),
+    ),
 )
 
 

@@ -30,6 +30,8 @@ def outcome(result: Any) -> tuple[Any, ...]:
                 result.backoff_ns,
                 result.original_schedule_time_ns or 0,
             )
+        case jobs.NexusStarted():
+            return ("started", result.operation_token or "")
         case jobs.ChildStarted():
             return ("started", result.run_id)
         case jobs.ChildStartFailed():
@@ -74,6 +76,10 @@ def job(value: jobs.Job) -> Job:
             return ("signal_ext", value.seq, _hex(value.failure), value.cause)
         case jobs.ResolveCancelExternal():
             return ("cancel_ext", value.seq, _hex(value.failure), value.cause)
+        case jobs.ResolveNexusOperationStart():
+            return ("nexus_start", value.seq, *outcome(value.outcome))
+        case jobs.ResolveNexusOperation():
+            return ("nexus", value.seq, *outcome(value.result))
         case jobs.QueryWorkflow():
             return ("query", value.query_id, value.query_type)
         case _:
@@ -142,6 +148,16 @@ def command(value: Command) -> cmd.Command:
             return cmd.CancelTimer(seq=seq)
         case ("cancel_activity", seq):
             return cmd.RequestCancelActivity(seq=seq)
+        case ("start_nexus", seq, name, cancel_type):
+            return cmd.ScheduleNexusOperation(
+                seq=seq,
+                endpoint="end",
+                service="bank",
+                operation=name,
+                cancellation_type=cmd.NexusOperationCancellationType(cancel_type),
+            )
+        case ("cancel_nexus", seq):
+            return cmd.RequestCancelNexusOperation(seq=seq)
         case ("cancel_local", seq):
             return cmd.RequestCancelLocalActivity(seq=seq)
         case ("cancel_child", seq):

@@ -43,12 +43,20 @@ class Scripted:
         self.issued = 0
         self.reactions = 0
         self.finished = False
-        kinds: tuple[str, ...] = ("timer", "activity", "child", "signal_ext", "cancel_ext")
+        kinds: tuple[str, ...] = (
+            "timer",
+            "activity",
+            "child",
+            "nexus",
+            "signal_ext",
+            "cancel_ext",
+        )
         self.seqs: dict[str, int] = dict.fromkeys(kinds, 0)
         self.pending: dict[str, list[int]] = {
             "timer": [],
             "activity": [],
             "local": [],
+            "nexus": [],
             "child": [],
             "signal_ext": [],
         }
@@ -83,6 +91,8 @@ class Scripted:
             return
         if kind == "update" and not self._accept(job, out):
             return
+        if kind == "nexus_start" and job[2] == "failed" and job[1] in self.pending["nexus"]:
+            self.pending["nexus"].remove(job[1])
         if kind in self.pending and job[1] in self.pending[kind]:
             self.pending[kind].remove(job[1])
         if kind == "child_start" and job[2] != "started" and job[1] in self.pending["child"]:
@@ -132,6 +142,7 @@ class Scripted:
                 "activity",
                 "local",
                 "child",
+                "nexus",
                 "signal",
                 "cancel_ext",
                 "patch",
@@ -139,7 +150,7 @@ class Scripted:
                 "memo",
                 "cancel",
             ),
-            (5, 6, 4 if self.local else 0, 3, 1, 1, 3, 1, 1, 6),
+            (5, 6, 4 if self.local else 0, 3, 2, 1, 1, 3, 1, 1, 6),
         )[0]
         if kind == "timer":
             self._start("timer", out, rng.randrange(1, 60_000))
@@ -153,6 +164,8 @@ class Scripted:
             out.append(("start_local", self.seqs["activity"], name, rng.randrange(3)))
         elif kind == "child":
             self._start("child", out, rng.choice(("Sub", "Other")), rng.randrange(4))
+        elif kind == "nexus":
+            self._start("nexus", out, rng.choice(("bill", "pay")), rng.randrange(4))
         elif kind == "signal":
             self._start("signal_ext", out, rng.random() < 0.3)
         elif kind == "cancel_ext":
@@ -185,7 +198,7 @@ class Scripted:
             out.append(("set_patch", name, False))
 
     def _cancel(self, out: list[Command]) -> None:
-        kind = self.rng.choice(("timer", "activity", "local", "child", "signal_ext"))
+        kind = self.rng.choice(("timer", "activity", "local", "child", "nexus", "signal_ext"))
         if not self.pending[kind]:
             return
         seq = self.rng.choice(self.pending[kind])

@@ -33,6 +33,8 @@ class World:
         self.timers: dict[str, int] = {}
         self.children: dict[str, tuple[int, str, str]] = {}
         self.externals: list[tuple[str, int]] = []
+        self.nexus: dict[int, str] = {}
+        """Scheduled event → state; "cancelling" once it was asked to stop."""
 
     def add(self, name: str, **fields: Any) -> int:
         """Append an event by its name, with the fields of its attributes; returns its id."""
@@ -65,6 +67,7 @@ class World:
         options += [self.resolve_activity] * (3 if self.activities else 0)
         options += [self.fire_timer] * (3 if self.timers else 0)
         options += [self.resolve_child] * (3 if self.children else 0)
+        options += [self.resolve_nexus] * (3 if self.nexus else 0)
         options += [self.resolve_external] * (3 if self.externals else 0)
         if not self.cancel_requested and self.rng.random() < 0.1:
             options.append(self.request_cancel)
@@ -161,6 +164,29 @@ class World:
             extra["failure"] = normal.failures.Failure(message="child broke")
             extra["retry_state"] = 3
         self.add(f"ChildWorkflowExecution{kind}", **extra)
+
+    def resolve_nexus(self) -> None:
+        if not self.nexus:
+            return
+        scheduled = self.rng.choice(list(self.nexus))
+        state = self.nexus[scheduled]
+        if state == "scheduled" and self.rng.random() < 0.6:
+            self.nexus[scheduled] = "started"
+            self.add("NexusOperationStarted", scheduled_event_id=scheduled, operation_token="t")
+            return
+        if state == "cancelling" and self.rng.random() < 0.6:
+            self.nexus[scheduled] = "started"
+            outcome = self.rng.choice(("Completed", "Failed"))
+            self.add(f"NexusOperationCancelRequest{outcome}", scheduled_event_id=scheduled)
+            return
+        del self.nexus[scheduled]
+        kind = self.rng.choice(("Completed", "Failed", "TimedOut", "Canceled"))
+        extra: dict[str, Any] = {"scheduled_event_id": scheduled}
+        if kind == "Completed":
+            extra["result"] = normal.payload("n")
+        elif self.rng.random() < 0.8:
+            extra["failure"] = normal.failures.Failure(message="nexus broke")
+        self.add(f"NexusOperation{kind}", **extra)
 
     def resolve_external(self) -> None:
         if not self.externals:
