@@ -108,8 +108,9 @@ class WorkflowLoop(DeterministicLoop):
     @override
     def unsupported(self, call: str, advice: str) -> NoReturn:
         site = callsite.innermost(callsite.capture())
-        where = f" at {site}" if site else ""
-        message = f"[PDR001] loop.{call} can not be used in a workflow{where}: {advice}"
+        where = f" ({site}: `{site.text}`)" if site else ""
+        workflow = self.state.run.workflow_type
+        message = f"loop.{call}() in workflow {workflow}{where}: {advice}"
         raise NonDeterministicCall(message)
 
     @override
