@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-STOP_GRACE_NS = 5 * SECOND_NS
+STOP_GRACE_NS = 2 * SECOND_NS
 """How long calls under way may take to end; polls are answered at once."""
 
 # Dynamic configuration that means something here: key -> field of `Limits`, all integers.
