@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def _abandoned_activity() -> Case:
     events.signal().task().completed()
     events.activity_done(scheduled, "Failed").signal().task()
     plan = {"3": [["plan_activity", 1, "1", "charge", 2]], "8": [["cancel_activity", 1]]}
-    return Case(0, events, plan=plan)
+    return _ended(events, plan)
 
 
 def _abandoned_nexus_operation() -> Case:
@@ -84,6 +85,16 @@ def _abandoned_nexus_operation() -> Case:
     events.add("NexusOperationCompleted", scheduled_event_id=scheduled)
     events.signal().task()
     plan = {"3": [["start_nexus", 1, "bill", 1]], "9": [["cancel_nexus", 1]]}
+    return _ended(events, plan)
+
+
+def _ended(events: Events, plan: dict[str, list[list[Any]]]) -> Case:
+    """The open task ends the workflow."""
+    plan[str(len(events))] = [["complete"]]
+    events.completed().done()
+    started = events[0].workflow_execution_started_event_attributes
+    started.task_queue.name = "queue"
+    started.workflow_task_timeout.FromSeconds(10)
     return Case(0, events, plan=plan)
 
 
@@ -91,9 +102,6 @@ def test_known_differences_still_exist(oracle: Oracle) -> None:
     """An entry of ``known`` that the core no longer needs must go."""
     reasons: set[str | None] = set()
     for case in (_abandoned_activity(), _abandoned_nexus_operation()):
-        started = case.events[0].workflow_execution_started_event_attributes
-        started.task_queue.name = "queue"
-        started.workflow_task_timeout.FromSeconds(10)
         assert replay(case).verdict == "ok"
         core = oracle.replay(case)
         assert core.verdict != "ok", "the core has been repaired"

@@ -82,8 +82,6 @@ def job(value: jobs.Job) -> Job:
             return ("nexus", value.seq, *outcome(value.result))
         case jobs.QueryWorkflow():
             return ("query", value.query_id, value.query_type)
-        case _:
-            raise TypeError(value)
 
 
 def activation(value: jobs.Activation) -> dict[str, Any]:
