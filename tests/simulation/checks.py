@@ -50,10 +50,14 @@ def check_history(run: str, events: Sequence[history.HistoryEvent]) -> None:
     """Ids, times, and one close event per step."""
     _require(events, f"{run} has no history: an acknowledged start was lost")
     for number, event in enumerate(events, start=1):
-        _require(event.event_id == number, f"{run}: event {event.event_id} stands where {number} should")
-    # As on the reference server, an event that waited in the buffer and an activity's start that was written at its close
-    # keep the time at which they happened. Workflow time follows the workflow tasks, which never go back.
-    times = [event.event_time.ToNanoseconds() for event in events if event.event_type in WORKFLOW_TASK]
+        _require(
+            event.event_id == number, f"{run}: event {event.event_id} stands where {number} should"
+        )
+    # As on the reference server, an event that waited in the buffer and an activity's start that was written at its
+    # close keep the time at which they happened. Workflow time follows the workflow tasks, which never go back.
+    times = [
+        event.event_time.ToNanoseconds() for event in events if event.event_type in WORKFLOW_TASK
+    ]
     _require(times == sorted(times), f"{run}: the times of workflow tasks go back")
     closes = [event.event_id for event in events if event.event_type in RUN_CLOSE]
     _require(closes == [len(events)], f"{run}: closed by events {closes} of {len(events)}")
@@ -106,7 +110,9 @@ def _check_workflow_tasks(run: str, events: Sequence[history.HistoryEvent]) -> N
             )
             is_started = is_scheduled = False
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
-            _require(not is_scheduled, f"{run}: two workflow tasks at once at event {event.event_id}")
+            _require(
+                not is_scheduled, f"{run}: two workflow tasks at once at event {event.event_id}"
+            )
             is_scheduled = True
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
             is_started = True

@@ -1,7 +1,7 @@
 """The disk: the store's executor on virtual time, which can stop the node at any job.
 
-A job really yields before and after it runs, so that everything else may happen in between. A crash before the job loses
-it; a crash after it leaves it durable and unanswered. Not here: what a job does (the real SQLite store).
+A job really yields before and after it runs, so that everything else may happen in between. A crash before the job
+loses it; a crash after it leaves it durable and unanswered. Not here: what a job does (the real SQLite store).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """An asyncio event loop on virtual time.
 
-Tasks belong to the *process* whose context they were created in. A killed process is frozen: none of its callbacks runs any
-more, no `finally`, no `except`, exactly as after kill -9.
+Tasks belong to the *process* whose context they were created in. A killed process is frozen: none of its callbacks
+runs any more, no `finally`, no `except`, exactly as after kill -9.
 
-Nothing ready means that time jumps to the next timer; nothing ready and no timer is a deadlock, which is an error with the
-names of the tasks that wait. Callbacks keep asyncio's order (first in, first out): what varies between seeds are the delays
-of disk, network and faults, which come from the world's random source.
+Nothing ready means that time jumps to the next timer; nothing ready and no timer is a deadlock, which is an error
+with the names of the tasks that wait. Callbacks keep asyncio's order (first in, first out): what varies between
+seeds are the delays of disk, network and faults, which come from the world's random source.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Process:
         )
 
     def kill(self) -> None:
-        """Freeze everything it runs. The tasks are kept, so that nothing of them is finalised before the world ends."""
+        """Freeze everything it runs. The tasks are kept, so that nothing of them is finalised before the world
+        ends.
+        """
         self.is_alive = False
 
     def bury(self) -> None:
@@ -55,7 +57,7 @@ class Process:
             coroutine = task.get_coro()
             # A block that awaits in `finally`, or that has a task group, objects in one of these ways.
             with contextlib.suppress(BaseException):
-                coroutine.close()  # type: ignore[union-attr]
+                coroutine.close()
         self.tasks.clear()
 
 

@@ -1,7 +1,8 @@
 """Guards of the server, each with the change that removes it: the simulator must notice every one.
 
-`python -m tests.simulation.mutations` removes one guard at a time, plays seeds until a checker objects, and prints which
-seed caught it and how. A mutant that survives all seeds is an error: either the guard is useless or the simulator is blind.
+`python -m tests.simulation.mutations` removes one guard at a time, plays seeds until a checker objects, and prints
+which seed caught it and how. A mutant that survives all seeds is an error: either the guard is useless or the
+simulator is blind.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import logging
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -33,7 +34,7 @@ Mutation = Callable[[], contextlib.AbstractContextManager[object]]
 
 
 @contextmanager
-def no_fence() -> Iterator[None]:
+def no_fence() -> Generator[None]:
     """A batch is written whoever owns the shard."""
 
     def begin(connection: sqlite3.Connection, shards: Iterable[ShardWrite]) -> None:
@@ -50,7 +51,7 @@ def no_fence() -> Iterator[None]:
 
 
 @contextmanager
-def no_barrier() -> Iterator[None]:
+def no_barrier() -> Generator[None]:
     """Outcomes are told before they are durable."""
 
     async def reveal(self: Entities, outcome: Any) -> Any:
@@ -66,14 +67,14 @@ def no_barrier() -> Iterator[None]:
 
 
 @contextmanager
-def no_abandon() -> Iterator[None]:
+def no_abandon() -> Generator[None]:
     """A draft that fails leaves its changes in memory."""
     with mock.patch.object(Draft, "abandon", Draft._end):
         yield
 
 
 @contextmanager
-def no_reread() -> Iterator[None]:
+def no_reread() -> Generator[None]:
     """The entries found before an await are used after it."""
     ready = Entities.ready
 
@@ -87,7 +88,7 @@ def no_reread() -> Iterator[None]:
 
 
 @contextmanager
-def no_shield() -> Iterator[None]:
+def no_shield() -> Generator[None]:
     """A caller who goes away cancels the outcome that others wait for."""
 
     def bare(awaitable: Any) -> Any:
@@ -98,7 +99,7 @@ def no_shield() -> Iterator[None]:
 
 
 @contextmanager
-def no_flush() -> Iterator[None]:
+def no_flush() -> Generator[None]:
     """Buffered events are dropped when their workflow task ends."""
 
     def drop(draft: Draft) -> bool:
@@ -112,7 +113,7 @@ def no_flush() -> Iterator[None]:
 
 
 @contextmanager
-def no_task_removal() -> Iterator[None]:
+def no_task_removal() -> Generator[None]:
     """The transition that starts a task leaves its row behind."""
     write = Steps._write
 
@@ -125,14 +126,18 @@ def no_task_removal() -> Iterator[None]:
 
 
 @contextmanager
-def no_request_dedup() -> Iterator[None]:
+def no_request_dedup() -> Generator[None]:
     """A request that arrives twice is applied twice."""
-    with mock.patch.object(signal_module, "_seen", lambda state, request_id: False):
+
+    def never(state: object, request_id: str) -> bool:
+        return False
+
+    with mock.patch.object(signal_module, "_seen", never):
         yield
 
 
 @contextmanager
-def _everywhere(original: Any, replacement: Any) -> Iterator[None]:
+def _everywhere(original: Any, replacement: Any) -> Generator[None]:
     """Replace a function in every module that imported it by name."""
     with contextlib.ExitStack() as stack:
         for module in list(sys.modules.values()):
@@ -162,7 +167,10 @@ def catch(mutation: Mutation, seeds: Sequence[int]) -> tuple[int, str] | None:
             try:
                 play(seed)
             except (Exception, AssertionError) as error:  # noqa: BLE001 - any objection counts
-                return seed, f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}"
+                return (
+                    seed,
+                    f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}",
+                )
     return None
 
 

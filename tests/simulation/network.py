@@ -1,7 +1,7 @@
 """The network: the seam on virtual time, with everything a network may do to a call.
 
-A call may be late, lost before it arrives, lost on its way back (it was executed!), or executed twice. What is lost surfaces
-as Unavailable or not at all until the caller's deadline. The messages are copied, as a wire would.
+A call may be late, lost before it arrives, lost on its way back (it was executed!), or executed twice. What is lost
+surfaces as Unavailable or not at all until the caller's deadline. The messages are copied, as a wire would.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from perdure.wire.seam import Method
 
-Dispatch = Callable[["Method", "Message", Mapping[str, str | bytes], int | None], Awaitable["Message"]]
+Dispatch = Callable[
+    ["Method", "Message", Mapping[str, str | bytes], int | None], Awaitable["Message"]
+]
 
 
 @dataclass
@@ -119,7 +121,9 @@ class Endpoint:
 class SimConnection:
     """One client's way to an endpoint. Implements the seam."""
 
-    def __init__(self, endpoint: Endpoint, faults: NetworkFaults, random: Random, name: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, faults: NetworkFaults, random: Random, name: str
+    ) -> None:
         self._endpoint = endpoint
         self._faults = faults
         self._random = random

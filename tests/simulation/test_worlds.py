@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tests.simulation.world import play
 from tests.simulation.workloads import ALL
+from tests.simulation.world import play
 
 pytestmark = pytest.mark.simulation
 
@@ -32,7 +33,8 @@ def quiet() -> Iterator[None]:
 def test_promises_are_kept(chunk: int, request: pytest.FixtureRequest) -> None:
     """200 seeds by default; `--seeds N` for more, `--seed N` for one."""
     only: int | None = request.config.getoption("--seed")
-    seeds: range | list[int] = range(chunk, request.config.getoption("--seeds"), CHUNKS)
+    count = cast("int", request.config.getoption("--seeds"))
+    seeds: range | list[int] = range(chunk, count, CHUNKS)
     if only is not None:
         seeds = [only] if only % CHUNKS == chunk else []
     for seed in seeds:
@@ -63,7 +65,11 @@ def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         }
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
         )
         return done.stdout.strip()
 

@@ -1,7 +1,8 @@
 """One seed's universe: a node on a database that survives it, workers, a client, and a schedule of faults.
 
-The database is one SQLite connection that outlives every node, so what was committed survives a crash and what was not
-vanishes. Killing a process freezes it (`loop.Process`). After the faults the world heals, and everything must come to an end.
+The database is one SQLite connection that outlives every node, so what was committed survives a crash and what was
+not vanishes. Killing a process freezes it (`loop.Process`). After the faults the world heals, and everything must
+come to an end.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from perdure.client import Client
 from perdure.core.ids import new_id, seeded_ids
 from perdure.core.units import SECOND_NS
 from perdure.history.loader import load_run
-from perdure.service import ConnectConfig, ServiceClient
 from perdure.server.codec import decode_fact
 from perdure.server.node import Node, open_node
+from perdure.service import ConnectConfig, ServiceClient
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.errors import RpcError
@@ -104,7 +105,7 @@ class World:
         return self.report
 
     def _bury(self) -> None:
-        before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+        before, sys.unraisablehook = sys.unraisablehook, _ignore
         try:
             for process in self.processes:
                 process.bury()
@@ -187,7 +188,9 @@ class World:
             store = FaultyStore(open_memory(executor=executor, connection=self.database))
             node = await open_node(cast("Store", store), clock=self.clock, new_id=new_id)
             if self.has_small_cache:
-                node.engine.cache._bytes_max = 1  # nearly every touch is a load, nearly every load an eviction
+                node.engine.cache.bytes_max = (
+                    1  # nearly every touch is a load, nearly every load an eviction
+                )
             self.store = store
             opened.set_result(node)
 
@@ -200,7 +203,10 @@ class World:
         self.node = node
 
         async def dispatch(
-            method: Method, request: Any, metadata: Mapping[str, str | bytes], timeout_ns: int | None
+            method: Method,
+            request: Any,
+            metadata: Mapping[str, str | bytes],
+            timeout_ns: int | None,
         ) -> Any:
             self.report.calls += 1
             self.note(method.name)
@@ -336,7 +342,9 @@ class World:
         for table in (f"tasks WHERE queue = '{TASK_QUEUE}'", "outbox", "wakes"):
             (count,) = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
             if count:
-                raise checks.Violation(f"{count} rows are left in {table} although everything ended")
+                raise checks.Violation(
+                    f"{count} rows are left in {table} although everything ended"
+                )
 
     async def heal(self) -> None:
         healthy = NetworkFaults.none()
@@ -346,10 +354,13 @@ class World:
             await self.start_node()
 
 
+def _ignore(unraisable: object) -> None:
+    """Frozen coroutines object to their end; nobody needs to know."""
+
+
 def play(seed: int, workloads: Sequence[type[Workload]] | None = None) -> Report:
     """Play one world."""
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         raise AssertionError("a world has a loop of its own")
     return World(seed, workloads).run()
-

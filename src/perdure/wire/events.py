@@ -34,9 +34,7 @@ def _attribute_fields() -> dict[type[Message], tuple[enums.EventType.ValueType, 
 ATTRIBUTE_FIELDS = _attribute_fields()
 """Attributes class -> (event type, field of HistoryEvent)."""
 
-FIELD_OF_TYPE: dict[int, str] = {
-    event_type: field for event_type, field in ATTRIBUTE_FIELDS.values()
-}
+FIELD_OF_TYPE: dict[int, str] = dict(ATTRIBUTE_FIELDS.values())
 
 
 def event(

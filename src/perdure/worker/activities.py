@@ -94,7 +94,7 @@ def _check(activity: Callable[..., Any], definition: Definition, executor: Execu
             f"Activity {definition.name} is not async so an activity_executor must be present"
         )
     if not isinstance(executor, ThreadPoolExecutor):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - the official package's type
             f"Activity {definition.name} is not async and its activity_executor is not a ThreadPoolExecutor:"
             " activities in other processes are not supported yet"
         )

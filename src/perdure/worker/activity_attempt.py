@@ -1,7 +1,7 @@
 """One attempt of an activity in this worker: its context, its cancellation, and what ended it.
 
-Invariant: after `finish` no cancellation reaches the user's code, and the outcome is decided once. Not here: decoding and
-answering (`activities`), the throttling of heartbeats (`heartbeats`).
+Invariant: after `finish` no cancellation reaches the user's code, and the outcome is decided once. Not here:
+decoding and answering (`activities`), the throttling of heartbeats (`heartbeats`).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class InboundCall(ActivityInboundInterceptor):
         context.info = outbound.info
         context.heartbeat = outbound.heartbeat
 
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - official name
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         call = getattr(input.fn, "__call__", None)  # noqa: B004 - objects with an async __call__
         if inspect.iscoroutinefunction(input.fn) or inspect.iscoroutinefunction(call):
             return await input.fn(*input.args)

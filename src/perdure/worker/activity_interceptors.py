@@ -31,7 +31,7 @@ class ExecuteActivityInput:
 class ActivityOutboundInterceptor:
     """Calls that an activity makes: override what is of interest, call `self.next` for the rest."""
 
-    def __init__(self, next: ActivityOutboundInterceptor) -> None:  # noqa: A002 - official name
+    def __init__(self, next: ActivityOutboundInterceptor) -> None:
         self.next = next
 
     def info(self) -> Info:
@@ -46,13 +46,13 @@ class ActivityOutboundInterceptor:
 class ActivityInboundInterceptor:
     """Calls to an activity: override what is of interest, call `self.next` for the rest."""
 
-    def __init__(self, next: ActivityInboundInterceptor) -> None:  # noqa: A002 - official name
+    def __init__(self, next: ActivityInboundInterceptor) -> None:
         self.next = next
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
         """Set up the outbound chain: wrap `outbound` and hand it on."""
         self.next.init(outbound)
 
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - official name
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         """Run the activity; its result."""
         return await self.next.execute_activity(input)

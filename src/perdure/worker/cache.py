@@ -1,7 +1,7 @@
 """Runs that a worker keeps in memory, so that a workflow task costs its new events and not a replay.
 
-Least recently used, and only idle runs are evicted: a run in the middle of a task, or with one waiting, stays. A cache of
-size 0 keeps a run for exactly one task. Not here: what a run is (`workflow_run`).
+Least recently used, and only idle runs are evicted: a run in the middle of a task, or with one waiting, stays. A
+cache of size 0 keeps a run for exactly one task. Not here: what a run is (`workflow_run`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Not here: conversion between values and payloads (`perdure.converter`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -39,7 +39,7 @@ _carriers: dict[str, tuple[FieldDescriptor, ...]] = {}
 
 async def apply_codec(message: Message, apply: Apply) -> None:
     """Replace every payload below `message` by what `apply` makes of it."""
-    for field in _fields(message.DESCRIPTOR):
+    for field in _fields(cast("Descriptor", message.DESCRIPTOR)):
         name = field.name
         if _is_map(field):
             await _apply_map(getattr(message, name), apply)

@@ -14,13 +14,13 @@ from perdure.worker.workflow_interceptors import (
 class Interceptor:
     """Wraps what a worker runs. Override one or both methods."""
 
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - official name
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap the activity chain; called for each attempt."""
         return next
 
     def workflow_interceptor_class(
         self,
-        input: WorkflowInterceptorClassInput,  # noqa: A002 - official name
+        input: WorkflowInterceptorClassInput,
     ) -> type[WorkflowInboundInterceptor] | None:
         """A class to wrap each run with, or None; called once per worker."""
         del input

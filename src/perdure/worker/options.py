@@ -68,7 +68,7 @@ class WorkerOptions:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.max_cached_workflows > 0 and self.workflow_pollers < 2:  # noqa: PLR2004
+        if self.max_cached_workflows > 0 and self.workflow_pollers < 2:
             raise ValueError(
                 "max_concurrent_workflow_task_polls must be at least 2 with a workflow cache:"
                 " one poller for the sticky queue and one for the normal queue"

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.service.calls import is_too_large
 from perdure.wire import errors
 from perdure.worker.slots import Slots
 
@@ -55,7 +56,7 @@ class Poller(Generic[T]):
         slots: Slots,
         poll: Callable[[], Awaitable[T | None]],
         handle: Callable[[T], Awaitable[None]],
-        spawn: Callable[[Awaitable[None], str], object],
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._name = name
         self._slots = slots
@@ -119,7 +120,7 @@ async def until_answered(
         give_up: Asked between tries; when it says yes the last error is raised.
 
     Raises:
-        perdure.wire.errors.RpcError: The server refused for good (other than NotFound).
+        perdure.wire.errors.RpcError: The server refused for good (other than NotFound), or the message can not travel.
     """
     attempt = 0
     while True:
@@ -130,7 +131,7 @@ async def until_answered(
             return None
         except TRANSIENT as error:
             attempt += 1
-            if give_up():
+            if give_up() or is_too_large(error):
                 raise
             level = logging.WARNING if attempt == 1 else logging.DEBUG
             logger.log(level, "%s failed (%s), trying again", what, error.status_code.name)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.core.units import SECOND_NS
+from perdure.service.calls import is_too_large
 from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
+from perdure.wire.api import failure as failures
 from perdure.wire.seam import WORKFLOW_SERVICE, Connection
 from perdure.worker.codec import apply_codec
 from perdure.worker.pollers import logger, until_answered
@@ -134,12 +136,25 @@ class WorkerRpc:
     async def complete_activity(
         self, request: workflowservice.RespondActivityTaskCompletedRequest
     ) -> None:
-        await self._answer_or_drop("RespondActivityTaskCompleted", request)
+        try:
+            await self._answer("RespondActivityTaskCompleted", request)
+        except errors.RpcError as error:
+            if not is_too_large(error):
+                logger.warning("RespondActivityTaskCompleted was refused: %s", error.message)
+                return
+            await self.fail_activity(_too_large(request.task_token, "result", request.ByteSize()))
 
     async def fail_activity(
         self, request: workflowservice.RespondActivityTaskFailedRequest
     ) -> None:
-        await self._answer_or_drop("RespondActivityTaskFailed", request)
+        try:
+            await self._answer("RespondActivityTaskFailed", request)
+        except errors.RpcError as error:
+            if not is_too_large(error):
+                logger.warning("RespondActivityTaskFailed was refused: %s", error.message)
+                return
+            short = _too_large(request.task_token, "failure", request.ByteSize())
+            await self._answer_or_drop("RespondActivityTaskFailed", short)
 
     async def cancel_activity(
         self, request: workflowservice.RespondActivityTaskCanceledRequest
@@ -211,3 +226,24 @@ class WorkerRpc:
             "DescribeNamespace",
             workflowservice.DescribeNamespaceRequest(namespace=self.namespace),
         )
+
+
+def _too_large(
+    task_token: bytes, what: str, size_bytes: int
+) -> workflowservice.RespondActivityTaskFailedRequest:
+    """Fails an attempt whose outcome is no message that the server would take; the next one would not be smaller."""
+    text = (
+        f"The activity's {what} has {size_bytes} bytes, more than the server takes in one message:"
+        " keep it elsewhere and return a reference"
+    )
+    logger.warning("%s", text)
+    return workflowservice.RespondActivityTaskFailedRequest(
+        task_token=task_token,
+        failure=failures.Failure(
+            message=text,
+            source="PerdurePython",
+            application_failure_info=failures.ApplicationFailureInfo(
+                type="GrpcMessageTooLarge", non_retryable=True
+            ),
+        ),
+    )

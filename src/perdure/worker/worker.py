@@ -270,7 +270,8 @@ class Worker:
             "DescribeNamespace", rpc.describe_namespace, give_up=self._stop.is_set
         )
         if described is None:
-            raise errors.namespace_not_found(rpc.namespace)
+            missing = RPCError.from_wire(errors.namespace_not_found(rpc.namespace))
+            raise RuntimeError(f"Worker validation failed: {missing.message}") from missing
 
     async def _wait_for_end(self, loops: Sequence[asyncio.Task[None]]) -> None:
         stop = asyncio.create_task(self._stop.wait())

@@ -1,10 +1,11 @@
 """One run in a worker: the replay engine and the workflow host joined, and one workflow task at a time.
 
-Role: feed a task, fetch the pages of history that the engine asks for, run activations until there is nothing to run, and
-hand back the answer. Long replays yield to the event loop between activations, never inside one.
+Role: feed a task, fetch the pages of history that the engine asks for, run activations until there is nothing to
+run, and hand back the answer. Long replays yield to the event loop between activations, never inside one.
 
-Invariants: the engine and the host belong together and die together: after any error the run is evicted and the next task
-replays from the first event. Not here: answering the server (`workflow_tasks`), the loop user code runs on (`host`).
+Invariants: the engine and the host belong together and die together: after any error the run is evicted and the
+next task replays from the first event. Not here: answering the server (`workflow_tasks`), the loop user code runs
+on (`host`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Workflow tasks: from a poll response to an answer that the server has taken.
 
-A task goes to the run's cached engine, or to a new one that replays. The answer is a completion (whose reply may carry the
-next task), a query's answer, or a failure. Failures are reported on the first attempt only (trap 29 of replay.md): later
-attempts time out, which paces the retries.
+A task goes to the run's cached engine, or to a new one that replays. The answer is a completion (whose reply may
+carry the next task), a query's answer, or a failure. Failures are reported on the first attempt only (trap 29 of
+replay.md): later attempts time out, which paces the retries.
 
 Invariants: one task of a run at a time; a run whose task failed, or whose answer the server did not take, is evicted.
 Not here: polling (`pollers`), replay (`workflow_run`), user code (`host`).
@@ -11,25 +11,27 @@ Not here: polling (`pollers`), replay (`workflow_run`), user code (`host`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from perdure.replay.task import Completion, Fatal, QueryAnswer, WorkflowTask
+from perdure.service.calls import is_too_large
 from perdure.wire import errors
 from perdure.wire.api import common, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
-from perdure.wire.api import query as queries
 from perdure.wire.times import duration
 from perdure.worker.cache import RunCache
 from perdure.worker.workflow_run import CachedRun
 
 if TYPE_CHECKING:
+    from perdure.replay.mismatch import Mismatch
     from perdure.worker.rpc import WorkerRpc
 
 logger = logging.getLogger("perdure.worker")
 
 Poll = workflowservice.PollWorkflowTaskQueueResponse
 NON_DETERMINISTIC = enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+TOO_LARGE = enums.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE
 UNHANDLED = enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
 
 
@@ -42,7 +44,7 @@ class WorkflowTasks:
         cache: RunCache,
         create_run: Callable[[Poll], CachedRun],
         to_failure: Callable[[BaseException], failures.Failure],
-        render: Callable[[object], str],
+        render: Callable[[Mismatch], str],
         *,
         sticky_queue: str,
         sticky_timeout_ns: int,
@@ -70,7 +72,7 @@ class WorkflowTasks:
             if run is None:
                 try:
                     run = self._create_run(task)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - reported to the server, whatever it is
                     await self._fail(task, UNHANDLED, self._to_failure(error))
                     return None
                 self._cache.add(run)
@@ -138,6 +140,8 @@ class WorkflowTasks:
             # UnhandledCommand and the like: history went on without us, replay from the start (trap 29).
             logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
             self._cache.evict(run)
+            if is_too_large(error):
+                await self._report_too_large(task, request.ByteSize())
             return None
         if response is None or answer.is_terminal or self._cache.maximum == 0:
             self._cache.evict(run)
@@ -168,7 +172,7 @@ class WorkflowTasks:
             request.query_result.CopyFrom(common.Payloads(payloads=payloads))
         await self._rpc.answer_query(request)
 
-    async def _report_problem(self, task: Poll, problem: object) -> None:
+    async def _report_problem(self, task: Poll, problem: Mismatch | Fatal) -> None:
         """A mismatch between history and code, or a history that makes no sense."""
         text = problem.message if isinstance(problem, Fatal) else self._render(problem)
         logger.error(
@@ -184,6 +188,27 @@ class WorkflowTasks:
         )
         cause = UNHANDLED if isinstance(problem, Fatal) else NON_DETERMINISTIC
         await self._fail(task, cause, failure)
+
+    async def _report_too_large(self, task: Poll, size_bytes: int) -> None:
+        """What the workflow did is no message that the server would take: say so, where people look for it."""
+        text = (
+            f"The workflow task's commands have {size_bytes} bytes together, more than the server takes in"
+            " one message: keep large values elsewhere and pass references, or start fewer steps at once"
+        )
+        logger.error(
+            "Workflow task of %s (run %s) failed: %s",
+            task.workflow_execution.workflow_id,
+            task.workflow_execution.run_id,
+            text,
+        )
+        failure = failures.Failure(
+            message=text,
+            source="PerdurePython",
+            application_failure_info=failures.ApplicationFailureInfo(
+                type="GrpcMessageTooLarge", non_retryable=True
+            ),
+        )
+        await self._fail(task, TOO_LARGE, failure)
 
     async def _fail(
         self,

@@ -12,4 +12,11 @@ from tests.simulation.workloads.greeting import Greetings
 from tests.simulation.workloads.retries import Retries
 from tests.simulation.workloads.signals import SignalStorm
 
-ALL: Sequence[type[Workload]] = (Greetings, FanOuts, SignalStorm, Retries, CancellationRaces, Blunders)
+ALL: Sequence[type[Workload]] = (
+    Greetings,
+    FanOuts,
+    SignalStorm,
+    Retries,
+    CancellationRaces,
+    Blunders,
+)

@@ -1,6 +1,7 @@
 """Workers that blunder: a completion whose third command is refused, so that none of the first two may leave a trace.
 
-The first try of each workflow task asks for two activities with the same id (rule 7); the worker then comes to its senses.
+The first try of each workflow task asks for two activities with the same id (rule 7); the worker then comes to its
+senses.
 """
 
 from __future__ import annotations

@@ -280,20 +280,20 @@ async def test_a_dynamic_activity_gets_raw_values() -> None:
 
 
 async def test_shutdown_is_visible_and_cancels_after_the_graceful_time() -> None:
-    saw_shutdown: list[bool] = []
+    saw_shutdown = asyncio.Event()
 
     @activity.defn
     async def wait() -> None:
         await activity.wait_for_worker_shutdown()
-        saw_shutdown.append(activity.is_worker_shutdown())
+        if activity.is_worker_shutdown():
+            saw_shutdown.set()
         await asyncio.Event().wait()
 
     harness = Harness(wait)
     running = asyncio.create_task(harness.run("wait"))
     await asyncio.sleep(0)
     harness.activities.notify_shutdown()
-    while not saw_shutdown:
-        await asyncio.sleep(0)
+    await saw_shutdown.wait()
     harness.activities.cancel_all()
     await running
     assert harness.answers() == ["RespondActivityTaskCanceled"]
@@ -307,5 +307,5 @@ def test_registration_errors_say_what_to_do() -> None:
         ActivityRegistry([sync], None)
     with pytest.raises(ValueError, match="More than one activity named greet"):
         ActivityRegistry([greet, greet], None)
-    with pytest.raises(TypeError, match="activity.defn"):
+    with pytest.raises(TypeError, match=r"activity\.defn"):
         ActivityRegistry([test_registration_errors_say_what_to_do], None)

@@ -12,9 +12,7 @@ from perdure.core.units import SECOND_NS
 from perdure.worker.heartbeats import Heartbeats, throttle_ns
 
 
-@pytest.mark.parametrize(
-    ("timeout_s", "expected_s"), [(10, 8), (0, 30), (1000, 60)]
-)
+@pytest.mark.parametrize(("timeout_s", "expected_s"), [(10, 8), (0, 30), (1000, 60)])
 def test_throttle_is_most_of_the_timeout_within_bounds(timeout_s: int, expected_s: int) -> None:
     got = throttle_ns(timeout_s * SECOND_NS, 30 * SECOND_NS, 60 * SECOND_NS)
     assert got == expected_s * SECOND_NS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,10 @@ from perdure.worker.slots import Slots
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pollers, "pause_s", lambda attempt: 0.0)
+    def no_time(attempt: int) -> float:
+        return 0.0
+
+    monkeypatch.setattr(pollers, "pause_s", no_time)
 
 
 async def test_a_poller_survives_errors_and_hands_on_what_comes() -> None:
@@ -45,7 +49,7 @@ async def test_a_poller_survives_errors_and_hands_on_what_comes() -> None:
 
     tasks: list[asyncio.Task[None]] = []
 
-    def spawn(work: Awaitable[None], name: str) -> None:
+    def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
         tasks.append(asyncio.ensure_future(work))
 
     slots = Slots(2)
@@ -73,7 +77,7 @@ async def test_a_slot_is_taken_before_the_poll_and_held_by_the_task() -> None:
 
     tasks: list[asyncio.Future[None]] = []
 
-    def spawn(work: Awaitable[None], name: str) -> None:
+    def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
         tasks.append(asyncio.ensure_future(work))
 
     slots = Slots(2)
