@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from perdure.common.metrics import MetricMeter
 from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
+from perdure.service import RPCError
 from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue, workflowservice
 from perdure.worker.activities import Activities, ActivityRegistry
