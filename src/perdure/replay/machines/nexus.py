@@ -63,6 +63,11 @@ class NexusOperationMachine(Machine):
     def cancelled_before_sent(self) -> bool:
         return self.state == State.CANCELED_BEFORE_SENT
 
+    @property
+    def done(self) -> bool:
+        # The fate of a cancel request may be reported after the operation itself has ended.
+        return self.state == State.CLOSED and not self._cancel_sent
+
     def matches(self, event: history.HistoryEvent) -> bool:
         if event.event_type == ev.NEXUS_CANCEL_REQUESTED:
             return self._cancel_sent
