@@ -17,26 +17,30 @@ pytestmark = [pytest.mark.conformance, pytest.mark.slow]
 
 def test_a_killed_server_is_replaced_and_every_run_finishes_once(tmp_path: Path):
     database, log = tmp_path / "perdure.db", tmp_path / "log"
-    server = ServerProcess("--db-filename", str(database), log=log)
-    server.wait_until_ready()
     effects = tmp_path / "effects"
-    with subprocess.Popen(
-        [sys.executable, PROGRAM, server.address, "restarts", str(effects)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=PROGRAM.parent,
-    ) as program:
-        assert program.stdout is not None
-        for _ in range(3):
-            # The program says when runs are half way; the server dies then, without any notice.
-            # (The wheel's core warns on the same stream that it retries.)
-            assert "half way\n" in program.stdout, program.communicate()[1]
-            server.process.send_signal(signal.SIGKILL)
-            server.process.wait()
-            server = server.again()
-            server.wait_until_ready()
-        output, errors = program.communicate(timeout=120)
+    server = ServerProcess("--db-filename", str(database), log=log)
+    try:
+        server.wait_until_ready()
+        with subprocess.Popen(
+            [sys.executable, PROGRAM, server.address, "restarts", str(effects)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=PROGRAM.parent,
+        ) as program:
+            assert program.stdout is not None
+            for _ in range(3):
+                # The program says when runs are half way; the server dies then, without any notice.
+                # (The wheel's core warns on the same stream that it retries.)
+                assert "half way\n" in program.stdout, program.communicate()[1]
+                server.process.send_signal(signal.SIGKILL)
+                server.process.wait()
+                server = server.again()
+                server.wait_until_ready()
+            output, errors = program.communicate(timeout=120)
+        assert server.stop() == 0, log.read_text()
+    finally:
+        server.process.kill()
     lines = output.strip().splitlines()
     assert lines, errors
     seen = json.loads(lines[-1])
@@ -44,5 +48,4 @@ def test_a_killed_server_is_replaced_and_every_run_finishes_once(tmp_path: Path)
     done = effects.read_text().splitlines()
     assert sorted(set(done)) == sorted(f"{r}-{n}" for r in range(3) for n in range(10))
     assert len(done) == 30, "no activity attempt ran twice"
-    assert server.stop() == 0, log.read_text()
     assert "Traceback" not in log.read_text()
