@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
@@ -135,12 +135,20 @@ class _Shared:
 _shared: dict[Path | str, _Shared] = {}
 
 
+class Owner(Protocol):
+    """Who keeps the node of a connection."""
+
+    async def leave(self) -> None:
+        """A connection was closed."""
+        ...
+
+
 class EmbeddedConnection:
     """A `perdure.wire.seam.Connection` to an engine in this process."""
 
-    def __init__(self, node: Node, shared: _Shared) -> None:
+    def __init__(self, node: Node, owner: Owner) -> None:
         self._node = node
-        self._shared = shared
+        self._owner = owner
         self._is_closed = False
         self._polls: set[asyncio.Task[Message]] = set()
 
@@ -175,7 +183,7 @@ class EmbeddedConnection:
         self._is_closed = True
         for poll in tuple(self._polls):
             poll.cancel()
-        await self._shared.leave()
+        await self._owner.leave()
 
     async def _poll(self, poll: asyncio.Task[Message]) -> Message:
         """Polls end with the connection, though others keep the engine alive."""

@@ -50,7 +50,13 @@ class LazyGroup(click.Group):
 server = LazyGroup(
     "server",
     "Run a server.",
-    {"start-dev": ("perdure.cli.server:start_dev", "Start a development server on this machine")},
+    {
+        "start-dev": ("perdure.cli.server:start_dev", "Start a development server on this machine"),
+        "start-test": (
+            "perdure.cli.test_server:start_test",
+            "Start a test server, whose time can be skipped",
+        ),
+    },
 )
 
 worker = LazyGroup(

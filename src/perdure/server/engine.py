@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from perdure.history.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
     from perdure.history.state import RunState
     from perdure.history.transition import Effect, Task, Transition, VisibilityRow
+    from perdure.server.group import Group
     from perdure.server.namespace_facts import NamespaceFact
     from perdure.server.shard import Shard
-    from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
+    from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery, WakeRow
 
 log = logging.getLogger(__name__)
 
@@ -325,6 +326,33 @@ class Engine:
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
         await self._task_starts.give_back(task, reply)
+
+    # For a clock that skips time.
+
+    def watch_groups(self, watch: Callable[[Group], None]) -> None:
+        """Have every step told, in the step itself."""
+        self._steps.watch = watch
+
+    @property
+    def is_busy(self) -> bool:
+        """A call that may commit, a wake-up or an effect is under way."""
+        return (
+            bool(self.committer.under_way().count)
+            or self._wakes.is_firing
+            or self._outbox.is_delivering
+        )
+
+    def poke_wakes(self) -> None:
+        """The clock was moved."""
+        self._wakes.poke()
+
+    async def next_wake(self) -> WakeRow | None:
+        """The next stored wake-up: a lower bound of when its entity is due."""
+        return await _read(self._wakes.earliest())
+
+    async def fire_wake(self, key: EntityKey) -> None:
+        """Wake an entity now: if it is too early, only its stored wake-up becomes exact."""
+        await self._fire(key)
 
     # Parts.
 

@@ -19,7 +19,7 @@ from perdure.core.ids import new_id
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.server.grpc import GrpcServer
-from perdure.server.node import open_node
+from perdure.server.node import Node, open_node
 from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
 from perdure.storage.port import OpenError, StoreError
 from perdure.storage.sqlite import open_memory, open_sqlite
@@ -61,22 +61,7 @@ async def run_dev_server(
     Raises:
         ServerStartError: For what the user can put right.
     """
-    limits = limits_of(options.dynamic_config)
-    store = await _open_store(options)
-    try:
-        node = await open_node(
-            store,
-            clock=SystemClock(),
-            new_id=new_id,
-            limits=limits,
-            store_name="sqlite" if options.db_filename else "memory",
-            namespaces=options.namespaces,
-            search_attributes=options.search_attributes,
-        )
-    except StoreError as error:
-        raise ServerStartError(
-            f"the database can not be written: {error}. Free space, or choose another file"
-        ) from error
+    node = await open_dev_node(options)
     try:
         server = GrpcServer(node.frontend, options.ip, options.port)
         await server.start()
@@ -89,6 +74,30 @@ async def run_dev_server(
             await server.stop(STOP_GRACE_NS)
     finally:
         await node.close()
+
+
+async def open_dev_node(options: DevServerOptions) -> Node:
+    """The node of a development server, without a transport; `Node.close` ends it.
+
+    Raises:
+        ServerStartError: For what the user can put right.
+    """
+    limits = limits_of(options.dynamic_config)
+    store = await _open_store(options)
+    try:
+        return await open_node(
+            store,
+            clock=SystemClock(),
+            new_id=new_id,
+            limits=limits,
+            store_name="sqlite" if options.db_filename else "memory",
+            namespaces=options.namespaces,
+            search_attributes=options.search_attributes,
+        )
+    except StoreError as error:
+        raise ServerStartError(
+            f"the database can not be written: {error}. Free space, or choose another file"
+        ) from error
 
 
 async def _open_store(options: DevServerOptions) -> Store:

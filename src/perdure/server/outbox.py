@@ -75,6 +75,11 @@ class Outbox:
         """True while an effect of this entity is not delivered."""
         return self._sources[source] > 0
 
+    @property
+    def is_delivering(self) -> bool:
+        """An effect is on its way."""
+        return bool(self._lanes)
+
     async def recover(self, shard_ids: list[int]) -> None:
         """Take up what an earlier owner of these shards left."""
         for stored in await self._store.outbox(shard_ids):

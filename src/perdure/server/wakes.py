@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.ids import EntityKey
-    from perdure.storage.port import Store
+    from perdure.storage.port import Store, WakeRow
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ LOOK_NS = 10 * SECOND_NS
 """The wall clock may jump: look at it at least this often."""
 RETRY_NS = SECOND_NS
 RETRY_MAX_NS = 5 * MINUTE_NS
+TIME_MAX_NS = 2**63 - 1
 RETRY_NODE_MAX_NS = 5 * SECOND_NS
 
 
@@ -76,6 +77,20 @@ class Wakes:
         """Read the table again: a shard was taken over."""
         self._horizon_ns = 0
         self._poked.set()
+
+    def poke(self) -> None:
+        """The clock was moved: look again what is due."""
+        self._poked.set()
+
+    @property
+    def is_firing(self) -> bool:
+        """A wake-up is under way."""
+        return bool(self._firing)
+
+    async def earliest(self) -> WakeRow | None:
+        """The next stored wake-up, however far ahead; one that is due as well."""
+        rows = await self._store.wakes(self._owned(), TIME_MAX_NS, 1)
+        return rows[0] if rows else None
 
     async def run(self) -> None:
         """Fire what is due, for ever."""

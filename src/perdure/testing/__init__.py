@@ -1,0 +1,35 @@
+"""Testing workflows and activities: a year in a millisecond, and faults on demand.
+
+    WorkflowEnvironment   an engine in this process for the length of a test; its time can be skipped
+    ActivityEnvironment   an activity's context without worker and engine
+
+Nothing is downloaded, nothing listens on a port, nothing sleeps in real time. Not here: how time is skipped
+(`perdure.server.time_skipping`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.testing.activity import ActivityEnvironment
+    from perdure.testing.environment import WorkflowEnvironment
+
+__all__ = [
+    "ActivityEnvironment",
+    "WorkflowEnvironment",
+]
+
+_PLACES = {
+    "ActivityEnvironment": "perdure.testing.activity",
+    "WorkflowEnvironment": "perdure.testing.environment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Each part is loaded when it is first used: a test of an activity needs no engine."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PLACES[name]), name)

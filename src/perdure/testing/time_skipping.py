@@ -1,0 +1,171 @@
+"""The environment whose time is skipped: an engine in this process, and a client that unlocks time while it waits.
+
+Invariant: the locks that this environment takes away are put back, whatever ends the wait. Waiting more than once at a
+time counts once: time is locked again when the last one has its result.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from perdure.client import Interceptor, OutboundInterceptor
+from perdure.client.history import WorkflowHistoryEventAsyncIterator
+from perdure.client.history_filter import WorkflowHistoryEventFilterType
+from perdure.core.units import SECOND_NS
+from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skipping_node
+from perdure.testing.assertions import AssertionErrors
+from perdure.testing.environment import seconds, utc
+from perdure.testing.hosted import HostedEnvironment, attribute_types
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from perdure.client import WorkflowHandle
+    from perdure.client.inputs import FetchWorkflowHistoryEventsInput
+    from perdure.common import SearchAttributeKey
+    from perdure.testing.environment import WorkflowEnvironment
+    from perdure.wire.api import history as history_pb
+
+TARGET = "perdure-test"
+"""What the client's configuration shows as its target: nobody listens there."""
+
+
+async def start_time_skipping(
+    *,
+    search_attributes: Sequence[SearchAttributeKey[Any]],
+    config: Mapping[str, Any],
+    client: Mapping[str, Any],
+) -> WorkflowEnvironment:
+    """See `WorkflowEnvironment.start_time_skipping`; `config` is for the connection, `client` for the client."""
+    node = await open_time_skipping_node(
+        namespaces=dict.fromkeys(("default", client["namespace"])),
+        search_attributes=attribute_types(search_attributes),
+    )
+    return TimeSkippingEnvironment(node, config=config, client=client)
+
+
+class TimeSkippingEnvironment(HostedEnvironment):
+    """Made by `WorkflowEnvironment.start_time_skipping`."""
+
+    def __init__(
+        self, node: TimeSkippingNode, *, config: Mapping[str, Any], client: Mapping[str, Any]
+    ) -> None:
+        self._skipping = node
+        self._time = node.time
+        self._is_automatic = True
+        self._waiting = 0
+        super().__init__(
+            node.node,
+            target=TARGET,
+            config=config,
+            client=client,
+            interceptors=(AssertionErrors(), _Unlocks(self)),
+        )
+
+    async def _stop(self) -> None:
+        await self._skipping.stop_polls()
+
+    async def _close(self) -> None:
+        await self._skipping.close()
+
+    async def sleep(self, duration: timedelta | float) -> None:
+        """Let `duration` pass by skipping; everything that is due meanwhile happens.
+
+        Args:
+            duration: Seconds, or a timedelta.
+        """
+        at_ns = self._time.clock.now_ns() + int(seconds(duration) * SECOND_NS)
+        await self._time.sleep_until(at_ns, is_unlocked=True)
+
+    async def get_current_time(self, handle: WorkflowHandle[Any, Any] | None = None) -> datetime:
+        """The time that workflows see, in UTC."""
+        del handle
+        return utc(self._time.clock.now_ns())
+
+    @property
+    def supports_time_skipping(self) -> bool:
+        """Yes."""
+        return True
+
+    @contextmanager
+    def auto_time_skipping_disabled(self) -> Generator[None]:
+        """Within the block, waiting for results skips no time."""
+        before, self._is_automatic = self._is_automatic, False
+        try:
+            yield
+        finally:
+            self._is_automatic = before
+
+    @contextmanager
+    def unlocked(self) -> Generator[None]:
+        """Skip time for the length of the block, unless that is disabled."""
+        if not self._is_automatic:
+            yield
+            return
+        self._waiting += 1
+        if self._waiting == 1:
+            self._time.release()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._time.lock()
+
+
+class _Unlocks(Interceptor):
+    """Unlocks time while somebody waits for the end of a workflow."""
+
+    def __init__(self, environment: TimeSkippingEnvironment) -> None:
+        self._environment = environment
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _UnlocksOutbound(next, self._environment)
+
+
+class _UnlocksOutbound(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, environment: TimeSkippingEnvironment) -> None:
+        super().__init__(next)
+        self._environment = environment
+
+    def fetch_workflow_history_events(
+        self, input: FetchWorkflowHistoryEventsInput
+    ) -> WorkflowHistoryEventAsyncIterator:
+        events = super().fetch_workflow_history_events(input)
+        waits_for_end = (
+            input.wait_new_event
+            and input.event_filter_type is WorkflowHistoryEventFilterType.CLOSE_EVENT
+        )
+        return _UnlockedEvents(events, self._environment) if waits_for_end else events
+
+
+class _UnlockedEvents(WorkflowHistoryEventAsyncIterator):
+    """Another iterator's events; time is unlocked while the next one is awaited."""
+
+    def __init__(
+        self, inner: WorkflowHistoryEventAsyncIterator, environment: TimeSkippingEnvironment
+    ) -> None:
+        self._inner = inner
+        self._environment = environment
+
+    @property
+    def current_page_index(self) -> int:
+        return self._inner.current_page_index
+
+    @property
+    def current_page(self) -> Sequence[history_pb.HistoryEvent] | None:
+        return self._inner.current_page
+
+    @property
+    def next_page_token(self) -> bytes | None:
+        return self._inner.next_page_token
+
+    async def fetch_next_page(self, *, page_size: int | None = None) -> None:
+        with self._environment.unlocked():
+            await self._inner.fetch_next_page(page_size=page_size)
+
+    async def __anext__(self) -> history_pb.HistoryEvent:
+        with self._environment.unlocked():
+            return await self._inner.__anext__()
