@@ -150,6 +150,8 @@ class LocalActivityMachine(Machine):
         if isinstance(outcome, Cancelled):
             return Cancelled(local_activity_wrapped(self, outcome.failure))
         if isinstance(outcome, Failed):
+            # The official core wraps a time-out when it happens but not on replay; code must see
+            # the same both times, so here it is always wrapped.
             return Failed(local_activity_wrapped(self, outcome.failure))
         return outcome
 
