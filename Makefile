@@ -43,7 +43,8 @@ pytest: setup    ## All tests, without lint and types
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
 
 coverage: setup  ## Branch coverage of the pure packages by their own tests
-	$(BIN)/python -m pytest -q --cov --cov-report=term tests/unit tests/properties tests/transcripts tests/replay
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS) --cov --cov-report=term \
+	  tests/unit/history tests/unit/matching tests/unit/replay tests/properties tests/transcripts
 
 sim: setup       ## Many simulated seeds: make sim SEEDS=2000, or SEED=n to repeat one
 	$(BIN)/python -m pytest -q tests/simulation -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
