@@ -6,7 +6,7 @@ a namespace. Its shard depends on (namespace, name) alone, never on the run id, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from enum import IntEnum
 from os import urandom
@@ -95,7 +95,7 @@ def new_id() -> str:
 
 
 @contextmanager
-def seeded_ids(random: Random) -> Iterator[None]:
+def seeded_ids(random: Random) -> Generator[None]:
     """Draw every id from `random` inside the block, in the whole process: for simulations."""
     before, _IdSource.random = _IdSource.random, random
     try:

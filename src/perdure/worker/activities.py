@@ -11,12 +11,10 @@ Not here: polling (`pollers`), threads and cancellation (`activity_attempt`, `th
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import threading
-import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from typing import TYPE_CHECKING, Any
 
 from perdure.activity import ActivityCancellationDetails, logger
@@ -35,6 +33,7 @@ from perdure.wire.times import duration_ns
 from perdure.worker.activity_attempt import Attempt, InboundCall, OutboundCall
 from perdure.worker.activity_info import info_of
 from perdure.worker.activity_interceptors import ActivityInboundInterceptor, ExecuteActivityInput
+from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.heartbeats import Heartbeats, throttle_ns
 
 if TYPE_CHECKING:
@@ -47,57 +46,6 @@ CANCELS = (asyncio.CancelledError, CancelledError)
 
 # The server's clock decides; the worker's own timer only frees the slot when the server's answer can not arrive.
 LOCAL_TIMEOUT_GRACE_NS = 5 * SECOND_NS
-
-
-class ActivityRegistry:
-    """The activities of a worker by type, checked once."""
-
-    def __init__(self, activities: Sequence[Callable[..., Any]], executor: Executor | None) -> None:
-        self._by_name: dict[str, Definition] = {}
-        self._dynamic: Definition | None = None
-        for activity in activities:
-            definition = Definition.must_from_callable(activity)
-            _check(activity, definition, executor)
-            if definition.name is None:
-                if self._dynamic is not None:
-                    raise TypeError("More than one dynamic activity")
-                self._dynamic = definition
-            elif definition.name in self._by_name:
-                raise ValueError(f"More than one activity named {definition.name}")
-            else:
-                self._by_name[definition.name] = definition
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name or self._dynamic is not None
-
-    def find(self, name: str) -> Definition | None:
-        return self._by_name.get(name, self._dynamic)
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(self._by_name)
-
-
-def _check(activity: Callable[..., Any], definition: Definition, executor: Executor | None) -> None:
-    if inspect.isclass(activity):
-        raise TypeError(f"Activity named {definition.name} is a class instead of an instance")
-    if inspect.isfunction(activity) and definition.takes_self:
-        warnings.warn(
-            f"Activity named {definition.name} has a first parameter named self but is not bound to an instance,"
-            " did you mean to register it from an instance of the class?",
-            stacklevel=4,
-        )
-    if definition.is_async:
-        return
-    if executor is None:
-        raise ValueError(
-            f"Activity {definition.name} is not async so an activity_executor must be present"
-        )
-    if not isinstance(executor, ThreadPoolExecutor):
-        raise ValueError(  # noqa: TRY004 - the official package's type
-            f"Activity {definition.name} is not async and its activity_executor is not a ThreadPoolExecutor:"
-            " activities in other processes are not supported yet"
-        )
 
 
 class Activities:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -22,7 +22,7 @@ class ThreadRaiser:
         self._shields = 0
 
     @contextmanager
-    def running_here(self) -> Iterator[None]:
+    def running_here(self) -> Generator[None]:
         """Mark this thread as the one to raise in, for the length of the block."""
         with self._lock:
             self._thread_id = threading.get_ident()
@@ -41,7 +41,7 @@ class ThreadRaiser:
             self._deliver()
 
     @contextmanager
-    def shielded(self) -> Iterator[None]:
+    def shielded(self) -> Generator[None]:
         with self._lock:
             self._shields += 1
         try:

@@ -23,7 +23,8 @@ from perdure.core.units import SECOND_NS
 from perdure.service import RPCError
 from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue, workflowservice
-from perdure.worker.activities import Activities, ActivityRegistry
+from perdure.worker.activities import Activities
+from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.cache import RunCache
 from perdure.worker.host import WorkflowRegistry
 from perdure.worker.interceptors import Interceptor, workflow_interceptor_classes

@@ -18,7 +18,8 @@ from perdure.core.units import SECOND_NS
 from perdure.exceptions import ApplicationError, CancelledError
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
-from perdure.worker.activities import Activities, ActivityRegistry
+from perdure.worker.activities import Activities
+from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.rpc import WorkerRpc
 from tests.unit.worker.scripted import ScriptedConnection, activity_task
 
@@ -309,3 +310,29 @@ def test_registration_errors_say_what_to_do() -> None:
         ActivityRegistry([greet, greet], None)
     with pytest.raises(TypeError, match=r"activity\.defn"):
         ActivityRegistry([test_registration_errors_say_what_to_do], None)
+
+
+@pytest.mark.parametrize("function", ["swell", "burst"])
+async def test_an_outcome_that_is_no_message_fails_the_activity(function: str) -> None:
+    @activity.defn
+    async def swell() -> str:
+        return "x" * 1_000
+
+    @activity.defn
+    async def burst() -> str:
+        raise ApplicationError("x" * 1_000)
+
+    def limited(request: Any) -> Any:
+        if request.ByteSize() > 900:
+            raise errors.ResourceExhausted("grpc: received message larger than max (1 vs. 0)")
+        return workflowservice.RespondActivityTaskFailedResponse()
+
+    harness = Harness(
+        swell, burst, RespondActivityTaskCompleted=limited, RespondActivityTaskFailed=limited
+    )
+    await harness.run(function)
+    failure = harness.connection.requests("RespondActivityTaskFailed")[-1].failure
+    assert failure.application_failure_info.type == "GrpcMessageTooLarge"
+    assert failure.application_failure_info.non_retryable
+    assert "keep it elsewhere" in failure.message
+    assert "xxx" not in failure.message

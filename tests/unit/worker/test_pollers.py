@@ -126,3 +126,16 @@ async def test_giving_up_raises_the_last_error() -> None:
 
     with pytest.raises(errors.Unavailable):
         await until_answered("test", down, give_up=lambda: True)
+
+
+async def test_a_message_that_can_not_travel_is_not_sent_again() -> None:
+    calls = 0
+
+    async def call() -> str:
+        nonlocal calls
+        calls += 1
+        raise errors.ResourceExhausted("grpc: received message larger than max (5 vs. 4)")
+
+    with pytest.raises(errors.ResourceExhausted):
+        await until_answered("test", call)
+    assert calls == 1
