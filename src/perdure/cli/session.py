@@ -92,10 +92,14 @@ async def connect(options: ConnectionOptions) -> Client:
     except TimeoutError:
         raise unreachable(options.address) from None
     except RuntimeError as error:
-        # The official signature: a failed connect is a RuntimeError around what the server or the network said.
-        if error.__cause__ is not None and (cause := explain(error.__cause__, options.address)):
-            raise cause from error
+        if explained := explain_cause(error, options.address):
+            raise explained from error
         raise
+
+
+def explain_cause(error: RuntimeError, address: str) -> CommandError | None:
+    """As in the official signatures, a failed connect or a worker's check is a RuntimeError around what was said."""
+    return explain(error.__cause__, address) if error.__cause__ is not None else None
 
 
 def _metadata(options: ConnectionOptions) -> dict[str, str | bytes]:

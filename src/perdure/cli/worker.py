@@ -109,7 +109,12 @@ async def _work(
         return
     try:
         worker = await make_worker(target, definition, client, task_queue)
-        await _run_until(worker, stop)
+        try:
+            await _run_until(worker, stop)
+        except RuntimeError as error:
+            if explained := session.explain_cause(error, connection.address):
+                raise explained from error
+            raise
     finally:
         await client.close()
 

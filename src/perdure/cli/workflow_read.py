@@ -214,11 +214,26 @@ def describe(
 ) -> None:
     """Show a workflow's state and what it waits for."""
 
-    async def body(client: Client) -> workflowservice.DescribeWorkflowExecutionResponse:
+    async def body(
+        client: Client,
+    ) -> tuple[workflowservice.DescribeWorkflowExecutionResponse, str]:
         handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id)
-        return (await handle.describe()).raw_description
+        answer = (await handle.describe()).raw_description
+        if output == "text" and not raw and answer.pending_workflow_task.attempt > 1:
+            return answer, await _last_task_failure(handle)
+        return answer, ""
 
-    show_description(run_with_client(connection, body), output, SystemClock().now_ns(), raw=raw)
+    answer, problem = run_with_client(connection, body)
+    show_description(answer, output, SystemClock().now_ns(), raw=raw, problem=problem)
+
+
+async def _last_task_failure(handle: WorkflowHandle[Any, Any]) -> str:
+    """Why the last workflow task that said so failed; empty when none did (time-outs say nothing)."""
+    found = ""
+    async for event in handle.fetch_history_events():
+        if event.HasField("workflow_task_failed_event_attributes"):
+            found = payloads.failure_text(event.workflow_task_failed_event_attributes.failure)
+    return found
 
 
 def show_description(
@@ -227,6 +242,7 @@ def show_description(
     now_ns: int,
     *,
     raw: bool = False,
+    problem: str = "",
 ) -> None:
     if raw or form in {"json", "jsonl"}:
         output.document(
@@ -240,10 +256,8 @@ def show_description(
     output.fields(_execution_fields(info, now_ns))
     if answer.HasField("pending_workflow_task") and answer.pending_workflow_task.attempt > 1:
         task = answer.pending_workflow_task
-        click.echo(
-            f"\nIts workflow task fails: attempt {task.attempt}. The worker's log says why, and:"
-        )
-        click.echo("  perdure workflow show --workflow-id " + info.execution.workflow_id)
+        click.echo(f"\nIts workflow task fails, and is tried again: attempt {task.attempt}")
+        click.echo("  " + (problem or "no worker said why; see the workers' logs"))
     if answer.pending_activities:
         click.echo(f"\nPending activities: {len(answer.pending_activities)}")
         output.table(

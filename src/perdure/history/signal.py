@@ -75,7 +75,7 @@ def check_signal(state: RunState, request: Request, env: Env) -> None:
     if size_bytes > limits.blob_size_bytes_max:
         raise InvalidArgument(
             f"Signal {request.signal_name}: input and header have {size_bytes} bytes; "
-            f"the limit is {limits.blob_size_bytes_max}."
+            f"the limit is {limits.blob_size_bytes_max}: keep large values elsewhere and pass references."
         )
     waiting = sum(item.event_type == _SIGNALED for item in state.buffered.values())
     if state.signal_count + waiting >= limits.signals_per_run_max:

@@ -287,7 +287,8 @@ def _check(request: _Request, limits: Limits) -> None:
         raise InvalidArgument("cron_schedule is not supported yet.")
     if request.input.ByteSize() > limits.blob_size_bytes_max:
         raise InvalidArgument(
-            f"input has {request.input.ByteSize()} bytes; the limit is {limits.blob_size_bytes_max}."
+            f"input has {request.input.ByteSize()} bytes; the limit is {limits.blob_size_bytes_max}: "
+            "keep large values elsewhere and pass references."
         )
     if request.memo.ByteSize() > limits.memo_size_bytes_max:
         raise InvalidArgument(

@@ -210,7 +210,9 @@ def fail_workflow_task(
     with Draft(state, env) as draft:
         if request.cause == enums.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE:
             fail_if_started(draft)
-            _terminate_by_server(draft, "GrpcMessageTooLarge")
+            # The reference server's reason, and what the worker says about it.
+            said = f": {request.failure.message}" if request.failure.message else ""
+            _terminate_by_server(draft, f"GrpcMessageTooLarge{said}")
         else:
             previous = write_failed(
                 draft,

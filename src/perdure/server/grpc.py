@@ -18,7 +18,7 @@ import grpc.aio
 from perdure.core.units import SECOND_NS
 from perdure.server.options import ServerStartError
 from perdure.wire import health
-from perdure.wire.errors import NotFound, RpcError, to_status
+from perdure.wire.errors import NotFound, ResourceExhausted, RpcError, to_status
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE, Method
 
 if TYPE_CHECKING:
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+RECEIVED_BYTES_MAX = 8 * MESSAGE_BYTES_MAX
+"""Messages up to this size are read, so that the refusal is ours: workers know it by its words (`check_size`)."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 # An RPC without a deadline reports one about 10^12 s away.
 _NO_DEADLINE_SECONDS = 365 * 86_400
 
 _OPTIONS: list[tuple[str, int]] = [
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
     # Official clients ping every 30 s, also without calls under way.
@@ -88,12 +90,19 @@ class GrpcServer:
 
     def _bind(self, ip: str, port: int) -> int:
         address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-        try:
-            bound = self._server.add_insecure_port(address)
-        except RuntimeError:
-            bound = 0
+        # Asked first, because gRPC would write lines of its own to standard error.
+        reason = why_not(ip, port)
+        bound = 0
+        if not reason:
+            try:
+                bound = self._server.add_insecure_port(address)
+            except RuntimeError:
+                reason = why_not(ip, port)
         if not bound:
-            raise ServerStartError(why_not(ip, port))
+            raise ServerStartError(
+                f"can not listen on {ip}:{port}: {reason or 'gRPC could not bind it'}. "
+                "Stop what uses this port, or choose another one with --port."
+            )
         return bound
 
     async def start(self) -> None:
@@ -131,6 +140,7 @@ class GrpcServer:
             )
             metadata = dict(context.invocation_metadata() or ())
             try:
+                check_size(len(request))
                 return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
             except RpcError as error:
                 await abort(context, error)
@@ -152,6 +162,15 @@ class GrpcServer:
         return health.HealthCheckResponse(status=status).SerializeToString()
 
 
+def check_size(size_bytes: int) -> None:
+    """Refuse a message above the limit; the beginning of the text is what official workers look for."""
+    if size_bytes > MESSAGE_BYTES_MAX:
+        raise ResourceExhausted(
+            f"grpc: received message larger than max ({size_bytes} vs. {MESSAGE_BYTES_MAX}): "
+            "keep large values elsewhere and pass references"
+        )
+
+
 async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError) -> None:
     """End the call with the error's status; programs find its details in the trailing metadata."""
     details = to_status(error).SerializeToString()
@@ -161,17 +180,12 @@ async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError
 
 
 def why_not(ip: str, port: int) -> str:
-    """One line on why nobody can listen there, and what to do."""
+    """Why nobody can listen there, in a few words; empty when one can."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ip, port))
         except OSError as error:
-            reason = error.strerror or str(error)
-        else:
-            reason = "gRPC could not bind it"
-    return (
-        f"can not listen on {ip}:{port}: {reason}. "
-        "Stop what uses this port, or choose another one with --port."
-    )
+            return error.strerror or str(error)
+    return ""

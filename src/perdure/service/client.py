@@ -79,7 +79,14 @@ class ServiceClient:
             RuntimeError: It does not.
         """
         if not config.lazy:
-            client = ServiceClient(config, await connect(config.target_host, config))
+            try:
+                connection = await connect(config.target_host, config)
+            except errors.RpcError as error:
+                # An engine in this process that can not open its database.
+                raise RuntimeError(
+                    f"Failed client connect: {error.message}"
+                ) from RPCError.from_wire(error)
+            client = ServiceClient(config, connection)
             await client.check_connection()
             return client
         return ServiceClient(config)

@@ -152,7 +152,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             "upgrade Perdure, or choose another file"
         )
     if path.stat().st_size <= CHECKED_BYTES_MAX:
-        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        problem = " ".join(connection.execute("PRAGMA quick_check(1)").fetchone()[0].split())
         if problem != "ok":
             raise Damaged(f"{path} is damaged ({problem}): restore it from a backup")
     return version

@@ -27,7 +27,7 @@ from perdure.worker.activities import Activities
 from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.cache import RunCache
 from perdure.worker.host import WorkflowRegistry
-from perdure.worker.interceptors import Interceptor, workflow_interceptor_classes
+from perdure.worker.interceptors import Interceptor
 from perdure.worker.options import (
     MAX_CONCURRENT_DEFAULT,
     POLLERS_DEFAULT,
@@ -263,6 +263,7 @@ class Worker:
             )
             for run in cache:
                 cache.evict(run)
+            await asyncio.sleep(0)  # the evictions happen in callbacks
         if self._fatal is not None:
             raise self._fatal
 
@@ -345,7 +346,7 @@ class Worker:
             self._workflow_registry,
             options,
             data_converter=self._client.data_converter,
-            interceptor_classes=workflow_interceptor_classes(self._interceptors),
+            interceptors=self._interceptors,
         )
 
         def run_eagerly(response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:

@@ -333,9 +333,10 @@ def test_a_transient_attempt_survives_a_restart() -> None:
 def test_a_response_too_large_for_grpc_terminates() -> None:
     run = started_run()
     request = FailedRequest(cause=Cause.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE)
+    request.failure.message = "5 MiB"
     run.do(transitions.fail_workflow_task, run.poll_workflow().token, request)
     assert run.kinds[-1] == "WorkflowExecutionTerminated"
-    assert run.event("WorkflowExecutionTerminated").reason == "GrpcMessageTooLarge"
+    assert run.event("WorkflowExecutionTerminated").reason == "GrpcMessageTooLarge: 5 MiB"
 
 
 # Time-outs.
