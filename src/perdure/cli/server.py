@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,9 @@ from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
 from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
+
+
+logger = logging.getLogger("perdure.cli.server")
 
 
 @click.command("start-dev")
@@ -68,7 +72,10 @@ def start_dev(**flags: object) -> None:
     perdure server start-dev --db-filename perdure.db   keeps its state in a file
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     logs.set_up(str(flags.pop("log_level")), str(flags.pop("log_format")))
-    session.run(_serve(options_of(flags)))
+    options = options_of(flags)
+    for note in without_effect(options):
+        logger.warning("%s", note)
+    session.run(_serve(options))
 
 
 def options_of(flags: dict[str, object]) -> DevServerOptions:
@@ -89,6 +96,24 @@ def options_of(flags: dict[str, object]) -> DevServerOptions:
         return DevServerOptions(**given)  # pyright: ignore[reportArgumentType] - click made the types
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def without_effect(options: DevServerOptions) -> list[str]:
+    """What was asked for and is accepted for compatibility, but does nothing in this version."""
+    asked = {
+        "--ui-ip, --ui-port, --ui-public-path, --ui-asset-path, --ui-codec-endpoint: there are no web pages": (
+            options.ui_ip
+            or options.ui_port
+            or options.ui_public_path
+            or options.ui_asset_path
+            or options.ui_codec_endpoint
+        ),
+        "--http-port: there is no HTTP API": options.http_port,
+        "--metrics-port: there is no metrics endpoint": options.metrics_port,
+        "--sqlite-pragma: the store sets its own": options.sqlite_pragmas,
+        "--log-config: there is no configuration to log": options.log_config,
+    }
+    return [f"no effect in this version: {what}" for what, given in asked.items() if given]
 
 
 def _namespaces(given: object) -> tuple[str, ...]:

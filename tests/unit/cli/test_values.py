@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.cli import durations, output, payloads
-from perdure.cli.server import options_of
+from perdure.cli.server import options_of, without_effect
 from perdure.wire.api import common, failure, workflowservice
 from tests.unit.cli.histories import failed, greeting, json_payload, json_payloads
 
@@ -165,6 +165,14 @@ def test_server_flags_become_options():
         "a.b": "0s",
         "c": [True],
     }
+
+
+def test_server_flags_without_effect_are_named():
+    assert without_effect(options_of(_flags(port=0, headless=True))) == []
+    options = options_of(_flags(ui_port=8233, metrics_port=9090, sqlite_pragma=("cache_size=1",)))
+    notes = without_effect(options)
+    assert len(notes) == 3
+    assert all(note.startswith("no effect in this version: --") for note in notes)
 
 
 @pytest.mark.parametrize(
