@@ -15,7 +15,6 @@ from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
 from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
 
-
 logger = logging.getLogger("perdure.cli.server")
 
 
