@@ -1,8 +1,6 @@
 """The real node, client and worker on a virtual clock: seeded scheduler, network and disk.
 
-    loop.py     an event loop without selector or threads: time jumps to the next timer
-    disk.py     the executor of the store: every job takes virtual time, may be the last one before a crash
-    network.py  the seam with delays, losses before and after execution, duplicates and partitions
+    (loop, disk and network are `perdure.testing.simulation`)
     world.py    one seed's universe: nodes, workers, clients, faults, trace
     workloads/  setup, start and check of what users do
     checks.py   what must hold after every run

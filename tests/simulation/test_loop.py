@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from tests.simulation.disk import DiskFaults, SimExecutor
-from tests.simulation.loop import DeadlockError, Process, SimClock, SimLoop
+from perdure.testing.simulation.disk import DiskFaults, SimExecutor
+from perdure.testing.simulation.loop import DeadlockError, Process, SimClock, SimLoop
 
 
 def test_a_year_of_sleeps_takes_no_time_and_keeps_order() -> None:

@@ -25,13 +25,13 @@ from perdure.server.node import Node, open_node
 from perdure.service import ConnectConfig, ServiceClient
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
+from perdure.testing.simulation.disk import DiskFaults, SimExecutor
+from perdure.testing.simulation.loop import Process, SimClock, SimLoop
+from perdure.testing.simulation.network import Endpoint, NetworkFaults, SimConnection
 from perdure.wire.errors import RpcError
 from perdure.worker import Worker
 from tests.simulation import checks
-from tests.simulation.disk import DiskFaults, SimExecutor
 from tests.simulation.ledger import Current, Ledger
-from tests.simulation.loop import Process, SimClock, SimLoop
-from tests.simulation.network import Endpoint, NetworkFaults, SimConnection
 from tests.simulation.workloads import ALL, Workload
 from tests.simulation.workloads.base import TASK_QUEUE
 from tests.stores.faults import FaultyStore

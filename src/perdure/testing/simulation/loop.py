@@ -45,9 +45,7 @@ class Process:
         )
 
     def kill(self) -> None:
-        """Freeze everything it runs. The tasks are kept, so that nothing of them is finalised before the world
-        ends.
-        """
+        """Freeze everything it runs. The tasks are kept: nothing of them is finalised before the world ends."""
         self.is_alive = False
 
     def bury(self) -> None:
@@ -171,7 +169,8 @@ def _create_task(
     if process is not None:
         process.tasks.append(task)
         _owned.add(task)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # frozen tasks end with the world
+        # Frozen tasks end with the world.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
     return task
 
 

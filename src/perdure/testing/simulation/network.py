@@ -13,8 +13,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from perdure.core.units import SECOND_NS
+from perdure.testing.simulation.loop import Process
 from perdure.wire import errors
-from tests.simulation.loop import Process
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
