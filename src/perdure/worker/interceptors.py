@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from perdure.worker.activity_interceptors import ActivityInboundInterceptor
 from perdure.worker.workflow_interceptors import (
@@ -29,8 +30,8 @@ class Interceptor:
 
 def workflow_interceptor_classes(
     interceptors: Iterable[Interceptor],
-) -> list[type[WorkflowInboundInterceptor]]:
-    """The classes of all interceptors that have one, outermost first."""
+) -> tuple[list[type[WorkflowInboundInterceptor]], Mapping[str, Callable[..., Any]]]:
+    """The classes of all interceptors that have one, outermost first, and the extern functions they ask for."""
     given = WorkflowInterceptorClassInput(unsafe_extern_functions={})
-    classes = (each.workflow_interceptor_class(given) for each in interceptors)
-    return [each for each in classes if each is not None]
+    classes = [each.workflow_interceptor_class(given) for each in interceptors]
+    return [each for each in classes if each is not None], given.unsafe_extern_functions

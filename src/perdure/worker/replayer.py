@@ -8,7 +8,6 @@ Not here: one history's replay (`replay_history`), the report's text (`perdure.r
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 from contextlib import asynccontextmanager
@@ -17,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.converter import DataConverter
 from perdure.wire.api import history as history_pb
+from perdure.worker.callbacks import from_callback
 from perdure.worker.codec import apply_codec
 from perdure.worker.host import HostOptions, WorkflowRegistry
 from perdure.worker.host.options import WaitForProfile
+from perdure.worker.interceptors import workflow_interceptor_classes
 from perdure.worker.replay_history import HistoryReplay
-from perdure.worker.workflow_interceptors import WorkflowInterceptorClassInput
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from perdure.client.history import WorkflowHistory
@@ -99,12 +99,11 @@ class Replayer:
         self._registry = WorkflowRegistry(workflows)
         self._namespace = namespace
         self._codec = data_converter.payload_codec
-        given = WorkflowInterceptorClassInput(unsafe_extern_functions={})
-        classes = [each.workflow_interceptor_class(given) for each in interceptors]
+        classes, extern_functions = workflow_interceptor_classes(interceptors)
         self._options = HostOptions(
             data_converter=data_converter,
-            interceptor_classes=[kind for kind in classes if kind is not None],
-            extern_functions=given.unsafe_extern_functions,
+            interceptor_classes=classes,
+            extern_functions=extern_functions,
             failure_exception_types=tuple(workflow_failure_exception_types),
             deadlock_budget_ns=0 if debug_mode else HostOptions.deadlock_budget_ns,
         )
@@ -191,10 +190,10 @@ class Replayer:
             history.workflow_id, events, self._registry, options, namespace=self._namespace
         )
         try:
-            while await _from_callback(lambda: _slice(replay)):
+            while await from_callback(lambda: _slice(replay)):
                 pass
         finally:
-            await _from_callback(replay.close)
+            await from_callback(replay.close)
         return replay.failure, replay.wait_for_profile_matters
 
     async def _decoded(
@@ -219,25 +218,3 @@ _IGNORED = frozenset(
 def _slice(replay: HistoryReplay) -> bool:
     """A few activations; True when there may be more."""
     return all(replay.step() for _ in range(_STEPS_PER_SLICE))
-
-
-async def _from_callback(work: Callable[[], Any]) -> Any:
-    """Run `work` from a plain callback of the running loop.
-
-    Workflow code steps tasks of its own loop, which newer interpreters refuse inside another task's step.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def call() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # handed to the waiting task  # noqa: BLE001
-            if not done.cancelled():
-                done.set_exception(error)
-            return
-        if not done.cancelled():
-            done.set_result(result)
-
-    loop.call_soon(call)
-    return await done

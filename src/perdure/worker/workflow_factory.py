@@ -6,7 +6,7 @@ Not here: keeping them (`cache`), driving them (`workflow_run`).
 from __future__ import annotations
 
 import linecache
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,13 @@ from perdure.replay.task import EngineConfig, RunInfo
 from perdure.wire.api import failure as failures
 from perdure.wire.api import workflowservice
 from perdure.worker.host import HostOptions, WorkflowHost, WorkflowRegistry
+from perdure.worker.interceptors import Interceptor, workflow_interceptor_classes
 from perdure.worker.workflow_run import CachedRun
 
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
     from perdure.worker.options import WorkerOptions
     from perdure.worker.rpc import WorkerRpc
-    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
 
 
 class WorkflowFactory:
@@ -37,16 +37,18 @@ class WorkflowFactory:
         options: WorkerOptions,
         *,
         data_converter: DataConverter,
-        interceptor_classes: Sequence[type[WorkflowInboundInterceptor]],
+        interceptors: Iterable[Interceptor],
     ) -> None:
         self._rpc = rpc
         self._registry = registry
         self._task_queue = options.task_queue
         self._engine_config = EngineConfig(sdk_version=__version__)
         self._converter = data_converter
+        classes, extern_functions = workflow_interceptor_classes(interceptors)
         host_options = HostOptions(
             data_converter=data_converter,
-            interceptor_classes=tuple(interceptor_classes),
+            interceptor_classes=tuple(classes),
+            extern_functions=extern_functions,
             failure_exception_types=tuple(options.workflow_failure_exception_types),
             disable_eager_activity_execution=options.disable_eager_activity_execution,
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.wire.api import workflowservice
+from perdure.worker.callbacks import from_callback
 
 if TYPE_CHECKING:
     from perdure.replay.commands import ActivationResult
@@ -53,6 +54,7 @@ class CachedRun:
         self._host = host
         self._fetch_page = fetch_page
         self._waiting = 0
+        self._need: NeedPage | None = None
         self._closed = False
 
     @property
@@ -79,15 +81,21 @@ class CachedRun:
         Raises:
             Exception: Whatever workflow code raised that fails the task rather than the workflow.
         """
-        loop = asyncio.get_running_loop()
         await self._fetch(self.engine.feed(task))
-        slice_end = loop.time() + SLICE_NS / SECOND_NS
-        while (activation := self.engine.next()) is not None:
-            await self._fetch(self.engine.commit(self._host.activate(activation)))
-            if loop.time() > slice_end:
-                await asyncio.sleep(0)
-                slice_end = loop.time() + SLICE_NS / SECOND_NS
+        while await from_callback(self._slice):
+            await self._fetch(self._need)
         return self.engine.ready() if self.engine.error is None else None
+
+    def _slice(self) -> bool:
+        """Activations until there are no more, a page is needed, or the slice is over; False when there are no more."""
+        loop = asyncio.get_running_loop()
+        slice_end = loop.time() + SLICE_NS / SECOND_NS
+        self._need = None
+        while (activation := self.engine.next()) is not None:
+            self._need = self.engine.commit(self._host.activate(activation))
+            if self._need is not None or loop.time() > slice_end:
+                return True
+        return False
 
     async def _fetch(self, need: NeedPage | None) -> None:
         while need is not None:
@@ -95,6 +103,7 @@ class CachedRun:
             need = self.engine.feed_page(page.history.events, page.next_page_token)
 
     def close(self) -> None:
+        """Tear the run down, from the event loop's next round on."""
         if not self._closed:
             self._closed = True
-            self._host.close()
+            asyncio.get_running_loop().call_soon(self._host.close)
