@@ -69,7 +69,7 @@ def _is_users_doing() -> bool:
         if filename.startswith(_EXEMPT):
             return False
         if not callsite.is_internal_file(filename):
-            return True
+            return not _is_importing(frame)
         # Wrappers of this module stand between user code and the standard library.
         if (
             callsite.is_library_file(filename)
@@ -96,6 +96,18 @@ def refuse(state: RunState, call: str, advice: str) -> None:
 
 
 # Layer A: wrapped functions -----------------------------------------------------------------------
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported further out: what it does at import time is not the workflow's doing."""
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith("<frozen importlib"):
+            return True
+        if callsite.is_library_file(filename):
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _redirect(
