@@ -21,9 +21,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--update", action="store_true", help="rewrite tests/transcripts/data as the engine behaves"
     )
     parser.addoption(
-        "--rounds", type=int, default=25, help="how often the kill campaign kills (tests/e2e/test_kill.py)"
+        "--rounds",
+        type=int,
+        default=25,
+        help="how often the kill campaign kills (tests/e2e/test_kill.py)",
     )
     parser.addoption(
-        "--seeds", type=int, default=200, help="how many worlds the simulation plays (tests/simulation)"
+        "--seeds",
+        type=int,
+        default=200,
+        help="how many worlds the simulation plays (tests/simulation)",
     )
     parser.addoption("--seed", type=int, default=None, help="the one world to play again")

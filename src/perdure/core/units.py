@@ -1,4 +1,5 @@
 """Nanoseconds in the usual units of time."""
+
 from __future__ import annotations
 
 MS_NS = 1_000_000
