@@ -137,7 +137,10 @@ class Worker:
             max_task_queue_activities_per_second=max_task_queue_activities_per_second,
             graceful_shutdown_ns=to_ns(graceful_shutdown_timeout),
             workflow_failure_exception_types=workflow_failure_exception_types,
-            disable_eager_activity_execution=disable_eager_activity_execution,
+            # Whoever polls for no activities must not be handed one either.
+            disable_eager_activity_execution=disable_eager_activity_execution
+            or no_remote_activities
+            or not activities,
             debug_mode=debug_mode,
         )
         self._client = client
