@@ -1,0 +1,270 @@
+"""A worker at work: its parts, put together once, from the first poll to the graceful end.
+
+Shutdown, in order: no new polls; tell the server, which ends the polls under way and routes sticky tasks elsewhere; let
+running tasks finish (activities have `graceful_shutdown_timeout`, then they are cancelled); evict all cached runs.
+Not here: what a task means (`workflow_tasks`, `activities`), how polls survive outages (`pollers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.common.metrics import MetricMeter
+from perdure.core.ids import new_id
+from perdure.core.units import SECOND_NS
+from perdure.service import RPCError
+from perdure.wire import errors
+from perdure.wire.api import enums, taskqueue, workflowservice
+from perdure.worker.activities import Activities
+from perdure.worker.cache import RunCache
+from perdure.worker.pollers import Poller, until_answered
+from perdure.worker.rpc import WorkerRpc
+from perdure.worker.slots import Slots
+from perdure.worker.workflow_factory import WorkflowFactory
+from perdure.worker.workflow_tasks import WorkflowTasks
+
+if TYPE_CHECKING:
+    from perdure.client import Client
+    from perdure.worker.activity_registry import ActivityRegistry
+    from perdure.worker.host import WorkflowRegistry
+    from perdure.worker.interceptors import Interceptor
+    from perdure.worker.options import WorkerOptions
+
+logger = logging.getLogger("perdure.worker")
+
+
+class WorkerOperation:
+    """See the module. Runs once."""
+
+    def __init__(
+        self,
+        client: Client,
+        options: WorkerOptions,
+        *,
+        activities: ActivityRegistry,
+        workflows: WorkflowRegistry,
+        interceptors: Sequence[Interceptor],
+        on_fatal_error: Callable[[BaseException], Awaitable[None]] | None,
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._activity_registry = activities
+        self._workflow_registry = workflows
+        self._interceptors = interceptors
+        self._on_fatal_error = on_fatal_error
+        self._stop = asyncio.Event()
+        self._fatal: BaseException | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def stop(self) -> None:
+        """Begin the graceful end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, or until the call is cancelled.
+
+        Raises:
+            Exception: A fatal error: the namespace does not exist, or the activity executor broke.
+        """
+        options = self._options
+        rpc = WorkerRpc(
+            self._client.connection,
+            namespace=self._client.namespace,
+            identity=options.identity,
+            instance_key=new_id(),
+            build_id=options.build_id,
+            codec=self._client.data_converter.payload_codec,
+        )
+        await self._check_namespace(rpc)
+        sticky_queue = f"{options.identity}-{new_id()}"
+        cache = RunCache(options.max_cached_workflows)
+        activities = self._make_activities(rpc)
+        activity_slots = Slots(options.max_concurrent_activities)
+        workflow_slots = Slots(options.max_concurrent_workflow_tasks)
+        tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, activities, activity_slots)
+        pollers = [
+            *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
+            *self._activity_pollers(rpc, activity_slots, activities),
+        ]
+        loops = [asyncio.create_task(poller.run(), name="poller") for poller in pollers]
+        try:
+            await self._wait_for_end(loops)
+        finally:
+            await self._wind_down(
+                rpc, pollers, loops, sticky_queue, activities, [workflow_slots, activity_slots]
+            )
+            for run in cache:
+                cache.evict(run)
+            await asyncio.sleep(0)  # the evictions happen in callbacks
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _check_namespace(self, rpc: WorkerRpc) -> None:
+        """A worker whose namespace does not exist would poll in vain for ever."""
+        described = await until_answered(
+            "DescribeNamespace", rpc.describe_namespace, give_up=self._stop.is_set
+        )
+        if described is None:
+            missing = RPCError.from_wire(errors.namespace_not_found(rpc.namespace))
+            raise RuntimeError(f"Worker validation failed: {missing.message}") from missing
+
+    async def _wait_for_end(self, loops: Sequence[asyncio.Task[None]]) -> None:
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait([stop, *loops], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        for loop in done & set(loops):
+            loop.result()  # a poller never ends by itself: this raises what broke it
+
+    async def _wind_down(
+        self,
+        rpc: WorkerRpc,
+        pollers: Sequence[Poller[Any]],
+        loops: Sequence[asyncio.Task[None]],
+        sticky_queue: str,
+        activities: Activities,
+        slots: Sequence[Slots],
+    ) -> None:
+        rpc.is_shutting_down = True
+        for poller in pollers:
+            poller.stop()
+        await rpc.announce_shutdown(sticky_queue, self._options.task_queue)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        activities.notify_shutdown()
+        idle = asyncio.gather(*(each.wait_idle() for each in slots))
+        try:
+            await asyncio.wait_for(
+                asyncio.shield(idle), self._options.graceful_shutdown_ns / SECOND_NS
+            )
+        except asyncio.TimeoutError:  # noqa: UP041 - not the builtin on 3.10-compatible type stubs
+            activities.cancel_all()
+            rpc.is_abandoned = True
+            await idle
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    # Its parts.
+
+    def _make_activities(self, rpc: WorkerRpc) -> Activities:
+        options = self._options
+        return Activities(
+            rpc,
+            self._activity_registry,
+            task_queue=options.task_queue,
+            executor=options.activity_executor,
+            data_converter=self._client.data_converter,
+            interceptors=[each.intercept_activity for each in self._interceptors],
+            client=self._client,
+            metric_meter=MetricMeter.noop,
+            heartbeat_default_ns=options.heartbeat_throttle_default_ns,
+            heartbeat_max_ns=options.heartbeat_throttle_max_ns,
+            spawn=self._spawn,
+            on_fatal=self._fail,
+        )
+
+    def _make_workflow_tasks(
+        self,
+        rpc: WorkerRpc,
+        cache: RunCache,
+        sticky_queue: str,
+        activities: Activities,
+        activity_slots: Slots,
+    ) -> WorkflowTasks:
+        options = self._options
+        factory = WorkflowFactory(
+            rpc,
+            self._workflow_registry,
+            options,
+            data_converter=self._client.data_converter,
+            interceptors=self._interceptors,
+        )
+
+        def run_eagerly(response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
+            for task in response.activity_tasks:
+                self._spawn(_with_slot(activity_slots, activities.handle(task)), "eager activity")
+
+        return WorkflowTasks(
+            rpc,
+            cache,
+            factory.create_run,
+            factory.to_failure,
+            factory.render,
+            sticky_queue=sticky_queue,
+            sticky_timeout_ns=options.sticky_timeout_ns,
+            on_activities=run_eagerly,
+        )
+
+    def _workflow_pollers(
+        self, rpc: WorkerRpc, slots: Slots, tasks: WorkflowTasks, sticky_queue: str
+    ) -> list[Poller[Any]]:
+        options = self._options
+        if not options.workflows:
+            return []
+        normal = taskqueue.TaskQueue(name=options.task_queue, kind=enums.TASK_QUEUE_KIND_NORMAL)
+        sticky = taskqueue.TaskQueue(
+            name=sticky_queue, kind=enums.TASK_QUEUE_KIND_STICKY, normal_name=options.task_queue
+        )
+        queues = [normal] * options.normal_pollers
+        queues += [sticky] * (options.workflow_pollers - len(queues))
+
+        def poller(queue: taskqueue.TaskQueue) -> Poller[Any]:
+            name = f"workflow poller of {options.task_queue}"
+            return Poller(
+                name, slots, lambda: rpc.poll_workflow_task(queue), tasks.handle, self._spawn
+            )
+
+        return [poller(queue) for queue in queues]
+
+    def _activity_pollers(
+        self, rpc: WorkerRpc, slots: Slots, activities: Activities
+    ) -> list[Poller[Any]]:
+        options = self._options
+        if not options.activities or options.no_remote_activities:
+            return []
+        queue = taskqueue.TaskQueue(name=options.task_queue, kind=enums.TASK_QUEUE_KIND_NORMAL)
+        limit = options.max_task_queue_activities_per_second
+        name = f"activity poller of {options.task_queue}"
+        return [
+            Poller(
+                name,
+                slots,
+                lambda: rpc.poll_activity_task(queue, limit),
+                activities.handle,
+                self._spawn,
+            )
+            for _ in range(options.activity_pollers)
+        ]
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error(
+                "A background task of the worker failed: %s", task.get_name(), exc_info=error
+            )
+
+    def _fail(self, error: BaseException) -> None:
+        """End the worker because of a fatal error."""
+        if self._fatal is None:
+            self._fatal = error
+            if self._on_fatal_error is not None:
+                self._background.add(asyncio.ensure_future(self._on_fatal_error(error)))
+            self._stop.set()
+
+
+async def _with_slot(slots: Slots, work: Awaitable[None]) -> None:
+    await slots.take()
+    try:
+        await work
+    finally:
+        slots.release()
