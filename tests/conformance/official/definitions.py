@@ -158,24 +158,22 @@ class Timeouts:
     async def run(self) -> list[str]:
         once = RetryPolicy(maximum_attempts=1)
         seen: list[str] = []
-        for options in (
+        each: list[workflow.ActivityConfig] = [
             {"start_to_close_timeout": timedelta(milliseconds=100)},
             {
                 "start_to_close_timeout": timedelta(seconds=20),
                 "heartbeat_timeout": timedelta(milliseconds=100),
             },
             {"schedule_to_start_timeout": timedelta(milliseconds=100), "task_queue": "nobody"},
-        ):
+        ]
+        for options in each:
             try:
-                await workflow.execute_activity(
-                    "stuck",
-                    retry_policy=once,
-                    schedule_to_close_timeout=timedelta(seconds=30),
-                    **options,
-                )
+                options["retry_policy"] = once
+                options["schedule_to_close_timeout"] = timedelta(seconds=30)
+                await workflow.execute_activity("stuck", **options)
             except ActivityError as error:
                 cause = error.cause
-                seen.append(getattr(cause, "type", None).name)
+                seen.append(str(getattr(getattr(cause, "type", None), "name", "")))
         return seen
 
 

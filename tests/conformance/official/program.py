@@ -132,7 +132,7 @@ async def cancellation(client: Client) -> dict[str, Any]:
         except RPCError as error:
             seen["terminate closed"] = error.status.name
         try:
-            await third.signal(d.Greeting.name, "late")
+            await third.signal("name", "late")
         except RPCError as error:
             seen["signal closed"] = error.status.name
     return seen
@@ -234,7 +234,7 @@ async def surface(client: Client) -> dict[str, Any]:
         service.update_workflow_execution(UpdateWorkflowExecutionRequest(namespace="default"))
     )
     seen["large"] = await status_of(
-        client.start_workflow(d.FanOut.run, "x" * 3_000_000, id=new_id(), task_queue="nobody")
+        client.start_workflow("FanOut", "x" * 3_000_000, id=new_id(), task_queue="nobody")
     )
     return seen
 
