@@ -1,0 +1,298 @@
+"""The first scenarios of the simulator, directed: each of them breaks a naive build.
+
+Those that need no second node and no crash run on the real node in `tests/unit/server`, and are not repeated here:
+
+    a batch fails with a duplicate in flight   test_durability: a_duplicate_waits_for_the_batch_of_the_first
+    the seventh command of ten is bad          test_durability: the_seventh_command_of_ten_is_bad
+    a stampede on a cold run                   test_durability: a_stampede_on_a_cold_run_costs_one_load
+    one poison row in a batch of hundreds      test_durability: one_poison_row_among_hundreds
+    a poll cancelled in mid-fsync              test_handover: a_workflow_poll_…, an_activity_poll_cancelled_in_mid_fsync
+
+Here: a zombie owner in mid-commit; a signal during a workflow task, then a kill (speculative workflow tasks do not
+exist yet: the task is one that a worker has started); commits out of order on a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from perdure.core.units import SECOND_NS
+from perdure.testing.simulation.network import NetworkFaults, SimConnection
+from perdure.wire import errors
+from perdure.wire.api import command, common, enums, taskqueue, workflowservice
+from perdure.wire.seam import WORKFLOW_SERVICE
+from tests.simulation.workloads import Greetings
+from tests.simulation.workloads.base import TASK_QUEUE
+from tests.simulation.world import World
+
+pytestmark = [pytest.mark.simulation]
+
+CLOSED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+SIGNALED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+
+
+class Stage(World):
+    """A world without faults and workers: a script says what happens."""
+
+    def __init__(self, seed: int, script: Callable[[Stage], Awaitable[None]]) -> None:
+        super().__init__(seed, [Greetings])
+        self._script = script
+
+    async def _main(self) -> None:
+        await self.start_node()
+        await self._script(self)
+        self.check_node_tasks()
+        await self.check_reload()
+
+    async def call(self, name: str, timeout_s: float = 30.0, **fields: Any) -> Any:
+        """One call, never repeated."""
+        connection = SimConnection(self.endpoint, NetworkFaults.none(), self.random, "user")
+        method = WORKFLOW_SERVICE[name]
+        request = method.request_type(namespace="default", **fields)
+        return await connection.call(method, request, timeout_ns=int(timeout_s * SECOND_NS))
+
+    async def start(self, workflow_id: str) -> Any:
+        return await self.call(
+            "StartWorkflowExecution",
+            workflow_id=workflow_id,
+            workflow_type=common.WorkflowType(name="T"),
+            task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
+            request_id=f"start {workflow_id}",
+        )
+
+    async def signal(self, workflow_id: str, name: str) -> None:
+        await self.call(
+            "SignalWorkflowExecution",
+            workflow_execution=common.WorkflowExecution(workflow_id=workflow_id),
+            signal_name=name,
+            request_id=f"{name} of {workflow_id}",
+        )
+
+    async def poll(self) -> workflowservice.PollWorkflowTaskQueueResponse:
+        return await self.call(
+            "PollWorkflowTaskQueue",
+            task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
+            identity="worker",
+        )
+
+    async def answer(self, token: bytes, *, is_last: bool = False) -> None:
+        commands = [
+            command.Command(
+                command_type=enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
+                complete_workflow_execution_command_attributes=(
+                    command.CompleteWorkflowExecutionCommandAttributes()
+                ),
+            )
+        ]
+        await self.call(
+            "RespondWorkflowTaskCompleted",
+            task_token=token,
+            identity="worker",
+            commands=commands if is_last else [],
+        )
+
+    async def signals(self, workflow_id: str) -> list[str]:
+        """Names of the signals in the run's history."""
+        reply = await self.call(
+            "GetWorkflowExecutionHistory",
+            execution=common.WorkflowExecution(workflow_id=workflow_id),
+        )
+        return signals_in(reply.history.events)
+
+    async def until_durable(self, table: str, count: int) -> None:
+        """Wait until the database has that many rows; with a slow disk, nobody has been told yet."""
+        while True:
+            if self.rows(table) >= count:
+                return
+            await asyncio.sleep(0.001)
+
+    def rows(self, table: str) -> int:
+        (found,) = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return found
+
+
+def signals_in(events: Any) -> list[str]:
+    return [
+        event.workflow_execution_signaled_event_attributes.signal_name
+        for event in events
+        if event.event_type == SIGNALED
+    ]
+
+
+async def insist(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Repeat a call, with the same request id, while its outcome is unknown."""
+    while True:
+        try:
+            return await call()
+        except (errors.Unavailable, errors.ResourceExhausted):
+            await asyncio.sleep(0.5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_zombie_owner_before_its_commit_writes_nothing(seed: int):
+    """Its commit is on the way when another node takes over: the fence refuses it, and the repeat counts once."""
+
+    async def script(stage: Stage) -> None:
+        await stage.start("w")
+        zombie, store = stage.node_process, stage.store
+        assert zombie is not None
+        assert store is not None
+        store.gate.clear()
+        late = asyncio.ensure_future(stage.signal("w", "s"))
+        await store.waiting.wait()
+        await stage.start_node()
+        store.gate.set()
+        with pytest.raises(errors.Unavailable):
+            await late
+        zombie.kill()
+        # The zombie may have taken the shards back before it died, as anybody would who lost them: hence a third node.
+        stage.kill_node()
+        await stage.start_node()
+        assert await stage.signals("w") == []
+        await insist(lambda: stage.signal("w", "s"))
+        assert await stage.signals("w") == ["s"]
+
+    Stage(seed, script).run()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_zombie_owner_after_its_commit_is_believed(seed: int):
+    """The commit has landed and nobody has been told when another node takes over: nothing is lost, nothing doubled."""
+
+    async def script(stage: Stage) -> None:
+        await stage.start("w")
+        zombie = stage.node_process
+        assert zombie is not None
+        stage.disk.delay_max_s = 1.0
+        before = stage.rows("events")
+        told = asyncio.ensure_future(stage.signal("w", "s"))
+        await stage.until_durable("events", before + 1)
+        assert not told.done()
+        stage.disk.delay_max_s = 0.003
+        await stage.start_node()
+        assert await stage.signals("w") == ["s"]
+        await insist(lambda: stage.signal("w", "s"))
+        assert await stage.signals("w") == ["s"], "the repeat is known by its request id"
+        await told
+        zombie.kill()
+
+    Stage(seed, script).run()
+
+
+@pytest.mark.parametrize("worker_answers", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_signal_during_a_workflow_task_then_a_kill(seed: int, *, worker_answers: bool):
+    """The signal waits in the buffer, which is a fact: the next node has it, whether or not the worker comes back."""
+
+    async def script(stage: Stage) -> None:
+        await stage.start("w")
+        task = await stage.poll()
+        await stage.signal("w", "s")
+        stage.kill_node()
+        await stage.start_node()
+        assert await stage.signals("w") == [], (
+            "it may not stand between a task's start and its end (rule 2)"
+        )
+        if worker_answers:
+            await stage.answer(task.task_token)
+        following = await stage.poll()  # without an answer: after the task's time-out
+        assert signals_in(following.history.events) == ["s"]
+        await stage.answer(following.task_token, is_last=True)
+        assert await stage.signals("w") == ["s"]
+
+    Stage(seed, script).run()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_signal_that_was_never_acknowledged_counts_once_when_repeated(seed: int):
+    """Killed between the commit of a buffered signal and its answer: the caller repeats it to the next node."""
+
+    async def script(stage: Stage) -> None:
+        await stage.start("w")
+        task = await stage.poll()
+        stage.disk.delay_max_s = 1.0
+        before = stage.rows("facts")
+        lost = asyncio.ensure_future(stage.signal("w", "s"))
+        await stage.until_durable("facts", before + 1)
+        stage.kill_node()
+        with pytest.raises(errors.Unavailable):
+            await lost
+        stage.disk.delay_max_s = 0.003
+        await stage.start_node()
+        await insist(lambda: stage.signal("w", "s"))
+        await stage.answer(task.task_token)
+        following = await stage.poll()
+        assert signals_in(following.history.events) == ["s"]
+
+    Stage(seed, script).run()
+
+
+RUNS = 60
+POLLERS = 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_commits_out_of_order_on_a_queue(seed: int):
+    """Rows of one queue come from all shards, in an order of their own in each, with gaps where batches failed.
+
+    Pollers read with cursors all the while, and a node dies in between: no task is lost, none is given twice, and each
+    run sees its signals in the order in which they were acknowledged.
+    """
+
+    async def script(stage: Stage) -> None:
+        seen: dict[str, list[str]] = {}
+        finished: defaultdict[str, int] = defaultdict(int)
+        names = [f"run {number}" for number in range(RUNS)]
+
+        async def user(workflow_id: str) -> None:
+            await asyncio.sleep(stage.random.random() * 4)
+            await insist(lambda: stage.start(workflow_id))
+            for signal in ("a", "b"):
+                await asyncio.sleep(stage.random.random() * 2)
+                await insist(lambda signal=signal: stage.signal(workflow_id, signal))
+
+        async def worker() -> None:
+            while len(finished) < RUNS:
+                try:
+                    task = await stage.poll()
+                except errors.RpcError:
+                    await asyncio.sleep(0.2)
+                    continue
+                if not task.task_token:
+                    continue
+                workflow_id = task.workflow_execution.workflow_id
+                seen[workflow_id] = signals_in(task.history.events)
+                is_last = len(seen[workflow_id]) == 2
+                try:
+                    await stage.answer(task.task_token, is_last=is_last)
+                except errors.RpcError:
+                    continue  # unhandled signals, or the node died: the run gets another task
+                if is_last:
+                    finished[workflow_id] += 1
+
+        async def trouble() -> None:
+            for _ in range(3):
+                await asyncio.sleep(1)
+                assert stage.store is not None
+                stage.store.is_full = True
+                await asyncio.sleep(stage.random.random())
+                stage.store.is_full = False
+            stage.kill_node()
+            await asyncio.sleep(0.5)
+            await stage.start_node()
+
+        async with asyncio.timeout(600):
+            await asyncio.gather(
+                trouble(), *(user(name) for name in names), *(worker() for _ in range(POLLERS))
+            )
+        assert dict(finished) == dict.fromkeys(names, 1)
+        assert seen == {name: ["a", "b"] for name in names}
+        await asyncio.sleep(120)
+        assert stage.rows("tasks") == 0
+
+    Stage(seed, script).run()
