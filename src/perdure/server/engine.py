@@ -29,6 +29,7 @@ from perdure.server.node_shards import NodeShards
 from perdure.server.outbox import Outbox
 from perdure.server.release import Release
 from perdure.server.retention import Retention
+from perdure.server.row_sweep import RowSweep
 from perdure.server.step import Steps
 from perdure.server.task_starts import TaskStarts
 from perdure.server.verbs import StartRequest, Verbs, production
@@ -130,6 +131,9 @@ class Engine:
         self._release.give_back = self._task_starts.give_back_later
         self._kept = KeptReplies()
         self._retention = Retention(store, clock, self._shards.ready_ids, self.delete)
+        self._row_sweep = RowSweep(
+            store, clock, self._shards.ready_ids, self._entities, self._steps
+        )
         self._background: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -153,7 +157,8 @@ class Engine:
             for key in await self._store.entities(EntityKind.RUN, FactKind.ACTIVITY):
                 await self.update(key, self._verbs.void_started_activities)
         await self._outbox.recover(list(self._shards.ready_ids()))
-        self._loops += [self._spawn(self._wakes.run()), self._spawn(self._retention.run())]
+        for work in (self._wakes.run(), self._retention.run(), self._row_sweep.run()):
+            self._loops.append(self._spawn(work))
 
     async def close(self) -> None:
         """Answer no more, write what was accepted, close the store. The matcher has been closed before."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import msgspec
+
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.history.env import Env
 from perdure.server.step import Outcome, barrier_of
@@ -57,6 +59,7 @@ class Entities:
         self._new_id = new_id
         self._limits = limits
         self._namespace_of = namespace_of
+        self._limits_of: dict[str, tuple[NamespaceFact, Limits]] = {}
         self.is_closing = False
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
@@ -164,9 +167,18 @@ class Entities:
         return Env(
             now_ns=shard.now_ns(self._clock.now_ns()),
             new_id=self._new_id,
-            limits=self._limits,
+            limits=self._namespace_limits(namespace) if namespace else self._limits,
             namespace=namespace.name if namespace else "",
         )
+
+    def _namespace_limits(self, namespace: NamespaceFact) -> Limits:
+        """The node's limits with what the namespace has of its own; made anew when the namespace was changed."""
+        known = self._limits_of.get(namespace.namespace_id)
+        if known is not None and known[0] is namespace:
+            return known[1]
+        own = msgspec.structs.replace(self._limits, retention_default_ns=namespace.retention_ns)
+        self._limits_of[namespace.namespace_id] = namespace, own
+        return own
 
 
 class Raised:

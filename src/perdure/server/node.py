@@ -88,7 +88,7 @@ async def open_node(
         await store.close()
         raise
     for name in namespaces:
-        await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id)
+        await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
     services = Services(
         engine=engine,
         matching=matching,
@@ -118,6 +118,7 @@ async def _ensure_namespace(
     search_attributes: Mapping[str, str],
     clock: Clock,
     new_id: Callable[[], str],
+    limits: Limits,
 ) -> None:
     found = engine.namespaces.find(name)
     wanted = {key: _attribute_type(kind) for key, kind in search_attributes.items()}
@@ -126,6 +127,7 @@ async def _ensure_namespace(
             NamespaceFact(
                 namespace_id=new_id(),
                 name=name,
+                retention_ns=limits.retention_default_ns,
                 created_ns=clock.now_ns(),
                 search_attributes=wanted,
             )

@@ -99,6 +99,15 @@ class StoredEntity(msgspec.Struct, frozen=True):
     """0: none."""
 
 
+class DoubtfulTasks(NamedTuple):
+    """One page of the task table, read in the order of its key."""
+
+    tasks: list[tuple[Task, TaskRowId]]
+    """Those whose run is not open, or which are workflow tasks outside their run's own queue."""
+    last: TaskRowId | None
+    """The last row looked at, where the next page begins; None at the end of the table."""
+
+
 class WakeRow(NamedTuple):
     at_ns: int
     key: EntityKey
@@ -218,6 +227,12 @@ class Store(Protocol):
         self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
     ) -> list[TaskRow]:
         """Task rows in commit order, from the first after `after_sequence`."""
+        ...
+
+    async def doubtful_tasks(
+        self, shard_ids: Sequence[int], before_ns: int, after: TaskRowId | None, limit: int
+    ) -> DoubtfulTasks:
+        """Look at `limit` rows after `after`: those, made before `before_ns`, that may never meet a poller."""
         ...
 
     async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from perdure.core.ids import EntityKey, EntityKind, QueueKey
+from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
 from perdure.history.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
 from perdure.storage.port import (
     CommitBatch,
+    DoubtfulTasks,
     NotWritten,
     ShardLease,
     StoredEffect,
@@ -161,6 +162,13 @@ class SqliteStore:
     ) -> list[TaskRow]:
         return await self._read(
             partial(sqlite_read.tasks, self._reading, queue, shard_id, after_sequence, limit)
+        )
+
+    async def doubtful_tasks(
+        self, shard_ids: Sequence[int], before_ns: int, after: TaskRowId | None, limit: int
+    ) -> DoubtfulTasks:
+        return await self._read(
+            partial(sqlite_read.doubtful_tasks, self._reading, shard_ids, before_ns, after, limit)
         )
 
     async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from perdure.core.ids import EntityKey, EntityKind, QueueKey
+from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind, TaskRowId
 from perdure.history.transition import Effect, EventRow, Task, VisibilityRow
 from perdure.storage import visibility_sql
 from perdure.storage.port import (
+    DoubtfulTasks,
     FactRow,
     StoredEffect,
     StoredEntity,
@@ -32,6 +33,20 @@ _WAKE = "SELECT at_ns FROM wakes WHERE entity = ?"
 _TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_id, stamp, created_ns, priority
     FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
     ORDER BY sequence LIMIT ?"""
+_RUNNING = 1
+# One page of the tables' key order; what is asked of other tables is asked for these rows only.
+_DOUBTFUL = """WITH page AS (
+        SELECT * FROM tasks
+        WHERE (namespace_id, queue, kind, shard_id, sequence) > (?, ?, ?, ?, ?) AND shard_id IN ({shards})
+        ORDER BY namespace_id, queue, kind, shard_id, sequence LIMIT ?)
+    SELECT p.namespace_id, p.queue, p.kind, p.shard_id, p.sequence, p.entity_kind, p.entity_name, p.run_id,
+        p.scheduled_event_id, p.stamp, p.created_ns, p.priority,
+        p.created_ns < ? AND (coalesce(v.status, 0) != ? OR (p.kind = ? AND p.queue != v.task_queue))
+    FROM page p
+    LEFT JOIN entities e ON e.kind = p.entity_kind AND e.namespace_id = p.namespace_id
+        AND e.name = p.entity_name AND e.run_id = p.run_id
+    LEFT JOIN visibility v ON v.entity = e.number
+    ORDER BY p.namespace_id, p.queue, p.kind, p.shard_id, p.sequence"""
 _OUTBOX = """SELECT e.kind, e.namespace_id, e.name, e.run_id, o.entity, o.sequence,
         o.to_kind, o.to_namespace_id, o.to_name, o.to_run_id, o.kind, o.request_id, o.body
     FROM outbox o JOIN entities e ON e.number = o.entity WHERE o.shard_id = ? ORDER BY o.sequence"""
@@ -86,6 +101,30 @@ def tasks(
         )
         for sequence, kind, name, run_id, event, stamp, created_ns, priority in rows
     ]  # fmt: skip
+
+
+def doubtful_tasks(
+    connection: sqlite3.Connection,
+    shard_ids: Sequence[int],
+    before_ns: int,
+    after: TaskRowId | None,
+    limit: int,
+) -> DoubtfulTasks:
+    start = (*after.queue, after.shard_id, after.sequence) if after else ("", "", 0, 0, 0)
+    rows = connection.execute(
+        _DOUBTFUL.format(shards=_places(shard_ids)),
+        (*start, *shard_ids, limit, before_ns, _RUNNING, QueueKind.WORKFLOW),
+    ).fetchall()
+    found: list[tuple[Task, TaskRowId]] = []
+    row_id = None
+    for namespace_id, queue, kind, shard_id, sequence, *rest in rows:
+        entity_kind, name, run_id, event, stamp, created_ns, priority, is_doubtful = rest
+        key = QueueKey(namespace_id, queue, QueueKind(kind))
+        row_id = TaskRowId(key, shard_id, sequence)
+        if is_doubtful:
+            entity = EntityKey(EntityKind(entity_kind), namespace_id, name, run_id)
+            found.append((Task(key, entity, event, stamp, created_ns, priority), row_id))
+    return DoubtfulTasks(found, row_id if len(rows) == limit else None)
 
 
 def wakes(
