@@ -72,6 +72,7 @@ def _inherit(started: _Started, old: RunInfo, old_run_id: str, run_id: str) -> N
     if old.priority:
         started.priority.CopyFrom(common.Priority.FromString(old.priority))
     if old.parent is not None:
+        started.parent_workflow_namespace = old.parent_namespace
         started.parent_workflow_namespace_id = old.parent.namespace_id
         started.parent_workflow_execution.workflow_id = old.parent.name
         started.parent_workflow_execution.run_id = old.parent.run_id

@@ -1,17 +1,19 @@
 """Closing a run: the one way in which every terminal path ends it.
 
 Role: drop what still waits in the buffer (rule 3), remove the facts of what was pending, add the close event, and say
-what the workflow id's pointer, the lists and retention need. The create and cancel facts stay: closed runs still answer
-repeated requests.
-Not here: which event closes the run and why (the callers), parents and successors (later families).
+what the workflow id's pointer, the lists, parent and children, and retention need. The create and cancel facts stay:
+closed runs still answer repeated requests.
+Not here: which event closes the run and why (the callers), the runs that follow (`chain`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perdure.history.effects import ChildClosed, ParentClosed, send
 from perdure.history.facts import CurrentRun, FactKind
 from perdure.history.visible import visibility_row
+from perdure.wire.api import enums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +41,45 @@ def close_run(
     event_id = draft.add(attributes, links=links)
     state = draft.state
     assert not state.is_running, "the event's fold closes the run"
+    end_children(draft)
     if not has_successor:
         draft.current(current_run(state))
+        tell_parent(draft)
     draft.visible(visibility_row(state))
     draft.delete_at(state.close_ns + draft.env.limits.retention_default_ns)
     return event_id
+
+
+def end_children(draft: Draft) -> None:
+    """Parent close policy (rule 38): of children that have started. The start of the others is dropped."""
+    state = draft.state
+    for child in state.children.values():
+        if child.parent_close_policy == enums.PARENT_CLOSE_POLICY_ABANDON:
+            continue
+        terminates = child.parent_close_policy != enums.PARENT_CLOSE_POLICY_REQUEST_CANCEL
+        send(
+            draft,
+            child.namespace_id,
+            child.workflow_id,
+            state.close_event_id,
+            ParentClosed(child.run_id, terminates),
+        )
+
+
+def tell_parent(draft: Draft) -> None:
+    """Rule 38: the end of a child is reported once, when no run follows."""
+    state = draft.state
+    info = state.info
+    if info.parent is None:
+        return
+    closed = ChildClosed(
+        parent=info.parent,
+        initiated_event_id=info.parent_initiated_event_id,
+        close_event_id=state.close_event_id,
+        workflow_type=info.workflow_type,
+        first_run_id=info.first_run_id,
+    )
+    send(draft, info.parent.namespace_id, info.parent.name, state.close_event_id, closed)
 
 
 def drop_pending(draft: Draft) -> None:

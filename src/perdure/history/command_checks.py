@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
     from perdure.core.limits import Limits
+    from perdure.history.env import Env
     from perdure.wire.api import sdk
 
 DEFAULT_INITIAL_INTERVAL_S = 1
@@ -48,6 +49,15 @@ class CommandChecks:
         limit = self._limits.id_length_max
         if len(value) > limit:
             raise self.reject(f"{field} has {len(value)} characters; the limit is {limit}.")
+
+    def namespace(self, name: str, env: Env, own_id: str) -> tuple[str, str]:
+        """(id, name) of the namespace that the command is for: the run's own when it names none."""
+        if name in ("", env.namespace):
+            return own_id, env.namespace
+        namespace_id = env.namespace_id_of(name)
+        if not namespace_id:
+            raise self.reject(f"Namespace {name} is not found.")
+        return namespace_id, name
 
     def duration_ns(self, value: Duration, field: str) -> int:
         """The duration, capped at a hundred years."""
@@ -142,3 +152,6 @@ def pending_limit(cause: Cause.ValueType, what: str, count: int, limit: int) -> 
 
 
 ACTIVITIES_LIMIT = enums.WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED
+CHILDREN_LIMIT = enums.WORKFLOW_TASK_FAILED_CAUSE_PENDING_CHILD_WORKFLOWS_LIMIT_EXCEEDED
+SIGNALS_LIMIT = enums.WORKFLOW_TASK_FAILED_CAUSE_PENDING_SIGNALS_LIMIT_EXCEEDED
+CANCELS_LIMIT = enums.WORKFLOW_TASK_FAILED_CAUSE_PENDING_REQUEST_CANCEL_LIMIT_EXCEEDED

@@ -58,6 +58,8 @@ class CommandContext:
         """Activities started for the worker that completed the task (rule 34)."""
         self.is_closing = False
         """Some command of this task completes the run: nothing is handed out eagerly (rule 34)."""
+        self.initiated_children: set[str] = set()
+        """Workflow ids of the children that this task started: it can not cancel them as well."""
         self.own_buffered = 0
         """How many of the buffered events this task's own commands caused."""
 

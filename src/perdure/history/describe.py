@@ -47,6 +47,7 @@ def describe(state: RunState, env: Env) -> _Response:
             _activity(activity, progress_of(state, key), env)
             for key, activity in sorted(state.activities.items())
         ],
+        pending_children=_children(state),
         pending_workflow_task=_workflow_task(state),
         workflow_extended_info=workflow.WorkflowExecutionExtendedInfo(
             execution_expiration_time=timestamp_or_none(execution_expiration_ns(state)),
@@ -90,6 +91,21 @@ def execution_info(state: RunState) -> workflow.WorkflowExecutionInfo:
 
 def _execution(key: EntityKey) -> common.WorkflowExecution:
     return common.WorkflowExecution(workflow_id=key.name, run_id=key.run_id)
+
+
+def _children(state: RunState) -> list[workflow.PendingChildExecutionInfo]:
+    if not state.is_running:
+        return []
+    return [
+        workflow.PendingChildExecutionInfo(
+            workflow_id=child.workflow_id,
+            run_id=child.run_id,
+            workflow_type_name=child.workflow_type,
+            initiated_id=child.initiated_event_id,
+            parent_close_policy=enums.ParentClosePolicy.ValueType(child.parent_close_policy),
+        )
+        for _, child in sorted(state.children.items())
+    ]
 
 
 def _workflow_task(state: RunState) -> workflow.PendingWorkflowTaskInfo | None:

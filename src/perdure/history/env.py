@@ -16,6 +16,7 @@ class Env(msgspec.Struct, frozen=True):
         now_ns: max(wall clock, the shard's high-water); the draft also respects the run's last event time.
         new_id: A fresh UUID as text; seeded in simulations.
         limits: Limits of the run's namespace.
+        namespace_id_of: The id of a namespace by its name; empty when there is none.
         namespace: Name of the namespace, for messages and replies (ids are used everywhere else).
     """
 
@@ -23,3 +24,4 @@ class Env(msgspec.Struct, frozen=True):
     new_id: Callable[[], str]
     limits: Limits = DEFAULT_LIMITS
     namespace: str = "default"
+    namespace_id_of: Callable[[str], str] = lambda _: ""

@@ -47,6 +47,7 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         first_task_backoff_ns=duration_ns(said.first_workflow_task_backoff),
         identity=said.identity,
         parent=parent,
+        parent_namespace=said.parent_workflow_namespace,
         parent_initiated_event_id=said.parent_initiated_event_id,
         root_workflow_id=said.root_workflow_execution.workflow_id,
         root_run_id=said.root_workflow_execution.run_id,
@@ -80,6 +81,12 @@ def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], Non
             state.timers.remove(name)
         for key in tuple(state.timers_by_event):
             state.timers_by_event.remove(key)
+        for initiated in (state.external_signals, state.external_cancels):
+            for key in tuple(initiated):
+                initiated.remove(key)
+        for key, child in tuple(state.children.items()):
+            if not child.started_event_id:
+                state.children.remove(key)
 
     return close
 

@@ -78,9 +78,11 @@ class BufferedEvent(msgspec.Struct, frozen=True):
     """A serialised `HistoryEvent`."""
     event_type: int = 0
     ends_event_id: int = 0
-    """The ActivityTaskScheduled or TimerStarted that it ends: that step is pending no more, though no event says so."""
+    """The Scheduled, Started or Initiated event that it ends: that step is pending no more, though no event says so."""
     request_id: str = ""
     """Of a signal: a repeat is answered while the first still waits."""
+    starts_event_id: int = 0
+    """The StartChildWorkflowExecutionInitiated whose child has started: known, though no event says so."""
 
 
 class CurrentRun(msgspec.Struct, frozen=True):
@@ -137,8 +139,7 @@ def apply(state: RunState, change: FactChange) -> None:
                     state.put(next_buffered=max(state.buffered, default=0) + 1)
             else:
                 state.buffered.set(number, cast("BufferedEvent", value))
-                state.drop_activity(value.ends_event_id)
-                state.drop_timer(value.ends_event_id)
+                state.drop_step(value.ends_event_id)
                 state.put(next_buffered=max(state.next_buffered, number + 1))
         case FactKind.CANCEL_REQUEST:
             state.put(cancel_request_id=value.request_id if value else "")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from perdure.history.draft import Draft
     from perdure.history.state import RunState
 
-# Event type -> the attribute that names the event of the step that it ends.
-_ENDS = {
+# Rule 3: these follow every other buffered event.
+_LAST = {
     enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "scheduled_event_id",
     enums.EVENT_TYPE_ACTIVITY_TASK_FAILED: "scheduled_event_id",
     enums.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: "scheduled_event_id",
@@ -33,10 +33,16 @@ _ENDS = {
     enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: "initiated_event_id",
     enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: "initiated_event_id",
     enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: "initiated_event_id",
-    enums.EVENT_TYPE_TIMER_FIRED: "started_event_id",
 }
-# Rule 3: these follow every other buffered event. Timers keep their place.
-_LAST = frozenset(_ENDS) - {enums.EVENT_TYPE_TIMER_FIRED}
+# Event type -> the attribute that names the event of the step that it ends.
+_ENDS = _LAST | {
+    enums.EVENT_TYPE_TIMER_FIRED: "started_event_id",
+    enums.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: "initiated_event_id",
+    enums.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED: "initiated_event_id",
+    enums.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED: "initiated_event_id",
+    enums.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED: "initiated_event_id",
+    enums.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED: "initiated_event_id",
+}
 # Event type -> the attribute that names the scheduling event, for the Started events that `flush` refers to.
 _STARTS = {
     enums.EVENT_TYPE_ACTIVITY_TASK_STARTED: "scheduled_event_id",
@@ -49,11 +55,13 @@ def buffered_event(event: history.HistoryEvent) -> BufferedEvent:
     attributes: Any = attributes_of(event)
     ends = _ENDS.get(event.event_type)
     is_signal = event.event_type == enums.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+    is_child_start = event.event_type == enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
     return BufferedEvent(
         event=event.SerializeToString(),
         event_type=event.event_type,
         ends_event_id=getattr(attributes, ends) if ends else 0,
         request_id=attributes.request_id if is_signal else "",
+        starts_event_id=attributes.initiated_event_id if is_child_start else 0,
     )
 
 

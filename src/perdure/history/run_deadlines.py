@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from perdure.history.deadlines import arm, deadline, only
 from perdure.history.state import DeadlineKind
-from perdure.history.workflow_task_steps import awaits_first_task, schedule_workflow_task
+from perdure.history.workflow_task_steps import (
+    awaits_first_task,
+    awaits_parent,
+    schedule_workflow_task,
+)
 
 if TYPE_CHECKING:
     from perdure.history.draft import Draft
@@ -27,7 +31,7 @@ def execution_expiration_ns(state: RunState) -> int:
 
 
 def _first_task_due_ns(state: RunState, _key: int) -> int:
-    if not awaits_first_task(state):
+    if not awaits_first_task(state) or awaits_parent(state):
         return 0
     return state.info.start_ns + state.info.first_task_backoff_ns
 

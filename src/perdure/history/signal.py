@@ -11,8 +11,10 @@ from perdure.history.draft import Draft, nothing
 from perdure.history.workflow_task_steps import schedule_workflow_task
 from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
+from perdure.wire.events import execution_of
 
 if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey
     from perdure.history.env import Env
     from perdure.history.state import RunState
     from perdure.history.transition import Transition
@@ -22,26 +24,42 @@ Response = workflowservice.SignalWorkflowExecutionResponse
 _SIGNALED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 
 
-def signal(state: RunState, request: Request, env: Env) -> Transition:
+def signal(
+    state: RunState,
+    request: Request,
+    env: Env,
+    *,
+    sender: EntityKey | None = None,
+    child_only: bool = False,
+) -> Transition:
     """Record the signal and wake the workflow, unless its first task is still to come (rule 37).
 
     A request id that the run has seen is answered again and changes nothing, also after the run has closed (rule 24).
 
+    Args:
+        state: The run.
+        request: The signal.
+        env: The world.
+        sender: The run that sends it, when a workflow does.
+        child_only: It is meant for a child of the sender.
+
     Raises:
-        NotFound: The run has closed.
+        NotFound: The run has closed, or is no child of the sender.
         InvalidArgument: The signal has no name or is too large, or the run has had too many.
     """
     if request.request_id and _seen(state, request.request_id):
         return nothing(state.key, Response())
     if not state.is_running:
         raise not_found("workflow execution already completed")
+    if child_only and state.info.parent != sender:
+        raise not_found("workflow parent does not match")
     check_signal(state, request, env)
     with Draft(state, env) as draft:
-        add_signal(draft, request)
+        add_signal(draft, request, sender)
         return draft.done(Response())
 
 
-def add_signal(draft: Draft, request: Request) -> None:
+def add_signal(draft: Draft, request: Request, sender: EntityKey | None = None) -> None:
     """The signal as a step of a draft: its event, and a workflow task to look at it."""
     draft.buffer_or_add(
         history.WorkflowExecutionSignaledEventAttributes(
@@ -50,6 +68,7 @@ def add_signal(draft: Draft, request: Request) -> None:
             identity=request.identity,
             header=request.header if request.HasField("header") else None,
             request_id=request.request_id,
+            external_workflow_execution=sender and execution_of(sender),
         ),
         links=request.links,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.core.ids import run_key
+from perdure.core.ids import EntityKey, run_key
 from perdure.history.close import close_run, current_run
 from perdure.history.command_checks import (
     complete_retry_policy,
@@ -23,6 +23,7 @@ from perdure.history.workflow_task_steps import (
 )
 from perdure.wire.api import common, enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, workflow_already_started
+from perdure.wire.events import execution_of
 from perdure.wire.times import duration_ns, duration_or_none
 
 if TYPE_CHECKING:
@@ -39,12 +40,23 @@ _FAILED = frozenset(
 _TERMINATE_REASON = "TerminateIfRunning WorkflowIdReusePolicy"
 
 
+class Parent(NamedTuple):
+    """The run that starts another as its child."""
+
+    key: EntityKey
+    namespace: str
+    initiated_event_id: int
+    root_workflow_id: str
+    root_run_id: str
+
+
 def start(
     current: CurrentRun | None,
     existing: RunState | None,
     request: _Request,
     namespace_id: str,
     env: Env,
+    parent: Parent | None = None,
 ) -> tuple[Transition, ...]:
     """Start a run, or answer with the one that is there.
 
@@ -54,6 +66,7 @@ def start(
         request: The caller's request.
         namespace_id: Id of the namespace.
         env: The world.
+        parent: Of a child workflow. Its first workflow task waits until the parent has recorded its start (rule 38).
 
     Returns:
         Transitions to commit together. The last one's reply is the StartWorkflowExecutionResponse.
@@ -66,7 +79,7 @@ def start(
         reply = _answer_with(current, request)
         if reply is not None:
             return (nothing(run_key(namespace_id, request.workflow_id, current.run_id), reply),)
-    started = start_new(request, namespace_id, env)
+    started = start_new(request, namespace_id, env, parent)
     if current is None or current.status != RunStatus.RUNNING:
         return (started,)
     assert existing is not None, "needs_existing says when the current run must be loaded"
@@ -177,10 +190,14 @@ def _terminate_for(existing: RunState, new_run_id: str, env: Env) -> Transition:
 # The new run.
 
 
-def start_new(request: _Request, namespace_id: str, env: Env) -> Transition:
+def start_new(
+    request: _Request, namespace_id: str, env: Env, parent: Parent | None = None
+) -> Transition:
     """The first run of a chain, with its first workflow task unless that is delayed."""
     run_id = env.new_id()
     attributes = _started_attributes(request, run_id, env)
+    if parent is not None:
+        _name_parent(attributes, parent)
     state = RunState(run_key(namespace_id, request.workflow_id, run_id))
     with Draft(state, env) as draft:
         if attributes.workflow_execution_timeout.ToNanoseconds():
@@ -205,6 +222,17 @@ def start_new(request: _Request, namespace_id: str, env: Env) -> Transition:
                 status=enums.WORKFLOW_EXECUTION_STATUS_RUNNING,
             )
         )
+
+
+def _name_parent(
+    attributes: history.WorkflowExecutionStartedEventAttributes, parent: Parent
+) -> None:
+    attributes.parent_workflow_namespace = parent.namespace
+    attributes.parent_workflow_namespace_id = parent.key.namespace_id
+    attributes.parent_workflow_execution.CopyFrom(execution_of(parent.key))
+    attributes.parent_initiated_event_id = parent.initiated_event_id
+    attributes.root_workflow_execution.workflow_id = parent.root_workflow_id
+    attributes.root_workflow_execution.run_id = parent.root_run_id
 
 
 def begin(draft: Draft) -> None:

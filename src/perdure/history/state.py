@@ -71,6 +71,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     first_task_backoff_ns: int = 0
     identity: str = ""
     parent: EntityKey | None = None
+    parent_namespace: str = ""
     parent_initiated_event_id: int = 0
     root_workflow_id: str = ""
     root_run_id: str = ""
@@ -138,6 +139,20 @@ class Timer(msgspec.Struct, frozen=True):
     timer_id: str
     started_event_id: int
     fire_ns: int
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """A child workflow from Initiated to its end. `started_event_id` 0: its start is not recorded yet."""
+
+    initiated_event_id: int
+    namespace_id: str
+    namespace: str
+    workflow_id: str
+    workflow_type: str
+    parent_close_policy: int
+    started_event_id: int = 0
+    run_id: str = ""
+    """Of its first run."""
 
 
 class DeadlineKind(IntEnum):
@@ -215,11 +230,14 @@ class RunState:
         "buffered",
         "cancel_request_id",
         "cancel_requested_event_id",
+        "children",
         "close_event_id",
         "close_ns",
         "completed_workflow_tasks",
         "create_request_id",
         "deadlines",
+        "external_cancels",
+        "external_signals",
         "heard_ns",
         "history_size_bytes",
         "info",
@@ -271,6 +289,11 @@ class RunState:
         self.activity_ids: Table[str, int] = Table(journal)
         self.timers: Table[str, Timer] = Table(journal)
         self.timers_by_event: Table[int, str] = Table(journal)
+        self.children: Table[int, Child] = Table(journal)
+        """Those that run. A closed run keeps them: the delivery of their start may be repeated."""
+        self.external_signals: Table[int, str] = Table(journal)
+        """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests."""
+        self.external_cancels: Table[int, str] = Table(journal)
         self.request_ids: Table[str, int] = Table(journal)
         """Request ids that events carry (signals, pause) -> event id."""
         # Facts.
@@ -321,6 +344,14 @@ class RunState:
         timer_id = self.timers_by_event.remove(started_event_id)
         if timer_id is not None and self.timers[timer_id].started_event_id == started_event_id:
             self.timers.remove(timer_id)
+
+    def drop_step(self, event_id: int) -> None:
+        """Whatever began with this event is pending no more."""
+        self.drop_activity(event_id)
+        self.drop_timer(event_id)
+        self.children.remove(event_id)
+        self.external_signals.remove(event_id)
+        self.external_cancels.remove(event_id)
 
     def watch(self, deadline: Deadline) -> None:
         """Note that something may be due then. An entry that outlives its reason is ignored when it comes up."""

@@ -17,7 +17,20 @@ from perdure.history.activity import (
     void_started_activities,
 )
 from perdure.history.cancel import request_cancel
+from perdure.history.child import (
+    child_closed,
+    child_start_failed,
+    child_start_of,
+    child_started,
+)
+from perdure.history.child_start import (
+    child_request,
+    discard_child,
+    release_child,
+    start_child,
+)
 from perdure.history.describe import describe, execution_info
+from perdure.history.external import external_cancel_requested, external_signaled
 from perdure.history.families import FAMILIES
 from perdure.history.query import QueryRoute, query_route
 from perdure.history.signal import signal
@@ -39,10 +52,18 @@ __all__ = [
     "QueryRoute",
     "activity_token_by_id",
     "cancel_activity",
+    "child_closed",
+    "child_request",
+    "child_start_failed",
+    "child_start_of",
+    "child_started",
     "complete_activity",
     "complete_workflow_task",
     "describe",
+    "discard_child",
     "execution_info",
+    "external_cancel_requested",
+    "external_signaled",
     "fail_activity",
     "fail_workflow_task",
     "heartbeat",
@@ -50,12 +71,14 @@ __all__ = [
     "next_deadline_ns",
     "query_route",
     "redeliver",
+    "release_child",
     "request_cancel",
     "reset_sticky",
     "signal",
     "signal_with_start",
     "start",
     "start_activity",
+    "start_child",
     "start_part",
     "start_workflow_task",
     "tail",

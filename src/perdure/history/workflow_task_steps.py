@@ -55,7 +55,7 @@ def schedule_workflow_task(draft: Draft, *, despite_backoff: bool = False) -> No
     if state.workflow_task is not None:
         _respect_buffer_limit(draft)
         return
-    if awaits_first_task(state) and not despite_backoff:
+    if awaits_parent(state) or (awaits_first_task(state) and not despite_backoff):
         return
     add_scheduled(draft)
     offer(draft)
@@ -76,6 +76,12 @@ def _respect_buffer_limit(draft: Draft) -> None:
 def awaits_first_task(state: RunState) -> bool:
     """True until the first workflow task is scheduled: it may wait for a start delay, a retry or a cron time."""
     return state.is_running and state.workflow_task is None and state.completed_workflow_tasks == 0
+
+
+def awaits_parent(state: RunState) -> bool:
+    """True until the parent of a child has recorded its start: only then the child may do anything (rule 38)."""
+    info = state.info
+    return info.parent is not None and not info.continued_run_id and awaits_first_task(state)
 
 
 def schedule_again(draft: Draft, previous: WorkflowTask, *, counts: bool) -> None:

@@ -101,7 +101,10 @@ class Entry:
         if isinstance(self.state, RunState):
             state = self.state
             size += _PENDING_BYTES * (
-                len(state.activities) + len(state.timers) + len(state.buffered)
+                len(state.activities)
+                + len(state.timers)
+                + len(state.buffered)
+                + len(state.children)
             )
         return size
 

@@ -125,7 +125,7 @@ class Engine:
             clock,
             new_id,
             limits,
-            self.namespaces.by_id,
+            self.namespaces,
         )
         self._task_starts = TaskStarts(self._entities, self._steps, self.committer, matcher, verbs)
         self._release.give_back = self._task_starts.give_back_later

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from perdure.server.cache import EntityCache, Entry
     from perdure.server.loading import Loader
     from perdure.server.namespace_facts import NamespaceFact
+    from perdure.server.namespaces import Namespaces
     from perdure.server.node_shards import NodeShards
     from perdure.server.shard import Shard
     from perdure.server.step import Steps
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 
 class Entities:
-    """See the module. `steps` and `namespace_of` are set when the node is wired."""
+    """See the module."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Entities:
         clock: Clock,
         new_id: Callable[[], str],
         limits: Limits,
-        namespace_of: Callable[[str], NamespaceFact | None],
+        namespaces: Namespaces,
     ) -> None:
         self._cache = cache
         self._loader = loader
@@ -58,7 +59,7 @@ class Entities:
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
-        self._namespace_of = namespace_of
+        self._namespaces = namespaces
         self._limits_of: dict[str, tuple[NamespaceFact, Limits]] = {}
         self.is_closing = False
 
@@ -163,12 +164,13 @@ class Entities:
         return reply
 
     def env(self, namespace_id: str, shard: Shard) -> Env:
-        namespace = self._namespace_of(namespace_id)
+        namespace = self._namespaces.by_id(namespace_id)
         return Env(
             now_ns=shard.now_ns(self._clock.now_ns()),
             new_id=self._new_id,
             limits=self._namespace_limits(namespace) if namespace else self._limits,
             namespace=namespace.name if namespace else "",
+            namespace_id_of=self._namespace_id_of,
         )
 
     def _namespace_limits(self, namespace: NamespaceFact) -> Limits:
@@ -179,6 +181,10 @@ class Entities:
         own = msgspec.structs.replace(self._limits, retention_default_ns=namespace.retention_ns)
         self._limits_of[namespace.namespace_id] = namespace, own
         return own
+
+    def _namespace_id_of(self, name: str) -> str:
+        namespace = self._namespaces.find(name)
+        return namespace.namespace_id if namespace else ""
 
 
 class Raised:

@@ -14,6 +14,7 @@ import msgspec
 
 from perdure import __version__
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.server.deliveries import Deliveries
 from perdure.server.engine import Engine
 from perdure.server.frontend.dispatch import Frontend
 from perdure.server.frontend.services import ServerInfo, Services
@@ -80,7 +81,11 @@ async def open_node(
         StoreError: The store can not be taken over.
     """
     matching = MatchingHost(matching_clock or clock, new_id)
-    engine = Engine(store, clock, new_id, matcher=matching, limits=limits)
+    deliveries = Deliveries()
+    engine = Engine(
+        store, clock, new_id, matcher=matching, limits=limits, deliver=deliveries.deliver
+    )
+    deliveries.engine = engine
     matching.open(engine)
     try:
         await engine.open(void_activities=void_activities)

@@ -16,6 +16,8 @@ from perdure.wire.times import timestamp
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from perdure.core.ids import EntityKey
+
 _SUFFIX = "_event_attributes"
 _EVENTS_TAG = b"\x0a"  # field 1 of History, length-delimited
 
@@ -63,6 +65,11 @@ def event(
 def attributes_of(message: history.HistoryEvent) -> Message:
     """The event's attributes, whatever its type."""
     return getattr(message, FIELD_OF_TYPE[message.event_type])
+
+
+def execution_of(key: EntityKey) -> common.WorkflowExecution:
+    """The run as events and answers name it."""
+    return common.WorkflowExecution(workflow_id=key.name, run_id=key.run_id)
 
 
 def frame(serialised_event: bytes) -> bytes:
