@@ -71,14 +71,14 @@ class SkippingClock:
 class Work(msgspec.Struct, frozen=True):
     """What a run is doing right now."""
 
-    activities: int = 0
-    """Attempts that a worker has."""
+    attempts: tuple[str, ...] = ()
+    """Activity attempts that a worker has: the identity of each one's worker."""
     is_in_workflow_task: bool = False
     queues: tuple[QueueKey, ...] = ()
     """Where it has tasks that no worker has yet."""
 
     def __bool__(self) -> bool:
-        return bool(self.activities or self.is_in_workflow_task or self.queues)
+        return bool(self.attempts or self.is_in_workflow_task or self.queues)
 
 
 IDLE = Work()
@@ -94,14 +94,14 @@ def work_of(state: RunState | None) -> Work:
     is_started = task is not None and task.started_event_id != 0
     if task is not None and not is_started:
         queues.append(QueueKey(namespace_id, task.queue_name, QueueKind.WORKFLOW))
-    activities = 0
+    attempts: list[str] = []
     for key, activity in state.activities.items():
         progress = state.activity_progress.get(key)
         if progress is not None and progress.is_started:
-            activities += 1
+            attempts.append(progress.started_identity)
         elif progress is None or not progress.next_attempt_ns:
             queues.append(QueueKey(namespace_id, activity.queue_name, QueueKind.ACTIVITY))
-    return Work(activities, is_started, tuple(queues))
+    return Work(tuple(attempts), is_started, tuple(queues))
 
 
 class _Sleeper(msgspec.Struct, frozen=True, order=True):
@@ -127,7 +127,8 @@ class TimeSkipping:
         """The explicit ones. Below zero while running activities have given theirs away."""
         self.skips = 0
         """How often time was skipped, for diagnosis and tests."""
-        self._work: dict[EntityKey, Work] = {}
+        self.work: dict[EntityKey, Work] = {}
+        """What the runs are doing that do not only wait."""
         self._since_ns: dict[EntityKey, int] = {}
         """Run with waiting tasks -> when it began to wait, in real time."""
         self._activities = 0
@@ -148,6 +149,15 @@ class TimeSkipping:
         self._matching = matching
         engine.watch_groups(self.noted)
         self._loop = asyncio.get_running_loop().create_task(self.run(), name="time skipping")
+
+    async def take_over(self, engine: Engine) -> None:
+        """Look at the runs that were busy on an earlier node, over the same database, that has died."""
+        keys = tuple(self.work)
+        self.work.clear()
+        self._since_ns.clear()
+        self._activities = self._in_workflow_tasks = self._unsettled = 0
+        for key in keys:
+            self._note(key, await engine.read(key, work_of))
 
     async def close(self) -> None:
         """Skip no more; sleepers are woken as they are."""
@@ -249,10 +259,10 @@ class TimeSkipping:
         self._changed.set()
 
     def _note(self, key: EntityKey, work: Work) -> None:
-        before = self._work.pop(key, IDLE)
+        before = self.work.pop(key, IDLE)
         if work:
-            self._work[key] = work
-        self._activities += work.activities - before.activities
+            self.work[key] = work
+        self._activities += len(work.attempts) - len(before.attempts)
         self._in_workflow_tasks += work.is_in_workflow_task - before.is_in_workflow_task
         if work.queues != before.queues:
             self._since_ns[key] = self.clock.monotonic_ns()
@@ -262,21 +272,27 @@ class TimeSkipping:
     @property
     def is_idle(self) -> bool:
         """Nothing runs, nothing is about to, and nobody has just been answered."""
-        engine = self._engine
-        assert engine is not None, "TimeSkipping.open comes first"
         now_ns = self.clock.monotonic_ns()
         return (
             not self._in_workflow_tasks
-            and not self._unsettled
-            and not engine.is_busy
-            and now_ns >= self._quiet_from_ns
+            and not self._is_settling
             and not any(self._is_about_to_run(key, now_ns) for key in self._since_ns)
+        )
+
+    @property
+    def _is_settling(self) -> bool:
+        """What will be over in milliseconds is under way."""
+        assert self._engine is not None, "TimeSkipping.open comes first"
+        return (
+            bool(self._unsettled)
+            or self._engine.is_busy
+            or self.clock.monotonic_ns() < self._quiet_from_ns
         )
 
     def _is_about_to_run(self, key: EntityKey, now_ns: int) -> bool:
         assert self._matching is not None, "TimeSkipping.open comes first"
         return now_ns - self._since_ns[key] < START_UP_NS or any(
-            self._matching.is_served(queue) for queue in self._work[key].queues
+            self._matching.is_served(queue) for queue in self.work[key].queues
         )
 
     # Skipping.
@@ -299,7 +315,7 @@ class TimeSkipping:
         """Skip once if that is right; after how much real time to look again at the latest, None for a hint only."""
         assert self._engine is not None
         if not self.is_idle:
-            return LOOK_BUSY_NS if self._in_workflow_tasks or self._since_ns else LOOK_NS
+            return LOOK_NS if self._is_settling else LOOK_BUSY_NS
         at_ns = await self._next_ns()
         if not (self.is_open and self.is_idle):
             return LOOK_NS

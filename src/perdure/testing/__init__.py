@@ -2,6 +2,7 @@
 
     WorkflowEnvironment   an engine in this process for the length of a test; its time can be skipped
     ActivityEnvironment   an activity's context without worker and engine
+    simulate              one workflow under seeded crashes, repetitions and delays, with invariants of your own
 
 Nothing is downloaded, nothing listens on a port, nothing sleeps in real time. Not here: how time is skipped
 (`perdure.server.time_skipping`).
@@ -14,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perdure.testing.activity import ActivityEnvironment
     from perdure.testing.environment import WorkflowEnvironment
+    from perdure.testing.simulator import Outcome, Signal, SimulationFailed, simulate
 
 __all__ = [
     "ActivityEnvironment",
+    "Outcome",
+    "Signal",
+    "SimulationFailed",
     "WorkflowEnvironment",
+    "simulate",
 ]
 
 _PLACES = {
@@ -32,4 +38,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_PLACES.get(name, "perdure.testing.simulator")), name)

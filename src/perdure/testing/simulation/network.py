@@ -52,6 +52,7 @@ class Endpoint:
         self._process: Process | None = None
         self._dispatch: Dispatch | None = None
         self._open: dict[asyncio.Future[Message], asyncio.Task[None]] = {}
+        self._callers: dict[asyncio.Future[Message], str] = {}
         self.cancelled_by_others: list[str] = []
         """Calls that ended as cancelled although their caller still waits."""
 
@@ -76,6 +77,7 @@ class Endpoint:
         request: Message,
         metadata: Mapping[str, str | bytes],
         timeout_ns: int | None,
+        caller: str = "",
     ) -> asyncio.Future[Message]:
         """Run the call in the node's process; the future belongs to the network and outlives the node."""
         process, dispatch = self._process, self._dispatch
@@ -103,13 +105,20 @@ class Endpoint:
 
         task = process.spawn(execute(), method.name)
         self._open[reply] = task
+        self._callers[reply] = caller
         reply.add_done_callback(self._settled)
         return reply
 
     def _settled(self, reply: asyncio.Future[Message]) -> None:
         self._open.pop(reply, None)
+        self._callers.pop(reply, None)
         if not reply.cancelled():
             reply.exception()  # seen: the caller may be a process that was killed
+
+    def reset(self, caller: str) -> None:
+        """The caller's process was killed: its connection breaks, and with it its calls."""
+        for reply in [reply for reply, name in self._callers.items() if name == caller]:
+            self.withdraw(reply)
 
     def withdraw(self, reply: asyncio.Future[Message]) -> None:
         """The caller left: cancel the call, as a broken stream does."""
@@ -158,9 +167,9 @@ class SimConnection:
             await self._lost()
         endpoint = self._endpoint
         if not method.name.startswith("Poll") and random.random() < faults.repeat:
-            endpoint.start(method, request, metadata, timeout_ns)
+            endpoint.start(method, request, metadata, timeout_ns, self._name)
             await asyncio.sleep(self._delay_s())
-        reply = endpoint.start(method, request, metadata, timeout_ns)
+        reply = endpoint.start(method, request, metadata, timeout_ns, self._name)
         if random.random() < faults.impatient:
             await asyncio.sleep(0.01 * random.random())
             endpoint.withdraw(reply)

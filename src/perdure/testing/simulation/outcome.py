@@ -1,0 +1,107 @@
+"""What one simulated run of a user's workflow did: the evidence that invariants look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from perdure.testing.simulation.faults import Fault
+from perdure.wire.api import history as history_pb
+
+
+class NeverFinished(Exception):
+    """The workflow would not have ended: nothing can happen any more, or the same thing happens for ever."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal that the simulation sends.
+
+    Attributes:
+        signal: The decorated method, or its name.
+        args: Its arguments.
+        after: When it is sent, in test time after the start of the workflow.
+
+    Example:
+        >>> Signal(Order.approve, "Ada", after=timedelta(hours=2))
+    """
+
+    signal: str | Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    after: timedelta = timedelta()
+
+    def __init__(
+        self, signal: str | Callable[..., Any], *args: Any, after: timedelta = timedelta()
+    ) -> None:
+        object.__setattr__(self, "signal", signal)
+        object.__setattr__(self, "args", args)
+        object.__setattr__(self, "after", after)
+
+    @property
+    def name(self) -> str:
+        """How it is called in reports."""
+        return self.signal if isinstance(self.signal, str) else self.signal.__name__
+
+
+@dataclass
+class Execution:
+    """One execution of an activity's function.
+
+    Attributes:
+        activity: Its type.
+        args: What it got.
+        attempt: As the activity saw it.
+        number: The how-manieth execution of this activity type in this run, from 1.
+        timeout_ns: How long the attempt may take; 0 for ever.
+        result: What it returned, if it did.
+        error: What it raised, if it did.
+        is_known: Its outcome was handed to the worker (False: the worker died before).
+    """
+
+    activity: str
+    args: Sequence[Any]
+    attempt: int
+    number: int
+    timeout_ns: int
+    result: Any = None
+    error: BaseException | None = None
+    is_known: bool = False
+
+
+@dataclass
+class Outcome:
+    """One run under given faults.
+
+    Attributes:
+        seed: Of delays, ids and the workflow's own randomness.
+        faults: What was made to go wrong.
+        result: What the workflow returned.
+        error: Why it did not complete; None when it did.
+        events: Its history.
+        executions: Of all activities, in the order in which they began.
+        world: What the `world` function returned before this run: the test's fakes.
+        notes: What happened around the workflow, with its time: kills, restarts, signals.
+        points: How long the history was at each commit.
+    """
+
+    seed: int
+    faults: Sequence[Fault]
+    world: Any = None
+    result: Any = None
+    error: BaseException | None = None
+    events: Sequence[history_pb.HistoryEvent] = ()
+    executions: list[Execution] = field(default_factory=list[Execution])
+    notes: list[str] = field(default_factory=list[str])
+    points: list[int] = field(default_factory=list[int])
+
+    @property
+    def is_completed(self) -> bool:
+        """The workflow returned."""
+        return self.error is None
+
+    def executed(self, activity: str | Callable[..., Any]) -> list[Execution]:
+        """The executions of one activity, by type name or function."""
+        name = activity if isinstance(activity, str) else activity.__name__
+        return [each for each in self.executions if each.activity == name]

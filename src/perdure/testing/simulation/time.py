@@ -1,0 +1,82 @@
+"""Test time on virtual time: what only waits is skipped, what runs takes the loop's time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.units import SECOND_NS
+from perdure.server.time_skipping import SkippingClock, TimeSkipping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.core.clock import Clock
+    from perdure.core.ids import EntityKey
+    from perdure.server.engine import Engine
+    from perdure.server.group import Group
+    from perdure.server.matching_host import MatchingHost
+
+TRANSIT_NS = 3 * SECOND_NS
+"""For how long an attempt that does not execute may still be on its way, in the loop's time."""
+
+
+class SimTime(TimeSkipping):
+    """Never locked. An attempt whose worker is dead does not hold time up, as only the simulation can know.
+
+    Args:
+        real: The loop's clock.
+        is_held: Whether something runs that only the simulation sees: a user's function, a call on its way.
+        is_alive: Whether the worker of this identity runs.
+        stepped: Told of every step of the node.
+    """
+
+    def __init__(
+        self,
+        real: Clock,
+        *,
+        is_held: Callable[[], bool],
+        is_alive: Callable[[str], bool],
+        stepped: Callable[[Group], None],
+    ) -> None:
+        super().__init__(SkippingClock(real))
+        self.real = real
+        self._is_held = is_held
+        self._is_alive = is_alive
+        self._stepped = stepped
+        self._attempts: dict[EntityKey, tuple[str, ...]] = {}
+        self._transit_until_ns = 0
+
+    @property
+    def is_open(self) -> bool:
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._is_held() and not self._is_in_transit() and super().is_idle
+
+    def _is_in_transit(self) -> bool:
+        """A task or an answer may be on its way to or from a living worker. What was lost is not waited for."""
+        if self.clock.monotonic_ns() >= self._transit_until_ns:
+            return False
+        return any(self._is_alive(name) for work in self.work.values() for name in work.attempts)
+
+    def moved(self) -> None:
+        """An attempt goes on: its answer will be on its way."""
+        self._transit_until_ns = self.clock.monotonic_ns() + TRANSIT_NS
+
+    def noted(self, group: Group) -> None:
+        super().noted(group)
+        attempts = {key: work.attempts for key, work in self.work.items()}
+        if attempts != self._attempts:
+            self._attempts = attempts
+            self.moved()
+        self._stepped(group)
+
+    async def sleep_ns(self, length_ns: int) -> None:
+        """Let test time pass."""
+        await self.sleep_until(self.clock.now_ns() + length_ns)
+
+    async def reopen(self, engine: Engine, matching: MatchingHost) -> None:
+        """A node took over from one that died: look at what its runs are doing, and go on."""
+        await self.take_over(engine)
+        self.open(engine, matching)

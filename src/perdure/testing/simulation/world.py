@@ -1,0 +1,402 @@
+"""One simulated run of a user's workflow: a node, a worker, a client, and faults at given moments.
+
+The database outlives every node. Virtual time passes in two ways: the loop's for what runs, and skipped test time for
+what only waits, so that a month of sleep costs nothing. Killing a process freezes it (`loop.Process`).
+
+Invariant: the same scenario, seed and faults give the same run. Not here: choosing faults (`search`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from perdure.client import Client, WorkflowFailureError
+from perdure.core.ids import EntityKind, new_id, seeded_ids
+from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.server.node import open_node
+from perdure.server.time_skipping_rpcs import table
+from perdure.service import ConnectConfig, ServiceClient
+from perdure.storage.sqlite import open_memory
+from perdure.storage.sqlite_open import connect_memory
+from perdure.testing.assertions import AssertionErrors
+from perdure.testing.simulation import faults as f
+from perdure.testing.simulation import signals
+from perdure.testing.simulation.activities import NoThreads, SimulatedActivities
+from perdure.testing.simulation.disk import DiskFaults, SimExecutor
+from perdure.testing.simulation.loop import Process, SimClock, SimLoop
+from perdure.testing.simulation.network import Endpoint, NetworkFaults, SimConnection
+from perdure.testing.simulation.outcome import Execution, NeverFinished, Outcome
+from perdure.testing.simulation.time import SimTime
+from perdure.worker import Worker
+
+if TYPE_CHECKING:
+    from perdure.server.group import Group
+    from perdure.server.node import Node
+    from perdure.testing.simulation.scenario import Scenario
+    from perdure.wire.seam import Method
+
+F = TypeVar("F", bound=f.Fault)
+
+WORKFLOW_ID = "simulated"
+TASK_QUEUE = "simulation"
+SHARDS = 1
+LINGER_NS = 5 * SECOND_NS
+"""How long after the end something late may still happen, beyond the longest delay of a fault."""
+ASK_AGAIN_S = 120.0
+STEPS_MAX = 20_000
+ATTEMPTS_MAX = 12
+"""Workflow-task attempts in a row after which a workflow is held to be stuck."""
+
+_LIMITS = msgspec.structs.replace(DEFAULT_LIMITS, retention_default_ns=100 * 365 * DAY_NS)
+
+
+def play(scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> Outcome:
+    """Run the scenario once.
+
+    Args:
+        scenario: What.
+        seed: Of delays, ids and the workflow's own randomness.
+        faults: What goes wrong.
+    """
+    return Universe(scenario, seed, faults).run()
+
+
+class Universe:
+    """See the module."""
+
+    def __init__(self, scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> None:
+        self.random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
+        self._scenario = scenario
+        self._faults = faults
+        self._fired: set[int] = set()
+        self._loop = SimLoop()
+        self._time = SimTime(
+            SimClock(self._loop),
+            is_held=lambda: self._calls > 0 or self._is_executing(),
+            is_alive=self._is_alive,
+            stepped=self._stepped,
+        )
+        self._network = NetworkFaults.none()
+        self._disk = DiskFaults(self.random)
+        self._disk.stall_chance = 0.0
+        self._endpoint = Endpoint()
+        self._database = connect_memory(SHARDS)
+        self._processes: list[Process] = []
+        self._node: Node | None = None
+        self._node_process: Process | None = None
+        self._executor: SimExecutor | None = None
+        self._worker: Process | None = None
+        self._activities: Sequence[Callable[..., Any]] = ()
+        self._calls = 0
+        self._executing: Counter[Process] = Counter()
+        self._broken: BaseException | None = None
+        self._begun: Counter[str] = Counter()
+        self._steps = 0
+        self._seed = seed
+        self._began_ns = 0
+        self.outcome = Outcome(seed, tuple(faults))
+
+    def run(self) -> Outcome:
+        """Play it to its end."""
+        scenario, outcome = self._scenario, self.outcome
+        outcome.world = scenario.world() if scenario.world is not None else None
+        given = scenario.activities
+        self._activities = given(outcome.world) if callable(given) else given
+        ids = Random(self._seed ^ 0x5EED)  # noqa: S311 - to be repeated, not to be secret
+        with seeded_ids(ids):
+            try:
+                self._loop.run(self._main())
+            finally:
+                self._bury()
+                self._database.close()
+        return outcome
+
+    def _bury(self) -> None:
+        # What a frozen task does when it is closed concerns nobody.
+        before, sys.unraisablehook = sys.unraisablehook, _ignore
+        try:
+            for process in self._processes:
+                process.bury()
+        finally:
+            sys.unraisablehook = before
+
+    async def _main(self) -> None:
+        self._stuck: asyncio.Future[str] = self._loop.create_future()
+        self._world_context = copy_context()
+        await self._start_node()
+        self._start_worker()
+        client = self._client("user")
+        self._began_ns = self._time.clock.now_ns()
+        with self._calling():
+            handle = await client.start_workflow(
+                self._scenario.run,
+                args=self._scenario.args,
+                id=WORKFLOW_ID,
+                task_queue=TASK_QUEUE,
+                **self._scenario.options,
+            )
+        signalling = asyncio.create_task(self._send_signals(client), name="signals")
+        await self._finish(asyncio.create_task(handle.result(), name="result"))
+        signalling.cancel()
+        if self._broken is not None:
+            raise self._broken
+        if self._stuck.done():
+            self.outcome.error = NeverFinished(self._stuck.result())
+        else:
+            await self._time.sleep_ns(LINGER_NS + self._longest_ns())
+        reader = self._client("reader")
+        history = await reader.get_workflow_handle(
+            WORKFLOW_ID, run_id=handle.result_run_id
+        ).fetch_history()
+        self.outcome.events = history.events
+
+    async def _finish(self, result: asyncio.Task[Any]) -> None:
+        patience_ns = int(self._scenario.patience.total_seconds() * SECOND_NS)
+        patience = asyncio.create_task(self._time.sleep_ns(patience_ns), name="patience")
+        await asyncio.wait((result, patience, self._stuck), return_when=asyncio.FIRST_COMPLETED)
+        patience.cancel()
+        if not self._stuck.done():
+            # Whoever waits for the result may just be waiting to ask again, after a crash of the server.
+            await asyncio.wait((result,), timeout=ASK_AGAIN_S)
+        if not result.done():
+            result.cancel()
+            if not self._stuck.done():
+                self._stuck.set_result("nothing can happen any more, and the workflow still waits")
+            return
+        try:
+            self.outcome.result = result.result()
+        except WorkflowFailureError as error:
+            self.outcome.error = error.cause
+
+    def _longest_ns(self) -> int:
+        return max((getattr(fault, "delay_ns", 0) for fault in self._faults), default=0)
+
+    # Signals.
+
+    async def _send_signals(self, client: Client) -> None:
+        handle = client.get_workflow_handle(WORKFLOW_ID)
+        for sending in signals.plan(self._scenario.signals, self._faults):
+            await self._time.sleep_until(self._began_ns + sending.after_ns)
+            signal = sending.signal
+            for _ in range(sending.copies):
+                self.note(f"signal {sending.number} ({signal.name}) is sent")
+                with self._calling():
+                    await handle.signal(signal.signal, args=signal.args)
+
+    # Activities.
+
+    def began(self, name: str, args: Sequence[Any], attempt: int, timeout_ns: int) -> Execution:
+        """An execution begins."""
+        self._begun[name] += 1
+        record = Execution(name, tuple(args), attempt, self._begun[name], timeout_ns)
+        self.outcome.executions.append(record)
+        return record
+
+    def faults_of(self, record: Execution, kind: type[F]) -> list[F]:
+        """The faults of this kind that concern this execution."""
+        found = [each for each in self._faults if isinstance(each, kind)]
+        return [
+            each
+            for each in found
+            if getattr(each, "activity", "") == record.activity
+            and getattr(each, "execution", 0) == record.number
+        ]
+
+    async def pause(self, length_ns: int) -> None:
+        """An attempt waits because of a fault."""
+        await self._time.sleep_ns(length_ns)
+        self._time.moved()
+
+    @contextmanager
+    def executing(self, process: Process) -> Generator[None]:
+        """The user's function runs: test time is not skipped."""
+        self._executing[process] += 1
+        try:
+            yield
+        finally:
+            self._executing[process] -= 1
+            self._time.moved()
+
+    def _is_executing(self) -> bool:
+        return any(count and process.is_alive for process, count in self._executing.items())
+
+    @contextmanager
+    def _calling(self) -> Generator[None]:
+        """A call is on its way: test time is not skipped."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    def _is_alive(self, identity: str) -> bool:
+        return self._worker is not None and self._worker.name == identity
+
+    def note(self, what: f.Fault | str) -> None:
+        """Say that something happened."""
+        text = what if isinstance(what, str) else what.words()
+        at_s = (self._time.clock.now_ns() - self._began_ns) / SECOND_NS if self._began_ns else 0.0
+        self.outcome.notes.append(f"{at_s:12.3f} s  {text}")
+
+    # Processes.
+
+    def _process(self, name: str) -> Process:
+        process = Process(name)
+        self._processes.append(process)
+        return process
+
+    async def _start_node(self) -> None:
+        process = self._process("server")
+        executor = SimExecutor(self._disk)
+        opened: asyncio.Future[Node] = self._loop.create_future()
+
+        async def open_it() -> None:
+            node = await open_node(
+                open_memory(executor=executor, connection=self._database),
+                clock=self._time.clock,
+                new_id=new_id,
+                limits=_LIMITS,
+                matching_clock=self._time.real,
+                rpcs=table(self._time),
+            )
+            await self._time.reopen(node.engine, node.matching)
+            opened.set_result(node)
+
+        self._node_process, self._executor = process, executor
+        process.spawn(open_it(), "open").add_done_callback(
+            lambda done: opened.set_exception(error) if (error := done.exception()) else None
+        )
+        node = await opened
+        self._node = node
+
+        async def dispatch(
+            method: Method,
+            request: Any,
+            metadata: Mapping[str, str | bytes],
+            timeout_ns: int | None,
+        ) -> Any:
+            return await node.frontend.dispatch(method, request, metadata, timeout_ns)
+
+        self._endpoint.up(process, dispatch)
+
+    def _kill_node(self, down_ns: int) -> None:
+        if self._node_process is None or self._executor is None:
+            return
+        self._node_process.kill()
+        self._executor.crash()
+        self._endpoint.down()
+        if self._database.in_transaction:
+            self._database.rollback()
+        self._node = self._node_process = self._executor = None
+
+        async def restart() -> None:
+            await asyncio.sleep(down_ns / SECOND_NS)
+            await self._start_node()
+            self.note("the server is back")
+
+        self._spawn(restart(), "restart of the server")
+
+    def _client(self, name: str) -> Client:
+        connection = SimConnection(self._endpoint, self._network, self.random, name)
+        config = ConnectConfig(target_host="simulation", identity=name)
+        return Client(ServiceClient(config, connection), interceptors=[AssertionErrors()])
+
+    def _start_worker(self) -> None:
+        process = self._process(f"worker-{len(self._processes)}")
+
+        async def work() -> None:
+            worker = Worker(
+                self._client(process.name),
+                task_queue=TASK_QUEUE,
+                workflows=self._scenario.workflows,
+                activities=self._activities,
+                activity_executor=NoThreads(),
+                interceptors=[SimulatedActivities(self, process)],
+                max_concurrent_workflow_task_polls=2,
+                max_concurrent_activity_task_polls=2,
+            )
+            await worker.run()
+
+        process.spawn(work(), "run").add_done_callback(self._worker_ended)
+        self._worker = process
+
+    def _worker_ended(self, work: asyncio.Task[None]) -> None:
+        """A worker runs until it is killed: if it can not, the test is wrong, not the workflow."""
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self._broken = error
+            self._give_up(str(error))
+
+    def kill_worker(self, down_ns: int) -> None:
+        """Kill the worker process; another one starts after `down_ns` of test time."""
+        if self._worker is None:
+            return
+        self._worker.kill()
+        self._endpoint.reset(self._worker.name)
+        self._worker = None
+
+        async def restart() -> None:
+            await self._time.sleep_ns(down_ns)
+            self._start_worker()
+            self.note("another worker is up")
+
+        self._spawn(restart(), "restart of the worker")
+
+    def _spawn(self, work: Any, name: str) -> None:
+        """A task of the world, whichever process asks for it."""
+        self._world_context.copy().run(self._loop.create_task, work, name=name)
+
+    # Moments.
+
+    def _stepped(self, group: Group) -> None:
+        """The node took a step: when it is durable, faults may strike."""
+        self._steps += 1
+        if self._steps > STEPS_MAX:
+            self._give_up(f"{STEPS_MAX} steps, and no end")
+        for entry in group.entries:
+            if entry.key.kind is not EntityKind.RUN or entry.key.name != WORKFLOW_ID:
+                continue
+            length = entry.state.next_event_id - 1
+            task = entry.state.workflow_task
+            if task is not None and task.attempt >= ATTEMPTS_MAX:
+                self._give_up("its workflow task fails again and again")
+            group.outcome.add_done_callback(
+                lambda outcome, length=length: self._reached(
+                    length, is_written=outcome.result() is None
+                ),
+                context=self._world_context,
+            )
+
+    def _give_up(self, why: str) -> None:
+        if not self._stuck.done():
+            self._stuck.set_result(why)
+
+    def _reached(self, length: int, *, is_written: bool) -> None:
+        if not is_written:
+            return
+        points = self.outcome.points
+        if not points or length > points[-1]:
+            points.append(length)
+        for number, fault in enumerate(self._faults):
+            if number in self._fired or not isinstance(fault, f.WorkerDies | f.ServerDies):
+                continue
+            if length >= fault.after_event:
+                self._fired.add(number)
+                self.note(fault)
+                if isinstance(fault, f.WorkerDies):
+                    self.kill_worker(fault.down_ns)
+                else:
+                    self._kill_node(fault.down_ns)
+
+
+def _ignore(_unraisable: object) -> None:
+    return
