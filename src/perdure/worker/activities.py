@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from perdure.activity import ActivityCancellationDetails, logger
@@ -26,6 +27,7 @@ from perdure.common.raw import RawValue
 from perdure.converter import ActivitySerializationContext, DataConverter
 from perdure.core.units import SECOND_NS
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
+from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
 from perdure.wire.api import failure as failures
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from perdure.worker.rpc import WorkerRpc
 
 Poll = workflowservice.PollActivityTaskQueueResponse
+Heartbeat = Callable[[Sequence[Any]], None]
 Intercept = Callable[[ActivityInboundInterceptor], ActivityInboundInterceptor]
 CANCELS = (asyncio.CancelledError, CancelledError)
 
@@ -72,6 +75,7 @@ class Activities:
         self._task_queue = task_queue
         self._executor = executor
         self._converter = data_converter
+        self._local_converter = replace(data_converter, payload_codec=None)
         self._interceptors = interceptors
         self._client = client
         self._metric_meter = metric_meter
@@ -93,46 +97,14 @@ class Activities:
 
     async def handle(self, task: Poll) -> None:
         """Run one attempt and answer it."""
-        definition = self._registry.find(task.activity_type.name)
-        is_async = definition is None or definition.is_async
-        attempt = Attempt.create(
-            is_async=is_async,
-            raises_in_thread=definition is not None
-            and not is_async
-            and not definition.no_thread_cancel_exception,
-        )
-        converter = self._converter.with_context(
-            ActivitySerializationContext(
-                namespace=task.workflow_namespace or self._rpc.namespace,
-                workflow_id=task.workflow_execution.workflow_id,
-                workflow_type=task.workflow_type.name,
-                activity_type=task.activity_type.name,
-                activity_id=task.activity_id,
-                activity_task_queue=self._task_queue,
-                is_local=False,
-            )
-        )
+        attempt = self.new_attempt(task)
+        converter = self._converter_for(task, is_local=False)
         heartbeats = self._heartbeats(task, attempt, converter)
-        # The user's code runs in a task of its own: cancelling it must not cancel the answer.
-        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        async def run() -> None:
-            try:
-                result = await self._execute(definition, task, attempt, converter, heartbeats)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the activity's outcome
-                _settle(outcome, error=error)
-            else:
-                _settle(outcome, result=result)
-
-        attempt.task = self._spawn(run(), f"activity {task.activity_type.name}")
-        self._running.add(attempt)
         watchdog = self._watch_timeouts(task, attempt)
         try:
-            kind, value = await outcome
+            kind, value = await self._outcome(task, attempt, converter, heartbeats.record)
         finally:
-            attempt.finish()
             heartbeats.close()
-            self._running.discard(attempt)
             if watchdog is not None:
                 watchdog.cancel()
         if kind == "result":
@@ -140,16 +112,88 @@ class Activities:
         else:
             await self._answer_error(task, attempt, converter, value, heartbeats)
 
+    async def run_local(self, task: Poll, attempt: Attempt) -> Completed | Failed | Cancelled:
+        """Run one attempt of a local activity; its outcome goes to the workflow task, not to the server.
+
+        Args:
+            task: As a poll would have brought it. Its payloads have not been through the codec: the workflow task
+                is decoded and encoded as a whole.
+            attempt: From `new_attempt`; the caller may cancel it.
+        """
+        converter = self._converter_for(task, is_local=True)
+        kind, value = await self._outcome(task, attempt, converter, None)
+        if kind == "result":
+            try:
+                payloads = await converter.encode([value])
+                return Completed(payloads[0] if payloads else None)
+            except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
+                value = error
+        if isinstance(value, CompleteAsyncError):
+            value = ApplicationError(
+                "A local activity can not be completed asynchronously", non_retryable=True
+            )
+        elif isinstance(value, CANCELS) and attempt.by_request:
+            logger.debug("Local activity was cancelled")
+            return Cancelled(await encode_failure(converter, CancelledError("Cancelled")))
+        error = _explain_cancel(value, attempt)
+        self._log_failure(error)
+        if isinstance(error, BrokenExecutor):
+            self._on_fatal(error)
+        return Failed(await encode_failure(converter, error))
+
+    def new_attempt(self, task: Poll) -> Attempt:
+        """What one attempt of this task's activity needs; nothing runs yet."""
+        definition = self._registry.find(task.activity_type.name)
+        is_async = definition is None or definition.is_async
+        return Attempt.create(
+            is_async=is_async,
+            raises_in_thread=definition is not None
+            and not is_async
+            and not definition.no_thread_cancel_exception,
+        )
+
+    def _converter_for(self, task: Poll, *, is_local: bool) -> DataConverter:
+        converter = self._local_converter if is_local else self._converter
+        return converter.with_context(
+            ActivitySerializationContext(
+                namespace=task.workflow_namespace or self._rpc.namespace,
+                workflow_id=task.workflow_execution.workflow_id,
+                workflow_type=task.workflow_type.name,
+                activity_type=task.activity_type.name,
+                activity_id=task.activity_id,
+                activity_task_queue=self._task_queue,
+                is_local=is_local,
+            )
+        )
+
+    async def _outcome(
+        self, task: Poll, attempt: Attempt, converter: DataConverter, heartbeat: Heartbeat | None
+    ) -> tuple[str, Any]:
+        """Run the user's code in a task of its own: cancelling it must not cancel the answer."""
+        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            try:
+                result = await self._execute(task, attempt, converter, heartbeat)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the activity's outcome
+                _settle(outcome, error=error)
+            else:
+                _settle(outcome, result=result)
+
+        attempt.task = self._spawn(run(), f"activity {task.activity_type.name}")
+        self._running.add(attempt)
+        try:
+            return await outcome
+        finally:
+            attempt.finish()
+            self._running.discard(attempt)
+
     # Running.
 
     async def _execute(
-        self,
-        definition: Definition | None,
-        task: Poll,
-        attempt: Attempt,
-        converter: DataConverter,
-        heartbeats: Heartbeats,
+        self, task: Poll, attempt: Attempt, converter: DataConverter, heartbeat: Heartbeat | None
     ) -> Any:
+        definition = self._registry.find(task.activity_type.name)
         if definition is None:
             raise ApplicationError(
                 f"Activity function {task.activity_type.name} for workflow"
@@ -159,7 +203,13 @@ class Activities:
             )
         args = await _decode_args(definition, task, converter)
         details = await _decode_heartbeat(task, converter)
-        info = info_of(task, details, task_queue=self._task_queue, namespace=self._rpc.namespace)
+        info = info_of(
+            task,
+            details,
+            task_queue=self._task_queue,
+            namespace=self._rpc.namespace,
+            is_local=heartbeat is None,
+        )
         Context.set(
             Context(
                 info=lambda: info,
@@ -176,7 +226,7 @@ class Activities:
         chain: ActivityInboundInterceptor = InboundCall(attempt)
         for intercept in reversed(self._interceptors):
             chain = intercept(chain)
-        chain.init(OutboundCall(info, heartbeats.record))
+        chain.init(OutboundCall(info, heartbeat or _no_heartbeat))
         return await chain.execute_activity(
             ExecuteActivityInput(
                 fn=definition.fn,
@@ -292,6 +342,10 @@ class Activities:
         )
         level = logging.DEBUG if benign else logging.WARNING
         logger.log(level, "Completing activity as failed", exc_info=error)
+
+
+def _no_heartbeat(details: Sequence[Any]) -> None:
+    """Local activities have no heartbeats: the workflow task is what is kept alive."""
 
 
 def _settle(

@@ -22,6 +22,7 @@ def info_of(
     *,
     task_queue: str,
     namespace: str,
+    is_local: bool = False,
 ) -> Info:
     """What `activity.info()` returns.
 
@@ -30,6 +31,7 @@ def info_of(
         heartbeat_details: Decoded.
         task_queue: That the worker polls.
         namespace: Of the worker, for tasks that do not say.
+        is_local: Whether it runs inside a workflow task.
     """
     execution = task.workflow_execution
     return Info(
@@ -39,7 +41,7 @@ def info_of(
         current_attempt_scheduled_time=_time(task.current_attempt_scheduled_time),
         heartbeat_details=heartbeat_details,
         heartbeat_timeout=_span(task.heartbeat_timeout),
-        is_local=False,
+        is_local=is_local,
         namespace=task.workflow_namespace or namespace,
         schedule_to_close_timeout=_span(task.schedule_to_close_timeout),
         scheduled_time=_time(task.scheduled_time),

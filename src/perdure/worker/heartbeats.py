@@ -8,6 +8,7 @@ answer tells of cancellation, pause and reset. Not here: what an activity does a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ class Heartbeats:
         self._latest: Sequence[Any] | None = None
         self._running = False
         self._closed = False
+        self._ended = asyncio.Event()
 
     @property
     def unsent(self) -> Sequence[Any] | None:
@@ -59,6 +61,7 @@ class Heartbeats:
     def close(self) -> None:
         """No heartbeat after this one; one that is being sent goes on."""
         self._closed = True
+        self._ended.set()
 
     async def _drain(self) -> None:
         """Send what is new, then wait one interval; ends when an interval brought nothing."""
@@ -66,6 +69,8 @@ class Heartbeats:
             while not self._closed and self._latest is not None:
                 details, self._latest = self._latest, None
                 await self._send(details)
-                await asyncio.sleep(self._interval_ns / SECOND_NS)
+                # Woken by the attempt's end: a worker that stops does not sit the interval out.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), self._interval_ns / SECOND_NS)
         finally:
             self._running = False

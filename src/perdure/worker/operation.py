@@ -20,6 +20,7 @@ from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue, workflowservice
 from perdure.worker.activities import Activities
 from perdure.worker.cache import RunCache
+from perdure.worker.local_activities import LocalActivities
 from perdure.worker.pollers import Poller, until_answered
 from perdure.worker.rpc import WorkerRpc
 from perdure.worker.slots import Slots
@@ -83,8 +84,13 @@ class WorkerOperation:
         cache = RunCache(options.max_cached_workflows)
         activities = self._make_activities(rpc)
         activity_slots = Slots(options.max_concurrent_activities)
+        local = LocalActivities(
+            activities, Slots(options.max_concurrent_local_activities), self._spawn
+        )
         workflow_slots = Slots(options.max_concurrent_workflow_tasks)
-        tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, activities, activity_slots)
+        tasks = self._make_workflow_tasks(
+            rpc, cache, sticky_queue, activities, activity_slots, local
+        )
         pollers = [
             *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
             *self._activity_pollers(rpc, activity_slots, activities),
@@ -94,7 +100,13 @@ class WorkerOperation:
             await self._wait_for_end(loops)
         finally:
             await self._wind_down(
-                rpc, pollers, loops, sticky_queue, activities, [workflow_slots, activity_slots]
+                rpc,
+                pollers,
+                loops,
+                sticky_queue,
+                activities,
+                local,
+                [workflow_slots, activity_slots],
             )
             for run in cache:
                 cache.evict(run)
@@ -127,6 +139,7 @@ class WorkerOperation:
         loops: Sequence[asyncio.Task[None]],
         sticky_queue: str,
         activities: Activities,
+        local: LocalActivities,
         slots: Sequence[Slots],
     ) -> None:
         rpc.is_shutting_down = True
@@ -143,9 +156,11 @@ class WorkerOperation:
                 asyncio.shield(idle), self._options.graceful_shutdown_ns / SECOND_NS
             )
         except asyncio.TimeoutError:  # noqa: UP041 - not the builtin on 3.10-compatible type stubs
-            activities.cancel_all()
             rpc.is_abandoned = True
+            local.abandon()
+            activities.cancel_all()
             await idle
+        local.abandon()
         await asyncio.gather(*self._background, return_exceptions=True)
 
     # Its parts.
@@ -174,6 +189,7 @@ class WorkerOperation:
         sticky_queue: str,
         activities: Activities,
         activity_slots: Slots,
+        local: LocalActivities,
     ) -> WorkflowTasks:
         options = self._options
         factory = WorkflowFactory(
@@ -182,6 +198,7 @@ class WorkerOperation:
             options,
             data_converter=self._client.data_converter,
             interceptors=self._interceptors,
+            local_activities=local,
         )
 
         def run_eagerly(response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:

@@ -40,6 +40,7 @@ class WorkerOptions:
     max_cached_workflows: int
     max_concurrent_workflow_tasks: int
     max_concurrent_activities: int
+    max_concurrent_local_activities: int
     workflow_pollers: int
     activity_pollers: int
     nonsticky_to_sticky_poll_ratio: float
@@ -63,6 +64,7 @@ class WorkerOptions:
         for name in (
             "max_concurrent_workflow_tasks",
             "max_concurrent_activities",
+            "max_concurrent_local_activities",
             "workflow_pollers",
             "activity_pollers",
         ):

@@ -47,6 +47,7 @@ class Worker:
         max_cached_workflows: Runs kept in memory; 0 replays every run from its start at every task.
         max_concurrent_workflow_tasks: How many at once.
         max_concurrent_activities: How many at once.
+        max_concurrent_local_activities: How many at once, besides the others.
         max_concurrent_workflow_task_polls: Pollers for workflow tasks, sticky and normal together.
         nonsticky_to_sticky_poll_ratio: Share of them that poll the normal queue; one of each always.
         max_concurrent_activity_task_polls: Pollers for activity tasks.
@@ -85,6 +86,7 @@ class Worker:
         max_cached_workflows: int = 1000,
         max_concurrent_workflow_tasks: int | None = None,
         max_concurrent_activities: int | None = None,
+        max_concurrent_local_activities: int | None = None,
         max_concurrent_workflow_task_polls: int | None = None,
         nonsticky_to_sticky_poll_ratio: float = 0.2,
         max_concurrent_activity_task_polls: int | None = None,
@@ -112,6 +114,8 @@ class Worker:
             max_cached_workflows=max_cached_workflows,
             max_concurrent_workflow_tasks=max_concurrent_workflow_tasks or MAX_CONCURRENT_DEFAULT,
             max_concurrent_activities=max_concurrent_activities or MAX_CONCURRENT_DEFAULT,
+            max_concurrent_local_activities=max_concurrent_local_activities
+            or MAX_CONCURRENT_DEFAULT,
             workflow_pollers=max_concurrent_workflow_task_polls
             or (POLLERS_DEFAULT if max_cached_workflows else max(1, POLLERS_DEFAULT)),
             activity_pollers=max_concurrent_activity_task_polls or POLLERS_DEFAULT,

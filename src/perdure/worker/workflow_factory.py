@@ -23,6 +23,7 @@ from perdure.worker.workflow_run import CachedRun
 
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
+    from perdure.worker.local_activities import LocalActivities
     from perdure.worker.options import WorkerOptions
     from perdure.worker.rpc import WorkerRpc
 
@@ -38,8 +39,10 @@ class WorkflowFactory:
         *,
         data_converter: DataConverter,
         interceptors: Iterable[Interceptor],
+        local_activities: LocalActivities,
     ) -> None:
         self._rpc = rpc
+        self._local_activities = local_activities
         self._registry = registry
         self._task_queue = options.task_queue
         self._engine_config = EngineConfig(sdk_version=__version__)
@@ -83,6 +86,7 @@ class WorkflowFactory:
             WorkflowReplay(run, self._engine_config),
             WorkflowHost(definition, run, self._host_options),
             fetch_page,
+            self._local_activities.of_run(run),
         )
 
     def to_failure(self, error: BaseException) -> failures.Failure:

@@ -1,7 +1,9 @@
 """One run in a worker: the replay engine and the workflow host joined, and one workflow task at a time.
 
 Role: feed a task, fetch the pages of history that the engine asks for, run activations until there is nothing to
-run, and hand back the answer. Long replays yield to the event loop between activations, never inside one.
+run, and hand back the answer. A task whose local activities still run stays open until they end, or is answered early
+and gets a successor when its time-out comes near. Long replays yield to the event loop between activations, never
+inside one.
 
 Invariants: the engine and the host belong together and die together: after any error the run is evicted and the
 next task replays from the first event. Not here: answering the server (`workflow_tasks`), the loop user code runs
@@ -15,7 +17,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.replay.jobs import InitializeWorkflow
 from perdure.wire.api import workflowservice
+from perdure.wire.times import duration_ns
 from perdure.worker.callbacks import from_callback
 
 if TYPE_CHECKING:
@@ -23,8 +27,15 @@ if TYPE_CHECKING:
     from perdure.replay.engine import WorkflowReplay
     from perdure.replay.jobs import Activation
     from perdure.replay.task import Answer, NeedPage, WorkflowTask
+    from perdure.worker.local_activities import RunLocalActivities
 
 FetchPage = Callable[[bytes], Awaitable[workflowservice.GetWorkflowExecutionHistoryResponse]]
+
+TASK_TIMEOUT_S = 10.0
+"""Of workflow tasks, until the run's first event has said so."""
+
+HEARTBEAT_SHARE = 0.8
+"""After this share of the task's time-out it is answered, with a request for another one (replay.md 1.8)."""
 
 SLICE_NS = 5 * MS_NS
 """A replay longer than this lets the event loop run others in between."""
@@ -46,20 +57,33 @@ class CachedRun:
     """A run, its engine and its host."""
 
     def __init__(
-        self, run_id: str, engine: WorkflowReplay, host: Host, fetch_page: FetchPage
+        self,
+        run_id: str,
+        engine: WorkflowReplay,
+        host: Host,
+        fetch_page: FetchPage,
+        local_activities: RunLocalActivities,
     ) -> None:
         self.run_id = run_id
         self.engine = engine
         self.lock = asyncio.Lock()
         self._host = host
         self._fetch_page = fetch_page
+        self._local = local_activities
+        self._task_timeout_s = TASK_TIMEOUT_S
+        self._now_ns = 0
         self._waiting = 0
         self._need: NeedPage | None = None
         self._closed = False
 
     @property
     def is_idle(self) -> bool:
-        return not self.lock.locked() and self._waiting == 0
+        return not self.lock.locked() and self._waiting == 0 and not self.runs_local_activities
+
+    @property
+    def runs_local_activities(self) -> bool:
+        """They would be lost with the run: keep it until they have ended."""
+        return not self._local.is_idle
 
     @property
     def is_closed(self) -> bool:
@@ -81,10 +105,25 @@ class CachedRun:
         Raises:
             Exception: Whatever workflow code raised that fails the task rather than the workflow.
         """
+        loop = asyncio.get_running_loop()
+        received_s = loop.time()
         await self._fetch(self.engine.feed(task))
-        while await from_callback(self._slice):
-            await self._fetch(self._need)
-        return self.engine.ready() if self.engine.error is None else None
+        while True:
+            while await from_callback(self._slice):
+                await self._fetch(self._need)
+            if self.engine.error is not None:
+                return None
+            self._local.apply(self.engine.local_requests(), self._now_ns)
+            answer = self.engine.ready()
+            if answer is not None or not self.engine.waits_for_local_activities:
+                return answer
+            heartbeat_s = received_s + self._task_timeout_s * HEARTBEAT_SHARE
+            await self._local.wait(max(0.0, heartbeat_s - loop.time()))
+            results = self._local.take_results()
+            for seq, result in results:
+                self.engine.local_result(seq, result)
+            if not results and (answer := self.engine.heartbeat()) is not None:
+                return answer
 
     def _slice(self) -> bool:
         """Activations until there are no more, a page is needed, or the slice is over; False when there are no more."""
@@ -92,6 +131,11 @@ class CachedRun:
         slice_end = loop.time() + SLICE_NS / SECOND_NS
         self._need = None
         while (activation := self.engine.next()) is not None:
+            self._now_ns = activation.time_ns
+            for job in activation.jobs:
+                if isinstance(job, InitializeWorkflow):
+                    timeout_ns = duration_ns(job.attributes.workflow_task_timeout)
+                    self._task_timeout_s = timeout_ns / SECOND_NS or TASK_TIMEOUT_S
             self._need = self.engine.commit(self._host.activate(activation))
             if self._need is not None or loop.time() > slice_end:
                 return True
@@ -106,4 +150,5 @@ class CachedRun:
         """Tear the run down, from the event loop's next round on."""
         if not self._closed:
             self._closed = True
+            self._local.close()
             asyncio.get_running_loop().call_soon(self._host.close)

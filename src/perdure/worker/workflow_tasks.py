@@ -143,7 +143,8 @@ class WorkflowTasks:
             if is_too_large(error):
                 await self._report_too_large(task, request.ByteSize())
             return None
-        if response is None or answer.is_terminal or self._cache.maximum == 0:
+        no_cache = self._cache.maximum == 0 and not run.runs_local_activities
+        if response is None or answer.is_terminal or no_cache:
             self._cache.evict(run)
         else:
             run.engine.task_reported(response.reset_history_event_id)

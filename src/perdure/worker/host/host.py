@@ -274,11 +274,16 @@ def _check_arity(definition: Definition, args: Sequence[object]) -> None:
 def _builtin_query(
     name: str, fn: Callable[[RunState], Any], result: type, state: RunState
 ) -> QueryDefinition:
-    def answer() -> Any:
-        return fn(state)
+    definition = _BuiltinQuery(name=name, fn=lambda: fn(state), is_method=False)
+    object.__setattr__(definition, "ret_type", result)
+    return definition
 
-    answer.__annotations__["return"] = result
-    return QueryDefinition(name=name, fn=answer, is_method=False)
+
+class _BuiltinQuery(QueryDefinition):
+    """Each run has its own, so nothing about them is found out by inspection."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arg_types", [])
 
 
 __all__ = ["DeadlockError", "RunEvicted", "WorkflowHost", "pitfalls"]
