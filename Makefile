@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test pytest coverage sim conformance demo bench docs clean
+.PHONY: help setup check lint format types imports test pytest coverage sim mutations conformance demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -48,6 +48,9 @@ coverage: setup  ## Branch coverage of the pure packages by their own tests
 
 sim: setup       ## Many simulated seeds: make sim SEEDS=2000, or SEED=n to repeat one
 	$(BIN)/python -m pytest -q tests/simulation -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutations: setup ## Remove each guard of the server in turn; a simulated seed must notice
+	$(BIN)/python -m tests.simulation.mutations --seeds $(or $(MUTATION_SEEDS),200)
 
 conformance: setup   ## The official SDK, in its own process, against our server
 	$(BIN)/python -m pytest -q tests/conformance
