@@ -9,6 +9,7 @@ import inspect
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Final, get_type_hints
+from weakref import WeakKeyDictionary
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -69,10 +70,39 @@ def type_hints_from_func(fn: Callable[..., Any]) -> tuple[list[type] | None, typ
         NameError: An annotation names something that its module does not have.
     """
     fn = _underlying_function(fn)
+    known = _hints.get(fn) if inspect.isfunction(fn) else None
+    if known is None:
+        known = _type_hints(fn)
+        if inspect.isfunction(fn):
+            _hints[fn] = known
+    argument_types, result = known
+    return None if argument_types is None else list(argument_types), result
+
+
+# Every start and every step asks; asking `inspect` each time was a tenth of a worker's CPU time. Weak: closures may go.
+_hints: WeakKeyDictionary[Callable[..., Any], tuple[Sequence[type] | None, type | None]] = (
+    WeakKeyDictionary()
+)
+_parameters: WeakKeyDictionary[Callable[..., Any], Sequence[inspect.Parameter]] = (
+    WeakKeyDictionary()
+)
+
+
+def parameters_of(fn: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    """The parameters of `inspect.signature`, remembered for plain functions."""
+    if not inspect.isfunction(fn):
+        return tuple(inspect.signature(fn).parameters.values())
+    found = _parameters.get(fn)
+    if found is None:
+        found = _parameters[fn] = tuple(inspect.signature(fn).parameters.values())
+    return found
+
+
+def _type_hints(fn: Callable[..., Any]) -> tuple[Sequence[type] | None, type | None]:
     hints = get_type_hints(fn)
     result: type | None = hints.get("return")
     argument_types: list[type] = []
-    for index, parameter in enumerate(inspect.signature(fn).parameters.values()):
+    for index, parameter in enumerate(parameters_of(fn)):
         if index == 0 and _is_self(parameter):
             continue
         if parameter.kind not in POSITIONAL:
@@ -92,7 +122,7 @@ def check_arity(fn: Callable[..., Any], args: Sequence[Any], what: str) -> None:
     Raises:
         TypeError: There are too few or too many.
     """
-    parameters = list(inspect.signature(fn).parameters.values())
+    parameters = parameters_of(fn)
     if parameters and _is_self(parameters[0]):
         parameters = parameters[1:]
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):

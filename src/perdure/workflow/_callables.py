@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from perdure.common import RawValue
+from perdure.common.signatures import parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ def positional_arity(fn: Callable[..., Any], *, bound: bool) -> tuple[int, int |
         bound: True when the first parameter (`self`) is supplied by somebody else.
     """
     fewest, most = 0, 0
-    for parameter in inspect.signature(fn).parameters.values():
+    for parameter in parameters_of(fn):
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             return max(0, fewest - bound), None
         if parameter.kind in {
