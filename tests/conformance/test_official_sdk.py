@@ -55,6 +55,23 @@ def test_many_activities_at_once_and_a_local_one(official: Official):
     assert seen["local"] == "Hello, local! (attempt 3)"
 
 
+def test_children_and_messages_between_workflows(official: Official):
+    seen = official("children")
+    assert seen["result"] == [
+        "greet  ID",
+        "greet  ID",
+        "ApplicationError",
+        "WorkflowAlreadyStartedError",
+        "wait hello ID",
+        "wait external ID",
+        "ApplicationError",
+        "CancelledError",
+        "CancelledError",
+    ]
+    assert seen["ends"] == ["TerminatedError", "CancelledError"]
+    assert seen["abandoned"] == "wait alone ID"
+
+
 def test_workflow_id_conflicts_and_reuse(official: Official):
     assert official("ids") == {
         "running": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.wire.api import enums
 from perdure.wire.events import attributes_of
@@ -19,6 +19,24 @@ ACTIVITY_CLOSE = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
     EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
     EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+}
+CHILD_CLOSE = {
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+}
+EXTERNAL_INITIATED = {
+    EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED,
+    EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED,
+}
+EXTERNAL_CLOSE = {
+    EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED,
+    EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
 }
 RUN_CLOSE = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -62,6 +80,7 @@ def check_history(run: str, events: Sequence[history.HistoryEvent]) -> None:
     closes = [event.event_id for event in events if event.event_type in RUN_CLOSE]
     _require(closes == [len(events)], f"{run}: closed by events {closes} of {len(events)}")
     _check_steps(run, events)
+    _check_children(run, events)
     _check_workflow_tasks(run, events)
 
 
@@ -91,6 +110,40 @@ def _check_steps(run: str, events: Iterable[history.HistoryEvent]) -> None:
         # A workflow that completes may leave steps open only on purpose; these workloads never do.
         open_steps = sorted(scheduled - closed.keys())
         _require(not open_steps, f"{run}: steps {open_steps} were never closed")
+
+
+def _check_children(run: str, events: Iterable[history.HistoryEvent]) -> None:
+    """A child starts once and ends once, in this order; a message to another workflow has one outcome."""
+    initiated: set[int] = set()
+    messages: set[int] = set()
+    started: set[int] = set()
+    for event in events:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+            initiated.add(event.event_id)
+        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+            step = event.child_workflow_execution_started_event_attributes.initiated_event_id
+            _require(step in initiated - started, f"{run}: child {step} starts again or unasked")
+            started.add(step)
+        elif kind in CHILD_CLOSE:
+            step = _initiated_event_id(event)
+            _require(step in initiated, f"{run}: child {step} ends again or was never asked for")
+            never = kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED
+            _require(never != (step in started), f"{run}: child {step} ended before its start")
+            initiated.discard(step)
+        elif kind in EXTERNAL_INITIATED:
+            messages.add(event.event_id)
+        elif kind in EXTERNAL_CLOSE:
+            step = _initiated_event_id(event)
+            _require(step in messages, f"{run}: message {step} has two outcomes, or none sent it")
+            messages.discard(step)
+    _require(not messages, f"{run}: messages {sorted(messages)} have no outcome")
+    _require(initiated <= started, f"{run}: children {sorted(initiated - started)} never started")
+
+
+def _initiated_event_id(event: history.HistoryEvent) -> int:
+    attributes: Any = attributes_of(event)
+    return attributes.initiated_event_id
 
 
 def _check_workflow_tasks(run: str, events: Sequence[history.HistoryEvent]) -> None:

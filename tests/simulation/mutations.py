@@ -18,14 +18,19 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from perdure.core.ids import EntityKey
 from perdure.history import flush as flush_module
 from perdure.history import signal as signal_module
 from perdure.history.draft import Draft
 from perdure.history.facts import FactKind
+from perdure.history.transition import Effect
+from perdure.server.deliveries import Deliveries
 from perdure.server.entities import Entities, Raised
+from perdure.server.outbox import Outbox
 from perdure.server.step import Steps
 from perdure.storage import sqlite_commit
 from perdure.storage.port import ShardWrite
+from perdure.wire.errors import RpcError
 from tests.simulation.world import play
 
 SEEDS_DEFAULT = 200
@@ -137,6 +142,30 @@ def no_request_dedup() -> Generator[None]:
 
 
 @contextmanager
+def no_outbox_recovery() -> Generator[None]:
+    """What a process had not delivered when it died stays where it is."""
+
+    async def recover(self: Outbox, shard_ids: list[int]) -> None:
+        """Forget them."""
+
+    with mock.patch.object(Outbox, "recover", recover):
+        yield
+
+
+@contextmanager
+def no_repeated_delivery() -> Generator[None]:
+    """A delivery that failed once counts as done."""
+    deliver = Deliveries.deliver
+
+    async def once(self: Deliveries, source: EntityKey, effect: Effect) -> None:
+        with contextlib.suppress(RpcError):
+            await deliver(self, source, effect)
+
+    with mock.patch.object(Deliveries, "deliver", once):
+        yield
+
+
+@contextmanager
 def _everywhere(original: Any, replacement: Any) -> Generator[None]:
     """Replace a function in every module that imported it by name."""
     with contextlib.ExitStack() as stack:
@@ -157,6 +186,8 @@ MUTATIONS: dict[str, Mutation] = {
     "buffered-event flush": no_flush,
     "task-row removal": no_task_removal,
     "request-id dedup": no_request_dedup,
+    "outbox recovery": no_outbox_recovery,
+    "repeated delivery": no_repeated_delivery,
 }
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
 
 SOON = timedelta(milliseconds=50)
 
@@ -219,6 +224,83 @@ class TwoSteps:
         return result
 
 
+@workflow.defn
+class Child:
+    """Greets, after a fresh start when asked; waits for a word or its cancellation when told to."""
+
+    def __init__(self) -> None:
+        self._word = ""
+
+    @workflow.run
+    async def run(self, how: str) -> str:
+        if how == "again":
+            workflow.continue_as_new("greet")
+        if how == "fail":
+            raise ApplicationError("a child fails", type="Childish", non_retryable=True)
+        if how == "wait":
+            await workflow.wait_condition(lambda: self._word != "")
+        parent = workflow.info().parent
+        root = workflow.info().root
+        assert parent is not None
+        assert root is not None
+        assert root.workflow_id == parent.workflow_id
+        return f"{how} {self._word} {parent.workflow_id}"
+
+    @workflow.signal
+    def say(self, word: str) -> None:
+        self._word = word
+
+
+@workflow.defn
+class Parent:
+    @workflow.run
+    async def run(self) -> list[str]:
+        me = workflow.info().workflow_id
+        seen = [
+            await workflow.execute_child_workflow(Child.run, how, id=f"{me}-{how}")
+            for how in ("greet", "again")
+        ]
+        try:
+            await workflow.execute_child_workflow(Child.run, "fail", id=f"{me}-fail")
+        except ChildWorkflowError as error:
+            seen.append(type(error.cause).__name__)
+        waiting = await workflow.start_child_workflow(Child.run, "wait", id=f"{me}-wait")
+        try:
+            await workflow.start_child_workflow(Child.run, "wait", id=f"{me}-wait")
+        except WorkflowAlreadyStartedError as error:
+            seen.append(type(error).__name__)
+        await waiting.signal(Child.say, "hello")
+        seen.append(await waiting)
+        other = await workflow.start_child_workflow(Child.run, "wait", id=f"{me}-other")
+        await workflow.get_external_workflow_handle(f"{me}-other").signal("say", "external")
+        seen.append(await other)
+        try:
+            await workflow.get_external_workflow_handle(f"{me}-nobody").signal("say", "x")
+        except ApplicationError as error:
+            seen.append(type(error).__name__)
+        canceled = await workflow.start_child_workflow(Child.run, "wait", id=f"{me}-canceled")
+        canceled.cancel()
+        try:
+            await canceled
+        except ChildWorkflowError as error:
+            seen.append(type(error.cause).__name__)
+        foreign = await workflow.start_child_workflow(Child.run, "wait", id=f"{me}-foreign")
+        await workflow.get_external_workflow_handle(f"{me}-foreign").cancel()
+        try:
+            await foreign
+        except ChildWorkflowError as error:
+            seen.append(type(error.cause).__name__)
+        for name, policy in (
+            ("terminated", workflow.ParentClosePolicy.TERMINATE),
+            ("asked", workflow.ParentClosePolicy.REQUEST_CANCEL),
+            ("abandoned", workflow.ParentClosePolicy.ABANDON),
+        ):
+            await workflow.start_child_workflow(
+                Child.run, "wait", id=f"{me}-{name}", parent_close_policy=policy
+            )
+        return seen
+
+
 WORKFLOWS = [
     TwoSteps,
     Greeting,
@@ -229,5 +311,7 @@ WORKFLOWS = [
     FanOut,
     Timeouts,
     LocalActivity,
+    Child,
+    Parent,
 ]
 ACTIVITIES = [effect, flaky, hopeless, patient, resumes, stuck]

@@ -239,6 +239,24 @@ async def surface(client: Client) -> dict[str, Any]:
     return seen
 
 
+async def children(client: Client) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    async with worker(client):
+        handle = await client.start_workflow(d.Parent.run, id=new_id(), task_queue=QUEUE)
+        result = await handle.result()
+        seen["result"] = [text.replace(handle.id, "ID") for text in result]
+        seen["events"] = await replay(handle)
+        ends: list[str] = []
+        for name in ("terminated", "asked"):
+            child = client.get_workflow_handle(f"{handle.id}-{name}")
+            ends.append(await failure_of(child.result()))
+        seen["ends"] = ends
+        abandoned = client.get_workflow_handle(f"{handle.id}-abandoned")
+        await abandoned.signal("say", "alone")
+        seen["abandoned"] = (await abandoned.result()).replace(handle.id, "ID")
+    return seen
+
+
 async def status_of(awaitable: Any) -> str:
     try:
         await awaitable
@@ -275,7 +293,17 @@ async def has_timer(handle: WorkflowHandle[Any, Any]) -> bool:
 
 SCENARIOS: dict[str, Any] = {
     function.__name__: function
-    for function in (greeting, cold, cancellation, failures, fan_out, ids, surface, restarts)
+    for function in (
+        greeting,
+        cold,
+        cancellation,
+        failures,
+        fan_out,
+        ids,
+        children,
+        surface,
+        restarts,
+    )
 }
 
 

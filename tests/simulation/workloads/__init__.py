@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tests.simulation.workloads.base import Workload
 from tests.simulation.workloads.blunders import Blunders
 from tests.simulation.workloads.cancellation import CancellationRaces
+from tests.simulation.workloads.children import Households
 from tests.simulation.workloads.fan_out import FanOuts
 from tests.simulation.workloads.greeting import Greetings
 from tests.simulation.workloads.retries import Retries
@@ -19,4 +20,5 @@ ALL: Sequence[type[Workload]] = (
     Retries,
     CancellationRaces,
     Blunders,
+    Households,
 )
