@@ -120,9 +120,14 @@ class Committer:
         """Write batches for ever."""
         while True:
             await self._wanted.wait()
-            await self._window()
-            self._in_flight = self._take()
-            await self._write()
+            try:
+                await self._window()
+                self._in_flight = self._take()
+                await self._write()
+            except Exception:
+                # A bug, and nobody would ever be answered again if it ended this loop.
+                log.exception("writing a batch failed in an unforeseen way")
+                self._fail(lambda _: True, _not_stored)
             if not self._waiting:
                 self._wanted.clear()
                 self._flushed.set()
@@ -243,10 +248,13 @@ class Committer:
         )
         for shard in shards:
             self._on_drop(shard, False)
-        written = await self._settle(shards)
         error = errors.Unavailable("The database did not answer; nothing was written.")
-        for group in landed:
-            self._tell(group, None if written else error)
+        written = False
+        try:
+            written = await self._settle(shards)
+        finally:
+            for group in landed:
+                self._tell(group, None if written else error)
 
     def _refuse(self, error: NotWritten) -> None:
         """Nothing can be written now, for instance on a full disk: refuse for a while, then try again."""

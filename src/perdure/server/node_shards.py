@@ -100,10 +100,16 @@ class NodeShards:
         while True:
             try:
                 lease = await self._store.acquire(shard.shard_id)
-            except StoreError as error:
+            except Exception as error:
+                # Whatever it is: without its shard the node serves nothing, and the committer may be waiting for it.
                 failures += 1
                 pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
-                log.error("%s; again in %d ms", error, pause_ns // MS_NS)
+                log.error(
+                    "%s; again in %d ms",
+                    error,
+                    pause_ns // MS_NS,
+                    exc_info=not isinstance(error, StoreError),
+                )
                 await asyncio.sleep(pause_ns / SECOND_NS)
             else:
                 shard.install(lease)

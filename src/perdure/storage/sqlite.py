@@ -114,6 +114,7 @@ class SqliteStore:
         self._reader = reader
         self._lock = lock
         self._keep_open = keep_open
+        self._is_closed = False
         self._shard_count: int = writing.execute("SELECT count(*) FROM shards").fetchone()[0]
 
     @property
@@ -123,8 +124,9 @@ class SqliteStore:
     async def acquire(self, shard_id: int) -> ShardLease:
         def take() -> ShardLease:
             connection = self._writing
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                sqlite_commit.rollback(connection)  # what an earlier failure may have left open
+                connection.execute("BEGIN IMMEDIATE")
                 row = connection.execute(
                     "SELECT range_id, commit_sequence, clock_ns, last_entity FROM shards WHERE shard_id = ?",
                     (shard_id,),
@@ -134,8 +136,7 @@ class SqliteStore:
                 )
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                # What stays open is rolled back by the next transaction.
                 raise NotWritten(f"shard {shard_id} could not be taken over ({error})") from error
             previous, sequence, clock_ns, last_entity = row
             return ShardLease(shard_id, previous + 1, sequence, clock_ns, last_entity, previous)
@@ -194,7 +195,10 @@ class SqliteStore:
         return await self._read(partial(sqlite_read.visibility_count, self._reading, query))
 
     async def close(self) -> None:
-        """Finish what runs, write the log back into the file, release the lock."""
+        """Finish what runs, write the log back into the file, release the lock. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if not self._keep_open:
             if self._reading is not self._writing:
                 await self._reader.run(self._reading.close)

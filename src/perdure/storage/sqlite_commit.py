@@ -72,9 +72,7 @@ _REFUSALS = (
 
 def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
     """Write `batch`, durably or not at all."""
-    _rollback(
-        connection
-    )  # an earlier batch that ended in no way foreseen here, for instance for want of memory
+    rollback(connection)  # an earlier batch may have ended in no way foreseen here, for want of memory
     try:
         _begin(connection, batch.shards)
         rows = _rows(batch.writes)
@@ -82,23 +80,22 @@ def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
             if values := rows.get(statement):
                 connection.executemany(statement, values)
     except NotWritten:
-        _rollback(connection)
+        rollback(connection)
         raise
     except _REFUSALS as error:
-        _rollback(connection)
+        rollback(connection)
         raise _guilty(connection, batch, error) from error
     except sqlite3.Error as error:
-        _rollback(connection)
+        rollback(connection)
         raise _environment(error) from error
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if _primary_code(error) == sqlite3.SQLITE_FULL:
-            _rollback(connection)
+            rollback(connection)
             raise StoreFull(f"no space left for the database ({error})") from error
         # The frames may have reached the disk though the sync failed: nobody knows until the next look at the fence.
-        if connection.in_transaction:
-            _rollback(connection)
+        rollback(connection)
         raise UnknownOutcome(f"the commit failed ({error})") from error
 
 
@@ -193,9 +190,9 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
                 connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
     except sqlite3.Error as other:
-        _rollback(connection)
+        rollback(connection)
         return _environment(other)
-    _rollback(connection)
+    rollback(connection)
     if not numbers:
         return NotWritten(f"the batch was refused ({_without_values(error)})")
     return GuiltyWrite(
@@ -220,7 +217,12 @@ def _primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _rollback(connection: sqlite3.Connection) -> None:
+def rollback(connection: sqlite3.Connection) -> None:
+    """End the open transaction, if there is one.
+
+    Raises:
+        UnknownOutcome: It can not be ended.
+    """
     if not connection.in_transaction:
         return
     try:
