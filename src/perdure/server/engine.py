@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.units import SECOND_NS
 from perdure.history.facts import FactKind
 from perdure.server.cache import EntityCache, trim
 from perdure.server.committer import Committer
@@ -57,6 +58,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 CACHE_BYTES_MAX = 256 * 1024 * 1024
 BRANCH = 0
+LOOP_PAUSE_NS = SECOND_NS
+"""Before a background loop that failed begins again."""
 
 
 async def no_deliveries(source: EntityKey, effect: Effect) -> None:
@@ -71,6 +74,16 @@ async def _read(reading: Awaitable[T]) -> T:
     except StoreError as error:
         log.error("%s", error)
         raise errors.Unavailable("The database could not be read; try again.") from None
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Keep one of the node's loops going: a bug in it must not end it in silence."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("a background loop failed; it begins again")
+            await asyncio.sleep(LOOP_PAUSE_NS / SECOND_NS)
 
 
 class Engine:
@@ -157,8 +170,8 @@ class Engine:
             for key in await self._store.entities(EntityKind.RUN, FactKind.ACTIVITY):
                 await self.update(key, self._verbs.void_started_activities)
         await self._outbox.recover(list(self._shards.ready_ids()))
-        for work in (self._wakes.run(), self._retention.run(), self._row_sweep.run()):
-            self._loops.append(self._spawn(work))
+        for work in (self._wakes.run, self._retention.run, self._row_sweep.run):
+            self._loops.append(self._spawn(_for_ever(work)))
 
     async def close(self) -> None:
         """Answer no more, write what was accepted, close the store. The matcher has been closed before."""
@@ -202,7 +215,10 @@ class Engine:
             pointer = workflow_id_key(key.namespace_id, key.name)
             with self.committer.under_way():
                 entries = await self._entities.ready(key, pointer)
-                outcome = self._entities.change(entries, change, is_wake=is_wake)
+                # While the run was loaded, a repetition of this call may have been first.
+                outcome = self._kept.get(key, token, now_ns) if token else None
+                if outcome is None:
+                    outcome = self._entities.change(entries, change, is_wake=is_wake)
             if token and not isinstance(outcome.reply, Raised):
                 self._kept.keep(key, token, outcome, now_ns)
         return await self._entities.reveal(outcome)
@@ -262,7 +278,7 @@ class Engine:
         """Delete a closed run with everything it owns; false when it must stay for now."""
         pointer_key = workflow_id_key(key.namespace_id, key.name)
         run, pointer = await self._entities.ready(key, pointer_key)
-        if not run.number or run.state.is_running or self._outbox.holds(key):
+        if not run.number or run.state.is_running or run.pending or self._outbox.holds(key):
             return False
         entries = [run]
         current: CurrentRun | None = pointer.state
@@ -378,6 +394,9 @@ class Engine:
     def _shard_acquired(self, shard: Shard) -> None:
         self._wakes.rescan()
         self._matcher.shard_acquired(shard.shard_id)
+        if self._loops:
+            # Taken over again: a batch whose fate was unknown, or another owner, may have left effects.
+            self._spawn(self._outbox.recover([shard.shard_id]))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)

@@ -45,7 +45,7 @@ class Loader:
         task = self._loading.get(place)
         if task is None:
             # A task of its own: the caller who came first may be cancelled, the others still want the entity.
-            task = asyncio.get_running_loop().create_task(self._load(key, shard))
+            task = asyncio.get_running_loop().create_task(self._load(key, shard, shard.epoch))
             self._loading[place] = task
             task.add_done_callback(lambda done: self._finished(place, done))
         await asyncio.shield(task)
@@ -55,8 +55,9 @@ class Loader:
         if not task.cancelled():
             task.exception()  # seen, even when every caller has gone
 
-    async def _load(self, key: EntityKey, shard: Shard) -> None:
-        epoch = shard.epoch
+    async def _load(self, key: EntityKey, shard: Shard, epoch: int) -> None:
+        if shard.epoch != epoch:
+            return  # dropped before this began: not ours to read
         try:
             stored = await self._store.load(key)
         except StoreError as error:

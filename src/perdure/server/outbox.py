@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
-from perdure.storage.port import StoredEffect
+from perdure.storage.port import StoredEffect, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,8 +81,19 @@ class Outbox:
         return bool(self._lanes)
 
     async def recover(self, shard_ids: list[int]) -> None:
-        """Take up what an earlier owner of these shards left."""
-        for stored in await self._store.outbox(shard_ids):
+        """Take up what an earlier owner of these shards left; tries until the database answers."""
+        failures = 0
+        while True:
+            try:
+                rows = await self._store.outbox(shard_ids)
+            except StoreError as error:
+                failures += 1
+                pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
+                log.error("%s; again in %d ms", error, pause_ns // MS_NS)
+                await asyncio.sleep(pause_ns / SECOND_NS)
+            else:
+                break
+        for stored in rows:
             self.push(stored)
 
     def stop(self) -> None:

@@ -56,9 +56,13 @@ class Retention:
         deleted = 0
         try:
             keys = await self._store.expired(self._owned(), self._clock.now_ns(), CHUNK_RUNS)
-            for key in keys:
-                deleted += await self._delete(key)
-        except (StoreError, RpcError) as error:
+        except StoreError as error:
             log.warning("closed runs could not be deleted (%s); again in a minute", error)
             return False
+        for key in keys:
+            try:
+                deleted += await self._delete(key)
+            except RpcError as error:
+                # One damaged run stays; it must not keep those after it.
+                log.warning("%s could not be deleted (%s); again in a minute", key, error.message)
         return deleted == CHUNK_RUNS

@@ -117,8 +117,11 @@ class Wakes:
         self._horizon_ns = until_ns  # from here on `arm` keeps what is nearer
         try:
             rows = await self._store.wakes(self._owned(), until_ns, SCAN_ROWS)
-        except StoreError as error:
-            log.error("%s; looking for wake-ups again soon", error)
+        except Exception as error:
+            # Whatever it is, what was not read must not wait for the horizon.
+            log.error(
+                "%s; looking for wake-ups again soon", error, exc_info=not isinstance(error, StoreError)
+            )
             self._horizon_ns = now_ns + RETRY_NS
             return
         new = [
