@@ -49,6 +49,9 @@ _EXEMPT = (
     *(str(_STDLIB / name) for name in ("linecache.py", "pdb.py", "bdb.py", "cmd.py")),
 )
 
+_TEST_RUNNER = f"{os.sep}_pytest{os.sep}"
+"""Its rewritten `assert` looks at the environment to decide how much to say."""
+
 
 def _guarded_run() -> RunState | None:
     """The run whose code is calling, None when the guard has nothing to say."""
@@ -66,7 +69,7 @@ def _is_users_doing() -> bool:
     frame: FrameType | None = sys._getframe(2)  # documented, for this purpose  # noqa: SLF001
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith(_EXEMPT):
+        if filename.startswith(_EXEMPT) or _TEST_RUNNER in filename:
             return False
         if not callsite.is_internal_file(filename):
             return not _is_importing(frame)
