@@ -72,6 +72,24 @@ def test_children_and_messages_between_workflows(official: Official):
     assert seen["abandoned"] == "wait alone ID"
 
 
+def test_updates(official: Official):
+    seen = official("updates")
+    assert (seen["early"], seen["again"], seen["second"]) == (1, 1, 3)
+    assert "only more" in seen["rejected"]
+    assert seen["failed"] == "ApplicationError: Failing: an update fails"
+    assert seen["unknown"].startswith("ApplicationError")
+    assert seen["many"] == [4, 5, 6, 7, 8]
+    assert seen["slow"] == "slow Hello, update! (attempt 3)"
+    assert seen["polled"] == 1
+    assert seen["nowhere"] == 'NOT_FOUND: update "none" not found'
+    assert seen["result"] == 8
+    assert "AcceptedUpdateCompletedWorkflow" in seen["endless"]
+    assert seen["closed known"] == 1
+    assert seen["closed"] == "NOT_FOUND: workflow execution already completed"
+    assert seen["cold"] == [1, 2, 3]
+    assert seen["following"] == 1
+
+
 def test_workflow_id_conflicts_and_reuse(official: Official):
     assert official("ids") == {
         "running": True,
@@ -93,5 +111,5 @@ def test_what_surrounds_runs_and_errors_for_what_is_not_there(official: Official
     assert seen["pollers"] == 0
     assert seen["unknown run"].startswith("NOT_FOUND: workflow not found for ID: nobody")
     assert seen["unknown namespace"] == "NOT_FOUND: Namespace nowhere is not found."
-    assert seen["unimplemented"].startswith("UNIMPLEMENTED: UpdateWorkflowExecution")
+    assert seen["unimplemented"].startswith("UNIMPLEMENTED: UpdateWorkflowExecutionOptions")
     assert seen["large"].startswith("INVALID_ARGUMENT")

@@ -27,6 +27,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pending_signals_external_max: int = 2_000
     pending_cancels_external_max: int = 2_000
     signals_per_run_max: int = 10_000
+    updates_in_flight_max: int = 10
+    updates_per_run_max: int = 2_000
     activity_last_failure_bytes_max: int = 4 * 1024
     """Of a failure kept between attempts, which history never sees."""
     duration_max_ns: int = 100 * 365 * DAY_NS

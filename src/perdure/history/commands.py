@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from perdure.history.draft import Draft
     from perdure.history.replies import ActivityTaskReply
     from perdure.history.state import RunState
+    from perdure.history.update_words import TaskUpdates, UpdateRejection
+    from perdure.wire.api import protocol
 
 Command = commands_api.Command
 Cause = enums.WorkflowTaskFailedCause
@@ -48,7 +50,7 @@ class CommandRejected(Exception):
 class CommandContext:
     """What handlers of one completed workflow task share."""
 
-    def __init__(self, *, completed_event_id: int, identity: str) -> None:
+    def __init__(self, *, completed_event_id: int, identity: str, updates: TaskUpdates) -> None:
         self.completed_event_id = completed_event_id
         """For `workflow_task_completed_event_id` of every command event (rule 1)."""
         self.identity = identity
@@ -60,12 +62,18 @@ class CommandContext:
         """Some command of this task completes the run: nothing is handed out eagerly (rule 34)."""
         self.initiated_children: set[str] = set()
         """Workflow ids of the children that this task started: it can not cancel them as well."""
+        self.messages: dict[str, protocol.Message] = {}
+        """Protocol messages of the completion that are not applied yet, by id (rule 17)."""
+        self.updates = updates
+        self.answered: set[str] = set()
+        """Ids of updates that were accepted or rejected."""
+        self.rejections: list[UpdateRejection] = []
         self.own_buffered = 0
         """How many of the buffered events this task's own commands caused."""
 
     def has_news(self, state: RunState) -> bool:
-        """Something waits in the buffer that the workflow did not cause: it can not complete yet (rules 4 and 5)."""
-        return len(state.buffered) > self.own_buffered
+        """Something waits that the workflow did not cause and has not seen: it can not complete yet (rules 4 and 5)."""
+        return len(state.buffered) > self.own_buffered or self.updates.others_wait
 
 
 Handler = Callable[["Draft", Any, Command, CommandContext], None]

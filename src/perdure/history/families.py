@@ -20,6 +20,7 @@ from perdure.history import (
     evolve_run,
     evolve_signal,
     evolve_timer,
+    evolve_update,
     evolve_workflow_task,
     external,
     marker,
@@ -27,6 +28,7 @@ from perdure.history import (
     run_timeouts,
     signal,
     timer,
+    update,
     workflow_commands,
     workflow_task,
 )
@@ -40,6 +42,7 @@ FAMILIES = (
     evolve_run,
     evolve_signal,
     evolve_timer,
+    evolve_update,
     evolve_workflow_task,
     activity,
     activity_command,
@@ -54,6 +57,7 @@ FAMILIES = (
     run_timeouts,
     signal,
     timer,
+    update,
     workflow_commands,
     workflow_task,
 )

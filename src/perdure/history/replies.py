@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.core.ids import EntityKey
 from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
+from perdure.history.update_words import UpdateRejection
 from perdure.wire.api import history
 
 
@@ -70,6 +71,7 @@ class CompletionReply(msgspec.Struct, frozen=True, kw_only=True):
     workflow_task: WorkflowTaskReply | None = None
     activities: tuple[ActivityTaskReply, ...] = ()
     reset_history_event_id: int = 0
+    rejected_updates: tuple[UpdateRejection, ...] = ()
 
 
 class HistoryTail(msgspec.Struct, frozen=True):

@@ -155,6 +155,13 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     """Of its first run."""
 
 
+class Update(msgspec.Struct, frozen=True):
+    """An update that the workflow accepted. `completed_event_id` 0: it is still under way."""
+
+    accepted_event_id: int
+    completed_event_id: int = 0
+
+
 class DeadlineKind(IntEnum):
     """What a deadline is about, and what its key means. Never stored: deadlines are derived from the state."""
 
@@ -250,6 +257,7 @@ class RunState:
         "memo",
         "next_buffered",
         "next_event_id",
+        "open_updates",
         "request_ids",
         "search_attributes",
         "signal_count",
@@ -257,6 +265,7 @@ class RunState:
         "sticky",
         "timers",
         "timers_by_event",
+        "updates",
         "used_sdk",
         "workflow_task",
     )
@@ -294,6 +303,9 @@ class RunState:
         self.external_signals: Table[int, str] = Table(journal)
         """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests."""
         self.external_cancels: Table[int, str] = Table(journal)
+        self.updates: Table[str, Update] = Table(journal)
+        self.open_updates = 0
+        """How many of them are not completed."""
         self.request_ids: Table[str, int] = Table(journal)
         """Request ids that events carry (signals, pause) -> event id."""
         # Facts.

@@ -37,6 +37,7 @@ from perdure.history.signal import signal
 from perdure.history.signal_with_start import signal_with_start, start_part
 from perdure.history.start import needs_existing, start
 from perdure.history.terminate import terminate
+from perdure.history.update import closed_before_completion, request_update, update_view
 from perdure.history.wake import next_deadline_ns, wake
 from perdure.history.workflow_task import (
     complete_workflow_task,
@@ -57,6 +58,7 @@ __all__ = [
     "child_start_failed",
     "child_start_of",
     "child_started",
+    "closed_before_completion",
     "complete_activity",
     "complete_workflow_task",
     "describe",
@@ -73,6 +75,7 @@ __all__ = [
     "redeliver",
     "release_child",
     "request_cancel",
+    "request_update",
     "reset_sticky",
     "signal",
     "signal_with_start",
@@ -84,6 +87,7 @@ __all__ = [
     "tail",
     "terminate",
     "undo_activity_start",
+    "update_view",
     "void_started_activities",
     "wake",
 ]

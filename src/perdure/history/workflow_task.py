@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from perdure.history.close import close_run
 from perdure.history.commands import CommandContext, CommandRejected, apply_commands
 from perdure.history.deadlines import deadline, only
@@ -16,6 +18,8 @@ from perdure.history.flush import flush
 from perdure.history.replies import CompletionReply, PollInfo, StaleTask
 from perdure.history.state import DeadlineKind
 from perdure.history.transition import Transition
+from perdure.history.update import apply_messages, reject_unanswered
+from perdure.history.update_words import NO_UPDATES, TaskUpdates
 from perdure.history.workflow_task_reply import redeliver, tail, task_reply
 from perdure.history.workflow_task_steps import (
     SERVER_IDENTITY,
@@ -92,9 +96,15 @@ def start_workflow_task(
 
 
 def complete_workflow_task(
-    state: RunState, token: WorkflowTaskToken, request: _CompletedRequest, env: Env
+    state: RunState,
+    token: WorkflowTaskToken,
+    request: _CompletedRequest,
+    env: Env,
+    updates: TaskUpdates = NO_UPDATES,
 ) -> Transition:
-    """The worker has made progress: apply its commands, all or none.
+    """The worker has made progress: apply its commands and messages, all or none.
+
+    `updates` are those that no worker has accepted yet, as far as the shell knows (rule 17).
 
     Reply: CompletionReply, with the next workflow task when the worker takes one inline (rule 15), or an
     InvalidArgument value when the commands do not apply and the task failed (rules 4 and 7).
@@ -109,7 +119,7 @@ def complete_workflow_task(
     draft = Draft(state, env)
     with draft:
         try:
-            reply = _complete(draft, task, request)
+            reply = _complete(draft, task, request, updates)
         except CommandRejected as rejection:
             rejected = rejection
         else:
@@ -119,8 +129,8 @@ def complete_workflow_task(
 
 
 def _complete(
-    draft: Draft, task: WorkflowTask, request: _CompletedRequest
-) -> CompletionReply | None:
+    draft: Draft, task: WorkflowTask, request: _CompletedRequest, updates: TaskUpdates
+) -> CompletionReply:
     state = draft.state
     completed_event_id = write_completed(
         draft,
@@ -137,30 +147,34 @@ def _complete(
         ),
     )
     _remember_sticky(draft, request)
-    if request.messages:
-        raise CommandRejected(
-            enums.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED,
-            "Protocol messages (workflow updates) are not supported yet.",
-        )
-    context = CommandContext(completed_event_id=completed_event_id, identity=request.identity)
+    context = CommandContext(
+        completed_event_id=completed_event_id, identity=request.identity, updates=updates
+    )
+    context.messages = {message.id: message for message in request.messages}
     apply_commands(draft, request.commands, context)
-    activities = tuple(context.eager_activities)
+    apply_messages(draft, context)
+    if state.is_running and not _is_idle_heartbeat(request):
+        reject_unanswered(context)
+    reply = CompletionReply(
+        activities=tuple(context.eager_activities), rejected_updates=tuple(context.rejections)
+    )
     if not state.is_running:
-        return CompletionReply(activities=activities)
+        return reply
     has_more = flush(draft)
     if _terminated_by_limits(draft):
-        return CompletionReply(activities=activities)
-    if not (has_more or context.needs_workflow_task or request.force_create_new_workflow_task):
-        return CompletionReply(activities=activities)
+        return reply
+    has_more = has_more or context.needs_workflow_task or updates.others_wait
+    if not (has_more or request.force_create_new_workflow_task):
+        return reply
     original_ns = _original_ns(task) if _is_idle_heartbeat(request) else 0
     add_scheduled(draft, original_scheduled_ns=original_ns)
     if not request.return_new_workflow_task:
         offer(draft)
-        return CompletionReply(activities=activities)
+        return reply
     start_task(draft, PollInfo(identity=request.identity, request_id=_INLINE_REQUEST_ID))
     # A worker without a cache said so by sending no sticky queue: it needs the full history.
     inline = task_reply(state, draft.env.limits, is_sticky=state.sticky is not None)
-    return CompletionReply(workflow_task=inline, activities=activities)
+    return msgspec.structs.replace(reply, workflow_task=inline)
 
 
 def _reject(

@@ -22,6 +22,7 @@ from perdure.server.matching_host import MatchingHost
 from perdure.server.namespace_facts import NamespaceFact
 from perdure.server.queries import Queries
 from perdure.server.rpcs import RPCS, Rpc
+from perdure.server.updates import Updates
 from perdure.wire.api import enums
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ async def open_node(
         engine=engine,
         matching=matching,
         queries=Queries(),
+        updates=Updates(),
         clock=clock,
         new_id=new_id,
         limits=limits,

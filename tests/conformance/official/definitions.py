@@ -301,6 +301,54 @@ class Parent:
         return seen
 
 
+@workflow.defn
+class Updatable:
+    """Takes updates until told to stop."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._stop = ""
+
+    @workflow.run
+    async def run(self) -> int:
+        await workflow.wait_condition(lambda: self._stop != "")
+        if self._stop == "again":
+            workflow.continue_as_new()
+        return self._total
+
+    @workflow.signal
+    def stop(self, how: str) -> None:
+        self._stop = how
+
+    @workflow.update
+    def add(self, amount: int) -> int:
+        self._total += amount
+        return self._total
+
+    @add.validator
+    def check_add(self, amount: int) -> None:
+        if amount < 0:
+            raise ValueError("only more")
+
+    @workflow.update
+    async def slow(self) -> str:
+        await workflow.sleep(SOON)
+        return "slow " + await workflow.execute_activity(
+            flaky,
+            "update",
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
+        )
+
+    @workflow.update
+    async def fails(self) -> None:
+        raise ApplicationError("an update fails", type="Failing")
+
+    @workflow.update
+    async def endless(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+
 WORKFLOWS = [
     TwoSteps,
     Greeting,
@@ -313,5 +361,6 @@ WORKFLOWS = [
     LocalActivity,
     Child,
     Parent,
+    Updatable,
 ]
 ACTIVITIES = [effect, flaky, hopeless, patient, resumes, stuck]

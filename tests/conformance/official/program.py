@@ -20,7 +20,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     ListNamespacesRequest,
     RegisterNamespaceRequest,
-    UpdateWorkflowExecutionRequest,
+    UpdateWorkflowExecutionOptionsRequest,
 )
 from temporalio.client import (
     Client,
@@ -29,6 +29,8 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateStage,
 )
 from temporalio.common import (
     QueryRejectCondition,
@@ -231,7 +233,9 @@ async def surface(client: Client) -> dict[str, Any]:
     other = await Client.connect(client.service_client.config.target_host, namespace="nowhere")
     seen["unknown namespace"] = await status_of(other.start_workflow("x", id="x", task_queue="x"))
     seen["unimplemented"] = await status_of(
-        service.update_workflow_execution(UpdateWorkflowExecutionRequest(namespace="default"))
+        service.update_workflow_execution_options(
+            UpdateWorkflowExecutionOptionsRequest(namespace="default")
+        )
     )
     seen["large"] = await status_of(
         client.start_workflow("FanOut", "x" * 3_000_000, id=new_id(), task_queue="nobody")
@@ -255,6 +259,57 @@ async def children(client: Client) -> dict[str, Any]:
         await abandoned.signal("say", "alone")
         seen["abandoned"] = (await abandoned.result()).replace(handle.id, "ID")
     return seen
+
+
+async def updates(client: Client) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    handle = await client.start_workflow(d.Updatable.run, id=new_id(), task_queue=QUEUE)
+    # Before there is any worker.
+    early = asyncio.create_task(handle.execute_update(d.Updatable.add, 1, id="one"))
+    await asyncio.sleep(0.2)
+    async with worker(client):
+        seen["early"] = await early
+        seen["again"] = await handle.execute_update(d.Updatable.add, 1, id="one")
+        seen["second"] = await handle.execute_update(d.Updatable.add, 2)
+        seen["rejected"] = await update_failure(handle.execute_update(d.Updatable.add, -1))
+        seen["failed"] = await update_failure(handle.execute_update(d.Updatable.fails))
+        seen["unknown"] = await update_failure(handle.execute_update("nothing"))
+        started = await handle.start_update(
+            d.Updatable.slow, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+        )
+        many = [handle.execute_update(d.Updatable.add, 1) for _ in range(5)]
+        seen["many"] = sorted(await asyncio.gather(*many))
+        seen["slow"] = await started.result()
+        seen["polled"] = await handle.get_update_handle("one").result()
+        seen["nowhere"] = await status_of(handle.get_update_handle("none").result())
+        endless = await handle.start_update(
+            d.Updatable.endless, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+        )
+        await handle.signal(d.Updatable.stop, "now")
+        seen["result"] = await handle.result()
+        seen["endless"] = await update_failure(endless.result())
+        seen["closed known"] = await handle.execute_update(d.Updatable.add, 1, id="one")
+        seen["closed"] = await status_of(handle.execute_update(d.Updatable.add, 1))
+        seen["events"] = await replay(handle)
+    cold = await client.start_workflow(d.Updatable.run, id=new_id(), task_queue=QUEUE)
+    async with worker(client, max_cached_workflows=0):
+        seen["cold"] = [await cold.execute_update(d.Updatable.add, 1) for _ in range(3)]
+        await cold.signal(d.Updatable.stop, "again")
+        following = client.get_workflow_handle(cold.id)
+        while (await following.describe()).run_id == cold.first_execution_run_id:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        seen["following"] = await following.execute_update(d.Updatable.add, 1)
+        await following.terminate()
+    return seen
+
+
+async def update_failure(awaitable: Any) -> str:
+    try:
+        await awaitable
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        return f"{type(cause).__name__}: {cause}"
+    return "none"
 
 
 async def status_of(awaitable: Any) -> str:
@@ -301,6 +356,7 @@ SCENARIOS: dict[str, Any] = {
         fan_out,
         ids,
         children,
+        updates,
         surface,
         restarts,
     )

@@ -23,7 +23,6 @@ from perdure.wire.errors import InvalidArgument
 from tests.unit.history.harness import NAMESPACE, Run, start_timer
 
 UNSUPPORTED = {
-    enums.COMMAND_TYPE_PROTOCOL_MESSAGE,
     enums.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION,
     enums.COMMAND_TYPE_REQUEST_CANCEL_NEXUS_OPERATION,
 }

@@ -236,13 +236,6 @@ def test_rule_7_an_oversized_payload_terminates_the_run() -> None:
     assert run.state.status is RunStatus.TERMINATED
 
 
-def test_updates_are_refused_until_they_exist() -> None:
-    run = started_run()
-    message = workflowservice.RespondWorkflowTaskCompletedRequest().messages.add(id="m")
-    with pytest.raises(InvalidArgument, match=r"^FeatureDisabled: "):
-        run.step(messages=[message])
-
-
 # Failures and transient attempts.
 
 

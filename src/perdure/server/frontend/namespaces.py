@@ -86,6 +86,8 @@ def describe(services: Services, fact: NamespaceFact) -> workflowservice.Describ
             data=fact.data,
             capabilities=namespace.NamespaceInfo.Capabilities(
                 worker_poll_complete_on_shutdown=True,
+                sync_update=True,
+                async_update=True,
             ),
             limits=namespace.NamespaceInfo.Limits(
                 blob_size_limit_error=limits.blob_size_bytes_max,

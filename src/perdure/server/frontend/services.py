@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.server.matching_host import MatchingHost
     from perdure.server.namespace_facts import NamespaceFact
     from perdure.server.queries import Queries
+    from perdure.server.updates import Updates
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class Services:
         engine: Engine,
         matching: MatchingHost,
         queries: Queries,
+        updates: Updates,
         clock: Clock,
         new_id: Callable[[], str],
         limits: Limits,
@@ -46,6 +48,7 @@ class Services:
         self.engine = engine
         self.matching = matching
         self.queries = queries
+        self.updates = updates
         self.clock = clock
         self.new_id = new_id
         self.limits = limits

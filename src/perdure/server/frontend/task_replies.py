@@ -35,6 +35,7 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
         scheduled_time=timestamp(reply.scheduled_ns),
         started_time=timestamp(reply.started_ns),
         queries=services.queries.for_task(entity),
+        messages=services.updates.messages(reply),
     )
     data, token = await _first_page(
         services,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
-from perdure.history.replies import WorkflowTaskReply
+from perdure.history.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.tokens import WorkflowTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
 from perdure.server.queries import PendingQuery
 from perdure.wire.api import enums, workflowservice
-from perdure.wire.errors import RpcError
+from perdure.wire.errors import RpcError, Unavailable
 
 if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.history.transition import Transition
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
@@ -27,18 +31,24 @@ async def poll_workflow_task_queue(
     name = checks.queue_name(request.task_queue, services.limits)
     checks.optional_text(request.identity, "Identity", services.limits)
     is_sticky = request.task_queue.kind == _STICKY
+    queue = QueueKey(namespace_id, name, QueueKind.WORKFLOW)
     result = await services.matching.poll(
-        QueueKey(namespace_id, name, QueueKind.WORKFLOW),
+        queue,
         identity=request.identity,
         wait_ns=call.long_poll_ns(),
         instance_key=request.worker_instance_key,
         normal_queue=request.task_queue.normal_name if is_sticky else "",
     )
-    if isinstance(result, WorkflowTaskReply):
-        return await task_replies.workflow_task(services, result)
-    if isinstance(result, PendingQuery):
-        result.mark_taken()
-        return await task_replies.query_task(services, result, is_sticky=is_sticky)
+    try:
+        if isinstance(result, WorkflowTaskReply):
+            return await task_replies.workflow_task(services, result)
+        if isinstance(result, PendingQuery):
+            result.mark_taken()
+            return await task_replies.query_task(services, result, is_sticky=is_sticky)
+    except (asyncio.CancelledError, Unavailable):
+        # The caller has gone, or the history cannot be read now: until the response is written, the task is ours.
+        services.matching.unsent(queue, result)
+        raise
     return workflowservice.PollWorkflowTaskQueueResponse()
 
 
@@ -47,11 +57,19 @@ async def respond_workflow_task_completed(
 ) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
     token = decode_token(request.task_token, WorkflowTaskToken)
     entity = token.entity
+
+    def change(state: RunState, env: Env) -> Transition:
+        waiting = services.updates.of_task(entity)
+        transition = transitions.complete_workflow_task(state, token, request, env, waiting)
+        if isinstance(transition.reply, CompletionReply):
+            services.updates.answered(state, token.started_event_id, transition.reply)
+        else:
+            services.updates.failed(entity, token.started_event_id)
+        return transition
+
     try:
         reply = await services.engine.update(
-            entity,
-            lambda state, env: transitions.complete_workflow_task(state, token, request, env),
-            token=b"completed" + request.task_token,
+            entity, change, token=b"completed" + request.task_token
         )
     except RpcError:
         services.queries.reroute(entity)

@@ -1,0 +1,198 @@
+"""Updates of workflows: send one and wait for it, or only wait (rules 19 and 20).
+
+A caller waits for what is durable: whatever wakes him, he looks into the run's history again. So an answer that was
+computed but never written is never told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from perdure.core.ids import EntityKey, run_key
+from perdure.history import transitions
+from perdure.server.frontend import checks
+from perdure.server.frontend.call import LONG_POLL_MARGIN_NS
+from perdure.wire.api import enums, update, workflowservice
+from perdure.wire.errors import (
+    InvalidArgument,
+    PermissionDenied,
+    Unavailable,
+    not_found,
+    workflow_not_ready,
+)
+from perdure.wire.events import execution_of, parse_rows
+
+if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.state import RunState
+    from perdure.history.transition import Transition
+    from perdure.history.update_words import UpdateAdmission, UpdateView
+    from perdure.server.frontend.call import Call
+    from perdure.server.frontend.services import Services
+
+Stage = enums.UpdateWorkflowExecutionLifecycleStage
+_ADMITTED = Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED
+_ACCEPTED = Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED
+_COMPLETED = Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED
+
+ABORTED = "workflow update was aborted by closing workflow"
+
+
+class Reached(NamedTuple):
+    """How far an update has come; `is_aborted`: its run closed before a worker accepted it."""
+
+    stage: Stage.ValueType
+    outcome: update.Outcome | None = None
+    is_aborted: bool = False
+
+
+async def update_workflow_execution(
+    services: Services, call: Call, request: workflowservice.UpdateWorkflowExecutionRequest
+) -> workflowservice.UpdateWorkflowExecutionResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
+    asked = _checked(services, request)
+    update_id = asked.meta.update_id
+    stage = request.wait_policy.lifecycle_stage or _COMPLETED
+    until_ns = services.clock.monotonic_ns() + _patience_ns(services, call)
+
+    def change(state: RunState, env: Env) -> Transition:
+        waiting = services.updates.count_others(state.key, update_id)
+        transition = transitions.request_update(
+            state, update_id, request.first_execution_run_id, waiting, env
+        )
+        if transition.reply.is_new:
+            services.updates.admit(state.key, update_id, asked)
+        return transition
+
+    while True:
+        admission: UpdateAdmission = await services.engine.update_current(
+            namespace_id, workflow_id, run_id, change
+        )
+        key = run_key(namespace_id, workflow_id, admission.run_id)
+        reached = await _wait(services, key, update_id, stage, until_ns)
+        if not reached.is_aborted:
+            break
+        if run_id or not await _goes_on(services, key):
+            raise not_found(ABORTED)
+        # Rule 20: the run that follows takes the update instead.
+    return workflowservice.UpdateWorkflowExecutionResponse(
+        update_ref=_reference(key, update_id), outcome=reached.outcome, stage=reached.stage
+    )
+
+
+async def poll_workflow_execution_update(
+    services: Services, call: Call, request: workflowservice.PollWorkflowExecutionUpdateRequest
+) -> workflowservice.PollWorkflowExecutionUpdateResponse:
+    namespace_id = services.namespace_id(request.namespace)
+    if not request.HasField("update_ref"):
+        raise InvalidArgument("UpdateRef is not set on request.")
+    execution = request.update_ref.workflow_execution
+    workflow_id, run_id = checks.execution(execution, services.limits)
+    update_id = checks.text(request.update_ref.update_id, "UpdateId", services.limits)
+
+    def look(state: RunState, env: Env) -> tuple[EntityKey, bool]:
+        return state.key, update_id in state.updates
+
+    key, is_accepted = await services.engine.read_current(namespace_id, workflow_id, run_id, look)
+    if not is_accepted and services.updates.find(key, update_id) is None:
+        raise not_found(f'update "{update_id}" not found')
+    stage = request.wait_policy.lifecycle_stage
+    until_ns = services.clock.monotonic_ns() + _patience_ns(services, call)
+    reached = await _wait(services, key, update_id, stage, until_ns)
+    if reached.is_aborted:
+        raise not_found(ABORTED)
+    return workflowservice.PollWorkflowExecutionUpdateResponse(
+        outcome=reached.outcome, stage=reached.stage, update_ref=_reference(key, update_id)
+    )
+
+
+def _checked(
+    services: Services, request: workflowservice.UpdateWorkflowExecutionRequest
+) -> update.Request:
+    """The update, with an id; errors for what is missing."""
+    asked, limits = request.request, services.limits
+    if not asked.HasField("meta"):
+        raise InvalidArgument("Update meta is not set on request.")
+    if not asked.HasField("input"):
+        raise InvalidArgument("Update input is not set on request.")
+    checks.text(asked.input.name, "Update name", limits)
+    checks.optional_text(asked.meta.update_id, "UpdateId", limits)
+    if asked.ByteSize() > limits.blob_size_bytes_max:
+        raise InvalidArgument(
+            f"The update has {asked.ByteSize()} bytes; the limit is {limits.blob_size_bytes_max}: "
+            "keep large values elsewhere and pass references."
+        )
+    if request.wait_policy.lifecycle_stage == _ADMITTED:
+        raise PermissionDenied(
+            "Waiting for the stage ADMITTED is not supported: wait for ACCEPTED or COMPLETED."
+        )
+    result = update.Request()
+    result.CopyFrom(asked)
+    if not result.meta.update_id:
+        result.meta.update_id = services.new_id()
+    return result
+
+
+def _patience_ns(services: Services, call: Call) -> int:
+    """For how long to wait before the answer is how far the update has come until then."""
+    longest_ns = max(call.timeout_ns - LONG_POLL_MARGIN_NS, call.timeout_ns // 2)
+    return min(longest_ns, services.limits.long_poll_ns)
+
+
+def _reference(key: EntityKey, update_id: str) -> update.UpdateRef:
+    return update.UpdateRef(workflow_execution=execution_of(key), update_id=update_id)
+
+
+async def _wait(
+    services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
+) -> Reached:
+    """Wait until the update has come so far, has failed, or time is up."""
+    while True:
+        view = await services.engine.read(
+            key, lambda state: transitions.update_view(state, update_id)
+        )
+        reached = await _look(services, key, update_id, view)
+        left_ns = until_ns - services.clock.monotonic_ns()
+        if reached.is_aborted or reached.stage == _COMPLETED or reached.stage >= stage:
+            return reached
+        if left_ns <= 0:
+            return reached
+        await services.engine.wait_for_events(key, view.last_event_id, left_ns)
+
+
+async def _look(services: Services, key: EntityKey, update_id: str, view: UpdateView) -> Reached:
+    if view.completed_event_id:
+        event_id = view.completed_event_id
+        (event,) = parse_rows(await services.engine.history(key, event_id, event_id)).events
+        said = event.workflow_execution_update_completed_event_attributes
+        return Reached(_COMPLETED, said.outcome)
+    if view.is_accepted:
+        if view.is_running:
+            return Reached(_ACCEPTED)
+        return Reached(_COMPLETED, update.Outcome(failure=transitions.closed_before_completion()))
+    pending = services.updates.find(key, update_id)
+    if pending is None and view.is_running:
+        raise Unavailable(f"update {update_id} was lost before a worker accepted it; try again")
+    if pending is not None and pending.failed_in:
+        services.updates.forget(key, update_id)
+        raise workflow_not_ready(
+            "Unable to perform workflow execution update due to unexpected workflow task failure."
+        )
+    # A rejection counts when the workflow task that brought it is durable.
+    if pending is not None and 0 < pending.rejected_in <= view.last_started_event_id:
+        services.updates.forget(key, update_id)
+        return Reached(_COMPLETED, update.Outcome(failure=pending.failure))
+    if not view.is_running:
+        services.updates.forget(key, update_id)
+        return Reached(_ADMITTED, is_aborted=True)
+    return Reached(_ADMITTED)
+
+
+async def _goes_on(services: Services, closed: EntityKey) -> bool:
+    """True when another run follows the closed one, and runs."""
+
+    def look(state: RunState, env: Env) -> bool:
+        return state.key != closed and state.is_running
+
+    return await services.engine.read_current(closed.namespace_id, closed.name, "", look)

@@ -1,0 +1,125 @@
+"""Updates that no worker has accepted yet: memory only, from request to answer (rules 16 to 19).
+
+Role: a workflow task that is delivered carries the updates that wait for one (`messages`); what its completion says of
+them is noted here (`answered`). From acceptance on an update is in history, and nothing of it is kept here.
+
+Invariants: an update is sent again only to a worker that may not know it (another attempt, a full history). A noted
+rejection counts only when the workflow task that brought it is durably completed: readers compare its event id.
+What is lost with the process, its caller sends again under the same id. Not here: decisions (`history.update`), and
+waiting (`frontend/updates.py`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from perdure.history.update_words import TaskUpdates
+from perdure.wire.api import failure, protocol, update
+
+if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey
+    from perdure.history.replies import CompletionReply, WorkflowTaskReply
+    from perdure.history.state import RunState
+
+RUNS_MAX = 10_000
+"""With waiting updates. The oldest are forgotten beyond that; their callers are told to try again."""
+
+
+class PendingUpdate:
+    """One update. `sent_in` and `rejected_in` are started event ids of workflow tasks, 0 for none."""
+
+    __slots__ = ("failed_in", "failure", "rejected_in", "request", "sent_in")
+
+    def __init__(self, request: update.Request) -> None:
+        self.request = request
+        self.sent_in = 0
+        self.rejected_in = 0
+        self.failure: failure.Failure | None = None
+        self.failed_in = 0
+        """The workflow task that brought it to a worker could not be completed (rule 20)."""
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self.rejected_in and not self.failed_in
+
+
+class Updates:
+    """All updates of this node that wait for a worker."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[EntityKey, dict[str, PendingUpdate]] = OrderedDict()
+
+    def admit(self, entity: EntityKey, update_id: str, request: update.Request) -> None:
+        """Keep an update for the run's next workflow task; one that waits already is left as it is."""
+        known = self.find(entity, update_id)
+        if known is not None and known.is_waiting:
+            return
+        self._runs.setdefault(entity, {})[update_id] = PendingUpdate(request)
+        while len(self._runs) > RUNS_MAX:
+            self._runs.popitem(last=False)
+
+    def find(self, entity: EntityKey, update_id: str) -> PendingUpdate | None:
+        return self._runs.get(entity, {}).get(update_id)
+
+    def forget(self, entity: EntityKey, update_id: str) -> None:
+        """Its caller knows how it ended."""
+        waiting = self._runs.get(entity)
+        if waiting is not None:
+            waiting.pop(update_id, None)
+            if not waiting:
+                del self._runs[entity]
+
+    def count_others(self, entity: EntityKey, update_id: str) -> int:
+        """How many other updates of the run wait for a worker."""
+        waiting = self._runs.get(entity, {})
+        return sum(each.is_waiting for key, each in waiting.items() if key != update_id)
+
+    def messages(self, reply: WorkflowTaskReply) -> list[protocol.Message]:
+        """What a workflow task that is being delivered carries (rule 17)."""
+        knows_earlier = reply.is_sticky and reply.attempt == 1
+        found: list[protocol.Message] = []
+        for update_id, pending in self._runs.get(reply.token.entity, {}).items():
+            was_sent = pending.sent_in not in (0, reply.started_event_id)
+            if not pending.is_waiting or (was_sent and knows_earlier):
+                continue
+            pending.sent_in = reply.started_event_id
+            body = AnyMessage()
+            body.Pack(pending.request)
+            found.append(
+                protocol.Message(
+                    id=f"{update_id}/request",
+                    protocol_instance_id=update_id,
+                    event_id=reply.started_event_id - 1,
+                    body=body,
+                )
+            )
+        return found
+
+    def of_task(self, entity: EntityKey) -> TaskUpdates:
+        """What the completion of the run's workflow task must be told."""
+        waiting = {k: each for k, each in self._runs.get(entity, {}).items() if each.is_waiting}
+        return TaskUpdates(
+            sent={key: each.request for key, each in waiting.items() if each.sent_in},
+            others_wait=any(not each.sent_in for each in waiting.values()),
+        )
+
+    def answered(self, state: RunState, started_event_id: int, reply: CompletionReply) -> None:
+        """The workflow task that started with this event is completed, though not durably yet."""
+        entity = state.key
+        for rejection in reply.rejected_updates:
+            pending = self.find(entity, rejection.update_id)
+            if pending is not None:
+                pending.rejected_in = started_event_id
+                pending.failure = rejection.failure
+        for update_id in tuple(self._runs.get(entity, ())):
+            if update_id in state.updates:
+                self.forget(entity, update_id)
+
+    def failed(self, entity: EntityKey, started_event_id: int) -> None:
+        """What the workflow made of its task could not be applied: the updates that it saw fail (rule 20)."""
+        for pending in self._runs.get(entity, {}).values():
+            if pending.is_waiting and pending.sent_in:
+                pending.failed_in = started_event_id
