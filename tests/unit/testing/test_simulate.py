@@ -182,7 +182,7 @@ def test_bug_1_a_charge_without_a_key() -> None:
     error = failure_of(Careless.run, "order-7", invariants=[paid, charged_once], seeds=5)
     failure = error.failure
     assert failure.promise == "charged_once"
-    assert failure.message == "charged 2 times"
+    assert failure.message.startswith("charged 2 times")
     assert len(failure.faults) == 1
     text = str(error)
     assert f"with seed {failure.seed}" in text
