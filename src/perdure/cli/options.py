@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 import click
 import msgspec
 
-from perdure.cli import durations, payloads
+from perdure.rendering import durations, payloads
 
 if TYPE_CHECKING:
     from perdure.wire.api import common

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from google.protobuf import json_format
 
-from perdure.cli import payloads
+from perdure.rendering import payloads
 from perdure.wire.api import common
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli import output, payloads
+from perdure.cli import output
 from perdure.cli.exits import CommandError
 from perdure.cli.options import (
     ConnectionOptions,
@@ -18,6 +18,7 @@ from perdure.cli.options import (
     with_target,
 )
 from perdure.cli.session import run_with_client
+from perdure.rendering import payloads
 
 if TYPE_CHECKING:
     from perdure.client import Client, WorkflowHandle

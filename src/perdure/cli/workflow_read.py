@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli import durations, output, payloads, timeline
+from perdure.cli import output
 from perdure.cli.options import (
     ConnectionOptions,
     OutputFormat,
@@ -19,6 +19,7 @@ from perdure.cli.options import (
 )
 from perdure.cli.session import run_with_client
 from perdure.core.clock import SystemClock
+from perdure.rendering import durations, payloads, timeline
 from perdure.wire.api import enums, history
 from perdure.wire.times import timestamp_ns
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from perdure.cli import output, payloads
+from perdure.cli import output
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.options import (
     DURATION,
@@ -28,6 +28,7 @@ from perdure.cli.options import (
     with_target,
 )
 from perdure.cli.session import run_with_client
+from perdure.rendering import payloads
 
 if TYPE_CHECKING:
     from perdure.client import Client, WorkflowHandle

@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from perdure.cli import event_text, timeline
-from perdure.cli.steps import State, each_event, steps
+from perdure.rendering import event_text, timeline
+from perdure.rendering.steps import State, each_event, steps
 from perdure.wire.api import common, enums, history
 from perdure.wire.times import NS_PER_SECOND
 from tests.unit.cli.histories import BEGIN_NS, Script, failed, greeting, json_payload

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.cli import durations, output, payloads
+from perdure.cli import output
 from perdure.cli.server import options_of, without_effect
+from perdure.rendering import durations, payloads
 from perdure.wire.api import common, failure, workflowservice
 from tests.unit.cli.histories import failed, greeting, json_payload, json_payloads
 

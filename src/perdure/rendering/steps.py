@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.cli import payloads
-from perdure.cli.event_text import CLOSING, INSTANT, NOTES, OPENING, Closed
+from perdure.rendering import payloads
+from perdure.rendering.event_text import CLOSING, INSTANT, NOTES, OPENING, Closed
 from perdure.wire.api import enums
 from perdure.wire.times import timestamp_ns
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from perdure.cli.durations import show_exact
-from perdure.cli.payloads import failure_text, texts, value
+from perdure.rendering.durations import show_exact
+from perdure.rendering.payloads import failure_text, texts, value
 from perdure.wire.api import enums
 from perdure.wire.times import duration_ns
 

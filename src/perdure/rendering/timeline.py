@@ -18,8 +18,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.cli import durations
-from perdure.cli.steps import State, Step, each_event, one_event, steps
+from perdure.rendering import durations
+from perdure.rendering.steps import State, Step, each_event, one_event, steps
 from perdure.wire.api import enums
 from perdure.wire.times import timestamp_ns
 
