@@ -120,6 +120,11 @@ class MatchingHost:
         try:
             self._seek(poll)
             return await self._wait(poll, wait_ns)
+        except asyncio.CancelledError:
+            # The caller may go in the very moment in which a task arrives.
+            if poll.result.done() and not poll.result.cancelled():
+                self.unsent(queue, poll.result.result())
+            raise
         finally:
             self._queues.get(queue).cancel(poller.poll_id)
             poll.leave()
@@ -131,6 +136,15 @@ class MatchingHost:
             # It is in the hands of a commit or a start: nearly always the task comes within milliseconds.
             await asyncio.wait((poll.result,), timeout=LATE_RESULT_NS / SECOND_NS)
         return poll.result.result() if poll.result.done() else None
+
+    def unsent(self, queue: QueueKey, result: PollResult) -> None:
+        """A poll of `queue` was given this and its caller was not told: another poll gets it (DESIGN 10.6)."""
+        if isinstance(result, WorkflowTaskReply | ActivityTaskReply):
+            token, now_ns = result.token, self._clock.now_ns()
+            task = Task(queue, token.entity, token.scheduled_event_id, stamp=0, created_ns=now_ns)
+            self._spawn(self._engine.give_back(task, result))
+        elif result is not None and result.is_waiting:
+            self.offer_query(queue, result)
 
     def _seek(self, poll: ParkedPoll, *, at_front: bool = False) -> None:
         """Find a task for the poll, or park it."""
@@ -295,6 +309,7 @@ class MatchingHost:
     def _sweep(self) -> None:
         now_ns = self._clock.now_ns()
         for key, queue in self._queues.all():
+            queue.pollers(now_ns)  # forgets those who have been gone for long
             if queue.parked_pollers:
                 self._read_again(key)
         self._queues.forget_idle(now_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,54 @@ async def test_an_activity_poll_cancelled_in_mid_fsync_gives_the_same_attempt_ba
     activity = await world.poll_activity()
     assert activity.attempt == 1
     await world.complete_activity(activity.task_token)
+    await world.check_memory(key)
+
+
+async def test_an_activity_poll_cancelled_as_its_task_arrives_gives_it_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    key = await world.start()
+    workflow_task = await world.poll()
+    poll = asyncio.ensure_future(world.poll_activity())
+    await settle()
+    deliver = world.node.matching.deliver
+
+    def deliver_and_hang_up(*handover: Any) -> bool:
+        is_taken = deliver(*handover)
+        poll.cancel()
+        return is_taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.node.matching, "deliver", deliver_and_hang_up)
+        await world.complete(workflow_task.task_token, schedule_activity())
+        with pytest.raises(asyncio.CancelledError):
+            await poll
+    activity = await world.poll_activity()
+    assert activity.attempt == 1
+    await world.complete_activity(activity.task_token)
+    await world.check_memory(key)
+
+
+async def test_a_workflow_poll_cancelled_while_its_history_is_read_leaves_its_task_to_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    key = await world.start()
+    is_reading = asyncio.Event()
+
+    async def never(*_: object) -> list[bytes]:
+        is_reading.set()
+        await asyncio.Event().wait()
+        return []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "history", never)
+        poll = asyncio.ensure_future(world.poll())
+        await is_reading.wait()
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
+    task = await world.poll()
+    assert (task.workflow_execution.run_id, task.attempt) == (key.run_id, 1)
+    await world.complete(task.task_token, complete_workflow())
     await world.check_memory(key)
 
 
