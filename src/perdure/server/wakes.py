@@ -120,7 +120,9 @@ class Wakes:
         except Exception as error:
             # Whatever it is, what was not read must not wait for the horizon.
             log.error(
-                "%s; looking for wake-ups again soon", error, exc_info=not isinstance(error, StoreError)
+                "%s; looking for wake-ups again soon",
+                error,
+                exc_info=not isinstance(error, StoreError),
             )
             self._horizon_ns = now_ns + RETRY_NS
             return

@@ -72,7 +72,8 @@ _REFUSALS = (
 
 def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
     """Write `batch`, durably or not at all."""
-    rollback(connection)  # an earlier batch may have ended in no way foreseen here, for want of memory
+    # An earlier batch may have ended in no way foreseen here, for instance for want of memory.
+    rollback(connection)
     try:
         _begin(connection, batch.shards)
         rows = _rows(batch.writes)
