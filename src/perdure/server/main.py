@@ -23,6 +23,7 @@ from perdure.server.node import Node, open_node
 from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
 from perdure.storage.port import OpenError, StoreError
 from perdure.storage.sqlite import open_memory, open_sqlite
+from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
     from perdure.storage.port import Store
@@ -94,7 +95,7 @@ async def open_dev_node(options: DevServerOptions) -> Node:
             namespaces=options.namespaces,
             search_attributes=options.search_attributes,
         )
-    except StoreError as error:
+    except (StoreError, RpcError) as error:
         raise ServerStartError(
             f"the database can not be written: {error}. Free space, or choose another file"
         ) from error

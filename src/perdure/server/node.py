@@ -79,7 +79,8 @@ async def open_node(
         rpcs: What is answered.
 
     Raises:
-        StoreError: The store can not be taken over.
+        StoreError: The store can not be taken over; it is closed.
+        RpcError: A namespace can not be registered; the store is closed.
     """
     matching = MatchingHost(matching_clock or clock, new_id)
     deliveries = Deliveries()
@@ -90,11 +91,12 @@ async def open_node(
     matching.open(engine)
     try:
         await engine.open(void_activities=void_activities)
+        for name in namespaces:
+            await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
     except BaseException:
-        await store.close()
+        await matching.close()
+        await engine.close()
         raise
-    for name in namespaces:
-        await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
     services = Services(
         engine=engine,
         matching=matching,

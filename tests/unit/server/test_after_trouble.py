@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import cast
+
+import pytest
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.server.engine import Engine, _for_ever
+from perdure.server.node import open_node
 from perdure.server.retention import Retention
 from perdure.storage.port import Store, StoreError
 from perdure.storage.sqlite import open_memory
-from perdure.wire.errors import DataLoss
+from perdure.wire.errors import DataLoss, ResourceExhausted
+from tests.stores.faults import FaultyStore
 from tests.unit.server.test_outbox import TO_A, Post, delivered, send
 from tests.unit.server.world import World, schedule_activity, settle
 
@@ -29,6 +34,18 @@ async def test_effects_of_a_batch_that_nobody_told_of_are_delivered_when_the_sha
     await delivered(store)
     assert post.received == [("a", "e0")]
     await engine.close()
+
+
+async def test_a_node_that_cannot_be_opened_lets_go_of_its_store_and_stops():
+    store = open_memory()
+    faults = FaultyStore(store)
+    faults.is_full = True
+    tasks = asyncio.all_tasks()
+    with pytest.raises(ResourceExhausted):
+        await open_node(cast("Store", faults), clock=SystemClock(), new_id=lambda: "id")
+    assert asyncio.all_tasks() == tasks
+    with pytest.raises(sqlite3.ProgrammingError):
+        store._writing.execute("SELECT 1")
 
 
 async def test_recovery_of_the_outbox_waits_for_the_database():
