@@ -3,6 +3,7 @@
     WorkflowEnvironment   an engine in this process for the length of a test; its time can be skipped
     ActivityEnvironment   an activity's context without worker and engine
     simulate              one workflow under seeded crashes, repetitions and delays, with invariants of your own
+    pytest_plugin         fixtures, and the timelines of the runs of a failing test
 
 Nothing is downloaded, nothing listens on a port, nothing sleeps in real time. Not here: how time is skipped
 (`perdure.server.time_skipping`).

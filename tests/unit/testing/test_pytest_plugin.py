@@ -1,0 +1,95 @@
+"""The plugin, in pytest runs of its own: fixtures under both modes of pytest-asyncio, timelines of failing tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+PLUGIN = ("-p", "perdure.testing.pytest_plugin")
+TESTS = """
+from __future__ import annotations
+import pytest
+from perdure import activity, workflow
+
+pytestmark = pytest.mark.asyncio
+
+@activity.defn
+async def greet(name: str) -> str:
+    return f"Hello, {name}"
+
+@workflow.defn
+class Greeting:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        await workflow.sleep(86_400)
+        from datetime import timedelta
+        return await workflow.execute_activity(greet, name, start_to_close_timeout=timedelta(5))
+
+async def test_passes(perdure_client, perdure_worker, perdure_env):
+    worker = await perdure_worker(Greeting, activities=[greet])
+    assert worker.task_queue == "test_passes"
+    result = await perdure_client.execute_workflow(
+        Greeting.run, "Ada", id="good", task_queue=worker.task_queue
+    )
+    assert result == "Hello, Ada"
+    assert perdure_env.supports_time_skipping
+
+async def test_fails(perdure_client, perdure_worker):
+    worker = await perdure_worker(Greeting, activities=[greet])
+    result = await perdure_client.execute_workflow(
+        Greeting.run, "Bo", id="greeting-of-bo", task_queue=worker.task_queue
+    )
+    assert result == "Goodbye"
+
+async def test_fails_without_a_run(perdure_env):
+    assert perdure_env is None
+"""
+
+
+@pytest.mark.parametrize("mode", ["auto", "strict"])
+def test_fixtures_and_timelines(pytester: pytest.Pytester, mode: str) -> None:
+    pytester.makepyfile(TESTS)
+    pytester.makeini(
+        f"[pytest]\nasyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function"
+    )
+    result = pytester.runpytest_subprocess(*PLUGIN)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*workflow runs of this test*",
+            "Greeting  greeting-of-bo*completed after 1d*",
+            "*timer 1d*",
+            "*greet*Hello, Bo*",
+            "*workflow runs of this test*",
+            "*(no workflow was started)*",
+        ]
+    )
+    assert "good" not in result.stdout.str(), "a test that passes shows nothing"
+
+
+def test_real_time_by_setting(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        async def test_real(perdure_env):
+            assert not perdure_env.supports_time_skipping
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nperdure_environment = local")
+    pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nperdure_environment = moon")
+    result = pytester.runpytest_subprocess(*PLUGIN)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*perdure_environment is 'moon'; it must be one of*"])
+
+
+def test_loading_the_plugin_loads_no_engine() -> None:
+    code = (
+        "import sys, perdure.testing.pytest_plugin;"
+        "print(sorted(m for m in sys.modules if m.startswith(('perdure.server', 'perdure.client', 'grpc'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
