@@ -28,6 +28,7 @@ from perdure.server.matcher import Matcher, NoMatcher
 from perdure.server.namespaces import Namespaces
 from perdure.server.node_shards import NodeShards
 from perdure.server.outbox import Outbox
+from perdure.server.pace import Pace
 from perdure.server.release import Release
 from perdure.server.retention import Retention
 from perdure.server.row_sweep import RowSweep
@@ -48,10 +49,9 @@ if TYPE_CHECKING:
     from perdure.history.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
     from perdure.history.state import RunState
     from perdure.history.transition import Effect, Task, Transition, VisibilityRow
-    from perdure.server.group import Group
     from perdure.server.namespace_facts import NamespaceFact
     from perdure.server.shard import Shard
-    from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery, WakeRow
+    from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,7 @@ class Engine:
         )
         self._task_starts = TaskStarts(self._entities, self._steps, self.committer, matcher, verbs)
         self._release.give_back = self._task_starts.give_back_later
+        self.pace = Pace(self._wakes, self._outbox, self.committer, self._steps, self._fire)
         self._kept = KeptReplies()
         self._retention = Retention(store, clock, self._shards.ready_ids, self.delete)
         self._row_sweep = RowSweep(
@@ -347,33 +348,6 @@ class Engine:
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
         await self._task_starts.give_back(task, reply)
-
-    # For a clock that skips time.
-
-    def watch_groups(self, watch: Callable[[Group], None]) -> None:
-        """Have every step told, in the step itself."""
-        self._steps.watch = watch
-
-    @property
-    def is_busy(self) -> bool:
-        """A call that may commit, a wake-up or an effect is under way."""
-        return (
-            bool(self.committer.under_way().count)
-            or self._wakes.is_firing
-            or self._outbox.is_delivering
-        )
-
-    def poke_wakes(self) -> None:
-        """The clock was moved."""
-        self._wakes.poke()
-
-    async def next_wake(self) -> WakeRow | None:
-        """The next stored wake-up: a lower bound of when its entity is due."""
-        return await _read(self._wakes.earliest())
-
-    async def fire_wake(self, key: EntityKey) -> None:
-        """Wake an entity now: if it is too early, only its stored wake-up becomes exact."""
-        await self._fire(key)
 
     # Parts.
 

@@ -147,7 +147,7 @@ class TimeSkipping:
         """Watch this node, and skip its time from now on."""
         self._engine = engine
         self._matching = matching
-        engine.watch_groups(self.noted)
+        engine.pace.watch(self.noted)
         self._loop = asyncio.get_running_loop().create_task(self.run(), name="time skipping")
 
     async def take_over(self, engine: Engine) -> None:
@@ -285,7 +285,7 @@ class TimeSkipping:
         assert self._engine is not None, "TimeSkipping.open comes first"
         return (
             bool(self._unsettled)
-            or self._engine.is_busy
+            or self._engine.pace.is_busy
             or self.clock.monotonic_ns() < self._quiet_from_ns
         )
 
@@ -325,19 +325,19 @@ class TimeSkipping:
             self.skips += 1
             self.clock.skip_to(at_ns)
             self._wake_sleepers()
-        self._engine.poke_wakes()
+        self._engine.pace.poke()
         return LOOK_NS
 
     async def _next_ns(self) -> int | None:
         """When the next thing happens in test time; None when nothing will."""
         assert self._engine is not None
         sleep_ns = self._sleepers[0][0].at_ns if self._sleepers else None
-        while (row := await self._engine.next_wake()) is not None:
+        while (row := await self._engine.pace.next_wake()) is not None:
             if sleep_ns is not None and sleep_ns <= row.at_ns:
                 return sleep_ns
             if row.at_ns <= self.clock.now_ns() or await self._is_exact(row):
                 return row.at_ns
-            await self._engine.fire_wake(row.key)  # too early: it only says when it is really due
+            await self._engine.pace.fire(row.key)  # too early: it only says when it is really due
         return sleep_ns
 
     async def _is_exact(self, row: WakeRow) -> bool:

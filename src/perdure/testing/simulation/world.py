@@ -383,9 +383,8 @@ class Universe:
     def _reached(self, length: int, *, is_written: bool) -> None:
         if not is_written:
             return
-        points = self.outcome.points
-        if not points or length > points[-1]:
-            points.append(length)
+        if length > max(self.outcome.points, default=0):
+            self.outcome.points.append(length)
         for number, fault in enumerate(self._faults):
             if number in self._fired or not isinstance(fault, f.WorkerDies | f.ServerDies):
                 continue
@@ -398,5 +397,4 @@ class Universe:
                     self._kill_node(fault.down_ns)
 
 
-def _ignore(_unraisable: object) -> None:
-    return
+def _ignore(_unraisable: object) -> None: ...
