@@ -72,6 +72,13 @@ def test_children_and_messages_between_workflows(official: Official):
     assert seen["abandoned"] == "wait alone ID"
 
 
+def test_eager_start(official: Official):
+    seen = official("eager")
+    assert seen["failing"] == "ActivityError <- ApplicationError"
+    assert seen["eager"]
+    assert "EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT" not in seen["events"]
+
+
 def test_updates(official: Official):
     seen = official("updates")
     assert (seen["early"], seen["again"], seen["second"]) == (1, 1, 3)

@@ -12,7 +12,7 @@ import msgspec
 from perdure.core.ids import EntityKey
 from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.history.update_words import UpdateRejection
-from perdure.wire.api import history
+from perdure.wire.api import history, workflowservice
 
 
 class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +45,13 @@ class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True):
     """The normal queue of the run."""
     scheduled_ns: int
     started_ns: int
+
+
+class EagerStartReply(msgspec.Struct, frozen=True):
+    """The plan of a StartWorkflowExecutionResponse that carries the first workflow task (rule 34)."""
+
+    response: workflowservice.StartWorkflowExecutionResponse
+    task: WorkflowTaskReply
 
 
 class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True):

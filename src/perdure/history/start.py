@@ -13,13 +13,17 @@ from perdure.history.command_checks import (
 )
 from perdure.history.draft import Draft, nothing
 from perdure.history.facts import CreateFact, FactKind
+from perdure.history.replies import EagerStartReply, PollInfo
 from perdure.history.run_deadlines import arm_run
 from perdure.history.state import RunState, RunStatus
 from perdure.history.visible import visibility_row
+from perdure.history.workflow_task_reply import task_reply
 from perdure.history.workflow_task_steps import (
     SERVER_IDENTITY,
+    add_scheduled,
     fail_if_started,
     schedule_workflow_task,
+    start_task,
 )
 from perdure.wire.api import common, enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, workflow_already_started
@@ -69,7 +73,8 @@ def start(
         parent: Of a child workflow. Its first workflow task waits until the parent has recorded its start (rule 38).
 
     Returns:
-        Transitions to commit together. The last one's reply is the StartWorkflowExecutionResponse.
+        Transitions to commit together. The last one's reply is the StartWorkflowExecutionResponse, or an
+        EagerStartReply when the first task goes to the caller (rule 34).
 
     Raises:
         AlreadyExists: The policies of the request forbid another run (rule 22).
@@ -198,6 +203,11 @@ def start_new(
     attributes = _started_attributes(request, run_id, env)
     if parent is not None:
         _name_parent(attributes, parent)
+    attributes.eager_execution_accepted = (
+        request.request_eager_execution
+        and parent is None
+        and not duration_ns(attributes.first_workflow_task_backoff)
+    )
     state = RunState(run_key(namespace_id, request.workflow_id, run_id))
     with Draft(state, env) as draft:
         if attributes.workflow_execution_timeout.ToNanoseconds():
@@ -213,15 +223,20 @@ def start_new(
             links=request.links,
         )
         draft.fact(FactKind.CREATE, "", CreateFact(request.request_id))
-        begin(draft)
-        return draft.done(
-            _Response(
-                run_id=run_id,
-                first_execution_run_id=run_id,
-                started=True,
-                status=enums.WORKFLOW_EXECUTION_STATUS_RUNNING,
-            )
+        response = _Response(
+            run_id=run_id,
+            first_execution_run_id=run_id,
+            started=True,
+            status=enums.WORKFLOW_EXECUTION_STATUS_RUNNING,
         )
+        if not attributes.eager_execution_accepted:
+            begin(draft)
+            return draft.done(response)
+        # Rule 34: the caller is a worker and takes the first task at once.
+        add_scheduled(draft)
+        start_task(draft, PollInfo(identity=request.identity, request_id=request.request_id))
+        begin(draft)
+        return draft.done(EagerStartReply(response, task_reply(state, env.limits, is_sticky=False)))
 
 
 def _name_parent(

@@ -118,22 +118,6 @@ def _workflow_service() -> list[Rpc]:
             history_reads.get_workflow_execution_history,
             _LONG_READ_NS,
         ),
-        _row(
-            w,
-            "UpdateWorkflowExecution",
-            write,
-            one,
-            updates.update_workflow_execution,
-            _LONG_READ_NS,
-        ),
-        _row(
-            w,
-            "PollWorkflowExecutionUpdate",
-            read,
-            one,
-            updates.poll_workflow_execution_update,
-            _LONG_READ_NS,
-        ),
         _row(w, "QueryWorkflow", read, one, queries.query_workflow),
         _row(w, "RespondQueryTaskCompleted", work, queue, queries.respond_query_task_completed),
         _row(w, "ListWorkflowExecutions", read, every, lists.list_workflow_executions),
@@ -149,7 +133,17 @@ def _workflow_service() -> list[Rpc]:
         _row(w, "RespondActivityTaskFailed", work, token, acts.respond_activity_task_failed),
         _row(w, "RespondActivityTaskCanceled", work, token, acts.respond_activity_task_canceled),
         _row(w, "RecordActivityTaskHeartbeat", work, token, acts.record_activity_task_heartbeat),
+        *_updates(),
         *_activities_by_id(),
+    ]
+
+
+def _updates() -> list[Rpc]:
+    w, one = WORKFLOW_SERVICE, Routing.WORKFLOW
+    send, poll = updates.update_workflow_execution, updates.poll_workflow_execution_update
+    return [
+        _row(w, "UpdateWorkflowExecution", Access.WRITE, one, send, _LONG_READ_NS),
+        _row(w, "PollWorkflowExecutionUpdate", Access.READ, one, poll, _LONG_READ_NS),
     ]
 
 

@@ -312,6 +312,23 @@ async def update_failure(awaitable: Any) -> str:
     return "none"
 
 
+async def eager(client: Client) -> dict[str, Any]:
+    """The worker in the same process takes the first task out of the answer to the start."""
+    async with worker(client):
+        handle = await client.start_workflow(
+            d.Failing.run,
+            id=new_id(),
+            task_queue=QUEUE,
+            request_eager_start=True,
+        )
+        seen: dict[str, Any] = {"failing": await failure_of(handle.result())}
+        history = await handle.fetch_history()
+        started = history.events[0].workflow_execution_started_event_attributes
+        seen["eager"] = started.eager_execution_accepted
+        seen["events"] = await replay(handle)
+    return seen
+
+
 async def status_of(awaitable: Any) -> str:
     try:
         await awaitable
@@ -357,6 +374,7 @@ SCENARIOS: dict[str, Any] = {
         ids,
         children,
         updates,
+        eager,
         surface,
         restarts,
     )

@@ -10,8 +10,10 @@ from tests.simulation.workloads.cancellation import CancellationRaces
 from tests.simulation.workloads.children import Households
 from tests.simulation.workloads.fan_out import FanOuts
 from tests.simulation.workloads.greeting import Greetings
+from tests.simulation.workloads.local import Clerks
 from tests.simulation.workloads.retries import Retries
 from tests.simulation.workloads.signals import SignalStorm
+from tests.simulation.workloads.updates import Accounts
 
 ALL: Sequence[type[Workload]] = (
     Greetings,
@@ -21,4 +23,6 @@ ALL: Sequence[type[Workload]] = (
     CancellationRaces,
     Blunders,
     Households,
+    Accounts,
+    Clerks,
 )

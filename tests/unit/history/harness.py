@@ -193,9 +193,7 @@ class Run:
 
     # Verbs, shortened.
 
-    def start(
-        self, request: StartRequest | None = None
-    ) -> workflowservice.StartWorkflowExecutionResponse:
+    def start(self, request: StartRequest | None = None) -> Any:
         """Start the run, as the first of its workflow id."""
         (transition,) = transitions.start(
             None, None, request or start_request(), NAMESPACE, self.env

@@ -7,6 +7,7 @@ import pytest
 from perdure.core.limits import Limits
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.history import transitions
+from perdure.history.replies import EagerStartReply
 from perdure.history.state import RunStatus
 from perdure.wire.api import common, enums, errordetails, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument
@@ -193,3 +194,31 @@ def test_bad_requests_are_refused() -> None:
             workflow_id_reuse_policy=Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING,
             workflow_id_conflict_policy=Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
         )
+
+
+def test_rule_34_an_eager_start_hands_the_first_task_to_the_caller() -> None:
+    run = Run()
+    reply = run.start(start_request(request_eager_execution=True))
+    assert isinstance(reply, EagerStartReply)
+    assert run.kinds == ["WorkflowExecutionStarted", "WorkflowTaskScheduled", "WorkflowTaskStarted"]
+    assert run.event("WorkflowExecutionStarted").eager_execution_accepted
+    assert not run.tasks, "nobody else is offered the task"
+    assert (reply.task.first_event_id, reply.task.last_event_id) == (1, 3)
+    run.complete(reply.task)
+    assert run.kinds[-1] == "WorkflowTaskCompleted"
+
+
+def test_an_eager_task_that_nobody_answers_times_out() -> None:
+    run = Run()
+    run.start(start_request(request_eager_execution=True))
+    run.sleep(11 * SECOND_NS)
+    assert run.kinds[-1] == "WorkflowTaskTimedOut"
+    assert run.tasks
+
+
+def test_a_delayed_start_is_not_eager() -> None:
+    run = Run()
+    delay = duration(SECOND_NS)
+    reply = run.start(start_request(request_eager_execution=True, workflow_start_delay=delay))
+    assert not isinstance(reply, EagerStartReply)
+    assert not run.event("WorkflowExecutionStarted").eager_execution_accepted

@@ -85,6 +85,7 @@ def describe(services: Services, fact: NamespaceFact) -> workflowservice.Describ
             owner_email=fact.owner_email,
             data=fact.data,
             capabilities=namespace.NamespaceInfo.Capabilities(
+                eager_workflow_start=True,
                 worker_poll_complete_on_shutdown=True,
                 sync_update=True,
                 async_update=True,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKey
-from perdure.history.replies import ActivityTaskReply, CompletionReply, WorkflowTaskReply
+from perdure.history.replies import (
+    ActivityTaskReply,
+    CompletionReply,
+    EagerStartReply,
+    WorkflowTaskReply,
+)
 from perdure.history.tokens import QueryToken, encode_token
 from perdure.server.frontend.pages import HistoryToken, cut, tail_bytes
 from perdure.server.frontend.pages import encode_token as encode_page_token
@@ -46,6 +51,13 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
     )
     head.next_page_token = token
     return with_field(head, "history", data)
+
+
+async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
+    """The encoding of the StartWorkflowExecutionResponse with the first workflow task (rule 34)."""
+    head = reply.response
+    task = await workflow_task(services, reply.task)
+    return head.SerializeToString() + field_bytes(type(head), "eager_workflow_task", task)
 
 
 async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bool) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history import transitions
-from perdure.server.frontend import checks
+from perdure.history.replies import EagerStartReply
+from perdure.server.frontend import checks, task_replies
 from perdure.server.frontend.search_attributes import check_search_attributes
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument
@@ -22,7 +23,7 @@ _Conflict = enums.WorkflowIdConflictPolicy
 
 async def start_workflow_execution(
     services: Services, call: Call, request: workflowservice.StartWorkflowExecutionRequest
-) -> workflowservice.StartWorkflowExecutionResponse:
+) -> workflowservice.StartWorkflowExecutionResponse | bytes:
     namespace = services.namespace(request.namespace)
     check_start(services, request)
     check_search_attributes(namespace, request.search_attributes)
@@ -32,7 +33,10 @@ async def start_workflow_execution(
         with_id.CopyFrom(request)
         with_id.request_id = services.new_id()
         request = with_id
-    return await services.engine.start(namespace.namespace_id, request)
+    reply = await services.engine.start(namespace.namespace_id, request)
+    if isinstance(reply, EagerStartReply):
+        return await task_replies.eager_start(services, reply)
+    return reply
 
 
 def check_start(services: Services, request: workflowservice.StartWorkflowExecutionRequest) -> None:
