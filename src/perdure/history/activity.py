@@ -234,7 +234,7 @@ def heartbeat(
             response.cancel_requested = True
             return draft.done(response)
     _hear(state, key, env.now_ns)
-    if request.details.SerializeToString() == progress.heartbeat_details:
+    if request.details.SerializeToString(deterministic=True) == progress.heartbeat_details:
         return nothing(state.key, response)
     with Draft(state, env) as draft:
         _record_heartbeat(draft, activity, request.details)
@@ -300,7 +300,9 @@ def _record_heartbeat(draft: Draft, activity: Activity, details: common.Payloads
         draft,
         key,
         msgspec.structs.replace(
-            progress, heartbeat_details=details.SerializeToString(), last_heartbeat_ns=draft.now_ns
+            progress,
+            heartbeat_details=details.SerializeToString(deterministic=True),
+            last_heartbeat_ns=draft.now_ns,
         ),
     )
 

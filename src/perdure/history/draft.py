@@ -140,10 +140,6 @@ class Draft:
         """Another entity's change, to be written in the same transaction."""
         self._also.append(transition)
 
-    @property
-    def wrote_events(self) -> bool:
-        return bool(self._frames)
-
     # The end.
 
     def done(self, reply: Any = None) -> Transition:

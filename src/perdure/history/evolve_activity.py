@@ -49,7 +49,7 @@ def _scheduled(state: RunState, event: history.HistoryEvent) -> None:
         start_to_close_ns=duration_ns(attributes.start_to_close_timeout),
         heartbeat_ns=duration_ns(attributes.heartbeat_timeout),
         retry_policy=retry_policy_of(attributes.retry_policy) if has_policy else None,
-        attributes=attributes.SerializeToString(),
+        attributes=attributes.SerializeToString(deterministic=True),
         priority=_priority_of(state, attributes.priority),
     )
     state.activities.set(event.event_id, activity)

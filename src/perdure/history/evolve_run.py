@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING
 from perdure.core.ids import run_key
 from perdure.history.evolve import evolves
 from perdure.history.evolve_activity import retry_policy_of
+from perdure.history.evolve_marker import payload_map
 from perdure.history.state import RunInfo, RunStatus
 from perdure.wire.api import enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from perdure.history.state import RunState
-    from perdure.wire.api import common
-
-
-def sorted_payloads(fields: Mapping[str, common.Payload]) -> tuple[tuple[str, bytes], ...]:
-    """A map of payloads as the state keeps it: sorted by key, each payload serialised."""
-    return tuple((key, fields[key].SerializeToString()) for key in sorted(fields))
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
@@ -53,14 +48,17 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         root_run_id=said.root_workflow_execution.run_id,
         priority=said.priority.SerializeToString() if said.HasField("priority") else b"",
         eager_execution_accepted=said.eager_execution_accepted,
-        user_metadata=event.user_metadata.SerializeToString(),
-        started_attributes=said.SerializeToString() if said.HasField("retry_policy") else b"",
+        # Deterministic: a load must fold to the same bytes, whatever the order of maps in memory.
+        user_metadata=event.user_metadata.SerializeToString(deterministic=True),
+        started_attributes=(
+            said.SerializeToString(deterministic=True) if said.HasField("retry_policy") else b""
+        ),
     )
     state.put(
         status=RunStatus.RUNNING,
         info=info,
-        memo=sorted_payloads(said.memo.fields),
-        search_attributes=sorted_payloads(said.search_attributes.indexed_fields),
+        memo=payload_map(said.memo.fields),
+        search_attributes=payload_map(said.search_attributes.indexed_fields),
     )
 
 

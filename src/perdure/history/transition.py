@@ -75,14 +75,6 @@ class VisibilityRow(msgspec.Struct, frozen=True):
     root_run_id: str = ""
 
 
-class HistoryRange(msgspec.Struct, frozen=True):
-    """Events a reply needs: ids from `first_event_id` to `last_event_id`, both included."""
-
-    entity: EntityKey
-    first_event_id: int
-    last_event_id: int
-
-
 class Transition(msgspec.Struct):
     """One atomic change of one entity. `abandon()` of its draft undoes the change of the state in memory."""
 

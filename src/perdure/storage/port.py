@@ -142,7 +142,7 @@ class VisibilityQuery(msgspec.Struct, frozen=True, kw_only=True):
     started: Span = Span()
     closed: Span | None = None
     where: str = ""
-    """A further condition from `perdure.visibility`, over the column names, with `?` for each of `arguments`."""
+    """A further condition from a list filter, over the column names, with `?` for each of `arguments`."""
     arguments: tuple[str | int | float, ...] = ()
     after: VisibilityRow | None = None
     limit: int = 1_000
