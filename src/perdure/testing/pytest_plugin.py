@@ -9,8 +9,8 @@
 Fixtures (each test has its own): `perdure_env`, `perdure_client`, `perdure_worker`. The setting `perdure_environment`
 in pytest's configuration is `time-skipping` (as it is without one) or `local`, which is real time.
 
-Invariant: loading the plugin loads no engine, so that it costs other tests nothing. Async fixtures are run by
-pytest-asyncio, in either mode, or by anyio, whichever the tests use.
+Invariant: loading the plugin loads no engine, so that it costs other tests nothing. The fixtures
+are async: pytest-asyncio runs them, in either mode.
 """
 
 from __future__ import annotations
