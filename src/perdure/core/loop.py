@@ -106,6 +106,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def name_task(self, task: asyncio.Task[Any]) -> None:
         """Called for each new task; may rename it."""
 
+    def before_step(self) -> None:
+        """Called before each ready handle runs; may raise to end the drain. The base does nothing."""
+
     def unsupported(self, call: str, advice: str) -> NoReturn:
         """Refuse a call. Subclasses may raise an error of their own."""
         message = f"loop.{call} is not available in a deterministic event loop: {advice}"
@@ -134,6 +137,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """Run ready handles, and those that become ready meanwhile, until none is left."""
         ready = self._ready
         while ready:
+            self.before_step()
             handle = ready.popleft()
             if not handle.cancelled():
                 handle._run()  # the loop's own part of the contract  # noqa: SLF001

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -140,6 +143,38 @@ def test_a_workflow_that_spins_is_stopped() -> None:
 
 
 @workflow.defn
+class SpinsInTasks:
+    """Gives way to itself for ever: the watchdog's exception may arrive in asyncio's own code."""
+
+    @workflow.run
+    async def run(self) -> None:
+        while True:
+            await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0), return_exceptions=True)
+
+
+@workflow.defn
+class SpinsThroughEverything:
+    caught: ClassVar[int] = 0
+
+    @workflow.run
+    async def run(self) -> None:
+        while SpinsThroughEverything.caught < 3:
+            try:
+                while True:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            except BaseException:  # noqa: BLE001  # users write this
+                SpinsThroughEverything.caught += 1
+        await workflow.wait_condition(lambda: False)
+
+
+@pytest.mark.parametrize("kind", [SpinsInTasks, SpinsThroughEverything])
+def test_a_workflow_that_awaits_nothing_that_waits_is_stopped(kind: type) -> None:
+    run = Driver(kind, HostOptions(deadlock_budget_ns=100_000_000))
+    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\]"):
+        run.start()
+
+
+@workflow.defn
 class Blocks:
     @workflow.run
     async def run(self) -> None:
@@ -152,6 +187,41 @@ def test_a_workflow_that_blocks_is_stopped() -> None:
     run = Driver(Blocks, HostOptions(deadlock_budget_ns=50_000_000))
     with pytest.raises(DeadlockError, match=r"blocked|CPU time"):
         run.start()
+
+
+STUBBORN = """
+from perdure import workflow
+from perdure.worker.host import HostOptions
+from tests.unit.worker_host.driver import Driver
+
+@workflow.defn(sandboxed=False)
+class Stubborn:
+    @workflow.run
+    async def run(self) -> None:
+        while True:
+            try:
+                await workflow.sleep(10)
+            except:
+                pass
+
+run = Driver(Stubborn, HostOptions())
+run.start()
+run.host.close()
+print("closed")
+"""
+
+
+def test_a_process_ends_although_a_coroutine_refused_to() -> None:
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", STUBBORN],
+        check=False,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == ("closed\n", 0)
 
 
 # wait_for profiles --------------------------------------------------------------------------------

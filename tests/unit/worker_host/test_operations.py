@@ -87,7 +87,7 @@ def test_an_activity_carries_every_option() -> None:
 def test_a_command_knows_the_users_line() -> None:
     command = one(Driver(OneActivity).start(1), commands.ScheduleActivity)
     assert command.site is not None
-    assert command.site[0].code is OneActivity.run.__code__
+    assert [frame.code for frame in command.site] == [OneActivity.run.__code__]
 
 
 def test_a_failed_activity_raises_with_its_cause() -> None:

@@ -106,7 +106,7 @@ class WorkflowHost:
         if activation.is_replaying:
             budget *= options.replay_budget_factor
         try:
-            with watchdog.watching(budget, self._what), state.loop.running():
+            with watchdog.watching(budget, self._what) as state.loop.watch, state.loop.running():
                 self._run(activation.jobs)
         except WorkflowDeadlock as error:
             message = f"[TMPRL1101] Potential deadlock: {error}"

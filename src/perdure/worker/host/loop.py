@@ -17,6 +17,7 @@ from typing_extensions import TypeVarTuple, Unpack, override
 from perdure.core.loop import DeterministicLoop, LoopTimer
 from perdure.replay.commands import CancelTimer, StartTimer
 from perdure.worker.host import callsite
+from perdure.worker.host.watchdog import WorkflowDeadlock
 from perdure.workflow._errors import NonDeterministicCall
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from perdure.wire.api import common as common_pb
     from perdure.worker.host.state import RunState
+    from perdure.worker.host.watchdog import Watch
     from perdure.workflow._runtime import Runtime
 
     Payload = common_pb.Payload
@@ -54,8 +56,15 @@ class WorkflowLoop(DeterministicLoop):
         super().__init__()
         self.state = state
         self.timers: dict[int, LoopTimer] = {}
+        self.watch: Watch | None = None
         run = state.run
         self._suffix = f" (workflow: {run.workflow_type}, id: {run.workflow_id}, run: {run.run_id})"
+
+    @override
+    def before_step(self) -> None:
+        # Code that gives way to itself for ever is stopped here, where nobody can swallow the exception.
+        if self.watch is not None and self.watch.why is not None:
+            raise WorkflowDeadlock(self.watch.why)
 
     @override
     def clock_ns(self) -> int:

@@ -3,14 +3,15 @@
 A suspended coroutine that is collected runs its `finally` blocks at any time, in any thread, perhaps inside
 another workflow. So every task is ended in the run's own loop, youngest first, with commands disabled, by an
 exception thrown into it. A coroutine that awaits again gets it a few more times (`TaskGroup` needs two); after
-that it goes to the graveyard, a bounded list that keeps it from being collected.
+that it goes to the graveyard, which keeps it from ever being collected, at interpreter exit too: collecting
+`while True: try: await … except: pass` runs that loop for ever, and would hang the process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from perdure.worker.host.state import RunEvicted
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 8
-MAX_GRAVEYARD = 1_000
 
-graveyard: deque[object] = deque(maxlen=MAX_GRAVEYARD)
+graveyard: list[object] = []
 """Coroutines that refused to end. Their number is a metric: each is a leak in user code."""
 
 
@@ -64,3 +64,5 @@ def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str
         name,
     )
     graveyard.append(coro)
+    # A reference that nobody gives back: modules, and so the list, are cleared at interpreter exit.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coro))

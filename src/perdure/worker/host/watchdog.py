@@ -5,6 +5,10 @@ up its CPU time, raises `WorkflowDeadlock` inside it. CPU time, not wall time: o
 may wait long for its turn without doing anything wrong. Code that blocks without using CPU (a lock, a socket)
 is reported after a multiple of the budget in wall time, and interrupted as soon as it comes back.
 
+The loop looks at the verdict between two steps (`Watch.why`), which stops code that awaits nothing that
+waits. Code that does not even do that gets the exception raised inside it one period later, and again until
+the block ends: once is not enough, since a bare `except:` or a weak reference's callback may swallow it.
+
 Invariant: the exception never reaches code outside the activation that it is meant for.
 """
 
@@ -36,10 +40,12 @@ class WorkflowDeadlock(BaseException):
     """The activation used up its time. Not an Exception: user code should not catch it."""
 
 
-class _Watch:
-    """One activation under way."""
+class Watch:
+    """One activation under way; `why` says why it must end, once it must."""
 
-    __slots__ = ("budget_ns", "clock", "started_cpu_ns", "started_ns", "thread", "what", "why")
+    __slots__ = (
+        "budget_ns", "clock", "ended", "started_cpu_ns", "started_ns", "thread", "what", "why",
+    )  # fmt: skip
 
     def __init__(self, budget_ns: int, what: str) -> None:
         self.budget_ns = budget_ns
@@ -49,6 +55,7 @@ class _Watch:
         self.started_cpu_ns = _thread_time_ns()
         self.clock = _cpu_clock_of(self.thread)
         self.why: str | None = None
+        self.ended = False
 
     def verdict(self) -> str | None:
         """Why the activation must end, or None."""
@@ -76,7 +83,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watches: dict[int, _Watch] = {}
+        self._watches: dict[int, Watch] = {}
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._asleep = True
@@ -84,7 +91,7 @@ class Watchdog:
         self._never = threading.Event()
 
     @contextmanager
-    def watching(self, budget_ns: int, what: str) -> Generator[None]:
+    def watching(self, budget_ns: int, what: str) -> Generator[Watch | None]:
         """Bound the block's time.
 
         Args:
@@ -95,26 +102,37 @@ class Watchdog:
             WorkflowDeadlock: The time was used up.
         """
         if budget_ns <= 0:
-            yield
+            yield None
             return
-        watch = _Watch(budget_ns, what)
+        watch = Watch(budget_ns, what)
         self._watches[watch.thread] = watch
         if self._asleep:
             self._start(budget_ns)
         try:
-            yield
+            yield watch
         except WorkflowDeadlock:
             if watch.why is None:
                 raise
         finally:
-            with self._lock:
-                self._watches.pop(watch.thread, None)
-                if watch.why is not None:
-                    # Not delivered yet, perhaps: it must not surface anywhere else.
-                    _set_async_exception(watch.thread, None)
+            self._end(watch)
         if watch.why is not None:
             message = f"{what} was stopped: {watch.why}"
             raise WorkflowDeadlock(message)
+
+    def _end(self, watch: Watch) -> None:
+        # One that was raised just before `ended` was set may still arrive here, at most once.
+        while True:
+            try:
+                watch.ended = True
+                with self._lock:
+                    if self._watches.get(watch.thread) is watch:
+                        del self._watches[watch.thread]
+                    if watch.why is not None:
+                        # Not delivered yet, perhaps: it must not surface anywhere else.
+                        _set_async_exception(watch.thread, None)
+                return
+            except WorkflowDeadlock:
+                continue
 
     def _start(self, budget_ns: int) -> None:
         self._asleep = False
@@ -132,7 +150,11 @@ class Watchdog:
             with self._lock:
                 watches = list(self._watches.values())
                 for watch in watches:
-                    if watch.why is None and (why := watch.verdict()) is not None:
+                    if watch.ended:
+                        continue
+                    if watch.why is not None:
+                        _set_async_exception(watch.thread, WorkflowDeadlock)
+                    elif (why := watch.verdict()) is not None:
                         self._trip(watch, why)
             idle = 0 if watches else idle + 1
             if idle > _IDLE_LOOKS:
@@ -140,12 +162,11 @@ class Watchdog:
                 self._asleep = True
                 self._wake.clear()
 
-    def _trip(self, watch: _Watch, why: str) -> None:
-        watch.why = why
+    def _trip(self, watch: Watch, why: str) -> None:
         frame = sys._current_frames().get(watch.thread)  # documented  # noqa: SLF001
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        watch.why = why
         _log.error("%s is stopped: %s. Its stack:\n%s", watch.what, why, stack)
-        _set_async_exception(watch.thread, WorkflowDeadlock)
 
 
 def _set_async_exception(thread: int, kind: type[BaseException] | None) -> None:
