@@ -58,8 +58,8 @@ conformance: setup   ## The official SDK, in its own process, against our server
 demo: setup      ## Kill worker and server under a running workflow; it finishes (about 30 s)
 	@$(BIN)/python scripts/demo.py
 
-bench: setup     ## Print the measured costs; nothing is asserted
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: setup     ## Print the measured costs, in minutes (make bench FULL=1: all sizes, long); nothing is asserted
+	@$(BIN)/python benchmarks/run_all.py $(if $(FULL),--full)
 
 docs: setup      ## Check that links and code in the documentation are alive
 	$(BIN)/python -m pytest -q tests/tidy -k docs

@@ -1,0 +1,44 @@
+"""Open a database and finish one new workflow: `python -m benchmarks.growth.reopen FILE`; prints a line of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.workloads.definitions import Sequence, compose
+from perdure.client import Client
+from perdure.worker import Worker
+
+
+def resident_bytes() -> int:
+    line = next(
+        one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmRSS")
+    )
+    return int(line.split()[1]) * 1024
+
+
+async def main(path: str) -> None:
+    began_s, cpu_s = time.perf_counter(), time.process_time()
+    async with await Client.connect(f"sqlite:{path}") as client:
+        opened_s = time.perf_counter() - began_s
+        async with Worker(client, task_queue="again", workflows=[Sequence], activities=[compose]):
+            await client.execute_workflow(
+                Sequence.run, 1, id=f"again-{time.time_ns()}", task_queue="again"
+            )
+        print(
+            json.dumps(
+                {
+                    "opened_s": opened_s,
+                    "first_result_s": time.perf_counter() - began_s,
+                    "cpu_s": time.process_time() - cpu_s,
+                    "resident_bytes": resident_bytes(),
+                }
+            )
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
