@@ -3,21 +3,23 @@
 Role: `open_embedded(url)` gives a `Connection` to an engine over a SQLite file or memory. There is one engine per file
 and process, shared by its connections and closed with the last of them.
 
-Invariants: an engine belongs to the event loop that opened it; one whose loop has ended without closing it is let go of
-when its file is opened again, and never keeps the process alive. Not here: what a call means (`server.frontend`).
+Invariants: an engine belongs to the process and to the event loop that opened it; one whose loop has ended without
+closing it is let go of when its file is opened again, and never keeps the process alive; a forked child has none of its
+parent's engines. Not here: what a call means (`server.frontend`), the lock and the checks of a file (`storage`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
-from perdure.core.units import SECOND_NS
+from perdure.core.units import MS_NS, SECOND_NS
 from perdure.server.node import open_node
-from perdure.storage.port import OpenError
+from perdure.storage.port import InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
 from perdure.wire import errors
 
@@ -29,40 +31,61 @@ if TYPE_CHECKING:
     from perdure.server.node import Node
     from perdure.wire.seam import Method
 
+IN_USE_WAIT_NS = 2 * SECOND_NS
+"""For how long a process that has the file may be on its way out: a reloader starts the new one quickly."""
+IN_USE_RETRY_NS = 50 * MS_NS
+
 
 async def open_embedded(url: str) -> EmbeddedConnection:
     """Open the engine that `url` names, or join it when this process has it open already.
 
     Args:
-        url: `sqlite:orders.db` or `sqlite:///absolute/orders.db`; `memory:` for a new engine of one's own,
-            `memory:name` for one that is shared by this name.
+        url: `sqlite:orders.db` or `sqlite:///absolute/orders.db`, where `~` is the home folder; `memory:` for a new
+            engine of one's own, `memory:name` for one that is shared by this name.
 
     Raises:
         ValueError: The URL names no database.
-        FailedPrecondition: The database is in use by another process or event loop, damaged, or of a newer version.
+        FailedPrecondition: The database is in use by another process or event loop, damaged, of a newer version, or
+            cannot be written.
 
     Example:
         connection = await open_embedded("sqlite:orders.db")
     """
+    place = place_of(url)
+    while True:
+        engine = _shared.get(place) if place else None
+        if engine is not None and engine.loop.is_closed():
+            engine.abandon()
+            engine = None
+        if engine is None:
+            engine = _Engine(place)
+            if place:
+                _shared[place] = engine
+        connection = await engine.join()
+        if connection is not None:
+            return connection
+
+
+def place_of(url: str) -> Path | str:
+    """The file that a `sqlite:` URL names, or the name in a `memory:` URL.
+
+    Raises:
+        ValueError: It names neither.
+    """
     scheme, _, rest = url.partition(":")
+    rest = rest.removeprefix("//")
+    if rest.endswith(":memory:"):
+        raise ValueError(f"{url!r}: an engine in memory is 'memory:'")
+    if "?" in rest:
+        raise ValueError(f"{url!r}: there are no options after '?': give 'sqlite:<file>'")
     if scheme == "memory":
-        place: Path | str = rest.removeprefix("//")
-    elif scheme == "sqlite" and rest.removeprefix("//"):
-        place = Path(rest.removeprefix("//")).resolve()  # noqa: ASYNC240 -- once, before anything runs
-    else:
-        raise ValueError(f"{url!r} names no database: give 'sqlite:<file>' or 'memory:'")
-    shared = _shared.get(place) if place else None
-    if shared is not None and shared.loop.is_closed():
-        shared.abandon()
-        shared = None
-    if shared is None:
-        shared = _Shared(place)
-        if place:
-            _shared[place] = shared
-    return await shared.join()
+        return rest
+    if scheme == "sqlite" and rest:
+        return Path(rest).expanduser().resolve()
+    raise ValueError(f"{url!r} names no database: give 'sqlite:<file>' or 'memory:'")
 
 
-class _Shared:
+class _Engine:
     """One engine of this process, and how many connections it has."""
 
     def __init__(self, place: Path | str) -> None:
@@ -72,28 +95,36 @@ class _Shared:
         self._connections = 0
         self._opening: asyncio.Task[Node] = self.loop.create_task(self._open())
         self._closing: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        _engines.add(self)
 
-    async def join(self) -> EmbeddedConnection:
+    async def join(self) -> EmbeddedConnection | None:
+        """A connection; None when the engine has just been closed and a new one is needed."""
         if self.loop is not asyncio.get_running_loop():
             raise errors.FailedPrecondition(
-                f"{self.place} is open on another event loop of this process: connect from that loop, or close "
-                "its clients first"
+                f"{self.place} is open on another event loop of this process: connect once and use that client "
+                "on its own loop, or close it there first"
             )
         if self._closing is not None:
-            await asyncio.shield(self._closing)
-            again = _shared.setdefault(self.place, _Shared(self.place))
-            return await again.join()
+            await asyncio.wait((self._closing,))
+            return None
         self._connections += 1
         try:
             node = await asyncio.shield(self._opening)
+        except asyncio.CancelledError:
+            leaving = self.loop.create_task(self._leave_when_open())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            raise
         except BaseException:
             self._connections -= 1
             raise
-        return EmbeddedConnection(node, self)
+        return EmbeddedConnection(node, self, _shown(self.place))
 
     async def leave(self) -> None:
+        """A connection was closed; with the last one the engine is."""
         self._connections -= 1
-        if self._connections == 0:
+        if self._connections == 0 and self._closing is None:
             self._closing = self.loop.create_task(self._close())
             await asyncio.shield(self._closing)
 
@@ -103,23 +134,49 @@ class _Shared:
         if self._store is not None:
             self._store.abandon()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: it is the parent's engine."""
+        if self._store is not None:
+            self._store.leave_to_parent()
+
+    async def _leave_when_open(self) -> None:
+        """Who waited for the opening was cancelled: the engine must not stay open for nobody."""
+        await asyncio.wait((self._opening,))
+        if self._opening.cancelled() or self._opening.exception() is not None:
+            self._connections -= 1
+        else:
+            await self.leave()
+
     async def _open(self) -> Node:
         try:
-            if isinstance(self.place, Path):
-                self._store = await open_sqlite(self.place)
-            else:
-                self._store = open_memory()
-            return await open_node(
-                self._store, clock=SystemClock(), new_id=new_id, void_activities=True
-            )
-        except OpenError as error:
+            self._store = store = await self._open_store()
+            return await open_node(store, clock=SystemClock(), new_id=new_id, void_activities=True)
+        except InUse as error:
             self._forget()
-            raise errors.FailedPrecondition(str(error)) from error
+            raise errors.FailedPrecondition(_in_use(self.place, error.holder)) from error
+        except StoreError as error:
+            self._forget()
+            why = str(error)
+            if not isinstance(error, OpenError):
+                why = f"{_shown(self.place)} can not be written: {why}. Free space, or choose another file"
+            raise errors.FailedPrecondition(why) from error
         except BaseException:
             self._forget()
             if self._store is not None:
                 await self._store.close()
             raise
+
+    async def _open_store(self) -> SqliteStore:
+        if not isinstance(self.place, Path):
+            return open_memory()
+        give_up_s = self.loop.time() + IN_USE_WAIT_NS / SECOND_NS
+        while True:
+            try:
+                return await open_sqlite(self.place)
+            except InUse as error:
+                if self.loop.time() > give_up_s or error.holder == str(os.getpid()):
+                    raise
+            await asyncio.sleep(IN_USE_RETRY_NS / SECOND_NS)
 
     async def _close(self) -> None:
         try:
@@ -128,11 +185,51 @@ class _Shared:
             self._forget()
 
     def _forget(self) -> None:
+        _engines.discard(self)
         if _shared.get(self.place) is self:
             del _shared[self.place]
 
 
-_shared: dict[Path | str, _Shared] = {}
+_shared: dict[Path | str, _Engine] = {}
+_engines: set[_Engine] = set()
+_of_parent: list[_Engine] = []
+"""Kept for ever in a forked child: SQLite forbids even closing what the parent opened."""
+
+
+class _Process:
+    """Which process this is: connections of an earlier generation are those of its parents."""
+
+    generation = 0
+
+
+def _after_fork() -> None:
+    _Process.generation += 1
+    for engine in _engines:
+        engine.leave_to_parent()
+    _of_parent.extend(_engines)
+    _engines.clear()
+    _shared.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _shown(place: Path | str) -> str:
+    return str(place) if isinstance(place, Path) else f"memory:{place}"
+
+
+def _in_use(place: Path | str, holder: str) -> str:
+    if holder == str(os.getpid()):
+        return (
+            f"{place} is open in this process already, past its embedded engine (by a server?): close that first, or "
+            "use one of the two"
+        )
+    return (
+        f"{place} is in use by process {holder or 'unknown'}: an embedded engine is of one process. Run your server "
+        "with one process (uvicorn --workers 1), or keep several and let them share a server: `perdure server "
+        f"start-dev --db-filename {place}`, and connect to 'localhost:7233'"
+    )
 
 
 class Owner(Protocol):
@@ -146,9 +243,12 @@ class Owner(Protocol):
 class EmbeddedConnection:
     """A `perdure.wire.seam.Connection` to an engine in this process."""
 
-    def __init__(self, node: Node, owner: Owner) -> None:
+    def __init__(self, node: Node, owner: Owner, place: str = "memory:") -> None:
         self._node = node
         self._owner = owner
+        self._place = place
+        self._loop = asyncio.get_running_loop()
+        self._generation = _Process.generation
         self._is_closed = False
         self._polls: set[asyncio.Task[Message]] = set()
 
@@ -161,6 +261,7 @@ class EmbeddedConnection:
         timeout_ns: int | None = None,
     ) -> Message:
         """Call `method`; see `perdure.wire.seam.Connection.call`."""
+        self._check_caller()
         if self._is_closed:
             raise errors.Unavailable("The connection is closed.")
         dispatched = self._node.frontend.dispatch(method, request, metadata, timeout_ns)
@@ -177,13 +278,31 @@ class EmbeddedConnection:
             ) from None
 
     async def close(self) -> None:
-        """Withdraw the polls under way; with the last connection the engine is closed too. Idempotent."""
+        """Withdraw the polls under way; with the last connection the engine is closed too. Idempotent.
+
+        Raises:
+            FailedPrecondition: Called from another process or event loop.
+        """
         if self._is_closed:
             return
+        self._check_caller()
         self._is_closed = True
         for poll in tuple(self._polls):
             poll.cancel()
         await self._owner.leave()
+
+    def _check_caller(self) -> None:
+        if self._generation != _Process.generation:
+            raise errors.FailedPrecondition(
+                f"this process was forked after its parent had connected to {self._place}: an embedded engine does not "
+                "survive a fork. Connect after the fork (in the server's start-up hook, not at import and without "
+                "--preload), or run `perdure server start-dev` and connect all processes to it"
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise errors.FailedPrecondition(
+                f"the client of {self._place} belongs to another event loop: use it on the loop in which it was "
+                "connected; from a thread, with asyncio.run_coroutine_threadsafe(coroutine, loop)"
+            )
 
     async def _poll(self, poll: asyncio.Task[Message]) -> Message:
         """Polls end with the connection, though others keep the engine alive."""

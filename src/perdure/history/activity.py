@@ -107,10 +107,16 @@ def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> 
 def void_started_activities(state: RunState, env: Env) -> Transition:
     """The process that ran the attempts died: each is timed out at once (DESIGN 6.4)."""
     with Draft(state, env) as draft:
-        for activity in tuple(state.activities.values()):
-            if progress_of(state, activity.scheduled_event_id).is_started:
-                attempt_timed_out(draft, activity, enums.TIMEOUT_TYPE_START_TO_CLOSE)
+        void_started(draft)
         return draft.done()
+
+
+def void_started(draft: Draft) -> None:
+    """As `void_started_activities`, within a change that concerns more."""
+    state = draft.state
+    for activity in tuple(state.activities.values()):
+        if progress_of(state, activity.scheduled_event_id).is_started:
+            attempt_timed_out(draft, activity, enums.TIMEOUT_TYPE_START_TO_CLOSE)
 
 
 def complete_activity(

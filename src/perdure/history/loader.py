@@ -5,7 +5,7 @@ The counterpart of `Draft`: what a draft added and what this folds must give the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
 from perdure.history.deadlines import rebuild
@@ -19,16 +19,34 @@ if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
 
 
+SLICE_EVENTS = 32
+
+
 def load_run(
     key: EntityKey, rows: Iterable[bytes], facts: Iterable[FactChange], now_ns: int = 0
 ) -> RunState:
-    """Fold a run again.
+    """Fold a run again, in one go; see `fold_run`."""
+    steps = fold_run(key, rows, facts, now_ns)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def fold_run(
+    key: EntityKey, rows: Iterable[bytes], facts: Iterable[FactChange], now_ns: int = 0
+) -> Generator[None, None, RunState]:
+    """Fold a run again, in steps of a few events: a history may have tens of thousands, and others want to run.
 
     Args:
         key: The run.
         rows: Its event rows in order, each a serialised `History`.
         facts: Its fact rows, in any order.
         now_ns: The time: heartbeat clocks of running activities restart then (DESIGN 10.8).
+
+    Returns:
+        The state, when the generator ends; it yields nothing.
     """
     state = RunState(key)
     for row in rows:
@@ -45,6 +63,8 @@ def load_run(
                     last_event_ns=max(state.last_event_ns, event.event_time.ToNanoseconds()),
                     history_size_bytes=state.history_size_bytes + len(framed),
                 )
+                if event.event_id % SLICE_EVENTS == 0:
+                    yield
     for change in facts:
         apply(state, change)
     state.loaded_ns = now_ns

@@ -35,6 +35,7 @@ from perdure.server.row_sweep import RowSweep
 from perdure.server.step import Steps
 from perdure.server.task_starts import TaskStarts
 from perdure.server.verbs import StartRequest, Verbs, production
+from perdure.server.void import void_attempts
 from perdure.server.wakes import Wakes
 from perdure.storage.port import StoreError
 from perdure.wire import errors
@@ -168,8 +169,10 @@ class Engine:
             fact: NamespaceFact = (await self._entities.ready(key))[0].state
             self.namespaces.install(fact)
         if void_activities:
-            for key in await self._store.entities(EntityKind.RUN, FactKind.ACTIVITY):
-                await self.update(key, self._verbs.void_started_activities)
+            void = self._verbs.void_attempts
+            await void_attempts(
+                self._store, self._clock, self.owned_shards(), lambda key: self.update(key, void)
+            )
         await self._outbox.recover(list(self._shards.ready_ids()))
         for work in (self._wakes.run, self._retention.run, self._row_sweep.run):
             self._loops.append(self._spawn(_for_ever(work)))
@@ -345,6 +348,9 @@ class Engine:
         self, task: Task, row: TaskRowId | None, info: PollInfo
     ) -> WorkflowTaskReply | ActivityTaskReply | StaleTask:
         return await self._task_starts.start(task, row, info)
+
+    async def unstick(self, task: Task, row: TaskRowId) -> None:
+        await self._task_starts.unstick(task, row)
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
         await self._task_starts.give_back(task, reply)

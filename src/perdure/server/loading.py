@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.units import MS_NS
 from perdure.history.evolve import UnknownEventError
-from perdure.history.loader import load_run
+from perdure.history.loader import fold_run
 from perdure.server.cache import Entry
 from perdure.server.codec import UnknownFactError, decode_fact
 from perdure.storage.port import StoreError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from perdure.storage.port import Store, StoredEntity
 
 log = logging.getLogger(__name__)
+
+SLICE_NS = 4 * MS_NS
+"""Folding a long history lets others run this often; with the step under way it stays below 5 ms."""
 
 
 class Loader:
@@ -67,18 +71,18 @@ class Loader:
             return  # the shard was dropped meanwhile: what was read may be older than what its next owner wrote
         entry = Entry(key, shard)
         if stored is not None:
-            self._fill(entry, stored)
-        if key not in self._cache:
+            await self._fill(entry, stored)
+        if shard.epoch == epoch and key not in self._cache:
             self._cache.add(entry)
             self._cache.shrink()
 
-    def _fill(self, entry: Entry, stored: StoredEntity) -> None:
+    async def _fill(self, entry: Entry, stored: StoredEntity) -> None:
         entry.number = stored.number
         entry.wake_at_ns = stored.wake_at_ns
         for row in stored.events:
             entry.tail.append(row)
         try:
-            entry.state = _state(entry.key, stored, self._clock.now_ns())
+            entry.state = await self._state(entry.key, stored)
         except (UnknownEventError, UnknownFactError) as error:
             raise errors.FailedPrecondition(str(error)) from error
         except Exception as error:
@@ -89,10 +93,19 @@ class Loader:
         if entry.key.kind is EntityKind.RUN:
             entry.durable_event_id = entry.state.next_event_id - 1
 
-
-def _state(key: EntityKey, stored: StoredEntity, now_ns: int) -> Any:
-    facts = [decode_fact(row) for row in stored.facts]
-    if key.kind is EntityKind.RUN:
-        return load_run(key, (row.data for row in stored.events), facts, now_ns)
-    # A pointer and a namespace are one fact each.
-    return facts[0].value if facts else None
+    async def _state(self, key: EntityKey, stored: StoredEntity) -> Any:
+        facts = [decode_fact(row) for row in stored.facts]
+        if key.kind is not EntityKind.RUN:
+            # A pointer and a namespace are one fact each.
+            return facts[0].value if facts else None
+        rows = (row.data for row in stored.events)
+        steps = fold_run(key, rows, facts, self._clock.now_ns())
+        slice_ends_ns = self._clock.monotonic_ns() + SLICE_NS
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            if self._clock.monotonic_ns() > slice_ends_ns:
+                await asyncio.sleep(0)
+                slice_ends_ns = self._clock.monotonic_ns() + SLICE_NS

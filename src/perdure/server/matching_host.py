@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId
 from perdure.core.units import MINUTE_NS, SECOND_NS
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from perdure.server.matcher import Poller as ReservedPoller
     from perdure.server.polls import Body, PollResult
     from perdure.server.queries import PendingQuery
-    from perdure.storage.port import TaskRow
+    from perdure.server.task_source import TaskSource
 
 _log = logging.getLogger(__name__)
 
@@ -44,26 +44,6 @@ RETRY_NS = SECOND_NS
 """Pause before the rows of a queue are read again after a failure."""
 LATE_RESULT_NS = SECOND_NS // 2
 """A poll whose time is up waits this much longer for a task that is being committed for it."""
-
-
-class TaskSource(Protocol):
-    """What the host needs from the engine."""
-
-    def owned_shards(self) -> tuple[int, ...]: ...
-
-    async def task_rows(
-        self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
-    ) -> list[TaskRow]: ...
-
-    async def start_task(
-        self, task: Task, row: TaskRowId | None, info: PollInfo
-    ) -> WorkflowTaskReply | ActivityTaskReply | StaleTask:
-        """Start the task durably; a `row` of None asks for a redelivery."""
-        ...
-
-    async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
-        """The poller for which the task was started has gone: undo the start, or offer it again."""
-        ...
 
 
 class MatchingHost:
@@ -248,7 +228,15 @@ class MatchingHost:
             return
         key = row if row is not None else ("started", task.entity, task.scheduled_event_id)
         item: Item[Body] = Item(key, task.priority, TaskBody(task, row), has_row=row is not None)
-        self._offer(self._living(task.queue), item)
+        key = self._living(task.queue)
+        self._offer(key, item)
+        if row is not None and key == task.queue and not self.is_served(key):
+            self._unstick(task, row)
+
+    def _unstick(self, task: Task, row: TaskRowId) -> None:
+        """Rule 11, where the queue's name says nothing: its worker may have died before this node began."""
+        if task.queue.kind is QueueKind.WORKFLOW:
+            self._spawn(self._engine.unstick(task, row))
 
     def shard_acquired(self, shard_id: int) -> None:
         for cursors in self._cursors.values():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import workflow_id_key
 from perdure.history.replies import ActivityTaskReply, StaleTask, WorkflowTaskReply
+from perdure.history.unstick import unstick
 from perdure.server.step import Outcome
 from perdure.wire import errors
 
@@ -67,6 +68,19 @@ class TaskStarts:
                     entries, lambda state, env: verb(state, task, row, info, env)
                 )
         return await self._entities.reveal(outcome)
+
+    async def unstick(self, task: Task, row: TaskRowId) -> None:
+        """Nobody polls the queue of a workflow task; without effect unless that is a sticky one."""
+        pointer_key = workflow_id_key(task.entity.namespace_id, task.entity.name)
+        try:
+            with self._committer.under_way():
+                entries = await self._entities.ready(task.entity, pointer_key)
+                outcome = self._entities.change(
+                    entries, lambda state, env: unstick(state, task, row, env)
+                )
+            await self._entities.reveal(outcome)
+        except errors.RpcError as error:
+            log.debug("a task of %s stays in its sticky queue: %s", task.entity, error.message)
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
         """The poller for which a task was started has gone (DESIGN §10.6)."""

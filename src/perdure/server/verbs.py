@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from perdure.core.ids import QueueKind, TaskRowId
-from perdure.history import activity, start, wake, workflow_task
+from perdure.history import activity, start, void, wake, workflow_task
 from perdure.history.env import Env
 from perdure.history.facts import CurrentRun
 from perdure.history.replies import PollInfo, WorkflowTaskReply
@@ -27,7 +27,7 @@ class Verbs(NamedTuple):
     needs_existing: Callable[[CurrentRun, StartRequest], bool]
     start_task: Callable[[RunState, Task, TaskRowId | None, PollInfo, Env], Transition]
     undo_activity_start: Callable[[RunState, ActivityTaskToken, Env], Transition]
-    void_started_activities: Callable[[RunState, Env], Transition]
+    void_attempts: Callable[[RunState, Env], Transition]
     redeliver: Callable[[RunState, Env], WorkflowTaskReply | None]
     wake: Callable[[RunState, Env], Transition]
 
@@ -47,7 +47,7 @@ def production() -> Verbs:
         needs_existing=start.needs_existing,
         start_task=_start_task,
         undo_activity_start=activity.undo_activity_start,
-        void_started_activities=activity.void_started_activities,
+        void_attempts=void.void_attempts,
         redeliver=workflow_task.redeliver,
         wake=wake.wake,
     )

@@ -53,9 +53,22 @@ def opener_for(target: str) -> Opener:
     # A host may have such a name: `memory:7233` is a server.
     if colon and opener is not None and not (scheme == "memory" and rest.isdigit()):
         return opener
-    if rest.startswith("//"):
+    if colon and not _is_address(scheme, rest):
         raise ValueError(
             f"Unknown scheme {scheme!r} in the target: give '<host>:<port>' without scheme"
             " (TLS is the parameter `tls`), 'sqlite:<file>' or 'memory:'"
         )
+    if not colon and target.endswith(_DATABASE_ENDINGS):
+        raise ValueError(f"{target!r} looks like a database file: give 'sqlite:{target}'")
     return _open_grpc
+
+
+_DATABASE_ENDINGS = (".db", ".sqlite", ".sqlite3")
+_GRPC_SCHEMES = frozenset({"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock"})
+
+
+def _is_address(before: str, after: str) -> bool:
+    """Whether `before:after` is an address rather than a URL: what follows the last colon is a port."""
+    if after.startswith("//"):
+        return False
+    return before in _GRPC_SCHEMES or after.rpartition(":")[2].isdigit() or before.startswith("[")

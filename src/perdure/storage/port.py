@@ -188,7 +188,11 @@ class OpenError(StoreError):
 
 
 class InUse(OpenError):
-    """Another live process has the database open."""
+    """Another live process has the database open; `holder` is its process id, as far as is known."""
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class NewerSchema(OpenError):

@@ -15,6 +15,7 @@ from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
 from perdure.history.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
+from perdure.storage.file_system import check_file_system
 from perdure.storage.port import (
     CommitBatch,
     DoubtfulTasks,
@@ -59,6 +60,7 @@ async def open_sqlite(
 
     def connect() -> tuple[FileLock, sqlite3.Connection, sqlite3.Connection]:
         file = path.resolve()
+        check_file_system(file)
         lock = FileLock(file)
         try:
             writing = connect_file(file, shard_count)
@@ -216,6 +218,11 @@ class SqliteStore:
         self._writing.close()
         if self._lock is not None:
             self._lock.release()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: touch nothing (SQLite forbids it) but the lock, which must not outlive the parent."""
+        if self._lock is not None:
+            self._lock.leave_to_parent()
 
     async def _read(self, job: Callable[[], T]) -> T:
         try:

@@ -41,12 +41,17 @@ class FileLock:
             os.close(self._fd)
             raise InUse(
                 f"{database} is in use by process {holder}: a SQLite database has one process at a time. Stop that "
-                "process, or connect to it if it is a server, or use another file"
+                "process, or connect to it if it is a server, or use another file",
+                holder,
             ) from None
         os.ftruncate(self._fd, 0)
         os.write(self._fd, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
+        os.close(self._fd)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: the lock stays the parent's, and ends with it."""
         os.close(self._fd)
 
 
@@ -124,13 +129,13 @@ def _settings(connection: sqlite3.Connection) -> None:
 
 def _check_header(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:
             header = file.read(len(_MAGIC))
     except FileNotFoundError:
         return
     except OSError as error:
         raise OpenError(
-            f"cannot open {path}: {error.strerror}; it must be a readable, writable file"
+            f"cannot open {path}: {error.strerror}; it must be a file that this user may read and write"
         ) from None
     if header and header != _MAGIC:
         raise Damaged(

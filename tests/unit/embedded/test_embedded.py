@@ -14,7 +14,7 @@ from perdure.embedded import EmbeddedConnection, open_embedded
 from perdure.storage.port import InUse
 from perdure.storage.sqlite import open_sqlite
 from perdure.wire import errors
-from perdure.wire.api import common, taskqueue
+from perdure.wire.api import common, enums, taskqueue
 from perdure.wire.seam import WORKFLOW_SERVICE
 from tests.unit.server.world import schedule_activity
 
@@ -140,3 +140,68 @@ async def test_an_attempt_of_a_dead_process_is_timed_out_at_once(tmp_path: Path)
     second = await call(connection, "PollActivityTaskQueue", 5, task_queue=QUEUE)
     assert (first.attempt, second.attempt) == (1, 2)
     await connection.close()
+
+
+async def test_a_workflow_task_of_a_dead_process_is_there_again_at_once(tmp_path: Path):
+    url = f"sqlite:{tmp_path}/x.db"
+    connection = await open_embedded(url)
+    for name in ("taken", "waits"):
+        await start(connection, name)
+    for _ in range(2):
+        task = await call(connection, "PollWorkflowTaskQueue", 5, task_queue=QUEUE)
+        if task.workflow_execution.workflow_id == "waits":
+            sticky = taskqueue.TaskQueue(
+                name="of-a-dead-worker", kind=enums.TASK_QUEUE_KIND_STICKY, normal_name="q"
+            )
+            attributes = taskqueue.StickyExecutionAttributes(worker_task_queue=sticky)
+            attributes.schedule_to_start_timeout.seconds = 100
+            await call(
+                connection,
+                "RespondWorkflowTaskCompleted",
+                task_token=task.task_token,
+                sticky_attributes=attributes,
+            )
+    await call(
+        connection,
+        "SignalWorkflowExecution",
+        workflow_execution=common.WorkflowExecution(workflow_id="waits"),
+        signal_name="s",
+    )
+    await connection.close()
+    connection = await open_embedded(url)
+    found = {
+        (
+            await call(connection, "PollWorkflowTaskQueue", 5, task_queue=QUEUE)
+        ).workflow_execution.workflow_id
+        for _ in range(2)
+    }
+    assert found == {"taken", "waits"}
+    await connection.close()
+
+
+async def test_who_stops_waiting_for_an_engine_leaves_it(tmp_path: Path):
+    url = f"sqlite:{tmp_path}/x.db"
+    opening = asyncio.create_task(open_embedded(url))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    while embedded._shared:  # noqa: ASYNC110 -- it closes by itself
+        await asyncio.sleep(0.01)
+    store = await open_sqlite(tmp_path / "x.db")
+    await store.close()
+
+
+async def test_opening_while_the_last_connection_closes(tmp_path: Path):
+    url = f"sqlite:{tmp_path}/x.db"
+    first = await open_embedded(url)
+    run_id = await start(first)
+    closing = asyncio.create_task(first.close())
+    await asyncio.sleep(0)
+    some = await asyncio.gather(*(open_embedded(url) for _ in range(3)))
+    await closing
+    assert {await start(one) for one in some} == {run_id}
+    for one in some:
+        await one.close()
+    assert not embedded._shared
+    assert not embedded._engines

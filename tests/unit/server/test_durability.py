@@ -317,3 +317,24 @@ async def test_retention_deletes_closed_runs(world: World):
     again = await world.start()
     assert again != key
     await world.check_memory(again)
+
+
+async def test_folding_a_long_history_lets_others_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.server import loading
+
+    key = await world.start()
+    for number in range(200):
+        await world.signal(request_id=f"s{number}")
+    await world.engine.committer.flush()
+    world.forget(key)
+    monkeypatch.setattr(loading, "SLICE_NS", -1)  # every step is a slice of its own
+    turns = 0
+    reading = asyncio.ensure_future(world.event_types(key))
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(await reading) == 202
+    assert turns > 6, "200 events are several steps"
+    await world.check_memory(key)

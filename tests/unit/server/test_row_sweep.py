@@ -51,10 +51,9 @@ async def stick(world: World, token: bytes, timeout_ms: int, *commands: Any) -> 
     )
 
 
-async def poll_sticky(world: World, timeout_s: float) -> Any:
-    queue = taskqueue.TaskQueue(name="sticky", kind=enums.TASK_QUEUE_KIND_STICKY, normal_name="q")
-    request = workflowservice.PollWorkflowTaskQueueRequest(namespace="default", task_queue=queue)
-    return await world.call("PollWorkflowTaskQueue", request, timeout_s)
+async def poll_sticky(world: World) -> None:
+    key = QueueKey(world.namespace_id, "sticky", QueueKind.WORKFLOW)
+    assert await world.node.matching.poll(key, identity="w", wait_ns=1, normal_queue="q") is None
 
 
 async def test_a_row_of_an_open_run_stays_and_one_of_a_closed_run_goes(world: World):
@@ -71,6 +70,7 @@ async def test_a_row_of_an_open_run_stays_and_one_of_a_closed_run_goes(world: Wo
 async def test_rows_of_a_dead_workers_sticky_queue_go(world: World):
     run = await world.start()
     await stick(world, (await world.poll()).task_token, 20)
+    await poll_sticky(world)  # its worker was here
     await world.signal()
     assert await rows(world, "sticky") == ["w"], "nobody polls the sticky queue"
     assert await sweep(world) == 0, "its time is not up: a worker might still come"
@@ -81,6 +81,18 @@ async def test_rows_of_a_dead_workers_sticky_queue_go(world: World):
     assert await sweep(world) == 1, "the run's state is read again to decide"
     assert (await rows(world, "sticky"), await rows(world)) == ([], ["w"])
     await world.check_memory(run)
+
+
+async def test_a_sticky_queue_that_nobody_polled_gives_its_task_to_everyone(world: World):
+    run = await world.start()
+    await stick(world, (await world.poll()).task_token, 100_000)
+    await world.signal()
+    task = await world.poll()
+    assert task.workflow_execution.run_id == run.run_id
+    assert task.history.events, "another worker needs the whole history"
+    assert (await rows(world, "sticky"), await rows(world)) == ([], [])
+    await world.check_memory(run)
+    await world.complete(task.task_token, complete_workflow())
 
 
 async def test_activity_rows_of_closed_and_of_deleted_runs_go(world: World):

@@ -1,0 +1,89 @@
+"""On what kind of file system a database would lie: SQLite's log and the lock need a disk of this machine.
+
+Role: `check_file_system` refuses file systems of other machines, where neither locks nor shared memory nor `fsync` mean
+what they say, and warns about those that a virtual machine passes through. Linux only, from the table of mounts;
+elsewhere nothing is known and nothing is said.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from perdure.storage.port import OpenError
+
+_log = logging.getLogger(__name__)
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+_NETWORK = frozenset(
+    {
+        "9p2000", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs",
+        "nfs", "nfs4", "ocfs2", "orangefs", "pvfs2", "smb3", "smbfs",
+        "fuse.ceph", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs",
+        "fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
+    }
+)  # fmt: skip
+"""Other machines may write the same file, and answer when they like."""
+_PASSED_THROUGH = frozenset(
+    {"9p", "drvfs", "prl_fs", "vboxsf", "virtiofs", "vmhgfs", "fuse.vmhgfs-fuse"}
+)
+"""A folder of the host, seen from a virtual machine or container: safe while only one side uses the file."""
+
+
+def check_file_system(database: Path) -> None:
+    """Refuse a database on a network file system.
+
+    Args:
+        database: Absolute, without symbolic links; it need not exist.
+
+    Raises:
+        OpenError: Its folder belongs to another machine.
+    """
+    try:
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return
+    kind = file_system_of(database, mounts)
+    if kind in _NETWORK:
+        raise OpenError(
+            f"{database} would lie on a network file system ({kind}), where SQLite's locks and log are not safe: use a "
+            "folder on a local disk, or run `perdure server start-dev` where the disk is and connect to it"
+        )
+    if kind in _PASSED_THROUGH:
+        _log.warning(
+            "%s lies in a folder that comes from outside of this machine (%s): do not open it on both sides; "
+            "a local folder or volume is safer and faster",
+            database,
+            kind,
+        )
+
+
+def file_system_of(path: Path, mountinfo: str) -> str:
+    """The type of the file system that holds `path`; empty when the table does not say.
+
+    Args:
+        path: Absolute.
+        mountinfo: The text of `/proc/self/mountinfo`.
+
+    Example:
+        >>> file_system_of(Path("/srv/x.db"), "30 1 0:9 / /srv rw - nfs4 host:/x rw")
+        'nfs4'
+    """
+    best, kind = -1, ""
+    for line in mountinfo.splitlines():
+        place, dash, rest = line.partition(" - ")
+        fields = place.split(" ")
+        if not dash or len(fields) < 5:
+            continue
+        point = Path(_unescaped(fields[4]))
+        # Of several mounts on one point the last one is seen.
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), rest.split(" ", 1)[0]
+    return kind
+
+
+def _unescaped(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
