@@ -89,6 +89,26 @@ class NobodyThere:
 
 
 @workflow.defn
+class Parent:
+    @workflow.run
+    async def run(self, days: list[int]) -> int:
+        seen = await asyncio.gather(
+            *(workflow.execute_child_workflow(Sleeper.run, each) for each in days)
+        )
+        return len(seen)
+
+
+@workflow.defn
+class Chain:
+    @workflow.run
+    async def run(self, more: int) -> str:
+        await workflow.sleep(timedelta(hours=1))
+        if more:
+            workflow.continue_as_new(more - 1)
+        return "end"
+
+
+@workflow.defn
 class Fails:
     @workflow.run
     async def run(self) -> None:
@@ -264,6 +284,21 @@ async def test_giving_up_a_wait_locks_time_again(env: WorkflowEnvironment) -> No
         await asyncio.sleep(0.02)
         await handle.query(Sleeper.notes)
         assert await passed(env, began) < MARGIN
+
+
+async def test_children_and_chains_of_runs_skip_together(env: WorkflowEnvironment) -> None:
+    client = env.client
+    async with worker(env, Parent, Sleeper, Chain):
+        began = await env.get_current_time()
+        assert await client.execute_workflow(Parent.run, [1, 5, 3], id="p", task_queue=QUEUE) == 3
+        assert timedelta(days=5) <= await passed(env, began) < timedelta(days=5) + MARGIN
+        began = await env.get_current_time()
+        delayed = client.execute_workflow(
+            Chain.run, 4, id="c", task_queue=QUEUE, start_delay=timedelta(days=2)
+        )
+        assert await delayed == "end"
+        whole = timedelta(days=2, hours=5)
+        assert whole <= await passed(env, began) < whole + MARGIN
 
 
 async def test_another_client_of_the_same_engine(env: WorkflowEnvironment) -> None:
