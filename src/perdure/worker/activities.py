@@ -20,21 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.activity import ActivityCancellationDetails, logger
 from perdure.activity.context import CompleteAsyncError, Context
-from perdure.activity.definition import Definition
 from perdure.common.events import CompositeEvent
 from perdure.common.metrics import MetricMeter
-from perdure.common.raw import RawValue
 from perdure.converter import ActivitySerializationContext, DataConverter
 from perdure.core.units import SECOND_NS
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
-from perdure.wire.api import failure as failures
 from perdure.wire.times import duration_ns
 from perdure.worker.activity_attempt import Attempt, InboundCall, OutboundCall
 from perdure.worker.activity_info import info_of
 from perdure.worker.activity_interceptors import ActivityInboundInterceptor, ExecuteActivityInput
+from perdure.worker.activity_payloads import decode_args, decode_heartbeat, encode_failure
 from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.heartbeats import Heartbeats, throttle_ns
 
@@ -201,8 +199,8 @@ class Activities:
                 f" available activities: {', '.join(self._registry.names)}",
                 type="NotFoundError",
             )
-        args = await _decode_args(definition, task, converter)
-        details = await _decode_heartbeat(task, converter)
+        args = await decode_args(definition, task, converter)
+        details = await decode_heartbeat(task, converter)
         info = info_of(
             task,
             details,
@@ -330,7 +328,11 @@ class Activities:
         )
         unsent = heartbeats.unsent
         if unsent:
-            request.last_heartbeat_details.payloads.extend(await converter.encode(unsent))
+            try:
+                request.last_heartbeat_details.payloads.extend(await converter.encode(unsent))
+            except Exception:  # noqa: BLE001 - a user's converter may raise anything
+                # The failure is worth more than the details.
+                logger.warning("The last heartbeat could not be encoded", exc_info=True)
         await self._rpc.fail_activity(request)
         if isinstance(error, BrokenExecutor):
             self._on_fatal(error)
@@ -369,39 +371,3 @@ def _explain_cancel(error: BaseException, attempt: Attempt) -> BaseException:
                 type=f"Activity{reason.capitalize()}",
             )
     return error
-
-
-async def encode_failure(converter: DataConverter, error: BaseException) -> failures.Failure:
-    """The error as a failure; one about the converter when it can not convert this error."""
-    failure = failures.Failure()
-    try:
-        await converter.encode_failure(error, failure)
-    except Exception as inner:  # noqa: BLE001 - a user's converter may raise anything
-        logger.exception("Failed building a failure out of %s", type(error).__name__)
-        failure = failures.Failure(
-            message=f"Failed building exception result: {type(inner).__name__}",
-            application_failure_info=failures.ApplicationFailureInfo(),
-        )
-    return failure
-
-
-async def _decode_args(definition: Definition, task: Poll, converter: DataConverter) -> list[Any]:
-    payloads = task.input.payloads
-    types = definition.arg_types
-    if definition.name is None:
-        types = [RawValue] * len(payloads)
-    elif types is not None and len(types) != len(payloads):
-        types = None
-    try:
-        args = await converter.decode(payloads, type_hints=types) if payloads else []
-    except Exception as error:
-        raise ApplicationError("Failed decoding arguments") from error
-    return [args] if definition.name is None else args
-
-
-async def _decode_heartbeat(task: Poll, converter: DataConverter) -> list[Any]:
-    payloads = task.heartbeat_details.payloads
-    try:
-        return await converter.decode(payloads) if payloads else []
-    except Exception as error:
-        raise ApplicationError("Failed decoding heartbeat details", non_retryable=True) from error

@@ -66,7 +66,12 @@ class WorkflowTasks:
             next_task = await self._handle_one(next_task)
 
     async def _handle_one(self, task: Poll) -> Poll | None:
-        await self._rpc.decode(task)
+        try:
+            await self._rpc.decode(task)
+        except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
+            self._log_failed(task, error)
+            await self._fail(task, UNHANDLED, self._to_failure(error))
+            return None
         while True:
             run = self._cache.get(task.workflow_execution.run_id)
             if run is None:
@@ -88,14 +93,9 @@ class WorkflowTasks:
             # The run is gone (deleted, or closed and past retention) while its history was being read.
             self._cache.evict(run)
             return None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported to the server, whatever it is
             self._cache.evict(run)
-            logger.warning(
-                "Workflow task of %s (run %s) failed",
-                task.workflow_execution.workflow_id,
-                run.run_id,
-                exc_info=error,
-            )
+            self._log_failed(task, error)
             await self._fail(task, UNHANDLED, self._to_failure(error))
             return None
         if (problem := run.engine.error) is not None:
@@ -142,6 +142,12 @@ class WorkflowTasks:
             self._cache.evict(run)
             if is_too_large(error):
                 await self._report_too_large(task, request.ByteSize())
+            return None
+        except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
+            # Nothing was sent, and the run in the cache believes that it was.
+            self._cache.evict(run)
+            self._log_failed(task, error)
+            await self._fail(task, UNHANDLED, self._to_failure(error))
             return None
         no_cache = self._cache.maximum == 0 and not run.runs_local_activities
         if response is None or answer.is_terminal or no_cache:
@@ -210,6 +216,15 @@ class WorkflowTasks:
             ),
         )
         await self._fail(task, TOO_LARGE, failure)
+
+    def _log_failed(self, task: Poll, error: Exception) -> None:
+        execution = task.workflow_execution
+        logger.warning(
+            "Workflow task of %s (run %s) failed",
+            execution.workflow_id,
+            execution.run_id,
+            exc_info=error,
+        )
 
     async def _fail(
         self,

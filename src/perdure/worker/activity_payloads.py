@@ -1,0 +1,57 @@
+"""Payloads of an activity task: arguments and heartbeat details in, failures out.
+
+A user's converter may raise anything: what it raises becomes a failure of the attempt. Not here: codecs of workflow
+tasks (`codec`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.activity import logger
+from perdure.activity.definition import Definition
+from perdure.common.raw import RawValue
+from perdure.converter import DataConverter
+from perdure.exceptions import ApplicationError
+from perdure.wire.api import failure as failures
+from perdure.wire.api import workflowservice
+
+Poll = workflowservice.PollActivityTaskQueueResponse
+
+
+async def encode_failure(converter: DataConverter, error: BaseException) -> failures.Failure:
+    """The error as a failure; one about the converter when it can not convert this error."""
+    failure = failures.Failure()
+    try:
+        await converter.encode_failure(error, failure)
+    except Exception as inner:
+        logger.exception("Failed building a failure out of %s", type(error).__name__)
+        failure = failures.Failure(
+            message=f"Failed building exception result: {type(inner).__name__}",
+            application_failure_info=failures.ApplicationFailureInfo(),
+        )
+    return failure
+
+
+async def decode_args(definition: Definition, task: Poll, converter: DataConverter) -> list[Any]:
+    """The arguments of the call, as the function's hints say."""
+    payloads = task.input.payloads
+    types = definition.arg_types
+    if definition.name is None:
+        types = [RawValue] * len(payloads)
+    elif types is not None and len(types) != len(payloads):
+        types = None
+    try:
+        args = await converter.decode(payloads, type_hints=types) if payloads else []
+    except Exception as error:
+        raise ApplicationError("Failed decoding arguments") from error
+    return [args] if definition.name is None else args
+
+
+async def decode_heartbeat(task: Poll, converter: DataConverter) -> list[Any]:
+    """The details of the last heartbeat of an earlier attempt."""
+    payloads = task.heartbeat_details.payloads
+    try:
+        return await converter.decode(payloads) if payloads else []
+    except Exception as error:
+        raise ApplicationError("Failed decoding heartbeat details", non_retryable=True) from error
