@@ -24,7 +24,7 @@ async def encode_failure(converter: DataConverter, error: BaseException) -> fail
     failure = failures.Failure()
     try:
         await converter.encode_failure(error, failure)
-    except Exception as inner:
+    except Exception as inner:  # noqa: BLE001 - a user's converter may raise anything
         logger.exception("Failed building a failure out of %s", type(error).__name__)
         failure = failures.Failure(
             message=f"Failed building exception result: {type(inner).__name__}",
