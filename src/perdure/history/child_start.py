@@ -73,9 +73,9 @@ def start_child(
     return start(current, existing, request, namespace_id, env, parent)
 
 
-def release_child(state: RunState, env: Env) -> Transition:
+def release_child(state: RunState, parent: EntityKey, request_id: str, env: Env) -> Transition:
     """The parent has recorded the start: the child's first workflow task is scheduled. A repeat changes nothing."""
-    if not awaits_parent(state):
+    if not _waits_for(state, parent, request_id):
         return nothing(state.key, None)
     with Draft(state, env) as draft:
         add_scheduled(draft)
@@ -85,8 +85,7 @@ def release_child(state: RunState, env: Env) -> Transition:
 
 def discard_child(state: RunState, parent: EntityKey, request_id: str, env: Env) -> Transition:
     """The parent has closed without knowing of this child, which `request_id` created: it must never begin."""
-    is_meant = state.info.parent == parent and state.create_request_id == request_id
-    if not is_meant or not awaits_parent(state):
+    if not _waits_for(state, parent, request_id):
         return nothing(state.key, None)
     with Draft(state, env) as draft:
         close_run(
@@ -96,3 +95,9 @@ def discard_child(state: RunState, parent: EntityKey, request_id: str, env: Env)
             ),
         )
         return draft.done()
+
+
+def _waits_for(state: RunState, parent: EntityKey, request_id: str) -> bool:
+    """The workflow id may mean another run by now, even one that waits for a parent of its own."""
+    is_meant = state.info.parent == parent and state.create_request_id == request_id
+    return is_meant and awaits_parent(state)

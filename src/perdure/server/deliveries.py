@@ -177,8 +177,11 @@ class Deliveries:
             )
             start = ChildStart.RECORDED if is_recorded else ChildStart.GONE
         if start is ChildStart.RECORDED:
-            # By its workflow id: another run of that id does not wait for its parent, and is left alone.
-            await self._tell_current(said.namespace_id, said.workflow_id, transitions.release_child)
+            await self._tell_current(
+                said.namespace_id,
+                said.workflow_id,
+                lambda state, env: transitions.release_child(state, source, effect.request_id, env),
+            )
         else:
             await self._tell_current(
                 said.namespace_id,
