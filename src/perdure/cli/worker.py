@@ -89,8 +89,9 @@ def load(target: str) -> Any:
             module_name == error.name or module_name.startswith(f"{error.name}.")
         ):
             raise
+        advice = f"; write {module_name[:-3]}:{attribute}" if module_name.endswith(".py") else ""
         raise CommandError(
-            f"there is no module {error.name!r} in {here} or among the installed ones"
+            f"there is no module {error.name!r} in {here} or among the installed ones{advice}"
         ) from None
     try:
         return getattr(module, attribute)
@@ -155,7 +156,12 @@ async def make_worker(
         }
         if task_queue is not None:
             arguments["task_queue"] = task_queue
-        return Worker(client, **arguments)
+        try:
+            return Worker(client, **arguments)
+        except (TypeError, ValueError) as error:
+            # Nothing of the user's runs in there: the arguments are wrong, and a traceback would hide it.
+            message = str(error).removeprefix("Worker.__init__() ")
+            raise CommandError(f"{target} does not make a worker: {message}") from error
     if isinstance(definition, Worker):
         raise CommandError(f"{target} is a Worker that is bound to a client already; {HINT}")
     if not callable(definition):

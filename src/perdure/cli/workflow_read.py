@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from perdure.client import Client, WorkflowExecution, WorkflowHandle
+    from perdure.wire.api import failure as failure_api
     from perdure.wire.api import workflow as workflow_api
     from perdure.wire.api import workflowservice
 
@@ -221,20 +225,39 @@ def describe(
         handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id)
         answer = (await handle.describe()).raw_description
         if output == "text" and not raw and answer.pending_workflow_task.attempt > 1:
-            return answer, await _last_task_failure(handle)
+            return answer, await _lasttask_failure_text(handle)
         return answer, ""
 
     answer, problem = run_with_client(connection, body)
     show_description(answer, output, SystemClock().now_ns(), raw=raw, problem=problem)
 
 
-async def _last_task_failure(handle: WorkflowHandle[Any, Any]) -> str:
+async def _lasttask_failure_text(handle: WorkflowHandle[Any, Any]) -> str:
     """Why the last workflow task that said so failed; empty when none did (time-outs say nothing)."""
     found = ""
     async for event in handle.fetch_history_events():
         if event.HasField("workflow_task_failed_event_attributes"):
-            found = payloads.failure_text(event.workflow_task_failed_event_attributes.failure)
+            found = task_failure_text(event.workflow_task_failed_event_attributes.failure)
     return found
+
+
+# The frames of a traceback that are not this library's own: the last one is the user's line.
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+_LIBRARY = Path(__file__).parent.parent
+
+
+def task_failure_text(failure: failure_api.Failure) -> str:
+    """All lines of what the worker said (a nondeterminism report is a page), and the user's own line."""
+    first = payloads.failure_text(failure)
+    text = first if "\n" not in failure.message else failure.message.strip()
+    frames = [
+        frame
+        for frame in _FRAME.finditer(failure.stack_trace)
+        if not Path(frame["file"]).is_relative_to(_LIBRARY)
+    ]
+    if frames and f"{frames[-1]['file']}:" not in text:
+        text += "\n  at {file}:{line} in {function}".format_map(frames[-1].groupdict())
+    return text
 
 
 def show_description(
@@ -258,7 +281,10 @@ def show_description(
     if answer.HasField("pending_workflow_task") and answer.pending_workflow_task.attempt > 1:
         task = answer.pending_workflow_task
         click.echo(f"\nIts workflow task fails, and is tried again: attempt {task.attempt}")
-        click.echo("  " + (problem or "no worker said why; see the workers' logs"))
+        problem = problem or (
+            "its history does not say why: a time-out came first (no worker answered); see the workers' logs"
+        )
+        click.echo(textwrap.indent(problem, "  "))
     if answer.pending_activities:
         click.echo(f"\nPending activities: {len(answer.pending_activities)}")
         output.table(

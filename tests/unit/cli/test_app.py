@@ -11,6 +11,7 @@ import pytest
 
 from perdure.cli import app, logs, worker
 from perdure.cli.exits import CommandError, Exit
+from perdure.client import Client
 
 LEAVES = [
     [group.name or "", name]
@@ -78,6 +79,25 @@ def test_a_worker_is_loaded_from_the_working_directory(
         worker.load("some_worker_module:other")
     with pytest.raises(CommandError, match="there is no module 'no_such_module'"):
         worker.load("no_such_module:worker")
+    with pytest.raises(CommandError, match="; write no_such_module:worker"):
+        worker.load("no_such_module.py:worker")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"taskqueue": "q"}, "got an unexpected keyword argument 'taskqueue'"),
+        ({"task_queue": "q"}, "At least one activity"),
+        ({"task_queue": "q", "workflows": [object]}, "was it decorated with @workflow.defn"),
+    ],
+)
+async def test_wrong_arguments_of_the_worker_are_one_line(
+    arguments: dict[str, object], message: str
+):
+    client = await Client.connect("memory:")
+    async with client:
+        with pytest.raises(CommandError, match=f"app:w does not make a worker: .*{message}"):
+            await worker.make_worker("app:w", arguments, client)
 
 
 def test_a_missing_import_inside_the_module_is_not_hidden(
