@@ -68,6 +68,16 @@ async def test_search_attributes_must_be_registered(caller: Caller):
     with pytest.raises(InvalidArgument, match="reserved"):
         await caller.call("AddSearchAttributes", search_attributes={"RunId": keyword})
     await caller.start(search_attributes=attributes)
+    described = await caller.call(
+        "DescribeWorkflowExecution", execution=common.WorkflowExecution(workflow_id="w")
+    )
+    listed_runs = await caller.call("ListWorkflowExecutions")
+    for info in (described.workflow_execution_info, listed_runs.executions[0]):
+        color = info.search_attributes.indexed_fields["Color"]
+        assert (color.data, color.metadata["type"]) == (b'"red"', b"Keyword")
+    started = (await caller.poll()).history.events[0]
+    recorded = started.workflow_execution_started_event_attributes.search_attributes
+    assert recorded.indexed_fields["Color"].metadata["type"] == b"Keyword", "workers decode by it"
     listed = await caller.call("ListSearchAttributes")
     assert dict(listed.custom_attributes) == {"Color": keyword}
     await caller.call("RemoveSearchAttributes", search_attributes=["Color"])

@@ -9,6 +9,7 @@ import msgspec
 from perdure.history.transition import VisibilityRow
 from perdure.server.frontend import checks
 from perdure.server.frontend.list_filter import parse_filter
+from perdure.server.frontend.search_attributes import note_types
 from perdure.storage.port import VisibilityQuery
 from perdure.wire.api import common, enums, workflow, workflowservice
 from perdure.wire.errors import InvalidArgument
@@ -30,14 +31,19 @@ _decoder = msgspec.msgpack.Decoder(VisibilityRow)
 async def list_workflow_executions(
     services: Services, call: Call, request: workflowservice.ListWorkflowExecutionsRequest
 ) -> workflowservice.ListWorkflowExecutionsResponse:
-    namespace_id = services.namespace_id(request.namespace)
+    namespace = services.namespace(request.namespace)
     size = checks.page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)
     query = msgspec.structs.replace(
-        parse_filter(request.query, namespace_id), after=_after(request.next_page_token), limit=size
+        parse_filter(request.query, namespace.namespace_id),
+        after=_after(request.next_page_token),
+        limit=size,
     )
     rows = await services.engine.visibility(query)
+    executions = [execution_info(row) for row in rows]
+    for info in executions:
+        note_types(namespace, info.search_attributes)
     return workflowservice.ListWorkflowExecutionsResponse(
-        executions=[execution_info(row) for row in rows],
+        executions=executions,
         next_page_token=_token(rows[-1]) if len(rows) == size else b"",
     )
 

@@ -60,6 +60,22 @@ def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttrib
                 f"Namespace {namespace.name} has no mapping defined for search attribute {name}: "
                 "register it with AddSearchAttributes first."
             )
+    note_types(namespace, value)
+
+
+def note_types(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
+    """Write the registered type into the values that do not carry one, as clients that look at values expect."""
+    for name, payload in value.indexed_fields.items():
+        if not payload.metadata.get("type"):
+            kind = namespace.search_attributes.get(name) or PREDEFINED_ATTRIBUTES.get(name)
+            if kind:
+                payload.metadata["type"] = _type_name(kind).encode()
+
+
+def _type_name(kind: int) -> str:
+    """`KeywordList` for INDEXED_VALUE_TYPE_KEYWORD_LIST."""
+    snake = _Type.Name(_Type.ValueType(kind)).removeprefix("INDEXED_VALUE_TYPE_")
+    return "".join(part.capitalize() for part in snake.split("_"))
 
 
 async def add_search_attributes(

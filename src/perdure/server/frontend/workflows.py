@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.history import transitions
 from perdure.history.replies import EagerStartReply
 from perdure.server.frontend import checks, task_replies
-from perdure.server.frontend.search_attributes import check_search_attributes
+from perdure.server.frontend.search_attributes import check_search_attributes, note_types
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
@@ -151,8 +151,10 @@ async def terminate_workflow_execution(
 async def describe_workflow_execution(
     services: Services, call: Call, request: workflowservice.DescribeWorkflowExecutionRequest
 ) -> workflowservice.DescribeWorkflowExecutionResponse:
-    namespace_id = services.namespace_id(request.namespace)
+    namespace = services.namespace(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
-    return await services.engine.read_current(
-        namespace_id, workflow_id, run_id, transitions.describe
+    response = await services.engine.read_current(
+        namespace.namespace_id, workflow_id, run_id, transitions.describe
     )
+    note_types(namespace, response.workflow_execution_info.search_attributes)
+    return response
