@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import perdure
+
 pytest_plugins = ["pytester"]
 
+SOURCES = str(Path(perdure.__file__).parents[1])
 PLUGIN = ("-p", "perdure.testing.pytest_plugin")
 TESTS = """
 from __future__ import annotations
@@ -48,6 +52,12 @@ async def test_fails(perdure_client, perdure_worker):
 async def test_fails_without_a_run(perdure_env):
     assert perdure_env is None
 """
+
+
+@pytest.fixture(autouse=True)
+def sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These runs have another working directory."""
+    monkeypatch.setenv("PYTHONPATH", SOURCES)
 
 
 @pytest.mark.parametrize("mode", ["auto", "strict"])
