@@ -72,6 +72,16 @@ def test_children_and_messages_between_workflows(official: Official):
     assert seen["abandoned"] == "wait alone ID"
 
 
+def test_update_with_start(official: Official):
+    seen = official("update_with_start")
+    assert (seen["new"], seen["existing"], seen["known"]) == (1, 3, 1)
+    assert seen["same run"]
+    assert seen["conflict"]
+    assert "only more" in seen["rejected"]
+    assert (seen["result"], seen["after close"]) == (3, 5)
+    assert seen["closed"] == "NOT_FOUND: workflow execution already completed"
+
+
 def test_eager_start(official: Official):
     seen = official("eager")
     assert seen["failing"] == "ActivityError <- ApplicationError"

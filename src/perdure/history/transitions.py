@@ -38,6 +38,8 @@ from perdure.history.signal_with_start import signal_with_start, start_part
 from perdure.history.start import needs_existing, start
 from perdure.history.terminate import terminate
 from perdure.history.update import closed_before_completion, request_update, update_view
+from perdure.history.update_with_start import MESSAGE as UPDATE_WITH_START_FAILED
+from perdure.history.update_with_start import update_with_start
 from perdure.history.wake import next_deadline_ns, wake
 from perdure.history.workflow_task import (
     complete_workflow_task,
@@ -50,6 +52,7 @@ from perdure.history.workflow_task import (
 
 __all__ = [
     "FAMILIES",
+    "UPDATE_WITH_START_FAILED",
     "QueryRoute",
     "activity_token_by_id",
     "cancel_activity",
@@ -88,6 +91,7 @@ __all__ = [
     "terminate",
     "undo_activity_start",
     "update_view",
+    "update_with_start",
     "void_started_activities",
     "wake",
 ]

@@ -15,6 +15,7 @@ from perdure.server.frontend import (
     activity_tasks,
     history_reads,
     lists,
+    multi_operation,
     namespaces,
     queries,
     search_attributes,
@@ -140,10 +141,12 @@ def _workflow_service() -> list[Rpc]:
 
 def _updates() -> list[Rpc]:
     w, one = WORKFLOW_SERVICE, Routing.WORKFLOW
+    both = multi_operation.execute_multi_operation
     send, poll = updates.update_workflow_execution, updates.poll_workflow_execution_update
     return [
         _row(w, "UpdateWorkflowExecution", Access.WRITE, one, send, _LONG_READ_NS),
         _row(w, "PollWorkflowExecutionUpdate", Access.READ, one, poll, _LONG_READ_NS),
+        _row(w, "ExecuteMultiOperation", Access.WRITE, one, both, _LONG_READ_NS),
     ]
 
 

@@ -4,7 +4,7 @@ Role: a workflow task that is delivered carries the updates that wait for one (`
 them is noted here (`answered`). From acceptance on an update is in history, and nothing of it is kept here.
 
 Invariants: an update is sent again only to a worker that may not know it (another attempt, a full history). A noted
-rejection counts only when the workflow task that brought it is durably completed: readers compare its event id.
+answer counts only for who sees the workflow task completed that brought it: a commit that fails takes it back.
 What is lost with the process, its caller sends again under the same id. Not here: decisions (`history.update`), and
 waiting (`frontend/updates.py`).
 """
@@ -29,21 +29,25 @@ RUNS_MAX = 10_000
 
 
 class PendingUpdate:
-    """One update. `sent_in` and `rejected_in` are started event ids of workflow tasks, 0 for none."""
+    """One update. `sent_in` and `answered_in` are started event ids of workflow tasks, 0 for none."""
 
-    __slots__ = ("failed_in", "failure", "rejected_in", "request", "sent_in")
+    __slots__ = ("answered_in", "failed_in", "failure", "request", "sent_in")
 
     def __init__(self, request: update.Request) -> None:
         self.request = request
         self.sent_in = 0
-        self.rejected_in = 0
+        self.answered_in = 0
         self.failure: failure.Failure | None = None
+        """Of a rejection."""
         self.failed_in = 0
         """The workflow task that brought it to a worker could not be completed (rule 20)."""
 
-    @property
-    def is_waiting(self) -> bool:
-        return not self.rejected_in and not self.failed_in
+    def is_answered(self, last_started_event_id: int) -> bool:
+        """By a workflow task that the run, as the caller sees it, has completed."""
+        return 0 < self.answered_in <= last_started_event_id
+
+    def is_waiting(self, last_started_event_id: int) -> bool:
+        return not self.failed_in and not self.is_answered(last_started_event_id)
 
 
 class Updates:
@@ -52,10 +56,16 @@ class Updates:
     def __init__(self) -> None:
         self._runs: OrderedDict[EntityKey, dict[str, PendingUpdate]] = OrderedDict()
 
-    def admit(self, entity: EntityKey, update_id: str, request: update.Request) -> None:
+    def admit(
+        self,
+        entity: EntityKey,
+        update_id: str,
+        request: update.Request,
+        last_started_event_id: int = 0,
+    ) -> None:
         """Keep an update for the run's next workflow task; one that waits already is left as it is."""
         known = self.find(entity, update_id)
-        if known is not None and known.is_waiting:
+        if known is not None and known.is_waiting(last_started_event_id):
             return
         self._runs.setdefault(entity, {})[update_id] = PendingUpdate(request)
         while len(self._runs) > RUNS_MAX:
@@ -72,10 +82,14 @@ class Updates:
             if not waiting:
                 del self._runs[entity]
 
-    def count_others(self, entity: EntityKey, update_id: str) -> int:
+    def count_others(self, state: RunState, update_id: str) -> int:
         """How many other updates of the run wait for a worker."""
-        waiting = self._runs.get(entity, {})
-        return sum(each.is_waiting for key, each in waiting.items() if key != update_id)
+        return sum(key != update_id for key in self._waiting(state))
+
+    def _waiting(self, state: RunState) -> dict[str, PendingUpdate]:
+        last = state.last_started_event_id
+        known = self._runs.get(state.key, {})
+        return {key: each for key, each in known.items() if each.is_waiting(last)}
 
     def messages(self, reply: WorkflowTaskReply) -> list[protocol.Message]:
         """What a workflow task that is being delivered carries (rule 17)."""
@@ -83,9 +97,11 @@ class Updates:
         found: list[protocol.Message] = []
         for update_id, pending in self._runs.get(reply.token.entity, {}).items():
             was_sent = pending.sent_in not in (0, reply.started_event_id)
-            if not pending.is_waiting or (was_sent and knows_earlier):
+            is_waiting = pending.is_waiting(reply.previous_started_event_id)
+            if not is_waiting or (was_sent and knows_earlier):
                 continue
             pending.sent_in = reply.started_event_id
+            pending.answered_in, pending.failure = 0, None  # an earlier answer was never written
             body = AnyMessage()
             body.Pack(pending.request)
             found.append(
@@ -98,9 +114,9 @@ class Updates:
             )
         return found
 
-    def of_task(self, entity: EntityKey) -> TaskUpdates:
+    def of_task(self, state: RunState) -> TaskUpdates:
         """What the completion of the run's workflow task must be told."""
-        waiting = {k: each for k, each in self._runs.get(entity, {}).items() if each.is_waiting}
+        waiting = self._waiting(state)
         return TaskUpdates(
             sent={key: each.request for key, each in waiting.items() if each.sent_in},
             others_wait=any(not each.sent_in for each in waiting.values()),
@@ -112,14 +128,18 @@ class Updates:
         for rejection in reply.rejected_updates:
             pending = self.find(entity, rejection.update_id)
             if pending is not None:
-                pending.rejected_in = started_event_id
+                pending.answered_in = started_event_id
                 pending.failure = rejection.failure
-        for update_id in tuple(self._runs.get(entity, ())):
-            if update_id in state.updates:
-                self.forget(entity, update_id)
+        for update_id, pending in tuple(self._runs.get(entity, {}).items()):
+            accepted = state.updates.get(update_id)
+            if accepted is None:
+                continue
+            pending.answered_in = pending.answered_in or started_event_id
+            if accepted.accepted_event_id < started_event_id:
+                self.forget(entity, update_id)  # by an earlier task; nobody waits for it here
 
     def failed(self, entity: EntityKey, started_event_id: int) -> None:
         """What the workflow made of its task could not be applied: the updates that it saw fail (rule 20)."""
         for pending in self._runs.get(entity, {}).values():
-            if pending.is_waiting and pending.sent_in:
+            if pending.sent_in and not pending.answered_in:
                 pending.failed_in = started_event_id

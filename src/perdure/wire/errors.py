@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from google.protobuf import any_pb2
 
-from perdure.wire.api import common, enums, errordetails
+from perdure.wire.api import common, enums, errordetails, failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,6 +169,33 @@ def resource_exhausted(
     message: str, cause: enums.ResourceExhaustedCause.ValueType
 ) -> ResourceExhausted:
     return ResourceExhausted(message, errordetails.ResourceExhaustedFailure(cause=cause))
+
+
+def multi_operation(message: str, *operations: RpcError | None) -> RpcError:
+    """Rule 21: how each operation ended, None for well; `aborted_operation()` for one that another one stopped.
+
+    The status is that of the first operation that failed by itself.
+    """
+    detail = errordetails.MultiOperationExecutionFailure()
+    code = int(StatusCode.UNKNOWN)
+    for error in reversed(operations):
+        if error is not None and not _is_sibling(error):
+            code = int(error.status_code)
+    for error in operations:
+        status = detail.statuses.add()
+        if error is not None:
+            packed = to_status(error)
+            status.code, status.message = packed.code, packed.message
+            status.details.extend(packed.details)
+    return from_status(code, message, [detail])
+
+
+def _is_sibling(error: RpcError) -> bool:
+    return any(isinstance(d, failure.MultiOperationExecutionAborted) for d in error.details)
+
+
+def aborted_operation() -> Aborted:
+    return Aborted("Operation was aborted.", failure.MultiOperationExecutionAborted())
 
 
 def to_status(error: RpcError) -> common.GrpcStatus:

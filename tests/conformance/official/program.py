@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import (
     Client,
+    WithStartWorkflowOperation,
     WorkflowContinuedAsNewError,
     WorkflowFailureError,
     WorkflowHandle,
@@ -329,6 +330,45 @@ async def eager(client: Client) -> dict[str, Any]:
     return seen
 
 
+async def update_with_start(client: Client) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    workflow_id = new_id()
+
+    async def add(
+        amount: int, conflict: WorkflowIDConflictPolicy, **options: Any
+    ) -> tuple[Any, WithStartWorkflowOperation[Any, Any]]:
+        start = WithStartWorkflowOperation(
+            d.Updatable.run,
+            id=workflow_id,
+            task_queue=QUEUE,
+            id_conflict_policy=conflict,
+        )
+        value = await client.execute_update_with_start_workflow(
+            d.Updatable.add, amount, start_workflow_operation=start, **options
+        )
+        return value, start
+
+    use, fail = WorkflowIDConflictPolicy.USE_EXISTING, WorkflowIDConflictPolicy.FAIL
+    async with worker(client):
+        seen["new"], first = await add(1, fail, id="first")
+        seen["existing"], second = await add(2, use)
+        one, other = await first.workflow_handle(), await second.workflow_handle()
+        seen["same run"] = one.first_execution_run_id == other.first_execution_run_id
+        seen["known"], _ = await add(1, fail, id="first")
+        try:
+            await add(1, fail)
+        except WorkflowAlreadyStartedError:
+            seen["conflict"] = True
+        seen["rejected"] = await update_failure(add(-1, use))
+        await one.signal(d.Updatable.stop, "now")
+        seen["result"] = await one.result()
+        seen["after close"], _ = await add(5, fail)
+        await client.get_workflow_handle(workflow_id).terminate()
+        bad = client.get_workflow_handle(workflow_id)
+        seen["closed"] = await status_of(bad.execute_update(d.Updatable.add, 1))
+    return seen
+
+
 async def status_of(awaitable: Any) -> str:
     try:
         await awaitable
@@ -375,6 +415,7 @@ SCENARIOS: dict[str, Any] = {
         children,
         updates,
         eager,
+        update_with_start,
         surface,
         restarts,
     )

@@ -51,18 +51,18 @@ async def update_workflow_execution(
 ) -> workflowservice.UpdateWorkflowExecutionResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
-    asked = _checked(services, request)
+    asked = checked_update(services, request)
     update_id = asked.meta.update_id
     stage = request.wait_policy.lifecycle_stage or _COMPLETED
-    until_ns = services.clock.monotonic_ns() + _patience_ns(services, call)
+    until_ns = services.clock.monotonic_ns() + patience_ns(services, call)
 
     def change(state: RunState, env: Env) -> Transition:
-        waiting = services.updates.count_others(state.key, update_id)
+        waiting = services.updates.count_others(state, update_id)
         transition = transitions.request_update(
             state, update_id, request.first_execution_run_id, waiting, env
         )
         if transition.reply.is_new:
-            services.updates.admit(state.key, update_id, asked)
+            services.updates.admit(state.key, update_id, asked, state.last_started_event_id)
         return transition
 
     while True:
@@ -70,14 +70,14 @@ async def update_workflow_execution(
             namespace_id, workflow_id, run_id, change
         )
         key = run_key(namespace_id, workflow_id, admission.run_id)
-        reached = await _wait(services, key, update_id, stage, until_ns)
+        reached = await wait_for_update(services, key, update_id, stage, until_ns)
         if not reached.is_aborted:
             break
         if run_id or not await _goes_on(services, key):
             raise not_found(ABORTED)
         # Rule 20: the run that follows takes the update instead.
     return workflowservice.UpdateWorkflowExecutionResponse(
-        update_ref=_reference(key, update_id), outcome=reached.outcome, stage=reached.stage
+        update_ref=reference(key, update_id), outcome=reached.outcome, stage=reached.stage
     )
 
 
@@ -98,16 +98,16 @@ async def poll_workflow_execution_update(
     if not is_accepted and services.updates.find(key, update_id) is None:
         raise not_found(f'update "{update_id}" not found')
     stage = request.wait_policy.lifecycle_stage
-    until_ns = services.clock.monotonic_ns() + _patience_ns(services, call)
-    reached = await _wait(services, key, update_id, stage, until_ns)
+    until_ns = services.clock.monotonic_ns() + patience_ns(services, call)
+    reached = await wait_for_update(services, key, update_id, stage, until_ns)
     if reached.is_aborted:
         raise not_found(ABORTED)
     return workflowservice.PollWorkflowExecutionUpdateResponse(
-        outcome=reached.outcome, stage=reached.stage, update_ref=_reference(key, update_id)
+        outcome=reached.outcome, stage=reached.stage, update_ref=reference(key, update_id)
     )
 
 
-def _checked(
+def checked_update(
     services: Services, request: workflowservice.UpdateWorkflowExecutionRequest
 ) -> update.Request:
     """The update, with an id; errors for what is missing."""
@@ -134,17 +134,17 @@ def _checked(
     return result
 
 
-def _patience_ns(services: Services, call: Call) -> int:
+def patience_ns(services: Services, call: Call) -> int:
     """For how long to wait before the answer is how far the update has come until then."""
     longest_ns = max(call.timeout_ns - LONG_POLL_MARGIN_NS, call.timeout_ns // 2)
     return min(longest_ns, services.limits.long_poll_ns)
 
 
-def _reference(key: EntityKey, update_id: str) -> update.UpdateRef:
+def reference(key: EntityKey, update_id: str) -> update.UpdateRef:
     return update.UpdateRef(workflow_execution=execution_of(key), update_id=update_id)
 
 
-async def _wait(
+async def wait_for_update(
     services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
 ) -> Reached:
     """Wait until the update has come so far, has failed, or time is up."""
@@ -168,6 +168,7 @@ async def _look(services: Services, key: EntityKey, update_id: str, view: Update
         said = event.workflow_execution_update_completed_event_attributes
         return Reached(_COMPLETED, said.outcome)
     if view.is_accepted:
+        services.updates.forget(key, update_id)
         if view.is_running:
             return Reached(_ACCEPTED)
         return Reached(_COMPLETED, update.Outcome(failure=transitions.closed_before_completion()))
@@ -179,8 +180,7 @@ async def _look(services: Services, key: EntityKey, update_id: str, view: Update
         raise workflow_not_ready(
             "Unable to perform workflow execution update due to unexpected workflow task failure."
         )
-    # A rejection counts when the workflow task that brought it is durable.
-    if pending is not None and 0 < pending.rejected_in <= view.last_started_event_id:
+    if pending is not None and pending.is_answered(view.last_started_event_id):
         services.updates.forget(key, update_id)
         return Reached(_COMPLETED, update.Outcome(failure=pending.failure))
     if not view.is_running:

@@ -59,7 +59,7 @@ async def respond_workflow_task_completed(
     entity = token.entity
 
     def change(state: RunState, env: Env) -> Transition:
-        waiting = services.updates.of_task(entity)
+        waiting = services.updates.of_task(state)
         transition = transitions.complete_workflow_task(state, token, request, env, waiting)
         if isinstance(transition.reply, CompletionReply):
             services.updates.answered(state, token.started_event_id, transition.reply)
