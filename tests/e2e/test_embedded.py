@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from perdure.client import Client, RPCError, WorkflowExecutionStatus
+from perdure.server.audit import audit
 from tests.e2e.embedded_app import QUEUE, Steps, make_worker
 from tests.e2e.processes import PATIENCE_S, ROOT, Processes
 
@@ -97,6 +98,7 @@ async def test_kill_9_loses_nothing_and_the_attempt_is_tried_again_at_once(apps:
         async with asyncio.timeout(PATIENCE_S):  # the attempt itself has an hour
             result = await handle.result()
     assert result == ["quick done by attempt 1", "slow done by attempt 2", "one", "two", "three"]
+    assert audit(apps.database).findings == []
     assert apps.ledger.read_text().split("\n")[:-1] == [
         "quick attempt 1",
         "slow attempt 1",
@@ -230,6 +232,7 @@ async def test_a_run_goes_from_embedded_to_a_server_and_back(apps: Apps, tmp_pat
             other = client.get_workflow_handle("of-server", result_type=list[str])
             await other.signal(Steps.tell, "end")
             await other.result()
+    assert audit(apps.database).findings == []
     assert result[-3:] == ["one", "two", "three"]
     assert result[1] == "slow done by attempt 2", "a server cannot know that the attempt is dead"
 

@@ -59,6 +59,15 @@ server = LazyGroup(
     },
 )
 
+db = LazyGroup(
+    "db",
+    "Look after database files.",
+    {
+        "backup": ("perdure.cli.db:backup", "Copy a database, also while it is in use"),
+        "check": ("perdure.cli.db:check", "Check everything that must hold in a database"),
+    },
+)
+
 worker = LazyGroup(
     "worker",
     "Run workers.",
@@ -99,7 +108,7 @@ def cli() -> None:
     """Durable execution for Python: server, workers and workflows."""
 
 
-for _group in (server, worker, workflow):
+for _group in (server, db, worker, workflow):
     cli.add_command(_group)
 
 

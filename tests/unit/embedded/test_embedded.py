@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from perdure import embedded
-from perdure.core.units import SECOND_NS
-from perdure.embedded import EmbeddedConnection, open_embedded
+from perdure.embedded import open_embedded
 from perdure.storage.port import InUse
 from perdure.storage.sqlite import open_sqlite
 from perdure.wire import errors
 from perdure.wire.api import common, enums, taskqueue
-from perdure.wire.seam import WORKFLOW_SERVICE
+from tests.unit.embedded.calls import QUEUE, call, start
 from tests.unit.server.world import schedule_activity
-
-QUEUE = taskqueue.TaskQueue(name="q")
-
-
-async def call(
-    connection: EmbeddedConnection, name: str, timeout_s: float = 10, **fields: Any
-) -> Any:
-    method = WORKFLOW_SERVICE[name]
-    request: Any = method.request_type
-    return await connection.call(
-        method, request(namespace="default", **fields), timeout_ns=int(timeout_s * SECOND_NS)
-    )
-
-
-async def start(connection: EmbeddedConnection, workflow_id: str = "w") -> str:
-    reply = await call(
-        connection,
-        "StartWorkflowExecution",
-        workflow_id=workflow_id,
-        request_id=workflow_id,
-        workflow_type=common.WorkflowType(name="T"),
-        task_queue=QUEUE,
-    )
-    return reply.run_id
 
 
 async def test_connections_to_one_file_share_an_engine(tmp_path: Path):

@@ -1,0 +1,89 @@
+"""`perdure db`: a copy of a database while it is in use, and a check of everything that must hold in one.
+
+Exit codes: 0 done or sound; 1 refused, or something is wrong with the database; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perdure.cli import output
+from perdure.cli.exits import CommandError
+from perdure.server.backups import OpenError, back_up
+
+if TYPE_CHECKING:
+    from perdure.server.audit import AuditReport
+
+SHOWN_MAX = 50
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.argument("to", type=_FILE)
+def backup(file: Path, to: Path) -> None:
+    """Copy the database FILE to TO, also while an engine works on it.
+
+    The copy has everything that was acknowledged before the command began, as of one moment. It is a database of its
+    own: open it as any other, but never let both it and the original run, since each would do the work.
+    """
+    try:
+        size_bytes = back_up(file, to)
+    except OpenError as error:
+        raise CommandError(str(error)) from None
+    click.echo(f"{file} → {to} ({size_bytes} bytes)")
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
+def check(file: Path, form: str) -> None:
+    """Check everything that must hold in the database FILE; nothing is written.
+
+    Pages and indexes, numbers of events, every run folded again and compared with pointers, tasks, wake-ups, lists and
+    retention. Exit code 1 when something is wrong.
+    """
+    from perdure.server.audit import audit
+
+    try:
+        report = audit(file)
+    except OpenError as error:
+        raise CommandError(str(error)) from None
+    if form == "json":
+        output.document(_json(report), "json")
+    else:
+        _show(report)
+    if not report.is_sound:
+        raise CommandError(
+            f"{file}: {len(report.findings)} things are wrong; keep a copy, and restore it from a backup"
+        )
+
+
+def _show(report: AuditReport) -> None:
+    from perdure.server.audit import CHECKS
+
+    wrong = {name: sum(one.check == name for one in report.findings) for name in CHECKS}
+    output.table(
+        ("CHECK", "LOOKED AT", "WRONG"),
+        [(name, str(report.looked_at[name]), str(wrong[name] or "–")) for name in CHECKS],
+    )
+    for finding in report.findings[:SHOWN_MAX]:
+        click.echo(f"✗ {finding.check}: {finding.what}")
+    if len(report.findings) > SHOWN_MAX:
+        click.echo(f"… and {len(report.findings) - SHOWN_MAX} more")
+    if report.stale_tasks:
+        click.echo(f"{report.stale_tasks} stale tasks: harmless, a running engine removes them")
+    if report.is_sound:
+        click.echo("sound")
+
+
+def _json(report: AuditReport) -> dict[str, object]:
+    return {
+        "isSound": report.is_sound,
+        "lookedAt": dict(report.looked_at),
+        "findings": [{"check": one.check, "what": one.what} for one in report.findings],
+        "staleTasks": report.stale_tasks,
+    }

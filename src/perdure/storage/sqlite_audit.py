@@ -1,0 +1,166 @@
+"""Reads for an audit of a whole database: every table, in one reading transaction, nothing written.
+
+Not here: what must hold between the rows (`perdure.server.audit`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from perdure.core.ids import EntityKey, EntityKind
+from perdure.history.transition import EventRow, VisibilityRow
+from perdure.storage.port import FactRow, NewerSchema, OpenError
+from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
+from perdure.storage.sqlite_open import connect_reader
+
+_OWNED = ("events", "facts", "wakes", "retention", "outbox", "visibility")
+
+
+class Shard(NamedTuple):
+    shard_id: int
+    range_id: int
+    clock_ns: int
+    last_entity: int
+
+
+class Stored(NamedTuple):
+    """An entity with everything it owns, as it lies in the tables."""
+
+    number: int
+    key: EntityKey
+    facts: list[FactRow]
+    events: list[EventRow]
+    wake: tuple[int, int] | None
+    """(shard, time)."""
+    retention: tuple[int, int] | None
+    visibility: tuple[VisibilityRow, int] | None
+    """The row, and the time by which lists are sorted."""
+
+
+class TaskPlace(NamedTuple):
+    """What a task row says."""
+
+    queue: str
+    queue_kind: int
+    shard_id: int
+    sequence: int
+    entity: EntityKey
+    scheduled_event_id: int
+    stamp: int
+
+
+class AuditReader:
+    """One moment of a database; `with` ends it."""
+
+    def __init__(self, database: Path) -> None:
+        if not database.is_file():
+            raise OpenError(f"there is no database {database}")
+        try:
+            self._connection = connect_reader(database.resolve())
+            version = self._one("PRAGMA user_version")
+            if self._one("PRAGMA application_id") != APPLICATION_ID:
+                raise OpenError(f"{database} is no database of Perdure")
+        except sqlite3.Error as error:
+            raise OpenError(f"cannot read {database}: {error}") from error
+        if version != SCHEMA_VERSION:
+            raise NewerSchema(
+                f"{database} has schema version {version}, and this version of Perdure checks {SCHEMA_VERSION}"
+            )
+        self._connection.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def pages(self) -> list[str]:
+        """What SQLite itself finds wrong."""
+        found = [row[0] for row in self._connection.execute("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else [" ".join(line.split()) for line in found]
+
+    def shards(self) -> list[Shard]:
+        rows = self._connection.execute(
+            "SELECT shard_id, range_id, clock_ns, last_entity FROM shards ORDER BY shard_id"
+        )
+        return [Shard(*row) for row in rows]
+
+    def entities(self) -> Iterator[Stored]:
+        for number, kind, *names in self._connection.execute(
+            "SELECT number, kind, namespace_id, name, run_id FROM entities ORDER BY number"
+        ).fetchall():
+            yield self._stored(number, EntityKey(EntityKind(kind), *names))
+
+    def orphans(self) -> list[tuple[str, int]]:
+        """(table, rows) that belong to no entity."""
+        counts = [
+            (
+                table,
+                self._one(
+                    f"SELECT count(*) FROM {table} WHERE entity NOT IN (SELECT number FROM entities)"
+                ),
+            )
+            for table in _OWNED
+        ]
+        return [(table, count) for table, count in counts if count]
+
+    def tasks(self) -> Iterator[TaskPlace]:
+        for (
+            queue,
+            kind,
+            shard_id,
+            sequence,
+            entity_kind,
+            namespace_id,
+            name,
+            run_id,
+            event,
+            stamp,
+        ) in self._connection.execute(
+            """SELECT queue, kind, shard_id, sequence, entity_kind, namespace_id, entity_name, run_id,
+                    scheduled_event_id, stamp FROM tasks"""
+        ):
+            entity = EntityKey(EntityKind(entity_kind), namespace_id, name, run_id)
+            yield TaskPlace(queue, kind, shard_id, sequence, entity, event, stamp)
+
+    def effects(self) -> list[tuple[int, int, int]]:
+        """(shard, sequence, number of the source)."""
+        return self._connection.execute("SELECT shard_id, sequence, entity FROM outbox").fetchall()
+
+    def _stored(self, number: int, key: EntityKey) -> Stored:
+        read, one = self._connection.execute, (number,)
+        visibility = read(
+            f"SELECT {', '.join(VisibilityRow.__struct_fields__)}, ended_ns FROM visibility WHERE entity = ?",
+            one,
+        ).fetchone()
+        return Stored(
+            number,
+            key,
+            [
+                FactRow(*row)
+                for row in read("SELECT kind, key, value FROM facts WHERE entity = ?", one)
+            ],
+            [
+                EventRow(*row)
+                for row in read(
+                    "SELECT branch, first_event_id, count, data FROM events WHERE entity = ? "
+                    "ORDER BY branch, first_event_id",
+                    one,
+                )
+            ],
+            read("SELECT shard_id, at_ns FROM wakes WHERE entity = ?", one).fetchone(),
+            read("SELECT shard_id, at_ns FROM retention WHERE entity = ?", one).fetchone(),
+            (VisibilityRow(*visibility[:-1]), visibility[-1]) if visibility else None,
+        )
+
+    def _one(self, statement: str) -> Any:
+        return self._connection.execute(statement).fetchone()[0]
