@@ -21,14 +21,16 @@ from tests.unit.server.test_outbox import TO_A, Post, delivered, send
 from tests.unit.server.world import World, schedule_activity, settle
 
 
-async def test_effects_of_a_batch_that_nobody_told_of_are_delivered_when_the_shard_comes_back():
+async def test_effects_of_a_batch_that_nobody_told_of_are_delivered_when_the_shard_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
     store, post = open_memory(), Post()
     engine = Engine(store, SystemClock(), lambda: "id", deliver=post.deliver)
     await engine.open()
-    lost = engine._outbox.push
-    engine._outbox.push = lambda _: None  # the outcome was unknown: nothing followed the commit
-    await send(engine, TO_A)
-    engine._outbox.push = lost
+    with monkeypatch.context() as patch:
+        # The outcome was unknown: nothing followed the commit.
+        patch.setattr(engine._outbox, "push", lambda _: None)
+        await send(engine, TO_A)
     shards = engine._shards
     shards.drop(shards.of(run_key("n", "source", "r")), True)
     await delivered(store)
