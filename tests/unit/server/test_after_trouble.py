@@ -13,12 +13,16 @@ from perdure.core.ids import EntityKey, run_key
 from perdure.server.engine import Engine, _for_ever
 from perdure.server.node import open_node
 from perdure.server.retention import Retention
-from perdure.storage.port import Store, StoreError
+from perdure.storage.port import Store, StoredEffect, StoreError
 from perdure.storage.sqlite import open_memory
 from perdure.wire.errors import DataLoss, ResourceExhausted
 from tests.stores.faults import FaultyStore
 from tests.unit.server.test_outbox import TO_A, Post, delivered, send
 from tests.unit.server.world import World, schedule_activity, settle
+
+
+def ignore(_: StoredEffect) -> None:
+    """Takes no notice."""
 
 
 async def test_effects_of_a_batch_that_nobody_told_of_are_delivered_when_the_shard_comes_back(
@@ -29,7 +33,7 @@ async def test_effects_of_a_batch_that_nobody_told_of_are_delivered_when_the_sha
     await engine.open()
     with monkeypatch.context() as patch:
         # The outcome was unknown: nothing followed the commit.
-        patch.setattr(engine._outbox, "push", lambda _: None)
+        patch.setattr(engine._outbox, "push", ignore)
         await send(engine, TO_A)
     shards = engine._shards
     shards.drop(shards.of(run_key("n", "source", "r")), True)
