@@ -6,6 +6,7 @@ The half of a run's runtime that starts something; `context` has the questions a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from typing_extensions import override
@@ -95,7 +96,9 @@ class Operations(Runtime):
             raise
         finally:
             if not state.closing:
-                timer_options.reset(token)
+                # Collected with a worker that died, this ends in another context, where there is nothing to reset.
+                with contextlib.suppress(ValueError):
+                    timer_options.reset(token)
         if cancellation_arrived():
             raise asyncio.CancelledError
 
