@@ -7,6 +7,7 @@ pollers are parked again, and callers are told.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.ids import EntityKey, EntityKind
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from perdure.server.outbox import Outbox
     from perdure.server.wakes import Wakes
     from perdure.wire.errors import RpcError
+
+log = logging.getLogger(__name__)
 
 
 class Release:
@@ -64,14 +67,18 @@ class Release:
                 self._notify(entry.key)
         group.outcome.set_result(None)
         for handover in group.handovers:
-            if not self._matcher.deliver(*handover):
-                self.give_back(handover)
+            _alone(self._hand_over, handover)
         for offer in group.offers:
-            self._matcher.offer(*offer)
+            _alone(self._matcher.offer, *offer)
         for source, sequence, effect in group.sent:
-            self._outbox.push(StoredEffect(source.key, source.number, sequence, effect))
+            stored = StoredEffect(source.key, source.number, sequence, effect)
+            _alone(self._outbox.push, stored)
         group.forget()
         self._cache.shrink()
+
+    def _hand_over(self, handover: Handover) -> None:
+        if not self._matcher.deliver(*handover):
+            self.give_back(handover)
 
     def failed(self, group: Group, error: RpcError) -> None:
         """The group is not written: forget what was computed."""
@@ -109,3 +116,11 @@ class Release:
             waiters.remove(waiter)
             if not waiters:
                 del self._waiters[key]
+
+
+def _alone(tell: Callable[..., object], *what: object) -> None:
+    """What is durable is told to everybody concerned: a bug on the way to one must not keep it from the next."""
+    try:
+        tell(*what)
+    except Exception:
+        log.exception("something durable could not be handed on; it is taken up again later")
