@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import activity
+from perdure.activity import definition as definition_module
 from perdure.activity.definition import ActivityOptions, Definition, set_schedule_hook
 from perdure.common import RawValue
 
@@ -165,9 +166,10 @@ class TestDirectCalls:
             self.scheduled.append((found.name, list(args)))
             return result()
 
+        before = definition_module._schedule_hook
         set_schedule_hook(hook)
         yield
-        set_schedule_hook(None)
+        set_schedule_hook(before)
 
     async def test_inside_a_workflow_it_is_scheduled(self) -> None:
         assert await ship("o-1") == "scheduled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import perdure
 pytest_plugins = ["pytester"]
 
 SOURCES = str(Path(perdure.__file__).parents[1])
-PLUGIN = ("-p", "perdure.testing.pytest_plugin")
+# An installed package announces the plugin itself, and naming it twice is an error.
+ANNOUNCED = any(point.name == "perdure" for point in entry_points(group="pytest11"))
+PLUGIN = () if ANNOUNCED else ("-p", "perdure.testing.pytest_plugin")
 TESTS = """
 from __future__ import annotations
 import pytest
