@@ -32,7 +32,7 @@ async def test_connections_to_one_file_share_an_engine(tmp_path: Path):
     with pytest.raises(InUse):
         await open_sqlite(tmp_path / "x.db")
     await second.close()
-    assert not embedded._shared
+    assert (tmp_path / "x.db").resolve() not in embedded._shared
     third = await open_embedded(url)
     assert await start(third) == run_id, "what was acknowledged is there after reopening"
     await third.close()
@@ -160,13 +160,14 @@ async def test_who_stops_waiting_for_an_engine_leaves_it(tmp_path: Path):
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    while embedded._shared:  # noqa: ASYNC110 -- it closes by itself
+    while (tmp_path / "x.db").resolve() in embedded._shared:  # noqa: ASYNC110 -- it closes by itself
         await asyncio.sleep(0.01)
     store = await open_sqlite(tmp_path / "x.db")
     await store.close()
 
 
 async def test_opening_while_the_last_connection_closes(tmp_path: Path):
+    place = (tmp_path / "x.db").resolve()
     url = f"sqlite:{tmp_path}/x.db"
     first = await open_embedded(url)
     run_id = await start(first)
@@ -177,5 +178,5 @@ async def test_opening_while_the_last_connection_closes(tmp_path: Path):
     assert {await start(one) for one in some} == {run_id}
     for one in some:
         await one.close()
-    assert not embedded._shared
-    assert not embedded._engines
+    assert place not in embedded._shared
+    assert place not in {engine.place for engine in embedded._engines}
