@@ -134,7 +134,7 @@ class Activities:
             logger.debug("Local activity was cancelled")
             return Cancelled(await encode_failure(converter, CancelledError("Cancelled")))
         error = _explain_cancel(value, attempt)
-        self._log_failure(error)
+        _log_failure(task, error)
         if isinstance(error, BrokenExecutor):
             self._on_fatal(error)
         return Failed(await encode_failure(converter, error))
@@ -322,7 +322,7 @@ class Activities:
             )
             return
         error = _explain_cancel(error, attempt)
-        self._log_failure(error)
+        _log_failure(task, error)
         request = workflowservice.RespondActivityTaskFailedRequest(
             task_token=task.task_token, failure=await encode_failure(converter, error)
         )
@@ -337,13 +337,21 @@ class Activities:
         if isinstance(error, BrokenExecutor):
             self._on_fatal(error)
 
-    def _log_failure(self, error: BaseException) -> None:
-        benign = (
-            isinstance(error, ApplicationError)
-            and error.category is ApplicationErrorCategory.BENIGN
-        )
-        level = logging.DEBUG if benign else logging.WARNING
-        logger.log(level, "Completing activity as failed", exc_info=error)
+
+def _log_failure(task: Poll, error: BaseException) -> None:
+    """Say which attempt failed: the activity's own context has ended."""
+    benign = (
+        isinstance(error, ApplicationError) and error.category is ApplicationErrorCategory.BENIGN
+    )
+    logger.log(
+        logging.DEBUG if benign else logging.WARNING,
+        "Completing activity %s (id %s, attempt %d, workflow %s) as failed",
+        task.activity_type.name,
+        task.activity_id,
+        task.attempt,
+        task.workflow_execution.workflow_id,
+        exc_info=error,
+    )
 
 
 def _no_heartbeat(details: Sequence[Any]) -> None:

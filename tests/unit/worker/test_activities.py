@@ -114,7 +114,7 @@ async def test_a_sync_activity_runs_in_a_thread_with_context_and_heartbeat() -> 
     assert await CONVERTER.decode(beat.details.payloads) == ["half"]
 
 
-async def test_a_raised_error_becomes_a_failure() -> None:
+async def test_a_raised_error_becomes_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     @activity.defn
     async def fail() -> None:
         raise ApplicationError("no money", type="Broke", non_retryable=True)
@@ -123,6 +123,8 @@ async def test_a_raised_error_becomes_a_failure() -> None:
     await harness.run("fail")
     assert harness.failure().message == "no money"
     assert harness.failure().application_failure_info.type == "Broke"
+    assert "activity fail (id" in caplog.text
+    assert "attempt 1, workflow workflow-1" in caplog.text
     assert harness.failure().application_failure_info.non_retryable
     assert harness.answers() == ["RespondActivityTaskFailed"]
 
