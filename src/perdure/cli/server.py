@@ -171,3 +171,4 @@ def _announce(ready: DevServerReady) -> None:
         lines.append(f"  web pages  {ready.ui_url}")
     lines.append("  stop       Ctrl-C")
     click.echo("\n".join(lines))
+    session.tune_collector()

@@ -176,6 +176,7 @@ async def make_worker(
 
 async def _run_until(worker: Worker, stop: asyncio.Event) -> None:
     """Run until told to stop, then let what is running finish within the worker's graceful shutdown time."""
+    session.tune_collector()
     running = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
     logger.info("worker started; Ctrl-C stops it")

@@ -12,7 +12,6 @@ from enum import IntEnum
 from os import urandom
 from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID
 from zlib import crc32
 
 from perdure.core.units import MS_NS
@@ -91,7 +90,8 @@ def new_id() -> str:
     else:
         high, low = source.getrandbits(48), source.getrandbits(80)
     bits = high << 80 | low & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    return str(UUID(int=bits))
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @contextmanager

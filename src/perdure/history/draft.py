@@ -21,6 +21,7 @@ from perdure.history.transition import Effect, EventRow, Task, Transition, Visib
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
 from perdure.wire.events import frame
+from perdure.wire.times import timestamp_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,11 +84,7 @@ class Draft:
         data = frame(event.SerializeToString())
         evolve(state, event)
         assert state.next_event_id == event_id, "evolve functions do not touch the event counter"
-        state.put(
-            next_event_id=event_id + 1,
-            last_event_ns=max(state.last_event_ns, event.event_time.ToNanoseconds()),
-            history_size_bytes=state.history_size_bytes + len(data),
-        )
+        state.count_event(timestamp_ns(event.event_time), len(data))
         self._frames.append(data)
         return event_id
 

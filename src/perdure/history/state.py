@@ -345,6 +345,26 @@ class RunState:
         for name, value in values.items():
             setattr(self, name, value)
 
+    def count_event(self, time_ns: int, size_bytes: int) -> None:
+        """One more event: its id is used up. `put` for the three slots that every event changes."""
+        undo = self.journal.undo
+        if undo is not None:
+            event_id, last_ns, history_bytes = (
+                self.next_event_id,
+                self.last_event_ns,
+                self.history_size_bytes,
+            )
+
+            def restore() -> None:
+                self.next_event_id = event_id
+                self.last_event_ns = last_ns
+                self.history_size_bytes = history_bytes
+
+            undo.append(restore)
+        self.next_event_id += 1
+        self.last_event_ns = max(self.last_event_ns, time_ns)
+        self.history_size_bytes += size_bytes
+
     def drop_activity(self, scheduled_event_id: int) -> None:
         """The activity is pending no more. Its id may already name a later activity."""
         activity = self.activities.remove(scheduled_event_id)

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 WINDOW_NS = MS_NS
+QUIET_ROUNDS, ROUNDS_MAX = 4, 32
+"""The open batch closes after so many turns of the loop in which nothing joined it, and after so many at all."""
 FULL_BACKOFF_NS = 250 * MS_NS
 FULL_BACKOFF_MAX_NS = 10 * SECOND_NS
 
@@ -133,7 +135,15 @@ class Committer:
                 self._flushed.set()
 
     async def _window(self) -> None:
-        await asyncio.sleep(0)  # everything that can run now joins this batch
+        # Everything that can run now joins this batch; what a reply sets off needs a few turns of the loop to come
+        # back.
+        quiet = 0
+        for _ in range(ROUNDS_MAX):
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = 0 if len(self._waiting) != before else quiet + 1
+            if quiet == QUIET_ROUNDS:
+                break
         if self._calls.count:
             try:
                 async with asyncio.timeout(WINDOW_NS / SECOND_NS):

@@ -50,7 +50,7 @@ class Release:
         self._outbox = outbox
         self.give_back: Callable[[Handover], None]
         """Takes a started task back whose poller has gone; set when the node is wired."""
-        self._waiters: dict[EntityKey, list[asyncio.Future[None]]] = {}
+        self._waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
 
     def durable(self, group: Group) -> None:
         """The group is written: let everybody know."""
@@ -93,22 +93,20 @@ class Release:
 
     async def next_event(self, entry: Entry, timeout_ns: int) -> bool:
         """Wait until something becomes durable in this run's history; false when time is up."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiters.setdefault(entry.key, []).append(waiter)
+        timer = loop.call_later(timeout_ns / SECOND_NS, _answer, waiter, False)
         try:
-            async with asyncio.timeout(timeout_ns / SECOND_NS):
-                await waiter
-        except TimeoutError:
-            return False
+            return await waiter
         finally:
+            timer.cancel()
             self._forget(entry.key, waiter)
-        return True
 
     def _notify(self, key: EntityKey) -> None:
         if key.kind is EntityKind.RUN:
             for waiter in self._waiters.pop(key, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+                _answer(waiter, True)
 
     def _forget(self, key: EntityKey, waiter: asyncio.Future[Any]) -> None:
         waiters = self._waiters.get(key)
@@ -124,3 +122,8 @@ def _alone(tell: Callable[..., object], *what: object) -> None:
         tell(*what)
     except Exception:
         log.exception("something durable could not be handed on; it is taken up again later")
+
+
+def _answer(waiter: asyncio.Future[bool], answer: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(answer)

@@ -7,3 +7,9 @@ for history events (`wire.events`).
 Invariants: no other package imports `temporalio`, and nothing here imports more of it than `temporalio.api`.
 Not here: any decision about what an event or an error means for a run; that is `perdure.history`.
 """
+
+from __future__ import annotations
+
+from perdure.wire.lean_import import leave_unopened
+
+leave_unopened()

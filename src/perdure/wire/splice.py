@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _WIRE_TYPE_BYTES = 2
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
 
 
 def varint(value: int) -> bytes:
     """The base-128 encoding of a non-negative integer."""
+    if value < 0x80:
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
