@@ -47,11 +47,13 @@ class Driven:
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the measured program ended with code {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        while line := self._process.stdout.readline():
+            if line.startswith("{"):
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+            # The official SDK's core logs to standard output.
+            print(line, end="", file=sys.stderr)
+        raise SystemExit(f"the measured program ended with code {self._process.wait()}")
 
     def close(self) -> None:
         assert self._process.stdin is not None
