@@ -180,6 +180,7 @@ async def fan_out(client: Client) -> dict[str, Any]:
 async def ids(client: Client) -> dict[str, Any]:
     """Id conflicts and reuse; no worker is needed."""
     seen: dict[str, Any] = {}
+    untyped: Any = client  # see `updates`
     workflow_id = new_id()
 
     def start(**options: Any) -> Any:
@@ -264,7 +265,8 @@ async def children(client: Client) -> dict[str, Any]:
 
 async def updates(client: Client) -> dict[str, Any]:
     seen: dict[str, Any] = {}
-    handle = await client.start_workflow(d.Updatable.run, id=new_id(), task_queue=QUEUE)
+    # Any: the official overloads of update calls are partially unknown to a strict checker.
+    handle: Any = await client.start_workflow(d.Updatable.run, id=new_id(), task_queue=QUEUE)
     # Before there is any worker.
     early = asyncio.create_task(handle.execute_update(d.Updatable.add, 1, id="one"))
     await asyncio.sleep(0.2)
@@ -292,11 +294,11 @@ async def updates(client: Client) -> dict[str, Any]:
         seen["closed known"] = await handle.execute_update(d.Updatable.add, 1, id="one")
         seen["closed"] = await status_of(handle.execute_update(d.Updatable.add, 1))
         seen["events"] = await replay(handle)
-    cold = await client.start_workflow(d.Updatable.run, id=new_id(), task_queue=QUEUE)
+    cold: Any = await client.start_workflow(d.Updatable.run, id=new_id(), task_queue=QUEUE)
     async with worker(client, max_cached_workflows=0):
         seen["cold"] = [await cold.execute_update(d.Updatable.add, 1) for _ in range(3)]
         await cold.signal(d.Updatable.stop, "again")
-        following = client.get_workflow_handle(cold.id)
+        following: Any = client.get_workflow_handle(cold.id)
         while (await following.describe()).run_id == cold.first_execution_run_id:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         seen["following"] = await following.execute_update(d.Updatable.add, 1)
@@ -332,6 +334,7 @@ async def eager(client: Client) -> dict[str, Any]:
 
 async def update_with_start(client: Client) -> dict[str, Any]:
     seen: dict[str, Any] = {}
+    untyped: Any = client  # see `updates`
     workflow_id = new_id()
 
     async def add(
@@ -343,7 +346,7 @@ async def update_with_start(client: Client) -> dict[str, Any]:
             task_queue=QUEUE,
             id_conflict_policy=conflict,
         )
-        value = await client.execute_update_with_start_workflow(
+        value = await untyped.execute_update_with_start_workflow(
             d.Updatable.add, amount, start_workflow_operation=start, **options
         )
         return value, start
@@ -364,7 +367,7 @@ async def update_with_start(client: Client) -> dict[str, Any]:
         seen["result"] = await one.result()
         seen["after close"], _ = await add(5, fail)
         await client.get_workflow_handle(workflow_id).terminate()
-        bad = client.get_workflow_handle(workflow_id)
+        bad: Any = client.get_workflow_handle(workflow_id)
         seen["closed"] = await status_of(bad.execute_update(d.Updatable.add, 1))
     return seen
 
