@@ -180,7 +180,6 @@ async def fan_out(client: Client) -> dict[str, Any]:
 async def ids(client: Client) -> dict[str, Any]:
     """Id conflicts and reuse; no worker is needed."""
     seen: dict[str, Any] = {}
-    untyped: Any = client  # see `updates`
     workflow_id = new_id()
 
     def start(**options: Any) -> Any:
