@@ -70,8 +70,12 @@ class CommandChecks:
         """A payload that a row can hold. One that does not fit ends the run, not only the task (rule 7)."""
         limit = self._limits.blob_size_bytes_max
         if size_bytes > limit:
-            raise self.reject(
-                f"{field} has {size_bytes} bytes; the limit is {limit}.", terminates=True
+            # The reference server's words, which people match on.
+            what = "".join(word.capitalize() for word in field.split())
+            raise CommandRejected(
+                self._cause,
+                f"{command_name(self._command)}CommandAttributes.{what} exceeds size limit.",
+                terminates=True,
             )
 
     def retry_policy(self, policy: common.RetryPolicy) -> common.RetryPolicy:
