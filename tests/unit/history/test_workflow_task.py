@@ -230,7 +230,7 @@ def test_rule_7_a_repeated_attempt_with_bad_attributes_writes_nothing() -> None:
 
 def test_rule_7_an_oversized_payload_terminates_the_run() -> None:
     run = started_run(Limits(blob_size_bytes_max=100))
-    with pytest.raises(InvalidArgument, match="result has"):
+    with pytest.raises(InvalidArgument, match="exceeds size limit"):
         run.step(complete_workflow("x" * 200))
     assert run.kinds[3:] == ["WorkflowTaskFailed", "WorkflowExecutionTerminated"]
     assert run.state.status is RunStatus.TERMINATED
