@@ -35,10 +35,20 @@ class QueryAnswer(msgspec.Struct, frozen=True):
 class PendingQuery:
     """One question. `answer` yields None when the way must be chosen anew."""
 
-    __slots__ = ("answer", "entity", "query_id", "question", "taken")
+    __slots__ = ("answer", "entity", "not_with", "query_id", "question", "taken")
 
-    def __init__(self, query_id: str, entity: EntityKey, question: query.WorkflowQuery) -> None:
+    def __init__(
+        self,
+        query_id: str,
+        entity: EntityKey,
+        question: query.WorkflowQuery,
+        *,
+        not_with: int = 0,
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self.not_with = not_with
+        """The workflow task (its started event) that had begun before the question: events that were acknowledged since
+        then wait in the buffer, so its worker could not see them."""
         self.query_id = query_id
         self.entity = entity
         self.question = question
@@ -95,12 +105,18 @@ class Queries:
             )
         waiting[pending.query_id] = pending
 
-    def for_task(self, entity: EntityKey) -> Mapping[str, query.WorkflowQuery]:
+    def for_task(
+        self, entity: EntityKey, started_event_id: int
+    ) -> Mapping[str, query.WorkflowQuery]:
         """The queries that a workflow task which is being delivered carries."""
         waiting = self._attached.get(entity)
         if not waiting:
             return {}
-        return {key: pending.question for key, pending in waiting.items() if pending.is_waiting}
+        return {
+            key: pending.question
+            for key, pending in waiting.items()
+            if pending.is_waiting and pending.not_with != started_event_id
+        }
 
     def answered(
         self, entity: EntityKey, results: Iterable[tuple[str, query.WorkflowQueryResult]]

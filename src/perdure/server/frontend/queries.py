@@ -82,8 +82,8 @@ async def _answer(
     services: Services, entity: EntityKey, request: workflowservice.QueryWorkflowRequest
 ) -> QueryAnswer:
     while True:
-        route = await services.engine.read(entity, transitions.query_route)
-        pending = PendingQuery(services.new_id(), entity, request.query)
+        route, begun = await services.engine.read(entity, _route_and_begun)
+        pending = PendingQuery(services.new_id(), entity, request.query, not_with=begun)
         try:
             if route is transitions.QueryRoute.DIRECT:
                 answer = await _ask_directly(services, pending)
@@ -94,6 +94,12 @@ async def _answer(
             services.queries.forget(pending)
         if answer is not None:
             return answer
+
+
+def _route_and_begun(state: RunState) -> tuple[transitions.QueryRoute, int]:
+    """The way, and the started event of the workflow task that some worker has now; 0 for none."""
+    task = state.workflow_task
+    return transitions.query_route(state), task.started_event_id if task is not None else 0
 
 
 async def _ask_with_task(services: Services, pending: PendingQuery) -> QueryAnswer | None:

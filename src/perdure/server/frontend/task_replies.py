@@ -39,7 +39,7 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
         workflow_execution_task_queue=taskqueue.TaskQueue(name=reply.queue_name, kind=_NORMAL),
         scheduled_time=timestamp(reply.scheduled_ns),
         started_time=timestamp(reply.started_ns),
-        queries=services.queries.for_task(entity),
+        queries=services.queries.for_task(entity, reply.started_event_id),
         messages=services.updates.messages(reply),
     )
     data, token = await _first_page(
