@@ -242,7 +242,7 @@ async def test_a_command_that_is_too_large_ends_its_run(client: Client, what: st
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
     assert caught.value.cause is not None
-    assert "the limit is 2097152" in one_line(caught.value.cause)
+    assert "exceeds size limit" in one_line(caught.value.cause)
 
 
 @pytest.mark.parametrize("what", ["activity input", "commands", "result"])
