@@ -27,6 +27,13 @@ MAX_CHANGE_VERSION_BYTES: Final = 2048
 """Servers refuse larger search attribute values, so a larger list is not upserted at all."""
 
 _PATCH_DATA: Final = "patch-data"
+_LOCAL_DATA: Final = "data"
+
+ENGINE_DETAILS: Final[Mapping[str, frozenset[str]]] = {
+    PATCH_MARKER: frozenset({_PATCH_DATA, "patch_id", "deprecated"}),
+    LOCAL_ACTIVITY_MARKER: frozenset({_LOCAL_DATA}),
+}
+"""Marker name -> the details that the engine writes for itself; the others are a user's payloads."""
 
 
 class Patch(NamedTuple):
@@ -126,7 +133,7 @@ def local_activity_details(
         "original_schedule_time": _to_parts(marker.original_schedule_time_ns),
         "activation_index": marker.activation_index,
     }
-    details = {"data": common.Payloads(payloads=[json_payload(data)])}
+    details = {_LOCAL_DATA: common.Payloads(payloads=[json_payload(data)])}
     if marker.result is not None:
         details["result"] = common.Payloads(payloads=[marker.result])
     if arguments is not None:
@@ -139,7 +146,7 @@ def read_local_activity(event: history.HistoryEvent) -> LocalActivityMarker | No
     attributes = event.marker_recorded_event_attributes
     details = attributes.details
     try:
-        data: dict[str, Any] = json.loads(first_data(details, "data") or b"")
+        data: dict[str, Any] = json.loads(first_data(details, _LOCAL_DATA) or b"")
         result = None
         if "result" in details and details["result"].payloads:
             result = details["result"].payloads[-1]

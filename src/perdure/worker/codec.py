@@ -4,7 +4,8 @@ Role: what leaves the worker is encoded, what arrives is decoded, so that workfl
 payloads only. Without a codec nothing is walked.
 
 Invariants: search attributes are never touched (the server reads them), headers only when asked (rule of the official
-SDK: `HeaderCodecBehavior`); markers of local activities keep their `data` detail as it is (replay.md 1.8).
+SDK: `HeaderCodecBehavior`); what the replay engine itself writes into markers of patches and local activities stays
+readable, as every SDK of this API expects it, while their results and failures are the user's.
 Not here: conversion between values and payloads (`perdure.converter`).
 """
 
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from perdure.wire.api import common, update
+from perdure.replay.markers import ENGINE_DETAILS
+from perdure.wire.api import command, common, history, update
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -33,6 +35,11 @@ _PACKED: dict[str, type[Message]] = {
     for kind in (update.Request, update.Response, update.Acceptance, update.Rejection)
 }
 
+_MARKERS = (
+    command.RecordMarkerCommandAttributes.DESCRIPTOR.full_name,
+    history.MarkerRecordedEventAttributes.DESCRIPTOR.full_name,
+)
+
 _carriers: dict[str, tuple[FieldDescriptor, ...]] = {}
 """Message type -> its fields below which a payload may be; computed once per type."""
 
@@ -42,7 +49,7 @@ async def apply_codec(message: Message, apply: Apply) -> None:
     for field in _fields(cast("Descriptor", message.DESCRIPTOR)):
         name = field.name
         if _is_map(field):
-            await _apply_map(getattr(message, name), apply)
+            await _apply_map(getattr(message, name), apply, but=_details_of_the_engine(message))
         elif field.is_repeated:
             items = getattr(message, name)
             if _type_name(field) == _PAYLOAD:
@@ -71,10 +78,18 @@ async def _apply_one(value: Message, apply: Apply) -> None:
         await apply_codec(value, apply)
 
 
-async def _apply_map(values: Any, apply: Apply) -> None:
+async def _apply_map(values: Any, apply: Apply, *, but: frozenset[str]) -> None:
     # Protobuf maps have no order: sort, so that a codec with state sees the same sequence every time.
     for key in sorted(values):
-        await _apply_one(values[key], apply)
+        if key not in but:
+            await _apply_one(values[key], apply)
+
+
+def _details_of_the_engine(message: Message) -> frozenset[str]:
+    """The details of a marker that no codec ever sees."""
+    if message.DESCRIPTOR.full_name not in _MARKERS:
+        return frozenset()
+    return ENGINE_DETAILS.get(cast("Any", message).marker_name, frozenset())
 
 
 async def _replace_all(items: Any, apply: Apply) -> None:

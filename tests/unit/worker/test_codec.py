@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from perdure.wire.api import command, common, failure, protocol, update, workflowservice
+from perdure.wire.api import (
+    command,
+    common,
+    failure,
+    history,
+    protocol,
+    update,
+    workflowservice,
+)
 from perdure.worker.codec import apply_codec
 
 
@@ -66,3 +76,24 @@ async def test_packed_update_messages_are_reached() -> None:
     got = update.Response()
     assert request.messages[0].body.Unpack(got)
     assert got.outcome.success.payloads[0].data == b"<done>"
+
+
+@pytest.mark.parametrize(
+    "kind", [command.RecordMarkerCommandAttributes, history.MarkerRecordedEventAttributes]
+)
+async def test_what_the_engine_writes_into_markers_stays_readable(kind: type[Any]) -> None:
+    def marker(name: str) -> Any:
+        made = kind(marker_name=name)
+        for key in ("data", "patch-data", "result"):
+            made.details[key].payloads.append(payload(key.encode()))
+        return made
+
+    def said(made: Any) -> dict[str, bytes]:
+        return {key: made.details[key].payloads[0].data for key in made.details}
+
+    local, patch, own = (marker(name) for name in ("core_local_activity", "core_patch", "mine"))
+    for each in (local, patch, own):
+        await apply_codec(each, mark)
+    assert (said(local)["data"], said(local)["result"]) == (b"data", b"<result>")
+    assert said(patch)["patch-data"] == b"patch-data"
+    assert set(said(own).values()) == {b"<data>", b"<patch-data>", b"<result>"}
