@@ -20,26 +20,34 @@ class QueryRoute(Enum):
     DIRECT = "direct"
     """A task of its own, on the run's sticky or normal queue: nothing happened that the worker should see first."""
     ATTACH = "attach"
-    """With the workflow task that is pending: the worker must first see the events that wait."""
+    """With the workflow task that is pending, or with the first one, which is still to come: the worker must first see
+    the events that wait."""
 
 
-def query_route(state: RunState) -> QueryRoute:
+def query_route(state: RunState, until_ns: int) -> QueryRoute:
     """How a query gets to a worker. The caller's reject condition is the shell's to test, before.
 
+    Args:
+        state: The run.
+        until_ns: How long the caller waits, since the epoch.
+
     Raises:
-        FailedPrecondition: WorkflowNotReady: no worker could answer now.
+        FailedPrecondition: WorkflowNotReady: no worker could answer before then.
     """
-    has_completed = state.completed_workflow_tasks > 0
     if not state.is_running:
-        if not has_completed:
+        if state.completed_workflow_tasks == 0:
             raise workflow_not_ready(
                 "Unable to query workflow: it closed before its first workflow task completed."
             )
         return QueryRoute.DIRECT
     if awaits_first_task(state):
-        raise workflow_not_ready(
-            "Unable to query workflow: its first workflow task is not scheduled yet."
-        )
+        info = state.info
+        if info.start_ns + info.first_task_backoff_ns > until_ns:
+            raise workflow_not_ready(
+                "Unable to query workflow: its first workflow task is not scheduled yet, and will "
+                "not be before the caller's time is up."
+            )
+        return QueryRoute.ATTACH
     task = state.workflow_task
     if task is not None and task.attempt >= _NOT_READY_FROM_ATTEMPT:
         raise workflow_not_ready("Unable to query workflow due to Workflow Task in failed state.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perdure.server.frontend import queries
 from perdure.wire.api import common, enums, errordetails
 from perdure.wire.errors import (
     DeadlineExceeded,
@@ -118,6 +119,55 @@ async def test_only_one_query_waits_for_a_workflow_task(caller: Caller):
     assert not second.done()
     second.cancel()
     await asyncio.wait((second,))
+
+
+async def test_a_query_before_the_first_task_is_scheduled_travels_with_it(caller: Caller):
+    await caller.start(workflow_start_delay={"nanos": 50_000_000})
+    asked = ask(caller)
+    with pytest.raises(ResourceExhausted, match="query buffer is full"):
+        await ask(caller)
+    task = await caller.poll()
+    ((query_id, question),) = task.queries.items()
+    assert (question.query_type, task.previous_started_event_id) == ("stage", 0)
+    await caller.complete(
+        task, query_results={query_id: {"result_type": ANSWERED, "answer": ANSWER}}
+    )
+    assert (await asked).query_result == ANSWER
+
+
+async def test_a_query_does_not_wait_for_a_first_task_that_comes_too_late(caller: Caller):
+    await caller.start(workflow_start_delay={"seconds": 60})
+    with pytest.raises(FailedPrecondition, match="not scheduled yet"):
+        await ask(caller)
+
+
+async def test_a_sticky_worker_that_died_with_a_question_does_not_keep_it(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(queries, "STICKY_TRY_NS", 10_000_000)
+    await caller.start()
+    await caller.complete(
+        await caller.poll(),
+        sticky_attributes={
+            "worker_task_queue": {"name": "cache"},
+            "schedule_to_start_timeout": {"seconds": 10},
+        },
+    )
+    sticky = {"name": "cache", "kind": enums.TASK_QUEUE_KIND_STICKY, "normal_name": "queue"}
+    parked = caller.parked(task_queue=sticky)
+    await settle()
+    asked = ask(caller)
+    assert (await parked).query.query_type == "stage"
+    other = await caller.poll()
+    assert other.query.query_type == "stage"
+    assert len(other.history.events) == 4, "who does not know the run gets its history"
+    await caller.call(
+        "RespondQueryTaskCompleted",
+        task_token=other.task_token,
+        completed_type=ANSWERED,
+        query_result=ANSWER,
+    )
+    assert (await asked).query_result == ANSWER
 
 
 async def test_without_a_worker_the_caller_gets_deadline_exceeded(caller: Caller):

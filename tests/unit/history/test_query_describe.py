@@ -30,22 +30,26 @@ def started_run(**fields: object) -> Run:
     return run
 
 
+def route(run: Run, patience_ns: int = 10 * SECOND_NS) -> transitions.QueryRoute:
+    return transitions.query_route(run.state, run.now_ns + patience_ns)
+
+
 def test_rule_39_a_query_goes_directly_once_the_worker_has_seen_everything() -> None:
     run = started_run()
-    assert transitions.query_route(run.state) is Route.ATTACH
+    assert route(run) is Route.ATTACH
     task = run.poll_workflow()
-    assert transitions.query_route(run.state) is Route.ATTACH
+    assert route(run) is Route.ATTACH
     run.complete(task, [start_timer()])
-    assert transitions.query_route(run.state) is Route.DIRECT
+    assert route(run) is Route.DIRECT
     run.signal()
-    assert transitions.query_route(run.state) is Route.ATTACH
+    assert route(run) is Route.ATTACH
     run.step(complete_workflow())
-    assert transitions.query_route(run.state) is Route.DIRECT
+    assert route(run) is Route.DIRECT
 
 
 def not_ready(run: Run) -> str:
     with pytest.raises(FailedPrecondition) as caught:
-        transitions.query_route(run.state)
+        route(run)
     assert isinstance(caught.value.details[0], errordetails.WorkflowNotReadyFailure)
     return caught.value.message
 
@@ -57,11 +61,20 @@ def test_rule_39_nobody_can_answer_for_a_run_that_never_ran() -> None:
     assert "not scheduled" in not_ready(started_run(workflow_start_delay=duration(MINUTE_NS)))
 
 
+def test_rule_39_a_query_waits_for_the_first_workflow_task_when_that_comes_in_time() -> None:
+    run = started_run(workflow_start_delay=duration(MINUTE_NS))
+    assert route(run, MINUTE_NS) is Route.ATTACH
+    run.pass_time(55 * SECOND_NS)
+    assert route(run, 10 * SECOND_NS) is Route.ATTACH
+    run.do(transitions.terminate, workflowservice.TerminateWorkflowExecutionRequest())
+    assert "closed before" in not_ready(run)
+
+
 def test_rule_39_a_query_does_not_wait_for_a_workflow_task_that_keeps_failing() -> None:
     run = started_run()
     request = workflowservice.RespondWorkflowTaskFailedRequest()
     run.do(transitions.fail_workflow_task, run.poll_workflow().token, request)
-    assert transitions.query_route(run.state) is Route.ATTACH
+    assert route(run) is Route.ATTACH
     run.do(transitions.fail_workflow_task, run.poll_workflow().token, request)
     assert "failed state" in not_ready(run)
 

@@ -27,7 +27,7 @@ _Result = enums.QueryResultType
 LOOK_AGAIN_NS = 2 * SECOND_NS
 """An attached query looks this often whether its workflow task still comes: the run may have closed."""
 STICKY_TRY_NS = 5 * SECOND_NS
-"""How long the worker that has the run cached may take to fetch a query, before any worker may."""
+"""How long the worker that has the run cached may take to fetch a query, and how long to answer it, before any may."""
 
 
 async def query_workflow(
@@ -43,13 +43,14 @@ async def query_workflow(
         return workflowservice.QueryWorkflowResponse(
             query_rejected=query.QueryRejected(status=status)
         )
+    until_ns = services.clock.now_ns() + call.timeout_ns
     try:
         async with asyncio.timeout(call.timeout_ns / SECOND_NS):
-            answer = await _answer(services, entity, request)
+            answer = await _answer(services, entity, request, until_ns)
     except TimeoutError:
         raise DeadlineExceeded(
-            "The query was not answered in time: no worker polls the task queue of the run, or its "
-            "workers are too busy."
+            "The query was not answered in time: no worker polls the task queue of the run, its "
+            "workers are too busy, or its first workflow task is still to come."
         ) from None
     if answer.is_failed:
         result = answer.result
@@ -79,36 +80,46 @@ def _is_rejected(
 
 
 async def _answer(
-    services: Services, entity: EntityKey, request: workflowservice.QueryWorkflowRequest
+    services: Services,
+    entity: EntityKey,
+    request: workflowservice.QueryWorkflowRequest,
+    until_ns: int,
 ) -> QueryAnswer:
     while True:
-        route, begun = await services.engine.read(entity, _route_and_begun)
+        route, begun = await services.engine.read(
+            entity, lambda state: _route_and_begun(state, until_ns)
+        )
         pending = PendingQuery(services.new_id(), entity, request.query, not_with=begun)
         try:
             if route is transitions.QueryRoute.DIRECT:
                 answer = await _ask_directly(services, pending)
             else:
                 services.queries.attach(pending, services.limits.buffered_queries_max)
-                answer = await _ask_with_task(services, pending)
+                answer = await _ask_with_task(services, pending, until_ns)
         finally:
             services.queries.forget(pending)
         if answer is not None:
             return answer
 
 
-def _route_and_begun(state: RunState) -> tuple[transitions.QueryRoute, int]:
+def _route_and_begun(state: RunState, until_ns: int) -> tuple[transitions.QueryRoute, int]:
     """The way, and the started event of the workflow task that some worker has now; 0 for none."""
     task = state.workflow_task
-    return transitions.query_route(state), task.started_event_id if task is not None else 0
+    begun = task.started_event_id if task is not None else 0
+    return transitions.query_route(state, until_ns), begun
 
 
-async def _ask_with_task(services: Services, pending: PendingQuery) -> QueryAnswer | None:
+async def _ask_with_task(
+    services: Services, pending: PendingQuery, until_ns: int
+) -> QueryAnswer | None:
     """Wait for the run's next workflow task to bring the answer; None when there will be none."""
     while True:
         done, _ = await asyncio.wait((pending.answer,), timeout=LOOK_AGAIN_NS / SECOND_NS)
         if done:
             return pending.answer.result()
-        route = await services.engine.read(pending.entity, transitions.query_route)
+        route = await services.engine.read(
+            pending.entity, lambda state: transitions.query_route(state, until_ns)
+        )
         if route is transitions.QueryRoute.DIRECT and pending.is_waiting:
             return None
 
@@ -126,7 +137,10 @@ async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswe
             if not pending.taken.done():
                 matching.withdraw_query(sticky, pending)
         if pending.taken.done():
-            return await pending.answer
+            # A worker that died with the question in hand must not keep its caller from the others.
+            await asyncio.wait((pending.answer,), timeout=STICKY_TRY_NS / SECOND_NS)
+            if pending.answer.done():
+                return pending.answer.result()
     matching.offer_query(normal, pending)
     try:
         return await pending.answer
