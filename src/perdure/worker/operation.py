@@ -17,9 +17,10 @@ from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
 from perdure.service import RPCError
 from perdure.wire import errors
-from perdure.wire.api import enums, taskqueue, workflowservice
+from perdure.wire.api import enums, taskqueue
 from perdure.worker.activities import Activities
 from perdure.worker.cache import RunCache
+from perdure.worker.eager_activities import EagerActivities
 from perdure.worker.local_activities import LocalActivities
 from perdure.worker.pollers import Poller, until_answered
 from perdure.worker.rpc import WorkerRpc
@@ -88,9 +89,10 @@ class WorkerOperation:
             activities, Slots(options.max_concurrent_local_activities), self._spawn
         )
         workflow_slots = Slots(options.max_concurrent_workflow_tasks)
-        tasks = self._make_workflow_tasks(
-            rpc, cache, sticky_queue, activities, activity_slots, local
+        eager = EagerActivities(
+            activity_slots, activities.handle, self._spawn, task_queue=options.task_queue
         )
+        tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, eager, local)
         pollers = [
             *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
             *self._activity_pollers(rpc, activity_slots, activities),
@@ -187,8 +189,7 @@ class WorkerOperation:
         rpc: WorkerRpc,
         cache: RunCache,
         sticky_queue: str,
-        activities: Activities,
-        activity_slots: Slots,
+        eager: EagerActivities,
         local: LocalActivities,
     ) -> WorkflowTasks:
         options = self._options
@@ -200,11 +201,6 @@ class WorkerOperation:
             interceptors=self._interceptors,
             local_activities=local,
         )
-
-        def run_eagerly(response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
-            for task in response.activity_tasks:
-                self._spawn(_with_slot(activity_slots, activities.handle(task)), "eager activity")
-
         return WorkflowTasks(
             rpc,
             cache,
@@ -213,7 +209,7 @@ class WorkerOperation:
             factory.render,
             sticky_queue=sticky_queue,
             sticky_timeout_ns=options.sticky_timeout_ns,
-            on_activities=run_eagerly,
+            eager_activities=eager,
         )
 
     def _workflow_pollers(
@@ -277,11 +273,3 @@ class WorkerOperation:
             if self._on_fatal_error is not None:
                 self._background.add(asyncio.ensure_future(self._on_fatal_error(error)))
             self._stop.set()
-
-
-async def _with_slot(slots: Slots, work: Awaitable[None]) -> None:
-    await slots.take()
-    try:
-        await work
-    finally:
-        slots.release()

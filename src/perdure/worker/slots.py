@@ -1,12 +1,14 @@
 """Slots: how many tasks of one kind a worker runs at once.
 
-A slot is taken before a poll is sent, so a task is never accepted that could not run at once. Not here: adaptive
-suppliers and tuners.
+A slot is taken before the server is asked for a task, so a task is never accepted that could not run at once: by a
+poller that waits until one is free, or on the spot for a task that the server's next answer may bring. Waiters are
+served in order, and nobody takes a slot past them. Not here: adaptive suppliers and tuners.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 
 class Slots:
@@ -16,8 +18,8 @@ class Slots:
         if maximum < 1:
             raise ValueError(f"a worker needs at least one slot per kind of task, not {maximum}")
         self.maximum = maximum
-        self._semaphore = asyncio.Semaphore(maximum)
         self._used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -25,14 +27,36 @@ class Slots:
     def used(self) -> int:
         return self._used
 
-    async def take(self) -> None:
-        await self._semaphore.acquire()
+    def try_take(self) -> bool:
+        """Take a slot that is free now; False when there is none."""
+        if self._used >= self.maximum:
+            return False
         self._used += 1
         self._idle.clear()
+        return True
+
+    async def take(self) -> None:
+        """Wait for a slot and take it."""
+        if self.try_take():
+            return
+        handed_over = asyncio.get_running_loop().create_future()
+        self._waiting.append(handed_over)
+        try:
+            await handed_over
+        except asyncio.CancelledError:
+            # The slot may have come in the very moment in which its taker left.
+            if handed_over.done() and not handed_over.cancelled():
+                self.release()
+            raise
 
     def release(self) -> None:
+        """Give a slot back: to who has waited longest, if anybody has."""
+        while self._waiting:
+            next_taker = self._waiting.popleft()
+            if not next_taker.done():
+                next_taker.set_result(None)
+                return
         self._used -= 1
-        self._semaphore.release()
         if self._used == 0:
             self._idle.set()
 

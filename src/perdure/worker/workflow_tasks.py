@@ -11,7 +11,7 @@ Not here: polling (`pollers`), replay (`workflow_run`), user code (`host`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from perdure.replay.task import Completion, Fatal, QueryAnswer, WorkflowTask
@@ -21,6 +21,7 @@ from perdure.wire.api import common, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration
 from perdure.worker.cache import RunCache
+from perdure.worker.eager_activities import EAGER_PER_COMPLETION_MAX, EagerActivities
 from perdure.worker.workflow_run import CachedRun
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class WorkflowTasks:
         *,
         sticky_queue: str,
         sticky_timeout_ns: int,
-        on_activities: Callable[[workflowservice.RespondWorkflowTaskCompletedResponse], None],
+        eager_activities: EagerActivities,
     ) -> None:
         self._rpc = rpc
         self._cache = cache
@@ -57,7 +58,7 @@ class WorkflowTasks:
         self._render = render
         self._sticky_queue = sticky_queue if cache.maximum > 0 else ""
         self._sticky_timeout_ns = sticky_timeout_ns
-        self._on_activities = on_activities
+        self._eager = eager_activities
 
     async def handle(self, task: Poll) -> None:
         """Work off a task, and those that come back with its answer."""
@@ -135,7 +136,7 @@ class WorkflowTasks:
                 duration(self._sticky_timeout_ns)
             )
         try:
-            response = await self._rpc.complete_workflow_task(request)
+            response = await self._send(request)
         except errors.RpcError as error:
             # UnhandledCommand and the like: history went on without us, replay from the start (trap 29).
             logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
@@ -157,8 +158,21 @@ class WorkflowTasks:
         self._cache.trim()
         if response is None:
             return None
-        self._on_activities(response)
         return response.workflow_task if response.workflow_task.task_token else None
+
+    async def _send(
+        self, request: workflowservice.RespondWorkflowTaskCompletedRequest
+    ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
+        at_most = 0 if self._rpc.is_shutting_down else EAGER_PER_COMPLETION_MAX
+        reserved = self._eager.reserve(request.commands, at_most=at_most)
+        activities: Sequence[workflowservice.PollActivityTaskQueueResponse] = ()
+        try:
+            response = await self._rpc.complete_workflow_task(request)
+            if response is not None:
+                activities = response.activity_tasks
+        finally:
+            self._eager.start(reserved, activities)
+        return response
 
     def _sticky(self, task: Poll) -> taskqueue.TaskQueue:
         return taskqueue.TaskQueue(
