@@ -79,9 +79,7 @@ async def start_workflow(
     converter = caller.converter_for(input.id)
     request: StartRequest
     if input.start_signal is None:
-        request = pb.StartWorkflowExecutionRequest(
-            request_eager_execution=input.request_eager_start
-        )
+        request = pb.StartWorkflowExecutionRequest()
     else:
         request = pb.SignalWithStartWorkflowExecutionRequest(
             signal_name=input.start_signal,

@@ -37,6 +37,7 @@ from perdure.wire.seam import WORKFLOW_SERVICE
 
 if TYPE_CHECKING:
     from perdure.client.client import Client
+    from perdure.service.eager_starts import FirstTask
 
 
 class _HasRpcOptions(Protocol):
@@ -61,9 +62,11 @@ class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
     async def start_workflow(self, input: inputs.StartWorkflowInput) -> WorkflowHandle[Any, Any]:
         request = await encode.start_workflow(self._client.caller, input, new_id())
         with_signal = isinstance(request, pb.SignalWithStartWorkflowExecutionRequest)
-        name = "SignalWithStartWorkflowExecution" if with_signal else "StartWorkflowExecution"
         try:
-            response = await self._call(name, request, input)
+            if isinstance(request, pb.SignalWithStartWorkflowExecutionRequest):
+                response = await self._call("SignalWithStartWorkflowExecution", request, input)
+            else:
+                response = await self._start(request, input)
         except RPCError as error:
             raise _already_started(error, input) or error from None
         # A signal may have gone to a run that continues another; only a start of our own is a first run for sure.
@@ -77,6 +80,24 @@ class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
             result_type=input.ret_type,
             start_workflow_response=response,
         )
+
+    async def _start(
+        self, request: pb.StartWorkflowExecutionRequest, input: inputs.StartWorkflowInput
+    ) -> pb.StartWorkflowExecutionResponse:
+        if not input.request_eager_start:
+            return await self._call("StartWorkflowExecution", request, input)
+        starts = self._client.service_client.eager_starts
+        settle = starts.reserve(self._client.namespace, input.task_queue)
+        request.request_eager_execution = settle is not None
+        first_task: FirstTask | None = None
+        try:
+            response = await self._call("StartWorkflowExecution", request, input)
+            if response.HasField("eager_workflow_task"):
+                first_task = response.eager_workflow_task
+        finally:
+            if settle is not None:
+                settle(first_task)
+        return response
 
     async def cancel_workflow(self, input: inputs.CancelWorkflowInput) -> None:
         request = encode.cancel_workflow(self._client.caller, input, new_id())

@@ -39,7 +39,8 @@ class StartWorkflowOptions(TypedDict, total=False):
         static_details: A text for people.
         rpc_metadata: Headers of the call.
         rpc_timeout: For one try of the call.
-        request_eager_start: Ask for the first task in the answer.
+        request_eager_start: Ask for the first task in the answer, if a worker over the same connection has a slot
+            free for it.
         priority: Order within a backlog.
         versioning_override: Instead of the worker's versioning behaviour.
     """

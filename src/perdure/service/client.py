@@ -15,6 +15,7 @@ from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
 from perdure.service.calls import call_kind, retry_delay_ns
 from perdure.service.config import ConnectConfig, RetryConfig
+from perdure.service.eager_starts import EagerStarts
 from perdure.service.errors import RPCError
 from perdure.service.headers import validate_metadata
 from perdure.service.targets import opener_for
@@ -69,6 +70,7 @@ class ServiceClient:
         workflow_service: ``await service_client.workflow_service.start_workflow_execution(request)`` and so on.
         operator_service: The operator's calls.
         test_service: The test server's calls.
+        eager_starts: The workers that use this service client.
     """
 
     @staticmethod
@@ -101,6 +103,7 @@ class ServiceClient:
         self.workflow_service = WorkflowService(self)
         self.operator_service = OperatorService(self)
         self.test_service = TestService(self)
+        self.eager_starts = EagerStarts()
 
     @property
     def worker_service_client(self) -> ServiceClient:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.common.metrics import MetricMeter
@@ -20,7 +21,7 @@ from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue
 from perdure.worker.activities import Activities
 from perdure.worker.cache import RunCache
-from perdure.worker.eager_activities import EagerActivities
+from perdure.worker.eager import EagerActivities, EagerFirstTasks
 from perdure.worker.local_activities import LocalActivities
 from perdure.worker.pollers import Poller, until_answered
 from perdure.worker.rpc import WorkerRpc
@@ -97,9 +98,16 @@ class WorkerOperation:
             *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
             *self._activity_pollers(rpc, activity_slots, activities),
         ]
+        first_tasks = EagerFirstTasks(
+            workflow_slots,
+            tasks.handle,
+            self._spawn,
+            is_stopping=lambda: rpc.is_shutting_down,
+        )
         loops = [asyncio.create_task(poller.run(), name="poller") for poller in pollers]
         try:
-            await self._wait_for_end(loops)
+            with self._takes_first_tasks(first_tasks):
+                await self._wait_for_end(loops)
         finally:
             await self._wind_down(
                 rpc,
@@ -124,6 +132,18 @@ class WorkerOperation:
         if described is None:
             missing = RPCError.from_wire(errors.namespace_not_found(rpc.namespace))
             raise RuntimeError(f"Worker validation failed: {missing.message}") from missing
+
+    @contextmanager
+    def _takes_first_tasks(self, first_tasks: EagerFirstTasks) -> Generator[None]:
+        if not self._options.workflows:
+            yield
+            return
+        starts, queue = self._client.service_client.eager_starts, self._options.task_queue
+        starts.register(self._client.namespace, queue, first_tasks.reserve)
+        try:
+            yield
+        finally:
+            starts.withdraw(self._client.namespace, queue, first_tasks.reserve)
 
     async def _wait_for_end(self, loops: Sequence[asyncio.Task[None]]) -> None:
         stop = asyncio.create_task(self._stop.wait())

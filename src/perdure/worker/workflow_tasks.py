@@ -21,7 +21,7 @@ from perdure.wire.api import common, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration
 from perdure.worker.cache import RunCache
-from perdure.worker.eager_activities import EAGER_PER_COMPLETION_MAX, EagerActivities
+from perdure.worker.eager import EAGER_PER_COMPLETION_MAX, EagerActivities
 from perdure.worker.workflow_run import CachedRun
 
 if TYPE_CHECKING:

@@ -86,7 +86,6 @@ async def test_every_option_reaches_the_request(
         static_details="det",
         rpc_metadata={"x": "1"},
         rpc_timeout=timedelta(seconds=2),
-        request_eager_start=True,
         priority=Priority(priority_key=1),
     )
     request = await started(connection)
@@ -102,7 +101,6 @@ async def test_every_option_reaches_the_request(
     assert request.workflow_start_delay.seconds == 5
     assert request.user_metadata.summary.data == b'"sum"'
     assert request.user_metadata.details.data == b'"det"'
-    assert request.request_eager_execution
     assert request.priority.priority_key == 1
     assert connection.metadata == [{"x": "1"}]
     assert connection.timeouts_ns == [2_000_000_000]

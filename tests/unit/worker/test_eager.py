@@ -12,7 +12,7 @@ from perdure.client import Client
 from perdure.wire.api import command as api
 from perdure.wire.api import enums, taskqueue, workflowservice
 from perdure.worker import Worker
-from perdure.worker.eager_activities import EagerActivities, Poll
+from perdure.worker.eager import ActivityTask, EagerActivities
 from perdure.worker.slots import Slots
 
 PATIENCE_S = 30.0
@@ -90,7 +90,7 @@ class Eager(EagerActivities):
         self.finish = asyncio.Event()
         super().__init__(self.slots, self.run_one, self.spawn, task_queue="q")
 
-    async def run_one(self, task: Poll) -> None:
+    async def run_one(self, task: ActivityTask) -> None:
         self.handled.append(task.activity_id)
         await self.finish.wait()
 
@@ -117,7 +117,7 @@ async def test_no_more_than_three_at_once_and_none_at_the_end() -> None:
 async def test_slots_that_no_task_came_for_are_given_back() -> None:
     eager = Eager(slots=3)
     reserved = eager.reserve([schedule(), schedule()])
-    eager.start(reserved, [Poll(activity_id="1")])
+    eager.start(reserved, [ActivityTask(activity_id="1")])
     assert eager.slots.used == 1
     await asyncio.sleep(0)
     assert eager.handled == ["1"]
@@ -134,5 +134,47 @@ async def test_a_completion_that_failed_gives_all_back() -> None:
 
 async def test_what_nobody_asked_for_is_not_run() -> None:
     eager = Eager(slots=1)
-    eager.start(0, [Poll(activity_id="1")])
+    eager.start(0, [ActivityTask(activity_id="1")])
     assert (eager.slots.used, eager.running) == (0, [])
+
+
+async def eager_start_accepted(client: Client, workflow_id: str) -> bool:
+    handle = await client.start_workflow(
+        OneStep.run, id=workflow_id, task_queue="q", request_eager_start=True
+    )
+    assert await handle.result() == "done"
+    started = (await handle.fetch_history()).events[0]
+    return started.workflow_execution_started_event_attributes.eager_execution_accepted
+
+
+async def test_an_eager_start_goes_to_the_worker_of_this_process() -> None:
+    async with (
+        await Client.connect("memory:") as client,
+        Worker(client, task_queue="q", workflows=[OneStep], activities=[step]),
+        asyncio.timeout(PATIENCE_S),
+    ):
+        await client.execute_workflow(
+            OneStep.run, id="first", task_queue="q"
+        )  # the worker is at work
+        assert await eager_start_accepted(client, "w")
+
+
+async def test_nobody_asks_for_a_first_task_that_no_slot_is_free_for() -> None:
+    # Regression: the client asked and threw the task away, which the workflow then waited for until its time-out.
+    async with (
+        await Client.connect("memory:") as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        await client.start_workflow(
+            OneStep.run, id="early", task_queue="q", request_eager_start=True
+        )
+        async with Worker(
+            client,
+            task_queue="q",
+            workflows=[OneStep],
+            activities=[step],
+            max_concurrent_workflow_tasks=2,
+            max_concurrent_workflow_task_polls=2,
+        ):
+            assert await client.get_workflow_handle("early").result() == "done"
+            assert not await eager_start_accepted(client, "late")

@@ -1,7 +1,8 @@
-"""Activities that come back with the answer to a workflow task: this worker starts what it has asked for itself.
+"""Tasks that come with the answer to another call: this worker starts what it, or its client, has asked for.
 
-Role: before a completion is sent, reserve a slot for each activity that is to start with it, and take the wish away
-where there is none; afterwards start what the server handed out and give the other slots back.
+Role: before a workflow task's completion is sent, reserve a slot for each activity that is to start with it, and take
+the wish away where there is none; afterwards start what the server handed out and give the other slots back. The same
+for the first task of a workflow that a client of this process starts.
 
 Invariant: no attempt is started by the server without a slot to run it in; a started attempt's clock is running, and
 slots can be held for as long as polls are parked. Not here: what the server does with the wish (`history`).
@@ -11,15 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
+from perdure.service.eager_starts import FirstTask, Settle
 from perdure.wire.api import command as api
 from perdure.wire.api import enums, workflowservice
 from perdure.worker.slots import Slots
 
 logger = logging.getLogger("perdure.worker")
 
-Poll = workflowservice.PollActivityTaskQueueResponse
+ActivityTask = workflowservice.PollActivityTaskQueueResponse
+T = TypeVar("T")
+Handle = Callable[[T], Awaitable[None]]
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 EAGER_PER_COMPLETION_MAX = 3
 """As the official core: a workflow that starts many activities at once leaves most of them to all workers."""
@@ -31,8 +36,8 @@ class EagerActivities:
     def __init__(
         self,
         slots: Slots,
-        handle: Callable[[Poll], Awaitable[None]],
-        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        handle: Handle[ActivityTask],
+        spawn: Spawn,
         *,
         task_queue: str,
     ) -> None:
@@ -69,7 +74,7 @@ class EagerActivities:
                 asked.request_eager_execution = False
         return reserved
 
-    def start(self, reserved: int, tasks: Iterable[Poll] = ()) -> None:
+    def start(self, reserved: int, tasks: Iterable[ActivityTask] = ()) -> None:
         """Run the tasks that came in `reserved` slots, and give back the slots that none came for."""
         for task in tasks:
             if reserved == 0:
@@ -77,12 +82,42 @@ class EagerActivities:
                 logger.warning("The server started activity %s unasked", task.activity_id)
                 continue
             reserved -= 1
-            self._spawn(self._run(task), "eager activity")
+            self._spawn(_run(self._slots, self._handle, task), "eager activity")
         for _ in range(reserved):
             self._slots.release()
 
-    async def _run(self, task: Poll) -> None:
-        try:
-            await self._handle(task)
-        finally:
+
+class EagerFirstTasks:
+    """First tasks of workflows that a client of this process starts, for one worker."""
+
+    def __init__(
+        self,
+        slots: Slots,
+        handle: Handle[FirstTask],
+        spawn: Spawn,
+        *,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._slots = slots
+        self._handle = handle
+        self._spawn = spawn
+        self._is_stopping = is_stopping
+
+    def reserve(self) -> Settle | None:
+        """See `perdure.service.eager_starts`."""
+        if self._is_stopping() or not self._slots.try_take():
+            return None
+        return self._settle
+
+    def _settle(self, task: FirstTask | None) -> None:
+        if task is None:
             self._slots.release()
+        else:
+            self._spawn(_run(self._slots, self._handle, task), "eager workflow task")
+
+
+async def _run(slots: Slots, handle: Handle[T], task: T) -> None:
+    try:
+        await handle(task)
+    finally:
+        slots.release()
