@@ -6,10 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.ids import EntityKind
+from perdure.history.facts import FactKind
+from perdure.history.loader import load_run
+from perdure.history.void import is_held
+from perdure.server.codec import decode_fact
+from perdure.storage import sqlite_read
 from perdure.wire.api import enums
 from perdure.wire.events import attributes_of
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from perdure.wire.api import history
     from tests.simulation.ledger import Ledger
 
@@ -177,6 +185,16 @@ def check_attempts(ledger: Ledger) -> None:
     """An activity executes at most once per attempt."""
     twice = sorted(key for key, count in ledger.attempts.items() if count > 1)
     _require(not twice, f"attempts executed more than once: {twice}")
+
+
+def check_held(database: sqlite3.Connection) -> None:
+    """Whenever a node dies, its rows name exactly the runs of which a worker holds something (DESIGN 6.4)."""
+    for key in sqlite_read.entities(database, EntityKind.RUN, FactKind.CREATE):
+        stored = sqlite_read.load(database, key)
+        assert stored is not None, key
+        facts = [decode_fact(row) for row in stored.facts]
+        held = is_held(load_run(key, [row.data for row in stored.events], facts))
+        _require(held == stored.is_held, f"{key.name}: held {held}, stored as {stored.is_held}")
 
 
 def check_outcomes(ledger: Ledger) -> None:

@@ -24,6 +24,7 @@ from perdure.history import signal as signal_module
 from perdure.history.draft import Draft
 from perdure.history.facts import FactKind
 from perdure.history.transition import Effect
+from perdure.server import step as step_module
 from perdure.server.deliveries import Deliveries
 from perdure.server.entities import Entities, Raised
 from perdure.server.outbox import Outbox
@@ -131,6 +132,13 @@ def no_task_removal() -> Generator[None]:
 
 
 @contextmanager
+def no_mark_of_held_runs() -> Generator[None]:
+    """Runs of which a worker holds something lie among those that sleep."""
+    with mock.patch.object(step_module, "is_held", return_value=False):
+        yield
+
+
+@contextmanager
 def no_request_dedup() -> Generator[None]:
     """A request that arrives twice is applied twice."""
 
@@ -185,6 +193,7 @@ MUTATIONS: dict[str, Mutation] = {
     "shielded outcome": no_shield,
     "buffered-event flush": no_flush,
     "task-row removal": no_task_removal,
+    "mark of held runs": no_mark_of_held_runs,
     "request-id dedup": no_request_dedup,
     "outbox recovery": no_outbox_recovery,
     "repeated delivery": no_repeated_delivery,

@@ -152,7 +152,7 @@ class World:
             self.check_rows(f"tasks WHERE queue = '{TASK_QUEUE}'")
             sweep = self.node.engine._row_sweep
             await type(sweep).sweep(sweep)
-        self.check_rows("tasks", "outbox", "wakes")
+        self.check_rows("tasks", "outbox", "wakes", "held")
 
     async def check_reload(self) -> None:
         """What is in memory is what a reload gives."""
@@ -233,6 +233,7 @@ class World:
         self.endpoint.down()
         if self.database.in_transaction:
             self.database.rollback()
+        checks.check_held(self.database)
         self.node = self.node_process = self.executor = None
 
     def client(self, name: str, faults: NetworkFaults | None = None) -> Client:

@@ -192,6 +192,23 @@ async def test_wakes_come_in_order_of_time(store: Store, writer: Writer):
     assert [(row.key, row.at_ns) for row in await store.wakes((0, 1), 100, 9)] == [(B, 40)]
 
 
+async def test_runs_of_which_a_worker_holds_something_are_named(store: Store, writer: Writer):
+    await writer.entity(1, A, wake_at_ns=9, is_held=True)
+    await writer.entity(2, B, wake_at_ns=9)
+    assert await store.held((0, 1)) == [A]
+    assert await store.held((1, 2)) == []
+    loaded = [await store.load(key) for key in (A, B)]
+    assert [one.is_held for one in loaded if one] == [True, False]
+    await writer.change(1, A, wake_at_ns=5)
+    await writer.change(2, B, is_held=True)
+    assert await store.held((0,)) == [A, B]
+    await writer.change(1, A, is_held=False)
+    await writer.change(2, B, is_held=True)
+    assert await store.held((0,)) == [B]
+    await writer.change(2, B, is_deleted=True)
+    assert await store.held((0,)) == []
+
+
 async def test_effects_stay_until_they_are_finished(store: Store, writer: Writer):
     effects = [Effect(B, "signal", f"id{n}", b"%d" % n) for n in range(3)]
     await writer.entity(1, A, outbox=[OutboxRow(5 + n, e) for n, e in enumerate(effects)])
@@ -209,10 +226,9 @@ async def test_effects_stay_until_they_are_finished(store: Store, writer: Writer
 async def test_entities_are_found_by_kind_and_fact(store: Store, writer: Writer):
     namespace = EntityKey(EntityKind.NAMESPACE, "n", "")
     await writer.entity(1, namespace, facts=(FactRow(10, "", b"x"),))
-    await writer.entity(2, A, facts=(FactRow(4, "5", b"x"),), wake_at_ns=9)
-    await writer.entity(3, B, facts=(FactRow(1, "", b"x"),), wake_at_ns=9)
+    await writer.entity(2, A, facts=(FactRow(10, "", b"x"),))
+    await writer.entity(3, EntityKey(EntityKind.NAMESPACE, "m", ""), facts=(FactRow(1, "", b"x"),))
     assert await store.entities(EntityKind.NAMESPACE, 10) == [namespace]
-    assert await store.entities(EntityKind.RUN, 4) == [A]
 
 
 async def test_a_deleted_entity_leaves_nothing_and_frees_its_name(store: Store, writer: Writer):

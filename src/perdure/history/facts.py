@@ -126,10 +126,7 @@ def apply(state: RunState, change: FactChange) -> None:
         case FactKind.STICKY:
             state.put(sticky=value)
         case FactKind.ACTIVITY:
-            if value is None:
-                state.activity_progress.remove(int(change.key))
-            else:
-                state.activity_progress.set(int(change.key), cast("ActivityProgress", value))
+            _apply_activity(state, int(change.key), cast("ActivityProgress | None", value))
         case FactKind.BUFFERED:
             number = int(change.key)
             if value is None:
@@ -145,3 +142,14 @@ def apply(state: RunState, change: FactChange) -> None:
             state.put(cancel_request_id=value.request_id if value else "")
         case FactKind.CURRENT_RUN | FactKind.NAMESPACE:
             raise AssertionError(f"a run has no fact of kind {change.kind.name}")
+
+
+def _apply_activity(state: RunState, key: int, value: ActivityProgress | None) -> None:
+    before = state.activity_progress.get(key)
+    more = (value is not None and value.is_started) - (before is not None and before.is_started)
+    if more:
+        state.put(started_activities=state.started_activities + more)
+    if value is None:
+        state.activity_progress.remove(key)
+    else:
+        state.activity_progress.set(key, value)

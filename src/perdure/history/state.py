@@ -261,6 +261,7 @@ class RunState:
         "request_ids",
         "search_attributes",
         "signal_count",
+        "started_activities",
         "status",
         "sticky",
         "timers",
@@ -310,6 +311,8 @@ class RunState:
         """Request ids that events carry (signals, pause) -> event id."""
         # Facts.
         self.activity_progress: Table[int, ActivityProgress] = Table(journal)
+        self.started_activities = 0
+        """How many of them a worker has."""
         self.buffered: Table[int, BufferedEvent] = Table(journal)
         self.next_buffered = 1
         self.create_request_id = ""
@@ -349,16 +352,10 @@ class RunState:
         """One more event: its id is used up. `put` for the three slots that every event changes."""
         undo = self.journal.undo
         if undo is not None:
-            event_id, last_ns, history_bytes = (
-                self.next_event_id,
-                self.last_event_ns,
-                self.history_size_bytes,
-            )
+            before = self.next_event_id, self.last_event_ns, self.history_size_bytes
 
             def restore() -> None:
-                self.next_event_id = event_id
-                self.last_event_ns = last_ns
-                self.history_size_bytes = history_bytes
+                self.next_event_id, self.last_event_ns, self.history_size_bytes = before
 
             undo.append(restore)
         self.next_event_id += 1

@@ -2,7 +2,8 @@
 
 Only an engine that lives in its workers' process can know. Activity attempts leave the decision to their retry policy;
 a workflow task goes to the next worker, one that waited for the dead worker's cache goes to anyone.
-Not here: which runs may be concerned (the shell looks for them), stickiness of runs without a task.
+The shell keeps a row of each run for which `is_held` is true, so that the next process finds them without looking
+at those that sleep. Not here: stickiness of runs without a task.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from perdure.history.env import Env
     from perdure.history.state import RunState
     from perdure.history.transition import Transition
+
+
+def is_held(state: RunState) -> bool:
+    """A worker holds something of this run: `void_attempts` would change it. Asked after every change: O(1)."""
+    if not state.is_running:
+        return False
+    task = state.workflow_task
+    return state.started_activities > 0 or (
+        task is not None and (task.started_event_id != 0 or task.is_sticky)
+    )
+
+
+def is_asleep(state: RunState) -> bool:
+    """Nobody works for this run, and nothing of it is queued: it waits for time, for others, or for ever."""
+    return state.is_running and state.workflow_task is None and not state.activities
 
 
 def void_attempts(state: RunState, env: Env) -> Transition:

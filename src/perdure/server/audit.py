@@ -21,6 +21,7 @@ from perdure.history.deadlines import live_deadlines
 from perdure.history.facts import CurrentRun, FactKind
 from perdure.history.loader import load_run
 from perdure.history.visible import visibility_row
+from perdure.history.void import is_held
 from perdure.server.codec import decode_fact
 from perdure.server.namespace_facts import NamespaceFact
 from perdure.storage.sqlite_audit import AuditReader, Shard, Stored, TaskPlace
@@ -61,8 +62,8 @@ class AuditReport(msgspec.Struct):
 
 
 CHECKS = (
-    "pages", "shards", "namespaces", "histories", "facts", "pointers", "tasks", "wake-ups", "lists", "retention",
-    "outbox",
+    "pages", "shards", "namespaces", "histories", "facts", "pointers", "tasks", "wake-ups", "held", "lists",
+    "retention", "outbox",
 )  # fmt: skip
 
 
@@ -177,6 +178,7 @@ class _Audit:
         self._facts(stored, state, name)
         self._wants_tasks(stored.key, state)
         self._wakes(stored, state, name)
+        self._held(stored, state, name)
         self._lists(stored, state, name)
         self._retention(stored, state, name)
 
@@ -219,6 +221,17 @@ class _Audit:
             )
         if stored.wake is not None and stored.wake[0] != shard_of(stored.key, len(self._shards)):
             self._find("wake-ups", f"{name}: its wake-up lies in the wrong shard")
+
+    def _held(self, stored: Stored, state: RunState, name: str) -> None:
+        self._look("held", int(stored.held_in is not None))
+        if stored.held_in is None:
+            if is_held(state):
+                self._find("held", f"{name}: a worker holds something of it, and nothing says so")
+        elif not state.is_running:
+            # Of an open run it is harmless: a database of version 1 said so of all that might be.
+            self._find("held", f"{name} is closed and said to be held by a worker")
+        elif stored.held_in != shard_of(stored.key, len(self._shards)):
+            self._find("held", f"{name}: that it is held lies in the wrong shard")
 
     def _lists(self, stored: Stored, state: RunState, name: str) -> None:
         self._look("lists")

@@ -72,6 +72,7 @@ class Entry:
 
     __slots__ = (
         "durable_event_id",
+        "is_held",
         "key",
         "number",
         "pending",
@@ -90,6 +91,8 @@ class Entry:
         """A `RunState`, `CurrentRun` or `NamespaceFact`; None: there is no such entity."""
         self.wake_at_ns = 0
         """The bound as written last, durable or not; 0: none."""
+        self.is_held = False
+        """As written last: a worker holds something of the run."""
         self.pending: Group | None = None
         """The last uncommitted change: the barrier of everything computed on this entity."""
         self.durable_event_id = 0
@@ -113,6 +116,7 @@ class Entry:
         self.number = 0
         self.state = None
         self.wake_at_ns = 0
+        self.is_held = False
         self.tail = HistoryTail()
 
 

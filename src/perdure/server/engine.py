@@ -171,7 +171,7 @@ class Engine:
         if void_activities:
             void = self._verbs.void_attempts
             await void_attempts(
-                self._store, self._clock, self.owned_shards(), lambda key: self.update(key, void)
+                self._store, self.owned_shards(), lambda key: self.update(key, void)
             )
         await self._outbox.recover(list(self._shards.ready_ids()))
         for work in (self._wakes.run, self._retention.run, self._row_sweep.run):

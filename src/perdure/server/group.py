@@ -142,6 +142,8 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
             facts[fact.kind, fact.key] = fact
         if write.wake_at_ns is not None:
             merged.wake_at_ns = write.wake_at_ns
+        if write.is_held is not None:
+            merged.is_held = write.is_held
         merged.visibility = write.visibility or merged.visibility
         if write.delete_at_ns is not None:
             merged.delete_at_ns = write.delete_at_ns

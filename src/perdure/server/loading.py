@@ -79,6 +79,7 @@ class Loader:
     async def _fill(self, entry: Entry, stored: StoredEntity) -> None:
         entry.number = stored.number
         entry.wake_at_ns = stored.wake_at_ns
+        entry.is_held = stored.is_held
         for row in stored.events:
             entry.tail.append(row)
         try:

@@ -18,6 +18,8 @@ import msgspec
 from perdure.core.ids import EntityKey, EntityKind, TaskRowId, workflow_id_key
 from perdure.history.facts import FactChange, FactKind
 from perdure.history.replies import StaleTask
+from perdure.history.void import is_asleep, is_held
+from perdure.history.wake import next_deadline_ns
 from perdure.server.cache import Entry
 from perdure.server.codec import encode_fact
 from perdure.server.group import Group, Handover, Offer, Sent
@@ -148,7 +150,9 @@ class Steps:
         write.finished_tasks = transition.finished_tasks
         write.visibility = transition.visibility
         write.delete_at_ns = transition.delete_at_ns
-        write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
+        if entry.key.kind is EntityKind.RUN:
+            write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
+            write.is_held = _held(entry)
         if transition.effects:
             rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
             write.outbox = rows
@@ -228,14 +232,17 @@ def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
 
 
 def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
-    """The bound to write, or None when the stored one is right. Keeps `entry.wake_at_ns`."""
-    if entry.key.kind is not EntityKind.RUN:
-        return None
+    """The bound to write, or None when the stored one is right. Keeps `entry.wake_at_ns`.
+
+    A run that falls asleep is not to be woken by what its steps had asked for: its bound is exact.
+    """
     asked, stored = transition.wake_at_ns, entry.wake_at_ns
     if transition.closed or asked == 0:
         bound = 0
     elif is_wake:
         bound = asked or 0
+    elif is_asleep(entry.state):
+        bound = next_deadline_ns(entry.state)
     elif asked is None:
         bound = stored
     else:
@@ -244,3 +251,12 @@ def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | 
         return None
     entry.wake_at_ns = bound
     return bound
+
+
+def _held(entry: Entry) -> bool | None:
+    """Whether a worker holds something of the run, when that is not what is stored. Keeps `entry.is_held`."""
+    held = is_held(entry.state)
+    if held is entry.is_held:
+        return None
+    entry.is_held = held
+    return held

@@ -9,45 +9,33 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.ids import EntityKind
-from perdure.core.limits import DEFAULT_LIMITS
-from perdure.history.facts import FactKind
 from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from perdure.core.clock import Clock
     from perdure.core.ids import EntityKey
     from perdure.storage.port import Store
 
 log = logging.getLogger(__name__)
 
-WAKES_MAX = 10_000
-"""Runs looked at because they are to be woken soon; those beyond wait for their time-outs."""
 TOGETHER_MAX = 100
 """Runs loaded and changed at a time: they share commits."""
 
 
 async def void_attempts(
     store: Store,
-    clock: Clock,
     shard_ids: Sequence[int],
     void: Callable[[EntityKey], Coroutine[Any, Any, object]],
 ) -> None:
     """Void what was running; a run that cannot be changed keeps its attempts until they time out.
 
     Args:
-        store: Knows which runs have activities under way, and which are to be woken soon.
-        clock: The present.
+        store: Knows of which runs a worker holds something; no others are loaded.
         shard_ids: Of this node.
         void: Voids the started attempts of one run, durably.
     """
-    # A workflow task in a worker's hands is no fact, but its time-out is a wake-up of the next minutes.
-    until_ns = clock.now_ns() + DEFAULT_LIMITS.workflow_task_timeout_max_ns
-    soon = await store.wakes(shard_ids, until_ns, WAKES_MAX)
-    busy = await store.entities(EntityKind.RUN, FactKind.ACTIVITY)
-    keys = list(dict.fromkeys([*busy, *(wake.key for wake in soon)]))
+    keys = await store.held(shard_ids)
     for start in range(0, len(keys), TOGETHER_MAX):
         some = keys[start : start + TOGETHER_MAX]
         results = await asyncio.gather(*(void(key) for key in some), return_exceptions=True)

@@ -54,6 +54,8 @@ class EntityWrite(msgspec.Struct, kw_only=True):
     """Sequences of delivered effects."""
     wake_at_ns: int | None = None
     """None: unchanged; 0: no wake-up any more."""
+    is_held: bool | None = None
+    """Whether a worker holds something of the run, so that `Store.held` names it; None: unchanged."""
     visibility: VisibilityRow | None = None
     delete_at_ns: int | None = None
     is_deleted: bool = False
@@ -97,6 +99,7 @@ class StoredEntity(msgspec.Struct, frozen=True):
     """Of branch 0, in order."""
     wake_at_ns: int = 0
     """0: none."""
+    is_held: bool = False
 
 
 class DoubtfulTasks(NamedTuple):
@@ -251,8 +254,12 @@ class Store(Protocol):
         """Every effect that was not delivered yet, in order of sequence per shard."""
         ...
 
+    async def held(self, shard_ids: Sequence[int]) -> list[EntityKey]:
+        """Runs of which a worker holds something: a started task, or one that waits for its own queue."""
+        ...
+
     async def entities(self, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
-        """Entities of a kind that have at least one fact of another kind: namespaces, runs with pending activities."""
+        """Entities of a kind that have a fact of another kind; of kinds with few entities, as namespaces."""
         ...
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]: ...

@@ -111,7 +111,19 @@ _VERSION_1 = (
     "CREATE INDEX visibility_workflow ON visibility (namespace_id, workflow_id)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    # Runs of which a worker holds something. Version 1 knew only that a workflow task's time-out, at most two minutes
+    # after its start, is among the wake-ups: too many are better than too few, the next change of a run tells.
+    """CREATE TABLE held (
+        entity INTEGER PRIMARY KEY,
+        shard_id INTEGER NOT NULL
+    )""",
+    """INSERT INTO held SELECT entity, shard_id FROM wakes
+        WHERE at_ns <= (SELECT max(clock_ns) + 120000000000 FROM shards)
+            OR EXISTS (SELECT 1 FROM facts f WHERE f.entity = wakes.entity AND f.kind = 4)""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -187,6 +187,9 @@ class SqliteStore:
     async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
         return await self._read(partial(sqlite_read.outbox, self._reading, shard_ids))
 
+    async def held(self, shard_ids: Sequence[int]) -> list[EntityKey]:
+        return await self._read(partial(sqlite_read.held, self._reading, shard_ids))
+
     async def entities(self, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
         return await self._read(partial(sqlite_read.entities, self._reading, kind, fact_kind))
 

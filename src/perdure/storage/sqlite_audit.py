@@ -17,7 +17,7 @@ from perdure.storage.port import FactRow, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite_open import connect_reader
 
-_OWNED = ("events", "facts", "wakes", "retention", "outbox", "visibility")
+_OWNED = ("events", "facts", "wakes", "held", "retention", "outbox", "visibility")
 
 
 class Shard(NamedTuple):
@@ -36,6 +36,8 @@ class Stored(NamedTuple):
     events: list[EventRow]
     wake: tuple[int, int] | None
     """(shard, time)."""
+    held_in: int | None
+    """The shard, when a worker holds something of the run."""
     retention: tuple[int, int] | None
     visibility: tuple[VisibilityRow, int] | None
     """The row, and the time by which lists are sorted."""
@@ -67,9 +69,7 @@ class AuditReader:
         except sqlite3.Error as error:
             raise OpenError(f"cannot read {database}: {error}") from error
         if version != SCHEMA_VERSION:
-            raise NewerSchema(
-                f"{database} has schema version {version}, and this version of Perdure checks {SCHEMA_VERSION}"
-            )
+            raise _other_version(database, version)
         self._connection.execute("BEGIN")
 
     def __enter__(self) -> Self:
@@ -142,6 +142,7 @@ class AuditReader:
             f"SELECT {', '.join(VisibilityRow.__struct_fields__)}, ended_ns FROM visibility WHERE entity = ?",
             one,
         ).fetchone()
+        held = read("SELECT shard_id FROM held WHERE entity = ?", one).fetchone()
         return Stored(
             number,
             key,
@@ -158,9 +159,17 @@ class AuditReader:
                 )
             ],
             read("SELECT shard_id, at_ns FROM wakes WHERE entity = ?", one).fetchone(),
+            held[0] if held else None,
             read("SELECT shard_id, at_ns FROM retention WHERE entity = ?", one).fetchone(),
             (VisibilityRow(*visibility[:-1]), visibility[-1]) if visibility else None,
         )
 
     def _one(self, statement: str) -> Any:
         return self._connection.execute(statement).fetchone()[0]
+
+
+def _other_version(database: Path, version: int) -> OpenError:
+    has = f"{database} has schema version {version}, and this version of Perdure checks {SCHEMA_VERSION}"
+    if version > SCHEMA_VERSION:
+        return NewerSchema(f"{has}: upgrade Perdure")
+    return OpenError(f"{has}: open it (or a copy) once, which upgrades it, then check it again")

@@ -40,12 +40,15 @@ _NO_EFFECT = "DELETE FROM outbox WHERE shard_id = ? AND sequence = ?"
 _WAKE = """INSERT INTO wakes VALUES (?, ?, ?)
     ON CONFLICT (entity) DO UPDATE SET at_ns = excluded.at_ns"""
 _NO_WAKE = "DELETE FROM wakes WHERE entity = ?"
+_HELD = "INSERT OR IGNORE INTO held VALUES (?, ?)"
+_NOT_HELD = "DELETE FROM held WHERE entity = ?"
 _RETENTION = """INSERT INTO retention VALUES (?, ?, ?)
     ON CONFLICT (entity) DO UPDATE SET at_ns = excluded.at_ns"""
 _DELETIONS = (
     "DELETE FROM events WHERE entity = ?",
     "DELETE FROM facts WHERE entity = ?",
     "DELETE FROM wakes WHERE entity = ?",
+    "DELETE FROM held WHERE entity = ?",
     "DELETE FROM retention WHERE entity = ?",
     "DELETE FROM visibility WHERE entity = ?",
     "DELETE FROM entities WHERE number = ?",
@@ -53,7 +56,7 @@ _DELETIONS = (
 # The order in which a batch is written. Deletions first: the name may be taken again in the same batch.
 _ORDER = (
     *_DELETIONS, _ENTITY, _EVENTS, _FACT, _NO_FACT, _TASK, _NO_TASK, _EFFECT, _NO_EFFECT, _WAKE, _NO_WAKE,
-    UPSERT_VISIBILITY, _RETENTION,
+    _HELD, _NOT_HELD, UPSERT_VISIBILITY, _RETENTION,
 )  # fmt: skip
 
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -145,6 +148,11 @@ def _rows(writes: Iterable[EntityWrite]) -> Rows:
                 put(_WAKE, number, write.shard_id, write.wake_at_ns)
             else:
                 put(_NO_WAKE, number)
+        if write.is_held is not None:
+            if write.is_held:
+                put(_HELD, number, write.shard_id)
+            else:
+                put(_NOT_HELD, number)
         if write.visibility is not None:
             put(UPSERT_VISIBILITY, *upsert_values(number, write.visibility))
         if write.delete_at_ns is not None:

@@ -29,7 +29,8 @@ _RANGE = """SELECT branch, first_event_id, count, data FROM events
         (SELECT max(first_event_id) FROM events
             WHERE entity = ?1 AND branch = ?2 AND first_event_id <= ?3), 0)
     ORDER BY first_event_id"""
-_WAKE = "SELECT at_ns FROM wakes WHERE entity = ?"
+_WAKE = """SELECT coalesce((SELECT at_ns FROM wakes WHERE entity = ?1), 0),
+    EXISTS (SELECT 1 FROM held WHERE entity = ?1)"""
 _TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_id, stamp, created_ns, priority
     FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
     ORDER BY sequence LIMIT ?"""
@@ -62,12 +63,11 @@ def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
         number: int = found[0]
         facts = tuple(FactRow(*row) for row in connection.execute(_FACTS, found))
         events: tuple[EventRow, ...] = ()
-        wake_at_ns = 0
+        wake_at_ns, is_held = 0, 0
         if key.kind is EntityKind.RUN:
             events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
-            wake = connection.execute(_WAKE, found).fetchone()
-            wake_at_ns = wake[0] if wake else 0
-        return StoredEntity(number, facts, events, wake_at_ns)
+            wake_at_ns, is_held = connection.execute(_WAKE, found).fetchone()
+        return StoredEntity(number, facts, events, wake_at_ns, bool(is_held))
     finally:
         connection.execute("COMMIT")
 
@@ -159,11 +159,19 @@ def outbox(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[Sto
     ]
 
 
-def entities(connection: sqlite3.Connection, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
-    # Of the runs only those with a wake-up are looked at: closed ones, the great majority, are not touched.
-    source = "wakes w JOIN entities ON number = w.entity" if kind is EntityKind.RUN else "entities"
+def held(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[EntityKey]:
+    # CROSS JOIN: read `held` first, however few the other table is believed to have.
     rows = connection.execute(
-        f"""SELECT {_KEY} FROM {source} WHERE kind = ?
+        f"""SELECT {_KEY} FROM held h CROSS JOIN entities ON number = h.entity
+            WHERE h.shard_id IN ({_places(shard_ids)}) ORDER BY h.entity""",
+        tuple(shard_ids),
+    )
+    return [_key(row) for row in rows]
+
+
+def entities(connection: sqlite3.Connection, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+    rows = connection.execute(
+        f"""SELECT {_KEY} FROM entities WHERE kind = ?
             AND EXISTS (SELECT 1 FROM facts f WHERE f.entity = number AND f.kind = ?)
             ORDER BY number""",
         (kind, fact_kind),

@@ -11,6 +11,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import SECOND_NS
 from perdure.history.loader import load_run
+from perdure.history.void import is_held
 from perdure.server.codec import decode_fact
 from perdure.server.engine import CACHE_BYTES_MAX
 from perdure.server.node import Node, open_node
@@ -114,6 +115,7 @@ class World:
             assert entry.pending is None
             assert entry.state.snapshot() == folded.snapshot()
             assert entry.wake_at_ns == stored.wake_at_ns
+            assert entry.is_held == stored.is_held == is_held(folded)
             assert entry.number == stored.number
 
     def forget(self, key: EntityKey) -> None:
@@ -142,13 +144,16 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def open_world(store: Store, *, cache_bytes_max: int = CACHE_BYTES_MAX) -> World:
+async def open_world(
+    store: Store, *, cache_bytes_max: int = CACHE_BYTES_MAX, void_activities: bool = False
+) -> World:
     faults = FaultyStore(store)
     ids = count(1)
     node = await open_node(
         cast("Store", faults),
         clock=SystemClock(),
         new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
+        void_activities=void_activities,
     )
     node.engine.cache.bytes_max = cache_bytes_max
     return World(node, faults)

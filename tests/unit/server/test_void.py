@@ -1,0 +1,167 @@
+"""Attempts that died with their process end when the next one opens the database; runs that sleep are not even read."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+
+import pytest
+
+from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.units import HOUR_NS, SECOND_NS
+from perdure.server.void import TOGETHER_MAX
+from perdure.storage.sqlite import open_memory
+from perdure.storage.sqlite_open import connect_memory
+from perdure.wire.api import command, enums, taskqueue, workflowservice
+from tests.unit.server.world import (
+    World,
+    complete_workflow,
+    open_world,
+    schedule_activity,
+    settle,
+    start_timer,
+)
+
+HOUR_MS = 3_600_000
+STICKY = taskqueue.TaskQueue(name="of-a-worker", kind=enums.TASK_QUEUE_KIND_STICKY, normal_name="q")
+
+
+@pytest.fixture
+def database() -> sqlite3.Connection:
+    return connect_memory(4)
+
+
+@pytest.fixture
+async def world(database: sqlite3.Connection) -> AsyncIterator[World]:
+    """The first process; tests close it where it is to die."""
+    world = await open_world(open_memory(connection=database))
+    yield world
+    await world.node.close()
+
+
+async def reopened(database: sqlite3.Connection) -> World:
+    return await open_world(open_memory(connection=database), void_activities=True)
+
+
+def loaded_runs(world: World) -> set[str]:
+    return {key.name for key in world.faults.loads if key.kind is EntityKind.RUN}
+
+
+async def brought_to(world: World, name: str, *commands: command.Command) -> EntityKey:
+    """A run whose first workflow task gave these commands."""
+    key = await world.start(name)
+    task = await world.poll()
+    assert task.workflow_execution.workflow_id == name
+    await world.complete(task.task_token, *commands)
+    return key
+
+
+async def sleep_with_sticky_queue(world: World, name: str) -> EntityKey:
+    """A run that waits for a signal, in the cache of a worker that has a queue of its own."""
+    key = await world.start(name)
+    task = await world.poll()
+    attributes = taskqueue.StickyExecutionAttributes(worker_task_queue=STICKY)
+    attributes.schedule_to_start_timeout.seconds = 100
+    request = workflowservice.RespondWorkflowTaskCompletedRequest(
+        namespace="default", task_token=task.task_token, sticky_attributes=attributes
+    )
+    await world.call("RespondWorkflowTaskCompleted", request)
+    return key
+
+
+async def test_only_runs_of_which_a_worker_held_something_are_loaded(
+    world: World, database: sqlite3.Connection
+):
+    for number in range(20):
+        await brought_to(world, f"sleeps-{number}", start_timer("t", HOUR_MS))
+    await sleep_with_sticky_queue(world, "listens")
+    await brought_to(world, "ended", complete_workflow())
+    await brought_to(world, "works", schedule_activity())
+    assert (await world.poll_activity()).attempt == 1
+    await brought_to(world, "queued", schedule_activity())
+    called = await sleep_with_sticky_queue(world, "called")
+    request = workflowservice.PollWorkflowTaskQueueRequest(
+        namespace="default", task_queue=STICKY, identity="me"
+    )
+    polling = asyncio.ensure_future(world.call("PollWorkflowTaskQueue", request))
+    await settle()
+    polling.cancel()  # its worker was there a moment ago
+    taken = await world.start("taken")
+    assert (await world.poll()).workflow_execution.workflow_id == "taken"
+    await world.start("new")
+    await world.signal("called")
+    entry = world.engine.cache.get(called)
+    assert entry is not None
+    assert entry.state.workflow_task.is_sticky
+    await world.node.close()
+
+    second = await reopened(database)
+    assert loaded_runs(second) == {"works", "taken", "called"}
+    assert (await second.event_types(taken))[-2:] == [
+        "WORKFLOW_TASK_TIMED_OUT",
+        "WORKFLOW_TASK_SCHEDULED",
+    ]
+    attempts = [(await second.poll_activity()) for _ in range(2)]
+    assert {one.workflow_execution.workflow_id: one.attempt for one in attempts} == {
+        "queued": 1,
+        "works": 2,
+    }
+    tasks = {(await second.poll()).workflow_execution.workflow_id for _ in range(3)}
+    assert tasks == {"taken", "called", "new"}
+    await second.node.close()
+
+
+async def test_every_attempt_ends_however_many_there_are(
+    world: World, database: sqlite3.Connection
+):
+    many = TOGETHER_MAX * 2 + 1
+    for number in range(many):
+        await brought_to(world, f"w{number}", schedule_activity())
+        await world.poll_activity()
+    await world.node.close()
+    second = await reopened(database)
+    assert len(loaded_runs(second)) == many
+    assert await second.faults.held(second.engine.owned_shards()) == []
+    await second.node.close()
+    third = await reopened(database)
+    assert loaded_runs(third) == set(), "what was voided is not looked at again"
+    await third.node.close()
+
+
+async def test_what_a_worker_holds_is_stored_with_every_change(world: World):
+    key = await world.start("w")
+    held: list[bool] = []
+
+    async def note() -> None:
+        await world.check_memory(key)
+        held.append(bool(await world.faults.held(world.engine.owned_shards())))
+
+    await note()
+    task = await world.poll()
+    await note()
+    await world.complete(task.task_token, schedule_activity("a"), schedule_activity("b"))
+    await note()
+    first, second = await world.poll_activity(), await world.poll_activity()
+    await world.complete_activity(first.task_token)
+    await note()
+    await world.complete_activity(second.task_token)
+    await note()
+    task = await world.poll()
+    await note()
+    await world.terminate("w")
+    await note()
+    assert held == [False, True, False, True, False, True, False]
+
+
+async def test_a_run_that_falls_asleep_is_woken_when_it_asked_for_it(world: World):
+    key = await brought_to(world, "sleeps", start_timer("t", HOUR_MS))
+    listens = await brought_to(world, "listens")
+    await world.check_memory(key)
+    await world.check_memory(listens)
+    (row,) = await world.faults.wakes(world.engine.owned_shards(), 2**62, 9)
+    assert row.key == key, "nothing wakes a run that waits for others"
+    entry = world.engine.cache.get(key)
+    assert entry is not None
+    fires_ns = entry.state.last_event_ns + HOUR_NS
+    assert fires_ns - SECOND_NS <= row.at_ns <= fires_ns
