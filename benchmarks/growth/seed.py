@@ -16,7 +16,6 @@ from perdure.wire.seam import WORKFLOW_SERVICE, Connection
 from perdure.wire.times import duration
 
 IN_FLIGHT = 200
-SETTLE_S = 15.0
 QUEUE = taskqueue.TaskQueue(name="seed")
 SLEEP = command.Command(
     command_type=enums.CommandType.COMMAND_TYPE_START_TIMER,
@@ -60,9 +59,6 @@ async def main(path: str, runs: int) -> None:
             await sleeping_run(connection, number)
 
     await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
-    # Stored wake-ups are lower bounds, still those of the workflow tasks' time-outs: afterwards they
-    # are exact.
-    await asyncio.sleep(SETTLE_S)
     await connection.close()
 
 
