@@ -3,13 +3,18 @@
 Role: a clock with an offset that only grows, and the rule for when it may grow. Time is skipped to the next wake-up of
 the engine or the end of the next sleep, whichever is first, while
 
-- the locks are open: the explicit ones plus one for each running activity are not above zero (an activity that itself
-  sleeps in test time gives its own lock away meanwhile, as on the reference test server);
+- the locks are open: the explicit ones plus one for each running activity, less those given away by sleepers, are not
+  above zero (an activity that itself sleeps in test time gives its own lock away, as on the reference test server);
 - no workflow task is started, no commit or call that may commit is under way, and no task waits in a queue that
   somebody polls (or is so young that its worker may still be starting);
 - no caller has been answered within the last few milliseconds: he may be about to lock.
 
 Otherwise time flows as on the wall. Invariant: time never goes back, and a skip never passes a wake-up.
+
+Explicit locks are counted below zero. The clients of other SDKs unlock for the length of each wait for a result, so
+several waits at once unlock more often than anybody has locked, and lock as often afterwards. What is missing then is
+nobody's else: an unlock too many never stands for the lock of a running activity.
+
 Not here: RPCs (`time_skipping_rpcs`), wiring (`time_skipping_node`), who locks and unlocks (the client's environment).
 """
 
@@ -27,7 +32,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.history.wake import next_deadline_ns
-from perdure.wire.errors import FailedPrecondition, RpcError
+from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -124,7 +129,9 @@ class TimeSkipping:
     def __init__(self, clock: SkippingClock) -> None:
         self.clock = clock
         self.locks = 1
-        """The explicit ones. Below zero while running activities have given theirs away."""
+        """The explicit ones. Below zero while more than one caller waits with time unlocked."""
+        self.lent = 0
+        """Locks that sleepers have given away and take back when they wake."""
         self.skips = 0
         """How often time was skipped, for diagnosis and tests."""
         self.work: dict[EntityKey, Work] = {}
@@ -173,26 +180,14 @@ class TimeSkipping:
     @property
     def is_open(self) -> bool:
         """No lock is held, neither explicitly nor by a running activity."""
-        return self.locks + self._activities <= 0
+        return max(self.locks, 0) + self._activities - self.lent <= 0
 
     def lock(self) -> None:
         """Skip no time until as many `unlock`s have followed."""
         self.locks += 1
 
     def unlock(self) -> None:
-        """Take one lock away.
-
-        Raises:
-            FailedPrecondition: There is none.
-        """
-        if self.is_open:
-            raise FailedPrecondition(
-                "Time skipping is not locked: there has been an UnlockTimeSkipping without its LockTimeSkipping."
-            )
-        self.release()
-
-    def release(self) -> None:
-        """As `unlock`, for somebody who knows that he holds a lock."""
+        """Take back one `lock`, which may have been or may yet come."""
         self.locks -= 1
         self._changed.set()
 
@@ -201,12 +196,12 @@ class TimeSkipping:
 
         Args:
             at_ns: Nanoseconds since the epoch.
-            is_unlocked: Take one lock away until then, if there is one.
+            is_unlocked: Give one lock away until then, if one is held: the caller's, or his activity's.
         """
         self._numbers += 1
         number = self._numbers
         if is_unlocked and not self.is_open:
-            self.locks -= 1
+            self.lent += 1
             self._relocks.add(number)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heappush(self._sleepers, (_Sleeper(at_ns, number), waiter))
@@ -233,7 +228,7 @@ class TimeSkipping:
     def _relock(self, number: int) -> None:
         if number in self._relocks:
             self._relocks.discard(number)
-            self.locks += 1
+            self.lent -= 1
 
     def _wake_sleepers(self) -> None:
         now_ns = self.clock.now_ns()

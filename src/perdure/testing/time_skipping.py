@@ -1,7 +1,7 @@
 """The environment whose time is skipped: an engine in this process, and a client that unlocks time while it waits.
 
-Invariant: the locks that this environment takes away are put back, whatever ends the wait. Waiting more than once at a
-time counts once: time is locked again when the last one has its result.
+Invariant: the locks that this environment takes away are put back, whatever ends the wait. Several waits at once may do
+so independently: the server counts, and time is locked again when the last one has its result.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class TimeSkippingEnvironment(HostedEnvironment):
         self._skipping = node
         self._time = node.time
         self._is_automatic = True
-        self._waiting = 0
         super().__init__(
             node.node,
             target=TARGET,
@@ -104,15 +103,11 @@ class TimeSkippingEnvironment(HostedEnvironment):
         if not self._is_automatic:
             yield
             return
-        self._waiting += 1
-        if self._waiting == 1:
-            self._time.release()
+        self._time.unlock()
         try:
             yield
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._time.lock()
+            self._time.lock()
 
 
 class _Unlocks(Interceptor):

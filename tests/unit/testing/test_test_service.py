@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from perdure.core.units import DAY_NS, SECOND_NS
 from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skipping_node
 from perdure.wire.api import testservice
-from perdure.wire.errors import FailedPrecondition, InvalidArgument
+from perdure.wire.errors import InvalidArgument
 from perdure.wire.seam import TEST_SERVICE
 from perdure.wire.times import duration, timestamp, timestamp_ns
 
@@ -50,7 +50,7 @@ async def test_a_sleep_skips_only_with_its_own_lock_away(node: TimeSkippingNode)
     await call(node, "UnlockTimeSkippingWithSleep", days(2))
     assert 2 * DAY_NS <= await now_ns(node) - began < 2 * DAY_NS + MARGIN_NS
     await locked
-    assert node.time.locks == 1
+    assert (node.time.locks, node.time.lent) == (1, 0)
 
 
 async def test_sleepers_wake_in_order_at_their_time(node: TimeSkippingNode) -> None:
@@ -76,8 +76,29 @@ async def test_locks_are_counted(node: TimeSkippingNode) -> None:
     assert not node.time.is_open
     await call(node, "UnlockTimeSkipping")
     assert node.time.is_open
-    with pytest.raises(FailedPrecondition, match="not locked"):
+
+
+async def test_time_is_locked_when_the_last_of_several_waiting_callers_locks_it(
+    node: TimeSkippingNode,
+) -> None:
+    """The clients of other SDKs unlock for each result they wait for, however many at once."""
+    for _ in range(3):
         await call(node, "UnlockTimeSkipping")
+    for _ in range(2):
+        await call(node, "LockTimeSkipping")
+        assert node.time.is_open
+    await call(node, "LockTimeSkipping")
+    assert not node.time.is_open
+    assert node.time.locks == 1
+
+
+async def test_a_sleeper_of_open_time_lends_nothing(node: TimeSkippingNode) -> None:
+    await call(node, "UnlockTimeSkipping")
+    sleeping = asyncio.ensure_future(call(node, "UnlockTimeSkippingWithSleep", days(1)))
+    await asyncio.sleep(0)
+    assert node.time.lent == 0
+    await sleeping
+    assert (node.time.locks, node.time.lent) == (0, 0)
 
 
 async def test_sleep_until_a_moment_of_the_past_returns_at_once(node: TimeSkippingNode) -> None:
@@ -97,10 +118,10 @@ async def test_a_sleep_that_is_given_up_puts_its_lock_back(node: TimeSkippingNod
     await call(node, "LockTimeSkipping")
     sleeping = asyncio.ensure_future(call(node, "UnlockTimeSkippingWithSleep", days(1)))
     await asyncio.sleep(0.01)
-    assert node.time.locks == 1
+    assert (node.time.locks, node.time.lent) == (2, 1)
     sleeping.cancel()
     await asyncio.gather(sleeping, return_exceptions=True)
-    assert node.time.locks == 2
+    assert (node.time.locks, node.time.lent) == (2, 0)
 
 
 async def test_a_negative_sleep_is_refused(node: TimeSkippingNode) -> None:

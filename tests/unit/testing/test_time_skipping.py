@@ -139,6 +139,30 @@ class Napping:
         )
 
 
+class Watches:
+    """Looks at test time for a while, as one who does not sleep in it."""
+
+    def __init__(self, env: WorkflowEnvironment) -> None:
+        self.env = env
+        self.began = asyncio.Event()
+
+    @activity.defn
+    async def watch(self) -> float:
+        began = await self.env.get_current_time()
+        self.began.set()
+        await asyncio.sleep(0.05)
+        return (await passed(self.env, began)).total_seconds()
+
+
+@workflow.defn
+class Watching:
+    @workflow.run
+    async def run(self) -> float:
+        return await workflow.execute_activity_method(
+            Watches.watch, schedule_to_close_timeout=timedelta(hours=10)
+        )
+
+
 def worker(env: WorkflowEnvironment, *workflows: type) -> Worker:
     return Worker(env.client, task_queue=QUEUE, workflows=workflows, activities=[third_time])
 
@@ -222,6 +246,24 @@ async def test_two_who_wait_share_one_unlocking(env: WorkflowEnvironment) -> Non
         before = await env.get_current_time()
         await handle.query(Sleeper.notes)
         assert await passed(env, before) < MARGIN, "time is locked again"
+
+
+async def test_several_who_wait_do_not_unlock_for_a_running_activity(
+    env: WorkflowEnvironment,
+) -> None:
+    watches = Watches(env)
+    async with Worker(
+        env.client, task_queue=QUEUE, workflows=[Sleeper, Watching], activities=[watches.watch]
+    ):
+        with env.auto_time_skipping_disabled():
+            watched = await env.client.start_workflow(Watching.run, id="a", task_queue=QUEUE)
+            sleepers = [
+                await env.client.start_workflow(Sleeper.run, 1, id=f"w{each}", task_queue=QUEUE)
+                for each in range(2)
+            ]
+            await watches.began.wait()
+        await asyncio.gather(*(sleeper.result() for sleeper in sleepers))
+        assert await watched.result() < MARGIN.total_seconds()
 
 
 async def test_a_task_that_nobody_fetches_times_out_in_test_time(env: WorkflowEnvironment) -> None:
