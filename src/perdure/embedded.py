@@ -263,7 +263,7 @@ class EmbeddedConnection:
         """Call `method`; see `perdure.wire.seam.Connection.call`."""
         self._check_caller()
         if self._is_closed:
-            raise errors.Unavailable("The connection is closed.")
+            raise self._closed()
         dispatched = self._node.frontend.dispatch(method, request, metadata, timeout_ns)
         if method.name.startswith("Poll"):
             return await self._poll(asyncio.ensure_future(dispatched))
@@ -304,6 +304,9 @@ class EmbeddedConnection:
                 "connected; from a thread, with asyncio.run_coroutine_threadsafe(coroutine, loop)"
             )
 
+    def _closed(self) -> errors.ConnectionClosed:
+        return errors.ConnectionClosed(f"the client of {self._place} is closed: connect again")
+
     async def _poll(self, poll: asyncio.Task[Message]) -> Message:
         """Polls end with the connection, though others keep the engine alive."""
         self._polls.add(poll)
@@ -312,7 +315,7 @@ class EmbeddedConnection:
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if self._is_closed and poll.cancelled() and not (caller and caller.cancelling()):
-                raise errors.Unavailable("The connection is closed.") from None
+                raise self._closed() from None
             poll.cancel()
             raise
         finally:

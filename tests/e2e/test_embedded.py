@@ -265,3 +265,40 @@ async def test_closing_while_workflows_run_leaves_them_for_the_next_time(apps: A
             handle = client.get_workflow_handle(f"w{number}", result_type=list[str])
             await handle.signal(Steps.tell, "end")
             assert (await handle.result())[-1] == "end"
+
+
+async def until_ledger_begins(apps: Apps) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not apps.ledger.exists():  # noqa: ASYNC110 -- the worker writes
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_closed_before_its_worker_ends_both_and_loses_nothing(
+    apps: Apps, caplog: pytest.LogCaptureFixture
+):
+    client = await Client.connect(url(apps))
+    working = asyncio.create_task(make_worker(client).run())
+    handle = await client.start_workflow(Steps.run, args=[["slow"], 0], id="w", task_queue=QUEUE)
+    result = asyncio.ensure_future(handle.result())
+    await until_ledger_begins(apps)
+    await client.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await working
+        for call in (result, handle.describe()):
+            with pytest.raises(RPCError, match=r"perdure.db is closed: connect again"):
+                await call
+    assert "end workers before their client" in caplog.text
+    async with await Client.connect(url(apps)) as client, make_worker(client):
+        again = client.get_workflow_handle("w", result_type=list[str])
+        assert await again.result() == ["slow done by attempt 2"]
+
+
+async def test_what_a_worker_leaves_behind_is_tried_again_by_the_next_one(apps: Apps):
+    async with await Client.connect("memory:") as client:
+        async with make_worker(client):
+            handle = await client.start_workflow(
+                Steps.run, args=[["slow"], 0], id="w", task_queue=QUEUE
+            )
+            await until_ledger_begins(apps)
+        async with make_worker(client), asyncio.timeout(PATIENCE_S):
+            assert await handle.result() == ["slow done by attempt 2"]

@@ -78,7 +78,7 @@ class GrpcConnection:
     ) -> Message:
         """See `perdure.wire.seam.Connection.call`; without time-out, 30 s, for polls 70 s."""
         if self._closed:
-            raise errors.Unavailable("The connection is closed")
+            raise self._is_over("is closed")
         if timeout_ns is None:
             timeout_ns = default_timeout_ns(call_kind(method, request))
         try:
@@ -93,10 +93,10 @@ class GrpcConnection:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
                 # The channel ends calls under way by cancelling them, nobody cancelled the caller.
-                raise errors.Unavailable("The connection was closed during the call") from None
+                raise self._is_over("was closed during the call") from None
             raise
         except grpc.aio.UsageError as error:
-            raise errors.Unavailable(f"The connection is closed: {error}") from error
+            raise self._is_over(f"is closed ({error})") from error
 
     async def close(self) -> None:
         """See `perdure.wire.seam.Connection.close`."""
@@ -105,6 +105,11 @@ class GrpcConnection:
         self._calls.clear()
         if channel is not None:
             await channel.close()
+
+    def _is_over(self, how: str) -> errors.ConnectionClosed:
+        return errors.ConnectionClosed(
+            f"the client of {self._config.target_host} {how}: connect again"
+        )
 
     def _invocable(self, method: Method) -> Any:
         path = method.path

@@ -6,7 +6,7 @@ turns them into a status with `grpc-status-details-bin` and back (`to_status`, `
 ```
 RpcError
 ├── InvalidArgument      ├── NotFound (NamespaceNotFound)   ├── AlreadyExists (WorkflowAlreadyStarted)
-├── FailedPrecondition (WorkflowNotReady)  ├── DeadlineExceeded  ├── Canceled     ├── PermissionDenied
+├── FailedPrecondition (WorkflowNotReady, ConnectionClosed)  ├── DeadlineExceeded  ├── Canceled     ├── PermissionDenied
 ├── ResourceExhausted    ├── Unavailable   ├── Unimplemented  ├── Aborted  ├── OutOfRange
 └── Internal · DataLoss · Unknown · Unauthenticated
 ```
@@ -100,6 +100,10 @@ class ResourceExhausted(RpcError):
 
 class FailedPrecondition(RpcError):
     code = StatusCode.FAILED_PRECONDITION
+
+
+class ConnectionClosed(FailedPrecondition):
+    """The caller has closed this connection: no further try can succeed, only another connection."""
 
 
 class Aborted(RpcError):

@@ -315,7 +315,7 @@ class Activities:
         if isinstance(error, CompleteAsyncError):
             logger.debug("Activity will be completed asynchronously")
             return
-        if isinstance(error, CANCELS) and attempt.by_request:
+        if isinstance(error, CANCELS) and attempt.by_request and not attempt.is_shutdown:
             logger.debug("Completing activity as cancelled")
             await self._rpc.cancel_activity(
                 workflowservice.RespondActivityTaskCanceledRequest(task_token=task.task_token)
@@ -371,6 +371,10 @@ def _explain_cancel(error: BaseException, attempt: Attempt) -> BaseException:
         return error
     if attempt.heartbeat_error is not None:
         return attempt.heartbeat_error
+    if attempt.is_shutdown:
+        return ApplicationError(
+            "The worker was shut down before the activity ended", type="WorkerShutdown"
+        )
     details = attempt.details.details
     for reason in ("pause", "reset"):
         if details is not None and getattr(details, "paused" if reason == "pause" else reason):

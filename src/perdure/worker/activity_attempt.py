@@ -67,6 +67,11 @@ class Attempt:
         elif self.is_async and self.task is not None:
             self.task.cancel("Activity cancelled")
 
+    @property
+    def is_shutdown(self) -> bool:
+        """Cancelled because the worker ends: nobody asked for that, so the attempt has failed."""
+        return self.details.details is not None and self.details.details.worker_shutdown
+
     def finish(self) -> None:
         self.finished = True
 

@@ -152,7 +152,13 @@ class WorkerOperation:
         finally:
             stop.cancel()
         for loop in done & set(loops):
-            loop.result()  # a poller never ends by itself: this raises what broke it
+            loop.result()  # raises what broke it: by itself a poller ends only with the connection
+            logger.warning(
+                "The client of the worker of %s was closed, so the worker ends, and what it runs can not be"
+                " reported: end workers before their client",
+                self._options.task_queue,
+            )
+            break
 
     async def _wind_down(
         self,

@@ -1,7 +1,7 @@
 """Pollers that never give up, and calls that are repeated until the server answers.
 
 Role: the worker's side of "connections break". A poller takes a slot, polls, hands the task on and goes round; errors
-back off exponentially and are logged once per outage, never raised. `until_answered` repeats a completion with the same
+back off exponentially and are logged once per outage, never raised. Only a connection that was closed ends it. `until_answered` repeats a completion with the same
 token (the server keeps the last reply per token), so a lost response costs nothing.
 
 Not here: what a task means (`workflow_tasks`, `activities`).
@@ -80,6 +80,8 @@ class Poller(Generic[T]):
                 if failures:
                     logger.info("%s: connected again after %d failed polls", self._name, failures)
                 failures = 0
+            except errors.ConnectionClosed:
+                return
             except errors.RpcError as error:
                 failures += 1
                 self._report(error, failures)

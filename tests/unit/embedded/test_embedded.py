@@ -26,7 +26,7 @@ async def test_connections_to_one_file_share_an_engine(tmp_path: Path):
     assert await start(second) == run_id
     await first.close()
     await first.close()
-    with pytest.raises(errors.Unavailable):
+    with pytest.raises(errors.ConnectionClosed, match="connect again"):
         await start(first)
     assert await start(second) == run_id
     with pytest.raises(InUse):
@@ -66,7 +66,7 @@ async def test_polls_end_with_their_connection(tmp_path: Path):
     poll = asyncio.ensure_future(call(first, "PollWorkflowTaskQueue", 30, task_queue=QUEUE))
     await asyncio.sleep(0.01)
     await first.close()
-    with pytest.raises(errors.Unavailable):
+    with pytest.raises(errors.ConnectionClosed, match="connect again"):
         await poll
     run_id = await start(second)
     task = await call(second, "PollWorkflowTaskQueue", 30, task_queue=QUEUE)

@@ -192,9 +192,9 @@ async def test_close_ends_calls_under_way(server: Server, connection: Connection
     call = asyncio.ensure_future(connection.call(DESCRIBE, pb.DescribeNamespaceRequest()))
     await arrived.wait()
     await connection.close()
-    with pytest.raises(errors.Unavailable):
+    with pytest.raises(errors.ConnectionClosed):
         await call
-    with pytest.raises(errors.Unavailable, match="closed"):
+    with pytest.raises(errors.ConnectionClosed, match="connect again"):
         await connection.call(DESCRIBE, pb.DescribeNamespaceRequest())
 
 

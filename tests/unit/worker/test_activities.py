@@ -299,7 +299,10 @@ async def test_shutdown_is_visible_and_cancels_after_the_graceful_time() -> None
     await saw_shutdown.wait()
     harness.activities.cancel_all()
     await running
-    assert harness.answers() == ["RespondActivityTaskCanceled"]
+    assert harness.answers() == ["RespondActivityTaskFailed"], "another worker tries it again"
+    (failed,) = harness.connection.requests("RespondActivityTaskFailed")
+    assert failed.failure.application_failure_info.type == "WorkerShutdown"
+    assert not failed.failure.application_failure_info.non_retryable
 
 
 def test_registration_errors_say_what_to_do() -> None:

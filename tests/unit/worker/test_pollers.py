@@ -92,6 +92,18 @@ async def test_a_slot_is_taken_before_the_poll_and_held_by_the_task() -> None:
     assert slots.used == 0
 
 
+async def test_a_poller_ends_with_its_connection() -> None:
+    async def poll() -> str | None:
+        raise errors.ConnectionClosed("connect again")
+
+    async def handle(task: str) -> None:
+        raise AssertionError(task)
+
+    slots = Slots(1)
+    await Poller("test", slots, poll, handle, lambda work, name: None).run()
+    await slots.wait_idle()
+
+
 async def test_an_answer_is_repeated_until_taken() -> None:
     outcomes: list[Exception | str] = [
         errors.Unavailable("down"),
