@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 RECEIVED_BYTES_MAX = 8 * MESSAGE_BYTES_MAX
 """Messages up to this size are read, so that the refusal is ours: workers know it by its words (`check_size`)."""
+PENDING_CALLS_MAX = 100_000
+"""Calls that the transport has read and Python has not taken yet. Of more than 1,000, grpc would by itself end some at
+random with CANCELLED, which tells clients that they did it: a burst of 2,000 starts must only wait its turn."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 # An RPC without a deadline reports one about 10^12 s away.
@@ -45,6 +48,8 @@ _OPTIONS: list[tuple[str, int]] = [
     # A client that lost its power is noticed, and its parked polls are withdrawn.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX + 1),
 ]
 
 Unary = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
