@@ -73,5 +73,4 @@ def is_cancel_requested(state: RunState) -> bool:
     """True also while the request waits in the buffer."""
     if state.cancel_requested_event_id:
         return True
-    requested = enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
-    return any(item.event_type == requested for item in state.buffered.values())
+    return state.buffered.count(enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED) > 0

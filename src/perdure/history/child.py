@@ -206,7 +206,7 @@ def child_closed(
 
 
 def is_start_buffered(state: RunState, initiated_event_id: int) -> bool:
-    return any(item.starts_event_id == initiated_event_id for item in state.buffered.values())
+    return state.buffered.starts(initiated_event_id)
 
 
 def _record_start(draft: Draft, child: Child, run_id: str) -> None:

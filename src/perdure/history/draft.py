@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from perdure.history.env import Env
-    from perdure.history.state import RunState, Undo
+    from perdure.history.state import RunState
+    from perdure.history.table import Undo
 
 BRANCH = 0
 

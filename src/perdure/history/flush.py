@@ -92,4 +92,4 @@ def flush(draft: Draft) -> bool:
 
 def is_ending(state: RunState, event_id: int) -> bool:
     """True when the end of the step with this event id is buffered."""
-    return any(item.ends_event_id == event_id for item in state.buffered.values())
+    return state.buffered.ends(event_id)

@@ -78,7 +78,7 @@ def add_signal(draft: Draft, request: Request, sender: EntityKey | None = None) 
 def _seen(state: RunState, request_id: str) -> bool:
     if request_id in state.request_ids:
         return True
-    return any(item.request_id == request_id for item in state.buffered.values())
+    return state.buffered.has_request(request_id)
 
 
 def check_signal(state: RunState, request: Request, env: Env) -> None:
@@ -96,7 +96,7 @@ def check_signal(state: RunState, request: Request, env: Env) -> None:
             f"Signal {request.signal_name}: input and header have {size_bytes} bytes; "
             f"the limit is {limits.blob_size_bytes_max}: keep large values elsewhere and pass references."
         )
-    waiting = sum(item.event_type == _SIGNALED for item in state.buffered.values())
+    waiting = state.buffered.count(_SIGNALED)
     if state.signal_count + waiting >= limits.signals_per_run_max:
         raise InvalidArgument(
             f"The run has had {limits.signals_per_run_max} signals, which is the limit: "

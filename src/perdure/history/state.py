@@ -11,21 +11,18 @@ Not here: events and payloads of the past (they are bytes in storage), waiters, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
 from perdure.core.ids import EntityKey
+from perdure.history.buffer import Buffer
+from perdure.history.table import Journal, Table
 
 if TYPE_CHECKING:
-    from perdure.history.facts import BufferedEvent
-
-K = TypeVar("K")
-V = TypeVar("V")
-Undo = list[Callable[[], None]]
+    from perdure.history.facts import ActivityProgress, Sticky
 
 
 class RunStatus(IntEnum):
@@ -188,45 +185,6 @@ class Deadline(NamedTuple):
     key: int
 
 
-class Table(dict[K, V]):
-    """A dict whose changes a draft can undo. Change it through `set` and `remove` only."""
-
-    __slots__ = ("_journal",)
-
-    def __init__(self, journal: Journal) -> None:
-        super().__init__()
-        self._journal = journal
-
-    def set(self, key: K, value: V) -> None:
-        undo = self._journal.undo
-        if undo is not None:
-            if key in self:
-                old = self[key]
-                undo.append(lambda: self.__setitem__(key, old))
-            else:
-                undo.append(lambda: self.__delitem__(key))
-        self[key] = value
-
-    def remove(self, key: K) -> V | None:
-        """Remove `key`; None when it was not there."""
-        if key not in self:
-            return None
-        old = self.pop(key)
-        undo = self._journal.undo
-        if undo is not None:
-            undo.append(lambda: self.__setitem__(key, old))
-        return old
-
-
-class Journal:
-    """Old values of an open draft, or None while folding from storage."""
-
-    __slots__ = ("undo",)
-
-    def __init__(self) -> None:
-        self.undo: Undo | None = None
-
-
 class RunState:
     """A run. Scalars are replaced through `put`, collections are tables."""
 
@@ -272,8 +230,6 @@ class RunState:
     )
 
     def __init__(self, key: EntityKey) -> None:
-        from perdure.history.facts import ActivityProgress, Sticky
-
         journal = Journal()
         self.journal = journal
         self.key = key
@@ -313,7 +269,7 @@ class RunState:
         self.activity_progress: Table[int, ActivityProgress] = Table(journal)
         self.started_activities = 0
         """How many of them a worker has."""
-        self.buffered: Table[int, BufferedEvent] = Table(journal)
+        self.buffered = Buffer(journal)
         self.next_buffered = 1
         self.create_request_id = ""
         self.cancel_request_id = ""

@@ -71,14 +71,13 @@ def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandConte
 
 def _unfire(draft: Draft, timer_id: str) -> int:
     """Rule 5: the timer fired while the worker decided to cancel it. Take the event back; its TimerStarted, or 0."""
-    for number, item in draft.state.buffered.items():
-        if item.event_type != enums.EVENT_TYPE_TIMER_FIRED:
-            continue
-        fired = history.HistoryEvent.FromString(item.event).timer_fired_event_attributes
-        if fired.timer_id == timer_id:
-            draft.fact(FactKind.BUFFERED, str(number), None)
-            return fired.started_event_id
-    return 0
+    buffered = draft.state.buffered
+    number = buffered.fired(timer_id)
+    if not number:
+        return 0
+    started_event_id = buffered[number].ends_event_id
+    draft.fact(FactKind.BUFFERED, str(number), None)
+    return started_event_id
 
 
 def _keys(state: RunState) -> Iterable[int]:

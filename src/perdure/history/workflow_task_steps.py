@@ -65,10 +65,9 @@ def _respect_buffer_limit(draft: Draft) -> None:
     """A slow worker must not make the buffer grow without end: its task fails, and the next one sees it all."""
     waiting = draft.state.buffered
     limits = draft.env.limits
-    if len(waiting) <= limits.buffered_events_max:
-        size_bytes = sum(len(item.event) for item in waiting.values())
-        if size_bytes <= limits.buffered_events_bytes_max:
-            return
+    is_long = len(waiting) > limits.buffered_events_max
+    if not is_long and waiting.size_bytes <= limits.buffered_events_bytes_max:
+        return
     previous = write_failed(draft, enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
     schedule_again(draft, previous, counts=True)
 

@@ -5,6 +5,8 @@ carry the next task), a query's answer, or a failure. Failures are reported on t
 replay.md): later attempts time out, which paces the retries.
 
 Invariants: one task of a run at a time; a run whose task failed, or whose answer the server did not take, is evicted.
+A task that waited while the server issued a later one of its run is dropped: nobody takes its answer any more, and
+working off a queue of such tasks, each a replay, would make the last one late as well.
 Not here: polling (`pollers`), replay (`workflow_run`), user code (`host`).
 """
 
@@ -36,6 +38,16 @@ TOO_LARGE = enums.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE
 UNHANDLED = enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
 
 
+class _InHand:
+    """What a worker has of one run: how many tasks, and the latest Started event that was seen meanwhile."""
+
+    __slots__ = ("newest", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks = 0
+        self.newest = 0
+
+
 class WorkflowTasks:
     """Handles the workflow tasks of one worker."""
 
@@ -59,6 +71,8 @@ class WorkflowTasks:
         self._sticky_queue = sticky_queue if cache.maximum > 0 else ""
         self._sticky_timeout_ns = sticky_timeout_ns
         self._eager = eager_activities
+        self._in_hand: dict[str, _InHand] = {}
+        """By run id."""
 
     async def handle(self, task: Poll) -> None:
         """Work off a task, and those that come back with its answer."""
@@ -67,6 +81,18 @@ class WorkflowTasks:
             next_task = await self._handle_one(next_task)
 
     async def _handle_one(self, task: Poll) -> Poll | None:
+        run_id = task.workflow_execution.run_id
+        in_hand = self._in_hand.setdefault(run_id, _InHand())
+        in_hand.tasks += 1
+        in_hand.newest = max(in_hand.newest, task.started_event_id)
+        try:
+            return await self._in_turn(task, in_hand)
+        finally:
+            in_hand.tasks -= 1
+            if not in_hand.tasks:
+                del self._in_hand[run_id]
+
+    async def _in_turn(self, task: Poll, in_hand: _InHand) -> Poll | None:
         try:
             await self._rpc.decode(task)
         except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
@@ -83,6 +109,9 @@ class WorkflowTasks:
                     return None
                 self._cache.add(run)
             async with run:
+                if task.started_event_id < in_hand.newest and not task.HasField("query"):
+                    logger.debug("A task of run %s was overtaken by a later one", run.run_id)
+                    return None
                 if run.is_closed:
                     continue  # Evicted while this task waited for the one before it.
                 return await self._process(run, task)
