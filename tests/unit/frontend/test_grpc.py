@@ -18,6 +18,9 @@ from perdure.wire.api import common, errordetails, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from tests.unit.frontend.conftest import QUEUE, Caller
 
+BURST = 2_500
+"""Calls that are all on their way before the server takes the first one."""
+
 
 @pytest.fixture
 async def server(caller: Caller) -> AsyncIterator[GrpcServer]:
@@ -103,6 +106,14 @@ async def test_bytes_that_are_no_request_are_an_invalid_argument(channel: grpc.a
 async def test_a_message_over_the_limit_is_refused(channel: grpc.aio.Channel):
     error = await error_of(start_with_bytes(channel, bytes(MESSAGE_BYTES_MAX + 1)))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_burst_of_calls_waits_its_turn(channel: grpc.aio.Channel):
+    # Regression: of more than 1,000 that wait, grpc ended some as cancelled by the client, if not told otherwise.
+    answers = await asyncio.gather(
+        *(call(channel, "GetSystemInfo", timeout=60) for _ in range(BURST)), return_exceptions=True
+    )
+    assert [answer for answer in answers if isinstance(answer, BaseException)] == []
 
 
 async def test_a_client_that_vanishes_leaves_no_poller_behind(
