@@ -24,7 +24,7 @@ from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
 from perdure.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from google.protobuf.message import Message
 
@@ -250,7 +250,8 @@ class EmbeddedConnection:
         self._loop = asyncio.get_running_loop()
         self._generation = _Process.generation
         self._is_closed = False
-        self._polls: set[asyncio.Task[Message]] = set()
+        self._polls: set[asyncio.Task[object]] = set()
+        """Whose polls are under way. Only `close` cancels one; what it does then is taken back (see `_poll`)."""
 
     async def call(
         self,
@@ -266,7 +267,7 @@ class EmbeddedConnection:
             raise self._closed()
         dispatched = self._node.frontend.dispatch(method, request, metadata, timeout_ns)
         if method.name.startswith("Poll"):
-            return await self._poll(asyncio.ensure_future(dispatched))
+            return await self._poll(dispatched)
         if timeout_ns is None:
             return await dispatched
         try:
@@ -287,8 +288,9 @@ class EmbeddedConnection:
             return
         self._check_caller()
         self._is_closed = True
-        for poll in tuple(self._polls):
-            poll.cancel()
+        polls, self._polls = self._polls, set()
+        for caller in polls:
+            caller.cancel()
         await self._owner.leave()
 
     def _check_caller(self) -> None:
@@ -307,16 +309,21 @@ class EmbeddedConnection:
     def _closed(self) -> errors.ConnectionClosed:
         return errors.ConnectionClosed(f"the client of {self._place} is closed: connect again")
 
-    async def _poll(self, poll: asyncio.Task[Message]) -> Message:
-        """Polls end with the connection, though others keep the engine alive."""
-        self._polls.add(poll)
+    async def _poll(self, poll: Coroutine[object, object, Message]) -> Message:
+        """Polls end with the connection, though others keep the engine alive.
+
+        A poll runs in its caller's task: a task of its own would cost as much as the rest of its way. So `close`
+        cancels the caller, and that is made into an answer here, as `asyncio.timeout` does it.
+        """
+        caller = asyncio.current_task()
+        assert caller is not None, "a coroutine runs in a task"
+        before = caller.cancelling()
+        self._polls.add(caller)
         try:
             return await poll
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self._is_closed and poll.cancelled() and not (caller and caller.cancelling()):
+            if caller not in self._polls and caller.uncancel() <= before:
                 raise self._closed() from None
-            poll.cancel()
             raise
         finally:
-            self._polls.discard(poll)
+            self._polls.discard(caller)

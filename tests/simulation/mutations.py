@@ -27,6 +27,7 @@ from perdure.history.transition import Effect
 from perdure.server import step as step_module
 from perdure.server.deliveries import Deliveries
 from perdure.server.entities import Entities, Raised
+from perdure.server.group import Group
 from perdure.server.outbox import Outbox
 from perdure.server.step import Steps
 from perdure.storage import sqlite_commit
@@ -89,7 +90,10 @@ def no_reread() -> Generator[None]:
         await asyncio.sleep(0.1)
         return entries
 
-    with mock.patch.object(Entities, "ready", stale):
+    def nothing(self: Entities, *_: Any) -> None:
+        return None
+
+    with mock.patch.multiple(Entities, ready=stale, at_hand=nothing):
         yield
 
 
@@ -97,10 +101,13 @@ def no_reread() -> Generator[None]:
 def no_shield() -> Generator[None]:
     """A caller who goes away cancels the outcome that others wait for."""
 
-    def bare(awaitable: Any) -> Any:
-        return awaitable
+    settled = Group.settled
+    shared: dict[Group, asyncio.Future[None]] = {}
 
-    with mock.patch("perdure.server.entities.asyncio.shield", bare):
+    def one_for_all(self: Group) -> asyncio.Future[None]:
+        return shared.setdefault(self, settled(self))
+
+    with mock.patch.object(Group, "settled", one_for_all):
         yield
 
 

@@ -6,7 +6,8 @@ a namespace. Its shard depends on (namespace, name) alone, never on the run id, 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from os import urandom
@@ -73,10 +74,39 @@ class TaskRowId(NamedTuple):
     sequence: int
 
 
+_ENTROPY_BYTES = 10
+_POOL_BYTES = 256 * _ENTROPY_BYTES
+
+
 class _IdSource:
     """The one home of random ids. A simulation replaces the source by a seeded one."""
 
     random: Random | None = None
+    pool: Iterator[bytes] = iter(())
+    """Entropy drawn from the system and not used yet: one draw per id would be most of its price."""
+
+
+def _entropy() -> bytes:
+    """Random bytes for one id. Each is handed out once, whichever threads ask: `next` on an iterator is atomic."""
+    found = next(_IdSource.pool, None)
+    if found is None:
+        drawn = urandom(_POOL_BYTES)
+        # A list iterator: it runs in C, so that no other thread comes between.
+        pool = iter(
+            [drawn[at : at + _ENTROPY_BYTES] for at in range(0, len(drawn), _ENTROPY_BYTES)]
+        )
+        found = next(pool)
+        _IdSource.pool = pool
+    return found
+
+
+def _forget_entropy() -> None:
+    """In a forked child: parent and child would draw the same ids."""
+    _IdSource.pool = iter(())
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_entropy)
 
 
 def new_id() -> str:
@@ -86,7 +116,7 @@ def new_id() -> str:
     """
     source = _IdSource.random
     if source is None:
-        high, low = time_ns() // MS_NS, int.from_bytes(urandom(10), "big")
+        high, low = time_ns() // MS_NS, int.from_bytes(_entropy(), "big")
     else:
         high, low = source.getrandbits(48), source.getrandbits(80)
     bits = high << 80 | low & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62

@@ -1,5 +1,8 @@
 """Entities in memory, bounded in bytes, least recently used first out; and the tail of each run's history.
 
+Closed runs are bounded in number besides: nearly all of them are never asked for again, and each would cost memory and
+the garbage collector's time until the bytes are used up. They leave together with the pointer to them.
+
 Invariants: absence is an entry too (`state` None); an entry with a pending commit is never evicted; an entry is only
 dropped when none of its commits is pending any more. What is in the cache belongs to a shard that is ready.
 """
@@ -7,12 +10,11 @@ dropped when none of its commits is pending any more. What is in the cache belon
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.ids import EntityKey, EntityKind
-from perdure.history.state import RunState
+from perdure.core.ids import EntityKey, EntityKind, workflow_id_key
 from perdure.wire.events import frames
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 TAIL_BYTES_MAX = 256 * 1024
 """Of the newest events of a run that are kept for polls and history reads."""
 SHRINK_TRIES = 64
-_ENTRY_BYTES = 3_000
+CLOSED_RUNS_MAX = 128
+"""Closed runs that are kept, beyond those whose end was just told and which their callers are about to read."""
+_ENTRY_BYTES = 1_000
+_RUN_BYTES = 6_000
 _PENDING_BYTES = 1_500
 
 
@@ -33,14 +38,22 @@ class HistoryTail:
     __slots__ = ("_rows", "size_bytes")
 
     def __init__(self) -> None:
-        self._rows: deque[EventRow] = deque()
+        self._rows: list[EventRow] = []
         self.size_bytes = 0
 
     def append(self, row: EventRow) -> None:
         self._rows.append(row)
         self.size_bytes += len(row.data)
-        while self.size_bytes > TAIL_BYTES_MAX and len(self._rows) > 1:
-            self.size_bytes -= len(self._rows.popleft().data)
+        if self.size_bytes > TAIL_BYTES_MAX:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Half of what may be kept stays, so that this is rare; the newest row in any case."""
+        count = 0
+        while self.size_bytes > TAIL_BYTES_MAX // 2 and count < len(self._rows) - 1:
+            self.size_bytes -= len(self._rows[count].data)
+            count += 1
+        del self._rows[:count]
 
     def range(self, first_event_id: int, last_event_id: int) -> list[bytes] | None:
         """The framed events of the range, or None when it begins before the tail."""
@@ -49,9 +62,11 @@ class HistoryTail:
         return trim(self._rows, first_event_id, last_event_id)
 
 
-def trim(
-    rows: deque[EventRow] | list[EventRow], first_event_id: int, last_event_id: int
-) -> list[bytes]:
+_NO_TAIL = HistoryTail()
+"""Of entities that have no history: nothing is ever appended."""
+
+
+def trim(rows: Sequence[EventRow], first_event_id: int, last_event_id: int) -> list[bytes]:
     """The framed events of rows in order, cut to the range."""
     found: list[bytes] = []
     for row in rows:
@@ -71,8 +86,10 @@ class Entry:
     """An entity in memory."""
 
     __slots__ = (
+        "counted_bytes",
         "durable_event_id",
         "is_held",
+        "is_used",
         "key",
         "number",
         "pending",
@@ -96,20 +113,26 @@ class Entry:
         self.pending: Group | None = None
         """The last uncommitted change: the barrier of everything computed on this entity."""
         self.durable_event_id = 0
-        self.tail = HistoryTail()
+        self.tail = HistoryTail() if key.kind is EntityKind.RUN else _NO_TAIL
+        self.is_used = True
+        """Asked for since the cache last thought of evicting it."""
+        self.counted_bytes = 0
+        """As the cache counts it at present; 0: it is not in the cache."""
 
     @property
     def size_bytes(self) -> int:
-        size = _ENTRY_BYTES + self.tail.size_bytes
-        if isinstance(self.state, RunState):
-            state = self.state
-            size += _PENDING_BYTES * (
-                len(state.activities)
-                + len(state.timers)
-                + len(state.buffered)
-                + len(state.children)
-            )
-        return size
+        state = self.state
+        if state is None or self.key.kind is not EntityKind.RUN:
+            return _ENTRY_BYTES
+        pending = (
+            len(state.activities) + len(state.timers) + len(state.buffered) + len(state.children)
+        )
+        return _RUN_BYTES + self.tail.size_bytes + _PENDING_BYTES * pending
+
+    @property
+    def is_closed_run(self) -> bool:
+        state = self.state
+        return self.key.kind is EntityKind.RUN and state is not None and not state.is_running
 
     def clear(self) -> None:
         """The entity is gone."""
@@ -117,7 +140,7 @@ class Entry:
         self.state = None
         self.wake_at_ns = 0
         self.is_held = False
-        self.tail = HistoryTail()
+        self.tail = HistoryTail() if self.tail is not _NO_TAIL else _NO_TAIL
 
 
 class EntityCache:
@@ -126,7 +149,7 @@ class EntityCache:
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
         self._entries: OrderedDict[EntityKey, Entry] = OrderedDict()
-        self._sizes: dict[EntityKey, int] = {}
+        self._closed: deque[Entry] = deque()
         self._pins: Counter[EntityKey] = Counter()
         self.size_bytes = 0
 
@@ -139,26 +162,30 @@ class EntityCache:
     def get(self, key: EntityKey) -> Entry | None:
         entry = self._entries.get(key)
         if entry is not None:
-            self._entries.move_to_end(key)
+            entry.is_used = True
         return entry
 
     def add(self, entry: Entry) -> None:
         assert entry.key not in self._entries, entry.key
         self._entries[entry.key] = entry
-        self.resize(entry)
+        entry.counted_bytes = entry.size_bytes
+        self.size_bytes += entry.counted_bytes
+        if entry.is_closed_run:
+            self.note_closed(entry)
 
     def resize(self, entry: Entry) -> None:
         """Count the entry's size again, after a change."""
-        if self._entries.get(entry.key) is entry:
+        if entry.counted_bytes:
             size = entry.size_bytes
-            self.size_bytes += size - self._sizes.get(entry.key, 0)
-            self._sizes[entry.key] = size
+            self.size_bytes += size - entry.counted_bytes
+            entry.counted_bytes = size
 
     def drop(self, entry: Entry) -> None:
         """Forget the entry; the next reader loads it again. A no-op when it was dropped before."""
-        if self._entries.get(entry.key) is entry:
+        if entry.counted_bytes:
             del self._entries[entry.key]
-            self.size_bytes -= self._sizes.pop(entry.key)
+            self.size_bytes -= entry.counted_bytes
+            entry.counted_bytes = 0
 
     def drop_shard(self, shard: Shard) -> None:
         for entry in [e for e in self._entries.values() if e.shard is shard]:
@@ -185,8 +212,38 @@ class EntityCache:
         tries = SHRINK_TRIES
         while self.size_bytes > self.bytes_max and self._entries and tries:
             key, entry = next(iter(self._entries.items()))
-            if entry.pending is None and key not in self._pins:
-                self.drop(entry)
-            else:
+            if entry.is_used or entry.pending is not None or key in self._pins:
+                entry.is_used = False
                 self._entries.move_to_end(key)
                 tries -= 1
+            else:
+                self.drop(entry)
+
+    def note_closed(self, entry: Entry) -> None:
+        """The run has closed, durably, or was loaded as a closed one: it is kept for a while."""
+        entry.is_used = False
+        self._closed.append(entry)
+
+    def forget_closed(self) -> None:
+        """Evict the closed runs that are too many; one that was asked for meanwhile gets another turn.
+
+        Called when a batch is durable, before its runs are noted: the readers of those must find them.
+        """
+        for _ in range(len(self._closed) - CLOSED_RUNS_MAX):
+            entry = self._closed.popleft()
+            if not entry.counted_bytes:
+                continue  # dropped before
+            key = entry.key
+            if entry.is_used or entry.pending is not None or key in self._pins:
+                self.note_closed(entry)
+                continue
+            self.drop(entry)
+            pointer = self._entries.get(workflow_id_key(key.namespace_id, key.name))
+            if (
+                pointer is not None
+                and pointer.pending is None
+                and pointer.key not in self._pins
+                and pointer.state is not None
+                and pointer.state.run_id == key.run_id
+            ):
+                self.drop(pointer)

@@ -197,6 +197,7 @@ class Committer:
         self.batches += 1
         self.groups += len(self._in_flight)
         groups, self._in_flight = self._in_flight, []
+        groups[0].host.batch_written()
         for group in groups:
             self._tell(group, None)
 

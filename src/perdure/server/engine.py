@@ -214,17 +214,19 @@ class Engine:
             RpcError: From the transition, as its reply, or because it could not be written.
         """
         now_ns = self._clock.monotonic_ns()
-        outcome = self._kept.get(key, token, now_ns) if token else None
+        outcome = self._kept.get(token, now_ns) if token else None
         if outcome is None:
             pointer = workflow_id_key(key.namespace_id, key.name)
-            with self.committer.under_way():
-                entries = await self._entities.ready(key, pointer)
+            entries = self._entities.at_hand(key, pointer)
+            if entries is None:
+                with self.committer.under_way():
+                    entries = await self._entities.ready(key, pointer)
                 # While the run was loaded, a repetition of this call may have been first.
-                outcome = self._kept.get(key, token, now_ns) if token else None
-                if outcome is None:
-                    outcome = self._entities.change(entries, change, is_wake=is_wake)
-            if token and not isinstance(outcome.reply, Raised):
-                self._kept.keep(key, token, outcome, now_ns)
+                outcome = self._kept.get(token, now_ns) if token else None
+            if outcome is None:
+                outcome = self._entities.change(entries, change, is_wake=is_wake)
+                if token and not isinstance(outcome.reply, Raised):
+                    self._kept.keep(token, outcome, now_ns)
         return await self._entities.reveal(outcome)
 
     async def update_current(
@@ -272,10 +274,8 @@ class Engine:
                 )
                 if entries[0].state is current:
                     break
-            existing: RunState | None = entries[1].state if len(entries) > 1 else None
-            outcome = self._entities.perform(
-                entries, existing, lambda env: change(current, existing, env)
-            )
+        existing: RunState | None = entries[1].state if len(entries) > 1 else None
+        outcome = self._entities.perform(entries, existing, change, current, existing)
         return await self._entities.reveal(outcome)
 
     async def delete(self, key: EntityKey) -> bool:
@@ -319,14 +319,20 @@ class Engine:
         stored = await _read(self._store.events(entry.number, BRANCH, first_event_id, last))
         return trim(stored, first_event_id, last)
 
-    async def wait_for_events(self, key: EntityKey, after_event_id: int, timeout_ns: int) -> bool:
-        """Wait for a durable event later than `after_event_id`; false when time is up, or none will come."""
+    async def wait_for_events(
+        self, key: EntityKey, after_event_id: int, timeout_ns: int, *, until_end: bool = False
+    ) -> bool:
+        """Wait for a durable event later than `after_event_id`; false when time is up, or none will come.
+
+        With `until_end` only the event that closes the run ends the wait.
+        """
         (entry,) = await self._entities.ready(key)
-        if entry.durable_event_id > after_event_id:
+        is_open = entry.state is not None and (entry.state.is_running or entry.pending is not None)
+        if entry.durable_event_id > after_event_id and not (until_end and is_open):
             return True
-        if entry.state is None or (not entry.state.is_running and entry.pending is None):
+        if not is_open:
             return False
-        return await self._release.next_event(entry, timeout_ns)
+        return await self._release.next_event(entry, timeout_ns, until_end=until_end)
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
         return await _read(self._store.visibility(query))

@@ -9,7 +9,6 @@ caller who is cancelled changes nothing; errors and no-ops wait for the barrier 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -60,7 +59,7 @@ class Entities:
         self._new_id = new_id
         self._limits = limits
         self._namespaces = namespaces
-        self._limits_of: dict[str, tuple[NamespaceFact, Limits]] = {}
+        self._scopes: dict[str, tuple[NamespaceFact, Limits]] = {}
         self.is_closing = False
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
@@ -74,8 +73,11 @@ class Entities:
                             await self._loader.load(key, self._shards.of(key))
         return entries
 
+    def at_hand(self, *keys: EntityKey) -> list[Entry] | None:
+        """As `ready`, without waiting: None when something has to be loaded first."""
+        return self._cached(keys)
+
     def _cached(self, keys: Sequence[EntityKey]) -> list[Entry] | None:
-        """Their entries, when all are in memory."""
         if self.is_closing:
             raise errors.Unavailable("The engine is shutting down.")
         entries: list[Entry] = []
@@ -112,23 +114,21 @@ class Entities:
         state = _state_of(entries[0])
         if state is None:
             return Outcome(barrier_of(entries), Raised(_no_run(entries[0].key)))
-        return self.perform(
-            entries, state, lambda env: _as_tuple(change(state, env)), is_wake=is_wake
-        )
+        return self.perform(entries, state, change, state, is_wake=is_wake)
 
     def perform(
         self,
         entries: Sequence[Entry],
         state: RunState | None,
-        change: Callable[[Env], tuple[Transition, ...]],
-        *,
+        change: Callable[..., Transition | tuple[Transition, ...]],
+        *arguments: object,
         is_wake: bool = False,
     ) -> Outcome:
-        """The synchronous step: transition and append."""
+        """The synchronous step: transition and append. `change` gets the arguments and the `Env`."""
         shard = entries[0].shard
         env = self.env(entries[0].key.namespace_id, shard)
         try:
-            transitions = change(env)
+            transitions = _as_tuple(change(*arguments, env))
         except errors.RpcError as error:
             return Outcome(barrier_of(entries), Raised(error))
         finally:
@@ -152,10 +152,11 @@ class Entities:
     async def reveal(self, outcome: Outcome) -> Any:
         """The outcome's reply, once everything that it rests on is durable."""
         for group in outcome.barrier:
-            # The group is the shard's: a caller who goes away does not take it along.
-            error = await asyncio.shield(group.outcome)
-            if error is not None:
-                raise _fresh(error)
+            if not group.is_settled:
+                # The group is the shard's: a caller who goes away does not take it along.
+                await group.settled()
+            if group.error is not None:
+                raise _fresh(group.error)
         reply = outcome.reply
         if isinstance(reply, Raised):
             raise _fresh(reply.error)
@@ -164,22 +165,21 @@ class Entities:
         return reply
 
     def env(self, namespace_id: str, shard: Shard) -> Env:
+        limits, name = self._limits, ""
         namespace = self._namespaces.by_id(namespace_id)
-        return Env(
-            now_ns=shard.now_ns(self._clock.now_ns()),
-            new_id=self._new_id,
-            limits=self._namespace_limits(namespace) if namespace else self._limits,
-            namespace=namespace.name if namespace else "",
-            namespace_id_of=self._namespace_id_of,
-        )
+        if namespace is not None:
+            name = namespace.name
+            limits = self._namespace_limits(namespace)
+        now_ns = shard.now_ns(self._clock.now_ns())
+        return Env(now_ns, self._new_id, limits, name, self._namespace_id_of)
 
     def _namespace_limits(self, namespace: NamespaceFact) -> Limits:
         """The node's limits with what the namespace has of its own; made anew when the namespace was changed."""
-        known = self._limits_of.get(namespace.namespace_id)
+        known = self._scopes.get(namespace.namespace_id)
         if known is not None and known[0] is namespace:
             return known[1]
         own = msgspec.structs.replace(self._limits, retention_default_ns=namespace.retention_ns)
-        self._limits_of[namespace.namespace_id] = namespace, own
+        self._scopes[namespace.namespace_id] = namespace, own
         return own
 
     def _namespace_id_of(self, name: str) -> str:
@@ -211,6 +211,8 @@ def _no_run(key: EntityKey) -> errors.RpcError:
 
 def _as_tuple(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:
     transitions = result if isinstance(result, tuple) else (result,)
+    if not any(transition.also for transition in transitions):
+        return transitions
     return tuple(each for transition in transitions for each in (transition, *transition.also))
 
 

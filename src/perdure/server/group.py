@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from perdure.history.transition import EventRow
 from perdure.storage.port import EntityWrite, FactRow
@@ -47,50 +47,78 @@ class Sent(NamedTuple):
 class GroupHost(Protocol):
     """Who performs what follows a commit."""
 
+    def batch_written(self) -> None:
+        """A batch is durable; its groups are told next."""
+        ...
+
     def durable(self, group: Group) -> None: ...
 
     def failed(self, group: Group, error: RpcError) -> None: ...
 
 
+_FORGOTTEN = cast("Any", ())
+"""In place of the lists of a settled group: it may be asked for its outcome for a minute, and lists would cost."""
+
+
 class Group:
-    """See the module. Filled by `step`, written by `committer`."""
+    """See the module. Filled by `step`, written by `committer`, settled by its host.
+
+    Args:
+        shard: Of every entity in it.
+        host: Performs what follows the commit.
+        read: The entries on which it was computed; those written come through `add`.
+    """
 
     __slots__ = (
-        "entries", "handovers", "host", "is_broken", "offers", "outcome", "sent", "shard", "size_bytes",
-        "touched", "writes",
+        "_waiters", "entries", "error", "handovers", "host", "is_broken", "is_settled", "offers", "read", "sent",
+        "shard", "size_bytes", "writes",
     )  # fmt: skip
 
-    def __init__(self, shard: Shard, host: GroupHost) -> None:
+    def __init__(self, shard: Shard, host: GroupHost, read: Sequence[Entry] = ()) -> None:
         self.shard = shard
         self.host = host
+        self.read = read
         self.writes: list[EntityWrite] = []
         self.entries: list[Entry] = []
         """Parallel to `writes`."""
-        self.touched: set[Entry] = set()
-        """Entries written or only read."""
         self.handovers: list[Handover] = []
         self.offers: list[Offer] = []
         self.sent: list[Sent] = []
         self.size_bytes = 0
         self.is_broken = False
         """It cannot be written: something in it has no encoding."""
-        self.outcome: asyncio.Future[RpcError | None] = asyncio.get_running_loop().create_future()
-        """None once durable, or why it failed. Owned by the shard: callers wait on a shield."""
+        self.is_settled = False
+        self.error: RpcError | None = None
+        """Once settled: None when it is durable, or why it failed."""
+        self._waiters: list[asyncio.Future[None]] = []
 
     def add(self, entry: Entry, write: EntityWrite) -> None:
         self.writes.append(write)
         self.entries.append(entry)
-        self.touched.add(entry)
         self.size_bytes += _size_bytes(write)
 
+    def settled(self) -> asyncio.Future[None]:
+        """Done when it is settled. Each caller has a future of its own: one who goes away takes nothing along."""
+        assert not self.is_settled, "who asks looks first"
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    def settle(self, error: RpcError | None) -> None:
+        """It is durable (None), or will never be: whoever waits goes on."""
+        assert not self.is_settled, "a group is settled once"
+        self.is_settled, self.error = True, error
+        for waiter in self._waiters:
+            if not waiter.done():  # otherwise its caller was cancelled
+                waiter.set_result(None)
+
     def forget(self) -> None:
-        """Settled: only the outcome is asked for from now on, perhaps for a minute."""
-        for many in (self.writes, self.entries, self.handovers, self.offers, self.sent):
-            many.clear()
-        self.touched.clear()
+        """Settled, and everybody told: only the outcome is asked for from now on."""
+        self.writes = self.entries = self.handovers = self.offers = self.sent = _FORGOTTEN
+        self.read = self._waiters = _FORGOTTEN
 
     def is_linked(self, entries: set[Entry]) -> bool:
-        return not self.touched.isdisjoint(entries)
+        return not (entries.isdisjoint(self.entries) and entries.isdisjoint(self.read))
 
 
 def _size_bytes(write: EntityWrite) -> int:

@@ -111,11 +111,20 @@ class MatchingHost:
             del self._polls[poller.poll_id]
 
     async def _wait(self, poll: ParkedPoll, wait_ns: int) -> PollResult:
-        await asyncio.wait((poll.result,), timeout=wait_ns / SECOND_NS)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(wait_ns / SECOND_NS, self._time_is_up, poll)
+        try:
+            return await poll.result
+        finally:
+            timer.cancel()
+
+    def _time_is_up(self, poll: ParkedPoll) -> None:
         if poll.is_here and not self._queues.get(poll.queue).cancel(poll.poller.poll_id):
             # It is in the hands of a commit or a start: nearly always the task comes within milliseconds.
-            await asyncio.wait((poll.result,), timeout=LATE_RESULT_NS / SECOND_NS)
-        return poll.result.result() if poll.result.done() else None
+            loop = asyncio.get_running_loop()
+            loop.call_later(LATE_RESULT_NS / SECOND_NS, poll.give, None)
+        else:
+            poll.give(None)
 
     def unsent(self, queue: QueueKey, result: PollResult) -> None:
         """A poll of `queue` was given this and its caller was not told: another poll gets it (DESIGN 10.6)."""

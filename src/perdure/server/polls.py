@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class ParkedPoll:
-    """One poll. `result` is set at most once; a poll that has gone takes nothing any more."""
+    """One poll. `result` is set at most once, and awaited by its caller alone: a poll that has gone takes nothing."""
 
     __slots__ = ("info", "poller", "queue", "result")
 

@@ -10,13 +10,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.ids import EntityKey, EntityKind
 from perdure.core.units import SECOND_NS
 from perdure.storage.port import StoredEffect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.core.ids import EntityKey
     from perdure.server.cache import EntityCache, Entry
     from perdure.server.group import Group, Handover
     from perdure.server.matcher import Matcher
@@ -51,6 +51,13 @@ class Release:
         self.give_back: Callable[[Handover], None]
         """Takes a started task back whose poller has gone; set when the node is wired."""
         self._waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
+        """For any event of a run."""
+        self._end_waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
+        """For the end of a run: by far the most common wait, which every other event would interrupt in vain."""
+
+    def batch_written(self) -> None:
+        """What was kept for the readers of earlier batches may go."""
+        self._cache.forget_closed()
 
     def durable(self, group: Group) -> None:
         """The group is written: let everybody know."""
@@ -59,13 +66,16 @@ class Release:
                 entry.pending = None
             if write.wake_at_ns is not None:
                 self._wakes.arm(entry.key, write.wake_at_ns)
-            for row in write.events:
-                entry.durable_event_id = max(
-                    entry.durable_event_id, row.first_event_id + row.count - 1
-                )
-            if write.events or write.is_deleted:
-                self._notify(entry.key)
-        group.outcome.set_result(None)
+            if write.events:
+                row = write.events[-1]
+                entry.durable_event_id = row.first_event_id + row.count - 1
+                _wake_all(self._waiters, entry.key)
+            if write.delete_at_ns is not None:
+                self._cache.note_closed(entry)
+                _wake_all(self._end_waiters, entry.key)
+            if write.is_deleted:
+                self._tell_everyone(entry.key)
+        group.settle(None)
         for handover in group.handovers:
             _alone(self._hand_over, handover)
         for offer in group.offers:
@@ -85,35 +95,29 @@ class Release:
         for entry in group.entries:
             entry.pending = None
             self._cache.drop(entry)
-            self._notify(entry.key)
-        group.outcome.set_result(error)
+            self._tell_everyone(entry.key)
+        group.settle(error)
         for handover in group.handovers:
             self._matcher.restore(handover.poller)
         group.forget()
 
-    async def next_event(self, entry: Entry, timeout_ns: int) -> bool:
-        """Wait until something becomes durable in this run's history; false when time is up."""
+    async def next_event(self, entry: Entry, timeout_ns: int, *, until_end: bool = False) -> bool:
+        """Wait until something becomes durable in this run's history, or only its end; false when time is up."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.setdefault(entry.key, []).append(waiter)
+        table = self._end_waiters if until_end else self._waiters
+        table.setdefault(entry.key, []).append(waiter)
         timer = loop.call_later(timeout_ns / SECOND_NS, _answer, waiter, False)
         try:
             return await waiter
         finally:
             timer.cancel()
-            self._forget(entry.key, waiter)
+            _forget(table, entry.key, waiter)
 
-    def _notify(self, key: EntityKey) -> None:
-        if key.kind is EntityKind.RUN:
-            for waiter in self._waiters.pop(key, ()):
-                _answer(waiter, True)
-
-    def _forget(self, key: EntityKey, waiter: asyncio.Future[Any]) -> None:
-        waiters = self._waiters.get(key)
-        if waiters is not None and waiter in waiters:
-            waiters.remove(waiter)
-            if not waiters:
-                del self._waiters[key]
+    def _tell_everyone(self, key: EntityKey) -> None:
+        """What is known of the run may be wrong now: whoever waits looks again."""
+        _wake_all(self._waiters, key)
+        _wake_all(self._end_waiters, key)
 
 
 def _alone(tell: Callable[..., object], *what: object) -> None:
@@ -122,6 +126,21 @@ def _alone(tell: Callable[..., object], *what: object) -> None:
         tell(*what)
     except Exception:
         log.exception("something durable could not be handed on; it is taken up again later")
+
+
+def _wake_all(table: dict[EntityKey, list[asyncio.Future[bool]]], key: EntityKey) -> None:
+    for waiter in table.pop(key, ()):
+        _answer(waiter, True)
+
+
+def _forget(
+    table: dict[EntityKey, list[asyncio.Future[bool]]], key: EntityKey, waiter: asyncio.Future[Any]
+) -> None:
+    waiters = table.get(key)
+    if waiters is not None and waiter in waiters:
+        waiters.remove(waiter)
+        if not waiters:
+            del table[key]
 
 
 def _answer(waiter: asyncio.Future[bool], answer: bool) -> None:

@@ -85,16 +85,21 @@ class Steps:
             env: Of the transitions; tasks handed over at once are started in it.
             is_wake: The stored wake-up was used up by this step: it is replaced, not only lowered.
         """
-        reply = next((t.reply for t in reversed(transitions) if t.reply is not None), None)
-        if not is_wake and all(t.is_empty for t in transitions):
+        reply = None
+        is_empty = not is_wake
+        for transition in transitions:
+            if transition.reply is not None:
+                reply = transition.reply
+            is_empty = is_empty and transition.is_empty
+        if is_empty:
             return Outcome(barrier_of(read), reply)
-        group = Group(shard, self._host)
-        group.touched.update(read)
+        group = Group(shard, self._host, read)
         try:
             for transition in transitions:
                 self._write(group, transition, is_wake=is_wake)
             for transition in transitions:
-                self._place(group, transition.tasks, env)
+                if transition.tasks:
+                    self._place(group, transition.tasks, env)
         except Exception:
             # What is in memory has changed and cannot be written: the committer drops it in its turn.
             log.exception("a change of %s cannot be stored", transitions[0].key)
@@ -106,7 +111,7 @@ class Steps:
 
     def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
         """Remove entities with everything they own."""
-        group = Group(shard, self._host)
+        group = Group(shard, self._host, entries)
         for entry in entries:
             group.add(entry, new_write(entry, is_deleted=True))
             entry.clear()
@@ -124,29 +129,32 @@ class Steps:
         return Outcome(self._append(group, (entry,)), None)
 
     def _append(self, group: Group, read: Sequence[Entry]) -> tuple[Group, ...]:
-        barrier = barrier_of(read)
+        barrier = (*barrier_of(read), group)
         for entry in group.entries:
             entry.pending = group
             self._cache.resize(entry)
         if self.watch is not None:
             self.watch(group)
         self._committer.append(group)
-        return (*(g for g in barrier if g is not group), group)
+        return barrier
 
     def _write(self, group: Group, transition: Transition, *, is_wake: bool = False) -> None:
         entry = self._entry(group.shard, transition.key)
-        write = new_write(entry)
-        if not entry.number:
+        is_new = not entry.number
+        if is_new:
             if transition.is_empty:
                 return
-            write.is_new = True
-            write.number = entry.number = group.shard.next_entity()
+            entry.number = group.shard.next_entity()
+        write = EntityWrite(
+            number=entry.number, key=entry.key, shard_id=group.shard.shard_id, is_new=is_new
+        )
         if transition.state is not None:
             entry.state = transition.state
         if transition.events is not None:
             write.events = (transition.events,)
             entry.tail.append(transition.events)
-        write.facts = tuple(encode_fact(change) for change in transition.facts)
+        if transition.facts:
+            write.facts = [encode_fact(change) for change in transition.facts]
         write.finished_tasks = transition.finished_tasks
         write.visibility = transition.visibility
         write.delete_at_ns = transition.delete_at_ns
@@ -228,7 +236,12 @@ def new_write(entry: Entry, **changes: Any) -> EntityWrite:
 
 def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
     """The uncommitted changes on which anything computed from these entries rests."""
-    return tuple(dict.fromkeys(e.pending for e in entries if e.pending is not None))
+    groups: list[Group] = []
+    for entry in entries:
+        group = entry.pending
+        if group is not None and group not in groups:
+            groups.append(group)
+    return tuple(groups)
 
 
 def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:

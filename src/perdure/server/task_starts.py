@@ -60,13 +60,13 @@ class TaskStarts:
         pointer_key = workflow_id_key(task.entity.namespace_id, task.entity.name)
         with self._committer.under_way():
             entries = await self._entities.ready(task.entity, pointer_key)
-            if entries[0].state is None:
-                outcome = self._steps.finish_rows(entries[0], tasks=(row,))
-                outcome = Outcome(outcome.barrier, StaleTask())
-            else:
-                outcome = self._entities.change(
-                    entries, lambda state, env: verb(state, task, row, info, env)
-                )
+        if entries[0].state is None:
+            outcome = self._steps.finish_rows(entries[0], tasks=(row,))
+            outcome = Outcome(outcome.barrier, StaleTask())
+        else:
+            outcome = self._entities.change(
+                entries, lambda state, env: verb(state, task, row, info, env)
+            )
         return await self._entities.reveal(outcome)
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:

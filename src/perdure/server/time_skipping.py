@@ -247,7 +247,7 @@ class TimeSkipping:
             if entry.key.kind is EntityKind.RUN:
                 self._note(entry.key, work_of(entry.state))
         self._unsettled += 1
-        group.outcome.add_done_callback(self._settled)
+        group.settled().add_done_callback(self._settled)
 
     def _settled(self, _outcome: object) -> None:
         self._unsettled -= 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 HORIZON_NS = MINUTE_NS
 SCAN_ROWS = 1_000
 FIRING_MAX = 64
+_STALE_MAX = 256
+"""Entries of the heap that are out of date, before it is built anew."""
 LOOK_NS = 10 * SECOND_NS
 """The wall clock may jump: look at it at least this often."""
 RETRY_NS = SECOND_NS
@@ -144,7 +146,12 @@ class Wakes:
         if self._armed.get(key) == at_ns:
             return
         self._armed[key] = at_ns
-        heappush(self._heap, (at_ns, key))
+        if len(self._heap) > _STALE_MAX + 2 * len(self._armed):
+            # Nearly all runs end long before the time-outs for which they were armed.
+            self._heap = [(at, armed) for armed, at in self._armed.items()]
+            heapify(self._heap)
+        else:
+            heappush(self._heap, (at_ns, key))
         if self._heap[0][1] == key:
             self._poked.set()
 

@@ -180,3 +180,36 @@ async def test_opening_while_the_last_connection_closes(tmp_path: Path):
         await one.close()
     assert place not in embedded._shared
     assert place not in {engine.place for engine in embedded._engines}
+
+
+async def test_a_caller_whose_poll_ended_with_the_connection_goes_on(tmp_path: Path):
+    connection = await open_embedded(f"sqlite:{tmp_path}/x.db")
+
+    async def polls() -> str:
+        try:
+            await call(connection, "PollWorkflowTaskQueue", 30, task_queue=QUEUE)
+        except errors.ConnectionClosed:
+            await asyncio.sleep(0)  # not cancelled any more
+            return "ended"
+        return "answered"
+
+    poll = asyncio.create_task(polls())
+    await asyncio.sleep(0)
+    await connection.close()
+    assert await poll == "ended"
+    assert poll.cancelling() == 0
+
+
+async def test_a_cancelled_poll_is_no_ended_connection(tmp_path: Path):
+    connection = await open_embedded(f"sqlite:{tmp_path}/x.db")
+    poll = asyncio.create_task(call(connection, "PollWorkflowTaskQueue", 30, task_queue=QUEUE))
+    await asyncio.sleep(0)
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    both = asyncio.create_task(call(connection, "PollWorkflowTaskQueue", 30, task_queue=QUEUE))
+    await asyncio.sleep(0)
+    both.cancel()
+    await connection.close()
+    with pytest.raises(asyncio.CancelledError):
+        await both

@@ -2,46 +2,79 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from perdure.core.ids import run_key
 from perdure.server import kept
 from perdure.server.group import Group
 from perdure.server.kept import KeptReplies
 from perdure.server.step import Outcome
 from perdure.wire.errors import RpcError, Unavailable
 
-KEY = run_key("n", "w", "r")
+
+def new_group() -> Group:
+    return Group(cast("Any", SimpleNamespace()), cast("Any", None))
 
 
-async def outcome(reply: str, error: RpcError | None = None) -> Outcome:
-    group = Group(cast("Any", SimpleNamespace()), cast("Any", None))
-    group.outcome.set_result(error)
-    await asyncio.sleep(0)
+def outcome(reply: str, error: RpcError | None = None) -> Outcome:
+    group = new_group()
+    group.settle(error)
     return Outcome((group,), reply)
 
 
-async def test_an_answer_is_kept_for_a_minute():
-    replies, answer = KeptReplies(), await outcome("a")
-    replies.keep(KEY, b"t", answer, 100)
-    assert replies.get(KEY, b"t", 100 + kept.KEPT_NS) is answer
-    assert replies.get(KEY, b"t", 101 + kept.KEPT_NS) is None
-    assert replies.get(KEY, b"u", 100) is None
+def reply_of(kept_outcome: Outcome | None) -> object:
+    return None if kept_outcome is None else kept_outcome.reply
 
 
-async def test_a_failed_commit_is_no_answer():
+def test_an_answer_is_kept_for_a_minute_and_not_for_ever():
     replies = KeptReplies()
-    replies.keep(KEY, b"t", await outcome("a", Unavailable("x")), 100)
-    assert replies.get(KEY, b"t", 100) is None
+    replies.keep(b"t", outcome("a"), 100)
+    assert reply_of(replies.get(b"t", 100 + kept.KEPT_NS)) == "a"
+    assert replies.get(b"t", 101 + 2 * kept.KEPT_NS) is None
+    assert replies.get(b"u", 100) is None
 
 
-async def test_old_answers_make_room():
-    replies, answer = KeptReplies(), await outcome("a")
-    for n in range(kept.KEPT_MAX + 10):
-        replies.keep(KEY, b"%d" % n, answer, 100)
-    assert replies.get(KEY, b"9", 100) is None
-    assert replies.get(KEY, b"10", 100) is answer
-    replies.keep(KEY, b"new", answer, 101 + kept.KEPT_NS)
-    assert len(replies._kept) == 1
+def test_an_answer_of_the_end_of_a_generation_is_kept_for_a_minute_too():
+    replies = KeptReplies()
+    replies.keep(b"first", outcome("1"), 100)
+    replies.keep(b"last", outcome("2"), 99 + kept.KEPT_NS)
+    replies.keep(b"next", outcome("3"), 100 + kept.KEPT_NS)
+    assert reply_of(replies.get(b"last", 99 + 2 * kept.KEPT_NS)) == "2"
+
+
+def test_a_repetition_waits_for_the_same_commit():
+    replies, group = KeptReplies(), new_group()
+    replies.keep(b"t", Outcome((group,), "a"), 100)
+    again = replies.get(b"t", 100)
+    assert again is not None
+    assert again.barrier == (group,)
+
+
+def test_of_a_settled_commit_the_reply_alone_is_kept():
+    replies, group = KeptReplies(), new_group()
+    replies.keep(b"t", Outcome((group,), "a"), 100)
+    group.settle(None)
+    replies.keep(b"u", outcome("b"), 100)
+    again = replies.get(b"t", 100)
+    assert again == Outcome((), "a")
+
+
+def test_a_failed_commit_is_no_answer():
+    replies = KeptReplies()
+    replies.keep(b"t", outcome("a", Unavailable("x")), 100)
+    assert replies.get(b"t", 100) is None
+    group = new_group()
+    replies.keep(b"u", Outcome((group,), "a"), 100)
+    group.settle(Unavailable("x"))
+    assert replies.get(b"u", 100) is None
+    replies.keep(b"v", outcome("b"), 100)
+    assert replies.get(b"u", 100) is None
+
+
+def test_old_answers_make_room():
+    replies = KeptReplies()
+    for n in range(3 * kept.KEPT_MAX):
+        replies.keep(b"%d" % n, outcome("a"), 100)
+    assert len(replies) <= kept.KEPT_MAX
+    assert replies.get(b"9", 100) is None
+    assert reply_of(replies.get(b"%d" % (3 * kept.KEPT_MAX - 1), 100)) == "a"

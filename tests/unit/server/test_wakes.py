@@ -147,3 +147,16 @@ async def test_a_failing_one_delays_nobody_and_is_tried_again():
     await eventually(entities, 100)
     assert entities.fired[-1] == key(0)
     loop.cancel()
+
+
+async def test_what_is_out_of_date_does_not_pile_up():
+    clock = FixedClock(0)
+    wakes_ = Wakes(open_memory(), clock, lambda: (0,), lambda _: asyncio.sleep(0))
+    await wakes_._scan(0)
+    for n in range(5_000):
+        key = run_key("n", str(n), "r")
+        wakes_.arm(key, 10 * SECOND_NS + n)
+        wakes_.arm(key, 0)
+    wakes_.arm(run_key("n", "last", "r"), SECOND_NS)
+    assert len(wakes_._heap) < 1_000
+    assert wakes_._heap[0] == (SECOND_NS, run_key("n", "last", "r"))

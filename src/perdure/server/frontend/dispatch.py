@@ -16,7 +16,7 @@ from perdure.server.frontend.call import Call
 from perdure.wire.errors import Internal, InvalidArgument, RpcError, Unavailable, Unimplemented
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from google.protobuf.message import Message
 
@@ -65,17 +65,22 @@ class Frontend:
         Raises:
             RpcError: The typed form of every status but OK.
         """
-        reply = await self.dispatch_bytes(method, request, metadata, timeout_ns)
+        try:
+            reply = await self._handle(method, request, metadata, timeout_ns)
+        except RpcError:
+            raise
+        except Exception as error:
+            raise self._bug(method, error) from error
         return method.response_type.FromString(reply) if isinstance(reply, bytes) else reply
 
-    async def dispatch_bytes(
+    def _handle(
         self,
         method: Method,
         request: Message,
-        metadata: Mapping[str, str | bytes] | None = None,
-        timeout_ns: int | None = None,
-    ) -> Message | bytes:
-        """As `dispatch`; a response with history comes as its encoding, which a transport sends as it is."""
+        metadata: Mapping[str, str | bytes] | None,
+        timeout_ns: int | None,
+    ) -> Awaitable[Message | bytes]:
+        """The handler's answer; one with history comes as its encoding, which a transport sends as it is."""
         rpc = self._rpcs.get(method.path)
         if rpc is None:
             raise Unimplemented(f"{method.name} is not implemented by this version of Perdure.")
@@ -83,17 +88,16 @@ class Frontend:
             raise Unavailable("The server is shutting down.")
         wait_ns = rpc.default_timeout_ns if timeout_ns is None else timeout_ns
         call = Call(method.name, wait_ns, metadata or NO_HEADERS)
-        try:
-            return await rpc.handler(self._services, call, request)
-        except RpcError:
-            raise
-        except Exception as error:
-            reference = self._services.new_id()
-            _log.exception("%s failed; reference %s", method.name, reference)
-            raise Internal(
-                f"{method.name} failed inside the server ({type(error).__name__}); "
-                f"its log has the details under reference {reference}."
-            ) from error
+        return rpc.handler(self._services, call, request)
+
+    def _bug(self, method: Method, error: Exception) -> Internal:
+        """Log what a handler must never raise; what its caller is told."""
+        reference = self._services.new_id()
+        _log.error("%s failed; reference %s", method.name, reference, exc_info=error)
+        return Internal(
+            f"{method.name} failed inside the server ({type(error).__name__}); "
+            f"its log has the details under reference {reference}."
+        )
 
     async def dispatch_encoded(
         self,
@@ -112,5 +116,10 @@ class Frontend:
         rpc = self._rpcs.get(method.path)
         if rpc is not None and rpc.is_poll and timeout_ns is None:
             raise InvalidArgument(f"{method.name} is a long poll: set a deadline on the call.")
-        reply = await self.dispatch_bytes(method, message, metadata, timeout_ns)
+        try:
+            reply = await self._handle(method, message, metadata, timeout_ns)
+        except RpcError:
+            raise
+        except Exception as error:
+            raise self._bug(method, error) from error
         return reply if isinstance(reply, bytes) else reply.SerializeToString()

@@ -68,7 +68,9 @@ async def _wait(
         if not is_close_only and seen >= token.next_event_id:
             break
         left_ns = until_ns - services.clock.monotonic_ns()
-        if left_ns <= 0 or not await services.engine.wait_for_events(tail.entity, seen, left_ns):
+        if left_ns <= 0 or not await services.engine.wait_for_events(
+            tail.entity, seen, left_ns, until_end=is_close_only
+        ):
             break
         key = tail.entity
         tail = await services.engine.read_current(

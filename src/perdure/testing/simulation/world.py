@@ -369,10 +369,8 @@ class Universe:
             task = entry.state.workflow_task
             if task is not None and task.attempt >= ATTEMPTS_MAX:
                 self._give_up("its workflow task fails again and again")
-            group.outcome.add_done_callback(
-                lambda outcome, length=length: self._reached(
-                    length, is_written=outcome.result() is None
-                ),
+            group.settled().add_done_callback(
+                lambda _, length=length: self._reached(length, is_written=group.error is None),
                 context=self._world_context,
             )
 
