@@ -35,6 +35,16 @@ IN_USE_WAIT_NS = 2 * SECOND_NS
 """For how long a process that has the file may be on its way out: a reloader starts the new one quickly."""
 IN_USE_RETRY_NS = 50 * MS_NS
 
+_WAITS = frozenset(
+    {
+        "GetWorkflowExecutionHistory",
+        "UpdateWorkflowExecution",
+        "ExecuteMultiOperation",
+        "QueryWorkflow",
+    }
+)
+"""Methods whose answer may wait for a workflow; besides the polls."""
+
 
 async def open_embedded(url: str) -> EmbeddedConnection:
     """Open the engine that `url` names, or join it when this process has it open already.
@@ -250,8 +260,8 @@ class EmbeddedConnection:
         self._loop = asyncio.get_running_loop()
         self._generation = _Process.generation
         self._is_closed = False
-        self._polls: set[asyncio.Task[object]] = set()
-        """Whose polls are under way. Only `close` cancels one; what it does then is taken back (see `_poll`)."""
+        self._waiting: set[asyncio.Task[object]] = set()
+        """Who waits in a call. Only `close` cancels one; what it does then is taken back (see `_until_closed`)."""
 
     async def call(
         self,
@@ -267,7 +277,9 @@ class EmbeddedConnection:
             raise self._closed()
         dispatched = self._node.frontend.dispatch(method, request, metadata, timeout_ns)
         if method.name.startswith("Poll"):
-            return await self._poll(dispatched)
+            return await self._until_closed(dispatched)
+        if method.name in _WAITS:
+            dispatched = self._until_closed(dispatched)
         if timeout_ns is None:
             return await dispatched
         try:
@@ -279,7 +291,7 @@ class EmbeddedConnection:
             ) from None
 
     async def close(self) -> None:
-        """Withdraw the polls under way; with the last connection the engine is closed too. Idempotent.
+        """End polls and waits for workflows; with the last connection the engine is closed too. Idempotent.
 
         Raises:
             FailedPrecondition: Called from another process or event loop.
@@ -288,8 +300,8 @@ class EmbeddedConnection:
             return
         self._check_caller()
         self._is_closed = True
-        polls, self._polls = self._polls, set()
-        for caller in polls:
+        waiting, self._waiting = self._waiting, set()
+        for caller in waiting:
             caller.cancel()
         await self._owner.leave()
 
@@ -309,21 +321,21 @@ class EmbeddedConnection:
     def _closed(self) -> errors.ConnectionClosed:
         return errors.ConnectionClosed(f"the client of {self._place} is closed: connect again")
 
-    async def _poll(self, poll: Coroutine[object, object, Message]) -> Message:
-        """Polls end with the connection, though others keep the engine alive.
+    async def _until_closed(self, answer: Coroutine[object, object, Message]) -> Message:
+        """Polls and waits end with the connection, though others keep the engine alive.
 
-        A poll runs in its caller's task: a task of its own would cost as much as the rest of its way. So `close`
+        They run in their caller's task: a task of their own would cost as much as the rest of the way. So `close`
         cancels the caller, and that is made into an answer here, as `asyncio.timeout` does it.
         """
         caller = asyncio.current_task()
         assert caller is not None, "a coroutine runs in a task"
         before = caller.cancelling()
-        self._polls.add(caller)
+        self._waiting.add(caller)
         try:
-            return await poll
+            return await answer
         except asyncio.CancelledError:
-            if caller not in self._polls and caller.uncancel() <= before:
+            if caller not in self._waiting and caller.uncancel() <= before:
                 raise self._closed() from None
             raise
         finally:
-            self._polls.discard(caller)
+            self._waiting.discard(caller)

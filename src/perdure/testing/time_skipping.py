@@ -74,7 +74,12 @@ class TimeSkippingEnvironment(HostedEnvironment):
 
         Args:
             duration: Seconds, or a timedelta.
+
+        Raises:
+            RuntimeError: The environment was shut down.
         """
+        if self._is_shut:
+            raise RuntimeError("this environment was shut down, its time has ended: start another")
         at_ns = self._time.clock.now_ns() + int(seconds(duration) * SECOND_NS)
         await self._time.sleep_until(at_ns, is_unlocked=True)
 

@@ -1,8 +1,9 @@
 """Pollers that never give up, and calls that are repeated until the server answers.
 
 Role: the worker's side of "connections break". A poller takes a slot, polls, hands the task on and goes round; errors
-back off exponentially and are logged once per outage, never raised. Only a connection that was closed ends it. `until_answered` repeats a completion with the same
-token (the server keeps the last reply per token), so a lost response costs nothing.
+back off exponentially and are logged once per outage, never raised; only a connection that was closed ends it.
+`until_answered` repeats a completion with the same token (the server keeps the last reply per token), so a lost
+response costs nothing.
 
 Not here: what a task means (`workflow_tasks`, `activities`).
 """

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from perdure import embedded
+from perdure.core.units import SECOND_NS
 from perdure.embedded import open_embedded
 from perdure.storage.port import InUse
 from perdure.storage.sqlite import open_sqlite
 from perdure.wire import errors
-from perdure.wire.api import common, enums, taskqueue
+from perdure.wire.api import common, enums, query, taskqueue
+from perdure.wire.seam import WORKFLOW_SERVICE
 from tests.unit.embedded.calls import QUEUE, call, start
 from tests.unit.server.world import schedule_activity
 
@@ -72,6 +74,29 @@ async def test_polls_end_with_their_connection(tmp_path: Path):
     task = await call(second, "PollWorkflowTaskQueue", 30, task_queue=QUEUE)
     assert task.workflow_execution.run_id == run_id
     await second.close()
+
+
+async def test_waits_for_workflows_end_with_their_connection():
+    connection, other = await open_embedded("memory:x"), await open_embedded("memory:x")
+    run = common.WorkflowExecution(workflow_id="w", run_id=await start(connection))
+    end = enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
+    method = WORKFLOW_SERVICE["GetWorkflowExecutionHistory"]
+    until_end = method.request_type(
+        namespace="default", execution=run, wait_new_event=True, history_event_filter_type=end
+    )
+    question = query.WorkflowQuery(query_type="status")
+    waits = [
+        asyncio.ensure_future(connection.call(method, until_end)),
+        asyncio.ensure_future(connection.call(method, until_end, timeout_ns=60 * SECOND_NS)),
+        asyncio.ensure_future(call(connection, "QueryWorkflow", 60, execution=run, query=question)),
+    ]
+    await asyncio.sleep(0.01)
+    await connection.close()
+    async with asyncio.timeout(5):
+        for wait in waits:
+            with pytest.raises(errors.ConnectionClosed):
+                await wait
+    await other.close()
 
 
 def test_another_loop_is_refused_and_an_abandoned_engine_let_go(tmp_path: Path):

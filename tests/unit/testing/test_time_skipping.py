@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from perdure import activity, workflow
-from perdure.client import WorkflowFailureError
+from perdure.client import RPCError, WorkflowFailureError
 from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError, TimeoutType
 from perdure.exceptions import TimeoutError as TimeoutFailure
@@ -341,6 +341,19 @@ async def test_children_and_chains_of_runs_skip_together(env: WorkflowEnvironmen
         assert await delayed == "end"
         whole = timedelta(days=2, hours=5)
         assert whole <= await passed(env, began) < whole + MARGIN
+
+
+async def test_nobody_waits_in_an_environment_that_was_shut_down() -> None:
+    env = await WorkflowEnvironment.start_time_skipping()
+    handle = await env.client.start_workflow(Sleeper.run, 1, id="w", task_queue="nobody")
+    result = asyncio.ensure_future(handle.result())
+    await asyncio.sleep(0.01)
+    await env.shutdown()
+    async with asyncio.timeout(10):
+        with pytest.raises(RPCError, match="closed"):
+            await result
+        with pytest.raises(RuntimeError, match="shut down"):
+            await env.sleep(timedelta(days=1))
 
 
 async def test_another_client_of_the_same_engine(env: WorkflowEnvironment) -> None:
