@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher
 from typing import Final
 
 from perdure.replay.commands import CallSite, Frame
@@ -152,6 +151,8 @@ Row = tuple[str, EventFact | None, CommandFact | None]
 
 
 def _align(events: Sequence[EventFact], commands: Sequence[CommandFact]) -> list[Row]:
+    from difflib import SequenceMatcher  # only a mismatch needs it, and workers seldom see one
+
     left, right = [_key(event) for event in events], [_key(command) for command in commands]
     rows: list[Row] = []
     for tag, e1, e2, c1, c2 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():

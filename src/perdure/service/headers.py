@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+
+from perdure import __version__
 
 CLIENT_NAME = "perdure-python"
 """Our own name: servers refuse old versions of clients that they know by name, and pass others."""
-
-
-def client_version() -> str:
-    """The version of this distribution."""
-    try:
-        return version("perdure")
-    except PackageNotFoundError:  # run from a source tree
-        return "0.0.0"
 
 
 def base_headers(
@@ -28,7 +21,7 @@ def base_headers(
     validate_metadata(rpc_metadata)
     headers: dict[str, str | bytes] = {
         "client-name": CLIENT_NAME,
-        "client-version": client_version(),
+        "client-version": __version__,
     }
     if api_key is not None:
         headers["authorization"] = f"Bearer {api_key}"

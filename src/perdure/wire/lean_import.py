@@ -57,19 +57,23 @@ def leave_unopened() -> None:
 
 @contextmanager
 def without_grpc() -> Generator[None]:
-    """Inside the block grpc can not be imported, unless it was already; the services' stubs stay to be asked for."""
-    if "grpc" in sys.modules:
-        yield
-        return
+    """Inside the block grpc can not be imported, even when it is loaded; the services' stubs stay to be asked for."""
+    loaded = sys.modules.get("grpc")
+    known = {name for name in _service_packages() if name in sys.modules}
     sys.modules["grpc"] = None  # pyright: ignore[reportArgumentType]  -- how the import system spells "there is none"
     try:
         yield
     finally:
         del sys.modules["grpc"]
-        for service in _SERVICES:
-            name = f"{_PACKAGE}.api.{service}.v1"
+        if loaded is not None:
+            sys.modules["grpc"] = loaded
+        for name in _service_packages() - known:
             if name in sys.modules:
                 _stubs_on_request(sys.modules[name])
+
+
+def _service_packages() -> set[str]:
+    return {f"{_PACKAGE}.api.{service}.v1" for service in _SERVICES}
 
 
 def _stubs_on_request(package: ModuleType) -> None:

@@ -6,10 +6,11 @@ back (`activity.shield_thread_cancel_exception`). Not here: which activities run
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+
+from perdure.core.capi import raise_in_thread
 
 
 class ThreadRaiser:
@@ -55,6 +56,4 @@ class ThreadRaiser:
         if self._thread_id is None or self._pending is None or self._shields:
             return
         kind, self._pending = self._pending, None
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self._thread_id), ctypes.py_object(kind)
-        )
+        raise_in_thread(self._thread_id, kind)

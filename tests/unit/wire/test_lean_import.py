@@ -49,3 +49,23 @@ def test_stubs_are_there_for_who_asks() -> None:
         "print(WorkflowServiceStub.__name__)"
     )
     assert name == "WorkflowServiceStub"
+
+
+def test_grpc_that_is_loaded_already_stays_and_its_stubs_still_come_on_request() -> None:
+    said = run(
+        "import sys, grpc\n"
+        "import perdure.wire.api\n"
+        "print(sys.modules['grpc'] is grpc, [name for name in sys.modules if name.endswith('_pb2_grpc')])\n"
+        "from temporalio.api.workflowservice.v1 import WorkflowServiceStub\n"
+        "print(WorkflowServiceStub.__name__)"
+    )
+    assert said == "True []\nWorkflowServiceStub"
+
+
+def test_an_embedded_engine_and_a_worker_load_no_tools_for_other_occasions() -> None:
+    rare = ("ctypes", "difflib", "email", "importlib.metadata", "zipfile")
+    loaded = run(
+        f"import sys, perdure.client, perdure.worker, perdure.embedded\n"
+        f"print([name for name in {rare} if name in sys.modules])"
+    )
+    assert loaded == "[]"

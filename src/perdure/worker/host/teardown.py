@@ -9,11 +9,11 @@ that it goes to the graveyard, which keeps it from ever being collected, at inte
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.capi import keep_for_ever
 from perdure.worker.host.state import RunEvicted
 
 if TYPE_CHECKING:
@@ -64,5 +64,5 @@ def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str
         name,
     )
     graveyard.append(coro)
-    # A reference that nobody gives back: modules, and so the list, are cleared at interpreter exit.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coro))
+    # Modules, and so the list, are cleared at interpreter exit.
+    keep_for_ever(coro)

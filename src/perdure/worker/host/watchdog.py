@@ -14,7 +14,6 @@ Invariant: the exception never reaches code outside the activation that it is me
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sys
 import threading
@@ -22,6 +21,8 @@ import time
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from perdure.core import capi
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -129,7 +130,7 @@ class Watchdog:
                         del self._watches[watch.thread]
                     if watch.why is not None:
                         # Not delivered yet, perhaps: it must not surface anywhere else.
-                        _set_async_exception(watch.thread, None)
+                        capi.raise_in_thread(watch.thread, None)
                 return
             except WorkflowDeadlock:
                 continue
@@ -153,7 +154,7 @@ class Watchdog:
                     if watch.ended:
                         continue
                     if watch.why is not None:
-                        _set_async_exception(watch.thread, WorkflowDeadlock)
+                        capi.raise_in_thread(watch.thread, WorkflowDeadlock)
                     elif (why := watch.verdict()) is not None:
                         self._trip(watch, why)
             idle = 0 if watches else idle + 1
@@ -165,14 +166,9 @@ class Watchdog:
     def _trip(self, watch: Watch, why: str) -> None:
         frame = sys._current_frames().get(watch.thread)  # documented  # noqa: SLF001
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        capi.loaded()  # in this thread, before anything is interrupted
         watch.why = why
         _log.error("%s is stopped: %s. Its stack:\n%s", watch.what, why, stack)
-
-
-def _set_async_exception(thread: int, kind: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(kind) if kind is not None else None
-    )
 
 
 watchdog = Watchdog()
