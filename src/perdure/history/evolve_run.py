@@ -79,9 +79,6 @@ def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], Non
             state.timers.remove(name)
         for key in tuple(state.timers_by_event):
             state.timers_by_event.remove(key)
-        for initiated in (state.external_signals, state.external_cancels):
-            for key in tuple(initiated):
-                initiated.remove(key)
         for key, child in tuple(state.children.items()):
             if not child.started_event_id:
                 state.children.remove(key)

@@ -110,6 +110,12 @@ def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandConte
     send(draft, namespace_id, asked.workflow_id, event_id, CancelExternal(event_id))
 
 
+def is_external_answered(state: RunState, initiated_event_id: int) -> bool:
+    """The sender has recorded how its signal or cancel request fared: delivering it again would be another one."""
+    waiting = (state.external_signals, state.external_cancels)
+    return not any(initiated_event_id in each for each in waiting)
+
+
 def external_signaled(
     state: RunState,
     initiated_event_id: int,
@@ -126,7 +132,7 @@ def external_signaled(
         cause: Why it failed.
         env: The world.
     """
-    if initiated_event_id not in state.external_signals:
+    if not state.is_running or is_external_answered(state, initiated_event_id):
         return nothing(state.key, None)
     if cause is None:
         return _end(
@@ -163,7 +169,7 @@ def external_cancel_requested(
     env: Env,
 ) -> Transition:
     """As `external_signaled`, of a request to cancel another workflow."""
-    if initiated_event_id not in state.external_cancels:
+    if not state.is_running or is_external_answered(state, initiated_event_id):
         return nothing(state.key, None)
     if cause is None:
         return _end(

@@ -30,7 +30,11 @@ from perdure.history.child_start import (
     start_child,
 )
 from perdure.history.describe import describe, execution_info
-from perdure.history.external import external_cancel_requested, external_signaled
+from perdure.history.external import (
+    external_cancel_requested,
+    external_signaled,
+    is_external_answered,
+)
 from perdure.history.families import FAMILIES
 from perdure.history.query import QueryRoute, query_route
 from perdure.history.signal import signal
@@ -72,6 +76,7 @@ __all__ = [
     "fail_activity",
     "fail_workflow_task",
     "heartbeat",
+    "is_external_answered",
     "needs_existing",
     "next_deadline_ns",
     "query_route",

@@ -86,6 +86,8 @@ class Deliveries:
     # Signals and cancel requests.
 
     async def _signal(self, source: EntityKey, effect: Effect, event_id: int) -> None:
+        if await self._is_answered(source, event_id):
+            return
         event = await self._event(source, event_id)
         said = event.signal_external_workflow_execution_initiated_event_attributes
         cause = None
@@ -120,6 +122,8 @@ class Deliveries:
         )
 
     async def _cancel(self, source: EntityKey, effect: Effect, event_id: int) -> None:
+        if await self._is_answered(source, event_id):
+            return
         event = await self._event(source, event_id)
         said = event.request_cancel_external_workflow_execution_initiated_event_attributes
         cause = None
@@ -152,6 +156,12 @@ class Deliveries:
             lambda state, env: transitions.external_cancel_requested(
                 state, event_id, said, cause, env
             ),
+        )
+
+    async def _is_answered(self, source: EntityKey, event_id: int) -> bool:
+        """The process died after the answer was recorded: who has the workflow id by now is not meant."""
+        return await self.engine.read(
+            source, lambda state: transitions.is_external_answered(state, event_id)
         )
 
     # Children.
