@@ -258,8 +258,8 @@ class RunState:
         self.children: Table[int, Child] = Table(journal)
         """Those that run. A closed run keeps them: the delivery of their start may be repeated."""
         self.external_signals: Table[int, str] = Table(journal)
-        """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests. A closed run
-        keeps them: they are still delivered."""
+        """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests. A closed
+        run keeps them: they are still delivered."""
         self.external_cancels: Table[int, str] = Table(journal)
         self.updates: Table[str, Update] = Table(journal)
         self.open_updates = 0

@@ -400,7 +400,8 @@ async def test_a_signal_that_is_delivered_again_counts_once(world: World, number
     sender = await world.start("s")
     cut = Cut(world, number, before=False)
     await step(world, "s", signal_external("o"))
-    assert cut.calls > number, "it was delivered again"
+    again = {1: "it was delivered again", 2: "its answer is recorded, nothing is left to do"}
+    assert (cut.calls > number) == (number == 1), again[number]
     await event(world, other, "WORKFLOW_EXECUTION_SIGNALED")
     await event(world, sender, "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED")
 
