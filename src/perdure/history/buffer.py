@@ -61,14 +61,14 @@ class Buffer(Table[int, "BufferedEvent"]):
     def set(self, key: int, value: BufferedEvent) -> None:
         self._insert(key, value)
         if self._journal.undo is not None:
-            self._journal.undo.append(lambda: self._take_out(key))
+            self._journal.undo.append((self._take_out, (key,)))
 
     def remove(self, key: int) -> BufferedEvent | None:
         if key not in self:
             return None
         value = self._take_out(key)
         if self._journal.undo is not None:
-            self._journal.undo.append(lambda: self._insert(key, value))
+            self._journal.undo.append((self._insert, (key, value)))
         return value
 
     @property

@@ -5,6 +5,7 @@ Messages name the command and the field, never a payload's value.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from perdure.history.commands import Cause, Command, CommandRejected, command_name
@@ -93,19 +94,26 @@ def duration_in_range(value: Duration, maximum_ns: int) -> int:
         ValueError: It is negative, or its parts have different signs.
     """
     ns = duration_ns(value)
+    if not ns and not value.seconds:
+        return 0
     if ns < 0 or (value.seconds > 0 > value.nanos) or (value.seconds < 0 < value.nanos):
         raise ValueError("is negative or malformed")
     return min(ns, maximum_ns)
 
 
 def complete_retry_policy(policy: common.RetryPolicy, maximum_ns: int) -> common.RetryPolicy:
-    """A copy of the policy with defaults for what it leaves open (rule 28).
+    """The policy with defaults for what it leaves open (rule 28). It may be shared: copy it, never change it.
 
     Raises:
         ValueError: A value makes no sense; the message says which.
     """
-    result = common.RetryPolicy()
-    result.CopyFrom(policy)
+    return _completed(policy.SerializeToString(), maximum_ns)
+
+
+@lru_cache(maxsize=256)
+def _completed(encoded: bytes, maximum_ns: int) -> common.RetryPolicy:
+    # A program has few policies and many activities.
+    result = common.RetryPolicy.FromString(encoded)
     if not duration_ns(result.initial_interval):
         result.initial_interval.FromSeconds(DEFAULT_INITIAL_INTERVAL_S)
     initial_ns = _interval(result.initial_interval, "initial interval", maximum_ns)

@@ -21,7 +21,7 @@ from perdure.history.transition import Effect, EventRow, Task, Transition, Visib
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
 from perdure.wire.events import frame
-from perdure.wire.times import timestamp_ns
+from perdure.wire.times import timestamp, timestamp_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from perdure.history.env import Env
     from perdure.history.state import RunState
-    from perdure.history.table import Undo
 
 BRANCH = 0
 
@@ -39,13 +38,16 @@ BRANCH = 0
 class Draft:
     """The open change of `state`; see the module."""
 
+    __slots__ = (
+        "_also", "_current", "_delete_at_ns", "_effects", "_facts", "_finished", "_first_event_id", "_frames", "_open",
+        "_tasks", "_visibility", "_wake_at_ns", "env", "now_ns", "owes_workflow_task", "postpones_workflow_task", "state",
+    )  # fmt: skip
+
     def __init__(self, state: RunState, env: Env) -> None:
-        assert state.journal.undo is None, f"{state.key} has an open draft"
         self.state = state
         self.env = env
         self.now_ns = max(env.now_ns, state.last_event_ns)
-        self._undo: Undo = []
-        state.journal.undo = self._undo
+        state.open_draft()
         self._first_event_id = state.next_event_id
         self._frames: list[bytes] = []
         self._facts: dict[tuple[FactKind, str], FactChange] = {}
@@ -72,20 +74,32 @@ class Draft:
         links: Sequence[common.Link] = (),
     ) -> int:
         """Append the event with these attributes now; its id."""
-        return self.add_event(build_event(attributes, user_metadata=user_metadata, links=links))
+        now_ns = self.now_ns
+        event = build_event(
+            attributes,
+            event_id=self.state.next_event_id,
+            time_ns=now_ns,
+            user_metadata=user_metadata,
+            links=links,
+        )
+        return self._append(event, now_ns)
 
     def add_event(self, event: history.HistoryEvent) -> int:
         """Append an event that may have waited in the buffer; gives it id and, when it has none, time."""
-        state = self.state
-        event_id = state.next_event_id
+        event_id = self.state.next_event_id
         event.event_id = event_id
         event.task_id = event_id
         if not event.HasField("event_time"):
-            event.event_time.FromNanoseconds(self.now_ns)
+            event.event_time.CopyFrom(timestamp(self.now_ns))
+        return self._append(event, timestamp_ns(event.event_time))
+
+    def _append(self, event: history.HistoryEvent, time_ns: int) -> int:
+        state = self.state
+        event_id = state.next_event_id
         data = frame(event.SerializeToString())
         evolve(state, event)
         assert state.next_event_id == event_id, "evolve functions do not touch the event counter"
-        state.count_event(timestamp_ns(event.event_time), len(data))
+        state.count_event(time_ns, len(data))
         self._frames.append(data)
         return event_id
 
@@ -168,14 +182,14 @@ class Draft:
 
     def abandon(self) -> None:
         """Restore the state as it was when the draft was opened."""
-        self._end()
-        for restore in reversed(self._undo):
-            restore()
+        assert self._open, "a draft is used once"
+        self._open = False
+        self.state.roll_back()
 
     def _end(self) -> None:
         assert self._open, "a draft is used once"
         self._open = False
-        self.state.journal.undo = None
+        self.state.close_draft()
 
     def __enter__(self) -> Self:
         return self

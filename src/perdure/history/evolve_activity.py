@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 def retry_policy_of(message: common.RetryPolicy) -> RetryPolicy:
     """The policy as the state keeps it."""
+    return _policy(message.SerializeToString())
+
+
+@lru_cache(maxsize=256)
+def _policy(encoded: bytes) -> RetryPolicy:
+    # A program has few policies and many activities.
+    message = common.RetryPolicy.FromString(encoded)
     return RetryPolicy(
         initial_interval_ns=duration_ns(message.initial_interval),
         backoff_coefficient=message.backoff_coefficient,
@@ -30,8 +38,7 @@ def retry_policy_of(message: common.RetryPolicy) -> RetryPolicy:
 def _priority_of(state: RunState, own: common.Priority) -> int:
     if own.priority_key:
         return own.priority_key
-    inherited = common.Priority.FromString(state.info.priority).priority_key
-    return inherited or DEFAULT_PRIORITY
+    return state.info.priority_key or DEFAULT_PRIORITY
 
 
 @evolves(enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)

@@ -48,11 +48,11 @@ def _marker_recorded(state: RunState, event: history.HistoryEvent) -> None:
 def _search_attributes(state: RunState, event: history.HistoryEvent) -> None:
     attributes = event.upsert_workflow_search_attributes_event_attributes
     fields = attributes.search_attributes.indexed_fields
-    state.put(search_attributes=merged(state.search_attributes, fields))
+    state.search_attributes = merged(state.search_attributes, fields)
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED)
 def _properties(state: RunState, event: history.HistoryEvent) -> None:
     attributes = event.workflow_properties_modified_event_attributes
     if attributes.HasField("upserted_memo"):
-        state.put(memo=merged(state.memo, attributes.upserted_memo.fields))
+        state.memo = merged(state.memo, attributes.upserted_memo.fields)

@@ -54,22 +54,20 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
             said.SerializeToString(deterministic=True) if said.HasField("retry_policy") else b""
         ),
     )
-    state.put(
-        status=RunStatus.RUNNING,
-        info=info,
-        memo=payload_map(said.memo.fields),
-        search_attributes=payload_map(said.search_attributes.indexed_fields),
-    )
+    state.status = RunStatus.RUNNING
+    state.info = info
+    if said.HasField("memo"):
+        state.memo = payload_map(said.memo.fields)
+    if said.HasField("search_attributes"):
+        state.search_attributes = payload_map(said.search_attributes.indexed_fields)
 
 
 def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], None]:
     def close(state: RunState, event: history.HistoryEvent) -> None:
-        state.put(
-            status=status,
-            close_event_id=event.event_id,
-            close_ns=timestamp_ns(event.event_time),
-            workflow_task=None,
-        )
+        state.status = status
+        state.close_event_id = event.event_id
+        state.close_ns = timestamp_ns(event.event_time)
+        state.workflow_task = None
         # Nothing of a closed run is pending: its closing event says so, no event of their own does.
         for key in tuple(state.activities):
             state.activities.remove(key)

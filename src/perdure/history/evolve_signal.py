@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 def _signaled(state: RunState, event: history.HistoryEvent) -> None:
-    state.put(signal_count=state.signal_count + 1)
+    state.signal_count = state.signal_count + 1
     request_id = event.workflow_execution_signaled_event_attributes.request_id
     if request_id:
         state.request_ids.set(request_id, event.event_id)
@@ -21,4 +21,4 @@ def _signaled(state: RunState, event: history.HistoryEvent) -> None:
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
 def _cancel_requested(state: RunState, event: history.HistoryEvent) -> None:
-    state.put(cancel_requested_event_id=event.event_id)
+    state.cancel_requested_event_id = event.event_id

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _accepted(state: RunState, event: history.HistoryEvent) -> None:
     said = event.workflow_execution_update_accepted_event_attributes
     state.updates.set(said.protocol_instance_id, Update(accepted_event_id=event.event_id))
-    state.put(open_updates=state.open_updates + 1)
+    state.open_updates = state.open_updates + 1
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED)
@@ -30,4 +30,4 @@ def _completed(state: RunState, event: history.HistoryEvent) -> None:
     state.updates.set(
         said.meta.update_id, msgspec.structs.replace(update, completed_event_id=event.event_id)
     )
-    state.put(open_updates=state.open_updates - 1)
+    state.open_updates = state.open_updates - 1

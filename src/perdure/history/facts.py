@@ -7,13 +7,15 @@ other reader. New fields of a struct are additive with defaults; kinds are store
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.history.state import WorkflowTask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from perdure.history.state import RunState
 
 
@@ -117,39 +119,56 @@ FACT_TYPES: dict[FactKind, type[msgspec.Struct]] = {
 
 def apply(state: RunState, change: FactChange) -> None:
     """Fold one fact row into a run's state."""
-    value: Any = change.value
-    match change.kind:
-        case FactKind.CREATE:
-            state.put(create_request_id=value.request_id if value else "")
-        case FactKind.WORKFLOW_TASK:
-            state.put(workflow_task=value)
-        case FactKind.STICKY:
-            state.put(sticky=value)
-        case FactKind.ACTIVITY:
-            _apply_activity(state, int(change.key), cast("ActivityProgress | None", value))
-        case FactKind.BUFFERED:
-            number = int(change.key)
-            if value is None:
-                state.buffered.remove(number)
-                if number + 1 == state.next_buffered:
-                    # As a load would count: the numbers start again once the buffer was flushed.
-                    state.put(next_buffered=max(state.buffered, default=0) + 1)
-            else:
-                state.buffered.set(number, cast("BufferedEvent", value))
-                state.drop_step(value.ends_event_id)
-                state.put(next_buffered=max(state.next_buffered, number + 1))
-        case FactKind.CANCEL_REQUEST:
-            state.put(cancel_request_id=value.request_id if value else "")
-        case FactKind.CURRENT_RUN | FactKind.NAMESPACE:
-            raise AssertionError(f"a run has no fact of kind {change.kind.name}")
+    function = _APPLY.get(change.kind)
+    assert function is not None, f"a run has no fact of kind {change.kind.name}"
+    function(state, change.key, change.value)
 
 
-def _apply_activity(state: RunState, key: int, value: ActivityProgress | None) -> None:
-    before = state.activity_progress.get(key)
-    more = (value is not None and value.is_started) - (before is not None and before.is_started)
-    if more:
-        state.put(started_activities=state.started_activities + more)
+def _apply_create(state: RunState, _key: str, value: Any) -> None:
+    state.create_request_id = value.request_id if value else ""
+
+
+def _apply_workflow_task(state: RunState, _key: str, value: Any) -> None:
+    state.workflow_task = value
+
+
+def _apply_sticky(state: RunState, _key: str, value: Any) -> None:
+    state.sticky = value
+
+
+def _apply_cancel_request(state: RunState, _key: str, value: Any) -> None:
+    state.cancel_request_id = value.request_id if value else ""
+
+
+def _apply_activity(state: RunState, key: str, value: ActivityProgress | None) -> None:
+    number = int(key)
+    before = state.activity_progress.get(number)
+    state.started_activities += value is not None and value.is_started
+    state.started_activities -= before is not None and before.is_started
     if value is None:
-        state.activity_progress.remove(key)
+        state.activity_progress.remove(number)
     else:
-        state.activity_progress.set(key, value)
+        state.activity_progress.set(number, value)
+
+
+def _apply_buffered(state: RunState, key: str, value: BufferedEvent | None) -> None:
+    number = int(key)
+    if value is None:
+        state.buffered.remove(number)
+        if number + 1 == state.next_buffered:
+            # As a load would count: the numbers start again once the buffer was flushed.
+            state.next_buffered = max(state.buffered, default=0) + 1
+    else:
+        state.buffered.set(number, value)
+        state.drop_step(value.ends_event_id)
+        state.next_buffered = max(state.next_buffered, number + 1)
+
+
+_APPLY: dict[FactKind, Callable[[RunState, str, Any], None]] = {
+    FactKind.CREATE: _apply_create,
+    FactKind.WORKFLOW_TASK: _apply_workflow_task,
+    FactKind.STICKY: _apply_sticky,
+    FactKind.ACTIVITY: _apply_activity,
+    FactKind.BUFFERED: _apply_buffered,
+    FactKind.CANCEL_REQUEST: _apply_cancel_request,
+}

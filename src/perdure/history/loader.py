@@ -14,6 +14,7 @@ from perdure.history.families import evolve
 from perdure.history.state import RunState
 from perdure.wire.api import history
 from perdure.wire.events import frames
+from perdure.wire.times import timestamp_ns
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
@@ -58,11 +59,7 @@ def fold_run(
                     state.next_event_id,
                 )
                 evolve(state, event)
-                state.put(
-                    next_event_id=event.event_id + 1,
-                    last_event_ns=max(state.last_event_ns, event.event_time.ToNanoseconds()),
-                    history_size_bytes=state.history_size_bytes + len(framed),
-                )
+                state.count_event(timestamp_ns(event.event_time), len(framed))
                 if event.event_id % SLICE_EVENTS == 0:
                     yield
     for change in facts:

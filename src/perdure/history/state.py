@@ -1,8 +1,8 @@
 """The state of a workflow run: immutable values in journaled slots and tables.
 
-Role: the one picture of a run that transitions read. Only `evolve` (events) and `apply` (facts) write it, through
-`RunState.put` and `Table`, which journal the old value while a draft is open, so that abandoning a draft costs what it
-changed.
+Role: the one picture of a run that transitions read. Only `evolve` (events) and `apply` (facts) write it. While a draft
+is open its old values are kept: those of the scalar slots are copied when it opens (they are few), tables journal what
+is changed, so that abandoning a draft costs what it changed.
 
 Invariants: everything reachable from here is an immutable value (frozen structs, tuples, bytes), except the tables
 themselves; `snapshot()` of a state folded again from storage equals that of the state in memory after every commit.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from heapq import heappush
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -20,6 +21,7 @@ import msgspec
 from perdure.core.ids import EntityKey
 from perdure.history.buffer import Buffer
 from perdure.history.table import Journal, Table
+from perdure.wire.api import common
 
 if TYPE_CHECKING:
     from perdure.history.facts import ActivityProgress, Sticky
@@ -79,6 +81,11 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A serialised `sdk.UserMetadata`: summary and details that describe shows."""
     started_attributes: bytes = b""
     """The serialised attributes of WorkflowExecutionStarted, kept only when a retry will need its input."""
+
+    @property
+    def priority_key(self) -> int:
+        """Of the run's tasks; 0 when the run says nothing about it."""
+        return common.Priority.FromString(self.priority).priority_key if self.priority else 0
 
 
 class WorkflowTaskKind(IntEnum):
@@ -186,7 +193,7 @@ class Deadline(NamedTuple):
 
 
 class RunState:
-    """A run. Scalars are replaced through `put`, collections are tables."""
+    """A run. Scalars are replaced, collections are tables."""
 
     __slots__ = (
         "activities",
@@ -250,7 +257,7 @@ class RunState:
         self.memo: tuple[tuple[str, bytes], ...] = ()
         """Sorted (key, serialised Payload)."""
         self.search_attributes: tuple[tuple[str, bytes], ...] = ()
-        self.used_sdk = ("", "")
+        self.used_sdk: tuple[str, str] = ("", "")
         self.activities: Table[int, Activity] = Table(journal)
         self.activity_ids: Table[str, int] = Table(journal)
         self.timers: Table[str, Timer] = Table(journal)
@@ -291,30 +298,30 @@ class RunState:
     def workflow_task_is_started(self) -> bool:
         return self.workflow_task is not None and self.workflow_task.started_event_id != 0
 
-    def put(self, **values: Any) -> None:
-        """Replace scalar slots; the open draft, if any, can undo it."""
-        undo = self.journal.undo
-        if undo is not None:
-            old = [(name, getattr(self, name)) for name in values]
+    def open_draft(self) -> None:
+        """From now on every change can be taken back."""
+        journal = self.journal
+        assert journal.undo is None, f"{self.key} has an open draft"
+        journal.undo = []
+        journal.scalars = _scalars(self)
 
-            def restore() -> None:
-                for name, value in old:
-                    setattr(self, name, value)
+    def close_draft(self) -> None:
+        """What was changed stays."""
+        journal = self.journal
+        journal.undo = None
+        journal.scalars = ()
 
-            undo.append(restore)
-        for name, value in values.items():
+    def roll_back(self) -> None:
+        """Everything is as it was when the draft was opened; it is closed."""
+        journal = self.journal
+        for step, arguments in reversed(journal.undo or ()):
+            step(*arguments)
+        for name, value in zip(_SCALARS, journal.scalars, strict=True):
             setattr(self, name, value)
+        self.close_draft()
 
     def count_event(self, time_ns: int, size_bytes: int) -> None:
-        """One more event: its id is used up. `put` for the three slots that every event changes."""
-        undo = self.journal.undo
-        if undo is not None:
-            before = self.next_event_id, self.last_event_ns, self.history_size_bytes
-
-            def restore() -> None:
-                self.next_event_id, self.last_event_ns, self.history_size_bytes = before
-
-            undo.append(restore)
+        """One more event: its id is used up."""
         self.next_event_id += 1
         self.last_event_ns = max(self.last_event_ns, time_ns)
         self.history_size_bytes += size_bytes
@@ -345,9 +352,31 @@ class RunState:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything durable, for comparison with a state folded again from storage."""
-        derived = {"deadlines", "heard_ns", "journal", "key", "loaded_ns"}
-        durable = (name for name in self.__slots__ if name not in derived)
+        durable = (name for name in self.__slots__ if name not in _UNJOURNALED)
         return {name: _plain(getattr(self, name)) for name in durable}
+
+
+_TABLES = frozenset(
+    {
+        "activities",
+        "activity_ids",
+        "activity_progress",
+        "buffered",
+        "children",
+        "external_cancels",
+        "external_signals",
+        "request_ids",
+        "timers",
+        "timers_by_event",
+        "updates",
+    }
+)
+# Not of the draft: the run's name, the journal itself, and what is derived or memory only.
+_UNJOURNALED = frozenset({"deadlines", "heard_ns", "journal", "key", "loaded_ns"})
+_SCALARS = tuple(
+    name for name in RunState.__slots__ if name not in _TABLES and name not in _UNJOURNALED
+)
+_scalars = attrgetter(*_SCALARS)
 
 
 def _plain(value: Any) -> Any:

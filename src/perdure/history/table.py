@@ -6,20 +6,23 @@ Invariant: abandoning a draft costs what it changed. Not here: what the tables o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
-Undo = list[Callable[[], object]]
+Undo = list[tuple[Callable[..., object], tuple[Any, ...]]]
+"""Steps back: what to call, and with what."""
 
 
 class Journal:
-    """Old values of an open draft, or None while folding from storage."""
+    """How to undo an open draft: `undo` is None while there is none, as when folding from storage."""
 
-    __slots__ = ("undo",)
+    __slots__ = ("scalars", "undo")
 
     def __init__(self) -> None:
         self.undo: Undo | None = None
+        self.scalars: tuple[Any, ...] = ()
+        """The values of all scalar slots when the draft was opened."""
 
 
 class Table(dict[K, V]):
@@ -35,10 +38,9 @@ class Table(dict[K, V]):
         undo = self._journal.undo
         if undo is not None:
             if key in self:
-                old = self[key]
-                undo.append(lambda: self.__setitem__(key, old))
+                undo.append((self.__setitem__, (key, self[key])))
             else:
-                undo.append(lambda: self.__delitem__(key))
+                undo.append((self.__delitem__, (key,)))
         self[key] = value
 
     def remove(self, key: K) -> V | None:
@@ -48,5 +50,5 @@ class Table(dict[K, V]):
         old = self.pop(key)
         undo = self._journal.undo
         if undo is not None:
-            undo.append(lambda: self.__setitem__(key, old))
+            undo.append((self.__setitem__, (key, old)))
         return old

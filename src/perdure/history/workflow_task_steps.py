@@ -22,7 +22,7 @@ from perdure.history.flush import flush
 from perdure.history.state import DeadlineKind, WorkflowTask, WorkflowTaskKind
 from perdure.history.transition import DEFAULT_PRIORITY, Task
 from perdure.wire import events
-from perdure.wire.api import common, enums, failure, history, taskqueue
+from perdure.wire.api import enums, failure, history, taskqueue
 from perdure.wire.times import duration
 
 if TYPE_CHECKING:
@@ -148,7 +148,6 @@ def offer(draft: Draft) -> None:
     """Give the pending task to matching."""
     state = draft.state
     task = _pending(state)
-    priority = common.Priority.FromString(state.info.priority).priority_key
     draft.task(
         Task(
             queue=QueueKey(state.key.namespace_id, task.queue_name, QueueKind.WORKFLOW),
@@ -156,7 +155,7 @@ def offer(draft: Draft) -> None:
             scheduled_event_id=task.scheduled_event_id,
             stamp=task.stamp,
             created_ns=draft.now_ns,
-            priority=priority or DEFAULT_PRIORITY,
+            priority=state.info.priority_key or DEFAULT_PRIORITY,
         )
     )
     if task.is_sticky and state.sticky is not None:
@@ -364,16 +363,17 @@ def _scheduled_attributes(
 def _started_attributes(
     state: RunState, limits: Limits, *, scheduled_event_id: int, identity: str, request_id: str
 ) -> history.WorkflowTaskStartedEventAttributes:
-    reasons = list[enums.SuggestContinueAsNewReason.ValueType]()
+    attributes = history.WorkflowTaskStartedEventAttributes(
+        scheduled_event_id=scheduled_event_id,
+        identity=identity,
+        request_id=request_id,
+        history_size_bytes=state.history_size_bytes,
+    )
+    reasons = attributes.suggest_continue_as_new_reasons
     if state.history_size_bytes >= limits.history_size_suggest_continue_bytes:
         reasons.append(enums.SUGGEST_CONTINUE_AS_NEW_REASON_HISTORY_SIZE_TOO_LARGE)
     if state.next_event_id >= limits.history_count_suggest_continue:
         reasons.append(enums.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_HISTORY_EVENTS)
-    return history.WorkflowTaskStartedEventAttributes(
-        scheduled_event_id=scheduled_event_id,
-        identity=identity,
-        request_id=request_id,
-        suggest_continue_as_new=bool(reasons),
-        suggest_continue_as_new_reasons=reasons,
-        history_size_bytes=state.history_size_bytes,
-    )
+    if reasons:
+        attributes.suggest_continue_as_new = True
+    return attributes

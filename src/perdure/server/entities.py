@@ -134,7 +134,7 @@ class Entities:
         finally:
             # A draft that a faulty transition left open must not leak into what others read.
             if state is not None and state.journal.undo is not None:
-                _undo(state)
+                state.roll_back()
         return self._steps.perform(shard, entries, transitions, env, is_wake=is_wake)
 
     async def look(self, entries: Sequence[Entry], look: Callable[[RunState, Env], T]) -> T:
@@ -214,9 +214,3 @@ def _as_tuple(result: Transition | tuple[Transition, ...]) -> tuple[Transition, 
     if not any(transition.also for transition in transitions):
         return transitions
     return tuple(each for transition in transitions for each in (transition, *transition.also))
-
-
-def _undo(state: RunState) -> None:
-    for restore in reversed(state.journal.undo or []):
-        restore()
-    state.journal.undo = None

@@ -5,6 +5,8 @@ Time inside Perdure is an integer in nanoseconds since the epoch; a duration is 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,7 +29,9 @@ def timestamp_ns(value: Timestamp) -> int:
     return value.seconds * NS_PER_SECOND + value.nanos
 
 
+@lru_cache(maxsize=1_024)
 def duration(ns: int) -> Duration:
+    """A message that may be shared: copy it (as every field of a message does), never change it."""
     seconds, nanos = divmod(abs(ns), NS_PER_SECOND)
     return (
         Duration(seconds=seconds, nanos=nanos)

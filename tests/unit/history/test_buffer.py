@@ -82,8 +82,8 @@ def test_answers_are_those_of_a_look_at_all_events(
     before, known = dict(buffer), answers(buffer)
     journal.undo = []
     play(buffer, undone, 1_000)
-    for restore in reversed(journal.undo):
-        restore()
+    for step, arguments in reversed(journal.undo):
+        step(*arguments)
     assert (dict(buffer), answers(buffer)) == (before, known)
 
 
