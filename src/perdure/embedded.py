@@ -253,6 +253,8 @@ class Owner(Protocol):
 class EmbeddedConnection:
     """A `perdure.wire.seam.Connection` to an engine in this process."""
 
+    polls_are_free = True
+
     def __init__(self, node: Node, owner: Owner, place: str = "memory:") -> None:
         self._node = node
         self._owner = owner

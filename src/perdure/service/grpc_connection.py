@@ -52,6 +52,8 @@ def open_connection(config: ConnectConfig) -> GrpcConnection:
 class GrpcConnection:
     """`perdure.wire.seam.Connection` over one gRPC channel, bound to the event loop that first uses it."""
 
+    polls_are_free = False
+
     def __init__(self, config: ConnectConfig) -> None:
         self._headers = base_headers(config.rpc_metadata, config.api_key)
         self._channel: grpc.aio.Channel | None = None

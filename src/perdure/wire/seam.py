@@ -38,6 +38,14 @@ class Method(NamedTuple):
 class Connection(Protocol):
     """A way to reach a Perdure (or Temporal) frontend."""
 
+    @property
+    def polls_are_free(self) -> bool:
+        """Whether a parked poll costs hardly more than the memory of a coroutine, as in the same process.
+
+        A worker keeps more polls then, so that the server can hand tasks straight over.
+        """
+        ...
+
     async def call(
         self,
         method: Method,

@@ -23,7 +23,8 @@ from perdure.worker.activities import Activities
 from perdure.worker.cache import RunCache
 from perdure.worker.eager import EagerActivities, EagerFirstTasks
 from perdure.worker.local_activities import LocalActivities
-from perdure.worker.pollers import Poller, until_answered
+from perdure.worker.poll_numbers import activity_polls, workflow_polls
+from perdure.worker.pollers import Pollers, until_answered
 from perdure.worker.rpc import WorkerRpc
 from perdure.worker.slots import Slots
 from perdure.worker.workflow_factory import WorkflowFactory
@@ -82,7 +83,7 @@ class WorkerOperation:
             codec=self._client.data_converter.payload_codec,
         )
         await self._check_namespace(rpc)
-        sticky_queue = f"{options.identity}-{new_id()}"
+        sticky_queue = f"{options.identity}-{new_id()}" if options.uses_sticky_queue else ""
         cache = RunCache(options.max_cached_workflows)
         activities = self._make_activities(rpc)
         activity_slots = Slots(options.max_concurrent_activities)
@@ -96,7 +97,7 @@ class WorkerOperation:
         tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, eager, local)
         pollers = [
             *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
-            *self._activity_pollers(rpc, activity_slots, activities),
+            self._activity_pollers(rpc, activity_slots, activities),
         ]
         first_tasks = EagerFirstTasks(
             workflow_slots,
@@ -104,15 +105,15 @@ class WorkerOperation:
             self._spawn,
             is_stopping=lambda: rpc.is_shutting_down,
         )
-        loops = [asyncio.create_task(poller.run(), name="poller") for poller in pollers]
+        for poller in pollers:
+            poller.start()
         try:
             with self._takes_first_tasks(first_tasks):
-                await self._wait_for_end(loops)
+                await self._stop.wait()
         finally:
             await self._wind_down(
                 rpc,
                 pollers,
-                loops,
                 sticky_queue,
                 activities,
                 local,
@@ -145,26 +146,10 @@ class WorkerOperation:
         finally:
             starts.withdraw(self._client.namespace, queue, first_tasks.reserve)
 
-    async def _wait_for_end(self, loops: Sequence[asyncio.Task[None]]) -> None:
-        stop = asyncio.create_task(self._stop.wait())
-        try:
-            done, _ = await asyncio.wait([stop, *loops], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
-        for loop in done & set(loops):
-            loop.result()  # raises what broke it: by itself a poller ends only with the connection
-            logger.warning(
-                "The client of the worker of %s was closed, so the worker ends, and what it runs can not be"
-                " reported: end workers before their client",
-                self._options.task_queue,
-            )
-            break
-
     async def _wind_down(
         self,
         rpc: WorkerRpc,
-        pollers: Sequence[Poller[Any]],
-        loops: Sequence[asyncio.Task[None]],
+        pollers: Sequence[Pollers[Any]],
         sticky_queue: str,
         activities: Activities,
         local: LocalActivities,
@@ -174,9 +159,7 @@ class WorkerOperation:
         for poller in pollers:
             poller.stop()
         await rpc.announce_shutdown(sticky_queue, self._options.task_queue)
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        await asyncio.gather(*(poller.withdraw() for poller in pollers))
         activities.notify_shutdown()
         idle = asyncio.gather(*(each.wait_idle() for each in slots))
         try:
@@ -240,44 +223,40 @@ class WorkerOperation:
 
     def _workflow_pollers(
         self, rpc: WorkerRpc, slots: Slots, tasks: WorkflowTasks, sticky_queue: str
-    ) -> list[Poller[Any]]:
-        options = self._options
-        if not options.workflows:
-            return []
-        normal = taskqueue.TaskQueue(name=options.task_queue, kind=enums.TASK_QUEUE_KIND_NORMAL)
+    ) -> list[Pollers[Any]]:
+        name = self._options.task_queue
+        normal = taskqueue.TaskQueue(name=name, kind=enums.TASK_QUEUE_KIND_NORMAL)
         sticky = taskqueue.TaskQueue(
-            name=sticky_queue, kind=enums.TASK_QUEUE_KIND_STICKY, normal_name=options.task_queue
+            name=sticky_queue, kind=enums.TASK_QUEUE_KIND_STICKY, normal_name=name
         )
-        queues = [normal] * options.normal_pollers
-        queues += [sticky] * (options.workflow_pollers - len(queues))
-
-        def poller(queue: taskqueue.TaskQueue) -> Poller[Any]:
-            name = f"workflow poller of {options.task_queue}"
-            return Poller(
-                name, slots, lambda: rpc.poll_workflow_task(queue), tasks.handle, self._spawn
+        numbers = workflow_polls(self._options, are_free=rpc.polls_are_free)
+        return [
+            Pollers(
+                f"workflow poller of {name}",
+                slots,
+                rpc.workflow_task_poll(queue),
+                tasks.handle,
+                numbers=number,
+                spawn=self._spawn,
+                on_broken=self._polls_broke,
             )
-
-        return [poller(queue) for queue in queues]
+            for queue, number in zip((normal, sticky), numbers, strict=True)
+        ]
 
     def _activity_pollers(
         self, rpc: WorkerRpc, slots: Slots, activities: Activities
-    ) -> list[Poller[Any]]:
-        options = self._options
-        if not options.activities or options.no_remote_activities:
-            return []
-        queue = taskqueue.TaskQueue(name=options.task_queue, kind=enums.TASK_QUEUE_KIND_NORMAL)
-        limit = options.max_task_queue_activities_per_second
-        name = f"activity poller of {options.task_queue}"
-        return [
-            Poller(
-                name,
-                slots,
-                lambda: rpc.poll_activity_task(queue, limit),
-                activities.handle,
-                self._spawn,
-            )
-            for _ in range(options.activity_pollers)
-        ]
+    ) -> Pollers[Any]:
+        name = self._options.task_queue
+        queue = taskqueue.TaskQueue(name=name, kind=enums.TASK_QUEUE_KIND_NORMAL)
+        return Pollers(
+            f"activity poller of {name}",
+            slots,
+            rpc.activity_task_poll(queue, self._options.max_task_queue_activities_per_second),
+            activities.handle,
+            numbers=activity_polls(self._options, are_free=rpc.polls_are_free),
+            spawn=self._spawn,
+            on_broken=self._polls_broke,
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=name)
@@ -291,6 +270,18 @@ class WorkerOperation:
             logger.error(
                 "A background task of the worker failed: %s", task.get_name(), exc_info=error
             )
+
+    def _polls_broke(self, error: BaseException) -> None:
+        """A connection that was closed is a clean end, anything else is a bug."""
+        if not isinstance(error, errors.ConnectionClosed):
+            self._fail(error)
+        elif not self._stop.is_set():
+            logger.warning(
+                "The client of the worker of %s was closed, so the worker ends, and what it runs can not be"
+                " reported: end workers before their client",
+                self._options.task_queue,
+            )
+            self._stop.set()
 
     def _fail(self, error: BaseException) -> None:
         """End the worker because of a fatal error."""

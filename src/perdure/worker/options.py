@@ -15,7 +15,6 @@ from typing import Any
 from perdure.core.units import SECOND_NS
 
 MAX_CONCURRENT_DEFAULT = 100
-POLLERS_DEFAULT = 5
 
 
 def to_ns(value: timedelta) -> int:
@@ -41,8 +40,9 @@ class WorkerOptions:
     max_concurrent_workflow_tasks: int
     max_concurrent_activities: int
     max_concurrent_local_activities: int
-    workflow_pollers: int
-    activity_pollers: int
+    workflow_pollers: int | None
+    """None: as many as are useful; `poll_numbers` says how many that is."""
+    activity_pollers: int | None
     nonsticky_to_sticky_poll_ratio: float
     no_remote_activities: bool
     sticky_timeout_ns: int
@@ -68,9 +68,10 @@ class WorkerOptions:
             "workflow_pollers",
             "activity_pollers",
         ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.max_cached_workflows > 0 and self.workflow_pollers < 2:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if self.max_cached_workflows > 0 and self.workflow_pollers == 1:
             raise ValueError(
                 "max_concurrent_workflow_task_polls must be at least 2 with a workflow cache:"
                 " one poller for the sticky queue and one for the normal queue"
@@ -79,9 +80,6 @@ class WorkerOptions:
             raise ValueError("nonsticky_to_sticky_poll_ratio must be between 0 and 1")
 
     @property
-    def normal_pollers(self) -> int:
-        """How many workflow pollers take from the normal queue; at least one of each kind remains."""
-        if self.max_cached_workflows == 0:
-            return self.workflow_pollers
-        wanted = round(self.workflow_pollers * self.nonsticky_to_sticky_poll_ratio)
-        return min(max(wanted, 1), self.workflow_pollers - 1)
+    def uses_sticky_queue(self) -> bool:
+        """Two queues need two slots: with one, the polls of one queue would keep the other waiting."""
+        return self.max_cached_workflows > 0 and self.max_concurrent_workflow_tasks > 1

@@ -1,11 +1,11 @@
 """Pollers that never give up, and calls that are repeated until the server answers.
 
-Role: the worker's side of "connections break". A poller takes a slot, polls, hands the task on and goes round; errors
+Role: the worker's side of "connections break". A poller takes a slot, polls, works the task off and goes round; errors
 back off exponentially and are logged once per outage, never raised; only a connection that was closed ends it.
 `until_answered` repeats a completion with the same token (the server keeps the last reply per token), so a lost
 response costs nothing.
 
-Not here: what a task means (`workflow_tasks`, `activities`).
+Not here: what a task means (`workflow_tasks`, `activities`), how many polls there are (`poll_numbers`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.service.calls import is_too_large
 from perdure.wire import errors
+from perdure.worker.poll_numbers import PollNumbers
 from perdure.worker.slots import Slots
 
 logger = logging.getLogger("perdure.worker")
@@ -48,8 +49,15 @@ def pause_s(attempt: int) -> float:
     return exponential_ns(RETRY_INITIAL_NS, RETRY_COEFFICIENT, RETRY_MAX_NS, attempt) / SECOND_NS
 
 
-class Poller(Generic[T]):
-    """One loop: slot, poll, hand on. `poll` returns None when the server had no task."""
+class Pollers(Generic[T]):
+    """The polls of one queue, each in a line of its own: slot, poll, task, and round again.
+
+    A line works its task off itself, and another takes its place when fewer than `fewest` are left polling. Where
+    `most` is more than that, each task that comes doubles the lines: a batch of tasks is handed over only to polls that
+    are there already, and what finds none has to be written, read and asked for one by one. A line whose task is done
+    polls on in its slot, unless `most` do or somebody waits for the slot; one that was told "nothing came" ends when
+    there are more than `fewest`.
+    """
 
     def __init__(
         self,
@@ -57,52 +65,121 @@ class Poller(Generic[T]):
         slots: Slots,
         poll: Callable[[], Awaitable[T | None]],
         handle: Callable[[T], Awaitable[None]],
-        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        *,
+        numbers: PollNumbers,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        on_broken: Callable[[BaseException], None],
     ) -> None:
+        """Begin with `start`.
+
+        Args:
+            name: For logs.
+            slots: One is held by each poll and by each task.
+            poll: None when the server had no task.
+            handle: Works off one task; what it raises is logged.
+            numbers: Of polls.
+            spawn: Starts a line; its failures are logged there.
+            on_broken: Told why nobody can poll any more: `ConnectionClosed`, or what is no `RpcError` at all, a bug.
+        """
         self._name = name
         self._slots = slots
         self._poll = poll
         self._handle = handle
+        self._numbers = numbers
         self._spawn = spawn
+        self._on_broken = on_broken
+        self._parked: set[asyncio.Task[None]] = set()
+        self._lines = 0
+        self._failures = 0
         self._stopping = False
 
+    def start(self) -> None:
+        """Begin to poll."""
+        self._add_lines(self._numbers.fewest)
+
     def stop(self) -> None:
-        """No further poll; one that is under way may still deliver."""
+        """No further poll; those under way may still deliver."""
         self._stopping = True
 
-    async def run(self) -> None:
+    async def withdraw(self) -> None:
+        """End the polls under way. Tasks that came are worked off by their lines."""
+        parked = tuple(self._parked)
+        for line in parked:
+            line.cancel()
+        await asyncio.gather(*parked, return_exceptions=True)
+
+    @property
+    def parked(self) -> int:
+        """How many lines poll, or wait for a slot to do so."""
+        return len(self._parked)
+
+    def _add_lines(self, number: int) -> None:
+        for _ in range(number):
+            self._parked.add(self._spawn(self._run(), self._name))
+
+    def _keep_up(self) -> None:
+        """A line has got a task: see that enough others poll."""
+        numbers = self._numbers
+        missing = numbers.fewest - len(self._parked)
+        if numbers.most > numbers.fewest:
+            missing = max(missing, min(self._lines, numbers.most - self._lines))
+        if not self._stopping:
+            self._add_lines(missing)
+
+    async def _run(self) -> None:
+        line = asyncio.current_task()
+        assert line is not None, "a line is a task"
+        self._lines += 1
+        try:
+            await self._slots.take()
+            try:
+                while (task := await self._next_task()) is not None:
+                    self._parked.discard(line)
+                    self._keep_up()
+                    await self._work(task)
+                    if self._slots.is_wanted or len(self._parked) >= self._numbers.most:
+                        return
+                    self._parked.add(line)
+            finally:
+                self._slots.release()
+        finally:
+            self._parked.discard(line)
+            self._lines -= 1
+
+    async def _next_task(self) -> T | None:
+        """None when this line is not needed any more."""
         failures = 0
         while not self._stopping:
-            await self._slots.take()
-            task = None
             try:
-                if not self._stopping:
-                    task = await self._poll()
-                if failures:
-                    logger.info("%s: connected again after %d failed polls", self._name, failures)
-                failures = 0
-            except errors.ConnectionClosed:
-                return
+                task = await self._poll()
+            except errors.ConnectionClosed as error:
+                self._on_broken(error)
+                return None
             except errors.RpcError as error:
                 failures += 1
-                self._report(error, failures)
-            finally:
-                if task is None:
-                    self._slots.release()
-            if task is not None:
-                self._spawn(self._run_one(task), self._name)
-            elif failures:
+                self._failures += 1
+                self._report(error)
                 await asyncio.sleep(pause_s(failures))
+                continue
+            except Exception as error:
+                self._on_broken(error)
+                raise
+            if self._failures:
+                logger.info("%s: connected again after %d failed polls", self._name, self._failures)
+                failures = self._failures = 0
+            if task is not None or len(self._parked) > self._numbers.fewest:
+                return task
+        return None
 
-    async def _run_one(self, task: T) -> None:
+    async def _work(self, task: T) -> None:
         try:
             await self._handle(task)
-        finally:
-            self._slots.release()
+        except Exception:
+            logger.exception("A task of the worker failed: %s", self._name)
 
-    def _report(self, error: errors.RpcError, failures: int) -> None:
+    def _report(self, error: errors.RpcError) -> None:
         # Once per outage at warning level; the rest for those who look.
-        level = logging.WARNING if failures == 1 else logging.DEBUG
+        level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(
             level,
             "%s: poll failed (%s: %s), trying again",

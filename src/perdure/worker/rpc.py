@@ -19,6 +19,8 @@ from perdure.worker.codec import apply_codec
 from perdure.worker.pollers import logger, until_answered
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from google.protobuf.message import Message
 
     from perdure.converter import PayloadCodec
@@ -47,6 +49,7 @@ class WorkerRpc:
         self.instance_key = instance_key
         self.build_id = build_id
         self._codec = codec
+        self._metadata = {"temporal-namespace": namespace}
         self.is_shutting_down = False
         self.is_abandoned = False
         """True when the time for a graceful end is over: calls are not repeated any more."""
@@ -54,11 +57,13 @@ class WorkerRpc:
     async def call(self, name: str, request: Message, timeout_ns: int = CALL_TIMEOUT_NS) -> Any:
         """One call, no retry."""
         return await self._connection.call(
-            WORKFLOW_SERVICE[name],
-            request,
-            metadata={"temporal-namespace": self.namespace},
-            timeout_ns=timeout_ns,
+            WORKFLOW_SERVICE[name], request, metadata=self._metadata, timeout_ns=timeout_ns
         )
+
+    @property
+    def polls_are_free(self) -> bool:
+        """See `perdure.wire.seam.Connection.polls_are_free`."""
+        return self._connection.polls_are_free
 
     async def encode(self, message: Message) -> None:
         if self._codec is not None:
@@ -70,9 +75,10 @@ class WorkerRpc:
 
     # Polls.
 
-    async def poll_workflow_task(
+    def workflow_task_poll(
         self, queue: taskqueue.TaskQueue
-    ) -> workflowservice.PollWorkflowTaskQueueResponse | None:
+    ) -> Callable[[], Awaitable[workflowservice.PollWorkflowTaskQueueResponse | None]]:
+        """A call that polls `queue` once; None when nothing came. It sends the same message each time."""
         request = workflowservice.PollWorkflowTaskQueueRequest(
             namespace=self.namespace,
             task_queue=queue,
@@ -81,12 +87,17 @@ class WorkerRpc:
             worker_version_capabilities=common.WorkerVersionCapabilities(build_id=self.build_id),
             deployment_options=self._deployment(),
         )
-        response = await self.call("PollWorkflowTaskQueue", request, POLL_TIMEOUT_NS)
-        return response if response.task_token else None
 
-    async def poll_activity_task(
+        async def poll() -> workflowservice.PollWorkflowTaskQueueResponse | None:
+            response = await self.call("PollWorkflowTaskQueue", request, POLL_TIMEOUT_NS)
+            return response if response.task_token else None
+
+        return poll
+
+    def activity_task_poll(
         self, queue: taskqueue.TaskQueue, max_per_second: float | None
-    ) -> workflowservice.PollActivityTaskQueueResponse | None:
+    ) -> Callable[[], Awaitable[workflowservice.PollActivityTaskQueueResponse | None]]:
+        """As `workflow_task_poll`."""
         request = workflowservice.PollActivityTaskQueueRequest(
             namespace=self.namespace,
             task_queue=queue,
@@ -97,8 +108,12 @@ class WorkerRpc:
         )
         if max_per_second is not None:
             request.task_queue_metadata.max_tasks_per_second.value = max_per_second
-        response = await self.call("PollActivityTaskQueue", request, POLL_TIMEOUT_NS)
-        return response if response.task_token else None
+
+        async def poll() -> workflowservice.PollActivityTaskQueueResponse | None:
+            response = await self.call("PollActivityTaskQueue", request, POLL_TIMEOUT_NS)
+            return response if response.task_token else None
+
+        return poll
 
     def _deployment(self) -> deployment.WorkerDeploymentOptions:
         return deployment.WorkerDeploymentOptions(

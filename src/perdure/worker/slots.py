@@ -27,6 +27,11 @@ class Slots:
     def used(self) -> int:
         return self._used
 
+    @property
+    def is_wanted(self) -> bool:
+        """Somebody waits for a slot."""
+        return bool(self._waiting)
+
     def try_take(self) -> bool:
         """Take a slot that is free now; False when there is none."""
         if self._used >= self.maximum:
@@ -47,6 +52,8 @@ class Slots:
             # The slot may have come in the very moment in which its taker left.
             if handed_over.done() and not handed_over.cancelled():
                 self.release()
+            elif handed_over in self._waiting:
+                self._waiting.remove(handed_over)
             raise
 
     def release(self) -> None:

@@ -19,12 +19,7 @@ from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.host import WorkflowRegistry
 from perdure.worker.interceptors import Interceptor
 from perdure.worker.operation import WorkerOperation
-from perdure.worker.options import (
-    MAX_CONCURRENT_DEFAULT,
-    POLLERS_DEFAULT,
-    WorkerOptions,
-    to_ns,
-)
+from perdure.worker.options import MAX_CONCURRENT_DEFAULT, WorkerOptions, to_ns
 
 if TYPE_CHECKING:
     from perdure.client import Client
@@ -48,9 +43,10 @@ class Worker:
         max_concurrent_workflow_tasks: How many at once.
         max_concurrent_activities: How many at once.
         max_concurrent_local_activities: How many at once, besides the others.
-        max_concurrent_workflow_task_polls: Pollers for workflow tasks, sticky and normal together.
+        max_concurrent_workflow_task_polls: Pollers for workflow tasks, sticky and normal together; by default 5, and
+            more under load when the engine is in the same process.
         nonsticky_to_sticky_poll_ratio: Share of them that poll the normal queue; one of each always.
-        max_concurrent_activity_task_polls: Pollers for activity tasks.
+        max_concurrent_activity_task_polls: Pollers for activity tasks; the default is as for workflow tasks.
         no_remote_activities: Do not poll for activities.
         sticky_queue_schedule_to_start_timeout: How long a task waits for this worker before any may have it.
         max_heartbeat_throttle_interval: Upper bound between two heartbeats that are sent.
@@ -116,9 +112,8 @@ class Worker:
             max_concurrent_activities=max_concurrent_activities or MAX_CONCURRENT_DEFAULT,
             max_concurrent_local_activities=max_concurrent_local_activities
             or MAX_CONCURRENT_DEFAULT,
-            workflow_pollers=max_concurrent_workflow_task_polls
-            or (POLLERS_DEFAULT if max_cached_workflows else max(1, POLLERS_DEFAULT)),
-            activity_pollers=max_concurrent_activity_task_polls or POLLERS_DEFAULT,
+            workflow_pollers=max_concurrent_workflow_task_polls or None,
+            activity_pollers=max_concurrent_activity_task_polls or None,
             nonsticky_to_sticky_poll_ratio=nonsticky_to_sticky_poll_ratio,
             no_remote_activities=no_remote_activities,
             sticky_timeout_ns=to_ns(sticky_queue_schedule_to_start_timeout),

@@ -68,7 +68,7 @@ class WorkflowTasks:
         self._create_run = create_run
         self._to_failure = to_failure
         self._render = render
-        self._sticky_queue = sticky_queue if cache.maximum > 0 else ""
+        self._sticky_queue = sticky_queue
         self._sticky_timeout_ns = sticky_timeout_ns
         self._eager = eager_activities
         self._in_hand: dict[str, _InHand] = {}

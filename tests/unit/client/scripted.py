@@ -17,6 +17,8 @@ Answer = Message | BaseException | Callable[[Any], Message]
 class ScriptedConnection:
     """Gives the answers that were queued for each method, the last one for ever; remembers the requests."""
 
+    polls_are_free = False
+
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.calls: list[tuple[str, Any]] = []

@@ -23,6 +23,8 @@ class ScriptedConnection:
     wait for ever, as polls without a task do.
     """
 
+    polls_are_free = False
+
     def __init__(self, **answers: Answer) -> None:
         self._answers = answers
         self.calls: list[tuple[str, Any]] = []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
 
 from perdure.wire import errors
 from perdure.worker import pollers
-from perdure.worker.pollers import Poller, until_answered
+from perdure.worker.poll_numbers import PollNumbers
+from perdure.worker.pollers import Pollers, until_answered
 from perdure.worker.slots import Slots
 
 
@@ -22,86 +23,169 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pollers, "pause_s", no_time)
 
 
-async def test_a_poller_survives_errors_and_hands_on_what_comes() -> None:
-    script: list[object] = [
-        errors.Unavailable("down"),
-        errors.Internal("odd"),
-        None,
-        "one",
-        errors.Unavailable("down again"),
-        "two",
-    ]
-    handled: list[str] = []
-    ended = asyncio.Event()
+class Lines(Pollers[str]):
+    """Pollers over a script of poll results: errors are raised; when it is used up, polls wait for ever."""
 
-    async def poll() -> str | None:
-        if not script:
-            ended.set()
-            await asyncio.Event().wait()
-        item = script.pop(0)
-        if isinstance(item, errors.RpcError):
+    def __init__(self, slots: int, fewest: int, most: int, script: Sequence[object] = ()) -> None:
+        self.slots = Slots(slots)
+        self.script = list(script)
+        self.handled: list[str] = []
+        self.polls = 0
+        self.more = asyncio.Event()
+        self.may_finish = asyncio.Event()
+        self.may_finish.set()
+        self.broken: list[BaseException] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        super().__init__(
+            "test",
+            self.slots,
+            self.next_of_script,
+            self.work,
+            numbers=PollNumbers(fewest, most),
+            spawn=self.spawn,
+            on_broken=self.broken.append,
+        )
+
+    async def next_of_script(self) -> str | None:
+        self.polls += 1
+        while not self.script:
+            self.more.clear()
+            await self.more.wait()
+        item = self.script.pop(0)
+        await asyncio.sleep(0)
+        if isinstance(item, Exception):
             raise item
         assert item is None or isinstance(item, str)
         return item
 
-    async def handle(task: str) -> None:
-        handled.append(task)
+    async def work(self, task: str) -> None:
+        self.handled.append(task)
+        await self.may_finish.wait()
+        if task == "bad":
+            raise RuntimeError("bad task")
 
-    tasks: list[asyncio.Task[None]] = []
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.tasks.append(task)
+        return task
 
-    def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
-        tasks.append(asyncio.ensure_future(work))
+    async def turns(self) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
 
-    slots = Slots(2)
-    poller = Poller("test", slots, poll, handle, spawn)
-    running = asyncio.create_task(poller.run())
-    await ended.wait()
-    await asyncio.gather(*tasks)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert handled == ["one", "two"]
-    assert slots.used == 0
+    async def end(self) -> None:
+        self.stop()
+        await self.withdraw()
+        self.may_finish.set()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        assert (self.slots.used, self.parked) == (0, 0)
+
+
+async def test_a_poller_survives_errors_and_works_off_what_comes() -> None:
+    down = errors.Unavailable("down")
+    lines = Lines(2, 1, 1, [down, errors.Internal("odd"), None, "one", "bad", down, "two"])
+    lines.start()
+    await lines.turns()
+    assert lines.handled == ["one", "bad", "two"]
+    assert lines.parked == 1
+    await lines.end()
 
 
 async def test_a_slot_is_taken_before_the_poll_and_held_by_the_task() -> None:
-    release = asyncio.Event()
-    polls = 0
+    lines = Lines(2, 1, 1, ["one", "two", "three"])
+    lines.may_finish.clear()
+    lines.start()
+    await lines.turns()
+    assert (lines.polls, lines.handled) == (2, ["one", "two"]), "no poll without a free slot"
+    assert lines.parked == 1, "it waits for one"
+    lines.may_finish.set()
+    await lines.turns()
+    assert lines.handled == ["one", "two", "three"]
+    await lines.end()
 
-    async def poll() -> str:
-        nonlocal polls
-        polls += 1
-        return "task"
 
-    async def handle(task: str) -> None:
-        await release.wait()
+async def test_each_task_doubles_the_polls_and_no_further_than_to_the_bound() -> None:
+    lines = Lines(10, 1, 5)
+    lines.start()
+    parked: list[int] = []
+    for _ in range(4):
+        lines.script.append("task")
+        lines.more.set()
+        await lines.turns()
+        parked.append(lines.parked)
+    assert parked == [2, 4, 5, 5]
+    assert lines.slots.used == 5
+    await lines.end()
 
-    tasks: list[asyncio.Future[None]] = []
 
-    def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
-        tasks.append(asyncio.ensure_future(work))
+async def test_tasks_that_run_do_not_count_as_polls() -> None:
+    lines = Lines(10, 1, 3, ["task"] * 6)
+    lines.may_finish.clear()
+    lines.start()
+    await lines.turns()
+    assert (len(lines.handled), lines.parked) == (6, 1)
+    lines.may_finish.set()
+    await lines.turns()
+    assert (lines.parked, lines.slots.used) == (3, 3)
+    await lines.end()
 
-    slots = Slots(2)
-    poller = Poller("test", slots, poll, handle, spawn)
-    running = asyncio.create_task(poller.run())
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert polls == 2, "no poll without a free slot"
-    poller.stop()
-    release.set()
-    await asyncio.gather(running, *tasks)
-    assert slots.used == 0
+
+async def test_polls_that_bring_nothing_become_fewer() -> None:
+    lines = Lines(10, 2, 4, ["task"] * 4)
+    lines.may_finish.clear()
+    lines.start()
+    await lines.turns()
+    lines.script.extend([None] * 10)
+    lines.more.set()
+    lines.may_finish.set()
+    await lines.turns()
+    assert (len(lines.handled), lines.parked) == (4, 2)
+    await lines.end()
+
+
+async def test_a_slot_that_others_wait_for_is_not_kept() -> None:
+    lines = Lines(2, 1, 2, ["task"])
+    lines.may_finish.clear()
+    lines.start()
+    await lines.turns()
+    others = asyncio.create_task(lines.slots.take())
+    await lines.turns()
+    lines.may_finish.set()
+    await others
+    await lines.turns()
+    assert lines.parked == 1
+    lines.slots.release()
+    await lines.end()
+
+
+async def test_a_stopped_poller_finishes_its_task_and_polls_no_more() -> None:
+    lines = Lines(3, 1, 1, ["one"])
+    lines.may_finish.clear()
+    lines.start()
+    await lines.turns()
+    lines.stop()
+    await lines.withdraw()
+    polls = lines.polls
+    assert lines.slots.used == 1, "the task runs on"
+    await lines.end()
+    assert (lines.handled, lines.polls) == (["one"], polls)
+
+
+async def test_what_is_no_rpc_error_ends_the_worker() -> None:
+    bug = TypeError("bug")
+    lines = Lines(1, 1, 1, [bug])
+    lines.start()
+    await lines.turns()
+    assert lines.broken == [bug]
+    await lines.end()
 
 
 async def test_a_poller_ends_with_its_connection() -> None:
-    async def poll() -> str | None:
-        raise errors.ConnectionClosed("connect again")
-
-    async def handle(task: str) -> None:
-        raise AssertionError(task)
-
-    slots = Slots(1)
-    await Poller("test", slots, poll, handle, lambda work, name: None).run()
-    await slots.wait_idle()
+    closed = errors.ConnectionClosed("connect again")
+    lines = Lines(1, 1, 1, [closed])
+    lines.start()
+    await lines.turns()
+    assert (lines.broken, lines.parked, lines.slots.used) == ([closed], 0, 0)
 
 
 async def test_an_answer_is_repeated_until_taken() -> None:

@@ -130,6 +130,8 @@ class Endpoint:
 class SimConnection:
     """One client's way to an endpoint. Implements the seam."""
 
+    polls_are_free = False
+
     def __init__(
         self, endpoint: Endpoint, faults: NetworkFaults, random: Random, name: str
     ) -> None:

@@ -1,0 +1,73 @@
+"""How many polls a worker keeps open: as many as its user said, or as are useful over its connection.
+
+Over a network a poll costs the server memory and a connection's attention, so a few are kept. In the same process it
+costs next to nothing, and every parked poll is a task that can be handed straight over: the number grows with the load
+and shrinks when nothing comes. A share of the slots is left alone, for tasks that come with other answers (`eager`).
+
+Pure. Not here: polling (`pollers`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from perdure.worker.options import WorkerOptions
+
+POLLERS_DEFAULT = 5
+
+FREE_WORKFLOW_SHARE = 0.4
+"""Of the workflow task slots, for the polls of one queue: the normal one and the sticky one need about as many."""
+FREE_ACTIVITY_SHARE = 0.5
+"""Of the activity slots; activities that start eagerly need the others."""
+
+
+class PollNumbers(NamedTuple):
+    """Between `fewest` and `most` polls; they are the same when the user gave a number."""
+
+    fewest: int
+    most: int
+
+
+NO_POLLS = PollNumbers(0, 0)
+
+
+def workflow_polls(options: WorkerOptions, *, are_free: bool) -> tuple[PollNumbers, PollNumbers]:
+    """For the normal queue and for the sticky one.
+
+    Each queue has at least one, and together they never need more slots than there are: the polls of one queue would
+    hold them all for as long as nothing comes.
+
+    Args:
+        options: Of the worker.
+        are_free: See `perdure.wire.seam.Connection.polls_are_free`.
+    """
+    if not options.workflows:
+        return NO_POLLS, NO_POLLS
+    slots = options.max_concurrent_workflow_tasks
+    total = min(options.workflow_pollers or POLLERS_DEFAULT, slots)
+    if not options.uses_sticky_queue:
+        normal, sticky = PollNumbers(total, total), NO_POLLS
+    else:
+        wanted = round(total * options.nonsticky_to_sticky_poll_ratio)
+        few = min(max(wanted, 1), total - 1)
+        normal, sticky = PollNumbers(few, few), PollNumbers(total - few, total - few)
+    if options.workflow_pollers is None and are_free:
+        most = int(slots * FREE_WORKFLOW_SHARE)
+        normal, sticky = _up_to(normal, most), _up_to(sticky, most)
+    return normal, sticky
+
+
+def activity_polls(options: WorkerOptions, *, are_free: bool) -> PollNumbers:
+    """For activities; see `workflow_polls`."""
+    if not options.activities or options.no_remote_activities:
+        return NO_POLLS
+    slots = options.max_concurrent_activities
+    if options.activity_pollers is not None:
+        return PollNumbers(options.activity_pollers, options.activity_pollers)
+    few = PollNumbers(POLLERS_DEFAULT, POLLERS_DEFAULT)
+    return _up_to(few, int(slots * FREE_ACTIVITY_SHARE)) if are_free else few
+
+
+def _up_to(numbers: PollNumbers, most: int) -> PollNumbers:
+    return PollNumbers(numbers.fewest, max(most, numbers.fewest)) if numbers.fewest else NO_POLLS
