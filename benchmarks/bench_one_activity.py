@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.harness import Costs, Driven, Server, write_json
+from benchmarks.harness import Costs, Driven, Parts, Server, write_json
 
 
 def embedded(options: argparse.Namespace) -> tuple[list[Costs], dict[str, list[Any]]]:
@@ -103,6 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     costs: list[Costs] = []
     shares: dict[str, list[Any]] = {}
+    parts = Parts()
     setups = [
         ("process", lambda: embedded(options)),
         ("grpc", lambda: over_grpc(options, "benchmarks.one_activity.ours", "over gRPC")),
@@ -112,9 +113,10 @@ def main() -> None:
         setups.append(("official", lambda: over_grpc(options, module, "official SDK")))
     for setup, measure in setups:
         if options.only in (None, setup):
-            more_costs, more_shares = measure()
-            costs += more_costs
-            shares |= more_shares
+            with parts.part(setup):
+                more_costs, more_shares = measure()
+                costs += more_costs
+                shares |= more_shares
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores; {options.rounds} rounds of"
         f" {options.workflows} workflows, 100 in flight, durable commits\n"
@@ -124,10 +126,12 @@ def main() -> None:
         "one_activity",
         {
             "workflows": options.workflows,
+            "failed": parts.failed,
             "cpu_per_workflow": {one.name: one.json() for one in costs},
             "shares_percent": shares,
         },
     )
+    parts.end()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.bench_workloads import official_variant
-from benchmarks.harness import ENVIRONMENT, ROOT, Driven, Server, write_json
+from benchmarks.harness import ENVIRONMENT, ROOT, Driven, Parts, Server, write_json
 
 
 def replay(folder: Path, activities: int, rounds: int) -> dict[str, Any]:
@@ -59,22 +59,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=1_000)
     options = parser.parse_args()
+    parts, result = Parts(), dict[str, Any]()
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as temporary:
         folder = Path(temporary)
-        result: dict[str, Any] = {"replay": replay(folder, options.activities, options.rounds)}
-        for name, rates in result["replay"]["per_cpu_second"].items():
-            print(
-                f"replay, {name}: {statistics.median(rates):,.0f} activations per CPU second"
-                f" ({min(rates):,.0f} – {max(rates):,.0f})"
-            )
-        ratios = result["replay"]["ratio"]
-        print(f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} – {max(ratios):.1f})")
+        with parts.part("replay"):
+            result["replay"] = replay(folder, options.activities, options.rounds)
+            show_replay(result["replay"])
         if Path("/proc/self/status").exists():
-            result["idle"] = idle(folder, options.runs)
-            print(f"one cached idle run: {result['idle']['per_run'] / 1024:.1f} KiB")
+            with parts.part("idle runs"):
+                result["idle"] = idle(folder, options.runs)
+                print(f"one cached idle run: {result['idle']['per_run'] / 1024:.1f} KiB")
         else:
             print("one cached idle run: not measured, this system has no /proc")
-    write_json("replay", result)
+    write_json("replay", result | {"failed": parts.failed})
+    parts.end()
+
+
+def show_replay(result: dict[str, Any]) -> None:
+    for name, rates in result["per_cpu_second"].items():
+        print(
+            f"replay, {name}: {statistics.median(rates):,.0f} activations per CPU second"
+            f" ({min(rates):,.0f} – {max(rates):,.0f})"
+        )
+    ratios = result["ratio"]
+    print(f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} – {max(ratios):.1f})")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import grpc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.harness import ENVIRONMENT, ROOT, Server, write_json
+from benchmarks.harness import ENVIRONMENT, ROOT, Parts, Server, write_json
 
 FLOOR = "import asyncio, sqlite3, msgspec, perdure.wire.api"
 DEPENDENCIES = ("temporalio", "protobuf", "msgspec", "grpcio", "uvloop", "nexus-rpc")
@@ -116,27 +116,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What starting costs")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    parts = Parts()
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as bytecode:
         ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
         ENVIRONMENT["PYTHONPYCACHEPREFIX"] = bytecode
-        result = play(options.rounds)
+        result = play(options.rounds, parts)
     sizes = installed_bytes()
     print("\ninstalled, MiB: " + ", ".join(f"{k} {v / 2**20:.1f}" for k, v in sizes.items()))
-    write_json("start", {"starts": result, "installed_bytes": sizes})
+    outcome = {"starts": result, "installed_bytes": sizes, "failed": parts.failed}
+    write_json("start", outcome)
+    parts.end()
 
 
-def play(rounds_count: int) -> dict[str, Any]:
+def play(rounds_count: int, parts: Parts) -> dict[str, Any]:
     result: dict[str, Any] = {}
     print(f"{'seconds':<36}{'wall':>9}{'range':>17}{'CPU':>9}{'range':>17}")
     for name, start in STARTS.items():
-        start()  # compiles
-        rounds = [start() for _ in range(rounds_count)]
-        line = f"{name:<36}"
-        for values in zip(*rounds, strict=True):
-            low, high = min(values), max(values)
-            line += f"{statistics.median(values):9.3f}{low:9.3f} –{high:6.3f}"
-        print(line, flush=True)
-        result[name] = {"wall_cpu_s": rounds}
+        with parts.part(name):
+            start()  # compiles
+            rounds = [start() for _ in range(rounds_count)]
+            line = f"{name:<36}"
+            for values in zip(*rounds, strict=True):
+                low, high = min(values), max(values)
+                line += f"{statistics.median(values):9.3f}{low:9.3f} –{high:6.3f}"
+            print(line, flush=True)
+            result[name] = {"wall_cpu_s": rounds}
     return result
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.harness import RESULTS, ROOT, Costs, Driven, Server, write_json
+from benchmarks.harness import RESULTS, ROOT, Costs, Driven, Parts, Server, write_json
 
 SETUPS = ("embedded", "ours", "official")
 
@@ -140,14 +140,18 @@ def main() -> None:
         f"{'workload':<23}{'process':<26}{'median':>8}{'range':>18}{'/s':>9}{'ms':>10}{'ms':>10}{'MiB':>8}"
     )
     results: list[Measured] = []
+    parts = Parts()
     for workload in options.only:
         sizes = WORKLOADS[workload]
         for setup in options.setup:
             size = sizes.full if options.full else sizes.size
-            results.append(measure(workload, setup, size, options.rounds))
-            for line in results[-1].lines():
-                print(line, flush=True)
-    write_json("workloads", {"full": options.full, "results": [one.json() for one in results]})
+            with parts.part(f"{workload}, {setup}"):
+                results.append(measure(workload, setup, size, options.rounds))
+                for line in results[-1].lines():
+                    print(line, flush=True)
+    outcome = {"failed": parts.failed, "results": [one.json() for one in results]}
+    write_json("workloads", {"full": options.full} | outcome)
+    parts.end()
 
 
 if __name__ == "__main__":

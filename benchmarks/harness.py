@@ -6,6 +6,7 @@ disturbs it far less than wall time. Nothing is asserted. Not here: what is meas
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import platform
@@ -14,14 +15,57 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".bench"
 PATIENCE_S = 60.0
+ROUND_S = 900.0
+"""After this time a round that gives no answer is ended, and reported as failed."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+
+
+_started: list[subprocess.Popen[Any]] = []
+
+
+@atexit.register
+def stop_all() -> None:
+    """End what a part that failed has left running: it would disturb the others, and outlive the bench."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+class MeasurementFailed(Exception):
+    """A measured program gave no answer. What it said about it is on standard error."""
+
+
+class Parts:
+    """The parts of a bench: one that fails is reported and does not hide the others."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    @contextmanager
+    def part(self, name: str) -> Generator[None]:
+        try:
+            yield
+        except (MeasurementFailed, OSError, subprocess.SubprocessError) as error:
+            self.failed.append(name)
+            print(f"{name}: FAILED ({error})", flush=True)
+            stop_all()
+
+    def end(self) -> None:
+        """Raises SystemExit when a part has failed."""
+        if self.failed:
+            sys.exit(f"failed: {', '.join(self.failed)}")
 
 
 class Driven:
@@ -34,6 +78,7 @@ class Driven:
             [python, "-m", module, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=folder, text=True,
         )  # fmt: skip
+        _started.append(self._process)
         self._answer()
 
     def round(self, workflows: int, *, profile: bool = False) -> dict[str, Any]:
@@ -47,18 +92,38 @@ class Driven:
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        while line := self._process.stdout.readline():
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-            # The official SDK's core logs to standard output.
-            print(line, end="", file=sys.stderr)
-        raise SystemExit(f"the measured program ended with code {self._process.wait()}")
+        # A process that is killed closes its output, which ends the wait.
+        watch = threading.Timer(ROUND_S, self._process.kill)
+        watch.start()
+        try:
+            while line := self._process.stdout.readline():
+                if line.startswith("{"):
+                    answer: dict[str, Any] = json.loads(line)
+                    return answer
+                # The official SDK's core logs to standard output.
+                print(line, end="", file=sys.stderr)
+        finally:
+            watch.cancel()
+        code = self._process.wait()
+        why = (
+            f"no answer within {ROUND_S:.0f} s" if code == -signal.SIGKILL else f"exit code {code}"
+        )
+        raise MeasurementFailed(f"the measured program ended: {why}")
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(PATIENCE_S)
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        end(self._process)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Wait for a process that was told to end; kill it when it does not."""
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Server:
@@ -79,6 +144,7 @@ class Server:
             [sys.executable, *program, *flags, "--log-level", "warn"],
             env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        _started.append(self._process)
         self.address = f"127.0.0.1:{self.port}"
         self._wait()
 
@@ -93,7 +159,7 @@ class Server:
                 time.sleep(0.05)
             else:
                 return
-        raise SystemExit("the server did not start")
+        raise MeasurementFailed("the server did not start")
 
     def cpu_s(self) -> tuple[float, float] | None:
         """CPU time so far, of the process and of its main thread; None where the system does not tell (no /proc)."""
@@ -121,14 +187,14 @@ class Server:
         give_up = time.monotonic() + PATIENCE_S
         while not self._profiler.exists():
             if time.monotonic() > give_up:
-                raise SystemExit("the server wrote no profile")
+                raise MeasurementFailed("the server wrote no profile")
             time.sleep(0.05)
         found: list[Any] = json.loads(self._profiler.read_text())
         return found
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(PATIENCE_S)
+        end(self._process)
 
 
 def ticks_s(stat: Path) -> float:

@@ -1,6 +1,6 @@
 """All benches, one after the other: what `make bench` runs. `--full` for the long ones.
 
-A bench that fails ends the run with its name; the others' results are in `.bench/`.
+A bench that fails, or a part of one, is reported where it happens and at the end; the others go on.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ def main() -> None:
         "--full", action="store_true", help="full sizes: an hour instead of minutes"
     )
     options = parser.parse_args()
+    failed: list[str] = []
     for bench, when_full in BENCHES:
         print(f"\n== {bench}", flush=True)
         arguments = when_full if options.full else []
         done = subprocess.run([sys.executable, str(HERE / bench), *arguments], check=False)
         if done.returncode:
-            sys.exit(f"{bench} failed")
+            failed.append(bench)
+    if failed:
+        sys.exit(f"failed, at least in part: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

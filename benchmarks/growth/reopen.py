@@ -6,18 +6,11 @@ import asyncio
 import json
 import sys
 import time
-from pathlib import Path
 
+from benchmarks.growth.memory import resident_bytes
 from benchmarks.workloads.definitions import Sequence, compose
 from perdure.client import Client
 from perdure.worker import Worker
-
-
-def resident_bytes() -> int:
-    line = next(
-        one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmRSS")
-    )
-    return int(line.split()[1]) * 1024
 
 
 async def main(path: str) -> None:

@@ -59,7 +59,15 @@ class HistoryTail:
         """The framed events of the range, or None when it begins before the tail."""
         if not self._rows or first_event_id < self._rows[0].first_event_id:
             return None
-        return trim(self._rows, first_event_id, last_event_id)
+        # From the end: nearly always the newest rows are asked for, of thousands.
+        rows: list[EventRow] = []
+        for row in reversed(self._rows):
+            if row.first_event_id <= last_event_id:
+                rows.append(row)
+                if row.first_event_id <= first_event_id:
+                    break
+        rows.reverse()
+        return trim(rows, first_event_id, last_event_id)
 
 
 _NO_TAIL = HistoryTail()
