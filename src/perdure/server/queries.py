@@ -35,7 +35,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
 class PendingQuery:
     """One question. `answer` yields None when the way must be chosen anew."""
 
-    __slots__ = ("answer", "entity", "not_with", "query_id", "question", "taken")
+    __slots__ = ("answer", "entity", "not_with", "query_id", "question", "stirred", "taken")
 
     def __init__(
         self,
@@ -55,6 +55,8 @@ class PendingQuery:
         self.answer: asyncio.Future[QueryAnswer | None] = loop.create_future()
         self.taken: asyncio.Future[None] = loop.create_future()
         """Done when a worker has it."""
+        self.stirred: asyncio.Future[None] = loop.create_future()
+        """Done when its caller should look again which way it takes."""
 
     @property
     def is_waiting(self) -> bool:
@@ -71,10 +73,20 @@ class PendingQuery:
         if not self.taken.done():
             self.taken.set_result(None)
 
+    def stir(self) -> None:
+        if not self.stirred.done():
+            self.stirred.set_result(None)
+
+    def calm(self) -> None:
+        """The caller has looked."""
+        if self.stirred.done():
+            self.stirred = asyncio.get_running_loop().create_future()
+
     def abandon(self) -> None:
         """The caller has gone."""
         self.answer.cancel()
         self.taken.cancel()
+        self.stirred.cancel()
 
 
 class Queries:
@@ -131,9 +143,12 @@ class Queries:
                 pending.settle(QueryAnswer(result))
 
     def reroute(self, entity: EntityKey) -> None:
-        """A workflow task ended, or the run did: what is still unanswered chooses its way anew."""
+        """A workflow task ended, or the run did: what is still unanswered chooses its way anew.
+
+        It stays attached meanwhile: a busy run's next task begins before the caller has looked, and must carry it.
+        """
         for pending in self._attached.get(entity, {}).values():
-            pending.settle(None)
+            pending.stir()
 
     def forget(self, pending: PendingQuery) -> None:
         """The caller has its answer, or has gone."""

@@ -25,3 +25,14 @@ async def test_a_query_asked_while_no_task_runs_goes_with_the_first() -> None:
     queries = Queries()
     queries.attach(PendingQuery("q", RUN, query.WorkflowQuery(query_type="count")), at_most=1)
     assert list(queries.for_task(RUN, 3)) == ["q"]
+
+
+async def test_a_query_stays_attached_while_its_caller_looks_again() -> None:
+    # Regression: a busy run's next task had begun whenever the caller came to look, and never carried the query.
+    queries = Queries()
+    asked = PendingQuery("q", RUN, query.WorkflowQuery(query_type="count"), not_with=3)
+    queries.attach(asked, at_most=1)
+    queries.reroute(RUN)
+    assert asked.stirred.done()
+    assert asked.is_waiting
+    assert list(queries.for_task(RUN, 7)) == ["q"]

@@ -114,14 +114,24 @@ async def _ask_with_task(
 ) -> QueryAnswer | None:
     """Wait for the run's next workflow task to bring the answer; None when there will be none."""
     while True:
-        done, _ = await asyncio.wait((pending.answer,), timeout=LOOK_AGAIN_NS / SECOND_NS)
-        if done:
-            return pending.answer.result()
-        route = await services.engine.read(
-            pending.entity, lambda state: transitions.query_route(state, until_ns)
+        await asyncio.wait(
+            (pending.answer, pending.stirred),
+            timeout=LOOK_AGAIN_NS / SECOND_NS,
+            return_when=asyncio.FIRST_COMPLETED,
         )
-        if route is transitions.QueryRoute.DIRECT and pending.is_waiting:
+        if not pending.is_waiting:
+            return pending.answer.result()
+        pending.calm()
+        route, begun = await services.engine.read(
+            pending.entity, lambda state: _route_and_begun(state, until_ns)
+        )
+        if not pending.is_waiting:
+            return pending.answer.result()
+        if route is transitions.QueryRoute.DIRECT:
             return None
+        if begun != pending.not_with:
+            # That task has ended; a later attempt may have the same id.
+            pending.not_with = 0
 
 
 async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswer | None:
