@@ -75,7 +75,16 @@ ALL_FAULTS: tuple[type[Fault], ...] = (
     SignalOvertakes,
 )
 """Every kind of fault."""
+EXECUTIONS_SHOWN_MAX = 30
+"""In a report: beyond that only the last ones are shown."""
 _TASK_FAILED = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+_NOBODYS_FAULT = frozenset(
+    {
+        enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,  # a signal came while it ended: it hears of it first
+        enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+        enums.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+    }
+)
 
 
 @dataclass
@@ -114,7 +123,10 @@ class Failure:
     def in_words(self, workflow: str) -> str:
         """The whole report."""
         happened = "\n".join(f"  {note}" for note in self.outcome.notes) or "  nothing of note"
-        executed = "\n".join(f"  {_executed(each)}" for each in self.outcome.executions)
+        executions = self.outcome.executions
+        executed = "\n".join(f"  {_executed(each)}" for each in executions[-EXECUTIONS_SHOWN_MAX:])
+        if (left_out := len(executions) - EXECUTIONS_SHOWN_MAX) > 0:
+            executed = f"  ... {left_out} before these\n{executed}"
         schedule = ", ".join(repr(fault) for fault in self.faults)
         return (
             f"{workflow} breaks a promise: {self.promise}: {self.message}\n"
@@ -149,8 +161,8 @@ def simulate(
 ) -> Report:
     """Look for a schedule of faults under which a workflow breaks a promise.
 
-    Two promises always hold: the workflow ends (returning or failing), and no workflow task fails, which is how replay
-    after a crash shows code that is not deterministic.
+    Three promises always hold: the workflow ends (returning or failing), no workflow task fails, which is how replay
+    after a crash shows code that is not deterministic, and the same run happens twice in the same way.
 
     Args:
         run: The ``@workflow.run`` method, or the workflow's class.
@@ -182,6 +194,13 @@ def simulate(
         ... )
     """
     _check_no_loop()
+    for signal in signals:
+        if not isinstance(signal, Signal):  # from outside
+            raise TypeError(
+                f"signals are Signal(name_or_method, *args, after=...), this is {signal!r}"
+            )
+    if clash := {"id", "task_queue"} & options.keys():
+        raise TypeError(f"simulate chooses {' and '.join(sorted(clash))} itself: leave it out")
     definition = (
         Definition.must_from_class(run)
         if isinstance(run, type)
@@ -226,6 +245,28 @@ class _Simulation:
         if len(single) > 1:
             for seed in seeds:
                 self.check(seed, search.several(single, seed))
+        self._check_same(calm, self.check(first, ()))
+
+    def _check_same(self, one: Outcome, other: Outcome) -> None:
+        """The simulation itself repeats exactly, so a difference comes from what outlives a run.
+
+        Raises:
+            SimulationFailed: With the first difference.
+        """
+        steps, again = _steps(one), _steps(other)
+        if steps == again:
+            return
+        at = next(
+            (n for n, pair in enumerate(zip(steps, again, strict=False)) if pair[0] != pair[1]),
+            min(len(steps), len(again)),
+        )
+        before, after = ((each[at] if at < len(each) else "nothing") for each in (steps, again))
+        message = (
+            f"event {at + 1} was {before} in the first run and {after} in the second. Something outlives a run, such"
+            " as a variable of a module, or is random: keep state in the workflow and in the `world`"
+        )
+        failure = Failure("the same run happens again", message, other.seed, (), other)
+        raise SimulationFailed(failure, self._name)
 
     def check(self, seed: int, faults: tuple[Fault, ...]) -> Outcome:
         """Play one run.
@@ -253,7 +294,7 @@ class _Simulation:
 def _broken(outcome: Outcome, invariants: Sequence[Invariant]) -> tuple[str, str] | None:
     """Which promise is not kept, and how."""
     for event in outcome.events:
-        if event.event_type == _TASK_FAILED:
+        if event.event_type == _TASK_FAILED and not _is_nobodys_fault(event):
             return "no workflow task fails", _task_failure(event)
     if isinstance(outcome.error, NeverFinished):
         return "the workflow ends", str(outcome.error)
@@ -263,9 +304,24 @@ def _broken(outcome: Outcome, invariants: Sequence[Invariant]) -> tuple[str, str
             kept = invariant(outcome)
         except AssertionError as error:
             return name, str(error) or "not kept"
+        except Exception as error:  # noqa: BLE001 - under which schedule it happens is what its author needs
+            return name, f"it raised {type(error).__name__}: {error}{_of(outcome)}"
         if kept is False:
             return name, "not kept"
     return None
+
+
+def _of(outcome: Outcome) -> str:
+    """Why there is no result that an invariant could look at."""
+    return "" if outcome.error is None else f" (the workflow ended with {outcome.error!r})"
+
+
+def _steps(outcome: Outcome) -> list[str]:
+    return [enums.EventType.Name(event.event_type) for event in outcome.events]
+
+
+def _is_nobodys_fault(event: history_pb.HistoryEvent) -> bool:
+    return event.workflow_task_failed_event_attributes.cause in _NOBODYS_FAULT
 
 
 def _task_failure(event: history_pb.HistoryEvent) -> str:

@@ -296,6 +296,117 @@ async def test_it_needs_a_thread_without_a_loop() -> None:
         simulate(Careful.run, "order-7")
 
 
+@workflow.defn
+class LastWord:
+    """Ends at once when it hears a word; a second one may come while it ends, which is nobody's fault."""
+
+    def __init__(self) -> None:
+        self.word = ""
+
+    @workflow.signal
+    def say(self, word: str) -> None:
+        self.word = self.word or word
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: bool(self.word))
+        return self.word
+
+
+def test_a_signal_that_comes_while_the_workflow_ends_is_no_failure() -> None:
+    signals = [Signal(LastWord.say, "yes", after=HOUR)]
+    report = simulate(LastWord.run, signals=signals, seeds=5)
+    assert "SignalTwice" in report.tried
+
+
+def test_an_invariant_that_raises_is_reported_with_its_schedule() -> None:
+    def looks_at_the_result(outcome: Outcome) -> None:
+        assert outcome.result.startswith("p")
+
+    failure = failure_of(
+        Careless.run,
+        "o",
+        invariants=[looks_at_the_result],
+        execution_timeout=timedelta(seconds=1),
+        seeds=1,
+    ).failure
+    assert failure.promise == "looks_at_the_result"
+    assert "AttributeError" in failure.message
+    assert "TimeoutError" in failure.message, "and why there was no result"
+
+
+_memory: list[str] = []
+
+
+@workflow.defn
+class Remembering:
+    """Planted bug: a cache in its module, which every run but the first finds filled."""
+
+    @workflow.run
+    async def run(self, order: str) -> str:
+        if not _memory:
+            _memory.append("asked")
+            await workflow.sleep(60)
+        return "paid"
+
+
+def test_what_outlives_a_run_is_found() -> None:
+    _memory.clear()
+    failure = failure_of(Remembering.run, "o", seeds=1, faults=[ActivityFails]).failure
+    assert failure.promise == "the same run happens again"
+    assert "TIMER_STARTED in the first run" in failure.message
+
+
+@activity.defn
+async def in_a_thread() -> None:
+    await asyncio.to_thread(print)
+
+
+@activity.defn
+async def over_the_network() -> None:
+    await asyncio.open_connection("localhost", 1)
+
+
+@workflow.defn
+class Outside:
+    @workflow.run
+    async def run(self, name: str) -> None:
+        await workflow.execute_activity(name, start_to_close_timeout=HOUR)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("in_a_thread", "no threads"), ("over_the_network", "no sockets")]
+)
+def test_what_does_not_exist_on_a_virtual_clock_is_said(name: str, words: str) -> None:
+    with pytest.raises(RuntimeError, match=words):
+        simulate(Outside.run, name, activities=[in_a_thread, over_the_network], seeds=1)
+
+
+def test_wrong_use_is_told() -> None:
+    with pytest.raises(TypeError, match="Signal"):
+        simulate(LastWord.run, signals=[LastWord.say])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="id itself"):
+        simulate(LastWord.run, id="mine")
+
+
+@activity.defn
+def always_fails() -> None:
+    raise ValueError("again")
+
+
+def test_a_long_report_shows_the_last_executions() -> None:
+    with pytest.raises(SimulationFailed) as caught:
+        simulate(
+            Outside.run,
+            "always_fails",
+            activities=[always_fails],
+            run_timeout=timedelta(days=3),
+            invariants=[paid],
+            seeds=1,
+        )
+    assert "before these" in str(caught.value)
+
+
 def test_what_the_worker_refuses_is_the_tests_mistake() -> None:
     async def undecorated() -> None: ...
 

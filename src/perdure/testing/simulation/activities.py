@@ -11,6 +11,7 @@ from perdure import activity
 from perdure.core.units import SECOND_NS
 from perdure.exceptions import ApplicationError
 from perdure.testing.simulation import faults as f
+from perdure.testing.simulation.loop import Impossible
 from perdure.testing.simulation.outcome import Execution
 from perdure.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
@@ -81,6 +82,9 @@ class _Inbound(ActivityInboundInterceptor):
                 record.result = await self.next.execute_activity(input)
             else:
                 record.result = input.fn(*input.args)
+        except Impossible as error:
+            self._universe.break_off(error)
+            record.error = error
         except Exception as error:  # noqa: BLE001 - raised again when the answer may be known
             record.error = error
 

@@ -66,6 +66,13 @@ class DeadlockError(AssertionError):
     """Every task waits and no timer is set."""
 
 
+class Impossible(RuntimeError):
+    """Something that does not exist on virtual time: whoever wants it is wrong here."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"there are no {what} on the virtual clock of a simulation: {advice}")
+
+
 class _VirtualSelector:
     """Stands where asyncio keeps its selector: waiting is advancing the clock."""
 
@@ -142,7 +149,24 @@ class SimLoop(base_events.BaseEventLoop):
         return None
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        raise AssertionError(f"the simulation has no threads, {func} wants one")
+        raise Impossible(
+            "threads", "a simulated activity must not use them (asyncio.to_thread, run_in_executor)"
+        )
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        raise Impossible("sockets", "a simulated activity needs a fake instead of the network")
+
+    async def create_unix_connection(self, *args: Any, **options: Any) -> Any:
+        return await self.create_connection()
+
+    async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
+        return await self.create_connection()
+
+    async def subprocess_exec(self, *args: Any, **options: Any) -> Any:
+        raise Impossible("processes", "a simulated activity needs a fake instead")
+
+    async def subprocess_shell(self, *args: Any, **options: Any) -> Any:
+        return await self.subprocess_exec()
 
 
 def _guarded(callback: Callable[..., Any], context: Context | None) -> Callable[..., Any]:

@@ -101,9 +101,8 @@ class Universe:
         self._executing: Counter[Process] = Counter()
         self._broken: BaseException | None = None
         self._begun: Counter[str] = Counter()
-        self._steps = 0
+        self._steps = self._began_ns = 0
         self._seed = seed
-        self._began_ns = 0
         self.outcome = Outcome(seed, tuple(faults))
 
     def run(self) -> Outcome:
@@ -122,7 +121,6 @@ class Universe:
         return outcome
 
     def _bury(self) -> None:
-        # What a frozen task does when it is closed concerns nobody.
         before, sys.unraisablehook = sys.unraisablehook, _ignore
         try:
             for process in self._processes:
@@ -307,8 +305,8 @@ class Universe:
         self._spawn(restart(), "restart of the server")
 
     def _client(self, name: str) -> Client:
-        connection = SimConnection(self._endpoint, self._network, self.random, name)
         config = ConnectConfig(target_host="simulation", identity=name)
+        connection = SimConnection(self._endpoint, self._network, self.random, name)
         return Client(ServiceClient(config, connection), interceptors=[AssertionErrors()])
 
     def _start_worker(self) -> None:
@@ -331,10 +329,13 @@ class Universe:
         self._worker = process
 
     def _worker_ended(self, work: asyncio.Task[None]) -> None:
-        """A worker runs until it is killed: if it can not, the test is wrong, not the workflow."""
         if not work.cancelled() and (error := work.exception()) is not None:
-            self._broken = error
-            self._give_up(str(error))
+            self.break_off(error)
+
+    def break_off(self, error: BaseException) -> None:
+        """The test is wrong, not the workflow: `run` raises this."""
+        self._broken = error
+        self._give_up(str(error))
 
     def kill_worker(self, down_ns: int) -> None:
         """Kill the worker process; another one starts after `down_ns` of test time."""
@@ -361,7 +362,7 @@ class Universe:
         """The node took a step: when it is durable, faults may strike."""
         self._steps += 1
         if self._steps > STEPS_MAX:
-            self._give_up(f"{STEPS_MAX} steps, and no end")
+            self._give_up(f"{STEPS_MAX} steps, and no end (retries without a limit?)")
         for entry in group.entries:
             if entry.key.kind is not EntityKind.RUN or entry.key.name != WORKFLOW_ID:
                 continue
@@ -395,4 +396,5 @@ class Universe:
                     self._kill_node(fault.down_ns)
 
 
-def _ignore(_unraisable: object) -> None: ...
+def _ignore(_unraisable: object) -> None:
+    """What a frozen task does when it is closed concerns nobody."""
