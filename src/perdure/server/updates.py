@@ -5,13 +5,15 @@ them is noted here (`answered`). From acceptance on an update is in history, and
 
 Invariants: an update is sent again only to a worker that may not know it (another attempt, a full history). A noted
 answer counts only for who sees the workflow task completed that brought it: a commit that fails takes it back.
-What is lost with the process, its caller sends again under the same id. Not here: decisions (`history.update`), and
-waiting (`frontend/updates.py`).
+What is lost with the process, its caller sends again under the same id. An update that is decided is kept only for
+those who wait for it; one that no worker has seen yet is kept without them as well.
+Not here: decisions (`history.update`), and waiting (`frontend/updates.py`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -20,18 +22,22 @@ from perdure.history.update_words import TaskUpdates
 from perdure.wire.api import failure, protocol, update
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from perdure.core.ids import EntityKey
     from perdure.history.replies import CompletionReply, WorkflowTaskReply
     from perdure.history.state import RunState
 
 RUNS_MAX = 10_000
 """With waiting updates. The oldest are forgotten beyond that; their callers are told to try again."""
+BYTES_MAX = 64 * 1024 * 1024
+"""Of all their requests together; as above beyond that."""
 
 
 class PendingUpdate:
     """One update. `sent_in` and `answered_in` are started event ids of workflow tasks, 0 for none."""
 
-    __slots__ = ("answered_in", "failed_in", "failure", "request", "sent_in")
+    __slots__ = ("answered_in", "failed_in", "failure", "request", "sent_in", "was_awaited")
 
     def __init__(self, request: update.Request) -> None:
         self.request = request
@@ -41,10 +47,17 @@ class PendingUpdate:
         """Of a rejection."""
         self.failed_in = 0
         """The workflow task that brought it to a worker could not be completed (rule 20)."""
+        self.was_awaited = False
+        """Its caller has come to wait for it: from then on nobody waits when nobody says so."""
 
     def is_answered(self, last_started_event_id: int) -> bool:
         """By a workflow task that the run, as the caller sees it, has completed."""
         return 0 < self.answered_in <= last_started_event_id
+
+    @property
+    def is_settled(self) -> bool:
+        """A worker has answered it, as far as is known now, or never will."""
+        return bool(self.answered_in or self.failed_in)
 
     def is_waiting(self, last_started_event_id: int) -> bool:
         return not self.failed_in and not self.is_answered(last_started_event_id)
@@ -53,8 +66,14 @@ class PendingUpdate:
 class Updates:
     """All updates of this node that wait for a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._runs: OrderedDict[EntityKey, dict[str, PendingUpdate]] = OrderedDict()
+        self._callers: Counter[tuple[EntityKey, str]] = Counter()
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return sum(len(known) for known in self._runs.values())
 
     def admit(
         self,
@@ -67,9 +86,31 @@ class Updates:
         known = self.find(entity, update_id)
         if known is not None and known.is_waiting(last_started_event_id):
             return
+        self.forget(entity, update_id)
         self._runs.setdefault(entity, {})[update_id] = PendingUpdate(request)
-        while len(self._runs) > RUNS_MAX:
-            self._runs.popitem(last=False)
+        self._bytes += request.ByteSize()
+        while len(self._runs) > RUNS_MAX or self._bytes > self._bytes_max:
+            oldest = next(iter(self._runs))
+            for each in tuple(self._runs[oldest]):
+                self.forget(oldest, each)
+
+    @contextmanager
+    def awaited(self, entity: EntityKey, update_id: str) -> Generator[None]:
+        """A caller waits for this update; what is decided is kept until he has looked."""
+        place = entity, update_id
+        self._callers[place] += 1
+        known = self.find(entity, update_id)
+        if known is not None:
+            known.was_awaited = True
+        try:
+            yield
+        finally:
+            self._callers[place] -= 1
+            if not self._callers[place]:
+                del self._callers[place]
+                known = self.find(entity, update_id)
+                if known is not None and known.is_settled:
+                    self.forget(entity, update_id)
 
     def find(self, entity: EntityKey, update_id: str) -> PendingUpdate | None:
         return self._runs.get(entity, {}).get(update_id)
@@ -77,10 +118,13 @@ class Updates:
     def forget(self, entity: EntityKey, update_id: str) -> None:
         """Its caller knows how it ended."""
         waiting = self._runs.get(entity)
-        if waiting is not None:
-            waiting.pop(update_id, None)
-            if not waiting:
-                del self._runs[entity]
+        if waiting is None:
+            return
+        known = waiting.pop(update_id, None)
+        if known is not None:
+            self._bytes -= known.request.ByteSize()
+        if not waiting:
+            del self._runs[entity]
 
     def count_others(self, state: RunState, update_id: str) -> int:
         """How many other updates of the run wait for a worker."""
@@ -137,9 +181,17 @@ class Updates:
             pending.answered_in = pending.answered_in or started_event_id
             if accepted.accepted_event_id < started_event_id:
                 self.forget(entity, update_id)  # by an earlier task; nobody waits for it here
+        self._forget_settled(entity)
 
     def failed(self, entity: EntityKey, started_event_id: int) -> None:
         """What the workflow made of its task could not be applied: the updates that it saw fail (rule 20)."""
         for pending in self._runs.get(entity, {}).values():
             if pending.sent_in and not pending.answered_in:
                 pending.failed_in = started_event_id
+        self._forget_settled(entity)
+
+    def _forget_settled(self, entity: EntityKey) -> None:
+        for update_id, pending in tuple(self._runs.get(entity, {}).items()):
+            is_wanted = (entity, update_id) in self._callers or not pending.was_awaited
+            if pending.is_settled and not is_wanted:
+                self.forget(entity, update_id)

@@ -9,6 +9,8 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
+from perdure.core.ids import run_key
+from perdure.server.updates import Updates
 from perdure.wire.api import command, common, enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import NotFound, PermissionDenied
 from tests.unit.server.world import World, complete_workflow, settle
@@ -112,6 +114,41 @@ async def test_a_rejection_is_told_and_forgotten(world: World):
         assert len(task.messages) == 1
         await finish(world, task, refuse())
         assert (await sent).outcome.failure.message == "no"
+
+
+async def test_all_who_wait_are_told_of_a_rejection(world: World):
+    await idle(world)
+    both = [send(world), send(world)]
+    await settle()
+    await finish(world, await world.poll(), refuse())
+    for sent in both:
+        assert (await sent).outcome.failure.message == "no"
+
+
+async def test_what_is_decided_is_kept_for_nobody(world: World):
+    await idle(world)
+    memory = world.node.frontend._services.updates
+    for number in range(3):
+        sent = send(world, f"u{number}")
+        task = await world.poll()
+        sent.cancel()
+        await settle()
+        assert len(memory) == 1, "no worker has answered yet"
+        await finish(world, task, refuse(f"u{number}"))
+        assert len(memory) == 0
+
+
+def test_updates_that_wait_are_bounded_in_bytes():
+    memory = Updates(bytes_max=2500)
+    keys = [run_key("ns", "w", str(number)) for number in range(3)]
+    request = update.Request(input=update.Input(name="x" * 1000))
+    for key in keys:
+        memory.admit(key, "u", request)
+    assert [memory.find(key, "u") is not None for key in keys] == [False, True, True]
+    memory.admit(keys[2], "u", request)
+    memory.forget(keys[1], "u")
+    memory.admit(keys[0], "u", request)
+    assert len(memory) == 2
 
 
 async def test_a_rejection_that_was_never_written_is_not_told(world: World):

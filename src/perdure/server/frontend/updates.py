@@ -148,6 +148,13 @@ async def wait_for_update(
     services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
 ) -> Reached:
     """Wait until the update has come so far, has failed, or time is up."""
+    with services.updates.awaited(key, update_id):
+        return await _wait_for_update(services, key, update_id, stage, until_ns)
+
+
+async def _wait_for_update(
+    services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
+) -> Reached:
     while True:
         view = await services.engine.read(
             key, lambda state: transitions.update_view(state, update_id)
@@ -176,12 +183,10 @@ async def _look(services: Services, key: EntityKey, update_id: str, view: Update
     if pending is None and view.is_running:
         raise Unavailable(f"update {update_id} was lost before a worker accepted it; try again")
     if pending is not None and pending.failed_in:
-        services.updates.forget(key, update_id)
         raise workflow_not_ready(
             "Unable to perform workflow execution update due to unexpected workflow task failure."
         )
     if pending is not None and pending.is_answered(view.last_started_event_id):
-        services.updates.forget(key, update_id)
         return Reached(_COMPLETED, update.Outcome(failure=pending.failure))
     if not view.is_running:
         services.updates.forget(key, update_id)
