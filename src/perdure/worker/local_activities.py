@@ -223,6 +223,10 @@ class _Execution:
             if limit_s is None or start_s < limit_s:
                 limit_s, kind = start_s, SCHEDULE_TO_START
         await self._wait_for(self._worker.slots.take(), limit_s, _timed_out(kind))
+        if self._cancelled.done():
+            # Both came in the same moment: an attempt that began now would not be told.
+            self._worker.slots.release()
+            raise _OverError(Cancelled(_cancelled()))
 
     async def _run_attempt(self) -> Completed | Failed | Cancelled:
         """One attempt; the slot is free afterwards."""

@@ -7,6 +7,7 @@ Invariant: a completion is repeated with the same token until the server answers
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.core.units import SECOND_NS
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 POLL_TIMEOUT_NS = 70 * SECOND_NS
 CALL_TIMEOUT_NS = 10 * SECOND_NS
 HISTORY_TIMEOUT_NS = 30 * SECOND_NS
+QUERY_TRIES = 4
+"""A query's caller will ask again: nothing is kept for long."""
 
 
 class WorkerRpc:
@@ -140,13 +143,35 @@ class WorkerRpc:
         await self._answer_or_drop("RespondWorkflowTaskFailed", request)
 
     async def answer_query(self, request: workflowservice.RespondQueryTaskCompletedRequest) -> None:
-        # A query has a caller who waits and will ask again: one try, with nothing to keep.
-        request.namespace = self.namespace
-        await self.encode(request)
+        """Its caller waits: an answer that can not travel is told so, and a lost one is repeated a few times."""
         try:
-            await self.call("RespondQueryTaskCompleted", request)
-        except errors.RpcError:
-            return
+            await self.encode(request)
+        except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
+            logger.warning("The answer to a query could not be encoded", exc_info=error)
+            why = f"The answer could not be encoded: {type(error).__name__}"
+            request = _query_failed(request.task_token, why)
+        request.namespace = self.namespace
+        try:
+            await self._answer_query(request)
+        except errors.RpcError as error:
+            if is_too_large(error):
+                why = (
+                    f"The answer has {request.ByteSize()} bytes, more than the server takes in one message:"
+                    " ask for less at once"
+                )
+                request = _query_failed(request.task_token, why)
+                request.namespace = self.namespace
+                with suppress(errors.RpcError):
+                    await self._answer_query(request)
+
+    async def _answer_query(
+        self, request: workflowservice.RespondQueryTaskCompletedRequest
+    ) -> None:
+        name = "RespondQueryTaskCompleted"
+        tries = iter(range(1, QUERY_TRIES))
+        await until_answered(
+            name, lambda: self.call(name, request), give_up=lambda: next(tries, None) is None
+        )
 
     async def complete_activity(
         self, request: workflowservice.RespondActivityTaskCompletedRequest
@@ -241,6 +266,15 @@ class WorkerRpc:
             "DescribeNamespace",
             workflowservice.DescribeNamespaceRequest(namespace=self.namespace),
         )
+
+
+def _query_failed(task_token: bytes, why: str) -> workflowservice.RespondQueryTaskCompletedRequest:
+    return workflowservice.RespondQueryTaskCompletedRequest(
+        task_token=task_token,
+        completed_type=enums.QUERY_RESULT_TYPE_FAILED,
+        error_message=why,
+        failure=failures.Failure(message=why, source="PerdurePython"),
+    )
 
 
 def _too_large(

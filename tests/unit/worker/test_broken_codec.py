@@ -8,10 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from perdure import workflow
-from perdure.client import Client
+from perdure.client import Client, WorkflowQueryFailedError
 from perdure.converter import DataConverter, PayloadCodec
-from perdure.wire.api import common, enums
-from perdure.worker import Worker
+from perdure.wire import errors
+from perdure.wire.api import common, enums, workflowservice
+from perdure.worker import Worker, pollers
+from perdure.worker.rpc import QUERY_TRIES, WorkerRpc
+from tests.unit.worker.scripted import ScriptedConnection
+
+Answer = workflowservice.RespondQueryTaskCompletedRequest
 
 
 class Flaky(PayloadCodec):
@@ -41,6 +46,10 @@ class Echo:
     async def run(self, text: str) -> str:
         return text
 
+    @workflow.query
+    def short(self) -> str:
+        return "x"
+
 
 # The first encoding is that of the start's argument, the second one of the completion's result.
 @pytest.mark.parametrize(("method", "number"), [("decode", 1), ("encode", 2)])
@@ -58,3 +67,54 @@ async def test_a_codec_that_fails_once_fails_the_workflow_task_with_its_error(
             if event.event_type == enums.EVENT_TYPE_WORKFLOW_TASK_FAILED
         ]
         assert [each.failure.message for each in failed] == ["the key server does not answer"]
+
+
+async def test_a_query_whose_answer_can_not_be_encoded_fails_at_once():
+    # The first encoding is that of the start's argument, the second one of the result, the third one of the answer.
+    converter = dataclasses.replace(DataConverter.default, payload_codec=Flaky("encode", 3))
+    async with await Client.connect("memory:", data_converter=converter) as client:
+        handle = await client.start_workflow(Echo.run, "hello", id="w", task_queue="q")
+        async with Worker(client, task_queue="q", workflows=[Echo]):
+            await handle.result()
+            with pytest.raises(WorkflowQueryFailedError, match="could not be encoded: Runtime"):
+                await handle.query(Echo.short)
+            assert await handle.query(Echo.short) == "x"
+
+
+def rpc_over(connection: ScriptedConnection) -> WorkerRpc:
+    return WorkerRpc(
+        connection,
+        namespace="default",
+        identity="tester",
+        instance_key="key",
+        build_id="build",
+        codec=None,
+    )
+
+
+async def test_a_query_whose_answer_is_too_large_fails_at_once():
+    def refuse(request: Answer) -> None:
+        if request.completed_type == enums.QUERY_RESULT_TYPE_ANSWERED:
+            raise errors.ResourceExhausted("Received message larger than max (5 vs. 4)")
+
+    connection = ScriptedConnection(RespondQueryTaskCompleted=refuse)
+    await rpc_over(connection).answer_query(
+        Answer(task_token=b"t", completed_type=enums.QUERY_RESULT_TYPE_ANSWERED)
+    )
+    _, told = connection.requests("RespondQueryTaskCompleted")
+    assert (told.task_token, told.completed_type) == (b"t", enums.QUERY_RESULT_TYPE_FAILED)
+    assert "bytes, more than the server takes" in told.error_message
+    assert told.failure.message == told.error_message
+
+
+async def test_an_answer_to_a_query_is_repeated_a_few_times(monkeypatch: pytest.MonkeyPatch):
+    def no_time(attempt: int) -> float:
+        return 0.0
+
+    def down(request: Answer) -> None:
+        raise errors.Unavailable("down")
+
+    monkeypatch.setattr(pollers, "pause_s", no_time)
+    connection = ScriptedConnection(RespondQueryTaskCompleted=down)
+    await rpc_over(connection).answer_query(Answer(task_token=b"t"))
+    assert len(connection.requests("RespondQueryTaskCompleted")) == QUERY_TRIES

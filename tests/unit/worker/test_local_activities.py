@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -16,12 +16,18 @@ from perdure.client import Client, WorkflowFailureError, WorkflowHandle
 from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError, CancelledError
 from perdure.exceptions import TimeoutError as TimedOut
+from perdure.replay.commands import ScheduleLocalActivity
+from perdure.replay.jobs import Cancelled
+from perdure.replay.local import LocalActivityCancel, LocalActivityRequest
+from perdure.replay.task import RunInfo
 from perdure.worker import Replayer, Worker
 from perdure.worker.activity_interceptors import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
 )
 from perdure.worker.interceptors import Interceptor
+from perdure.worker.local_activities import LocalActivities
+from perdure.worker.slots import Slots
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -351,6 +357,21 @@ async def test_cancellation(
     if ended_by is not None:
         assert record.ended_by == ended_by
     await Replayer(workflows=[Cancels]).replay_workflow(await handle.fetch_history())
+
+
+async def test_a_cancel_in_the_moment_of_the_start_is_not_lost() -> None:
+    def spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        return asyncio.create_task(work, name=name)
+
+    slots = Slots(1)
+    never: Any = None  # no attempt begins, so there is nothing that would run it
+    local = LocalActivities(never, slots, spawn).of_run(RunInfo("default", "w", "r", "Local", "q"))
+    asked = LocalActivityRequest(ScheduleLocalActivity(seq=1, activity_type="held"))
+    local.apply([asked, LocalActivityCancel(1)], 0)
+    await local.wait(10)
+    ((seq, result),) = local.take_results()
+    assert (seq, type(result.outcome)) == (1, Cancelled)
+    assert slots.used == 0
 
 
 async def test_a_cancel_ends_the_wait_for_the_next_attempt(client: Client) -> None:
