@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("perdure.worker")
 
+POLLS_END_S = 5.0
+"""What a server that ends polls itself may take to do so."""
+
 
 class WorkerOperation:
     """See the module. Runs once."""
@@ -60,6 +63,8 @@ class WorkerOperation:
         self._interceptors = interceptors
         self._on_fatal_error = on_fatal_error
         self._stop = asyncio.Event()
+        self._polls_are_ended = False
+        """The server ends the polls of a worker that shuts down: no need to give them up."""
         self._fatal: BaseException | None = None
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -133,6 +138,8 @@ class WorkerOperation:
         if described is None:
             missing = RPCError.from_wire(errors.namespace_not_found(rpc.namespace))
             raise RuntimeError(f"Worker validation failed: {missing.message}") from missing
+        capabilities = described.namespace_info.capabilities
+        self._polls_are_ended = capabilities.worker_poll_complete_on_shutdown
 
     @contextmanager
     def _takes_first_tasks(self, first_tasks: EagerFirstTasks) -> Generator[None]:
@@ -158,8 +165,9 @@ class WorkerOperation:
         rpc.is_shutting_down = True
         for poller in pollers:
             poller.stop()
-        await rpc.announce_shutdown(sticky_queue, self._options.task_queue)
-        await asyncio.gather(*(poller.withdraw() for poller in pollers))
+        is_known = await rpc.announce_shutdown(sticky_queue, self._options.task_queue)
+        patience_s = POLLS_END_S if is_known and self._polls_are_ended else 0.0
+        await asyncio.gather(*(poller.withdraw(patience_s) for poller in pollers))
         activities.notify_shutdown()
         idle = asyncio.gather(*(each.wait_idle() for each in slots))
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from perdure.core.backoff import exponential_ns
@@ -89,6 +90,9 @@ class Pollers(Generic[T]):
         self._spawn = spawn
         self._on_broken = on_broken
         self._parked: set[asyncio.Task[None]] = set()
+        self._polling: set[asyncio.Task[None]] = set()
+        """Those of the parked that have a call under way."""
+        self._all_polled = asyncio.Event()
         self._lines = 0
         self._failures = 0
         self._stopping = False
@@ -101,8 +105,19 @@ class Pollers(Generic[T]):
         """No further poll; those under way may still deliver."""
         self._stopping = True
 
-    async def withdraw(self) -> None:
-        """End the polls under way. Tasks that came are worked off by their lines."""
+    async def withdraw(self, patience_s: float = 0.0) -> None:
+        """End the polls under way. Tasks that came are worked off by their lines.
+
+        Args:
+            patience_s: How long the server may take to answer them itself. A call that is given up may be one whose
+                answer is on its way: its task is started then, and nobody has it.
+        """
+        for line in self._parked - self._polling:
+            line.cancel()
+        if self._polling and patience_s:
+            self._all_polled.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._all_polled.wait(), patience_s)
         parked = tuple(self._parked)
         for line in parked:
             line.cancel()
@@ -133,7 +148,7 @@ class Pollers(Generic[T]):
         try:
             await self._slots.take()
             try:
-                while (task := await self._next_task()) is not None:
+                while (task := await self._next_task(line)) is not None:
                     self._parked.discard(line)
                     self._keep_up()
                     await self._work(task)
@@ -146,10 +161,11 @@ class Pollers(Generic[T]):
             self._parked.discard(line)
             self._lines -= 1
 
-    async def _next_task(self) -> T | None:
+    async def _next_task(self, line: asyncio.Task[None]) -> T | None:
         """None when this line is not needed any more."""
         failures = 0
         while not self._stopping:
+            self._polling.add(line)
             try:
                 task = await self._poll()
             except errors.ConnectionClosed as error:
@@ -159,11 +175,16 @@ class Pollers(Generic[T]):
                 failures += 1
                 self._failures += 1
                 self._report(error)
+                self._polling.discard(line)
                 await asyncio.sleep(pause_s(failures))
                 continue
             except Exception as error:
                 self._on_broken(error)
                 raise
+            finally:
+                self._polling.discard(line)
+                if not self._polling:
+                    self._all_polled.set()
             if self._failures:
                 logger.info("%s: connected again after %d failed polls", self._name, self._failures)
                 failures = self._failures = 0

@@ -243,8 +243,8 @@ class WorkerRpc:
         await self.decode(page)
         return cast("workflowservice.GetWorkflowExecutionHistoryResponse", page)
 
-    async def announce_shutdown(self, sticky_queue: str, task_queue: str) -> None:
-        """Tell the server to end this worker's polls and to route its sticky tasks elsewhere; best effort."""
+    async def announce_shutdown(self, sticky_queue: str, task_queue: str) -> bool:
+        """Tell the server to end this worker's polls and to route its sticky tasks elsewhere; whether it knows."""
         try:
             await self.call(
                 "ShutdownWorker",
@@ -259,7 +259,8 @@ class WorkerRpc:
                 2 * SECOND_NS,
             )
         except errors.RpcError:
-            return
+            return False
+        return True
 
     async def describe_namespace(self) -> workflowservice.DescribeNamespaceResponse:
         return await self.call(

@@ -171,6 +171,34 @@ async def test_a_stopped_poller_finishes_its_task_and_polls_no_more() -> None:
     assert (lines.handled, lines.polls) == (["one"], polls)
 
 
+async def test_a_task_that_is_on_its_way_when_the_worker_ends_is_taken() -> None:
+    lines = Lines(3, 2, 2, [])
+    lines.start()
+    blocked = asyncio.create_task(lines.slots.take())
+    await lines.turns()
+    lines.stop()
+    withdrawn = asyncio.create_task(lines.withdraw(60))
+    await lines.turns()
+    assert not withdrawn.done(), "the server ends the polls"
+    lines.script += ["one", None]
+    lines.more.set()
+    await withdrawn
+    assert lines.handled == ["one"]
+    await blocked
+    lines.slots.release()
+    await lines.end()
+
+
+async def test_a_server_that_does_not_end_polls_is_not_waited_for() -> None:
+    lines = Lines(3, 1, 1, [])
+    lines.start()
+    await lines.turns()
+    lines.stop()
+    await lines.withdraw(0.01)
+    await lines.end()
+    assert lines.handled == []
+
+
 async def test_what_is_no_rpc_error_ends_the_worker() -> None:
     bug = TypeError("bug")
     lines = Lines(1, 1, 1, [bug])
