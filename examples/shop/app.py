@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, HTTPException, Request
 
 from perdure.client import Client, RPCError, RPCStatusCode
-from perdure.common import WorkflowIDConflictPolicy
+from perdure.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.worker import Worker
 
 from .activities import Order, release, reserve, ship
@@ -40,13 +41,16 @@ app = FastAPI(title="Shop", lifespan=lifespan)
 async def order(order_id: str, item: str, request: Request) -> dict[str, str]:
     """Accept an order. When this has been answered the order survives anything; repeating it changes nothing."""
     client: Client = request.app.state.client
-    await client.start_workflow(
-        ShopOrder.run,
-        Order(order_id, item),
-        id=f"order-{order_id}",
-        task_queue=QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-    )
+    with suppress(WorkflowAlreadyStartedError):
+        await client.start_workflow(
+            ShopOrder.run,
+            Order(order_id, item),
+            id=f"order-{order_id}",
+            task_queue=QUEUE,
+            # While the order is open this is that order; once it has ended, it has ended: nothing is shipped twice.
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        )
     return {"order": order_id}
 
 

@@ -302,3 +302,15 @@ async def test_what_a_worker_leaves_behind_is_tried_again_by_the_next_one(apps: 
             await until_ledger_begins(apps)
         async with make_worker(client), asyncio.timeout(PATIENCE_S):
             assert await handle.result() == ["slow done by attempt 2"]
+
+
+async def test_a_workflow_that_no_worker_knows_is_in_the_log(
+    caplog: pytest.LogCaptureFixture, apps: Apps
+):
+    async with await Client.connect("memory:") as client, make_worker(client):
+        await client.start_workflow("Stepz", id="typo", task_queue=QUEUE)
+        async with asyncio.timeout(PATIENCE_S):
+            while "Stepz is not registered" not in caplog.text:  # noqa: ASYNC110 -- the worker logs
+                await asyncio.sleep(0.01)
+    assert "typo" in caplog.text
+    assert "Steps" in caplog.text, "what is registered"

@@ -117,6 +117,9 @@ async def test_an_order_survives_kill_9(shop: Shop):
     for order in ("1", "2"):
         assert (await shop.ask("POST", f"/orders/{order}/payment"))[0] == 202
         await shop.until(order, f"shipped as parcel-{order}")
+    repeated = await shop.ask("PUT", "/orders/1?item=book")
+    assert repeated[0] == 202, "also when the order has ended"
+    await shop.until("1", "shipped as parcel-1")
     assert await shop.stop() in {0, -15}
     lines = shop.ledger.read_text().splitlines()
     assert lines.count("1 reserved book") == 1

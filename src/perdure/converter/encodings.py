@@ -11,7 +11,7 @@ import json
 import uuid
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -168,11 +168,20 @@ class AdvancedJSONEncoder(json.JSONEncoder):
         as_dict = getattr(o, "dict", None)
         if callable(as_dict):
             return as_dict()
+        kind, name = type(o).__name__, getattr(o, "__qualname__", "")
+        if isinstance(o, Awaitable):  # before iterables: futures are both
+            raise TypeError(
+                f"Object of type {kind} is not JSON serializable: {name or kind} was not awaited;"
+                " is an `await` missing?"
+            )
         if isinstance(o, Iterable):
             return list(o)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         if isinstance(o, uuid.UUID):
             return str(o)
-        return super().default(o)
+        raise TypeError(
+            f"Object of type {kind} is not JSON serializable: pass plain data or dataclasses, or give the"
+            " client a data_converter that knows it"
+        )
 
 
 class JSONPlainPayloadConverter(EncodingPayloadConverter):

@@ -16,7 +16,7 @@ from perdure.core.units import SECOND_NS
 from perdure.service.calls import call_kind, retry_delay_ns
 from perdure.service.config import ConnectConfig, RetryConfig
 from perdure.service.eager_starts import EagerStarts
-from perdure.service.errors import RPCError
+from perdure.service.errors import RPCError, RPCStatusCode
 from perdure.service.headers import validate_metadata
 from perdure.service.targets import opener_for
 from perdure.wire import errors
@@ -144,6 +144,7 @@ class ServiceClient:
             await self.close()
             raise RuntimeError(
                 f"Failed client connect to {self.config.target_host}: {error.status.name}: {error.message}"
+                f"{_what_to_do(self.config.target_host, error)}"
             ) from error
 
     async def call(
@@ -299,3 +300,13 @@ class OperatorService(_Service, methods=OPERATOR_SERVICE):
 
 class TestService(_Service, methods=TEST_SERVICE):
     """The test service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""
+
+
+def _what_to_do(target: str, error: RPCError) -> str:
+    if error.status is not RPCStatusCode.UNAVAILABLE:
+        return ""
+    port = "" if ":" in target else " The target has no port: give '<host>:<port>'."
+    return (
+        f".{port} Is a server running there? `perdure server start-dev` starts one on localhost:7233; 'sqlite:<file>'"
+        " needs none"
+    )

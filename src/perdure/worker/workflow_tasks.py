@@ -105,6 +105,7 @@ class WorkflowTasks:
                 try:
                     run = self._create_run(task)
                 except Exception as error:  # noqa: BLE001 - reported to the server, whatever it is
+                    self._log_failed(task, error)
                     await self._fail(task, UNHANDLED, self._to_failure(error))
                     return None
                 self._cache.add(run)
@@ -263,9 +264,11 @@ class WorkflowTasks:
     def _log_failed(self, task: Poll, error: Exception) -> None:
         execution = task.workflow_execution
         logger.warning(
-            "Workflow task of %s (run %s) failed",
+            "Workflow task of %s (run %s, attempt %d) failed; the workflow waits, and its task is tried again until"
+            " the code is put right",
             execution.workflow_id,
             execution.run_id,
+            task.attempt,
             exc_info=error,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -393,3 +394,18 @@ def test_hints_without_hash_and_many_hints(monkeypatch: pytest.MonkeyPatch) -> N
         assert value_to_type(set[str], ["a"]) == {"a"}
         assert value_to_type(dict[str, float], {"a": 1}) == {"a": 1.0}
     assert len(typed._rule_of_hint) <= 2
+
+
+async def _pay() -> None: ...
+
+
+async def test_a_value_that_was_not_awaited_says_so() -> None:
+    forgotten = _pay()
+    task = asyncio.ensure_future(asyncio.sleep(0))
+    for value, name in ((forgotten, "_pay"), ([task], "Task")):
+        with pytest.raises(TypeError, match=f"{name} was not awaited; is an `await` missing"):
+            CONVERTER.to_payload(value)
+    forgotten.close()
+    await task
+    with pytest.raises(TypeError, match="object is not JSON serializable: pass plain data"):
+        CONVERTER.to_payload(object())

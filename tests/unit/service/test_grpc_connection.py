@@ -222,6 +222,9 @@ async def system_info(request: Any, context: Any) -> Message:
 async def test_connecting_makes_sure_that_somebody_answers(server: Server) -> None:
     with pytest.raises(RuntimeError, match=r"Failed client connect to 127.0.0.1:\d+: UNKNOWN"):
         await ServiceClient.connect(ConnectConfig(server.target, retry_config=FAST))
+    await server.stop()
+    with pytest.raises(RuntimeError, match=r"UNAVAILABLE.*Is a server running there\?.*start-dev"):
+        await ServiceClient.connect(ConnectConfig(server.target, retry_config=FAST))
 
 
 async def test_headers_can_change(server: Server) -> None:
