@@ -22,7 +22,7 @@ import logging
 import sys
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from weakref import WeakSet
 
 from typing_extensions import TypeVarTuple, Unpack, override
@@ -40,6 +40,14 @@ ExceptionHandler = "Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object
 
 class UnsupportedCall(NotImplementedError):
     """A part of the asyncio loop's interface that a deterministic loop can not offer."""
+
+
+class Outer(NamedTuple):
+    """What was there before a deterministic loop became the thread's running loop."""
+
+    loop: asyncio.AbstractEventLoop | None
+    first_iteration: Callable[[AsyncGenerator[Any, Any]], None] | None
+    finalizer: Callable[[AsyncGenerator[Any, Any]], None] | None
 
 
 class LoopTimer(asyncio.TimerHandle):
@@ -123,15 +131,24 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         The previous loop is put back afterwards. Async generators created inside are kept from the
         outer loop's finalizer: it would run their `finally` blocks on the outer loop.
         """
-        outer = asyncio._get_running_loop()  # part of a loop's contract  # noqa: SLF001
-        hooks = sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(self)  # noqa: SLF001
-        sys.set_asyncgen_hooks(self._note_async_generator, None)
+        outer = self.enter()
         try:
             yield
         finally:
-            sys.set_asyncgen_hooks(*hooks)
-            asyncio._set_running_loop(outer)  # noqa: SLF001
+            self.leave(outer)
+
+    def enter(self) -> Outer:
+        """`running`, without a block: `leave` must follow, with what this returns."""
+        before = asyncio._get_running_loop()  # part of a loop's contract  # noqa: SLF001
+        outer = Outer(before, *sys.get_asyncgen_hooks())
+        asyncio._set_running_loop(self)  # noqa: SLF001
+        sys.set_asyncgen_hooks(self._note_async_generator, None)
+        return outer
+
+    def leave(self, outer: Outer) -> None:
+        """Put back what `enter` found."""
+        sys.set_asyncgen_hooks(outer.first_iteration, outer.finalizer)
+        asyncio._set_running_loop(outer.loop)  # noqa: SLF001
 
     def drain(self) -> None:
         """Run ready handles, and those that become ready meanwhile, until none is left."""

@@ -74,6 +74,8 @@ class Attempt:
 
     def finish(self) -> None:
         self.finished = True
+        # The task's context leads back here.
+        self.task = None
 
 
 class InboundCall(ActivityInboundInterceptor):

@@ -67,11 +67,12 @@ class WorkflowFactory:
             perdure.exceptions.ApplicationError: No class is registered for the workflow's type.
         """
         definition = self._registry.definition_for(task.workflow_type.name)
-        execution = task.workflow_execution
+        # Strings only: any part of the message would keep all of it, and with it the history, in memory.
+        workflow_id, run_id = task.workflow_execution.workflow_id, task.workflow_execution.run_id
         run = RunInfo(
             namespace=self._rpc.namespace,
-            workflow_id=execution.workflow_id,
-            run_id=execution.run_id,
+            workflow_id=workflow_id,
+            run_id=run_id,
             workflow_type=task.workflow_type.name,
             task_queue=self._task_queue,
         )
@@ -79,10 +80,10 @@ class WorkflowFactory:
         async def fetch_page(
             token: bytes,
         ) -> workflowservice.GetWorkflowExecutionHistoryResponse:
-            return await self._rpc.history_page(execution.workflow_id, execution.run_id, token)
+            return await self._rpc.history_page(workflow_id, run_id, token)
 
         return CachedRun(
-            execution.run_id,
+            run_id,
             WorkflowReplay(run, self._engine_config),
             WorkflowHost(definition, run, self._host_options),
             fetch_page,

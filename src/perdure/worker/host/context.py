@@ -6,7 +6,7 @@ What starts something is in `operations`.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import override
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from perdure.workflow._info import Info
 
     Handler = Callable[..., Any]
+
+
+_T = TypeVar("_T")
 
 
 class HostedRuntime(Operations):
@@ -222,26 +225,26 @@ class HostedRuntime(Operations):
     def set_signal_handler(self, name: str | None, handler: Handler | None) -> None:
         self._state.check_mutable("set signal handler")
         if handler is None:
-            self._state.signals.pop(name, None)
+            self._state.signals = _without(self._state.signals, name)
             return
         definition = SignalDefinition(name=name, fn=handler, is_method=False)
         if definition.dynamic_vararg:
             warn_vararg("signals", stacklevel=3)
-        self._state.signals[name] = definition
+        self._state.signals = {**self._state.signals, name: definition}
         self.handlers.flush_signals(definition)
 
     @override
     def set_query_handler(self, name: str | None, handler: Handler | None) -> None:
         self._state.check_mutable("set query handler")
         if handler is None:
-            self._state.queries.pop(name, None)
+            self._state.queries = _without(self._state.queries, name)
             return
         if inspect.iscoroutinefunction(handler):
             warn_async_query(stacklevel=3)
         definition = QueryDefinition(name=name, fn=handler, is_method=False)
         if definition.dynamic_vararg:
             warn_vararg("queries", stacklevel=3)
-        self._state.queries[name] = definition
+        self._state.queries = {**self._state.queries, name: definition}
 
     @override
     def set_update_handler(
@@ -249,9 +252,13 @@ class HostedRuntime(Operations):
     ) -> None:
         self._state.check_mutable("set update handler")
         if handler is None:
-            self._state.updates.pop(name, None)
+            self._state.updates = _without(self._state.updates, name)
             return
         definition = UpdateDefinition(name=name, fn=handler, is_method=False)
         if validator is not None:
             definition.set_validator(validator)
-        self._state.updates[name] = definition
+        self._state.updates = {**self._state.updates, name: definition}
+
+
+def _without(table: Mapping[str | None, _T], name: str | None) -> Mapping[str | None, _T]:
+    return {known: handler for known, handler in table.items() if known != name}

@@ -34,7 +34,7 @@ from perdure.workflow._errors import NonDeterministicCall
 from perdure.workflow._handler_definitions import QueryDefinition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from perdure.replay.task import RunInfo
     from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
@@ -85,12 +85,7 @@ class WorkflowHost:
         self._runtime = state.loop.workflow_runtime = HostedRuntime(state)
         self._interceptors_ready = False
         self._what = f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
-        for name, fn, result in (
-            ("__stack_trace", inspect.stack_trace, str),
-            ("__enhanced_stack_trace", inspect.enhanced_stack_trace, sdk.EnhancedStackTrace),
-            ("__temporal_workflow_metadata", inspect.workflow_metadata, sdk.WorkflowMetadata),
-        ):
-            state.queries[name] = _builtin_query(name, fn, result, state)
+        state.queries = _queries_of(definition)
 
     def activate(self, activation: jobs.Activation) -> ActivationResult:
         """Apply the jobs, run user code until nothing is ready, return its commands.
@@ -105,12 +100,9 @@ class WorkflowHost:
         budget = options.deadlock_budget_ns
         if activation.is_replaying:
             budget *= options.replay_budget_factor
-        try:
-            with watchdog.watching(budget, self._what) as state.loop.watch, state.loop.running():
-                self._run(activation.jobs)
-        except WorkflowDeadlock as error:
-            message = f"[TMPRL1101] Potential deadlock: {error}"
-            raise DeadlockError(message) from None
+        self._run_watched(activation.jobs, budget)
+        # It holds the start event, and with it the page of history that brought it.
+        state.activation = None
         if any(isinstance(command, outcome.TERMINAL) for command in state.commands):
             outcome.warn_unfinished_handlers(state)
         return ActivationResult(
@@ -118,6 +110,26 @@ class WorkflowHost:
             used_flags=tuple(state.used_flags),
             versioning_behavior=int(state.versioning_behavior),
         )
+
+    def _run_watched(self, all_jobs: Sequence[jobs.Job], budget_ns: int) -> None:
+        loop, why = self._state.loop, None
+        watch = loop.watch = watchdog.begin(budget_ns, self._what)
+        try:
+            outer = loop.enter()
+            try:
+                self._run(all_jobs)
+            finally:
+                loop.leave(outer)
+        except WorkflowDeadlock:
+            if watch is None or watch.why is None:
+                raise
+        finally:
+            if watch is not None:
+                watchdog.end(watch)
+                why, loop.watch = watch.why, None
+        if why is not None:
+            message = f"[TMPRL1101] Potential deadlock: {self._what} was stopped: {why}"
+            raise DeadlockError(message) from None
 
     def close(self) -> None:
         """Tear the run down: `finally` blocks run now, without any effect on the workflow."""
@@ -173,8 +185,8 @@ class WorkflowHost:
         inbound: WorkflowInboundInterceptor = root
         for kind in reversed(state.options.interceptor_classes):
             inbound = kind(inbound)
-        inbound.init(OutboundRoot(state, lambda: root.outbound))
-        self._runtime.outbound = root.outbound
+        inbound.init(OutboundRoot(state))
+        self._runtime.outbound = state.outbound = root.outbound
         self._handlers = self._runtime.handlers = Handlers(state, inbound)
         self._jobs = Jobs(state, inbound, self._handlers)
         for job in all_jobs:
@@ -271,19 +283,42 @@ def _check_arity(definition: Definition, args: Sequence[object]) -> None:
         raise TypeError(message)
 
 
-def _builtin_query(
-    name: str, fn: Callable[[RunState], Any], result: type, state: RunState
-) -> QueryDefinition:
-    definition = _BuiltinQuery(name=name, fn=lambda: fn(state), is_method=False)
+class _BuiltinQuery(QueryDefinition):
+    """Shared by all runs: asked in a run's loop, it answers for that run. Nothing is found out by inspection."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arg_types", [])
+
+
+def _builtin_query(name: str, fn: Callable[[RunState], Any], result: type) -> QueryDefinition:
+    def answer() -> Any:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WorkflowLoop), "queries are answered inside an activation"
+        return fn(loop.state)
+
+    definition = _BuiltinQuery(name=name, fn=answer, is_method=False)
     object.__setattr__(definition, "ret_type", result)
     return definition
 
 
-class _BuiltinQuery(QueryDefinition):
-    """Each run has its own, so nothing about them is found out by inspection."""
+_BUILTIN_QUERIES = tuple(
+    _builtin_query(*each)
+    for each in (
+        ("__stack_trace", inspect.stack_trace, str),
+        ("__enhanced_stack_trace", inspect.enhanced_stack_trace, sdk.EnhancedStackTrace),
+        ("__temporal_workflow_metadata", inspect.workflow_metadata, sdk.WorkflowMetadata),
+    )
+)
+_queries: dict[type, Mapping[str | None, QueryDefinition]] = {}
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "arg_types", [])
+
+def _queries_of(definition: Definition) -> Mapping[str | None, QueryDefinition]:
+    """A class's own queries and the built-in ones; one table for all its runs."""
+    found = _queries.get(definition.cls)
+    if found is None:
+        found = {**definition.queries, **{each.name: each for each in _BUILTIN_QUERIES}}
+        _queries[definition.cls] = found
+    return found
 
 
 __all__ = ["DeadlockError", "RunEvicted", "WorkflowHost", "pitfalls"]

@@ -91,10 +91,8 @@ class InboundRoot(WorkflowInboundInterceptor):
 class OutboundRoot(WorkflowOutboundInterceptor):
     """Issues commands."""
 
-    def __init__(self, state: RunState, first: Callable[[], WorkflowOutboundInterceptor]) -> None:
+    def __init__(self, state: RunState) -> None:
         self._state = state
-        # Handles signal through the whole chain again, which is complete only later.
-        self._first = first
 
     @override
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
@@ -120,7 +118,8 @@ class OutboundRoot(WorkflowOutboundInterceptor):
     async def start_child_workflow(
         self, input: StartChildWorkflowInput
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
-        return await children.start_child(self._state, input, self._first())
+        # The handle signals through the whole chain again.
+        return await children.start_child(self._state, input, self._state.outbound)
 
     @override
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:

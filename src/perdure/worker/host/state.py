@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from perdure.worker.host.handles import HostedActivity
     from perdure.worker.host.loop import WorkflowLoop
     from perdure.worker.host.options import HostOptions
-    from perdure.worker.workflow_interceptors import ExecuteWorkflowInput
+    from perdure.worker.workflow_interceptors import (
+        ExecuteWorkflowInput,
+        WorkflowOutboundInterceptor,
+    )
     from perdure.workflow._definition import Definition
     from perdure.workflow._handler_definitions import (
         HandlerUnfinishedPolicy,
@@ -99,6 +102,7 @@ class RunState:
         "loop",
         "memo",
         "options",
+        "outbound",
         "patches",
         "patches_notified",
         "primary_task",
@@ -126,6 +130,7 @@ class RunState:
     )
 
     loop: WorkflowLoop
+    outbound: WorkflowOutboundInterceptor
     info: Info
     started: WorkflowExecutionStartedEventAttributes
 
@@ -182,9 +187,10 @@ class RunState:
         self._init_handlers(definition)
 
     def _init_handlers(self, definition: Definition) -> None:
-        self.signals: dict[str | None, SignalDefinition] = dict(definition.signals)
-        self.queries: dict[str | None, QueryDefinition] = dict(definition.queries)
-        self.updates: dict[str | None, UpdateDefinition] = dict(definition.updates)
+        # The class's own tables, shared by its runs: replaced, never changed.
+        self.signals: Mapping[str | None, SignalDefinition] = definition.signals
+        self.queries: Mapping[str | None, QueryDefinition] = definition.queries
+        self.updates: Mapping[str | None, UpdateDefinition] = definition.updates
         self.buffered_signals: dict[str, list[SignalWorkflow]] = {}
         self.running_signals: dict[int, RunningHandler] = {}
         self.running_updates: dict[str, RunningHandler] = {}
@@ -193,6 +199,18 @@ class RunState:
 
         # Set when a bare coroutine went through wait_for: interpreters differ there (options)
         self.wait_for_profile_matters = False
+
+    def release(self) -> None:
+        """Let go of what points back here: a closed run is freed at once, not by the garbage collector."""
+        del self.loop, self.converters
+        self.primary_task = self.instance = self.workflow_input = None
+        if hasattr(self, "outbound"):
+            del self.outbound
+        for table in (self.activities, self.children, self.external_signals, self.external_cancels):
+            table.clear()
+        self.conditions.clear()
+        self.seed_callbacks.clear()
+        self.unanswered_queries.clear()
 
     def begin(self, activation: Activation) -> None:
         """Take over what is new in an activation."""

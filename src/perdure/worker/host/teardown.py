@@ -42,6 +42,7 @@ def tear_down(state: RunState) -> None:
             _close(task.get_coro(), task.get_name())
         loop.close_async_generators()
     loop.forget_everything()
+    state.release()
 
 
 def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str) -> None:

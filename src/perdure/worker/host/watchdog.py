@@ -19,13 +19,8 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from perdure.core import capi
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 _log = logging.getLogger(__name__)
 
@@ -91,36 +86,23 @@ class Watchdog:
         self._period = 0.5
         self._never = threading.Event()
 
-    @contextmanager
-    def watching(self, budget_ns: int, what: str) -> Generator[Watch | None]:
-        """Bound the block's time.
+    def begin(self, budget_ns: int, what: str) -> Watch | None:
+        """Bound the time of what follows, until `end`.
 
         Args:
             budget_ns: CPU time in nanoseconds; 0 for no bound.
             what: Named in the error.
-
-        Raises:
-            WorkflowDeadlock: The time was used up.
         """
         if budget_ns <= 0:
-            yield None
-            return
+            return None
         watch = Watch(budget_ns, what)
         self._watches[watch.thread] = watch
         if self._asleep:
             self._start(budget_ns)
-        try:
-            yield watch
-        except WorkflowDeadlock:
-            if watch.why is None:
-                raise
-        finally:
-            self._end(watch)
-        if watch.why is not None:
-            message = f"{what} was stopped: {watch.why}"
-            raise WorkflowDeadlock(message)
+        return watch
 
-    def _end(self, watch: Watch) -> None:
+    def end(self, watch: Watch) -> None:
+        """The watched code has ended, one way or another; after this nothing is raised in it any more."""
         # One that was raised just before `ended` was set may still arrive here, at most once.
         while True:
             try:
