@@ -24,7 +24,7 @@ from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
 from perdure.wire import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
 
     from google.protobuf.message import Message
 
@@ -250,6 +250,34 @@ class Owner(Protocol):
         ...
 
 
+_LATE = "late"
+_CLOSED = "closed"
+
+
+class _Call:
+    """A call under way, in its caller's task: a task of its own would cost as much as the rest of the way.
+
+    So whoever ends the call cancels the caller, and the call makes that into its answer, as `asyncio.timeout` does.
+    """
+
+    __slots__ = ("_before", "_caller", "_why")
+
+    def __init__(self, caller: asyncio.Task[object]) -> None:
+        self._caller = caller
+        self._before = caller.cancelling()
+        self._why = ""
+
+    def interrupt(self, why: str) -> None:
+        """End the call, unless something else is about to."""
+        if not self._why:
+            self._why = why
+            self._caller.cancel()
+
+    def why_interrupted(self) -> str:
+        """Asked once, when the caller was cancelled: `why`, or empty when (also) somebody else cancelled him."""
+        return self._why if self._why and self._caller.uncancel() <= self._before else ""
+
+
 class EmbeddedConnection:
     """A `perdure.wire.seam.Connection` to an engine in this process."""
 
@@ -262,8 +290,8 @@ class EmbeddedConnection:
         self._loop = asyncio.get_running_loop()
         self._generation = _Process.generation
         self._is_closed = False
-        self._waiting: set[asyncio.Task[object]] = set()
-        """Who waits in a call. Only `close` cancels one; what it does then is taken back (see `_until_closed`)."""
+        self._waiting: set[_Call] = set()
+        """The calls that end with the connection, though others keep the engine alive: polls, and waits for results."""
 
     async def call(
         self,
@@ -277,20 +305,33 @@ class EmbeddedConnection:
         self._check_caller()
         if self._is_closed:
             raise self._closed()
-        dispatched = self._node.frontend.dispatch(method, request, metadata, timeout_ns)
-        if method.name.startswith("Poll"):
-            return await self._until_closed(dispatched)
-        if method.name in _WAITS:
-            dispatched = self._until_closed(dispatched)
-        if timeout_ns is None:
-            return await dispatched
+        caller = asyncio.current_task()
+        assert caller is not None, "a coroutine runs in a task"
+        call = _Call(caller)
+        is_poll = method.name.startswith("Poll")
+        if is_poll or method.name in _WAITS:
+            self._waiting.add(call)
+        timer = None
+        if (
+            timeout_ns is not None and not is_poll
+        ):  # a poll is answered in time, as its handler sees to
+            timer = self._loop.call_later(timeout_ns / SECOND_NS, call.interrupt, _LATE)
         try:
-            async with asyncio.timeout(timeout_ns / SECOND_NS):
-                return await dispatched
-        except TimeoutError:
-            raise errors.DeadlineExceeded(
-                f"{method.name} was not answered in {timeout_ns / SECOND_NS:g} s."
-            ) from None
+            return await self._node.frontend.dispatch(method, request, metadata, timeout_ns)
+        except asyncio.CancelledError:
+            why = call.why_interrupted()
+            if why is _LATE:
+                assert timeout_ns is not None
+                raise errors.DeadlineExceeded(
+                    f"{method.name} was not answered in {timeout_ns / SECOND_NS:g} s."
+                ) from None
+            if why is _CLOSED:
+                raise self._closed() from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._waiting.discard(call)
 
     async def close(self) -> None:
         """End polls and waits for workflows; with the last connection the engine is closed too. Idempotent.
@@ -303,8 +344,8 @@ class EmbeddedConnection:
         self._check_caller()
         self._is_closed = True
         waiting, self._waiting = self._waiting, set()
-        for caller in waiting:
-            caller.cancel()
+        for call in waiting:
+            call.interrupt(_CLOSED)
         await self._owner.leave()
 
     def _check_caller(self) -> None:
@@ -322,22 +363,3 @@ class EmbeddedConnection:
 
     def _closed(self) -> errors.ConnectionClosed:
         return errors.ConnectionClosed(f"the client of {self._place} is closed: connect again")
-
-    async def _until_closed(self, answer: Coroutine[object, object, Message]) -> Message:
-        """Polls and waits end with the connection, though others keep the engine alive.
-
-        They run in their caller's task: a task of their own would cost as much as the rest of the way. So `close`
-        cancels the caller, and that is made into an answer here, as `asyncio.timeout` does it.
-        """
-        caller = asyncio.current_task()
-        assert caller is not None, "a coroutine runs in a task"
-        before = caller.cancelling()
-        self._waiting.add(caller)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if caller not in self._waiting and caller.uncancel() <= before:
-                raise self._closed() from None
-            raise
-        finally:
-            self._waiting.discard(caller)

@@ -21,7 +21,7 @@ from perdure.history.transition import Effect, EventRow, Task, Transition, Visib
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
 from perdure.wire.events import frame
-from perdure.wire.times import timestamp, timestamp_ns
+from perdure.wire.times import set_timestamp, timestamp_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +39,9 @@ class Draft:
     """The open change of `state`; see the module."""
 
     __slots__ = (
-        "_also", "_current", "_delete_at_ns", "_effects", "_facts", "_finished", "_first_event_id", "_frames", "_open",
-        "_tasks", "_visibility", "_wake_at_ns", "env", "now_ns", "owes_workflow_task", "postpones_workflow_task", "state",
+        "_also", "_current", "_delete_at_ns", "_effects", "_facts", "_finished", "_first_event_id", "_frames",
+        "_open", "_tasks", "_visibility", "_wake_at_ns", "env", "now_ns", "owes_workflow_task",
+        "postpones_workflow_task", "state",
     )  # fmt: skip
 
     def __init__(self, state: RunState, env: Env) -> None:
@@ -90,7 +91,7 @@ class Draft:
         event.event_id = event_id
         event.task_id = event_id
         if not event.HasField("event_time"):
-            event.event_time.CopyFrom(timestamp(self.now_ns))
+            set_timestamp(event.event_time, self.now_ns)
         return self._append(event, timestamp_ns(event.event_time))
 
     def _append(self, event: history.HistoryEvent, time_ns: int) -> int:

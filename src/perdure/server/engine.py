@@ -197,8 +197,8 @@ class Engine:
     async def update(
         self,
         key: EntityKey,
-        change: Callable[[RunState, Env], Transition | tuple[Transition, ...]],
-        *,
+        change: Callable[..., Transition | tuple[Transition, ...]],
+        *arguments: object,
         token: bytes = b"",
         is_wake: bool = False,
     ) -> Any:
@@ -206,7 +206,9 @@ class Engine:
 
         Args:
             key: The run.
-            change: A transition; called in the same synchronous step as its commit.
+            change: A transition; called with the state, the arguments and an `Env` in the same synchronous step as its
+                commit.
+            arguments: See there.
             token: Method and task token of a Respond* call: a repetition gets the same answer (DESIGN §10.7).
             is_wake: The stored wake-up is used up by this change.
 
@@ -224,7 +226,7 @@ class Engine:
                 # While the run was loaded, a repetition of this call may have been first.
                 outcome = self._kept.get(token, now_ns) if token else None
             if outcome is None:
-                outcome = self._entities.change(entries, change, is_wake=is_wake)
+                outcome = self._entities.change(entries, change, *arguments, is_wake=is_wake)
                 if token and not isinstance(outcome.reply, Raised):
                     self._kept.keep(token, outcome, now_ns)
         return await self._entities.reveal(outcome)

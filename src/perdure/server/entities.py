@@ -107,14 +107,15 @@ class Entities:
     def change(
         self,
         entries: Sequence[Entry],
-        change: Callable[[RunState, Env], Transition | tuple[Transition, ...]],
-        *,
+        change: Callable[..., Transition | tuple[Transition, ...]],
+        *arguments: object,
         is_wake: bool = False,
     ) -> Outcome:
+        """The synchronous step on a run: `change` gets its state, the arguments and the `Env`."""
         state = _state_of(entries[0])
         if state is None:
             return Outcome(barrier_of(entries), Raised(_no_run(entries[0].key)))
-        return self.perform(entries, state, change, state, is_wake=is_wake)
+        return self.perform(entries, state, change, state, *arguments, is_wake=is_wake)
 
     def perform(
         self,

@@ -147,8 +147,10 @@ class Queries:
 
         It stays attached meanwhile: a busy run's next task begins before the caller has looked, and must carry it.
         """
-        for pending in self._attached.get(entity, {}).values():
-            pending.stir()
+        waiting = self._attached.get(entity)
+        if waiting:
+            for pending in waiting.values():
+                pending.stir()
 
     def forget(self, pending: PendingQuery) -> None:
         """The caller has its answer, or has gone."""

@@ -64,9 +64,7 @@ class TaskStarts:
             outcome = self._steps.finish_rows(entries[0], tasks=(row,))
             outcome = Outcome(outcome.barrier, StaleTask())
         else:
-            outcome = self._entities.change(
-                entries, lambda state, env: verb(state, task, row, info, env)
-            )
+            outcome = self._entities.change(entries, verb, task, row, info)
         return await self._entities.reveal(outcome)
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:
@@ -75,9 +73,7 @@ class TaskStarts:
         try:
             with self._committer.under_way():
                 entries = await self._entities.ready(task.entity, pointer_key)
-                outcome = self._entities.change(
-                    entries, lambda state, env: unstick(state, task, row, env)
-                )
+                outcome = self._entities.change(entries, unstick, task, row)
             await self._entities.reveal(outcome)
         except errors.RpcError as error:
             log.debug("a task of %s stays in its sticky queue: %s", task.entity, error.message)
@@ -91,7 +87,7 @@ class TaskStarts:
         undo = self._verbs.undo_activity_start
         pointer_key = workflow_id_key(task.entity.namespace_id, task.entity.name)
         entries = await self._entities.ready(task.entity, pointer_key)
-        outcome = self._entities.change(entries, lambda state, env: undo(state, token, env))
+        outcome = self._entities.change(entries, undo, token)
         await self._entities.reveal(outcome)
 
     async def _redeliver(self, task: Task) -> WorkflowTaskReply | StaleTask:

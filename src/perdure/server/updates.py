@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from perdure.history.update_words import TaskUpdates
+from perdure.history.update_words import NO_UPDATES, TaskUpdates
 from perdure.wire.api import failure, protocol, update
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class Updates:
 
     def messages(self, reply: WorkflowTaskReply) -> list[protocol.Message]:
         """What a workflow task that is being delivered carries (rule 17)."""
+        if not self._runs:
+            return []
         knows_earlier = reply.is_sticky and reply.attempt == 1
         found: list[protocol.Message] = []
         for update_id, pending in self._runs.get(reply.token.entity, {}).items():
@@ -160,7 +162,9 @@ class Updates:
 
     def of_task(self, state: RunState) -> TaskUpdates:
         """What the completion of the run's workflow task must be told."""
-        waiting = self._waiting(state)
+        waiting = self._waiting(state) if self._runs else None
+        if not waiting:
+            return NO_UPDATES
         return TaskUpdates(
             sent={key: each.request for key, each in waiting.items() if each.sent_in},
             others_wait=any(not each.sent_in for each in waiting.values()),
@@ -169,6 +173,8 @@ class Updates:
     def answered(self, state: RunState, started_event_id: int, reply: CompletionReply) -> None:
         """The workflow task that started with this event is completed, though not durably yet."""
         entity = state.key
+        if entity not in self._runs:
+            return
         for rejection in reply.rejected_updates:
             pending = self.find(entity, rejection.update_id)
             if pending is not None:

@@ -55,6 +55,9 @@ _KEY = "kind, namespace_id, name, run_id"
 
 
 def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
+    # Nearly always there is nothing: a new workflow id. What there is, is read in one snapshot.
+    if connection.execute(_ENTITY, key).fetchone() is None:
+        return None
     connection.execute("BEGIN")
     try:
         found = connection.execute(_ENTITY, key).fetchone()

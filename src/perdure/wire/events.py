@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perdure.wire.api import common, enums, history, sdk
 from perdure.wire.splice import varint
-from perdure.wire.times import NS_PER_SECOND
+from perdure.wire.times import set_timestamp
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -57,8 +57,7 @@ def event(
     message.task_id = event_id
     getattr(message, field).CopyFrom(attributes)
     if time_ns:
-        at = message.event_time
-        at.seconds, at.nanos = divmod(time_ns, NS_PER_SECOND)
+        set_timestamp(message.event_time, time_ns)
     if user_metadata is not None:
         message.user_metadata.CopyFrom(user_metadata)
     if links:

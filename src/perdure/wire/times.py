@@ -19,6 +19,11 @@ def timestamp(ns: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
+def set_timestamp(field: Timestamp, ns: int) -> None:
+    """Give a timestamp that belongs to a message its value."""
+    field.seconds, field.nanos = divmod(ns, NS_PER_SECOND)
+
+
 def timestamp_or_none(ns: int) -> Timestamp | None:
     """None for 0, which stands for "not set" in optional fields."""
     return timestamp(ns) if ns else None

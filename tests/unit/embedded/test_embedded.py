@@ -238,3 +238,36 @@ async def test_a_cancelled_poll_is_no_ended_connection(tmp_path: Path):
     await connection.close()
     with pytest.raises(asyncio.CancelledError):
         await both
+
+
+async def test_a_call_that_is_not_answered_in_time_says_so(tmp_path: Path):
+    connection = await open_embedded(f"sqlite:{tmp_path}/x.db")
+    await start(connection, "w")
+
+    async def waits() -> str:
+        request = {
+            "execution": common.WorkflowExecution(workflow_id="w"),
+            "wait_new_event": True,
+            "history_event_filter_type": 2,
+        }
+        try:
+            method = WORKFLOW_SERVICE["GetWorkflowExecutionHistory"]
+            await connection.call(
+                method,
+                method.request_type(namespace="default", **request),
+                timeout_ns=2 * SECOND_NS,
+            )
+        except errors.DeadlineExceeded:
+            await asyncio.sleep(0)  # not cancelled any more
+            return "late"
+        return "answered"
+
+    engine = connection._node.engine
+    waiting = asyncio.create_task(waits())
+    await asyncio.sleep(0)
+    (call_,) = connection._waiting
+    call_.interrupt(embedded._LATE)  # as its timer does
+    assert await waiting == "late"
+    assert waiting.cancelling() == 0
+    assert not engine._release._end_waiters
+    await connection.close()

@@ -47,14 +47,20 @@ async def poll_activity_task_queue(
     return workflowservice.PollActivityTaskQueueResponse()
 
 
+_METHOD: dict[ByToken, bytes] = {
+    transitions.complete_activity: b"activity completed",
+    transitions.fail_activity: b"activity failed",
+    transitions.cancel_activity: b"activity canceled",
+}
+"""What tells answers to the same token apart."""
+
+
 async def _by_token(
     services: Services, transition: ByToken, task_token: bytes, request: Any
 ) -> Any:
     token = decode_token(task_token, ActivityTaskToken)
     return await services.engine.update(
-        token.entity,
-        lambda state, env: transition(state, token, request, env),
-        token=type(request).__name__.encode() + task_token,
+        token.entity, transition, token, request, token=_METHOD[transition] + task_token
     )
 
 
@@ -97,9 +103,7 @@ async def record_activity_task_heartbeat(
 ) -> workflowservice.RecordActivityTaskHeartbeatResponse:
     token = decode_token(request.task_token, ActivityTaskToken)
     # Not kept for repeats: a heartbeat's answer must be of now.
-    return await services.engine.update(
-        token.entity, lambda state, env: transitions.heartbeat(state, token, request, env)
-    )
+    return await services.engine.update(token.entity, transitions.heartbeat, token, request)
 
 
 async def respond_activity_task_completed_by_id(

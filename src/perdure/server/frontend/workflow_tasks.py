@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perdure.history.transition import Transition
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
+    from perdure.server.updates import Updates
 
 _STICKY = enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY
 
@@ -57,19 +58,14 @@ async def respond_workflow_task_completed(
 ) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
     token = decode_token(request.task_token, WorkflowTaskToken)
     entity = token.entity
-
-    def change(state: RunState, env: Env) -> Transition:
-        waiting = services.updates.of_task(state)
-        transition = transitions.complete_workflow_task(state, token, request, env, waiting)
-        if isinstance(transition.reply, CompletionReply):
-            services.updates.answered(state, token.started_event_id, transition.reply)
-        else:
-            services.updates.failed(entity, token.started_event_id)
-        return transition
-
     try:
         reply = await services.engine.update(
-            entity, change, token=b"completed" + request.task_token
+            entity,
+            _complete,
+            services.updates,
+            token,
+            request,
+            token=b"completed" + request.task_token,
         )
     except RpcError:
         services.queries.reroute(entity)
@@ -80,13 +76,31 @@ async def respond_workflow_task_completed(
     return await task_replies.completion(services, reply, request.namespace)
 
 
+def _complete(
+    state: RunState,
+    updates: Updates,
+    token: WorkflowTaskToken,
+    request: workflowservice.RespondWorkflowTaskCompletedRequest,
+    env: Env,
+) -> Transition:
+    waiting = updates.of_task(state)
+    transition = transitions.complete_workflow_task(state, token, request, env, waiting)
+    if isinstance(transition.reply, CompletionReply):
+        updates.answered(state, token.started_event_id, transition.reply)
+    else:
+        updates.failed(token.entity, token.started_event_id)
+    return transition
+
+
 async def respond_workflow_task_failed(
     services: Services, call: Call, request: workflowservice.RespondWorkflowTaskFailedRequest
 ) -> workflowservice.RespondWorkflowTaskFailedResponse:
     token = decode_token(request.task_token, WorkflowTaskToken)
     reply = await services.engine.update(
         token.entity,
-        lambda state, env: transitions.fail_workflow_task(state, token, request, env),
+        transitions.fail_workflow_task,
+        token,
+        request,
         token=b"failed" + request.task_token,
     )
     services.queries.reroute(token.entity)
