@@ -130,7 +130,15 @@ class Pollers(Generic[T]):
 
     def _add_lines(self, number: int) -> None:
         for _ in range(number):
-            self._parked.add(self._spawn(self._run(), self._name))
+            line = self._spawn(self._run(), self._name)
+            # Counted at once: of a batch of tasks each would otherwise ask for as many lines as the first.
+            self._lines += 1
+            self._parked.add(line)
+            line.add_done_callback(self._ended)
+
+    def _ended(self, line: asyncio.Task[None]) -> None:
+        self._lines -= 1
+        self._parked.discard(line)
 
     def _keep_up(self) -> None:
         """A line has got a task: see that enough others poll."""
@@ -144,22 +152,18 @@ class Pollers(Generic[T]):
     async def _run(self) -> None:
         line = asyncio.current_task()
         assert line is not None, "a line is a task"
-        self._lines += 1
+        await self._slots.take()
         try:
-            await self._slots.take()
-            try:
-                while (task := await self._next_task(line)) is not None:
-                    self._parked.discard(line)
-                    self._keep_up()
-                    await self._work(task)
-                    if self._slots.is_wanted or len(self._parked) >= self._numbers.most:
-                        return
-                    self._parked.add(line)
-            finally:
-                self._slots.release()
+            while (task := await self._next_task(line)) is not None:
+                self._parked.discard(line)
+                self._keep_up()
+                await self._work(task)
+                if self._slots.is_wanted or len(self._parked) >= self._numbers.most:
+                    return
+                self._parked.add(line)
         finally:
             self._parked.discard(line)
-            self._lines -= 1
+            self._slots.release()
 
     async def _next_task(self, line: asyncio.Task[None]) -> T | None:
         """None when this line is not needed any more."""

@@ -118,6 +118,19 @@ async def test_each_task_doubles_the_polls_and_no_further_than_to_the_bound() ->
     await lines.end()
 
 
+async def test_tasks_that_come_together_do_not_each_double_the_polls() -> None:
+    # Regression: lines counted only once they ran, and the polls of one queue held the slots of the other's.
+    lines = Lines(10, 1, 5)
+    lines.start()
+    for tasks in (["one"], ["two", "three"]):
+        await lines.turns()
+        lines.script += tasks
+        lines.more.set()
+    await lines.turns()
+    assert (lines.parked, lines.slots.used) == (5, 5)
+    await lines.end()
+
+
 async def test_tasks_that_run_do_not_count_as_polls() -> None:
     lines = Lines(10, 1, 3, ["task"] * 6)
     lines.may_finish.clear()
