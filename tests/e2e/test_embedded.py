@@ -304,6 +304,13 @@ async def test_what_a_worker_leaves_behind_is_tried_again_by_the_next_one(apps: 
             assert await handle.result() == ["slow done by attempt 2"]
 
 
+async def test_a_worker_whose_client_was_not_awaited_says_so():
+    connecting = Client.connect("memory:")
+    with pytest.raises(TypeError, match=r"await Client\.connect"):
+        make_worker(connecting)  # type: ignore[arg-type]
+    connecting.close()
+
+
 async def test_a_workflow_that_no_worker_knows_is_in_the_log(
     caplog: pytest.LogCaptureFixture, apps: Apps
 ):

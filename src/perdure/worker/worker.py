@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -100,6 +101,8 @@ class Worker:
         unsandboxed_workflow_runner: object | None = None,
     ) -> None:
         del workflow_runner, unsandboxed_workflow_runner  # no sandbox: nothing to choose
+        if inspect.isawaitable(client):
+            raise TypeError("the client was not awaited: client = await Client.connect(...)")
         self._options = WorkerOptions(
             task_queue=task_queue,
             activities=activities,

@@ -407,6 +407,18 @@ def test_a_long_report_shows_the_last_executions() -> None:
     assert "before these" in str(caught.value)
 
 
+@workflow.defn
+class WithChild:
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_child_workflow(LastWord.run, id="child")
+
+
+def test_a_child_that_no_worker_knows_ends_the_simulation() -> None:
+    with pytest.raises(SimulationFailed, match=r"task of child fails.*is its class in `workflows`"):
+        simulate(WithChild.run, seeds=1)
+
+
 def test_what_the_worker_refuses_is_the_tests_mistake() -> None:
     async def undecorated() -> None: ...
 

@@ -9,6 +9,18 @@ from typing import Any
 
 from perdure.testing.simulation.outcome import Signal
 
+WORKFLOW_ID = "simulated"
+TASK_QUEUE = "simulation"
+
+
+def stuck(workflow_id: str) -> str:
+    """What is said of a workflow whose task never succeeds."""
+    if workflow_id == WORKFLOW_ID:
+        return "its workflow task fails again and again"
+    return (
+        f"the workflow task of {workflow_id} fails again and again (is its class in `workflows`?)"
+    )
+
 
 @dataclass(frozen=True)
 class Scenario:

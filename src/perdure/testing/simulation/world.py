@@ -36,6 +36,7 @@ from perdure.testing.simulation.disk import DiskFaults, SimExecutor
 from perdure.testing.simulation.loop import Process, SimClock, SimLoop
 from perdure.testing.simulation.network import Endpoint, NetworkFaults, SimConnection
 from perdure.testing.simulation.outcome import Execution, NeverFinished, Outcome
+from perdure.testing.simulation.scenario import TASK_QUEUE, WORKFLOW_ID, stuck
 from perdure.testing.simulation.time import SimTime
 from perdure.worker import Worker
 
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=f.Fault)
 
-WORKFLOW_ID = "simulated"
-TASK_QUEUE = "simulation"
 SHARDS = 1
 LINGER_NS = 5 * SECOND_NS
 """How long after the end something late may still happen, beyond the longest delay of a fault."""
@@ -76,8 +75,7 @@ class Universe:
 
     def __init__(self, scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> None:
         self.random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
-        self._scenario = scenario
-        self._faults = faults
+        self._scenario, self._faults = scenario, faults
         self._fired: set[int] = set()
         self._loop = SimLoop()
         self._time = SimTime(
@@ -364,12 +362,14 @@ class Universe:
         if self._steps > STEPS_MAX:
             self._give_up(f"{STEPS_MAX} steps, and no end (retries without a limit?)")
         for entry in group.entries:
-            if entry.key.kind is not EntityKind.RUN or entry.key.name != WORKFLOW_ID:
+            if entry.key.kind is not EntityKind.RUN:
                 continue
-            length = entry.state.next_event_id - 1
             task = entry.state.workflow_task
             if task is not None and task.attempt >= ATTEMPTS_MAX:
-                self._give_up("its workflow task fails again and again")
+                self._give_up(stuck(entry.key.name))
+            if entry.key.name != WORKFLOW_ID:
+                continue
+            length = entry.state.next_event_id - 1
             group.settled().add_done_callback(
                 lambda _, length=length: self._reached(length, is_written=group.error is None),
                 context=self._world_context,
