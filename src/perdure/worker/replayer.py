@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from perdure.converter import DataConverter
 from perdure.wire.api import history as history_pb
 from perdure.worker.callbacks import from_callback
-from perdure.worker.codec import apply_codec
 from perdure.worker.host import HostOptions, WorkflowRegistry
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.interceptors import workflow_interceptor_classes
 from perdure.worker.replay_history import HistoryReplay
+from perdure.worker.run_codec import RunCodec
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Replayer:
             message = "The history does not begin with the start of a workflow"
             raise ValueError(message)
         if self._codec is not None:
-            events = await self._decoded(events)
+            events = await self._decoded(history)
         failure, matters = await self._replay_as(history, events, self._options)
         if matters and isinstance(failure, NondeterminismError):
             # Interpreters before and after 3.12 start what is given to wait_for at different times.
@@ -196,13 +196,17 @@ class Replayer:
             await from_callback(replay.close)
         return replay.failure, replay.wait_for_profile_matters
 
-    async def _decoded(
-        self, events: Sequence[history_pb.HistoryEvent]
-    ) -> Sequence[history_pb.HistoryEvent]:
-        codec = self._codec
-        assert codec is not None  # asked before
-        copy = history_pb.History(events=events)
-        await apply_codec(copy, codec.decode)
+    async def _decoded(self, given: WorkflowHistory) -> Sequence[history_pb.HistoryEvent]:
+        copy = history_pb.History(events=given.events)
+        started = copy.events[0].workflow_execution_started_event_attributes
+        codec = RunCodec(
+            self._codec,
+            namespace=self._namespace,
+            workflow_id=given.workflow_id,
+            workflow_type=started.workflow_type.name,
+            task_queue=started.task_queue.name,
+        )
+        await codec.decode_events(copy.events)
         return copy.events
 
 

@@ -16,8 +16,8 @@ from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.seam import WORKFLOW_SERVICE, Connection
-from perdure.worker.codec import apply_codec
 from perdure.worker.pollers import logger, until_answered
+from perdure.worker.run_codec import RunCodec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -68,13 +68,15 @@ class WorkerRpc:
         """See `perdure.wire.seam.Connection.polls_are_free`."""
         return self._connection.polls_are_free
 
-    async def encode(self, message: Message) -> None:
-        if self._codec is not None:
-            await apply_codec(message, self._codec.encode)
-
-    async def decode(self, message: Message) -> None:
-        if self._codec is not None:
-            await apply_codec(message, self._codec.decode)
+    def codec_of(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> RunCodec:
+        """The codec for a run that the worker does not know yet, and for what needs nothing but its names."""
+        return RunCodec(
+            self._codec,
+            namespace=self.namespace,
+            workflow_id=task.workflow_execution.workflow_id,
+            workflow_type=task.workflow_type.name,
+            task_queue=task.workflow_execution_task_queue.name,
+        )
 
     # Polls.
 
@@ -127,25 +129,27 @@ class WorkerRpc:
     # Answers: repeated until taken.
 
     async def complete_workflow_task(
-        self, request: workflowservice.RespondWorkflowTaskCompletedRequest
+        self, request: workflowservice.RespondWorkflowTaskCompletedRequest, codec: RunCodec
     ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
         """None when the task is not there any more."""
         request.worker_version_stamp.build_id = self.build_id
         request.deployment_options.CopyFrom(self._deployment())
         request.worker_instance_key = self.instance_key
-        await self.encode(request)
+        await codec.encode(request)
         return await self._answer("RespondWorkflowTaskCompleted", request)
 
     async def fail_workflow_task(
-        self, request: workflowservice.RespondWorkflowTaskFailedRequest
+        self, request: workflowservice.RespondWorkflowTaskFailedRequest, codec: RunCodec
     ) -> None:
-        await self.encode(request)
+        await codec.encode(request)
         await self._answer_or_drop("RespondWorkflowTaskFailed", request)
 
-    async def answer_query(self, request: workflowservice.RespondQueryTaskCompletedRequest) -> None:
+    async def answer_query(
+        self, request: workflowservice.RespondQueryTaskCompletedRequest, codec: RunCodec
+    ) -> None:
         """Its caller waits: an answer that can not travel is told so, and a lost one is repeated a few times."""
         try:
-            await self.encode(request)
+            await codec.encode(request)
         except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
             logger.warning("The answer to a query could not be encoded", exc_info=error)
             why = f"The answer could not be encoded: {type(error).__name__}"
@@ -225,7 +229,7 @@ class WorkerRpc:
     # Reads and housekeeping.
 
     async def history_page(
-        self, workflow_id: str, run_id: str, token: bytes
+        self, workflow_id: str, run_id: str, token: bytes, codec: RunCodec
     ) -> workflowservice.GetWorkflowExecutionHistoryResponse:
         request = workflowservice.GetWorkflowExecutionHistoryRequest(
             namespace=self.namespace,
@@ -240,7 +244,7 @@ class WorkerRpc:
         )
         if page is None:
             raise errors.not_found(f"history of workflow {workflow_id!r}, run {run_id} is gone")
-        await self.decode(page)
+        await codec.decode(page)
         return cast("workflowservice.GetWorkflowExecutionHistoryResponse", page)
 
     async def announce_shutdown(self, sticky_queue: str, task_queue: str) -> bool:

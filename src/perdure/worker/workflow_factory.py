@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perdure.worker.local_activities import LocalActivities
     from perdure.worker.options import WorkerOptions
     from perdure.worker.rpc import WorkerRpc
+    from perdure.worker.run_codec import RunCodec
 
 
 class WorkflowFactory:
@@ -60,8 +61,10 @@ class WorkflowFactory:
             host_options = replace(host_options, deadlock_budget_ns=0)
         self._host_options = host_options
 
-    def create_run(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> CachedRun:
-        """A fresh engine and host for the run of this task.
+    def create_run(
+        self, task: workflowservice.PollWorkflowTaskQueueResponse, codec: RunCodec
+    ) -> CachedRun:
+        """A fresh engine and host for the run of this task, which `codec` has decoded.
 
         Raises:
             perdure.exceptions.ApplicationError: No class is registered for the workflow's type.
@@ -80,7 +83,7 @@ class WorkflowFactory:
         async def fetch_page(
             token: bytes,
         ) -> workflowservice.GetWorkflowExecutionHistoryResponse:
-            return await self._rpc.history_page(workflow_id, run_id, token)
+            return await self._rpc.history_page(workflow_id, run_id, token, codec)
 
         return CachedRun(
             run_id,
@@ -88,6 +91,7 @@ class WorkflowFactory:
             WorkflowHost(definition, run, self._host_options),
             fetch_page,
             self._local_activities.of_run(run),
+            codec,
         )
 
     def to_failure(self, error: BaseException) -> failures.Failure:

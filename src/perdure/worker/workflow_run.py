@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from perdure.replay.jobs import Activation
     from perdure.replay.task import Answer, NeedPage, WorkflowTask
     from perdure.worker.local_activities import RunLocalActivities
+    from perdure.worker.run_codec import RunCodec
 
 FetchPage = Callable[[bytes], Awaitable[workflowservice.GetWorkflowExecutionHistoryResponse]]
 
@@ -63,8 +64,10 @@ class CachedRun:
         host: Host,
         fetch_page: FetchPage,
         local_activities: RunLocalActivities,
+        codec: RunCodec,
     ) -> None:
         self.run_id = run_id
+        self.codec = codec
         self.engine = engine
         self.lock = asyncio.Lock()
         self._host = host

@@ -29,6 +29,7 @@ from perdure.worker.workflow_run import CachedRun
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
     from perdure.worker.rpc import WorkerRpc
+    from perdure.worker.run_codec import RunCodec
 
 logger = logging.getLogger("perdure.worker")
 
@@ -55,7 +56,7 @@ class WorkflowTasks:
         self,
         rpc: WorkerRpc,
         cache: RunCache,
-        create_run: Callable[[Poll], CachedRun],
+        create_run: Callable[[Poll, RunCodec], CachedRun],
         to_failure: Callable[[BaseException], failures.Failure],
         render: Callable[[Mismatch], str],
         *,
@@ -93,8 +94,10 @@ class WorkflowTasks:
                 del self._in_hand[run_id]
 
     async def _in_turn(self, task: Poll, in_hand: _InHand) -> Poll | None:
+        known = self._cache.get(task.workflow_execution.run_id)
+        codec = known.codec if known is not None else self._rpc.codec_of(task)
         try:
-            await self._rpc.decode(task)
+            await codec.decode(task)
         except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
             self._log_failed(task, error)
             await self._fail(task, UNHANDLED, self._to_failure(error))
@@ -103,7 +106,7 @@ class WorkflowTasks:
             run = self._cache.get(task.workflow_execution.run_id)
             if run is None:
                 try:
-                    run = self._create_run(task)
+                    run = self._create_run(task, codec)
                 except Exception as error:  # noqa: BLE001 - reported to the server, whatever it is
                     self._log_failed(task, error)
                     await self._fail(task, UNHANDLED, self._to_failure(error))
@@ -166,7 +169,7 @@ class WorkflowTasks:
                 duration(self._sticky_timeout_ns)
             )
         try:
-            response = await self._send(request)
+            response = await self._send(request, run.codec)
         except errors.RpcError as error:
             # UnhandledCommand and the like: history went on without us, replay from the start (trap 29).
             logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
@@ -191,13 +194,13 @@ class WorkflowTasks:
         return response.workflow_task if response.workflow_task.task_token else None
 
     async def _send(
-        self, request: workflowservice.RespondWorkflowTaskCompletedRequest
+        self, request: workflowservice.RespondWorkflowTaskCompletedRequest, codec: RunCodec
     ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
         at_most = 0 if self._rpc.is_shutting_down else EAGER_PER_COMPLETION_MAX
         reserved = self._eager.reserve(request.commands, at_most=at_most)
         activities: Sequence[workflowservice.PollActivityTaskQueueResponse] = ()
         try:
-            response = await self._rpc.complete_workflow_task(request)
+            response = await self._rpc.complete_workflow_task(request, codec)
             if response is not None:
                 activities = response.activity_tasks
         finally:
@@ -221,7 +224,7 @@ class WorkflowTasks:
             request.completed_type = enums.QUERY_RESULT_TYPE_ANSWERED
             payloads = [answer.result] if answer.result is not None else []
             request.query_result.CopyFrom(common.Payloads(payloads=payloads))
-        await self._rpc.answer_query(request)
+        await self._rpc.answer_query(request, self._rpc.codec_of(task))
 
     async def _report_problem(self, task: Poll, problem: Mismatch | Fatal) -> None:
         """A mismatch between history and code, or a history that makes no sense."""
@@ -284,5 +287,6 @@ class WorkflowTasks:
             await self._rpc.fail_workflow_task(
                 workflowservice.RespondWorkflowTaskFailedRequest(
                     task_token=task.task_token, cause=cause, failure=failure
-                )
+                ),
+                self._rpc.codec_of(task),
             )

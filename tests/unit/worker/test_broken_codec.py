@@ -17,6 +17,7 @@ from perdure.worker.rpc import QUERY_TRIES, WorkerRpc
 from tests.unit.worker.scripted import ScriptedConnection
 
 Answer = workflowservice.RespondQueryTaskCompletedRequest
+Task = workflowservice.PollWorkflowTaskQueueResponse
 
 
 class Flaky(PayloadCodec):
@@ -98,9 +99,9 @@ async def test_a_query_whose_answer_is_too_large_fails_at_once():
             raise errors.ResourceExhausted("Received message larger than max (5 vs. 4)")
 
     connection = ScriptedConnection(RespondQueryTaskCompleted=refuse)
-    await rpc_over(connection).answer_query(
-        Answer(task_token=b"t", completed_type=enums.QUERY_RESULT_TYPE_ANSWERED)
-    )
+    rpc = rpc_over(connection)
+    answer = Answer(task_token=b"t", completed_type=enums.QUERY_RESULT_TYPE_ANSWERED)
+    await rpc.answer_query(answer, rpc.codec_of(Task()))
     _, told = connection.requests("RespondQueryTaskCompleted")
     assert (told.task_token, told.completed_type) == (b"t", enums.QUERY_RESULT_TYPE_FAILED)
     assert "bytes, more than the server takes" in told.error_message
@@ -116,5 +117,6 @@ async def test_an_answer_to_a_query_is_repeated_a_few_times(monkeypatch: pytest.
 
     monkeypatch.setattr(pollers, "pause_s", no_time)
     connection = ScriptedConnection(RespondQueryTaskCompleted=down)
-    await rpc_over(connection).answer_query(Answer(task_token=b"t"))
+    rpc = rpc_over(connection)
+    await rpc.answer_query(Answer(task_token=b"t"), rpc.codec_of(Task()))
     assert len(connection.requests("RespondQueryTaskCompleted")) == QUERY_TRIES
