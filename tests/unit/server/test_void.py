@@ -10,10 +10,10 @@ import pytest
 
 from perdure.core.ids import EntityKey, EntityKind
 from perdure.core.units import HOUR_NS, SECOND_NS
-from perdure.server.void import TOGETHER_MAX
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.api import command, enums, taskqueue, workflowservice
+from perdure.wire.times import duration
 from tests.unit.server.world import (
     World,
     complete_workflow,
@@ -42,6 +42,13 @@ async def world(database: sqlite3.Connection) -> AsyncIterator[World]:
 
 async def reopened(database: sqlite3.Connection) -> World:
     return await open_world(open_memory(connection=database), void_activities=True)
+
+
+def an_hour_of_work() -> command.Command:
+    scheduled = schedule_activity()
+    timeout = scheduled.schedule_activity_task_command_attributes.start_to_close_timeout
+    timeout.FromNanoseconds(HOUR_NS)
+    return scheduled
 
 
 def loaded_runs(world: World) -> set[str]:
@@ -77,9 +84,9 @@ async def test_only_runs_of_which_a_worker_held_something_are_loaded(
         await brought_to(world, f"sleeps-{number}", start_timer("t", HOUR_MS))
     await sleep_with_sticky_queue(world, "listens")
     await brought_to(world, "ended", complete_workflow())
-    await brought_to(world, "works", schedule_activity())
+    await brought_to(world, "works", an_hour_of_work())
     assert (await world.poll_activity()).attempt == 1
-    await brought_to(world, "queued", schedule_activity())
+    await brought_to(world, "queued", an_hour_of_work())
     called = await sleep_with_sticky_queue(world, "called")
     request = workflowservice.PollWorkflowTaskQueueRequest(
         namespace="default", task_queue=STICKY, identity="me"
@@ -87,7 +94,7 @@ async def test_only_runs_of_which_a_worker_held_something_are_loaded(
     polling = asyncio.ensure_future(world.call("PollWorkflowTaskQueue", request))
     await settle()
     polling.cancel()  # its worker was there a moment ago
-    taken = await world.start("taken")
+    taken = await world.start("taken", workflow_task_timeout=duration(100 * SECOND_NS))
     assert (await world.poll()).workflow_execution.workflow_id == "taken"
     await world.start("new")
     await world.signal("called")
@@ -113,11 +120,12 @@ async def test_only_runs_of_which_a_worker_held_something_are_loaded(
 
 
 async def test_every_attempt_ends_however_many_there_are(
-    world: World, database: sqlite3.Connection
+    world: World, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    many = TOGETHER_MAX * 2 + 1
+    monkeypatch.setattr("perdure.server.void.TOGETHER_MAX", 3)
+    many = 7
     for number in range(many):
-        await brought_to(world, f"w{number}", schedule_activity())
+        await brought_to(world, f"w{number}", an_hour_of_work())
         await world.poll_activity()
     await world.node.close()
     second = await reopened(database)
