@@ -167,6 +167,13 @@ def test_a_client_on_another_loop_or_thread_is_told(apps: Apps):
     client = asyncio.run(connect())
     with pytest.raises(RPCError, match="belongs to another event loop"):
         asyncio.run(client.get_workflow_handle("w").describe())
+    asyncio.run(reopen_and_close(url(apps)))
+
+
+async def reopen_and_close(target: str) -> None:
+    """Opening lets go of an engine whose loop has ended."""
+    async with await Client.connect(target):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,13 @@ async def open_sqlite(
         lock = FileLock(file)
         try:
             writing = connect_file(file, shard_count)
+        except BaseException:
+            lock.release()
+            raise
+        try:
             return lock, writing, connect_reader(file)
         except BaseException:
+            writing.close()
             lock.release()
             raise
 

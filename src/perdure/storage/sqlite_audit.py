@@ -63,6 +63,16 @@ class AuditReader:
             raise OpenError(f"there is no database {database}")
         try:
             self._connection = connect_reader(database.resolve())
+        except sqlite3.Error as error:
+            raise OpenError(f"cannot read {database}: {error}") from error
+        try:
+            self._begin(database)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _begin(self, database: Path) -> None:
+        try:
             version = self._one("PRAGMA user_version")
             if self._one("PRAGMA application_id") != APPLICATION_ID:
                 raise OpenError(f"{database} is no database of Perdure")

@@ -70,7 +70,11 @@ else:
 def connect_memory(shard_count: int) -> sqlite3.Connection:
     """A new database in memory; it lives as long as the connection."""
     connection = _connect(":memory:")
-    migrate(connection, 0, shard_count)
+    try:
+        migrate(connection, 0, shard_count)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -54,14 +54,14 @@ async def test_a_task_without_poller_waits_as_a_row(caller: Caller):
 
 
 async def test_rows_survive_the_process(caller: Caller):
-    connection = connect_memory(4)
-    first = await open_caller(connection)
-    await first.start()
-    await first.node.close()
-    second = await open_caller(connection)
-    task = await second.poll()
-    assert ids(task) == [1, 2, 3]
-    await second.node.close()
+    with contextlib.closing(connect_memory(4)) as connection:
+        first = await open_caller(connection)
+        await first.start()
+        await first.node.close()
+        second = await open_caller(connection)
+        task = await second.poll()
+        assert ids(task) == [1, 2, 3]
+        await second.node.close()
 
 
 async def test_tasks_of_one_queue_come_in_the_order_of_their_starts(caller: Caller):

@@ -290,6 +290,7 @@ async def test_a_timer_fires_after_a_restart():
     await second.complete(task.task_token, complete_workflow())
     assert "TIMER_FIRED" in await second.event_types(key)
     await second.check_memory(key)
+    await second.node.close()
 
 
 async def test_a_failing_wake_up_is_tried_again(world: World):

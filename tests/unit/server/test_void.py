@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -28,8 +29,9 @@ STICKY = taskqueue.TaskQueue(name="of-a-worker", kind=enums.TASK_QUEUE_KIND_STIC
 
 
 @pytest.fixture
-def database() -> sqlite3.Connection:
-    return connect_memory(4)
+def database() -> Iterator[sqlite3.Connection]:
+    with closing(connect_memory(4)) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
 
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import MS_NS, SECOND_NS
@@ -78,10 +81,17 @@ async def eventually(entities: Entities, count: int) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.fixture
+async def store() -> AsyncIterator[SqliteStore]:
+    opened = open_memory()
+    yield opened
+    await opened.close()
+
+
 async def run(
-    wake_at_ns: dict[EntityKey, int], clock: FixedClock
+    store: SqliteStore, wake_at_ns: dict[EntityKey, int], clock: FixedClock
 ) -> tuple[Entities, asyncio.Task[None]]:
-    entities = Entities(open_memory(), clock)
+    entities = Entities(store, clock)
     await entities.open(wake_at_ns)
     return entities, asyncio.ensure_future(entities.wakes.run())
 
@@ -90,21 +100,23 @@ def key(number: int) -> EntityKey:
     return run_key("n", f"w{number}", "r")
 
 
-async def test_more_than_one_scan_is_due():
+async def test_more_than_one_scan_is_due(store: SqliteStore):
     total = 2 * wakes.SCAN_ROWS + 300
     clock = FixedClock(NOW_NS)
     # Many at the same nanosecond, so that a scan ends in the midst of equals.
     due = {key(n): NOW_NS - 5 + n % 3 for n in range(total)}
-    entities, loop = await run(due, clock)
+    entities, loop = await run(store, due, clock)
     await eventually(entities, total)
     assert sorted(entities.fired) == sorted(due)
     loop.cancel()
 
 
-async def test_nothing_is_fired_before_its_time_and_the_far_future_is_found_later():
+async def test_nothing_is_fired_before_its_time_and_the_far_future_is_found_later(
+    store: SqliteStore,
+):
     clock = FixedClock(NOW_NS)
     near, far = NOW_NS + SECOND_NS, NOW_NS + 5 * wakes.HORIZON_NS
-    entities, loop = await run({key(1): near, key(2): far}, clock)
+    entities, loop = await run(store, {key(1): near, key(2): far}, clock)
     await asyncio.sleep(0.02)
     assert entities.fired == []
     for at_ns, expected in ((near, [key(1)]), (far, [key(1), key(2)])):
@@ -119,9 +131,11 @@ async def test_nothing_is_fired_before_its_time_and_the_far_future_is_found_late
     loop.cancel()
 
 
-async def test_a_later_bound_replaces_the_earlier_one():
+async def test_a_later_bound_replaces_the_earlier_one(store: SqliteStore):
     clock = FixedClock(NOW_NS)
-    entities, loop = await run({key(1): NOW_NS + SECOND_NS, key(2): NOW_NS + SECOND_NS}, clock)
+    entities, loop = await run(
+        store, {key(1): NOW_NS + SECOND_NS, key(2): NOW_NS + SECOND_NS}, clock
+    )
     await asyncio.sleep(0.01)
     await entities.set_wake(key(1), NOW_NS + 2 * SECOND_NS)
     clock.wall_ns = NOW_NS + SECOND_NS
@@ -132,9 +146,9 @@ async def test_a_later_bound_replaces_the_earlier_one():
     loop.cancel()
 
 
-async def test_a_failing_one_delays_nobody_and_is_tried_again():
+async def test_a_failing_one_delays_nobody_and_is_tried_again(store: SqliteStore):
     clock = FixedClock(NOW_NS)
-    entities = Entities(open_memory(), clock)
+    entities = Entities(store, clock)
     entities.failing[key(0)] = 2
     await entities.open({key(n): NOW_NS for n in range(100)})
     loop = asyncio.ensure_future(entities.wakes.run())
@@ -149,9 +163,9 @@ async def test_a_failing_one_delays_nobody_and_is_tried_again():
     loop.cancel()
 
 
-async def test_what_is_out_of_date_does_not_pile_up():
+async def test_what_is_out_of_date_does_not_pile_up(store: SqliteStore):
     clock = FixedClock(0)
-    wakes_ = Wakes(open_memory(), clock, lambda: (0,), lambda _: asyncio.sleep(0))
+    wakes_ = Wakes(store, clock, lambda: (0,), lambda _: asyncio.sleep(0))
     await wakes_._scan(0)
     for n in range(5_000):
         key = run_key("n", str(n), "r")
