@@ -25,12 +25,12 @@ _EVENTS = """SELECT branch, first_event_id, count, data FROM events
     WHERE entity = ? AND branch = 0 ORDER BY first_event_id"""
 # The row before the range may reach into it: rows of a run neither overlap nor leave gaps.
 _RANGE = """SELECT branch, first_event_id, count, data FROM events
-    WHERE entity = ?1 AND branch = ?2 AND first_event_id <= ?4 AND first_event_id >= coalesce(
+    WHERE entity = ? AND branch = ? AND first_event_id <= ? AND first_event_id >= coalesce(
         (SELECT max(first_event_id) FROM events
-            WHERE entity = ?1 AND branch = ?2 AND first_event_id <= ?3), 0)
+            WHERE entity = ? AND branch = ? AND first_event_id <= ?), 0)
     ORDER BY first_event_id"""
-_WAKE = """SELECT coalesce((SELECT at_ns FROM wakes WHERE entity = ?1), 0),
-    EXISTS (SELECT 1 FROM held WHERE entity = ?1)"""
+_WAKE = """SELECT coalesce((SELECT at_ns FROM wakes WHERE entity = ?), 0),
+    EXISTS (SELECT 1 FROM held WHERE entity = ?)"""
 _TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_id, stamp, created_ns, priority
     FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
     ORDER BY sequence LIMIT ?"""
@@ -69,7 +69,7 @@ def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
         wake_at_ns, is_held = 0, 0
         if key.kind is EntityKind.RUN:
             events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
-            wake_at_ns, is_held = connection.execute(_WAKE, found).fetchone()
+            wake_at_ns, is_held = connection.execute(_WAKE, (number, number)).fetchone()
         return StoredEntity(number, facts, events, wake_at_ns, bool(is_held))
     finally:
         connection.execute("COMMIT")
@@ -82,7 +82,9 @@ def events(
     first_event_id: int,
     last_event_id: int,
 ) -> list[EventRow]:
-    rows = connection.execute(_RANGE, (number, branch, first_event_id, last_event_id))
+    rows = connection.execute(
+        _RANGE, (number, branch, last_event_id, number, branch, first_event_id)
+    )
     return [
         row
         for row in (EventRow(*r) for r in rows)

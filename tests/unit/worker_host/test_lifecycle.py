@@ -137,7 +137,8 @@ class Spins:
 
 def test_a_workflow_that_spins_is_stopped() -> None:
     run = Driver(Spins, HostOptions(deadlock_budget_ns=100_000_000))
-    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\].*CPU time"):
+    # On a machine that gives it little CPU time, five times as much of the wall's comes first.
+    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\].*(CPU time|blocked for)"):
         run.start()
     assert not Spins.reached
 
