@@ -26,7 +26,7 @@ async def fill(url: str) -> None:
     for name in ("busy", "closed", "sleeps"):
         await start(connection, name)
     for _ in range(3):
-        task = await call(connection, "PollWorkflowTaskQueue", 5, task_queue=QUEUE)
+        task = await call(connection, "PollWorkflowTaskQueue", 60, task_queue=QUEUE)
         commands = {
             "busy": [schedule_activity("a"), schedule_activity("b")],
             "closed": [complete_workflow()],
