@@ -76,11 +76,17 @@ class WorkflowAlreadyStartedError(FailureError):
         run_id: str | None = None,
         first_run_id: str | None = None,
     ) -> None:
-        super().__init__("Workflow execution already started")
+        super().__init__(
+            "Workflow execution already started"
+        )  # `message`, as the official package has it
         self.workflow_id = workflow_id
         self.workflow_type = workflow_type
         self.run_id = run_id
         self.first_run_id = first_run_id
+
+    def __str__(self) -> str:
+        run = f" (run {self.run_id})" if self.run_id else ""
+        return f"{self.message}: {self.workflow_id!r}{run}"
 
 
 class InvalidVersioningOverrideError(FailureError):

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from perdure.client import Client, RPCError, WorkflowExecutionStatus
+from perdure import workflow
+from perdure.client import Client, RPCError, WorkflowExecutionStatus, WorkflowFailureError
+from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.server.audit import audit
+from perdure.worker import Worker
 from tests.e2e.embedded_app import QUEUE, Steps, make_worker
 from tests.e2e.processes import PATIENCE_S, ROOT, Processes
 
@@ -316,6 +320,41 @@ async def test_a_worker_whose_client_was_not_awaited_says_so():
     with pytest.raises(TypeError, match=r"await Client\.connect"):
         make_worker(connecting)  # type: ignore[arg-type]
     connecting.close()
+
+
+async def test_a_workflow_id_that_is_taken_is_named():
+    async with await Client.connect("memory:") as client:
+        start = partial(client.start_workflow, "T", id="order-7", task_queue=QUEUE)
+        run_id = (await start()).result_run_id
+        with pytest.raises(WorkflowAlreadyStartedError, match=f"'order-7' .run {run_id}"):
+            await start()
+
+
+@workflow.defn
+class Connects:
+    @workflow.run
+    async def run(self, target: str) -> None:
+        await Client.connect(target)
+
+
+@pytest.mark.parametrize("target", ["memory:", "sqlite:{folder}/x.db", "localhost:1"])
+async def test_a_client_in_a_workflow_is_refused(target: str, tmp_path: Path):
+    async with (
+        await Client.connect("memory:") as client,
+        Worker(
+            client,
+            task_queue=QUEUE,
+            workflows=[Connects],
+            workflow_failure_exception_types=[RuntimeError],
+        ),
+        asyncio.timeout(PATIENCE_S),
+    ):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await client.execute_workflow(
+                Connects.run, target.format(folder=tmp_path), id="w", task_queue=QUEUE
+            )
+        assert "do that in an activity" in str(caught.value.cause)
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_workflow_that_no_worker_knows_is_in_the_log(

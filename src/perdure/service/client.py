@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from google.protobuf.message import Message
 
 from perdure.core.ids import new_id
+from perdure.core.loop import DeterministicLoop
 from perdure.core.units import SECOND_NS
 from perdure.service.calls import call_kind, retry_delay_ns
 from perdure.service.config import ConnectConfig, RetryConfig
@@ -78,8 +79,9 @@ class ServiceClient:
         """Connect; unless `config` is lazy, make sure that the service answers.
 
         Raises:
-            RuntimeError: It does not.
+            RuntimeError: It does not; or workflow code asks for it.
         """
+        _refuse_in_workflow()
         if not config.lazy:
             try:
                 connection = await connect(config.target_host, config)
@@ -167,7 +169,9 @@ class ServiceClient:
 
         Raises:
             RPCError: The (last) try failed.
+            RuntimeError: Called by workflow code.
         """
+        _refuse_in_workflow()
         connection = await self.connected()
         timeout_ns = None if timeout is None else int(timeout.total_seconds() * SECOND_NS)
         kind = call_kind(method, request)
@@ -310,3 +314,12 @@ def _what_to_do(target: str, error: RPCError) -> str:
         f".{port} Is a server running there? `perdure server start-dev` starts one on localhost:7233; 'sqlite:<file>'"
         " needs none"
     )
+
+
+def _refuse_in_workflow() -> None:
+    """A workflow's loop has no I/O: a call would wait for ever, and its answer would differ on replay."""
+    if isinstance(asyncio.get_running_loop(), DeterministicLoop):
+        raise RuntimeError(  # noqa: TRY004 - the place is wrong, not a type
+            "clients can not be used in a workflow: do that in an activity, or use what the workflow itself has"
+            " (start_child_workflow, get_external_workflow_handle)"
+        )
