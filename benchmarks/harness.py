@@ -145,6 +145,7 @@ class Server:
             env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         _started.append(self._process)
+        self.pid = self._process.pid
         self.address = f"127.0.0.1:{self.port}"
         self._wait()
 

@@ -1,7 +1,7 @@
 """The first look at a run that is not in memory: `python -m benchmarks.growth.cold FILE WORKFLOW_ID`; a line of JSON.
 
 There is no worker: what is measured is reading the run's history from the file and folding it into a state. The longest
-block is the most CPU time that the loop's thread spent between two turns of another task.
+wait is that of another task for its turn, in CPU time of the loop's thread.
 """
 
 from __future__ import annotations
@@ -12,26 +12,10 @@ import json
 import sys
 import time
 
+from benchmarks.growth.heart import PAUSE_S, Heart
 from benchmarks.growth.memory import resident_bytes
 from perdure.client import Client
 from perdure.service import RPCError
-
-PAUSE_S = 0.001
-
-
-class Heart:
-    """Beats every millisecond, if it can; `longest_s` is the most CPU time of the thread between two beats."""
-
-    def __init__(self) -> None:
-        self.longest_s = 0.0
-
-    async def beat(self) -> None:
-        last_s = time.thread_time()
-        while True:
-            await asyncio.sleep(PAUSE_S)
-            now_s = time.thread_time()
-            self.longest_s = max(self.longest_s, now_s - last_s)
-            last_s = now_s
 
 
 async def main(path: str, workflow_id: str) -> None:
@@ -52,7 +36,7 @@ async def main(path: str, workflow_id: str) -> None:
         await asyncio.sleep(10 * PAUSE_S)
         beating.cancel()
         more_bytes = resident_bytes() - before_bytes
-        print(json.dumps(answer | {"longest_block_s": heart.longest_s, "more_bytes": more_bytes}))
+        print(json.dumps(answer | {"longest_wait_s": heart.take_s(), "more_bytes": more_bytes}))
 
 
 if __name__ == "__main__":

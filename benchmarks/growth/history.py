@@ -1,7 +1,7 @@
 """One run grows, and now and then a few more events are measured: `python -m benchmarks.growth.history TARGET`.
 
-`{"events": n, "ticks": k}` grows the history to n events, then measures k signals, each of which is answered by a
-workflow task (four events); the answer has the CPU seconds of this process and how many events it was.
+`{"events": n, "ticks": k, "run": id}` grows the history to n events, then measures k signals, each of which is answered
+by a workflow task (four events); the answer has the CPU seconds of this process and how many events it was.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from perdure import workflow
 from perdure.client import Client
+from perdure.common import WorkflowIDConflictPolicy
 from perdure.worker import Worker
 
 TIMERS_PER_WAVE = 100
@@ -72,10 +73,16 @@ async def main(target: str) -> None:
         await Client.connect(target) as client,
         Worker(client, task_queue="bench", workflows=[Growing]),
     ):
-        handle: Any = await client.start_workflow(Growing.run, id="growing", task_queue="bench")
         print(json.dumps({"ready": True}), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            print(json.dumps(await measure(handle, **json.loads(line))), flush=True)
+            asked = json.loads(line)
+            handle: Any = await client.start_workflow(
+                Growing.run,
+                id=asked.pop("run", "growing"),
+                task_queue="bench",
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+            print(json.dumps(await measure(handle, **asked)), flush=True)
 
 
 if __name__ == "__main__":

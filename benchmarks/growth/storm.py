@@ -2,7 +2,8 @@
 
 Client and worker (and the engine, when TARGET is a file) that finish what `seed.py` put to sleep. Meanwhile somebody
 who has nothing to do with it starts a workflow every 50 ms and asks for its description: how long that takes is the
-price that neighbours pay. `WAKES_AT` is in seconds since the epoch.
+price that neighbours pay. The longest wait is that of a task of this process for its turn, in CPU time of the loop's
+thread. `WAKES_AT` is in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.growth.heart import Heart
 from benchmarks.growth.memory import resident_bytes
 from perdure import workflow
 from perdure.client import Client
@@ -71,8 +73,10 @@ async def main(target: str, wakes_s: float, runs: int) -> None:
         neighbour = Neighbour(client)
         async with Worker(client, task_queue="seed", workflows=[Sleeper]):
             living = asyncio.create_task(neighbour.live())
+            heart = Heart()
+            beating = asyncio.create_task(heart.beat())
             await asyncio.sleep(max(1.0, wakes_s - time.time() - 0.1))
-            calm = neighbour.take()
+            calm = neighbour.take() | {"longest_wait_ms": 1_000 * heart.take_s()}
             early = (await client.count_workflows(query)).count - before
             storm_cpu_s, give_up_s = time.process_time(), time.monotonic() + PATIENCE_S
             progress: list[tuple[float, int]] = []
@@ -81,8 +85,9 @@ async def main(target: str, wakes_s: float, runs: int) -> None:
                 await asyncio.sleep(1.0)
                 done = (await client.count_workflows(query)).count - before
                 progress.append((round(time.time() - wakes_s, 1), done))
-            storm = neighbour.take()
+            storm = neighbour.take() | {"longest_wait_ms": 1_000 * heart.take_s()}
             living.cancel()
+            beating.cancel()
         print(
             json.dumps(
                 {
