@@ -243,7 +243,8 @@ class TimeSkipping:
 
     def noted(self, group: Group) -> None:
         """A step changed these entities; called in the same synchronous step."""
-        for entry in group.entries:
+        # A run has an entry per task that was scheduled: thousands, where it starts thousands of activities.
+        for entry in dict.fromkeys(group.entries):
             if entry.key.kind is EntityKind.RUN:
                 self._note(entry.key, work_of(entry.state))
         self._unsettled += 1
