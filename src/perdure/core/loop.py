@@ -87,7 +87,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     """
 
     def __init__(self) -> None:
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: deque[asyncio.Handle] | None = None
+        """None while there is nothing: an empty queue takes more memory than the rest of an idle loop."""
         # asyncio keeps only weak references to tasks; a dict keeps them alive, in creation order.
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._timer_seq = 0
@@ -147,13 +148,14 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def leave(self, outer: Outer) -> None:
         """Put back what `enter` found."""
+        if not self._ready:
+            self._ready = None
         sys.set_asyncgen_hooks(outer.first_iteration, outer.finalizer)
         asyncio._set_running_loop(outer.loop)  # noqa: SLF001
 
     def drain(self) -> None:
         """Run ready handles, and those that become ready meanwhile, until none is left."""
-        ready = self._ready
-        while ready:
+        while ready := self._ready:
             self.before_step()
             handle = ready.popleft()
             if not handle.cancelled():
@@ -161,6 +163,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def make_ready(self, handle: asyncio.Handle) -> None:
         """Append a handle (a fired timer) to the queue as it is, without an extra tick."""
+        if self._ready is None:
+            self._ready = deque()
         self._ready.append(handle)
 
     @property
@@ -185,7 +189,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def forget_everything(self) -> None:
         """Drop tasks and ready handles, so that nothing keeps the loop's objects alive."""
-        self._ready.clear()
+        self._ready = None
         self._tasks.clear()
 
     # The asyncio interface --------------------------------------------------------------------
@@ -202,7 +206,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
+        self.make_ready(handle)
         return handle
 
     @override

@@ -256,15 +256,16 @@ def _apply_plain(run: Run, event: history.HistoryEvent, event_type: int) -> None
         )
 
 
+_INHERITED = ("memo", "search_attributes", "retry_policy")
+
+
 def _start(run: Run, event: history.HistoryEvent) -> None:
     attributes = event.workflow_execution_started_event_attributes
-    run.started = history.WorkflowExecutionStartedEventAttributes(
-        memo=attributes.memo if attributes.HasField("memo") else None,
-        search_attributes=(
-            attributes.search_attributes if attributes.HasField("search_attributes") else None
-        ),
-        retry_policy=attributes.retry_policy if attributes.HasField("retry_policy") else None,
-    )
+    inherited = {
+        name: getattr(attributes, name) for name in _INHERITED if attributes.HasField(name)
+    }
+    if inherited:
+        run.started = history.WorkflowExecutionStartedEventAttributes(**inherited)
     start_time_ns = timestamp_ns(event.event_time)
     # A query may come before the first workflow task; it must find some time (§1.3).
     run.advance_clock(start_time_ns)

@@ -34,6 +34,18 @@ class Flag(enum.IntEnum):
     """Nexus service and operation must match the history."""
 
 
+_ALL = frozenset(Flag)
+_known_sets: dict[frozenset[int], frozenset[int]] = {}
+_KNOWN_SETS_MAX = 100
+
+
+def _shared(flags: frozenset[int]) -> frozenset[int]:
+    """The same set for all runs that have the same flags, as nearly all do."""
+    if len(_known_sets) < _KNOWN_SETS_MAX:
+        return _known_sets.setdefault(flags, flags)
+    return _known_sets.get(flags, flags)
+
+
 class Flags:
     """The flags of one run."""
 
@@ -64,9 +76,9 @@ class Flags:
             return
         metadata = completed.sdk_metadata
         if metadata.core_used_flags:
-            self.core = self.core.union(metadata.core_used_flags)
+            self.core = _shared(self.core.union(metadata.core_used_flags))
         if metadata.lang_used_flags:
-            self.lang = self.lang.union(metadata.lang_used_flags)
+            self.lang = _shared(self.lang.union(metadata.lang_used_flags))
         name, version = self.history_sdk
         self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
 
@@ -87,10 +99,13 @@ class Flags:
         """What to write into the completion of the current task: only what history lacks."""
         if not self._can_write:
             return sdk.WorkflowTaskCompletedMetadata()
-        core = sorted(self._new_core.union(Flag) - self.core)
-        lang = sorted(self._new_lang - self.lang)
-        self.core = self.core.union(core)
-        self.lang = self.lang.union(lang)
+        new_core = (self._new_core | _ALL) - self.core
+        new_lang = self._new_lang - self.lang
+        core, lang = sorted(new_core), sorted(new_lang)
+        if core:
+            self.core = _shared(self.core | new_core)
+        if lang:
+            self.lang = _shared(self.lang | new_lang)
         self._new_core = self._new_lang = frozenset()
         name, version = self._sdk
         known_name, known_version = self.history_sdk

@@ -25,34 +25,30 @@ def randomness_seed(run_id: str) -> int:
 
 def siphash13(data: bytes) -> int:
     """SipHash with one compression and three finalisation rounds and an all-zero key."""
+    words = [
+        int.from_bytes(data[offset : offset + 8], "little") for offset in range(0, len(data) + 1, 8)
+    ]
+    words[-1] |= (len(data) & 0xFF) << 56
     v0, v1, v2, v3 = _V0, _V1, _V2, _V3
-    whole = len(data) - len(data) % 8
-    for offset in range(0, whole, 8):
-        word = int.from_bytes(data[offset : offset + 8], "little")
+    for word in words:
         v0, v1, v2, v3 = _round(v0, v1, v2, v3 ^ word)
         v0 ^= word
-    last = int.from_bytes(data[whole:], "little") | (len(data) & 0xFF) << 56
-    v0, v1, v2, v3 = _round(v0, v1, v2, v3 ^ last)
-    v0 ^= last
     v2 ^= 0xFF
     for _ in range(3):
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     return v0 ^ v1 ^ v2 ^ v3
 
 
-def _rotate(value: int, bits: int) -> int:
-    return (value << bits | value >> (64 - bits)) & _MASK
-
-
 def _round(v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
+    # The rotations are written out: every run is seeded, and calls are what costs.
     v0 = (v0 + v1) & _MASK
-    v1 = _rotate(v1, 13) ^ v0
-    v0 = _rotate(v0, 32)
+    v1 = ((v1 << 13 | v1 >> 51) & _MASK) ^ v0
+    v0 = v0 << 32 & _MASK | v0 >> 32
     v2 = (v2 + v3) & _MASK
-    v3 = _rotate(v3, 16) ^ v2
+    v3 = ((v3 << 16 | v3 >> 48) & _MASK) ^ v2
     v0 = (v0 + v3) & _MASK
-    v3 = _rotate(v3, 21) ^ v0
+    v3 = ((v3 << 21 | v3 >> 43) & _MASK) ^ v0
     v2 = (v2 + v1) & _MASK
-    v1 = _rotate(v1, 17) ^ v2
-    v2 = _rotate(v2, 32)
+    v1 = ((v1 << 17 | v1 >> 47) & _MASK) ^ v2
+    v2 = v2 << 32 & _MASK | v2 >> 32
     return v0, v1, v2, v3

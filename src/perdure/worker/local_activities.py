@@ -79,12 +79,15 @@ class LocalActivities:
 class RunLocalActivities:
     """The local activities of one run that are in progress, and the results that nobody has taken yet."""
 
+    __slots__ = ("_closed", "_news", "_results", "_run", "_running", "_worker")
+
     def __init__(self, worker: LocalActivities, run: RunInfo) -> None:
         self._worker = worker
         self._run = run
         self._running: dict[int, _Execution] = {}
         self._results: list[tuple[int, LocalResult]] = []
-        self._news = asyncio.Event()
+        self._news: asyncio.Event | None = None
+        """Only while somebody waits."""
         self._closed = False
 
     @property
@@ -116,12 +119,12 @@ class RunLocalActivities:
         if not self._closed:
             del self._running[seq]
             self._results.append((seq, result))
-            self._news.set()
+            if self._news is not None:
+                self._news.set()
 
     def take_results(self) -> list[tuple[int, LocalResult]]:
         """What has ended since the last call, in the order in which it did."""
         results, self._results = self._results, []
-        self._news.clear()
         return results
 
     async def wait(self, timeout_s: float | None) -> None:
@@ -130,11 +133,15 @@ class RunLocalActivities:
         Raises:
             RuntimeError: The worker ends and does not wait for local activities any more.
         """
+        self._news = asyncio.Event()
+        if self._results:
+            self._news.set()
         news = asyncio.ensure_future(self._news.wait())
         over = asyncio.ensure_future(self._worker.abandoned.wait())
         try:
             await asyncio.wait([news, over], timeout=timeout_s, return_when="FIRST_COMPLETED")
         finally:
+            self._news = None
             news.cancel()
             over.cancel()
         if self._worker.abandoned.is_set():

@@ -57,6 +57,12 @@ class Host(Protocol):
 class CachedRun:
     """A run, its engine and its host."""
 
+    # A cached run is measured in KiB: no dictionary.
+    __slots__ = (
+        "_closed", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_task_timeout_s", "_waiting", "codec",
+        "engine", "lock", "run_id",
+    )  # fmt: skip
+
     def __init__(
         self,
         run_id: str,

@@ -85,6 +85,8 @@ class RunConverters:
         is_failure: Whether an error fails the workflow; decoding errors that do are not wrapped.
     """
 
+    __slots__ = ("_has_context", "_is_failure", "_plain", "_run", "workflow")
+
     def __init__(
         self,
         data_converter: DataConverter,

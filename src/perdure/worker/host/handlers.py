@@ -49,6 +49,8 @@ class Handlers:
         inbound: The outermost inbound interceptor.
     """
 
+    __slots__ = ("_inbound", "_state")
+
     def __init__(self, state: RunState, inbound: WorkflowInboundInterceptor) -> None:
         self._state = state
         self._inbound = inbound

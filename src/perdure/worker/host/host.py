@@ -74,6 +74,8 @@ class WorkflowHost:
         ```
     """
 
+    __slots__ = ("_handlers", "_interceptors_ready", "_jobs", "_runtime", "_state")
+
     def __init__(self, definition: Definition, run: RunInfo, options: HostOptions) -> None:
         asyncio_compat.install()
         state = self._state = RunState(definition, run, options)
@@ -84,7 +86,6 @@ class WorkflowHost:
         state.loop = WorkflowLoop(state)
         self._runtime = state.loop.workflow_runtime = HostedRuntime(state)
         self._interceptors_ready = False
-        self._what = f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
         state.queries = _queries_of(definition)
 
     def activate(self, activation: jobs.Activation) -> ActivationResult:
@@ -113,7 +114,7 @@ class WorkflowHost:
 
     def _run_watched(self, all_jobs: Sequence[jobs.Job], budget_ns: int) -> None:
         loop, why = self._state.loop, None
-        watch = loop.watch = watchdog.begin(budget_ns, self._what)
+        watch = loop.watch = watchdog.begin(budget_ns, self._describe)
         try:
             outer = loop.enter()
             try:
@@ -128,8 +129,12 @@ class WorkflowHost:
                 watchdog.end(watch)
                 why, loop.watch = watch.why, None
         if why is not None:
-            message = f"[TMPRL1101] Potential deadlock: {self._what} was stopped: {why}"
+            message = f"[TMPRL1101] Potential deadlock: {self._describe()} was stopped: {why}"
             raise DeadlockError(message) from None
+
+    def _describe(self) -> str:
+        run = self._state.run
+        return f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
 
     def close(self) -> None:
         """Tear the run down: `finally` blocks run now, without any effect on the workflow."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from perdure.common import Priority, RetryPolicy, SearchAttributePair, TypedSearchAttributes
 from perdure.converter import decode_search_attributes, decode_typed_search_attributes
+from perdure.wire.api import common as common_pb
+from perdure.wire.api import history as history_pb
 from perdure.workflow._info import Info, ParentInfo, RootInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.duration_pb2 import Duration
 
-    from perdure.replay.jobs import Activation, InitializeWorkflow
+    from perdure.replay.jobs import InitializeWorkflow
     from perdure.replay.task import RunInfo
-    from perdure.wire.api import history as history_pb
 
     WorkflowExecutionStartedEventAttributes = history_pb.WorkflowExecutionStartedEventAttributes
 
@@ -34,15 +37,52 @@ def _timeout(started: WorkflowExecutionStartedEventAttributes, field: _Timeout) 
     return value.ToTimedelta()
 
 
-def build_info(run: RunInfo, activation: Activation, job: InitializeWorkflow) -> Info:
+class Start(NamedTuple):
+    """What a run keeps of its first job.
+
+    No message of the API: a part of one keeps all of it in memory, and that is a page of history.
+    """
+
+    attributes: bytes
+    """Of the start event, encoded, without arguments and headers."""
+    headers: Mapping[str, common_pb.Payload]
+    workflow_id: str
+    workflow_type: str
+    event_time_ns: int
+    first_task_ns: int
+
+    @staticmethod
+    def from_job(job: InitializeWorkflow, time_ns: int) -> Start:
+        """Args: the first job, and the time of its activation."""
+        attributes = history_pb.WorkflowExecutionStartedEventAttributes()
+        attributes.CopyFrom(job.attributes)
+        attributes.ClearField("input")
+        attributes.ClearField("header")
+        return Start(
+            attributes.SerializeToString(),
+            {
+                key: common_pb.Payload.FromString(payload.SerializeToString())
+                for key, payload in job.headers.items()
+            },
+            job.workflow_id,
+            job.workflow_type,
+            job.start_time_ns,
+            time_ns,
+        )
+
+    def started(self) -> WorkflowExecutionStartedEventAttributes:
+        """The attributes of the start event, decoded anew each time."""
+        return history_pb.WorkflowExecutionStartedEventAttributes.FromString(self.attributes)
+
+
+def build_info(run: RunInfo, start: Start) -> Info:
     """What `workflow.info()` says for the rest of the run.
 
     Args:
         run: The run, and the queue that its worker polls.
-        activation: The first activation; its time is the workflow's `start_time`.
-        job: Its first job, with the start event's attributes.
+        start: Its start event; the time of the first task is the workflow's `start_time`.
     """
-    started = job.attributes
+    started = start.started()
     parent = None
     if started.HasField("parent_workflow_execution"):
         parent = ParentInfo(
@@ -64,7 +104,7 @@ def build_info(run: RunInfo, activation: Activation, job: InitializeWorkflow) ->
         cron_schedule=started.cron_schedule or None,
         execution_timeout=_timeout(started, "workflow_execution_timeout"),
         first_execution_run_id=started.first_execution_run_id,
-        headers=dict(job.headers),
+        headers=dict(start.headers),
         namespace=run.namespace,
         original_execution_run_id=started.original_execution_run_id or run.run_id,
         parent=parent,
@@ -77,11 +117,11 @@ def build_info(run: RunInfo, activation: Activation, job: InitializeWorkflow) ->
         run_id=run.run_id,
         run_timeout=_timeout(started, "workflow_run_timeout"),
         search_attributes=dict(decode_search_attributes(started.search_attributes)),
-        start_time=_utc(activation.time_ns),
+        start_time=_utc(start.first_task_ns),
         task_queue=run.task_queue,
         task_timeout=started.workflow_task_timeout.ToTimedelta(),
         typed_search_attributes=TypedSearchAttributes(pairs),
-        workflow_id=job.workflow_id,
-        workflow_start_time=_utc(job.start_time_ns),
-        workflow_type=job.workflow_type,
+        workflow_id=start.workflow_id,
+        workflow_start_time=_utc(start.event_time_ns),
+        workflow_type=start.workflow_type,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.common import RawValue
 from perdure.replay import jobs
 from perdure.worker.host import outcome
-from perdure.worker.host.info import build_info
+from perdure.worker.host.info import Start
 from perdure.worker.workflow_interceptors import ExecuteWorkflowInput
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class UnknownOperationError(RuntimeError):
 class Jobs:
     """Applies jobs to one run."""
 
+    __slots__ = ("_handlers", "_inbound", "_state")
+
     def __init__(
         self, state: RunState, inbound: WorkflowInboundInterceptor, handlers: Handlers
     ) -> None:
@@ -56,8 +58,7 @@ class Jobs:
         state = self._state
         definition = state.definition
         assert state.activation is not None  # jobs come in activations
-        state.info = build_info(state.run, state.activation, job)
-        state.started = job.attributes
+        state.start = Start.from_job(job, state.activation.time_ns)
         state.seed = job.randomness_seed
         converters = state.converters
         types = definition.arg_types
@@ -68,7 +69,7 @@ class Jobs:
             type=definition.cls,
             run_fn=definition.run_fn,
             args=args if definition.name is not None else [args],
-            headers=job.headers,
+            headers=state.start.headers,
         )
 
     def has_patch(self, job: jobs.NotifyHasPatch) -> None:

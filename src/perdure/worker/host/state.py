@@ -18,6 +18,7 @@ from perdure.exceptions import FailureError
 from perdure.replay.commands import CallSite
 from perdure.worker.host import callsite
 from perdure.worker.host.converters import RunConverters
+from perdure.worker.host.info import Start, build_info
 from perdure.workflow._errors import ReadOnlyContextError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class RunState:
     # A cached run is measured in KiB: no dictionary.
     __slots__ = (
         "__weakref__",
+        "_info",
         "_random",
         "activation",
         "activities",
@@ -96,7 +98,6 @@ class RunState:
         "external_signals",
         "guarded",
         "in_query_or_validator",
-        "info",
         "instance",
         "is_replaying",
         "loop",
@@ -117,7 +118,7 @@ class RunState:
         "signals",
         "signals_handled",
         "single_batch",
-        "started",
+        "start",
         "task_error",
         "time_ns",
         "unanswered_queries",
@@ -131,8 +132,7 @@ class RunState:
 
     loop: WorkflowLoop
     outbound: WorkflowOutboundInterceptor
-    info: Info
-    started: WorkflowExecutionStartedEventAttributes
+    start: Start
 
     def __init__(self, definition: Definition, run: RunInfo, options: HostOptions) -> None:
         self.definition = definition
@@ -159,6 +159,7 @@ class RunState:
         self.cancel_reason: str | None = None
         self.versioning_behavior = definition.versioning_behavior
         self.dynamic_failure_types: tuple[type[BaseException], ...] | None = None
+        self._info: Info | None = None
         self.current_details = ""
         self.memo: dict[str, Any] | None = None
 
@@ -211,6 +212,18 @@ class RunState:
         self.conditions.clear()
         self.seed_callbacks.clear()
         self.unanswered_queries.clear()
+
+    @property
+    def info(self) -> Info:
+        """What `workflow.info()` says; made when it is first asked for."""
+        if self._info is None:
+            self._info = build_info(self.run, self.start)
+        return self._info
+
+    @property
+    def started(self) -> WorkflowExecutionStartedEventAttributes:
+        """The attributes of the start event, without arguments and headers."""
+        return self.start.started()
 
     def begin(self, activation: Activation) -> None:
         """Take over what is new in an activation."""

@@ -19,8 +19,12 @@ import sys
 import threading
 import time
 import traceback
+from typing import TYPE_CHECKING
 
 from perdure.core import capi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ class Watch:
         "budget_ns", "clock", "ended", "started_cpu_ns", "started_ns", "thread", "what", "why",
     )  # fmt: skip
 
-    def __init__(self, budget_ns: int, what: str) -> None:
+    def __init__(self, budget_ns: int, what: Callable[[], str]) -> None:
         self.budget_ns = budget_ns
         self.what = what
         self.thread = threading.get_ident()
@@ -86,12 +90,12 @@ class Watchdog:
         self._period = 0.5
         self._never = threading.Event()
 
-    def begin(self, budget_ns: int, what: str) -> Watch | None:
+    def begin(self, budget_ns: int, what: Callable[[], str]) -> Watch | None:
         """Bound the time of what follows, until `end`.
 
         Args:
             budget_ns: CPU time in nanoseconds; 0 for no bound.
-            what: Named in the error.
+            what: Names the activation in the log.
         """
         if budget_ns <= 0:
             return None
@@ -150,7 +154,7 @@ class Watchdog:
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
         capi.loaded()  # in this thread, before anything is interrupted
         watch.why = why
-        _log.error("%s is stopped: %s. Its stack:\n%s", watch.what, why, stack)
+        _log.error("%s is stopped: %s. Its stack:\n%s", watch.what(), why, stack)
 
 
 watchdog = Watchdog()
