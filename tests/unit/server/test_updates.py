@@ -12,7 +12,12 @@ from google.protobuf.message import Message
 from perdure.core.ids import run_key
 from perdure.server.updates import Updates
 from perdure.wire.api import command, common, enums, failure, protocol, update, workflowservice
-from perdure.wire.errors import NotFound, PermissionDenied
+from perdure.wire.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+)
 from tests.unit.server.world import World, complete_workflow, settle
 
 Stage = enums.UpdateWorkflowExecutionLifecycleStage
@@ -197,6 +202,28 @@ async def test_a_failed_task_carries_the_update_again(world: World):
     assert len(again.messages) == 1
     await finish(world, again, accept(), respond())
     assert (await sent).stage == COMPLETED
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_rule_20_an_update_fails_with_the_task_that_brought_it(world: World, failures: int):
+    await idle(world)
+    sent = send(world, timeout_s=1)
+    task = await world.poll()
+    for _ in range(failures):
+        await world.call(
+            "RespondWorkflowTaskFailed",
+            workflowservice.RespondWorkflowTaskFailedRequest(
+                namespace="default", task_token=task.task_token
+            ),
+        )
+        task = await world.poll()
+    assert (task.attempt, len(task.messages)) == (1 + failures, 1)
+    bad = command.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
+    bad.start_timer_command_attributes.SetInParent()
+    with pytest.raises(InvalidArgument):
+        await finish(world, task, accept(), commands=(bad,))
+    with pytest.raises(FailedPrecondition, match="unexpected workflow task failure"):
+        await sent
 
 
 async def test_rule_20_what_becomes_of_updates_when_the_run_closes(world: World):

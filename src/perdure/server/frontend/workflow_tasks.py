@@ -12,7 +12,7 @@ from perdure.history.tokens import WorkflowTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
 from perdure.server.queries import PendingQuery
 from perdure.wire.api import enums, workflowservice
-from perdure.wire.errors import RpcError, Unavailable
+from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
 
 if TYPE_CHECKING:
     from perdure.history.env import Env
@@ -84,7 +84,12 @@ def _complete(
     env: Env,
 ) -> Transition:
     waiting = updates.of_task(state)
-    transition = transitions.complete_workflow_task(state, token, request, env, waiting)
+    try:
+        transition = transitions.complete_workflow_task(state, token, request, env, waiting)
+    except InvalidArgument:
+        # Of a repeated attempt: nothing is written, and its updates fail as those of the first one (rules 7 and 20).
+        updates.failed(token.entity, token.started_event_id)
+        raise
     if isinstance(transition.reply, CompletionReply):
         updates.answered(state, token.started_event_id, transition.reply)
     else:
