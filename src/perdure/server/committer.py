@@ -118,6 +118,11 @@ class Committer:
         """Wait until everything appended so far is settled."""
         await self._flushed.wait()
 
+    def abandon(self) -> None:
+        """The end: whoever still waits is told that nobody knows."""
+        error = errors.Unavailable("The engine closed before the change was known to be written.")
+        self._fail(lambda _: True, lambda _: error)
+
     async def run(self) -> None:
         """Write batches for ever."""
         while True:

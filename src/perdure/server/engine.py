@@ -19,6 +19,7 @@ from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.history.facts import FactKind
+from perdure.server import closing
 from perdure.server.cache import EntityCache, trim
 from perdure.server.committer import Committer
 from perdure.server.entities import Entities, Raised
@@ -178,18 +179,22 @@ class Engine:
             self._loops.append(self._spawn(_for_ever(work)))
 
     async def close(self) -> None:
-        """Answer no more, write what was accepted, close the store. The matcher has been closed before."""
+        """Answer no more, write what was accepted (or give up in time: `closing`), close the store.
+
+        The matcher has been closed before.
+        """
         self._entities.is_closing = True
         self._outbox.stop()
         self._task_starts.stop()
         for loop in self._loops[1:]:
             loop.cancel()
         await self._wakes.stop()
-        await self.committer.flush()
+        await closing.done(self.committer.flush(), "changes that nobody was told of")
         self._shards.stop()
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self.committer.abandon()
         await self._store.close()
 
     # Changes.

@@ -43,6 +43,8 @@ class Loader:
             RpcError: The entity cannot be read or understood.
         """
         await shard.ready.wait()
+        if shard.is_closed:
+            raise errors.Unavailable("The engine is shutting down.")
         if key in self._cache:
             return
         place = key, shard.epoch

@@ -22,6 +22,7 @@ from perdure.history.replies import ActivityTaskReply, PollInfo, StaleTask, Work
 from perdure.history.transition import DEFAULT_PRIORITY, Task
 from perdure.matching.queue import Item, Match, Poller
 from perdure.matching.queues import TaskQueues
+from perdure.server import closing
 from perdure.server.polls import ParkedPoll, QueryBody, TaskBody
 from perdure.wire.errors import RpcError
 
@@ -374,8 +375,9 @@ class MatchingHost:
         for poll in tuple(self._polls.values()):
             if self._queues.get(poll.queue).cancel(poll.poller.poll_id):
                 poll.give(None)
-        while self._running:
-            await asyncio.wait(tuple(self._running))
+        if not await closing.ended(self._running, "starts of tasks"):
+            for poll in tuple(self._polls.values()):
+                poll.give(None)
 
     @property
     def _engine(self) -> TaskSource:

@@ -83,8 +83,11 @@ class NodeShards:
         return landed
 
     def stop(self) -> None:
+        """Take nothing over any more; who waits for a shard is told."""
         for task in self._tasks:
             task.cancel()
+        for shard in self._shards:
+            shard.close()
 
     async def _take_again(self, shard: Shard) -> None:
         loop = asyncio.get_running_loop()

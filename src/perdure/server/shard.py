@@ -22,6 +22,7 @@ class Shard:
         self.shard_id = shard_id
         self.epoch = 0
         self.ready = asyncio.Event()
+        self.is_closed = False
         self.range_id = 0
         self.sequence = 0
         self.clock_ns = 0
@@ -41,6 +42,11 @@ class Shard:
         """Nothing that was computed under this ownership counts any more."""
         self.epoch += 1
         self.ready.clear()
+
+    def close(self) -> None:
+        """Whoever waits for the shard is to look again, and finds that the node has closed."""
+        self.is_closed = True
+        self.ready.set()
 
     def now_ns(self, wall_ns: int) -> int:
         """The time of a transition: the wall clock, but never before what this shard has stored."""

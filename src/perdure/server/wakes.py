@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.server import closing
 from perdure.storage.port import StoreError
 from perdure.wire.errors import NotFound, ResourceExhausted, RpcError, Unavailable
 
@@ -106,8 +107,7 @@ class Wakes:
 
     async def stop(self) -> None:
         """Let the wake-ups under way end."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await closing.ended(self._tasks, "wake-ups")
 
     @property
     def _is_busy(self) -> bool:
