@@ -29,6 +29,7 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
     """
 
     converters: Mapping[bytes, EncodingPayloadConverter]
+    _asks: tuple[object, int, bool] | None = None
 
     def __init__(self, *converters: EncodingPayloadConverter) -> None:
         self.converters = _by_encoding(converters)
@@ -92,6 +93,8 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
         self, context: SerializationContext
     ) -> list[EncodingPayloadConverter] | None:
         """The converters with `context` set; None when none of them changes."""
+        if not self._asks_for_context():
+            return None
         before = list(self.converters.values())
         after = [
             converter.with_context(context)
@@ -101,6 +104,15 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
         ]
         changed = any(new is not old for new, old in zip(after, before, strict=True))
         return after if changed else None
+
+    def _asks_for_context(self) -> bool:
+        """Whether any converter may change; the answer is kept, as every payload's owner asks."""
+        converters = self.converters
+        kept = self._asks
+        if kept is None or kept[0] is not converters or kept[1] != len(converters):
+            asks = any(isinstance(each, WithSerializationContext) for each in converters.values())
+            kept = self._asks = (converters, len(converters), asks)
+        return kept[2]
 
 
 def _by_encoding(
