@@ -8,6 +8,11 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+# Bound at import, before the determinism guard of a worker in this process wraps them: outside of workflows it asks
+# for the running loop each time, and the engine reads its clock ten times per workflow.
+_time_ns = time.time_ns
+_monotonic_ns = time.monotonic_ns
+
 
 class Clock(Protocol):
     """Where the present comes from."""
@@ -25,7 +30,7 @@ class SystemClock:
     """The machine's clocks."""
 
     def now_ns(self) -> int:
-        return time.time_ns()
+        return _time_ns()
 
     def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+        return _monotonic_ns()
