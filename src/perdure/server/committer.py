@@ -41,6 +41,10 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 WINDOW_NS = MS_NS
 QUIET_ROUNDS, ROUNDS_MAX = 4, 32
 """The open batch closes after so many turns of the loop in which nothing joined it, and after so many at all."""
+CROWD_WINDOW_NS = 2 * MS_NS
+"""For how long the open batch waits for callers of whom nothing is known but that there are many."""
+CROWD_GROUPS, CROWD_GAIN, CROWD_PROBE_BATCHES = 1.5, 0.5, 32
+_SMOOTHING = 4
 FULL_BACKOFF_NS = 250 * MS_NS
 FULL_BACKOFF_MAX_NS = 10 * SECOND_NS
 
@@ -63,6 +67,35 @@ class CallsUnderWay:
             # Whoever waits is woken; with nobody waiting this costs nothing.
             self.idle.set()
             self.idle.clear()
+
+
+class Crowd:
+    """Whether to wait for calls that have not arrived: from afar, each comes in a turn of its own.
+
+    It is worth it while waiting brings something: who is alone never waits, nor do callers who all wait for this very
+    batch, as in an embedded engine. Now and then it is tried again.
+    """
+
+    __slots__ = ("_gain", "_groups")
+
+    def __init__(self) -> None:
+        self._groups = 1.0
+        """How many groups the latest batches had, smoothed."""
+        self._gain = 0.0
+        """How many of them came while the batch waited, smoothed."""
+
+    def is_worth_waiting_for(self, batches: int) -> bool:
+        if self._groups < CROWD_GROUPS:
+            return False
+        return self._gain >= CROWD_GAIN or batches % CROWD_PROBE_BATCHES == 0
+
+    def came(self, groups: int) -> None:
+        """So many joined while the batch waited."""
+        self._gain += (groups - self._gain) / _SMOOTHING
+
+    def was(self, groups: int) -> None:
+        """A batch of so many groups was written."""
+        self._groups += (groups - self._groups) / _SMOOTHING
 
 
 class Committer:
@@ -95,6 +128,7 @@ class Committer:
         self._refusal: errors.RpcError | None = None
         self._flushed = asyncio.Event()
         self._flushed.set()
+        self._crowd = Crowd()
         self.batches = 0
         self.groups = 0
 
@@ -155,6 +189,10 @@ class Committer:
                     await self._calls.idle.wait()
             except TimeoutError:
                 pass
+        if self._crowd.is_worth_waiting_for(self.batches):
+            before = len(self._waiting)
+            await asyncio.sleep(CROWD_WINDOW_NS / SECOND_NS)
+            self._crowd.came(len(self._waiting) - before)
 
     def _take(self) -> list[Group]:
         taken: list[Group] = []
@@ -200,6 +238,7 @@ class Committer:
         for shard in self._shards():
             shard.sequence += 1
         self.batches += 1
+        self._crowd.was(len(self._in_flight))
         self.groups += len(self._in_flight)
         groups, self._in_flight = self._in_flight, []
         groups[0].host.batch_written()

@@ -8,6 +8,7 @@ is.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,7 +60,7 @@ _ORDER = (
     _HELD, _NOT_HELD, UPSERT_VISIBILITY, _RETENTION,
 )  # fmt: skip
 
-Rows = dict[str, list[tuple[Any, ...]]]
+Rows = defaultdict[str, list[tuple[Any, ...]]]
 
 # What a row can be refused for: constraints, sizes, numbers beyond 64 bits, text that is not UTF-8.
 _REFUSALS = (
@@ -118,66 +119,61 @@ def _begin(connection: sqlite3.Connection, shards: Iterable[ShardWrite]) -> None
 
 
 def _rows(writes: Iterable[EntityWrite]) -> Rows:
-    rows: Rows = {}
-
-    def put(statement: str, *values: Any) -> None:
-        found = rows.get(statement)
-        if found is None:
-            rows[statement] = [values]
-        else:
-            found.append(values)
-
+    """What to execute: a statement's rows. Nothing is removed of an entity that this very batch creates."""
+    rows: Rows = defaultdict(list)
     for write in writes:
-        number = write.number
+        number, is_new = write.number, write.is_new
         if write.is_deleted:
             for statement in _DELETIONS:
-                put(statement, number)
-            _queue_rows(write, put)
+                rows[statement].append((number,))
+            _queue_rows(write, rows)
             continue
-        if write.is_new:
-            put(_ENTITY, number, *write.key)
+        if is_new:
+            rows[_ENTITY].append((number, *write.key))
         for row in write.events:
-            put(_EVENTS, number, row.branch, row.first_event_id, row.count, row.data)
+            rows[_EVENTS].append((number, row.branch, row.first_event_id, row.count, row.data))
         for kind, key, value in write.facts:
-            if value is None:
-                put(_NO_FACT, number, kind, key)
-            else:
-                put(_FACT, number, kind, key, value)
-        if write.wake_at_ns is not None:
-            if write.wake_at_ns:
-                put(_WAKE, number, write.shard_id, write.wake_at_ns)
-            else:
-                put(_NO_WAKE, number)
-        if write.is_held is not None:
-            if write.is_held:
-                put(_HELD, number, write.shard_id)
-            else:
-                put(_NOT_HELD, number)
+            if value is not None:
+                rows[_FACT].append((number, kind, key, value))
+            elif not is_new:
+                rows[_NO_FACT].append((number, kind, key))
+        if write.wake_at_ns:
+            rows[_WAKE].append((number, write.shard_id, write.wake_at_ns))
+        elif write.wake_at_ns is not None and not is_new:
+            rows[_NO_WAKE].append((number,))
+        if write.is_held:
+            rows[_HELD].append((number, write.shard_id))
+        elif write.is_held is not None and not is_new:
+            rows[_NOT_HELD].append((number,))
         if write.visibility is not None:
-            put(UPSERT_VISIBILITY, *upsert_values(number, write.visibility))
+            rows[UPSERT_VISIBILITY].append(upsert_values(number, write.visibility))
         if write.delete_at_ns is not None:
-            put(_RETENTION, number, write.shard_id, write.delete_at_ns)
-        _queue_rows(write, put)
+            rows[_RETENTION].append((number, write.shard_id, write.delete_at_ns))
+        _queue_rows(write, rows)
     return rows
 
 
-def _queue_rows(write: EntityWrite, put: Any) -> None:
+def _queue_rows(write: EntityWrite, rows: Rows) -> None:
     shard_id = write.shard_id
     for sequence, task in write.tasks:
         entity = task.entity
-        put(
-            _TASK, *task.queue, shard_id, sequence, entity.kind, entity.name, entity.run_id,
-            task.scheduled_event_id, task.stamp, task.created_ns, task.priority,
+        rows[_TASK].append(
+            (
+                *task.queue, shard_id, sequence, entity.kind, entity.name, entity.run_id,
+                task.scheduled_event_id, task.stamp, task.created_ns, task.priority,
+            )
         )  # fmt: skip
     for queue, row_shard, sequence in write.finished_tasks:
-        put(_NO_TASK, *queue, row_shard, sequence)
+        rows[_NO_TASK].append((*queue, row_shard, sequence))
     for sequence, effect in write.outbox:
-        put(
-            _EFFECT, shard_id, sequence, write.number, *effect.destination, effect.kind, effect.request_id,
-            effect.body,
+        rows[_EFFECT].append(
+            (
+                shard_id, sequence, write.number, *effect.destination, effect.kind, effect.request_id,
+                effect.body,
+            )
         )  # fmt: skip
     for sequence in write.finished_outbox:
-        put(_NO_EFFECT, shard_id, sequence)
+        rows[_NO_EFFECT].append((shard_id, sequence))
 
 
 def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception) -> NotWritten:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from perdure.history.transition import VisibilityRow
 from perdure.storage.port import VisibilityQuery
 
@@ -17,8 +19,11 @@ UPSERT = f"""INSERT INTO visibility (entity, {", ".join(_COLUMNS)}, ended_ns) VA
 Argument = str | int | float | bytes
 
 
+_values = attrgetter(*_COLUMNS)
+
+
 def upsert_values(number: int, row: VisibilityRow) -> tuple[Argument, ...]:
-    return (number, *(getattr(row, name) for name in _COLUMNS), row.close_ns or _NEVER_NS)
+    return (number, *_values(row), row.close_ns or _NEVER_NS)
 
 
 def list_sql(query: VisibilityQuery) -> tuple[str, tuple[Argument, ...]]:
