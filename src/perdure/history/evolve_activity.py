@@ -60,6 +60,7 @@ def _scheduled(state: RunState, event: history.HistoryEvent) -> None:
         priority=_priority_of(state, attributes.priority),
     )
     state.activities.set(event.event_id, activity)
+    state.activity_bytes += len(activity.attributes)
     state.activity_ids.set(activity.activity_id, event.event_id)
 
 

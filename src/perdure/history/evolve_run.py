@@ -70,7 +70,7 @@ def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], Non
         state.workflow_task = None
         # Nothing of a closed run is pending: its closing event says so, no event of their own does.
         for key in tuple(state.activities):
-            state.activities.remove(key)
+            state.drop_activity(key)
         for name in tuple(state.activity_ids):
             state.activity_ids.remove(name)
         for name in tuple(state.timers):

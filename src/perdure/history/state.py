@@ -197,6 +197,7 @@ class RunState:
 
     __slots__ = (
         "activities",
+        "activity_bytes",
         "activity_ids",
         "activity_progress",
         "buffered",
@@ -259,6 +260,8 @@ class RunState:
         self.search_attributes: tuple[tuple[str, bytes], ...] = ()
         self.used_sdk: tuple[str, str] = ("", "")
         self.activities: Table[int, Activity] = Table(journal)
+        self.activity_bytes = 0
+        """Of the attributes of all pending activities: their inputs may be large."""
         self.activity_ids: Table[str, int] = Table(journal)
         self.timers: Table[str, Timer] = Table(journal)
         self.timers_by_event: Table[int, str] = Table(journal)
@@ -329,7 +332,10 @@ class RunState:
     def drop_activity(self, scheduled_event_id: int) -> None:
         """The activity is pending no more. Its id may already name a later activity."""
         activity = self.activities.remove(scheduled_event_id)
-        if activity and self.activity_ids.get(activity.activity_id) == scheduled_event_id:
+        if activity is None:
+            return
+        self.activity_bytes -= len(activity.attributes)
+        if self.activity_ids.get(activity.activity_id) == scheduled_event_id:
             self.activity_ids.remove(activity.activity_id)
 
     def drop_timer(self, started_event_id: int) -> None:

@@ -28,8 +28,10 @@ SHRINK_TRIES = 64
 CLOSED_RUNS_MAX = 128
 """Closed runs that are kept, beyond those whose end was just told and which their callers are about to read."""
 _ENTRY_BYTES = 1_000
-_RUN_BYTES = 6_000
-_PENDING_BYTES = 1_500
+_RUN_BYTES = 3_500
+_PENDING_BYTES = 700
+"""Measured with tracemalloc: a pointer has 720 bytes, a run 3,200 besides its tail; a pending activity 600 to 680 besides
+its attributes, with 1, 100 and 2,000 of them, half of them started."""
 
 
 class HistoryTail:
@@ -135,7 +137,9 @@ class Entry:
         pending = (
             len(state.activities) + len(state.timers) + len(state.buffered) + len(state.children)
         )
-        return _RUN_BYTES + self.tail.size_bytes + _PENDING_BYTES * pending
+        bytes_kept = self.tail.size_bytes + state.activity_bytes + state.buffered.size_bytes
+        bytes_kept += len(state.info.started_attributes)
+        return _RUN_BYTES + bytes_kept + _PENDING_BYTES * pending
 
     @property
     def is_closed_run(self) -> bool:

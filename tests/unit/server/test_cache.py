@@ -15,7 +15,7 @@ from perdure.server.group import Group
 from perdure.server.shard import Shard
 from perdure.wire import errors
 from perdure.wire.api import common, enums, workflowservice
-from tests.unit.server.world import World, settle
+from tests.unit.server.world import World, schedule_activity, settle
 
 CLOSE_EVENT = enums.HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 
@@ -177,3 +177,18 @@ async def test_a_waiter_who_leaves_takes_no_other_along():
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert answers[0] == answers[2] == "told"
     assert isinstance(answers[1], asyncio.CancelledError)
+
+
+async def test_what_activities_were_given_counts(world: World):
+    key = await world.start()
+    given = common.Payloads(payloads=[common.Payload(data=bytes(100_000))])
+    task = await world.poll()
+    commands = [schedule_activity(str(n), input=given) for n in range(5)]
+    await world.complete(task.task_token, *commands)
+    loaded = world.engine.cache.get(key)
+    assert loaded is not None
+    assert loaded.size_bytes > 500_000
+    await world.check_memory(key)
+    await world.terminate()
+    assert loaded.state.activity_bytes == 0
+    await world.check_memory(key)
