@@ -30,8 +30,8 @@ CLOSED_RUNS_MAX = 128
 _ENTRY_BYTES = 1_000
 _RUN_BYTES = 3_500
 _PENDING_BYTES = 700
-"""Measured with tracemalloc: a pointer has 720 bytes, a run 3,200 besides its tail; a pending activity 600 to 680 besides
-its attributes, with 1, 100 and 2,000 of them, half of them started."""
+"""Measured with tracemalloc: a pointer has 720 bytes, a run 3,200 and its tail, a pending activity 600 to 680 and its
+attributes, whether there are 1, 100 or 2,000 of them, half of them started."""
 
 
 class HistoryTail:
