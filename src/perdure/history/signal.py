@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history.draft import Draft, nothing
-from perdure.history.workflow_task_steps import schedule_workflow_task
+from perdure.history.workflow_task_steps import check_not_closing, schedule_workflow_task
 from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
 from perdure.wire.events import execution_of
@@ -46,6 +46,7 @@ def signal(
     Raises:
         NotFound: The run has closed, or is no child of the sender.
         InvalidArgument: The signal has no name or is too large, or the run has had too many.
+        ResourceExhausted: The run is about to close.
     """
     if request.request_id and _seen(state, request.request_id):
         return nothing(state.key, Response())
@@ -54,6 +55,7 @@ def signal(
     if child_only and state.info.parent != sender:
         raise not_found("workflow parent does not match")
     check_signal(state, request, env)
+    check_not_closing(state)
     with Draft(state, env) as draft:
         add_signal(draft, request, sender)
         return draft.done(Response())

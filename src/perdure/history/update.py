@@ -19,7 +19,7 @@ from perdure.history.command_checks import CommandChecks
 from perdure.history.commands import Cause, Command, CommandContext, CommandRejected, handles
 from perdure.history.draft import Draft, nothing
 from perdure.history.update_words import UpdateAdmission, UpdateRejection, UpdateView
-from perdure.history.workflow_task_steps import schedule_workflow_task
+from perdure.history.workflow_task_steps import check_not_closing, schedule_workflow_task
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, failure, history, protocol, update
 from perdure.wire.errors import (
@@ -53,7 +53,7 @@ def request_update(
     Raises:
         NotFound: The run is of another chain, or has closed and does not know the update.
         FailedPrecondition: The workflow task keeps failing, or the run has had too many updates.
-        ResourceExhausted: Too many updates are under way.
+        ResourceExhausted: Too many updates are under way, or the run is about to close.
     """
     if first_run_id and state.info.first_run_id != first_run_id:
         raise not_found("workflow execution not found")
@@ -78,6 +78,7 @@ def request_update(
             "limit on the total number of distinct updates in this workflow has been reached "
             f"({limits.updates_per_run_max}): let the workflow continue as new."
         )
+    check_not_closing(state)
     with Draft(state, env) as draft:
         if state.workflow_task is None:
             # Rule 16 has a speculative task here, which vanishes when all it carried is rejected; a normal one does.

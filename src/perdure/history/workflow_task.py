@@ -206,7 +206,7 @@ def _reject(
             flush(draft)
             _terminate_by_server(draft, text)
         else:
-            schedule_again(draft, previous, counts=True)
+            schedule_again(draft, previous, counts=True, follows_close=is_unhandled)
         return draft.done(InvalidArgument(text))
 
 

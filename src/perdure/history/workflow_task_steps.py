@@ -23,6 +23,7 @@ from perdure.history.state import DeadlineKind, WorkflowTask, WorkflowTaskKind
 from perdure.history.transition import DEFAULT_PRIORITY, Task
 from perdure.wire import events
 from perdure.wire.api import enums, failure, history, taskqueue
+from perdure.wire.errors import resource_exhausted
 from perdure.wire.times import duration
 
 if TYPE_CHECKING:
@@ -83,13 +84,16 @@ def awaits_parent(state: RunState) -> bool:
     return info.parent is not None and not info.continued_run_id and awaits_first_task(state)
 
 
-def schedule_again(draft: Draft, previous: WorkflowTask, *, counts: bool) -> None:
+def schedule_again(
+    draft: Draft, previous: WorkflowTask, *, counts: bool, follows_close: bool = False
+) -> None:
     """After a task that did not complete: the next attempt (rules 8 to 10).
 
     Args:
         draft: The draft in which the previous task has just ended.
         previous: It.
         counts: It was an attempt; False when no worker ever had it.
+        follows_close: It wanted to close the run, which had events to see first.
     """
     state = draft.state
     # A worker that lost the run from its cache is no failing workflow: first try the normal queue, as attempt 1.
@@ -99,7 +103,25 @@ def schedule_again(draft: Draft, previous: WorkflowTask, *, counts: bool) -> Non
         add_scheduled(draft)
     else:
         _schedule_transient(draft, previous)
+    if follows_close:
+        _keep(draft, msgspec.structs.replace(_pending(state), follows_close=True, stamp=1))
     offer(draft)
+
+
+def check_not_closing(state: RunState) -> None:
+    """Refuse what would put off once more the closing of a run that has tried to close; its caller tries again.
+
+    The reference server refuses signals and updates alike, with these words, until the task ends.
+
+    Raises:
+        ResourceExhausted: The workflow task that follows such an attempt is with a worker.
+    """
+    task = state.workflow_task
+    if task is not None and task.follows_close and task.started_event_id:
+        raise resource_exhausted(
+            "workflow operation can not be applied because workflow is closing",
+            enums.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
+        )
 
 
 def add_scheduled(draft: Draft, *, original_scheduled_ns: int = 0) -> None:

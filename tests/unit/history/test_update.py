@@ -280,3 +280,17 @@ def test_a_failing_workflow_takes_no_updates() -> None:
     assert run.state.workflow_task.attempt == 3
     with pytest.raises(FailedPrecondition, match="failed state"):
         admit(run)
+
+
+def test_a_run_that_tries_to_close_takes_updates_again_only_when_its_task_has_ended() -> None:
+    run = started_run()
+    task = run.poll_workflow()
+    run.signal()
+    with pytest.raises(InvalidArgument, match="UnhandledCommand"):
+        run.complete(task, [complete_workflow()])
+    assert admit(run).is_new  # nobody has the next task yet, so it will carry the update
+    task = run.poll_workflow()
+    with pytest.raises(ResourceExhausted, match="is closing"):
+        admit(run, "u2")
+    run.complete(task, [start_timer()])
+    assert admit(run, "u2").is_new
