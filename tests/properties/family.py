@@ -9,7 +9,7 @@ from perdure.core.ids import EntityKey
 from perdure.history.cancel import is_cancel_requested
 from perdure.history.child import is_start_buffered
 from perdure.history.flush import is_ending
-from perdure.history.workflow_task_steps import awaits_parent
+from perdure.history.phases import awaits_parent
 from perdure.wire.api import enums, history
 from perdure.wire.events import attributes_of
 from tests.properties.universe import RunWorld, Universe

@@ -1,6 +1,6 @@
 """Children of a workflow, seen from the child: created, let go, or discarded. Rule 38.
 
-Invariant: a child has no workflow task before `release_child` (`workflow_task_steps.awaits_parent`), so a child whose
+Invariant: a child has no workflow task before `release_child` (`phases.awaits_parent`), so a child whose
 parent closed too early has done nothing and can be discarded.
 """
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from perdure.history.close import close_run
 from perdure.history.draft import Draft, nothing
+from perdure.history.phases import awaits_parent
 from perdure.history.start import start
 from perdure.history.workflow_task_steps import (
     SERVER_IDENTITY,
     add_scheduled,
-    awaits_parent,
     offer,
 )
 from perdure.wire.api import history, taskqueue, workflowservice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from perdure.history.workflow_task_steps import awaits_first_task
+from perdure.history.phases import awaits_first_task
 from perdure.wire.errors import workflow_not_ready
 
 if TYPE_CHECKING:

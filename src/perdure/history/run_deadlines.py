@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history.deadlines import arm, deadline, only
+from perdure.history.phases import awaits_first_task, awaits_parent
 from perdure.history.state import DeadlineKind
-from perdure.history.workflow_task_steps import (
-    awaits_first_task,
-    awaits_parent,
-    schedule_workflow_task,
-)
+from perdure.history.workflow_task_steps import schedule_workflow_task
 
 if TYPE_CHECKING:
     from perdure.history.draft import Draft

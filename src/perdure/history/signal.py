@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history.draft import Draft, nothing
-from perdure.history.workflow_task_steps import check_not_closing, schedule_workflow_task
+from perdure.history.phases import check_not_closing
+from perdure.history.workflow_task_steps import schedule_workflow_task
 from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
 from perdure.wire.events import execution_of

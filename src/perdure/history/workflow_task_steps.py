@@ -19,11 +19,11 @@ from perdure.core.units import SECOND_NS
 from perdure.history.deadlines import arm
 from perdure.history.facts import FactKind
 from perdure.history.flush import flush
+from perdure.history.phases import awaits_first_task, awaits_parent
 from perdure.history.state import DeadlineKind, WorkflowTask, WorkflowTaskKind
 from perdure.history.transition import DEFAULT_PRIORITY, Task
 from perdure.wire import events
 from perdure.wire.api import enums, failure, history, taskqueue
-from perdure.wire.errors import resource_exhausted
 from perdure.wire.times import duration
 
 if TYPE_CHECKING:
@@ -73,17 +73,6 @@ def _respect_buffer_limit(draft: Draft) -> None:
     schedule_again(draft, previous, counts=True)
 
 
-def awaits_first_task(state: RunState) -> bool:
-    """True until the first workflow task is scheduled: it may wait for a start delay, a retry or a cron time."""
-    return state.is_running and state.workflow_task is None and state.completed_workflow_tasks == 0
-
-
-def awaits_parent(state: RunState) -> bool:
-    """True until the parent of a child has recorded its start: only then the child may do anything (rule 38)."""
-    info = state.info
-    return info.parent is not None and not info.continued_run_id and awaits_first_task(state)
-
-
 def schedule_again(
     draft: Draft, previous: WorkflowTask, *, counts: bool, follows_close: bool = False
 ) -> None:
@@ -106,22 +95,6 @@ def schedule_again(
     if follows_close:
         _keep(draft, msgspec.structs.replace(_pending(state), follows_close=True, stamp=1))
     offer(draft)
-
-
-def check_not_closing(state: RunState) -> None:
-    """Refuse what would put off once more the closing of a run that has tried to close; its caller tries again.
-
-    The reference server refuses signals and updates alike, with these words, until the task ends.
-
-    Raises:
-        ResourceExhausted: The workflow task that follows such an attempt is with a worker.
-    """
-    task = state.workflow_task
-    if task is not None and task.follows_close and task.started_event_id:
-        raise resource_exhausted(
-            "workflow operation can not be applied because workflow is closing",
-            enums.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
-        )
 
 
 def add_scheduled(draft: Draft, *, original_scheduled_ns: int = 0) -> None:
