@@ -18,8 +18,8 @@ from google.protobuf.message import DecodeError
 from perdure.history.command_checks import CommandChecks
 from perdure.history.commands import Cause, Command, CommandContext, CommandRejected, handles
 from perdure.history.draft import Draft, nothing
-from perdure.history.update_words import UpdateAdmission, UpdateRejection, UpdateView
 from perdure.history.phases import check_not_closing
+from perdure.history.update_words import UpdateAdmission, UpdateRejection, UpdateView
 from perdure.history.workflow_task_steps import schedule_workflow_task
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, failure, history, protocol, update
