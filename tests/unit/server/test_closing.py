@@ -89,7 +89,8 @@ async def test_a_wake_up_without_its_shard_is_given_up_and_comes_after_the_next_
     lose_the_shards(world)
     while not world.engine._wakes.is_firing:  # noqa: ASYNC110 -- nothing announces it
         await asyncio.sleep(0.01)
-    await settle()  # until it waits for its shard: before, it would hear at once that the node is closing
+    # Until it waits for its shard: before, it would hear at once that the node is closing.
+    await settle()
     with caplog.at_level(logging.WARNING):
         await world.node.close()
     assert "1 wake-ups" in given_up(caplog)[0]
