@@ -27,7 +27,8 @@ Handle = Callable[[T], Awaitable[None]]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 EAGER_PER_COMPLETION_MAX = 3
-"""As the official core: a workflow that starts many activities at once leaves most of them to all workers."""
+"""As the official core: a workflow that starts many activities at once leaves most of them to all workers. Where the
+engine is in the worker's process there are no others, and a task that is not queued and polled for is a gain."""
 
 
 class EagerActivities:
@@ -40,24 +41,25 @@ class EagerActivities:
         spawn: Spawn,
         *,
         task_queue: str,
+        per_completion_max: int = EAGER_PER_COMPLETION_MAX,
     ) -> None:
         self._slots = slots
         self._handle = handle
         self._spawn = spawn
         self._task_queue = task_queue
+        self._per_completion_max = per_completion_max
 
-    def reserve(
-        self, commands: Iterable[api.Command], *, at_most: int = EAGER_PER_COMPLETION_MAX
-    ) -> int:
+    def reserve(self, commands: Iterable[api.Command], *, is_ending: bool = False) -> int:
         """How many of these commands may start their activity at once; the others no longer ask for it.
 
         Every slot that is counted here is given back by `start`, which must follow.
 
         Args:
             commands: Of the completion that is about to be sent; changed in place.
-            at_most: 0 when the worker is ending.
+            is_ending: The worker starts nothing any more.
         """
         reserved = 0
+        at_most = 0 if is_ending else self._per_completion_max
         for command in commands:
             if command.command_type != enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK:
                 continue

@@ -21,7 +21,7 @@ from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue
 from perdure.worker.activities import Activities
 from perdure.worker.cache import RunCache
-from perdure.worker.eager import EagerActivities, EagerFirstTasks
+from perdure.worker.eager import EAGER_PER_COMPLETION_MAX, EagerActivities, EagerFirstTasks
 from perdure.worker.local_activities import LocalActivities
 from perdure.worker.poll_numbers import activity_polls, workflow_polls
 from perdure.worker.pollers import Pollers, until_answered
@@ -97,7 +97,13 @@ class WorkerOperation:
         )
         workflow_slots = Slots(options.max_concurrent_workflow_tasks)
         eager = EagerActivities(
-            activity_slots, activities.handle, self._spawn, task_queue=options.task_queue
+            activity_slots,
+            activities.handle,
+            self._spawn,
+            task_queue=options.task_queue,
+            per_completion_max=(
+                activity_slots.maximum if rpc.polls_are_free else EAGER_PER_COMPLETION_MAX
+            ),
         )
         tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, eager, local)
         pollers = [

@@ -23,7 +23,7 @@ from perdure.wire.api import common, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration
 from perdure.worker.cache import RunCache
-from perdure.worker.eager import EAGER_PER_COMPLETION_MAX, EagerActivities
+from perdure.worker.eager import EagerActivities
 from perdure.worker.workflow_run import CachedRun
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ class WorkflowTasks:
     async def _send(
         self, request: workflowservice.RespondWorkflowTaskCompletedRequest, codec: RunCodec
     ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
-        at_most = 0 if self._rpc.is_shutting_down else EAGER_PER_COMPLETION_MAX
-        reserved = self._eager.reserve(request.commands, at_most=at_most)
+        reserved = self._eager.reserve(request.commands, is_ending=self._rpc.is_shutting_down)
         activities: Sequence[workflowservice.PollActivityTaskQueueResponse] = ()
         try:
             response = await self._rpc.complete_workflow_task(request, codec)

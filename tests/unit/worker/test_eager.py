@@ -83,12 +83,12 @@ def wishes(commands: list[api.Command]) -> list[bool]:
 class Eager(EagerActivities):
     """Over two slots of queue "q"; the activities run until `finish`."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, **options: int) -> None:
         self.slots = Slots(slots)
         self.running: list[asyncio.Task[None]] = []
         self.handled: list[str] = []
         self.finish = asyncio.Event()
-        super().__init__(self.slots, self.run_one, self.spawn, task_queue="q")
+        super().__init__(self.slots, self.run_one, self.spawn, task_queue="q", **options)
 
     async def run_one(self, task: ActivityTask) -> None:
         self.handled.append(task.activity_id)
@@ -110,8 +110,13 @@ async def test_no_more_than_three_at_once_and_none_at_the_end() -> None:
     eager = Eager(slots=10)
     assert eager.reserve([schedule() for _ in range(5)]) == 3
     ending = [schedule()]
-    assert eager.reserve(ending, at_most=0) == 0
+    assert eager.reserve(ending, is_ending=True) == 0
     assert wishes(ending) == [False]
+
+
+async def test_where_no_other_worker_is_all_start_that_have_a_slot() -> None:
+    eager = Eager(slots=10, per_completion_max=10)
+    assert eager.reserve([schedule() for _ in range(12)]) == 10
 
 
 async def test_slots_that_no_task_came_for_are_given_back() -> None:
