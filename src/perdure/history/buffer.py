@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.history.table import Table
+from perdure.history.table import Journal, Table
 from perdure.wire.api import enums, history
 
 if TYPE_CHECKING:
     from perdure.history.facts import BufferedEvent
-    from perdure.history.table import Journal
 
 
 class _Index:
@@ -58,7 +57,12 @@ class Buffer(Table[int, "BufferedEvent"]):
         self._index: _Index | None = None
         """None while the buffer is empty: nearly always."""
 
+    def owned(self, journal: Journal) -> Buffer:
+        """This buffer, to put something into it: a new one of this journal in place of the empty one of all runs."""
+        return Buffer(journal) if self is EMPTY_BUFFER else self
+
     def set(self, key: int, value: BufferedEvent) -> None:
+        assert self is not EMPTY_BUFFER, "who sets asks for the run's own buffer first"
         self._insert(key, value)
         if self._journal.undo is not None:
             self._journal.undo.append((self._take_out, (key,)))
@@ -118,3 +122,7 @@ class Buffer(Table[int, "BufferedEvent"]):
             if place.get(key) == number:
                 del place[key]
         return item
+
+
+EMPTY_BUFFER = Buffer(Journal())
+"""With which all runs begin; nothing is ever in it."""

@@ -59,8 +59,10 @@ def _scheduled(state: RunState, event: history.HistoryEvent) -> None:
         attributes=attributes.SerializeToString(deterministic=True),
         priority=_priority_of(state, attributes.priority),
     )
+    state.activities = state.owned(state.activities)
     state.activities.set(event.event_id, activity)
     state.activity_bytes += len(activity.attributes)
+    state.activity_ids = state.owned(state.activity_ids)
     state.activity_ids.set(activity.activity_id, event.event_id)
 
 

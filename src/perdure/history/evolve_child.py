@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @evolves(enums.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED)
 def _initiated(state: RunState, event: history.HistoryEvent) -> None:
     said = event.start_child_workflow_execution_initiated_event_attributes
+    state.children = state.owned(state.children)
     state.children.set(
         event.event_id,
         Child(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @evolves(enums.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
 def _signal_initiated(state: RunState, event: history.HistoryEvent) -> None:
     said = event.signal_external_workflow_execution_initiated_event_attributes
+    state.external_signals = state.owned(state.external_signals)
     state.external_signals.set(event.event_id, said.workflow_execution.workflow_id)
 
 
@@ -32,6 +33,7 @@ def _signal_failed(state: RunState, event: history.HistoryEvent) -> None:
 @evolves(enums.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
 def _cancel_initiated(state: RunState, event: history.HistoryEvent) -> None:
     said = event.request_cancel_external_workflow_execution_initiated_event_attributes
+    state.external_cancels = state.owned(state.external_cancels)
     state.external_cancels.set(event.event_id, said.workflow_execution.workflow_id)
 
 

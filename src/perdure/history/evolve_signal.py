@@ -16,6 +16,7 @@ def _signaled(state: RunState, event: history.HistoryEvent) -> None:
     state.signal_count = state.signal_count + 1
     request_id = event.workflow_execution_signaled_event_attributes.request_id
     if request_id:
+        state.request_ids = state.owned(state.request_ids)
         state.request_ids.set(request_id, event.event_id)
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def _started(state: RunState, event: history.HistoryEvent) -> None:
     attributes = event.timer_started_event_attributes
     fire_ns = timestamp_ns(event.event_time) + duration_ns(attributes.start_to_fire_timeout)
+    state.timers = state.owned(state.timers)
     state.timers.set(attributes.timer_id, Timer(attributes.timer_id, event.event_id, fire_ns))
+    state.timers_by_event = state.owned(state.timers_by_event)
     state.timers_by_event.set(event.event_id, attributes.timer_id)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 def _accepted(state: RunState, event: history.HistoryEvent) -> None:
     said = event.workflow_execution_update_accepted_event_attributes
+    state.updates = state.owned(state.updates)
     state.updates.set(said.protocol_instance_id, Update(accepted_event_id=event.event_id))
     state.open_updates = state.open_updates + 1
 

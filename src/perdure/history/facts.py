@@ -148,6 +148,7 @@ def _apply_activity(state: RunState, key: str, value: ActivityProgress | None) -
     if value is None:
         state.activity_progress.remove(number)
     else:
+        state.activity_progress = state.owned(state.activity_progress)
         state.activity_progress.set(number, value)
 
 
@@ -159,6 +160,7 @@ def _apply_buffered(state: RunState, key: str, value: BufferedEvent | None) -> N
             # As a load would count: the numbers start again once the buffer was flushed.
             state.next_buffered = max(state.buffered, default=0) + 1
     else:
+        state.buffered = state.buffered.owned(state.journal)
         state.buffered.set(number, value)
         state.drop_step(value.ends_event_id)
         state.next_buffered = max(state.next_buffered, number + 1)

@@ -3,6 +3,9 @@
 A plan names the history it needs as a range; the shell reads those rows and builds the response. `Transition.reply` is
 a response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed
 workflow task is written *and* answered with an error: rules 4 and 7).
+
+Plans of tasks are kept for a while by the thousand (`server.kept`). They are values that can not be part of a cycle, so
+the garbage collector need not look at them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The queue that the poller asked for, when it is not the task's own (rule 11); empty: the task's own."""
 
 
-class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True):
+class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A workflow task for a worker: the plan of PollWorkflowTaskQueueResponse."""
 
     token: WorkflowTaskToken
@@ -54,7 +57,7 @@ class EagerStartReply(msgspec.Struct, frozen=True):
     task: WorkflowTaskReply
 
 
-class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True):
+class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An activity task for a worker: the plan of PollActivityTaskQueueResponse."""
 
     token: ActivityTaskToken
@@ -72,7 +75,7 @@ class StaleTask(msgspec.Struct, frozen=True):
     """The task offered to a poller is not wanted any more: drop it and match the poller with another."""
 
 
-class CompletionReply(msgspec.Struct, frozen=True, kw_only=True):
+class CompletionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The plan of RespondWorkflowTaskCompletedResponse."""
 
     workflow_task: WorkflowTaskReply | None = None

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import msgspec
 
 from perdure.core.ids import EntityKey
-from perdure.history.buffer import Buffer
-from perdure.history.table import Journal, Table
+from perdure.history.buffer import EMPTY_BUFFER
+from perdure.history.table import EMPTY, Journal, K, Table, V
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
@@ -241,8 +241,7 @@ class RunState:
     )
 
     def __init__(self, key: EntityKey) -> None:
-        journal = Journal()
-        self.journal = journal
+        self.journal = Journal()
         self.key = key
         self.status = RunStatus.UNSPECIFIED
         self.info = RunInfo()
@@ -262,28 +261,28 @@ class RunState:
         """Sorted (key, serialised Payload)."""
         self.search_attributes: tuple[tuple[str, bytes], ...] = ()
         self.used_sdk: tuple[str, str] = ("", "")
-        self.activities: Table[int, Activity] = Table(journal)
+        self.activities: Table[int, Activity] = EMPTY
         self.activity_bytes = 0
         """Of the attributes of all pending activities: their inputs may be large."""
-        self.activity_ids: Table[str, int] = Table(journal)
-        self.timers: Table[str, Timer] = Table(journal)
-        self.timers_by_event: Table[int, str] = Table(journal)
-        self.children: Table[int, Child] = Table(journal)
+        self.activity_ids: Table[str, int] = EMPTY
+        self.timers: Table[str, Timer] = EMPTY
+        self.timers_by_event: Table[int, str] = EMPTY
+        self.children: Table[int, Child] = EMPTY
         """Those that run. A closed run keeps them: the delivery of their start may be repeated."""
-        self.external_signals: Table[int, str] = Table(journal)
+        self.external_signals: Table[int, str] = EMPTY
         """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests. A closed
         run keeps them: they are still delivered."""
-        self.external_cancels: Table[int, str] = Table(journal)
-        self.updates: Table[str, Update] = Table(journal)
+        self.external_cancels: Table[int, str] = EMPTY
+        self.updates: Table[str, Update] = EMPTY
         self.open_updates = 0
         """How many of them are not completed."""
-        self.request_ids: Table[str, int] = Table(journal)
+        self.request_ids: Table[str, int] = EMPTY
         """Request ids that events carry (signals, pause) -> event id."""
         # Facts.
-        self.activity_progress: Table[int, ActivityProgress] = Table(journal)
+        self.activity_progress: Table[int, ActivityProgress] = EMPTY
         self.started_activities = 0
         """How many of them a worker has."""
-        self.buffered = Buffer(journal)
+        self.buffered = EMPTY_BUFFER
         self.next_buffered = 1
         self.create_request_id = ""
         self.cancel_request_id = ""
@@ -303,6 +302,10 @@ class RunState:
     @property
     def workflow_task_is_started(self) -> bool:
         return self.workflow_task is not None and self.workflow_task.started_event_id != 0
+
+    def owned(self, table: Table[K, V]) -> Table[K, V]:
+        """This table, to put something new into it: a new one of this run in place of the empty one of all."""
+        return Table(self.journal) if table is EMPTY else table
 
     def open_draft(self) -> None:
         """From now on every change can be taken back."""

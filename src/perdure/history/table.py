@@ -1,6 +1,10 @@
 """Dicts whose changes an open draft can undo.
 
-Invariant: abandoning a draft costs what it changed. Not here: what the tables of a run are (`state`).
+Most tables of most runs stay empty. They begin as `EMPTY`, which all share; who sets something in one asks
+`RunState.owned` for the run's own first.
+
+Invariants: abandoning a draft costs what it changed; nothing is ever in `EMPTY`. Not here: what the tables of a run are
+(`state`).
 """
 
 from __future__ import annotations
@@ -52,3 +56,15 @@ class Table(dict[K, V]):
         if undo is not None:
             undo.append((self.__setitem__, (key, old)))
         return old
+
+
+class _Empty(Table[Any, Any]):
+    """There is nothing in it to remove, and nothing can be set."""
+
+    __slots__ = ()
+
+    def set(self, key: Any, value: Any) -> None:
+        raise AssertionError(f"{key!r} was to be set in the table of all runs: see RunState.owned")
+
+
+EMPTY: Table[Any, Any] = _Empty(Journal())

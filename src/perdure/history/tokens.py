@@ -13,7 +13,7 @@ from perdure.core.ids import EntityKey, EntityKind
 from perdure.wire.errors import InvalidArgument
 
 
-class WorkflowTaskToken(msgspec.Struct, frozen=True, tag="w", array_like=True):
+class WorkflowTaskToken(msgspec.Struct, frozen=True, tag="w", array_like=True, gc=False):
     namespace_id: str
     workflow_id: str
     run_id: str
@@ -27,7 +27,7 @@ class WorkflowTaskToken(msgspec.Struct, frozen=True, tag="w", array_like=True):
         return EntityKey(EntityKind.RUN, self.namespace_id, self.workflow_id, self.run_id)
 
 
-class ActivityTaskToken(msgspec.Struct, frozen=True, tag="a", array_like=True):
+class ActivityTaskToken(msgspec.Struct, frozen=True, tag="a", array_like=True, gc=False):
     namespace_id: str
     workflow_id: str
     run_id: str

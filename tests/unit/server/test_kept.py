@@ -5,10 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from perdure.history.replies import ActivityTaskReply, CompletionReply
+from perdure.history.tokens import ActivityTaskToken
 from perdure.server import kept
 from perdure.server.group import Group
 from perdure.server.kept import KeptReplies
 from perdure.server.step import Outcome
+from perdure.wire.api import workflowservice
 from perdure.wire.errors import RpcError, Unavailable
 
 
@@ -16,7 +19,7 @@ def new_group() -> Group:
     return Group(cast("Any", SimpleNamespace()), cast("Any", None))
 
 
-def outcome(reply: str, error: RpcError | None = None) -> Outcome:
+def outcome(reply: object, error: RpcError | None = None) -> Outcome:
     group = new_group()
     group.settle(error)
     return Outcome((group,), reply)
@@ -78,3 +81,38 @@ def test_old_answers_make_room():
     assert len(replies) <= kept.KEPT_MAX
     assert replies.get(b"9", 100) is None
     assert reply_of(replies.get(b"%d" % (3 * kept.KEPT_MAX - 1), 100)) == "a"
+
+
+def eager(size_bytes: int) -> CompletionReply:
+    task = ActivityTaskReply(
+        token=ActivityTaskToken("n", "w", "r", 5, 1, "a"),
+        workflow_type="W",
+        attributes=bytes(size_bytes),
+        attempt=1,
+        heartbeat_details=b"",
+        scheduled_ns=0,
+        current_attempt_scheduled_ns=0,
+        started_ns=0,
+    )
+    return CompletionReply(activities=(task,))
+
+
+def test_large_answers_make_room_sooner():
+    replies, size_bytes = KeptReplies(), kept.KEPT_BYTES_MAX // 16
+    for n in range(64):
+        replies.keep(b"%d" % n, outcome(eager(size_bytes)), 100)
+        assert len(replies) <= 16
+    assert reply_of(replies.get(b"63", 100)) == eager(size_bytes)
+    assert reply_of(replies.get(b"56", 100)) == eager(size_bytes), "half of them in any case"
+    assert replies.get(b"47", 100) is None
+
+
+def test_an_empty_message_is_answered_as_it_was():
+    replies = KeptReplies()
+    empty = workflowservice.RespondActivityTaskCompletedResponse()
+    told = workflowservice.RecordActivityTaskHeartbeatResponse(cancel_requested=True)
+    replies.keep(b"empty", outcome(empty), 100)
+    replies.keep(b"told", outcome(told), 100)
+    replies.keep(b"next", outcome("a"), 100)
+    assert reply_of(replies.get(b"empty", 100)) == empty
+    assert reply_of(replies.get(b"told", 100)) == told
