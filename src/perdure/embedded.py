@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.embedded_calls import CLOSED, LATE, Call, TimeLimits
 from perdure.server.node import open_node
 from perdure.storage.port import InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
@@ -250,34 +251,6 @@ class Owner(Protocol):
         ...
 
 
-_LATE = "late"
-_CLOSED = "closed"
-
-
-class _Call:
-    """A call under way, in its caller's task: a task of its own would cost as much as the rest of the way.
-
-    So whoever ends the call cancels the caller, and the call makes that into its answer, as `asyncio.timeout` does.
-    """
-
-    __slots__ = ("_before", "_caller", "_why")
-
-    def __init__(self, caller: asyncio.Task[object]) -> None:
-        self._caller = caller
-        self._before = caller.cancelling()
-        self._why = ""
-
-    def interrupt(self, why: str) -> None:
-        """End the call, unless something else is about to."""
-        if not self._why:
-            self._why = why
-            self._caller.cancel()
-
-    def why_interrupted(self) -> str:
-        """Asked once, when the caller was cancelled: `why`, or empty when (also) somebody else cancelled him."""
-        return self._why if self._why and self._caller.uncancel() <= self._before else ""
-
-
 class EmbeddedConnection:
     """A `perdure.wire.seam.Connection` to an engine in this process."""
 
@@ -290,7 +263,8 @@ class EmbeddedConnection:
         self._loop = asyncio.get_running_loop()
         self._generation = _Process.generation
         self._is_closed = False
-        self._waiting: set[_Call] = set()
+        self._limits = TimeLimits(self._loop)
+        self._waiting: set[Call] = set()
         """The calls that end with the connection, though others keep the engine alive: polls, and waits for results."""
 
     async def call(
@@ -307,30 +281,28 @@ class EmbeddedConnection:
             raise self._closed()
         caller = asyncio.current_task()
         assert caller is not None, "a coroutine runs in a task"
-        call = _Call(caller)
+        call = Call(caller)
         is_poll = method.name.startswith("Poll")
         if is_poll or method.name in _WAITS:
             self._waiting.add(call)
-        timer = None
         if (
             timeout_ns is not None and not is_poll
         ):  # a poll is answered in time, as its handler sees to
-            timer = self._loop.call_later(timeout_ns / SECOND_NS, call.interrupt, _LATE)
+            self._limits.add(call, timeout_ns / SECOND_NS)
         try:
             return await self._node.frontend.dispatch(method, request, metadata, timeout_ns)
         except asyncio.CancelledError:
             why = call.why_interrupted()
-            if why is _LATE:
+            if why is LATE:
                 assert timeout_ns is not None
                 raise errors.DeadlineExceeded(
                     f"{method.name} was not answered in {timeout_ns / SECOND_NS:g} s."
                 ) from None
-            if why is _CLOSED:
+            if why is CLOSED:
                 raise self._closed() from None
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._limits.discard(call)
             self._waiting.discard(call)
 
     async def close(self) -> None:
@@ -345,7 +317,8 @@ class EmbeddedConnection:
         self._is_closed = True
         waiting, self._waiting = self._waiting, set()
         for call in waiting:
-            call.interrupt(_CLOSED)
+            call.interrupt(CLOSED)
+        self._limits.close()
         await self._owner.leave()
 
     def _check_caller(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure import embedded
+from perdure import embedded, embedded_calls
 from perdure.core.units import SECOND_NS
 from perdure.embedded import open_embedded
 from perdure.storage.port import InUse
@@ -266,7 +266,7 @@ async def test_a_call_that_is_not_answered_in_time_says_so(tmp_path: Path):
     waiting = asyncio.create_task(waits())
     await asyncio.sleep(0)
     (call_,) = connection._waiting
-    call_.interrupt(embedded._LATE)  # as its timer does
+    call_.interrupt(embedded_calls.LATE)  # as its timer does
     assert await waiting == "late"
     assert waiting.cancelling() == 0
     assert not engine._release._end_waiters
