@@ -56,8 +56,9 @@ class GroupHost(Protocol):
     def failed(self, group: Group, error: RpcError) -> None: ...
 
 
-_FORGOTTEN = cast("Any", ())
-"""In place of the lists of a settled group: it may be asked for its outcome for a minute, and lists would cost."""
+_NONE = cast("list[Any]", ())
+"""In place of the lists of a settled group, which may be asked for its outcome for a minute, and of those that stay
+empty in most groups: lists would cost."""
 
 
 class Group:
@@ -81,27 +82,44 @@ class Group:
         self.writes: list[EntityWrite] = []
         self.entries: list[Entry] = []
         """Parallel to `writes`."""
-        self.handovers: list[Handover] = []
-        self.offers: list[Offer] = []
-        self.sent: list[Sent] = []
+        self.handovers: list[Handover] = _NONE
+        self.offers: list[Offer] = _NONE
+        self.sent: list[Sent] = _NONE
         self.size_bytes = 0
         self.is_broken = False
         """It cannot be written: something in it has no encoding."""
         self.is_settled = False
         self.error: RpcError | None = None
         """Once settled: None when it is durable, or why it failed."""
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] = _NONE
 
     def add(self, entry: Entry, write: EntityWrite) -> None:
         self.writes.append(write)
         self.entries.append(entry)
         self.size_bytes += _size_bytes(write)
 
+    def hand_over(self, handover: Handover) -> None:
+        """Once it is durable: the poller gets the task."""
+        if self.handovers:
+            self.handovers.append(handover)
+        else:
+            self.handovers = [handover]
+
+    def offer(self, offer: Offer) -> None:
+        """Once it is durable: whoever polls may have the task of this row."""
+        if self.offers:
+            self.offers.append(offer)
+        else:
+            self.offers = [offer]
+
     def settled(self) -> asyncio.Future[None]:
         """Done when it is settled. Each caller has a future of its own: one who goes away takes nothing along."""
         assert not self.is_settled, "who asks looks first"
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        if self._waiters:
+            self._waiters.append(waiter)
+        else:
+            self._waiters = [waiter]
         return waiter
 
     def settle(self, error: RpcError | None) -> None:
@@ -114,8 +132,8 @@ class Group:
 
     def forget(self) -> None:
         """Settled, and everybody told: only the outcome is asked for from now on."""
-        self.writes = self.entries = self.handovers = self.offers = self.sent = _FORGOTTEN
-        self.read = self._waiters = _FORGOTTEN
+        self.writes = self.entries = self.handovers = self.offers = self.sent = _NONE
+        self.read = self._waiters = _NONE
 
     def is_linked(self, entries: set[Entry]) -> bool:
         return not (entries.isdisjoint(self.entries) and entries.isdisjoint(self.read))

@@ -164,7 +164,7 @@ class Steps:
         if transition.effects:
             rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
             write.outbox = rows
-            group.sent += [Sent(entry, row.sequence, row.effect) for row in rows]
+            group.sent = [*group.sent, *(Sent(entry, row.sequence, row.effect) for row in rows)]
         group.add(entry, write)
         if transition.current is not None:
             self._point(group, transition, is_new=write.is_new)
@@ -215,7 +215,7 @@ class Steps:
         if isinstance(started.reply, StaleTask):
             self.matcher.restore(poller)
         else:
-            group.handovers.append(Handover(poller, task, started.reply))
+            group.hand_over(Handover(poller, task, started.reply))
         if not started.is_empty:
             self._write(group, started)
         return True
@@ -227,7 +227,7 @@ class Steps:
             entry,
             new_write(entry, tasks=(TaskRow(sequence, task),)),
         )
-        group.offers.append(Offer(task, TaskRowId(task.queue, group.shard.shard_id, sequence)))
+        group.offer(Offer(task, TaskRowId(task.queue, group.shard.shard_id, sequence)))
 
 
 def new_write(entry: Entry, **changes: Any) -> EntityWrite:
