@@ -14,10 +14,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class CrashedError(BaseException):
-    """The node stopped; nobody may catch this and go on."""
-
-
 class DiskFaults:
     """What the disk does, changed by the world while it runs."""
 
