@@ -1,18 +1,28 @@
 """Databases of earlier versions: they open, their histories replay, and their open runs finish.
 
-A file that a released version wrote is never replaced; a new version adds its own.
+A file that a released version wrote is never replaced; a new version adds its own. Its closed runs are kept for a day
+after their end, so what a test sees of them depends on the time at which it opens the file: each test here says which.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from perdure.client import Client, WorkflowExecutionStatus
+from perdure.core.ids import new_id
+from perdure.core.units import DAY_NS, MINUTE_NS
+from perdure.embedded import EmbeddedConnection
+from perdure.server.node import Node, open_node
+from perdure.service import ConnectConfig, ServiceClient
+from perdure.storage.sqlite import open_sqlite
 from perdure.worker import Replayer, Worker
 from tests.e2e.fixtures import version_0_1 as kept
 
@@ -22,10 +32,54 @@ FIXTURE = Path(kept.__file__).parent / "perdure-0.1.db"
 PATIENCE_S = 120.0
 
 
+class ClockFrom:
+    """Goes on from a given moment, at the speed of real time."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._ahead_ns = start_ns - time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() + self._ahead_ns
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+class NodeOwner:
+    """Ends the node with its one connection, as an embedded engine does."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def leave(self) -> None:
+        await self._node.close()
+
+
+@asynccontextmanager
+async def opened_later(database: Path, after_ns: int) -> AsyncGenerator[Client]:
+    """A client of an embedded engine whose clock starts so long after the last commit to the file."""
+    with closing(sqlite3.connect(database)) as stored:
+        (last_commit_ns,) = stored.execute("SELECT max(clock_ns) FROM shards").fetchone()
+    node = await open_node(
+        await open_sqlite(database),
+        clock=ClockFrom(last_commit_ns + after_ns),
+        new_id=new_id,
+        void_activities=True,
+    )
+    connection = EmbeddedConnection(node, NodeOwner(node), str(database))
+    async with Client(ServiceClient(ConnectConfig(str(database)), connection)) as client:
+        yield client
+
+
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    copy = shutil.copy(FIXTURE, tmp_path / "orders.db")
-    async with await Client.connect(f"sqlite:{copy}") as client:
+def database(tmp_path: Path) -> Path:
+    return Path(shutil.copy(FIXTURE, tmp_path / "orders.db"))
+
+
+@pytest.fixture
+async def client(database: Path) -> AsyncIterator[Client]:
+    """The file as it was ten minutes later: nothing has expired."""
+    async with opened_later(database, 10 * MINUTE_NS) as client:
         yield client
 
 
@@ -53,7 +107,16 @@ async def test_closed_runs_have_their_results(client: Client):
     assert await completed.result() == 21
 
 
-async def test_open_runs_finish(client: Client):
+async def test_open_runs_finish_ten_minutes_later(client: Client):
+    await finish_open_runs(client)
+
+
+async def test_open_runs_finish_today(database: Path):
+    async with await Client.connect(f"sqlite:{database}") as client:
+        await finish_open_runs(client)
+
+
+async def finish_open_runs(client: Client) -> None:
     async with (
         Worker(
             client,
@@ -75,3 +138,15 @@ async def test_open_runs_finish(client: Client):
             await client.get_workflow_handle(workflow_id).signal(kept.Collect.add, "last")
         results = {name: await client.get_workflow_handle(name).result() for name in kept.OPEN}
     assert results == kept.OPEN
+
+
+async def test_two_days_later_the_closed_runs_are_deleted_and_the_open_ones_kept(database: Path):
+    async with opened_later(database, 2 * DAY_NS) as client, asyncio.timeout(PATIENCE_S):
+        # The node sweeps when it opens; each deletion is a commit of its own.
+        listed = set[str]()
+        while listed != set(kept.OPEN):
+            listed = {run.id async for run in client.list_workflows()}
+            assert listed >= set(kept.OPEN), "an open run was deleted"
+            await asyncio.sleep(0.01)
+        for workflow_id in kept.OPEN:
+            assert (await client.get_workflow_handle(workflow_id).fetch_history()).events
