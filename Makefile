@@ -12,10 +12,10 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test pytest coverage sim mutations conformance demo bench docs clean
+.PHONY: help setup check lint format types imports test pytest coverage sim mutations conformance reference-record demo bench docs clean
 
 help:            ## Show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
 
 setup:           ## Build .venv (only when pyproject.toml or constraints.txt changed)
 	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
@@ -54,6 +54,9 @@ mutations: setup ## Remove each guard of the server in turn; a simulated seed mu
 
 conformance: setup   ## The official SDK, in its own process, against our server
 	$(BIN)/python -m pytest -q tests/conformance
+
+reference-record: setup  ## Record anew what the reference server answers in tests/reference
+	$(BIN)/python -m tests.reference.record
 
 demo: setup      ## Kill worker and server under a running workflow; it finishes (about 30 s)
 	@$(BIN)/python scripts/demo.py

@@ -1,8 +1,9 @@
 """Build `.venv` with the package (editable) and the development tools. Run by `make setup`.
 
 Needs only CPython's standard library: a fresh clone has nothing else. The tools come from the `dev` group of
-`pyproject.toml`, their exact versions from `constraints.txt`. When the environment is newer than both files nothing is
-done, so every later `make` works without a network.
+`pyproject.toml`, their exact versions from `constraints.txt`. A group that `dev` includes is optional: where it cannot
+be installed, set-up goes on with a note. When the environment is newer than both files nothing is done, so every later
+`make` works without a network.
 
 Usage: python3 scripts/bootstrap.py [--venv .venv] [--force]
 """
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 MINIMUM = (3, 11)
@@ -59,28 +61,44 @@ def build(venv: Path) -> int:
             return fail("the venv module failed; on Debian and Ubuntu: apt install python3-venv")
     requirements = dev_requirements()
     print(f"setup: installing perdure and {len(requirements)} development tools", flush=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += [
-        "--constraint",
-        str(ROOT / "constraints.txt"),
-        "--editable",
-        str(ROOT),
-        *requirements,
-    ]
-    if subprocess.run(command, check=False).returncode:
+    if not install(python, "--editable", str(ROOT), *requirements):
         return fail(
             "pip could not install the packages above; a network or a local index is needed once"
         )
+    for group, optional in optional_requirements().items():
+        if not install(python, "--only-binary=:all:", *optional):
+            print(f"setup: going on without the group {group}: its tests use recorded results")
     (venv / STAMP).write_text("Written by scripts/bootstrap.py; remove it to set up again.\n")
     return 0
 
 
+def install(python: Path, *requirements: str) -> bool:
+    """Install with pip, in the versions of `constraints.txt`; whether it succeeded."""
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--constraint", str(ROOT / "constraints.txt"), *requirements]
+    return subprocess.run(command, check=False).returncode == 0
+
+
 def dev_requirements() -> list[str]:
-    """The `dev` dependency group; read here because pip knows groups only since 25.1."""
+    """The tools of the `dev` dependency group, without the groups that it includes."""
+    return [tool for tool in groups()["dev"] if isinstance(tool, str)]
+
+
+def optional_requirements() -> dict[str, list[str]]:
+    """The groups that `dev` includes, by name."""
+    found = groups()
+    included = [item["include-group"] for item in found["dev"] if not isinstance(item, str)]
+    return {name: list(found[name]) for name in included}
+
+
+def groups() -> dict[str, list[Any]]:
+    """All dependency groups; read here because pip knows groups only since 25.1."""
     import tomllib  # not at the top: Python 3.10 should see our message, not an ImportError
 
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    return list(groups["dev"])
+    found: dict[str, list[Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())[
+        "dependency-groups"
+    ]
+    return found
 
 
 def fail(message: str) -> int:

@@ -1,0 +1,236 @@
+"""Scripts, and what it takes to play one against a server: every call and what came of it is written down.
+
+A script is a coroutine function that makes calls through a `Case`; the same script is played on the reference and on
+ours. It looks at answers only to go on (a task's token), never to judge: judging is `compare`'s. So a script must bring
+both servers to the same answers whatever the speed of the machine: it waits for tasks and events, not for time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from perdure.core.units import SECOND_NS
+from perdure.wire.api import command, enums
+from perdure.wire.errors import RpcError
+from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Connection
+from tests.reference.normalise import Normaliser
+
+PATIENCE_SECONDS = 100.0
+"""How long a script may take on a slow machine; nothing depends on it but hangs."""
+POLL_SECONDS = 30.0
+METHODS = {**OPERATOR_SERVICE, **WORKFLOW_SERVICE}
+
+Play = Callable[["Case"], Awaitable[None]]
+
+
+class Script(NamedTuple):
+    name: str
+    play: Play
+
+
+SCRIPTS: dict[str, Script] = {}
+"""Family and name -> script, for example `signals.buffered`."""
+
+
+def script(play: Play) -> Play:
+    """Register a script; its family is the module's name."""
+    add(f"{play.__module__.rpartition('.')[2]}.{play.__name__}", play)
+    return play
+
+
+def add(name: str, play: Play) -> None:
+    """Register a script under a name."""
+    assert name not in SCRIPTS, f"two scripts are called {name}"
+    SCRIPTS[name] = Script(name, play)
+
+
+async def play(script: Script, connection: Connection) -> list[Any]:
+    """Play a script on one server; what was called and answered, normalised."""
+    case = Case(script.name, connection)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await script.play(case)
+    except Exception as error:  # noqa: BLE001 — the servers differ so much that the script can not go on
+        line = traceback.extract_tb(error.__traceback__)[-1].line
+        case.steps.append({"call": "stopped", "error": f"{type(error).__name__}: {line}"})
+    return case.steps
+
+
+class Case:
+    """One script's dealings with one server.
+
+    `call` makes a call; the other methods are calls with the usual fields filled in. Ids and task queues begin with
+    the script's name, so that scripts can share a server.
+    """
+
+    def __init__(self, name: str, connection: Connection) -> None:
+        self.name = name
+        self.steps: list[Any] = []
+        self._connection = connection
+        self._normaliser = Normaliser()
+        self._requests = 0
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def call(self, name: str, *, timeout: float = POLL_SECONDS, **fields: Any) -> Any:
+        """Make a call and write down what comes of it; an error is returned, not raised."""
+        answer = await self.ask(name, timeout=timeout, **fields)
+        self.note(name, answer)
+        return answer
+
+    async def ask(self, name: str, *, timeout: float = POLL_SECONDS, **fields: Any) -> Any:
+        """Make a call that is not written down."""
+        method = METHODS[name]
+        known = method.request_type.DESCRIPTOR.fields_by_name
+        if "namespace" in known:
+            fields.setdefault("namespace", "default")
+        if "identity" in known:
+            fields.setdefault("identity", "tester")
+        request = method.request_type(**fields)
+        try:
+            return await self._connection.call(method, request, timeout_ns=int(timeout * SECOND_NS))
+        except RpcError as error:
+            return error
+
+    def note(self, name: str, answer: Any) -> None:
+        """Write down what a call gave."""
+        step: dict[str, Any] = {"call": name}
+        if isinstance(answer, RpcError):
+            step["error"] = self._normaliser.error(answer)
+        else:
+            assert isinstance(answer, Message)
+            step["response"] = self._normaliser.message(answer)
+        self.steps.append(step)
+
+    async def until(self, condition: Callable[[Any], bool], name: str, **fields: Any) -> Any:
+        """Ask again until the answer is as it should be; only that one is written down."""
+        while True:
+            answer = await self.ask(name, **fields)
+            if isinstance(answer, RpcError) or condition(answer):
+                self.note(name, answer)
+                return answer
+            await asyncio.sleep(0.05)
+
+    def request_id(self) -> str:
+        """A new request id."""
+        self._requests += 1
+        return f"{self.name}-request-{self._requests}"
+
+    def id(self, name: str = "w") -> str:
+        return f"{self.name}:{name}"
+
+    @property
+    def queue(self) -> dict[str, Any]:
+        return {"name": f"{self.name}:queue"}
+
+    def execution(self, name: str = "w", run_id: str = "") -> dict[str, Any]:
+        return {"workflow_id": self.id(name), "run_id": run_id}
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────
+
+    def start_fields(self, name: str = "w", **fields: Any) -> dict[str, Any]:
+        return {
+            "workflow_id": self.id(name),
+            "workflow_type": {"name": "Type"},
+            "task_queue": self.queue,
+            "request_id": self.request_id(),
+            **fields,
+        }
+
+    async def start(self, name: str = "w", **fields: Any) -> Any:
+        return await self.call("StartWorkflowExecution", **self.start_fields(name, **fields))
+
+    async def signal(self, signal: str = "signal", name: str = "w", **fields: Any) -> Any:
+        fields.setdefault("workflow_execution", self.execution(name))
+        fields.setdefault("request_id", self.request_id())
+        return await self.call("SignalWorkflowExecution", signal_name=signal, **fields)
+
+    async def signal_with_start(self, name: str = "w", **fields: Any) -> Any:
+        fields.setdefault("signal_name", "signal")
+        return await self.call(
+            "SignalWithStartWorkflowExecution", **self.start_fields(name, **fields)
+        )
+
+    async def cancel(self, name: str = "w", **fields: Any) -> Any:
+        fields.setdefault("workflow_execution", self.execution(name))
+        fields.setdefault("request_id", self.request_id())
+        return await self.call("RequestCancelWorkflowExecution", **fields)
+
+    async def terminate(self, name: str = "w", **fields: Any) -> Any:
+        fields.setdefault("workflow_execution", self.execution(name))
+        return await self.call("TerminateWorkflowExecution", **fields)
+
+    async def describe(self, name: str = "w", run_id: str = "") -> Any:
+        return await self.call("DescribeWorkflowExecution", execution=self.execution(name, run_id))
+
+    async def history(self, name: str = "w", run_id: str = "", **fields: Any) -> Any:
+        fields.setdefault("execution", self.execution(name, run_id))
+        return await self.call("GetWorkflowExecutionHistory", **fields)
+
+    async def closed(self, name: str = "w", run_id: str = "") -> Any:
+        """Wait until a run has closed, then write down its history and its description."""
+        await self.ask(
+            "GetWorkflowExecutionHistory",
+            execution=self.execution(name, run_id),
+            wait_new_event=True,
+            history_event_filter_type=enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
+        )
+        await self.history(name, run_id)
+        return await self.until(
+            _is_closed, "DescribeWorkflowExecution", execution=self.execution(name, run_id)
+        )
+
+    async def happened(self, *events: str, name: str = "w", run_id: str = "") -> Any:
+        """Wait until the history has these events, in any order; write it down."""
+        wanted = [enums.EventType.Value(f"EVENT_TYPE_{event}") for event in events]
+
+        def there(answer: Any) -> bool:
+            types = [event.event_type for event in answer.history.events]
+            return all(types.count(event) >= wanted.count(event) for event in wanted)
+
+        return await self.until(
+            there, "GetWorkflowExecutionHistory", execution=self.execution(name, run_id)
+        )
+
+    # ── workers ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def poll(self, queue: dict[str, Any] | None = None, **fields: Any) -> Any:
+        """Wait for a workflow task."""
+        return await self.until(
+            _has_token, "PollWorkflowTaskQueue", task_queue=queue or self.queue, **fields
+        )
+
+    async def poll_activity(self, queue: dict[str, Any] | None = None, **fields: Any) -> Any:
+        """Wait for an activity task."""
+        return await self.until(
+            _has_token, "PollActivityTaskQueue", task_queue=queue or self.queue, **fields
+        )
+
+    async def complete(self, task: Any, *commands: command.Command, **fields: Any) -> Any:
+        """Complete a workflow task with commands."""
+        return await self.call(
+            "RespondWorkflowTaskCompleted", task_token=task.task_token, commands=commands, **fields
+        )
+
+    async def step(self, *commands: command.Command, **fields: Any) -> Any:
+        """Wait for a workflow task, and complete it with commands."""
+        return await self.complete(await self.poll(), *commands, **fields)
+
+    async def complete_activity(self, task: Any, **fields: Any) -> Any:
+        return await self.call("RespondActivityTaskCompleted", task_token=task.task_token, **fields)
+
+    async def fail_activity(self, task: Any, **fields: Any) -> Any:
+        return await self.call("RespondActivityTaskFailed", task_token=task.task_token, **fields)
+
+
+def _has_token(answer: Any) -> bool:
+    return bool(answer.task_token)
+
+
+def _is_closed(answer: Any) -> bool:
+    return answer.workflow_execution_info.status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING

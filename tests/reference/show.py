@@ -1,0 +1,36 @@
+"""Shows how the servers differ: `python -m tests.reference.show [PATTERN …] [--all] [--steps]`.
+
+Scripts are chosen by patterns of their names (`signals.*`). Without `--all`, differences that `differences.py` lists
+are left out; with `--steps`, what the reference answered is printed as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+
+from tests.reference.differences import Ledger
+from tests.reference.session import chosen, play_all
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("patterns", nargs="*", default=["*"])
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--steps", action="store_true")
+    arguments = parser.parse_args()
+    scripts = chosen(*arguments.patterns)
+    results = asyncio.run(play_all(scripts, live=True))
+    for name, result in results.items():
+        print(f"── {name} ──")
+        if arguments.steps:
+            for step in result.reference:
+                print(json.dumps(step, ensure_ascii=False))
+        found = result.differences
+        for difference in found if arguments.all else Ledger().unexpected(name, found):
+            print(difference)
+
+
+if __name__ == "__main__":
+    main()
