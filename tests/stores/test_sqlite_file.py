@@ -12,7 +12,6 @@ import pytest
 
 from perdure.core.ids import run_key
 from perdure.history.transition import EventRow
-from perdure.storage.executors import InlineExecutor
 from perdure.storage.port import (
     CommitBatch,
     Damaged,
@@ -25,13 +24,10 @@ from perdure.storage.port import (
     StoreFull,
 )
 from perdure.storage.schema import SCHEMA_VERSION
-from perdure.storage.sqlite import SqliteStore, open_sqlite
+from perdure.storage.sqlite import open_sqlite
+from tests.stores.conftest import open_inline
 
 KEY = run_key("n", "a", "r")
-
-
-async def open_inline(path: Path) -> SqliteStore:
-    return await open_sqlite(path, writer=InlineExecutor(), reader=InlineExecutor())
 
 
 def fence(lease: ShardLease) -> tuple[ShardWrite]:
@@ -67,6 +63,7 @@ from pathlib import Path
 from perdure.core.ids import run_key
 from perdure.storage.port import CommitBatch, EntityWrite, ShardWrite
 from perdure.storage.sqlite import open_sqlite
+from tests.stores.conftest import open_inline
 async def main():
     store = await open_sqlite(Path({str(path)!r}))
     lease = await store.acquire(0)

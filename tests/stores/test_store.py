@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +9,12 @@ import pytest
 from perdure.core.ids import (
     EntityKey,
     EntityKind,
-    QueueKey,
     QueueKind,
     TaskRowId,
     run_key,
     workflow_id_key,
 )
-from perdure.history.transition import Effect, EventRow, Task, VisibilityRow
-from perdure.storage.executors import InlineExecutor
+from perdure.history.transition import Effect, Task
 from perdure.storage.port import (
     CommitBatch,
     EntityWrite,
@@ -33,65 +29,7 @@ from perdure.storage.port import (
     TaskRow,
     VisibilityQuery,
 )
-from perdure.storage.sqlite import open_memory, open_sqlite
-
-QUEUE = QueueKey("n", "q", QueueKind.WORKFLOW)
-
-
-@pytest.fixture(params=["memory", "file", "file-inline"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        opened = open_memory()
-    elif request.param == "file":
-        opened = await open_sqlite(tmp_path / "x.db")
-    else:
-        opened = await open_sqlite(
-            tmp_path / "x.db", writer=InlineExecutor(), reader=InlineExecutor()
-        )
-    yield opened
-    await opened.close()
-
-
-class Writer:
-    """Commits to shard 0 with the right fence."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.range_id = 0
-        self.sequence = 0
-
-    async def acquire(self) -> Writer:
-        lease = await self.store.acquire(0)
-        self.range_id, self.sequence = lease.range_id, lease.sequence
-        return self
-
-    def fence(self, **changes: int) -> ShardWrite:
-        values = {
-            "shard_id": 0, "range_id": self.range_id, "sequence": self.sequence, "clock_ns": 7, "last_entity": 9,
-        }  # fmt: skip
-        return ShardWrite(**(values | changes))
-
-    async def write(self, *writes: EntityWrite) -> None:
-        await self.store.commit(CommitBatch((self.fence(),), writes))
-        self.sequence += 1
-
-    async def entity(self, number: int, key: EntityKey, **changes: Any) -> None:
-        await self.write(EntityWrite(number=number, key=key, shard_id=0, is_new=True, **changes))
-
-    async def change(self, number: int, key: EntityKey, **changes: Any) -> None:
-        await self.write(EntityWrite(number=number, key=key, shard_id=0, **changes))
-
-
-@pytest.fixture
-async def writer(store: Store) -> Writer:
-    return await Writer(store).acquire()
-
-
-A, B = run_key("n", "a", "r1"), run_key("n", "b", "r2")
-
-
-def events(first: int, count: int, branch: int = 0) -> EventRow:
-    return EventRow(branch, first, count, b"%d+%d" % (first, count))
+from tests.stores.conftest import QUEUE, A, B, Writer, events, row
 
 
 async def test_what_is_committed_is_loaded(store: Store, writer: Writer):
@@ -251,15 +189,6 @@ async def test_a_deleted_entity_leaves_nothing_and_frees_its_name(store: Store, 
     assert await store.wakes((0,), 100, 9) == []
     assert await store.events(1, 0, 1, 9) == []
     assert await store.visibility_count(VisibilityQuery(namespace_id="n")) == 0
-
-
-def row(run_id: str, start_ns: int = 1, close_ns: int = 0, **changes: Any) -> VisibilityRow:
-    values: dict[str, Any] = {
-        "namespace_id": "n", "workflow_id": f"id-{run_id}", "run_id": run_id, "workflow_type": "T",
-        "task_queue": "q", "status": 2 if close_ns else 1, "start_ns": start_ns, "execution_ns": start_ns,
-        "close_ns": close_ns, "memo": b"\x00m",
-    }  # fmt: skip
-    return VisibilityRow(**(values | changes))
 
 
 async def test_lists_are_newest_first_and_page(store: Store, writer: Writer):
