@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test pytest coverage sim mutations conformance reference-record demo bench docs clean
+.PHONY: help setup check lint format types imports test pytest coverage sim mutations plant conformance reference-record demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -52,6 +52,10 @@ sim: setup       ## Many simulated seeds: make sim SEEDS=2000, or SEED=n to repe
 mutations: setup ## Remove each guard of the server in turn; a simulated seed must notice
 	$(BIN)/python -m tests.simulation.mutations --seeds $(or $(MUTATION_SEEDS),200)
 
+plant: setup     ## Plant small bugs and see whether the tests notice: make plant AREA=storage SAMPLE=40 SEED=1 ARGS=--reuse
+	@$(BIN)/python -m tests.planting $(foreach area,$(AREA),--area $(area)) \
+	  $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 conformance: setup   ## The official SDK, in its own process, against our server
 	$(BIN)/python -m pytest -q tests/conformance
 
@@ -68,5 +72,5 @@ docs: setup      ## Check that links and code in the documentation are alive
 	$(BIN)/python -m pytest -q tests/tidy -k docs
 
 clean:           ## Remove everything that was built
-	rm -rf $(VENV) .demo .bench build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .bench .planting build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis
 	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,236 @@
+"""Show one planted bug to the tests: a child process with its own copy of the tree.
+
+Children are forked from a process that has loaded what every test needs and no bug can touch (pytest, Hypothesis,
+grpc), so that a bug costs the tests it is shown and little more. The copy is a real checkout: tests that start Python
+themselves find the bug as well."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.planting.listener import RESULT_VARIABLE
+from tests.planting.plant import Plant
+from tests.planting.record import OPTIONS
+
+SECONDS_PER_TEST = "45"
+HUNG_MIN_S = 120.0
+HUNG_FACTOR = 20.0
+CPU_MIN_S = 60
+CPU_FACTOR = 6.0
+
+_PRELOADED = (
+    "pytest",
+    "_pytest.assertion.rewrite",
+    "_pytest.pytester",
+    "pytest_asyncio",
+    "pytest_timeout",
+    "hypothesis",
+    "hypothesis.strategies",
+    "hypothesis.stateful",
+    "click.testing",
+    "grpc",
+    "grpc.aio",
+    "google.protobuf.json_format",
+    "msgspec",
+    "sqlite3",
+)
+_PRELOADED_IS_FINE = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+_OURS = ("perdure", "tests", "examples", "scripts", "benchmarks")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the tests said.
+
+    Attributes:
+        found: A test failed, or did not come to an end.
+        by: The test that noticed; empty when none did.
+        how: Its message.
+        shown: How many tests were to be shown the bug.
+    """
+
+    found: bool
+    by: str = ""
+    how: str = ""
+    shown: int = 0
+
+
+class Tree:
+    """A copy of the checkout in which one bug at a time is planted."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._root = root
+        self.folder = folder
+        if folder.exists():
+            shutil.rmtree(folder)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=root,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for name in listed.decode().split("\0"):
+            if name and (root / name).is_file():
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / name, target)
+
+    @contextlib.contextmanager
+    def with_bug(self, plant: Plant):
+        """Plant it; afterwards the file is as it was."""
+        path = self.folder / plant.path
+        original = (self._root / plant.path).read_bytes()
+        path.write_bytes(plant.apply(original))
+        _forget_bytecode(path)
+        try:
+            yield
+        finally:
+            path.write_bytes(original)
+            _forget_bytecode(path)
+
+    @contextlib.contextmanager
+    def with_patch(self, patch: Path):
+        """Apply a patch file; afterwards the tree is as it was.
+
+        Raises:
+            subprocess.CalledProcessError: It does not apply.
+        """
+        command = ["patch", "-p1", "--silent", "--no-backup-if-mismatch", "-i", str(patch)]
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+        self._forget_all_bytecode()
+        try:
+            yield
+        finally:
+            subprocess.run([*command, "-R"], cwd=self.folder, check=True, capture_output=True)
+            self._forget_all_bytecode()
+
+    def _forget_all_bytecode(self) -> None:
+        for folder in (self.folder / "src").rglob("__pycache__"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_bytecode(path: Path) -> None:
+    """Python compares seconds and sizes: a bug of the same length within a second would not be seen."""
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink(missing_ok=True)
+
+
+def preload() -> None:
+    """Load what the children share. Nothing of ours, or a planted module would be loaded already."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+
+
+def run(
+    tree: Tree, tests: Sequence[str], *, expected_s: float, keeps_bytecode: bool = False
+) -> Verdict:
+    """Run tests in a tree until the first one fails."""
+    if not tests:
+        return Verdict(found=False)
+    result = tree.folder / ".planting-result.json"
+    result.unlink(missing_ok=True)
+    log = tree.folder / ".planting-log.txt"
+    child = os.fork()
+    if not child:
+        _in_child(tree.folder, tests, result, log, expected_s, keeps_bytecode)
+    status = _wait(child, HUNG_MIN_S + HUNG_FACTOR * expected_s)
+    if status is None:
+        return Verdict(found=True, by="(hung)", how="did not come to an end", shown=len(tests))
+    content = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
+    if content is not None and content["failed"]:
+        by, how = content["failed"][0]
+        return Verdict(found=True, by=by, how=how, shown=len(tests))
+    if status:
+        tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        if not _is_killed(status):
+            raise RuntimeError(f"the tests did not start:\n{tail}")
+        return Verdict(found=True, by="(killed)", how="the process died", shown=len(tests))
+    return Verdict(found=False, shown=len(tests))
+
+
+def _wait(child: int, limit_s: float) -> int | None:
+    """The child's status; None when it had to be killed."""
+    until_s = time.monotonic() + limit_s
+    while time.monotonic() < until_s:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            _end_group(child)
+            return status
+        time.sleep(0.02)
+    _end_group(child)
+    os.waitpid(child, 0)
+    return None
+
+
+def _is_killed(status: int) -> bool:
+    """By the limit of CPU time, or by a crash of the interpreter."""
+    return os.WIFSIGNALED(status)
+
+
+def _end_group(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+
+
+def _in_child(
+    folder: Path,
+    tests: Sequence[str],
+    result: Path,
+    log: Path,
+    expected_s: float,
+    keeps_bytecode: bool,
+) -> None:
+    """Become a pytest process that lives in the tree. Does not return."""
+    code = 3
+    try:
+        os.setsid()
+        limit_s = CPU_MIN_S + int(CPU_FACTOR * expected_s)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 10))
+        output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chdir(folder)
+        for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+            del sys.modules[name]
+        ours = {str(folder / "src"), str(folder)}
+        others = [each for each in sys.path if each and not _is_checkout(Path(each))]
+        sys.path[:] = [*ours, *others]
+        sys.dont_write_bytecode = not keeps_bytecode
+        os.environ |= {
+            "PYTHONDONTWRITEBYTECODE": "" if keeps_bytecode else "1",
+            "PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder)]),
+            RESULT_VARIABLE: str(result),
+            "CI": "1",
+        }
+        pytest = importlib.import_module("pytest")
+        options = [
+            *OPTIONS,
+            "-x",
+            "-p",
+            "no:xdist",
+            "-W",
+            _PRELOADED_IS_FINE,
+            f"--timeout={SECONDS_PER_TEST}",
+            "--tb=short",
+        ]
+        code = int(pytest.main([*options, f"--rootdir={folder}", *tests]))
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def _is_checkout(path: Path) -> bool:
+    """A folder from which our packages could be imported without the bug."""
+    return (path / "perdure").is_dir() or (path / "tests" / "planting").is_dir()

@@ -1,0 +1,151 @@
+"""Which test runs which line: one run of an area's tests under coverage, kept in a file.
+
+A record is as good as the tests it saw: after tests were added or moved, record again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.planting.areas import SOURCE, Area
+from tests.planting.listener import RESULT_VARIABLE
+from tests.planting.plant import Plant
+
+SEEDS = "40"
+"""How many simulated worlds one bug is shown; the full number takes half a minute for each bug."""
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "tests.planting.listener", "--seeds", SEEDS)
+TEST_SECONDS_MAX = 20.0
+"""A slower test is not shown to bugs."""
+
+_COVERAGE_SETTINGS = """
+[run]
+branch = false
+source = {source}
+data_file = {data}
+disable_warnings = no-data-collected,module-not-measured
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Tests of one area.
+
+    Attributes:
+        durations_s: How long each test took, in seconds.
+        lines: File → line → the tests that run it.
+    """
+
+    durations_s: dict[str, float]
+    lines: dict[str, dict[int, list[str]]]
+
+    def tests_for(self, plant: Plant, area: Area, *, seconds_max: float) -> list[str]:
+        """The tests to show a bug, most direct and fastest first, as many as fit in the time."""
+        of_file = self.lines.get(plant.path, {})
+        tests = {test for line in plant.lines for test in of_file.get(line, ())}
+        if not plant.function:  # runs at import: every test of the module may notice
+            tests = {test for line_tests in of_file.values() for test in line_tests}
+        chosen: list[str] = []
+        total_s = 0.0
+        for test in sorted(
+            tests, key=lambda name: (_rank(name, area), self.durations_s[name], name)
+        ):
+            if self.durations_s[test] > TEST_SECONDS_MAX:
+                continue
+            total_s += self.durations_s[test]
+            if total_s > seconds_max and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+
+def _rank(test: str, area: Area) -> int:
+    for rank, prefix in enumerate(area.tests):
+        if test.startswith(prefix):
+            return rank
+    return len(area.tests)
+
+
+def make(root: Path, area: Area, folder: Path, *, processes: int) -> Record:
+    """Run the area's tests under coverage.
+
+    Raises:
+        RuntimeError: A test failed without any bug planted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings, data, result = folder / "coverage.ini", folder / "coverage.db", folder / "result.json"
+    for old in (data, result):
+        old.unlink(missing_ok=True)
+    settings.write_text(
+        _COVERAGE_SETTINGS.format(source=root / SOURCE, data=data), encoding="utf-8"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *OPTIONS,
+        "-n",
+        str(processes),
+        "--dist",
+        "worksteal",
+    ]
+    command += ["--cov", "--cov-context=test", f"--cov-config={settings}", "--cov-report="]
+    command += [test for test in area.tests if (root / test).exists()]
+    environment = os.environ | {RESULT_VARIABLE: str(result), "CI": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, check=False, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(
+            "tests fail without any bug planted:\n" + done.stdout.decode(errors="replace")[-3000:]
+        )
+    durations: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))["durations"]
+    return Record(durations, _lines(root, data, durations))
+
+
+def _lines(root: Path, data: Path, known: Iterable[str]) -> dict[str, dict[int, list[str]]]:
+    from coverage import CoverageData
+
+    tests = set(known)
+    measured = CoverageData(basename=str(data))
+    measured.read()
+    lines: dict[str, dict[int, list[str]]] = {}
+    for name in measured.measured_files():
+        by_line: dict[int, list[str]] = defaultdict(list)
+        for line, contexts in measured.contexts_by_lineno(name).items():
+            found = {context.rpartition("|")[0] for context in contexts}
+            by_line[line] = sorted(found & tests)
+        lines[str(Path(name).relative_to(root))] = dict(by_line)
+    return lines
+
+
+def save(record: Record, path: Path) -> None:
+    """Keep a record; tests are numbered, which makes the file ten times smaller."""
+    names = list(record.durations_s)
+    numbers = {name: number for number, name in enumerate(names)}
+    content: dict[str, Any] = {
+        "tests": [[name, record.durations_s[name]] for name in names],
+        "lines": {
+            path: {line: [numbers[test] for test in tests] for line, tests in by_line.items()}
+            for path, by_line in record.lines.items()
+        },
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def load(path: Path) -> Record:
+    """Read what `save` wrote."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names: list[str] = [name for name, _ in content["tests"]]
+    return Record(
+        dict(content["tests"]),
+        {
+            path: {int(line): [names[n] for n in tests] for line, tests in by_line.items()}
+            for path, by_line in content["lines"].items()
+        },
+    )

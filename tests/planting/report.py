@@ -1,0 +1,119 @@
+"""What was planted and what was found, as people read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.planting.judge import Verdict
+from tests.planting.plant import Plant
+
+AREA_GOAL = 0.90
+TOTAL_GOAL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One bug and what came of it.
+
+    Attributes:
+        area: The area whose tests saw it.
+        plant: The bug.
+        verdict: What the tests said.
+        harmless: Why it is no bug; empty when it is one.
+    """
+
+    area: str
+    plant: Plant
+    verdict: Verdict
+    harmless: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Counts of one area or of all."""
+
+    planted: int
+    found: int
+    harmless: int
+
+    @property
+    def matter(self) -> int:
+        """Bugs that could be found."""
+        return self.planted - self.harmless
+
+    @property
+    def share(self) -> float:
+        """Found, of those that matter; 1 when none does."""
+        return self.found / self.matter if self.matter else 1.0
+
+
+def score(results: Sequence[Result]) -> Score:
+    """A found bug counts as found even if it is listed as harmless."""
+    found = sum(result.verdict.found for result in results)
+    harmless = sum(bool(result.harmless) and not result.verdict.found for result in results)
+    return Score(len(results), found, harmless)
+
+
+def table(results: Sequence[Result]) -> str:
+    """A row per area, and their sum."""
+    rows = [f"{'area':12} {'planted':>8} {'harmless':>9} {'found':>6} {'score':>7}"]
+    for area in [*dict.fromkeys(result.area for result in results), "all"]:
+        counts = score([result for result in results if area in {"all", result.area}])
+        rows.append(
+            f"{area:12} {counts.planted:8} {counts.harmless:9} {counts.found:6} {counts.share:7.1%}"
+        )
+    return "\n".join(rows)
+
+
+def survivors(results: Sequence[Result]) -> str:
+    """Every bug that nobody noticed, where it is, and what it does."""
+    lines: list[str] = []
+    for result in results:
+        plant = result.plant
+        if result.verdict.found:
+            continue
+        lines += [
+            f"{plant.path}:{plant.line} {plant.function} ({plant.kind}; {result.verdict.shown} tests)",
+            f"    - {plant.before}",
+            f"    + {plant.after}",
+        ]
+        if result.harmless:
+            lines.append(f"    harmless: {result.harmless}")
+    return "\n".join(lines)
+
+
+def kinds(results: Sequence[Result]) -> str:
+    """Found and planted per operator."""
+    planted = Counter(result.plant.kind for result in results)
+    found = Counter(result.plant.kind for result in results if result.verdict.found)
+    return "\n".join(f"{kind:24} {found[kind]:4} of {planted[kind]:4}" for kind in sorted(planted))
+
+
+def misses_goal(results: Sequence[Result]) -> list[str]:
+    """What is below its goal, in words."""
+    problems: list[str] = []
+    for area in dict.fromkeys(result.area for result in results):
+        share = score([result for result in results if result.area == area]).share
+        if share < AREA_GOAL:
+            problems.append(f"{area}: {share:.1%} found, the goal is {AREA_GOAL:.0%}")
+    share = score(results).share
+    if share < TOTAL_GOAL:
+        problems.append(f"all areas: {share:.1%} found, the goal is {TOTAL_GOAL:.0%}")
+    return problems
+
+
+def finders(results: Sequence[Result]) -> str:
+    """Which test noticed each bug that was found, and what it said."""
+    lines: list[str] = []
+    for result in results:
+        plant, verdict = result.plant, result.verdict
+        if verdict.found:
+            lines += [
+                f"{plant.path}:{plant.line} {plant.function} ({plant.kind})",
+                f"    - {plant.before}",
+                f"    + {plant.after}",
+                f"    {verdict.by}: {verdict.how}",
+            ]
+    return "\n".join(lines)

@@ -1,0 +1,199 @@
+"""What each operator makes of a small piece of source."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.planting import harmless
+from tests.planting.operators import Source, plants
+
+CASES: dict[str, tuple[str, list[str]]] = {
+    "dropped statement": (
+        """
+        def f(self, rows):
+            self.close()
+            log.info("closed")
+            self.is_closed = compute()
+        """,
+        ["pass", "pass"],
+    ),
+    "dropped exit": (
+        """
+        def f(x):
+            if x:
+                return 1
+            return 2
+        """,
+        ["pass"],
+    ),
+    "loop of one step": (
+        """
+        def f(xs):
+            for x in xs:
+                keep(x)
+        """,
+        ["keep(x) break"],
+    ),
+    "emptied finally": (
+        """
+        def f(x):
+            try:
+                return x
+            finally:
+                n = 0
+                x.close()
+        """,
+        ["pass"],
+    ),
+    "unhandled error": (
+        """
+        def f(x):
+            try:
+                y = x()
+            except KeyError:
+                y = 0
+            return y
+        """,
+        ["raise"],
+    ),
+    "unguarded block": (
+        """
+        def f(self):
+            with self.lock:
+                y = 1
+        """,
+        ["with __import__('contextlib').nullcontext():"],
+    ),
+    "fixed condition": (
+        """
+        def f(x):
+            y = 1 if x else 2
+            return y
+        """,
+        ["y = 1 if False else 2", "y = 1 if True else 2"],
+    ),
+    "dropped operand": (
+        """
+        def f(a, b):
+            y = a and b
+        """,
+        ["y = ((a))", "y = ((b))"],
+    ),
+    "boundary": (
+        """
+        def f(a, b):
+            y = a < b
+        """,
+        ["y = (a) <= (b)"],
+    ),
+    "one of two": (
+        """
+        def f(a, b):
+            y = min(a, b)
+        """,
+        ["y = (a)", "y = (b)"],
+    ),
+    "unordered": (
+        """
+        def f(xs):
+            y = reversed(xs)
+        """,
+        ["y = list(xs)"],
+    ),
+    "off by one": (
+        """
+        def f(a, b):
+            y = a + 1
+            z = a - b
+            text = "a" + b
+        """,
+        ["y = (a)", "z = (a) + (b)"],
+    ),
+    "forgotten argument": (
+        """
+        def f(a):
+            y = common.Execution(run_id=a, workflow_id=1)
+            z = g(deep=True)
+        """,
+        [
+            "y = common.Execution(run_id=a)",
+            "y = common.Execution(workflow_id=1)",
+            "z = g(deep=False)",
+        ],
+    ),
+    "flipped answer": (
+        """
+        def f(a):
+            return True
+        """,
+        ["return False"],
+    ),
+    "missing default": (
+        """
+        def f(a):
+            y = a.pop(1, None)
+        """,
+        ["y = a.pop(1)"],
+    ),
+    "dropped SQL condition": (
+        """
+        ROWS = "SELECT a FROM t WHERE b = ? AND c > ? ORDER BY a"
+        """,
+        ['ROWS = "SELECT a FROM t WHERE b = ? ORDER BY a"'],
+    ),
+    "dropped element": (
+        """
+        TABLE = (first, second, third)
+        __all__ = ("a", "b", "c")
+        """,
+        ["TABLE = (first, second)", "TABLE = (first, third)", "TABLE = (second, third)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_an_operator(kind: str) -> None:
+    source, expected = CASES[kind]
+    planted = plants(Source("x.py", textwrap.dedent(source).strip().encode() + b"\n"))
+    assert sorted(plant.after for plant in planted if plant.kind == kind) == sorted(expected)
+
+
+def test_a_bug_is_one_edit_of_the_bytes_and_compiles() -> None:
+    source = "def f(x):\n    «x»\n".replace("«x»", 'y = "é" if x > 1 else 2').encode()
+    for plant in plants(Source("x.py", source)):
+        changed = plant.apply(source)
+        assert changed != source
+        compile(changed, "x.py", "exec")
+        assert plant.before == 'y = "é" if x > 1 else 2'
+        assert plant.function == "f"
+        assert plant.lines == (2,)
+
+
+def test_what_no_test_can_notice_is_left_alone() -> None:
+    source = textwrap.dedent(
+        """
+        @decorated(deep=True)
+        class C:
+            def __repr__(self):
+                return "a" if self.x else "b"
+
+            def f(self):
+                assert self.x and self.y
+                logger.warning("a" if self.x else "b")
+                raise ValueError("a" if self.x else "b")
+        """
+    )
+    assert plants(Source("x.py", source.encode())) == []
+
+
+def test_harmless_survivors_need_a_reason(tmp_path: Path) -> None:
+    (plant, *_) = plants(Source("x.py", b"def f(x):\n    x.go('it''s')\n"))
+    listed = tmp_path / "harmless.toml"
+    listed.write_text(harmless.entry(plant, "only a test"))
+    assert harmless.load(listed) == {plant.key: "only a test"}
+    listed.write_text(harmless.entry(plant, " "))
+    with pytest.raises(ValueError, match="needs a reason"):
+        harmless.load(listed)
