@@ -239,6 +239,12 @@ class TimeSkipping:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _next_sleep_end_ns(self) -> int | None:
+        """When the next sleeper wakes. One who has given up is no reason to move time."""
+        while self._sleepers and self._sleepers[0][1].done():
+            heappop(self._sleepers)
+        return self._sleepers[0][0].at_ns if self._sleepers else None
+
     # What runs.
 
     def noted(self, group: Group) -> None:
@@ -327,7 +333,7 @@ class TimeSkipping:
     async def _next_ns(self) -> int | None:
         """When the next thing happens in test time; None when nothing will."""
         assert self._engine is not None
-        sleep_ns = self._sleepers[0][0].at_ns if self._sleepers else None
+        sleep_ns = self._next_sleep_end_ns()
         while (row := await self._engine.pace.next_wake()) is not None:
             if sleep_ns is not None and sleep_ns <= row.at_ns:
                 return sleep_ns
@@ -342,8 +348,9 @@ class TimeSkipping:
         return await self._engine.read(row.key, next_deadline_ns) == row.at_ns
 
     async def _pause(self, look_ns: int | None) -> None:
-        if self._sleepers:
-            left_ns = max(self._sleepers[0][0].at_ns - self.clock.now_ns(), 0)
+        sleep_ns = self._next_sleep_end_ns()
+        if sleep_ns is not None:
+            left_ns = max(sleep_ns - self.clock.now_ns(), 0)
             look_ns = left_ns if look_ns is None else min(look_ns, left_ns)
         try:
             async with asyncio.timeout(None if look_ns is None else look_ns / SECOND_NS):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Mapping
 
+    from perdure.core.clock import Clock
+    from perdure.storage.port import Store
+
 RETENTION_NS = 100 * 365 * DAY_NS
 STOP_GRACE_NS = 2 * SECOND_NS
 
@@ -50,6 +53,8 @@ async def open_time_skipping_node(
     namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
     search_attributes: Mapping[str, str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    real: Clock | None = None,
+    store: Store | None = None,
 ) -> TimeSkippingNode:
     """A node in memory whose time is locked at first.
 
@@ -57,18 +62,21 @@ async def open_time_skipping_node(
         namespaces: Registered at once.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in them.
         limits: Of every namespace; retention is replaced.
+        real: The clock that flows when no time is skipped; the machine's unless given.
+        store: Where everything lies; memory unless given. The node closes it at its end.
     """
-    clock = SkippingClock()
+    real = real or SystemClock()
+    clock = SkippingClock(real)
     time = TimeSkipping(clock)
     node = await open_node(
-        open_memory(),
+        store or open_memory(),
         clock=clock,
         new_id=new_id,
         limits=msgspec.structs.replace(limits, retention_default_ns=RETENTION_NS),
         store_name="memory",
         namespaces=namespaces,
         search_attributes=search_attributes,
-        matching_clock=SystemClock(),
+        matching_clock=real,
         rpcs=table(time),
     )
     time.open(node.engine, node.matching)

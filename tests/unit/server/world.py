@@ -37,12 +37,14 @@ class World:
         return await self.node.frontend.dispatch(method, request, None, int(timeout_s * SECOND_NS))
 
     async def start(self, workflow_id: str = "w", **changes: Any) -> EntityKey:
-        fields: dict[str, Any] = {"request_id": f"start-{workflow_id}"}
+        fields: dict[str, Any] = {
+            "request_id": f"start-{workflow_id}",
+            "task_queue": taskqueue.TaskQueue(name="q"),
+        }
         request = workflowservice.StartWorkflowExecutionRequest(
             namespace="default",
             workflow_id=workflow_id,
             workflow_type=common.WorkflowType(name="T"),
-            task_queue=taskqueue.TaskQueue(name="q"),
             **(fields | changes),
         )
         reply = await self.call("StartWorkflowExecution", request)
