@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-from tests.planting import harmless, judge, record, report
+from tests.planting import harmless, judge, patches, record, report
 from tests.planting.areas import AREAS, Area
 from tests.planting.judge import Tree, Verdict
 from tests.planting.operators import Source, plants
@@ -40,12 +40,12 @@ class _Job:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 1 when a goal is missed."""
     options = _parse(arguments)
-    areas = {name: AREAS[name] for name in options.area or AREAS}
+    drawn = _patches(options.patch) if options.patch else _drawn(options)
     judge.preload()
     results: list[Result] = []
     with _Pool(options.processes) as pool:
-        for name, area in areas.items():
-            results += _area(name, area, options, pool)
+        for name, bugs in drawn.items():
+            results += _area(name, bugs, options, pool)
     print(report.table(results))
     print()
     print(report.kinds(results))
@@ -85,12 +85,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _drawn(options: argparse.Namespace) -> dict[str, list[Plant]]:
+    return {name: choose(AREAS[name], options) for name in options.area or AREAS}
+
+
+def _patches(paths: Sequence[Path]) -> dict[str, list[Plant]]:
+    by_area: dict[str, list[Plant]] = {}
+    for path in paths:
+        plant = patches.read(path, ROOT)
+        by_area.setdefault(patches.area_of(plant, AREAS, ROOT), []).append(plant)
+    return by_area
+
+
 def _area(
-    name: str,
-    area: Area,
-    options: argparse.Namespace,
-    pool: _Pool,
+    name: str, bugs: Sequence[Plant], options: argparse.Namespace, pool: _Pool
 ) -> list[Result]:
+    area = AREAS[name]
     kept = FOLDER / f"record-{name}.json"
     if options.reuse and kept.exists():
         known = record.load(kept)
@@ -101,8 +111,7 @@ def _area(
     control = pool.control(_fastest(known))
     if control.found:
         raise RuntimeError(f"{name}: tests fail without any bug planted: {control}")
-    chosen = choose(area, options)
-    jobs = [_job(name, area, known, plant, options) for plant in chosen]
+    jobs = [_job(name, area, known, plant, options) for plant in bugs]
     results: list[Result] = []
     for result in pool.play(jobs):
         results.append(result)

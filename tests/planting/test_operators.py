@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import harmless
+from tests.planting import harmless, patches
 from tests.planting.operators import Source, plants
 
 CASES: dict[str, tuple[str, list[str]]] = {
@@ -197,3 +197,18 @@ def test_harmless_survivors_need_a_reason(tmp_path: Path) -> None:
     listed.write_text(harmless.entry(plant, " "))
     with pytest.raises(ValueError, match="needs a reason"):
         harmless.load(listed)
+
+
+def test_a_patch_is_a_bug_too(tmp_path: Path) -> None:
+    before = "def f(x):\n    y = 1\n    return y\n"
+    (tmp_path / "a.py").write_text(before)
+    patch = tmp_path / "B1.patch"
+    patch.write_text(
+        "--- a/a.py\n+++ b/a.py\n@@ -1,3 +1,3 @@\n def f(x):\n-    y = 1\n+    y = 2\n     return y\n"
+    )
+    plant = patches.read(patch, tmp_path)
+    assert (plant.path, plant.kind, plant.lines) == ("a.py", "B1", (2,))
+    assert plant.apply(before.encode()) == before.replace("1", "2").encode()
+    (tmp_path / "a.py").write_text("def g():\n    pass\n")
+    with pytest.raises(ValueError, match=r"B1\.patch: does not apply"):
+        patches.read(patch, tmp_path)
