@@ -33,6 +33,7 @@ from perdure.server.step import Steps
 from perdure.storage import sqlite_commit
 from perdure.storage.port import ShardWrite
 from perdure.wire.errors import RpcError
+from tests.simulation.violations import Violation
 from tests.simulation.world import play
 
 SEEDS_DEFAULT = 200
@@ -213,11 +214,10 @@ def catch(mutation: Mutation, seeds: Sequence[int]) -> tuple[int, str] | None:
         with mutation():
             try:
                 play(seed)
-            except (Exception, AssertionError) as error:  # noqa: BLE001 - any objection counts
-                return (
-                    seed,
-                    f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}",
-                )
+            except Violation as violation:
+                return seed, str(violation).splitlines()[0][:100]
+            except Exception:  # noqa: BLE001 - no checker noticed it: another seed must
+                continue
     return None
 
 

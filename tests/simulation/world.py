@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from perdure.client import Client
+from perdure.converter import DataConverter
 from perdure.core.ids import new_id, seeded_ids
-from perdure.core.units import SECOND_NS
-from perdure.history.loader import load_run
-from perdure.server.codec import decode_fact
+from perdure.core.limits import DEFAULT_LIMITS
 from perdure.server.node import Node, open_node
 from perdure.service import ConnectConfig, ServiceClient
 from perdure.storage.sqlite import open_memory
@@ -28,13 +30,19 @@ from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.simulation.disk import DiskFaults, SimExecutor
 from perdure.testing.simulation.loop import Process, SimClock, SimLoop
 from perdure.testing.simulation.network import Endpoint, NetworkFaults, SimConnection
-from perdure.wire.errors import RpcError
 from perdure.worker import Worker
-from tests.simulation import checks
+from tests.simulation import ending
+from tests.simulation.archive import Archive, SimStore
+from tests.simulation.codec import SimCodec, check_encoded
+from tests.simulation.faults import FAULTY_S, START_TAIL_S, Faults
+from tests.simulation.lateness import LOOK_S, Lateness
 from tests.simulation.ledger import Current, Ledger
+from tests.simulation.outages import Outage, Outages
+from tests.simulation.server_log import ServerLog
+from tests.simulation.settings import Settings
+from tests.simulation.violations import Kind, Violation
 from tests.simulation.workloads import ALL, Workload
 from tests.simulation.workloads.base import TASK_QUEUE
-from tests.stores.faults import FaultyStore
 
 if TYPE_CHECKING:
     from perdure.storage.port import Store
@@ -42,8 +50,6 @@ if TYPE_CHECKING:
 
 SHARDS = 3
 WORKERS = 2
-FAULTY_S = 25.0
-"""For how long faults happen, in virtual seconds."""
 CALM_LIMIT_S = 1_800.0
 """When the world has healed, everything must end within this."""
 
@@ -64,7 +70,14 @@ class Report:
 class World:
     """See the module."""
 
-    def __init__(self, seed: int, workloads: Sequence[type[Workload]] | None = None) -> None:
+    shards = SHARDS
+
+    def __init__(
+        self,
+        seed: int,
+        workloads: Sequence[type[Workload]] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
         self.random = Random(seed)
         self.loop = SimLoop()
         self.clock = SimClock(self.loop)
@@ -72,18 +85,26 @@ class World:
         self.disk = DiskFaults(self.random)
         self.network = NetworkFaults()
         self.endpoint = Endpoint()
-        self.database = connect_memory(SHARDS)
+        self.database = connect_memory(self.shards)
+        self.outages = Outages(self.loop, self.clock)
+        self.archive = Archive(self.database, self.clock)
+        self.lateness = Lateness(self.loop, self.clock, self.outages, self.database)
+        self.log = ServerLog()
+        self.settings = settings or Settings.draw(self.random)
+        self.converter = DataConverter.default
+        if self.settings.has_codec:
+            self.converter = dataclasses.replace(self.converter, payload_codec=SimCodec())
         self.node: Node | None = None
         self.node_process: Process | None = None
         self.executor: SimExecutor | None = None
-        self.store: FaultyStore | None = None
-        self.has_small_cache = self.random.random() < 0.5
+        self.store: SimStore | None = None
         self.processes: list[Process] = []
         self.workers: dict[int, Process] = {}
-        self.has_row_sweep = bool(seed % 2)
-        """Without it, transitions and pollers alone must keep the polled queue clean."""
         self.kinds = list(workloads or self.random.sample(ALL, 2))
         self.report = Report(seed, [kind.__name__ for kind in self.kinds])
+        self.violations: list[Violation] = []
+        """Found where raising them would be caught by somebody else."""
+        self._down: Outage | None = None
         self._hash = hashlib.sha256()
         self._ids = Random(seed ^ 0x5EED)
 
@@ -96,7 +117,7 @@ class World:
             AssertionError: A promise was not kept, or nothing can happen any more.
         """
         Current.ledger = self.ledger
-        with seeded_ids(self._ids):
+        with seeded_ids(self._ids), self.settings.in_force(), self.log.listening():
             try:
                 self.loop.run(self._main())
             finally:
@@ -118,59 +139,39 @@ class World:
         await self.start_node()
         for number in range(WORKERS):
             self.start_worker(number)
-        client = self.client("user")
-        drivers = [kind(client, self.ledger, self.random) for kind in self.kinds]
-        faults = asyncio.create_task(self.faults(), name="faults")
+        drivers = [kind(self) for kind in self.kinds]
+        faults = asyncio.create_task(Faults(self).run(), name="faults")
+        watch = asyncio.create_task(self.watch(), name="watch")
         playing = asyncio.gather(*(driver.play() for driver in drivers))
         try:
             async with asyncio.timeout(FAULTY_S + CALM_LIMIT_S):
+                await asyncio.wait((playing, watch), return_when=asyncio.FIRST_COMPLETED)
+                if watch.done():
+                    playing.cancel()
+                    watch.result()
                 await playing
         except TimeoutError:
-            self.check_node_tasks()
-            raise checks.Violation(
+            self.check_node()
+            raise Violation(
+                Kind.STUCK,
                 f"not finished {CALM_LIMIT_S} virtual seconds after the last fault:"
-                f" {sorted(self.ledger.started.keys() - self.ledger.results.keys())}"
+                f" {sorted(self.ledger.started.keys() - self.ledger.results.keys())}",
             ) from None
         finally:
             faults.cancel()
         await self.heal()
-        self.check_node_tasks()
-        await self.check()
+        self.check_node()
+        await ending.check(self, drivers)
+        watch.cancel()
 
-    async def check(self) -> None:
-        checks.check_outcomes(self.ledger)
-        checks.check_attempts(self.ledger)
-        client = self.client("checker", NetworkFaults.none())
-        for workflow_id, run_id in self.ledger.started.items():
-            handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-            events = (await handle.fetch_history()).events
-            checks.check_history(workflow_id, events)
-            self.note(f"history {workflow_id} {len(events)}")
-        await self.check_reload()
-        await asyncio.sleep(120)  # what is stale may be noticed late
-        if not self.has_row_sweep and self.node is not None:
-            self.check_rows(f"tasks WHERE queue = '{TASK_QUEUE}'")
-            sweep = self.node.engine._row_sweep
-            await type(sweep).sweep(sweep)
-        self.check_rows("tasks", "outbox", "wakes", "held")
-
-    async def check_reload(self) -> None:
-        """What is in memory is what a reload gives."""
-        node = self.node
-        assert node is not None
-        engine = node.engine
-        await engine.committer.flush()
-        for entry in list(engine.cache.runs()):
-            if entry.state is None or entry.pending is not None:
-                continue
-            stored = await engine._store.load(entry.key)
-            assert stored is not None, entry.key
-            facts = [decode_fact(row) for row in stored.facts]
-            again = load_run(entry.key, [row.data for row in stored.events], facts).snapshot()
-            memory = entry.state.snapshot()
-            if memory != again:
-                differing = {n: (memory[n], again[n]) for n in memory if memory[n] != again[n]}
-                raise checks.Violation(f"{entry.key.name}: memory and storage differ: {differing}")
+    async def watch(self) -> None:
+        """Look for what is late, and for what was noticed where nobody could raise it."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.violations:
+                raise self.violations[0]
+            if self.node is not None:
+                self.lateness.look(self.node)
 
     def note(self, text: str) -> None:
         """Add to the trace."""
@@ -189,15 +190,23 @@ class World:
         process = self._process(f"node-{self.report.crashes}")
         executor = SimExecutor(self.disk)
         opened: asyncio.Future[Node] = self.loop.create_future()
+        settings = self.settings
 
         async def open_it() -> None:
-            store = FaultyStore(open_memory(executor=executor, connection=self.database))
-            node = await open_node(cast("Store", store), clock=self.clock, new_id=new_id)
-            if self.has_small_cache:
-                node.engine.cache.bytes_max = (
-                    1  # nearly every touch is a load, nearly every load an eviction
-                )
-            if not self.has_row_sweep:
+            inner = open_memory(executor=executor, connection=self.database)
+            store = SimStore(cast("Store", inner), self.archive)
+            node = await open_node(
+                cast("Store", store),
+                clock=self.clock,
+                new_id=new_id,
+                limits=msgspec.structs.replace(
+                    DEFAULT_LIMITS, retention_default_ns=settings.retention_ns
+                ),
+            )
+            if settings.has_small_cache:
+                # Nearly every touch is a load, nearly every load an eviction.
+                node.engine.cache.bytes_max = 1
+            if not settings.has_row_sweep:
                 vars(node.engine._row_sweep)["sweep"] = _sweep_nothing
             self.store = store
             opened.set_result(node)
@@ -218,10 +227,21 @@ class World:
         ) -> Any:
             self.report.calls += 1
             self.note(method.name)
+            self._check_call(method.name, request)
             return await node.frontend.dispatch(method, request, metadata, timeout_ns)
 
         self.endpoint.up(process, dispatch)
         self.note("node up")
+        if self._down is not None:
+            self.outages.end(self._down)
+            self._down = None
+
+    def _check_call(self, name: str, request: Any) -> None:
+        if self.settings.has_codec:
+            try:
+                check_encoded(name, request)
+            except Violation as violation:
+                self.violations.append(violation)
 
     def kill_node(self) -> None:
         if self.node_process is None or self.executor is None:
@@ -233,14 +253,14 @@ class World:
         self.endpoint.down()
         if self.database.in_transaction:
             self.database.rollback()
-        checks.check_held(self.database)
+        self._down = self.outages.begin("node down", START_TAIL_S)
+        ending.check_database(self.database)
         self.node = self.node_process = self.executor = None
 
     def client(self, name: str, faults: NetworkFaults | None = None) -> Client:
         connection = SimConnection(self.endpoint, faults or self.network, self.random, name)
-        return Client(
-            ServiceClient(ConnectConfig(target_host="simulation", identity=name), connection)
-        )
+        service = ServiceClient(ConnectConfig(target_host="simulation", identity=name), connection)
+        return Client(service, data_converter=self.converter)
 
     def start_worker(self, number: int) -> None:
         process = self._process(f"worker-{number}")
@@ -263,96 +283,19 @@ class World:
         self.note(f"worker {number} killed")
         self.workers[number].kill()
 
-    def check_node_tasks(self) -> None:
-        """A part of a node that died by an exception would leave the node deaf; a crash must not hide it."""
+    def check_node(self) -> None:
+        """A part of a node that died by an exception would leave the node deaf; a crash must not hide it.
+
+        Raises:
+            Violation: The node did something that it must never do.
+        """
+        if self.violations:
+            raise self.violations[0]
         if self.endpoint.cancelled_by_others:
-            raise checks.Violation(
-                f"calls were cancelled by somebody else's departure: {self.endpoint.cancelled_by_others}"
+            raise Violation(
+                Kind.CANCELLED, f"calls were cancelled: {self.endpoint.cancelled_by_others}"
             )
-        for process in self.processes:
-            for task in process.tasks:
-                if not process.name.startswith("node") or not task.done() or task.cancelled():
-                    continue
-                error = task.exception()
-                if error is not None and not isinstance(error, RpcError):
-                    raise checks.Violation(f"{task.get_name()} died: {error!r}") from error
-
-    # Faults.
-
-    async def faults(self) -> None:
-        """A random fault every few seconds, then peace."""
-        source = self.random
-        while self.loop.time() < FAULTY_S:
-            await asyncio.sleep(source.expovariate(0.6))
-            await source.choice(
-                [
-                    self._node_crash,
-                    self._zombie,
-                    self._worker_crash,
-                    self._partition,
-                    self._clock_jump,
-                    self._disk_full,
-                    self._unknown_outcome,
-                ]
-            )()
-        await self.heal()
-
-    async def _node_crash(self) -> None:
-        self.kill_node()
-        await asyncio.sleep(self.random.random() * 2)
-        await self.start_node()
-
-    async def _zombie(self) -> None:
-        """A second node takes over while the first still runs, finishes what it has, and does not know."""
-        old, old_executor = self.node_process, self.executor
-        if old is None or old_executor is None:
-            return
-        self.note("takeover")
-        await self.start_node()
-        await asyncio.sleep(self.random.random())
-        old.kill()
-        old_executor.crash()
-        self.note("zombie ended")
-
-    async def _worker_crash(self) -> None:
-        number = self.random.randrange(WORKERS)
-        self.kill_worker(number)
-        await asyncio.sleep(self.random.random() * 4)
-        self.start_worker(number)
-
-    async def _partition(self) -> None:
-        self.note("partition")
-        self.network.partitioned = True
-        await asyncio.sleep(self.random.random() * 3)
-        self.network.partitioned = False
-
-    async def _clock_jump(self) -> None:
-        self.clock.skew_ns += self.random.randint(-2, 2) * SECOND_NS
-        self.note(f"clock skew {self.clock.skew_ns}")
-
-    async def _disk_full(self) -> None:
-        if (store := self.store) is not None:
-            self.note("disk full")
-            store.is_full = True
-            await asyncio.sleep(self.random.random() * 2)
-            store.is_full = False
-
-    async def _unknown_outcome(self) -> None:
-        """The database answers a few commits not at all; some of them are written."""
-        for _ in range(4):
-            if self.store is not None:
-                self.store.unknown = self.random.choice(["landed", "lost"])
-                self.note(f"the next commit is {self.store.unknown}, and nobody is told")
-            await asyncio.sleep(self.random.random())
-
-    def check_rows(self, *tables: str) -> None:
-        """Every workflow has ended: nothing may be left to do."""
-        for table in tables:
-            (count,) = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
-            if count:
-                raise checks.Violation(
-                    f"{count} rows are left in {table} although everything ended"
-                )
+        self.log.check()
 
     async def heal(self) -> None:
         healthy = NetworkFaults.none()

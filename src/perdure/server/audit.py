@@ -28,6 +28,7 @@ from perdure.storage.sqlite_audit import AuditReader, Shard, Stored, TaskPlace
 from perdure.wire.events import frames
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -79,7 +80,17 @@ def audit(database: Path) -> AuditReport:
     Example:
         report = audit(Path("orders.db"))
     """
-    with AuditReader(database) as reader:
+    with AuditReader.open(database) as reader:
+        return _Audit(reader).run()
+
+
+def audit_memory(connection: sqlite3.Connection) -> AuditReport:
+    """Check a database in memory, which only its connection can see.
+
+    Args:
+        connection: Without an open transaction; it stays open.
+    """
+    with AuditReader(connection, "the database in memory", keep_open=True) as reader:
         return _Audit(reader).run()
 
 

@@ -56,31 +56,52 @@ class TaskPlace(NamedTuple):
 
 
 class AuditReader:
-    """One moment of a database; `with` ends it."""
+    """One moment of a database; `with` ends it.
 
-    def __init__(self, database: Path) -> None:
+    Args:
+        connection: To the database.
+        name: Of the database, for errors.
+        keep_open: It is another's connection: only the reading transaction ends with this.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, name: str, *, keep_open: bool = False
+    ) -> None:
+        self._connection = connection
+        self._keep_open = keep_open
+        try:
+            self._begin(name)
+        except BaseException:
+            self._end()
+            raise
+
+    @classmethod
+    def open(cls, database: Path) -> Self:
+        """Read a file, which an engine may have open."""
         if not database.is_file():
             raise OpenError(f"there is no database {database}")
         try:
-            self._connection = connect_reader(database.resolve())
+            connection = connect_reader(database.resolve())
         except sqlite3.Error as error:
             raise OpenError(f"cannot read {database}: {error}") from error
-        try:
-            self._begin(database)
-        except BaseException:
-            self._connection.close()
-            raise
+        return cls(connection, str(database))
 
-    def _begin(self, database: Path) -> None:
+    def _begin(self, name: str) -> None:
         try:
             version = self._one("PRAGMA user_version")
             if self._one("PRAGMA application_id") != APPLICATION_ID:
-                raise OpenError(f"{database} is no database of Perdure")
+                raise OpenError(f"{name} is no database of Perdure")
         except sqlite3.Error as error:
-            raise OpenError(f"cannot read {database}: {error}") from error
+            raise OpenError(f"cannot read {name}: {error}") from error
         if version != SCHEMA_VERSION:
-            raise _other_version(database, version)
+            raise _other_version(name, version)
         self._connection.execute("BEGIN")
+
+    def _end(self) -> None:
+        if not self._keep_open:
+            self._connection.close()
+        elif self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +112,7 @@ class AuditReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        self._end()
 
     def pages(self) -> list[str]:
         """What SQLite itself finds wrong."""
@@ -178,7 +199,7 @@ class AuditReader:
         return self._connection.execute(statement).fetchone()[0]
 
 
-def _other_version(database: Path, version: int) -> OpenError:
+def _other_version(database: str, version: int) -> OpenError:
     has = f"{database} has schema version {version}, and this version of Perdure checks {SCHEMA_VERSION}"
     if version > SCHEMA_VERSION:
         return NewerSchema(f"{has}: upgrade Perdure")

@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure.exceptions import WorkflowAlreadyStartedError
+from perdure.client import WorkflowFailureError
+from perdure.exceptions import CancelledError, TerminatedError, WorkflowAlreadyStartedError
 from perdure.service import RPCError, RPCStatusCode
+from perdure.wire.api import enums
+from tests.simulation.violations import Kind, Violation, require
 
 if TYPE_CHECKING:
+    from random import Random
+
     from perdure.client import Client
+    from tests.simulation.archive import Histories
     from tests.simulation.ledger import Ledger
+    from tests.simulation.world import World
+
+EventType = enums.EventType
 
 T = TypeVar("T")
 
 TASK_QUEUE = "simulation"
 TRIES_MAX = 400
+CLOSED_WITHIN_S = 600
 
 # What a user of a broken network repeats: the outcome of the call is not known.
 UNKNOWN_OUTCOME = {
@@ -39,13 +48,24 @@ class Workload(ABC):
     workflows: Sequence[type]
     activities: Sequence[Callable[..., Any]]
 
-    def __init__(self, client: Client, ledger: Ledger, random: Random) -> None:
-        self.client = client
-        self.ledger = ledger
-        self.random = random
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.client: Client = world.client("user")
+        self.ledger: Ledger = world.ledger
+        self.random: Random = world.random
 
     @abstractmethod
     async def play(self) -> None: ...
+
+    def check(self, histories: Histories) -> None:
+        """What must hold of all runs that ever were, when everything has ended.
+
+        Raises:
+            Violation: It does not.
+        """
+        runs = {key.run_id for key in histories}
+        lost = sorted(name for name, run_id in self.ledger.started.items() if run_id not in runs)
+        require(not lost, Kind.LOST, f"acknowledged starts: {lost}")
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call whose outcome is unknown, as a careful user does."""
@@ -56,7 +76,7 @@ class Workload(ABC):
                 if error.status not in UNKNOWN_OUTCOME:
                     raise
             await asyncio.sleep(0.2 + self.random.random())
-        raise AssertionError("a call was never answered")
+        raise Violation(Kind.STUCK, "a call was never answered")
 
     async def start(self, run: Any, argument: Any, workflow_id: str, **options: Any) -> None:
         """Start a workflow and note the acknowledgement."""
@@ -71,14 +91,61 @@ class Workload(ABC):
             return handle.result_run_id
 
         run_id = await self.insist(once)
-        assert run_id, "an acknowledged start names its run"
+        require(run_id, Kind.LOST, f"the acknowledged start of {workflow_id} names no run")
+        assert run_id
         self.ledger.started[workflow_id] = run_id
+
+    def expect(self, what: str, value: object, expected: object) -> None:
+        """This is what the workflow computes.
+
+        Raises:
+            Violation: It is not.
+        """
+        require(value == expected, Kind.RESULT, f"{what}: {value!r} instead of {expected!r}")
+
+    async def closed(self, workflow_id: str) -> None:
+        """Wait until the current run of the workflow id is closed, and perhaps deleted."""
+        handle = self.client.get_workflow_handle(workflow_id)
+        for _ in range(CLOSED_WITHIN_S):
+            try:
+                description = await self.insist(handle.describe)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                deleted = {key.name for key in self.world.archive.deleted()}
+                require(workflow_id in deleted, Kind.LOST, f"{workflow_id} is not found")
+                return
+            if description.close_time is not None:
+                return
+            await asyncio.sleep(1)
+        raise Violation(Kind.STUCK, f"{workflow_id} was never closed")
 
     async def result(self, workflow_id: str) -> Any:
         """The workflow's result, noted in the ledger."""
-        handle = self.client.get_workflow_handle(
-            workflow_id, run_id=self.ledger.started[workflow_id]
-        )
-        value = await self.insist(handle.result)
+        run_id = self.ledger.started[workflow_id]
+        handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
+        try:
+            value = await self.insist(handle.result)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            value = await self._kept_result(workflow_id, run_id)
         self.ledger.results[workflow_id] = value
         return value
+
+    async def _kept_result(self, workflow_id: str, run_id: str) -> Any:
+        """Of a run that was deleted before its caller came."""
+        events = self.world.archive.history_of(workflow_id, run_id)
+        was_deleted = run_id in {key.run_id for key in self.world.archive.deleted()}
+        require(was_deleted, Kind.LOST, f"{workflow_id}: its run {run_id} is not found")
+        last = events[-1]
+        match last.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+                said = last.workflow_execution_completed_event_attributes
+                return (await self.world.converter.decode(said.result.payloads))[0]
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+                raise WorkflowFailureError(cause=CancelledError("Workflow cancelled"))
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+                raise WorkflowFailureError(cause=TerminatedError("Workflow terminated"))
+            case other:
+                raise Violation(Kind.RESULT, f"{workflow_id} ended with {EventType.Name(other)}")

@@ -50,4 +50,4 @@ class Blunders(Workload):
     async def play(self) -> None:
         for workflow_id in ("blunder-0", "blunder-1"):
             await self.start(Blunder.run, workflow_id, workflow_id)
-            assert await self.result(workflow_id) == 3
+            self.expect(workflow_id, await self.result(workflow_id), 3)

@@ -10,6 +10,7 @@ from perdure.client import WorkflowFailureError
 from perdure.exceptions import ActivityError, CancelledError, TerminatedError
 from perdure.service import RPCError, RPCStatusCode
 from tests.simulation.ledger import Current
+from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import Workload
 
 
@@ -79,7 +80,8 @@ class CancellationRaces(Workload):
         except WorkflowFailureError as error:
             self.ledger.results[workflow_id] = type(error.cause).__name__
             expected = CancelledError if verb == "cancel" else TerminatedError
-            if not isinstance(error.cause, expected):
-                raise
+            require(
+                isinstance(error.cause, expected), Kind.RESULT, f"{workflow_id}: {error.cause!r}"
+            )
         else:
-            assert value in {"finished", "undone"}
+            require(value in {"finished", "undone"}, Kind.RESULT, f"{workflow_id}: {value!r}")

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from perdure import activity, workflow
 from perdure.exceptions import ApplicationError, ChildWorkflowError
+from perdure.wire.api import enums
 from tests.simulation.ledger import Current
 from tests.simulation.workloads.base import Workload
 
+if TYPE_CHECKING:
+    from tests.simulation.archive import Histories
+
+COMPLETED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+TERMINATED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED
 SOON = timedelta(seconds=20)
 PARENTS = 3
 CHILDREN = 4
@@ -99,14 +106,15 @@ class Households(Workload):
         seen = await self.result(name)
         failed = ChildWorkflowError.__name__
         expected = [str(n * 2) if n % CHILDREN != CHILDREN - 1 else failed for n in range(CHILDREN)]
-        assert seen == [*expected, "as a child", "from outside"], seen
+        self.expect(name, seen, [*expected, "as a child", "from outside"])
         # One outlives its parent, the other does not.
-        abandoned = self.client.get_workflow_handle(f"{name}-abandoned")
-        assert await self.insist(abandoned.result) == 0
-        terminated = self.client.get_workflow_handle(f"{name}-terminated")
-        for _ in range(600):
-            description = await self.insist(terminated.describe)
-            if description.close_time is not None:
-                return
-            await asyncio.sleep(1)
-        raise AssertionError(f"{name}: the parent close policy was never applied")
+        await self.closed(f"{name}-abandoned")
+        await self.closed(f"{name}-terminated")
+
+    def check(self, histories: Histories) -> None:
+        super().check(histories)
+        ends = {key.name: events[-1].event_type for key, events in histories.items()}
+        for number in range(PARENTS):
+            name = f"household-{number}"
+            self.expect(f"{name}-abandoned", ends.get(f"{name}-abandoned"), COMPLETED)
+            self.expect(f"{name}-terminated", ends.get(f"{name}-terminated"), TERMINATED)

@@ -43,4 +43,5 @@ class FanOuts(Workload):
 
     async def _one(self, workflow_id: str) -> None:
         await self.start(FanOut.run, WIDTH, workflow_id)
-        assert await self.result(workflow_id) == sum(n * n for n in range(WIDTH))
+        expected = sum(n * n for n in range(WIDTH))
+        self.expect(workflow_id, await self.result(workflow_id), expected)

@@ -41,4 +41,5 @@ class Greetings(Workload):
     async def _one(self, workflow_id: str) -> None:
         await asyncio.sleep(self.random.random() * 3)
         await self.start(Greeting.run, workflow_id, workflow_id)
-        assert await self.result(workflow_id) == f"Hello {workflow_id}, Hello {workflow_id}"
+        expected = f"Hello {workflow_id}, Hello {workflow_id}"
+        self.expect(workflow_id, await self.result(workflow_id), expected)

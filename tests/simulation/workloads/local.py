@@ -84,4 +84,4 @@ class Clerks(Workload):
             # A lost answer to a signal that did arrive: the repetition finds a closed workflow.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-        assert await self.result(workflow_id) == ["A", "b", "c", "done"]
+        self.expect(workflow_id, await self.result(workflow_id), ["A", "b", "c", "done"])

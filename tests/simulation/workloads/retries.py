@@ -69,4 +69,4 @@ class Retries(Workload):
 
     async def play(self) -> None:
         await self.start(Retrying.run, 3, "retrying")
-        assert await self.result("retrying") == "True True ApplicationError"
+        self.expect("retrying", await self.result("retrying"), "True True ApplicationError")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 from perdure import activity, workflow
 from perdure.service import RPCError, RPCStatusCode
 from tests.simulation.ledger import Current
+from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import Workload
 
 COUNT = 12
@@ -84,7 +86,8 @@ class SignalStorm(Workload):
             # A lost answer to the signal that ended it: the repetition finds a closed workflow.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-        received = await self.result(workflow_id)
+        received: list[str] = await self.result(workflow_id)
         missing = set(acknowledged) - set(received)
-        assert not missing, f"acknowledged signals were lost: {sorted(missing)}"
-        assert len(set(received)) == len(received), "one request was applied twice"
+        require(not missing, Kind.LOST, f"acknowledged signals: {sorted(missing)}")
+        twice = sorted(value for value, count in Counter(received).items() if count > 1)
+        require(not twice, Kind.TWICE, f"signals: {twice}")

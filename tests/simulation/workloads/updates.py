@@ -10,6 +10,7 @@ from perdure import activity, workflow
 from perdure.client import WorkflowUpdateFailedError
 from perdure.service import RPCError, RPCStatusCode
 from tests.simulation.ledger import Current
+from tests.simulation.violations import Kind, Violation, require
 from tests.simulation.workloads.base import Workload
 
 COUNT = 10
@@ -67,7 +68,9 @@ class Accounts(Workload):
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         booked = await self.result(workflow_id)
-        assert sorted(booked) == sorted(answered), f"{booked} were booked, {answered} answered"
+        lost = sorted(set(answered) - set(booked))
+        require(not lost, Kind.LOST, f"updates were answered and not booked: {lost}")
+        require(len(set(booked)) == len(booked), Kind.TWICE, f"updates were booked twice: {booked}")
 
     async def book(self, workflow_id: str, amount: int) -> int:
         await asyncio.sleep(self.random.random() * 10)
@@ -86,7 +89,7 @@ class Accounts(Workload):
             )
         except WorkflowUpdateFailedError:
             return
-        raise AssertionError("a refused update was booked")
+        raise Violation(Kind.RESULT, f"a refused update was booked: {amount}")
 
     async def send(self, call: Callable[[], Awaitable[int]]) -> int:
         """Insist, also while the workflow's workers keep dying and it takes no updates."""

@@ -1,0 +1,162 @@
+"""What must hold of a world that has calmed down: of its runs, its database, and the memory of its node."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import EntityKind
+from perdure.core.units import SECOND_NS
+from perdure.history.loader import load_run
+from perdure.server.audit import audit_memory
+from perdure.server.codec import decode_fact
+from perdure.service import RPCError, RPCStatusCode
+from perdure.testing.simulation.network import NetworkFaults
+from tests.simulation import checks
+from tests.simulation.violations import Kind, Violation, require
+from tests.simulation.workloads.base import TASK_QUEUE
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from perdure.server.node import Node
+    from tests.simulation.workloads import Workload
+    from tests.simulation.world import World
+
+QUIET_S = 120
+"""What is stale may be noticed late: sweeps come once a minute."""
+SWEEP_S = 65
+
+
+async def check(world: World, drivers: Sequence[Workload]) -> None:
+    """Everything, in the order in which it can be seen.
+
+    Raises:
+        Violation: A promise was not kept.
+    """
+    checks.check_outcomes(world.ledger)
+    checks.check_attempts(world.ledger)
+    check_database(world.database)
+    await check_reads(world)
+    await check_reload(world)
+    await asyncio.sleep(
+        QUIET_S + 2 * world.settings.retention_ns / SECOND_NS * world.settings.deletes_soon
+    )
+    histories = world.archive.histories()
+    for key, events in histories.items():
+        checks.check_history(key.name, events)
+        world.lateness.check_history(key.name, events)
+    for driver in drivers:
+        driver.check(histories)
+    await check_rows(world)
+    world.archive.check(world.settings.retention_ns)
+    check_database(world.database, is_quiet=True)
+    world.check_node()
+    assert world.node is not None
+    check_memory(world.node)
+
+
+def check_database(database: sqlite3.Connection, *, is_quiet: bool = False) -> None:
+    """The database is sound, at whatever moment its node died.
+
+    Raises:
+        Violation: It contradicts itself.
+    """
+    report = audit_memory(database)
+    found = [f"{check}: {what}" for check, what in report.findings]
+    require(not found, Kind.DATABASE, "; ".join(found[:3]))
+    if is_quiet:
+        require(not report.stale_tasks, Kind.LEFT_OVER, f"{report.stale_tasks} stale task rows")
+
+
+async def check_reads(world: World) -> None:
+    """The histories that a client reads are those that are stored."""
+    client = world.client("checker", NetworkFaults.none())
+    stored = {key.run_id: events for key, events in world.archive.histories().items()}
+    for workflow_id, run_id in world.ledger.started.items():
+        handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+        try:
+            events = (await handle.fetch_history()).events
+        except RPCError as error:
+            is_gone = error.status is RPCStatusCode.NOT_FOUND and world.settings.deletes_soon
+            require(is_gone, Kind.LOST, f"{workflow_id} {run_id}: {error}")
+            continue
+        # Payloads have gone through the codec: compare what has none.
+        shapes = [(each.event_id, each.event_type, each.event_time) for each in events]
+        wanted = [
+            (each.event_id, each.event_type, each.event_time) for each in stored.get(run_id, [])
+        ]
+        require(shapes == wanted, Kind.STALE_READ, f"{workflow_id}: read {len(shapes)} events")
+        world.note(f"history {workflow_id} {len(events)}")
+
+
+async def check_reload(world: World) -> None:
+    """What is in memory is what a reload gives.
+
+    Raises:
+        Violation: It is not.
+    """
+    node = world.node
+    assert node is not None
+    engine = node.engine
+    await engine.committer.flush()
+    for entry in list(engine.cache.runs()):
+        if entry.state is None or entry.pending is not None:
+            continue
+        stored = await engine._store.load(entry.key)
+        require(stored is not None, Kind.MEMORY, f"{entry.key.name} is in memory only")
+        assert stored is not None
+        facts = [decode_fact(row) for row in stored.facts]
+        again = load_run(entry.key, [row.data for row in stored.events], facts).snapshot()
+        memory = entry.state.snapshot()
+        if memory != again:
+            differing = {n: (memory[n], again[n]) for n in memory if memory[n] != again[n]}
+            raise Violation(Kind.MEMORY, f"{entry.key.name}: {differing}")
+
+
+async def check_rows(world: World) -> None:
+    """Every workflow has ended: nothing may be left to do."""
+    if not world.settings.has_row_sweep and world.node is not None:
+        _no_rows(world, f"tasks WHERE queue = '{TASK_QUEUE}'")
+        sweep = world.node.engine._row_sweep
+        await type(sweep).sweep(sweep)
+    _no_rows(world, "tasks", "outbox", "wakes", "held")
+    if world.settings.deletes_soon:
+        _no_rows(world, f"entities WHERE kind != {EntityKind.NAMESPACE}", "retention", "visibility")
+
+
+def _no_rows(world: World, *tables: str) -> None:
+    for table in tables:
+        (count,) = world.database.execute(f"SELECT count(*) FROM {table}").fetchone()
+        require(not count, Kind.LEFT_OVER, f"{count} rows are left in {table}")
+
+
+def check_memory(node: Node) -> None:
+    """Nobody waits for anything: the node's tables for those who wait are empty.
+
+    Raises:
+        Violation: Something was forgotten in one of them.
+    """
+    engine, services = node.engine, node.frontend._services
+    waiting_items = {
+        key.name: queue.waiting_tasks
+        for key, queue in node.matching._queues.all()
+        if queue.waiting_tasks
+    }
+    tables: dict[str, object] = {
+        "tasks in queues": waiting_items,
+        "direct queries": services.queries._direct,
+        "attached queries": services.queries._attached,
+        "updates": services.updates._runs,
+        "readers of histories": engine._release._waiters | engine._release._end_waiters,
+        "groups": engine.committer._waiting,
+        "effects": engine._outbox._lanes or engine._outbox._known or +engine._outbox._sources,
+        "wake-ups": engine._wakes._armed or engine._wakes._failures or engine._wakes._firing,
+        "loads": engine._entities._loader._loading,
+        "pinned entities": +engine.cache._pins,
+        "calls": engine.committer.under_way().count,
+        "entities with a pending change": [e for e in engine.cache.runs() if e.pending],
+    }
+    left = {name: str(table)[:200] for name, table in tables.items() if table}
+    require(not left, Kind.LEFT_OVER, f"in memory: {left}")

@@ -1,0 +1,119 @@
+"""What goes wrong in a world, and when. Each world draws its own set of faults, so that some worlds are nearly calm.
+
+Invariant: whatever hinders the node is noted in `World.outages`, with the longest pause before the node tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from perdure.core.units import SECOND_NS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+FAULTY_S = 25.0
+"""For how long faults happen, in virtual seconds."""
+CALM_SHARE = 0.4
+"""Of the worlds that draw only a few kinds of faults."""
+
+# The longest pauses of the node after a fault (`committer`, `wakes`, `node_shards`), in seconds.
+FULL_TAIL_S = 16.0
+UNKNOWN_TAIL_S = 6.0
+TAKEOVER_TAIL_S = 8.0
+READS_TAIL_S = 6.0
+START_TAIL_S = 2.0
+LOOK_S = 10.0
+
+
+class Faults:
+    """See the module."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = world.random
+        every: list[Callable[[], Awaitable[None]]] = [
+            self.node_crash,
+            self.zombie,
+            self.worker_crash,
+            self.partition,
+            self.clock_jump,
+            self.disk_full,
+            self.unknown_outcome,
+            self.unreadable,
+        ]
+        if self._random.random() < CALM_SHARE:
+            every = self._random.sample(every, 3)
+        self._kinds = every
+
+    async def run(self) -> None:
+        """A random fault every few seconds, then peace."""
+        while self._world.loop.time() < FAULTY_S:
+            await asyncio.sleep(self._random.expovariate(0.6))
+            await self._random.choice(self._kinds)()
+        await self._world.heal()
+
+    async def node_crash(self) -> None:
+        self._world.kill_node()
+        await asyncio.sleep(self._random.random() * 2)
+        await self._world.start_node()
+
+    async def zombie(self) -> None:
+        """A second node takes over while the first still runs, finishes what it has, and does not know."""
+        world = self._world
+        old, old_executor = world.node_process, world.executor
+        if old is None or old_executor is None:
+            return
+        world.note("takeover")
+        with world.outages.during("takeover", TAKEOVER_TAIL_S):
+            await world.start_node()
+            await asyncio.sleep(self._random.random())
+            old.kill()
+            old_executor.crash()
+        world.note("zombie ended")
+
+    async def worker_crash(self) -> None:
+        number = self._random.choice(sorted(self._world.workers))
+        self._world.kill_worker(number)
+        await asyncio.sleep(self._random.random() * 4)
+        self._world.start_worker(number)
+
+    async def partition(self) -> None:
+        """Between the node and everybody else: it delays no deadline."""
+        self._world.note("partition")
+        self._world.network.partitioned = True
+        await asyncio.sleep(self._random.random() * 3)
+        self._world.network.partitioned = False
+
+    async def clock_jump(self) -> None:
+        by_ns = self._random.randint(-2, 2) * SECOND_NS
+        self._world.outages.jump(by_ns, LOOK_S)
+        self._world.note(f"clock skew {self._world.clock.skew_ns}")
+
+    async def disk_full(self) -> None:
+        if (store := self._world.store) is not None:
+            self._world.note("disk full")
+            with self._world.outages.during("disk full", FULL_TAIL_S):
+                store.is_full = True
+                await asyncio.sleep(self._random.random() * 2)
+                store.is_full = False
+
+    async def unreadable(self) -> None:
+        if (store := self._world.store) is not None:
+            self._world.note("disk unreadable")
+            with self._world.outages.during("disk unreadable", READS_TAIL_S):
+                store.is_unreadable = True
+                await asyncio.sleep(self._random.random() * 2)
+                store.is_unreadable = False
+
+    async def unknown_outcome(self) -> None:
+        """The database answers a few commits not at all; some of them are written."""
+        for _ in range(4):
+            if (store := self._world.store) is not None:
+                with self._world.outages.during("unknown outcome", UNKNOWN_TAIL_S):
+                    store.unknown = self._random.choice(["landed", "lost"])
+                    self._world.note(f"the next commit is {store.unknown}, and nobody is told")
+                    await asyncio.sleep(self._random.random())
+                    store.unknown = ""

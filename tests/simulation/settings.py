@@ -1,0 +1,71 @@
+"""What differs between worlds besides their faults: cache, sweeps, retention, codec, page sizes.
+
+Page sizes are the constants of the server that say how much is read or written at once. With small ones a world of ten
+runs takes every path that a node with thousands takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from types import ModuleType
+
+from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.server import committer, matching_host, retention, row_sweep, wakes
+
+RETENTIONS_S = (3, 8, 20)
+
+_SMALL: tuple[tuple[ModuleType, str, int], ...] = (
+    (wakes, "SCAN_ROWS", 4),
+    (wakes, "FIRING_MAX", 2),
+    (wakes, "_STALE_MAX", 2),
+    (retention, "CHUNK_RUNS", 2),
+    (row_sweep, "PAGE_ROWS", 2),
+    (matching_host, "SCAN_ROWS", 2),
+    (committer, "BATCH_BYTES_MAX", 2_000),
+)
+_HASTY: tuple[tuple[ModuleType, str, int], ...] = ((retention, "PAUSE_NS", SECOND_NS),)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one world."""
+
+    has_small_cache: bool
+    has_row_sweep: bool
+    """Without it, transitions and pollers alone must keep the polled queue clean."""
+    has_codec: bool
+    has_small_pages: bool
+    retention_ns: int
+
+    @property
+    def deletes_soon(self) -> bool:
+        """Closed runs are deleted while the world runs."""
+        return self.retention_ns < DAY_NS
+
+    @staticmethod
+    def draw(random: Random) -> Settings:
+        return Settings(
+            has_small_cache=random.random() < 0.5,
+            has_row_sweep=random.random() < 0.5,
+            has_codec=random.random() < 0.5,
+            has_small_pages=random.random() < 0.5,
+            retention_ns=random.choice(RETENTIONS_S) * SECOND_NS
+            if random.random() < 0.5
+            else DAY_NS,
+        )
+
+    @contextmanager
+    def in_force(self) -> Generator[None]:
+        """The server's constants, as this world has them."""
+        wanted = [*(_SMALL if self.has_small_pages else ()), *(_HASTY if self.deletes_soon else ())]
+        before = [(module, name, getattr(module, name)) for module, name, _ in wanted]
+        try:
+            for module, name, value in wanted:
+                setattr(module, name, value)
+            yield
+        finally:
+            for module, name, value in before:
+                setattr(module, name, value)
