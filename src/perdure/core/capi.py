@@ -17,16 +17,15 @@ def loaded() -> ModuleType:
     return ctypes
 
 
-def raise_in_thread(thread_id: int, kind: type[BaseException] | None) -> None:
-    """Raise `kind` in another thread at its next bytecode; None takes back what has not been raised yet.
+def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
+    """Raise `kind` in a thread at its next bytecode, in place of one that has not arrived there yet.
 
     Args:
         thread_id: As `threading.get_ident()` says; of a thread that has ended, nothing happens.
         kind: The exception's type; the interpreter makes the instance.
     """
     ctypes = loaded()
-    error = ctypes.py_object(kind) if kind is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(kind))
 
 
 def keep_for_ever(what: object) -> None:

@@ -1,17 +1,13 @@
-"""Teardown, the watchdog, pinned asyncio functions, batch modes."""
+"""Teardown, pinned asyncio functions, batch modes."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import subprocess
-import sys
-import time
 import weakref
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -19,11 +15,11 @@ from perdure import activity, workflow
 from perdure.core.loop import DeterministicLoop, LoopTimer, UnsupportedCall
 from perdure.replay import commands
 from perdure.worker.host import HostOptions
-from perdure.worker.host.host import DeadlockError
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.host.state import SINGLE_BATCH
 from perdure.worker.host.teardown import graveyard
 from tests.unit.worker_host.driver import Driver, names, result
+from tests.unit.worker_host.programs import in_process
 
 SECOND = timedelta(seconds=1)
 JOURNAL: list[str] = []
@@ -119,77 +115,6 @@ def test_a_closed_run_leaves_memory() -> None:
     assert state() is None
 
 
-# The watchdog -------------------------------------------------------------------------------------
-
-
-@workflow.defn
-class Spins:
-    reached: ClassVar[bool] = False
-
-    @workflow.run
-    async def run(self) -> None:
-        try:
-            while True:
-                pass
-        except Exception:  # noqa: BLE001  # users write this
-            Spins.reached = True
-
-
-def test_a_workflow_that_spins_is_stopped() -> None:
-    run = Driver(Spins, HostOptions(deadlock_budget_ns=100_000_000))
-    # On a machine that gives it little CPU time, five times as much of the wall's comes first.
-    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\].*(CPU time|blocked for)"):
-        run.start()
-    assert not Spins.reached
-
-
-@workflow.defn
-class SpinsInTasks:
-    """Gives way to itself for ever: the watchdog's exception may arrive in asyncio's own code."""
-
-    @workflow.run
-    async def run(self) -> None:
-        while True:
-            await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0), return_exceptions=True)
-
-
-@workflow.defn
-class SpinsThroughEverything:
-    caught: ClassVar[int] = 0
-
-    @workflow.run
-    async def run(self) -> None:
-        while SpinsThroughEverything.caught < 3:
-            try:
-                while True:  # noqa: ASYNC110
-                    await asyncio.sleep(0)
-            except BaseException:  # noqa: BLE001  # users write this
-                SpinsThroughEverything.caught += 1
-        await workflow.wait_condition(lambda: False)
-
-
-@pytest.mark.parametrize("kind", [SpinsInTasks, SpinsThroughEverything])
-def test_a_workflow_that_awaits_nothing_that_waits_is_stopped(kind: type) -> None:
-    run = Driver(kind, HostOptions(deadlock_budget_ns=100_000_000))
-    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\]"):
-        run.start()
-
-
-@workflow.defn
-class Blocks:
-    @workflow.run
-    async def run(self) -> None:
-        with workflow.unsafe.sandbox_unrestricted():
-            for _ in range(300):
-                time.sleep(0.01)  # noqa: ASYNC251
-
-
-def test_a_workflow_that_blocks_is_stopped() -> None:
-    run = Driver(Blocks, HostOptions(deadlock_budget_ns=50_000_000))
-    with pytest.raises(DeadlockError, match=r"blocked|CPU time"):
-        run.start()
-
-
 STUBBORN = """
 from perdure import workflow
 from perdure.worker.host import HostOptions
@@ -213,16 +138,7 @@ print("closed")
 
 
 def test_a_process_ends_although_a_coroutine_refused_to() -> None:
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", STUBBORN],
-        check=False,
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.stdout, done.returncode) == ("closed\n", 0)
+    assert in_process(STUBBORN) == ("closed\n", 0)
 
 
 # wait_for profiles --------------------------------------------------------------------------------

@@ -107,19 +107,25 @@ class Watchdog:
 
     def end(self, watch: Watch) -> None:
         """The watched code has ended, one way or another; after this nothing is raised in it any more."""
-        # One that was raised just before `ended` was set may still arrive here, at most once.
+        is_over = False
         while True:
             try:
                 watch.ended = True
                 with self._lock:
                     if self._watches.get(watch.thread) is watch:
                         del self._watches[watch.thread]
-                    if watch.why is not None:
-                        # Not delivered yet, perhaps: it must not surface anywhere else.
-                        capi.raise_in_thread(watch.thread, None)
-                return
+                    is_over = True  # and no more is raised
+                if watch.why is None:
+                    return
+                # One may have been raised that has not arrived, and it must not surface anywhere else. It is caught
+                # here, together with one of our own; it cannot be taken back: CPython (until 3.12) then looks for it
+                # at every call for the rest of the process, and does so endlessly in a traced function (3.11).
+                capi.raise_in_thread(watch.thread, WorkflowDeadlock)
+                while True:
+                    pass
             except WorkflowDeadlock:
-                continue
+                if is_over:
+                    return
 
     def _start(self, budget_ns: int) -> None:
         self._asleep = False

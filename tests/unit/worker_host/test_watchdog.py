@@ -1,0 +1,108 @@
+"""The watchdog: workflow code that never gives up control is stopped, and nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import ClassVar
+
+import pytest
+
+from perdure import workflow
+from perdure.worker.host import HostOptions
+from perdure.worker.host.host import DeadlockError
+from tests.unit.worker_host.driver import Driver
+from tests.unit.worker_host.programs import in_process
+
+
+@workflow.defn
+class Spins:
+    reached: ClassVar[bool] = False
+
+    @workflow.run
+    async def run(self) -> None:
+        try:
+            while True:
+                pass
+        except Exception:  # noqa: BLE001  # users write this
+            Spins.reached = True
+
+
+def test_a_workflow_that_spins_is_stopped() -> None:
+    run = Driver(Spins, HostOptions(deadlock_budget_ns=100_000_000))
+    # On a machine that gives it little CPU time, five times as much of the wall's comes first.
+    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\].*(CPU time|blocked for)"):
+        run.start()
+    assert not Spins.reached
+
+
+@workflow.defn
+class SpinsInTasks:
+    """Gives way to itself for ever: the watchdog's exception may arrive in asyncio's own code."""
+
+    @workflow.run
+    async def run(self) -> None:
+        while True:
+            await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0), return_exceptions=True)
+
+
+@workflow.defn
+class SpinsThroughEverything:
+    caught: ClassVar[int] = 0
+
+    @workflow.run
+    async def run(self) -> None:
+        while SpinsThroughEverything.caught < 3:
+            try:
+                while True:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            except BaseException:  # noqa: BLE001  # users write this
+                SpinsThroughEverything.caught += 1
+        await workflow.wait_condition(lambda: False)
+
+
+@pytest.mark.parametrize("kind", [SpinsInTasks, SpinsThroughEverything])
+def test_a_workflow_that_awaits_nothing_that_waits_is_stopped(kind: type) -> None:
+    run = Driver(kind, HostOptions(deadlock_budget_ns=100_000_000))
+    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\]"):
+        run.start()
+
+
+@workflow.defn
+class Blocks:
+    @workflow.run
+    async def run(self) -> None:
+        with workflow.unsafe.sandbox_unrestricted():
+            for _ in range(300):
+                time.sleep(0.01)  # noqa: ASYNC251
+
+
+def test_a_workflow_that_blocks_is_stopped() -> None:
+    run = Driver(Blocks, HostOptions(deadlock_budget_ns=50_000_000))
+    with pytest.raises(DeadlockError, match=r"blocked|CPU time"):
+        run.start()
+
+
+TRACED = """
+import sys
+from perdure.worker.host import HostOptions
+from tests.unit.worker_host.driver import Driver
+from tests.unit.worker_host.test_watchdog import Spins, SpinsInTasks
+
+for kind in (Spins, SpinsInTasks):
+    try:
+        Driver(kind, HostOptions(deadlock_budget_ns=100_000_000)).start()
+    except Exception as error:
+        assert "TMPRL1101" in str(error)
+
+def traced() -> None: ...
+
+sys.settrace(lambda *_: None)
+traced()
+print("traced")
+"""
+
+
+def test_debuggers_work_after_a_workflow_was_stopped() -> None:
+    """An exception that is raised in a thread and then taken back makes CPython 3.11 loop in traced functions."""
+    assert in_process(TRACED) == ("traced\n", 0)
