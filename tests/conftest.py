@@ -18,7 +18,9 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--update", action="store_true", help="rewrite tests/transcripts/data as the engine behaves"
+        "--update",
+        action="store_true",
+        help="rewrite transcripts and replay scripts as the engine behaves",
     )
     parser.addoption(
         "--rounds",

@@ -165,7 +165,9 @@ def _special(message: Message) -> str | None:
 
 def _field_text(field: Any, value: Any) -> str:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return "{" + ", ".join(f"{key}: {fields_text(value[key])}" for key in sorted(value)) + "}"
+        items = ((key, value[key]) for key in sorted(value))
+        shown = (f"{key}: {fields_text(v) if isinstance(v, Message) else v}" for key, v in items)
+        return "{" + ", ".join(shown) + "}"
     if isinstance(value, Message):
         return fields_text(value, brackets=True)
     if field.enum_type is not None and not field.is_repeated:
