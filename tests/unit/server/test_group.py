@@ -1,13 +1,18 @@
-"""Writes of one batch become one per entity."""
+"""Writes of one batch become one per entity; what a group keeps until its commit."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+import msgspec
+import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
-from perdure.history.transition import Effect, EventRow, Task
-from perdure.server.group import merge
+from perdure.history.transition import Effect, EventRow, Task, VisibilityRow
+from perdure.server.cache import Entry
+from perdure.server.group import Group, Handover, Offer, merge
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
+from perdure.wire.errors import Unavailable
 
 A = run_key("n", "a", "r")
 QUEUE = QueueKey("n", "q", QueueKind.WORKFLOW)
@@ -70,3 +75,106 @@ def test_a_name_taken_again_is_another_entity():
     key = workflow_id_key("n", "a")
     writes = [write(1, key=key, is_deleted=True), write(2, key=key, is_new=True)]
     assert merge(writes) == tuple(writes)
+
+
+def test_only_what_follows_directly_on_the_same_branch_joins_a_row():
+    rows = [
+        EventRow(0, 1, 2, b"a"),
+        EventRow(0, 4, 1, b"b"),
+        EventRow(0, 5, 2, b"c"),
+        EventRow(1, 7, 1, b"d"),
+    ]
+    (merged,) = merge([write(events=(row,)) for row in rows])
+    assert merged.events == [rows[0], EventRow(0, 4, 3, b"bc"), rows[3]]
+
+
+def test_what_a_later_write_does_not_mention_stays():
+    row = VisibilityRow("n", "a", "r", "T", "q", 1, 1, 1)
+    later = VisibilityRow("n", "a", "r", "T", "q", 2, 1, 1)
+    first = write(is_new=True, wake_at_ns=7, is_held=True, visibility=row, delete_at_ns=9)
+    (merged,) = merge([first, write()])
+    assert (merged.number, merged.key, merged.shard_id, merged.is_new) == (1, A, 0, True)
+    assert (merged.wake_at_ns, merged.is_held, merged.delete_at_ns) == (7, True, 9)
+    assert merged.visibility == row
+    (merged,) = merge([first, write(is_held=False, wake_at_ns=5, visibility=later), write()])
+    assert (merged.wake_at_ns, merged.is_held, merged.visibility) == (5, False, later)
+
+
+def test_each_entity_has_one_write_at_the_place_of_its_first():
+    other = run_key("n", "b", "r")
+    merged = merge([write(facts=(FactRow(1, "", b"1"),)), write(2, key=other), write(wake_at_ns=3)])
+    assert [(one.number, one.wake_at_ns) for one in merged] == [(1, 3), (2, None)]
+
+
+def new_group(*read: Entry) -> Group:
+    return Group(cast("Any", None), cast("Any", None), read)
+
+
+def entry(name: str) -> Entry:
+    return Entry(run_key("n", name, "r"), cast("Any", None))
+
+
+TASK = Task(QUEUE, A, 1, 1, 1)
+VISIBLE = VisibilityRow("n", "a", "r", "T", "q", 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "more_bytes"),
+    [
+        ({"events": (EventRow(0, 1, 1, bytes(30)), EventRow(0, 2, 1, bytes(4)))}, 34),
+        ({"facts": (FactRow(1, "", bytes(7)), FactRow(2, "", None))}, 107),
+        ({"outbox": (OutboxRow(1, Effect(A, "k", "id", bytes(5))),)}, 205),
+        ({"visibility": VISIBLE}, 400),
+        (
+            {
+                "visibility": msgspec.structs.replace(
+                    VISIBLE, memo=bytes(3), search_attributes=bytes(2)
+                )
+            },
+            405,
+        ),
+    ],
+)
+def test_the_size_of_a_group_counts_all_that_can_be_large(changes: dict[str, Any], more_bytes: int):
+    group, empty = new_group(), new_group()
+    empty.add(entry("a"), write())
+    group.add(entry("a"), write(**changes))
+    assert group.size_bytes - empty.size_bytes == more_bytes
+    group.add(entry("b"), write(**changes))
+    assert group.size_bytes == 2 * (empty.size_bytes + more_bytes)
+
+
+def test_a_group_keeps_everything_that_follows_its_commit_in_order():
+    group, other = new_group(), new_group()
+    handovers = [Handover(cast("Any", n), TASK, cast("Any", n)) for n in range(3)]
+    offers = [Offer(TASK, TaskRowId(QUEUE, 0, n)) for n in range(3)]
+    for handover, offer in zip(handovers, offers, strict=True):
+        group.hand_over(handover)
+        group.offer(offer)
+    assert (group.handovers, group.offers) == (handovers, offers)
+    assert len(other.handovers) == len(other.offers) == len(other.writes) == 0
+
+
+def test_a_group_is_linked_by_what_it_wrote_and_by_what_it_read():
+    written, read, strange = entry("w"), entry("r"), entry("x")
+    group = new_group(read)
+    group.add(written, write())
+    assert group.is_linked({written})
+    assert group.is_linked({read, strange})
+    assert not group.is_linked({strange})
+
+
+async def test_a_settled_group_tells_all_who_wait_and_keeps_its_outcome_alone():
+    group = new_group(entry("r"))
+    group.add(entry("w"), write())
+    group.offer(Offer(TASK, TaskRowId(QUEUE, 0, 1)))
+    waiters = [group.settled() for _ in range(3)]
+    error = Unavailable("x")
+    group.settle(error)
+    assert all(waiter.done() for waiter in waiters)
+    assert (group.is_settled, group.error) == (True, error)
+    group.forget()
+    assert len(group.writes) == len(group.entries) == len(group.offers) == len(group.read) == 0
+    assert (group.is_settled, group.error) == (True, error)
+    with pytest.raises(AssertionError):
+        group.settle(None)

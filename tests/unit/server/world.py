@@ -12,6 +12,7 @@ from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import SECOND_NS
 from perdure.history.loader import load_run
 from perdure.history.void import is_held
+from perdure.history.wake import next_deadline_ns
 from perdure.server.codec import decode_fact
 from perdure.server.engine import CACHE_BYTES_MAX
 from perdure.server.node import Node, open_node
@@ -113,6 +114,9 @@ class World:
         folded = load_run(
             key, [row.data for row in stored.events], [decode_fact(row) for row in stored.facts]
         )
+        due_ns = next_deadline_ns(folded)
+        assert bool(stored.wake_at_ns) >= bool(due_ns), "a run with a deadline has a wake-up"
+        assert not due_ns or stored.wake_at_ns <= due_ns, "no wake-up is later than what is due"
         if entry is not None:
             assert entry.pending is None
             assert entry.state.snapshot() == folded.snapshot()

@@ -1,0 +1,232 @@
+"""Effects reach the run that was meant, though its workflow id may mean another one by now."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure.core.ids import EntityKey, run_key
+from perdure.core.limits import Limits
+from perdure.history.transition import Effect
+from perdure.wire.api import common, enums, workflowservice
+from tests.unit.server.test_chain import continue_as_new
+from tests.unit.server.test_children import (
+    Cut,
+    Policy,
+    beyond_tasks,
+    cancel_external,
+    child_of,
+    delivered,
+    event,
+    family,
+    signal_external,
+    start_child,
+    step,
+)
+from tests.unit.server.virtual import on_virtual_time, virtual_world
+from tests.unit.server.world import World, complete_workflow, settle
+
+TERMINATED = "WORKFLOW_EXECUTION_TERMINATED"
+ASKED = "WORKFLOW_EXECUTION_CANCEL_REQUESTED"
+POLICIES = [
+    (Policy.PARENT_CLOSE_POLICY_TERMINATE, TERMINATED),
+    (Policy.PARENT_CLOSE_POLICY_REQUEST_CANCEL, ASKED),
+]
+
+
+class Post:
+    """Holds up deliveries until it is told to let them go."""
+
+    def __init__(self, world: World) -> None:
+        self.gate = asyncio.Event()
+        self.kinds: list[str] = []
+        self._deliver = world.engine._outbox._deliver
+        world.engine._outbox._deliver = self.deliver
+
+    async def deliver(self, source: EntityKey, effect: Effect) -> None:
+        await self.gate.wait()
+        await self._deliver(source, effect)
+        self.kinds.append(effect.kind)
+
+
+@pytest.mark.parametrize(("policy", "seen"), POLICIES)
+async def test_a_run_that_only_has_the_id_of_a_child_is_left_alone_when_the_parent_closes(
+    world: World, policy: Policy.ValueType, seen: str
+):
+    parent, child = await family(world, parent_close_policy=policy)
+    task = await world.poll()
+    assert task.workflow_execution.workflow_id == "p"
+    post = Post(world)
+    await world.terminate("c")
+    other = await world.start("c", request_id="somebody else's")
+    assert other != child
+    await world.complete(task.task_token, complete_workflow())
+    await settle()
+    post.gate.set()
+    await delivered(world)
+    assert len(post.kinds) == 2, "the end of the child, and that of the parent"
+    assert await beyond_tasks(world, other) == ["WORKFLOW_EXECUTION_STARTED"]
+    assert await beyond_tasks(world, child) == ["WORKFLOW_EXECUTION_STARTED", TERMINATED]
+    assert (await beyond_tasks(world, parent))[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+    assert seen not in await beyond_tasks(world, other)
+
+
+@pytest.mark.parametrize(("policy", "seen"), POLICIES)
+async def test_a_child_that_continued_as_new_is_meant_by_the_policy_too(
+    world: World, policy: Policy.ValueType, seen: str
+):
+    _, first = await family(world, parent_close_policy=policy)
+    await step(world, "p")
+    await step(world, "c", continue_as_new())
+    last = await child_of(world)
+    assert last != first
+    await world.terminate("p")
+    await delivered(world)
+    assert seen in await beyond_tasks(world, last)
+    assert seen not in await beyond_tasks(world, first)
+
+
+@pytest.mark.parametrize("command_of", [signal_external, cancel_external])
+async def test_a_message_to_a_run_does_not_reach_the_next_one(world: World, command_of: Any):
+    old = await world.start("o")
+    await world.poll()
+    sender = await world.start("s")
+    task = await world.poll()
+    assert task.workflow_execution.workflow_id == "s"
+    post = Post(world)
+    await world.complete(task.task_token, command_of("o", run_id=old.run_id))
+    await world.terminate("o")
+    new = await world.start("o", request_id="new")
+    post.gate.set()
+    await delivered(world)
+    assert await beyond_tasks(world, new) == ["WORKFLOW_EXECUTION_STARTED"]
+    if command_of is signal_external:
+        failed = await event(world, sender, "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED")
+        assert failed.workflow_execution.run_id == old.run_id
+
+
+@pytest.mark.parametrize("command_of", [signal_external, cancel_external])
+async def test_a_message_without_a_run_reaches_the_current_one(world: World, command_of: Any):
+    await world.start("o")
+    await world.poll()
+    await world.start("s")
+    task = await world.poll()
+    post = Post(world)
+    await world.complete(task.task_token, command_of("o"))
+    await world.terminate("o")
+    new = await world.start("o", request_id="new")
+    post.gate.set()
+    await delivered(world)
+    assert len(await beyond_tasks(world, new)) == 2
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_cancel_request_that_is_delivered_again_counts_once(world: World, number: int):
+    other = await world.start("o")
+    task = await world.poll()
+    await world.complete(task.task_token)
+    sender = await world.start("s")
+    cut = Cut(world, number, before=False)
+    await step(world, "s", cancel_external("o"))
+    assert (cut.calls > number) == (number == 1)
+    await event(world, other, ASKED)
+    await event(world, sender, "EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+
+
+@pytest.mark.parametrize("command_of", [signal_external, cancel_external])
+async def test_an_answered_message_is_not_sent_again_to_who_has_the_id_by_now(
+    world: World, command_of: Any
+):
+    """The row of the effect outlives its answer when the process dies in between."""
+    old = await world.start("o")
+    await world.poll()
+    await world.start("s")
+    task = await world.poll()
+    finish = world.engine._outbox._finish
+    failures = [0]
+
+    async def fails_once(stored: Any) -> None:
+        if not failures[0]:
+            failures[0] += 1
+            await world.terminate("o")
+            await world.start("o", request_id="new")
+            for _ in range(2):  # as the next process begins it
+                await world.engine._outbox._deliver(stored.source, stored.effect)
+        await finish(stored)
+
+    world.engine._outbox._finish = fails_once
+    await world.complete(task.task_token, command_of("o"))
+    await delivered(world)
+    assert failures == [1]
+    new = await child_of(world, "o")
+    assert new != old
+    assert await beyond_tasks(world, new) == ["WORKFLOW_EXECUTION_STARTED"]
+    assert len(await beyond_tasks(world, old)) == 3
+
+
+# Namespaces, and limits.
+
+
+async def other_namespace(world: World) -> str:
+    await world.call(
+        "RegisterNamespace", workflowservice.RegisterNamespaceRequest(namespace="other")
+    )
+    found = world.engine.namespaces.find("other")
+    assert found is not None
+    return found.namespace_id
+
+
+async def test_messages_and_children_reach_another_namespace(world: World):
+    namespace_id = await other_namespace(world)
+    request = workflowservice.StartWorkflowExecutionRequest(
+        namespace="other", workflow_id="o", request_id="o"
+    )
+    request.workflow_type.name, request.task_queue.name = "T", "elsewhere"
+    run_id = (await world.call("StartWorkflowExecution", request)).run_id
+    same_name = await world.start("o")
+    await world.poll()
+    await world.start("s")
+    await step(
+        world,
+        "s",
+        signal_external("o", namespace="other"),
+        cancel_external("o", namespace="other"),
+        start_child("c", namespace="other"),
+    )
+    there = run_key(namespace_id, "o", run_id)
+    assert await world.engine.read(there, lambda state: state.signal_count) == 1
+    assert await world.engine.read(there, lambda state: state.cancel_requested_event_id)
+    assert await beyond_tasks(world, same_name) == ["WORKFLOW_EXECUTION_STARTED"]
+    child = await world.engine.read_current(namespace_id, "c", "", lambda state, _: state.key)
+    parent = await world.engine.read(child, lambda state: state.info.parent)
+    assert parent is not None
+    assert (parent.namespace_id, parent.name) == (world.namespace_id, "s")
+
+
+@on_virtual_time
+async def test_a_signal_that_the_receiver_can_not_take_any_more_is_told_as_such():
+    async with virtual_world(limits=Limits(signals_per_run_max=2)) as world:
+        await world.start("o")
+        await world.poll()
+        for number in range(2):
+            await world.signal("o", request_id=str(number))
+        sender = await world.start("s")
+        await step(world, "s", signal_external("o"))
+        failed = await event(world, sender, "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED")
+        assert failed.cause == (
+            enums.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_SIGNAL_COUNT_LIMIT_EXCEEDED
+        )
+        assert failed.initiated_event_id == 5
+
+
+async def test_what_is_sent_is_what_arrives(world: World):
+    other = await world.start("o")
+    await world.complete((await world.poll()).task_token)
+    await world.start("s")
+    said = common.Payloads(payloads=[common.Payload(data=b"what")])
+    header = common.Header(fields={"h": common.Payload(data=b"head")})
+    await step(world, "s", signal_external("o", input=said, header=header))
+    got = await event(world, other, "WORKFLOW_EXECUTION_SIGNALED")
+    assert (got.input, got.header) == (said, header)
