@@ -11,6 +11,8 @@ import os
 import hypothesis
 import pytest
 
+pytest_plugins = ["tests.time_limits"]
+
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
