@@ -22,7 +22,7 @@ from perdure.wire.api import command as api
 from perdure.wire.api import common, enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import RpcError
 from tests.properties.universe import RunWorld, Universe
-from tests.transcripts.script import command_of
+from tests.transcripts.commands import command_of
 from tests.transcripts.world import NAMESPACE_ID
 
 LIMITS = Limits(

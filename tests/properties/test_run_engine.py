@@ -33,7 +33,7 @@ from perdure.history.transition import Transition
 from perdure.history.wake import wake
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument, NotFound, RpcError
-from tests.transcripts.script import command_of, failure_of, payloads
+from tests.transcripts.commands import command_of, failure_of, payloads
 from tests.transcripts.world import World
 
 SECOND_NS = 10**9

@@ -25,7 +25,8 @@ from perdure.server.deliveries import Deliveries
 from perdure.server.updates import Updates
 from perdure.wire.errors import RpcError, not_found
 from perdure.wire.events import frame
-from tests.transcripts.world import NAMESPACE_ID, START_NS, World
+from tests.transcripts.values import START_NS
+from tests.transcripts.world import NAMESPACE_ID, World
 
 Change = Callable[[RunState, Env], "Transition | tuple[Transition, ...]"]
 

@@ -1,6 +1,6 @@
 """Transitions as text: short enough to read, complete enough to catch any change.
 
-Every field of an event, fact and task that is set is shown, except what is the same everywhere. Times are shown as the
+Every field of an event, fact, task and effect that is set is shown, except sizes of histories. Times are shown as the
 distance from the start of the world.
 """
 
@@ -14,16 +14,25 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.core.ids import QueueKey
+from perdure.history.effects import decode_body
 from perdure.history.facts import BufferedEvent, FactChange
-from perdure.history.replies import ActivityTaskReply, CompletionReply, StaleTask, WorkflowTaskReply
-from perdure.history.transition import Task, Transition
+from perdure.history.replies import (
+    ActivityTaskReply,
+    CompletionReply,
+    EagerStartReply,
+    StaleTask,
+    WorkflowTaskReply,
+)
+from perdure.history.transition import Effect, Task, Transition
+from perdure.history.update_with_start import StartedAndAdmitted
+from perdure.history.update_words import UpdateAdmission
 from perdure.wire.api import common, enums, failure, history
 from perdure.wire.errors import RpcError
 from perdure.wire.events import attributes_of, parse_rows
 from perdure.wire.times import duration_ns, timestamp_ns
-from tests.transcripts.world import START_NS
+from tests.transcripts.values import START_NS
 
-_SAME_EVERYWHERE = {"workflow_task_completed_event_id", "kind", "history_size_bytes", "source"}
+_NOT_SHOWN = {"history_size_bytes"}
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"))
 
 
@@ -38,14 +47,25 @@ def transition_lines(transition: Transition, now_ns: int) -> list[str]:
     lines += ["task row removed" for _ in transition.finished_tasks]
     if transition.wake_at_ns is not None:
         lines.append(f"wake at {at_text(transition.wake_at_ns)}")
+    lines += ["effect " + effect_text(effect) for effect in transition.effects]
     if transition.current is not None:
-        lines.append(f"pointer run={transition.current.run_id} status={transition.current.status}")
+        lines.append(f"pointer {struct_text(transition.current)}")
     if transition.visibility is not None:
-        lines.append(f"visible status={transition.visibility.status}")
+        lines.append(f"visible {struct_text(transition.visibility, _NOT_SHOWN)}")
     if transition.delete_at_ns is not None:
         lines.append(f"delete at {at_text(transition.delete_at_ns)}")
+    for other in transition.also:
+        lines.append(f"also run {other.key.run_id}")
+        lines += ["  " + line for line in transition_lines(other, now_ns)]
     reply = reply_text(transition.reply)
     return [*lines, f"reply {reply}"] if reply else lines
+
+
+def effect_text(effect: Effect) -> str:
+    body = struct_text(decode_body(effect))
+    key = effect.destination
+    where = f"{key.namespace_id}/{key.name}"
+    return f"{effect.kind} to {where} request={effect.request_id} {body}"
 
 
 def event_text(event: history.HistoryEvent, now_ns: int) -> str:
@@ -55,7 +75,11 @@ def event_text(event: history.HistoryEvent, now_ns: int) -> str:
     time_ns = timestamp_ns(event.event_time)
     if time_ns != now_ns:
         words.append(f"at {at_text(time_ns)}")
-    return " ".join([*words, fields_text(attributes_of(event))]).rstrip()
+    words.append(fields_text(attributes_of(event)))
+    if event.HasField("user_metadata"):
+        words.append(f"user_metadata=({fields_text(event.user_metadata)})")
+    words += [f"link=({fields_text(link)})" for link in event.links]
+    return " ".join(filter(None, words))
 
 
 def fact_text(change: FactChange) -> str:
@@ -71,12 +95,12 @@ def fact_text(change: FactChange) -> str:
     return " ".join(word for word in words if word)
 
 
-def struct_text(value: msgspec.Struct) -> str:
+def struct_text(value: msgspec.Struct, without: set[str] | frozenset[str] = frozenset()) -> str:
     """The fields that differ from their defaults."""
     words: list[str] = []
     for field in msgspec.structs.fields(value):
         item: Any = getattr(value, field.name)
-        if item != field.default:
+        if item != field.default and field.name not in without:
             words.append(f"{field.name}={_value_text(field.name, item)}")
     return " ".join(words)
 
@@ -126,12 +150,30 @@ def reply_text(reply: Any) -> str:
             return f"activity task of event {reply.token.scheduled_event_id} attempt={reply.attempt}{words}"
         case CompletionReply():
             parts = [reply_text(reply.workflow_task), *map(reply_text, reply.activities)]
+            parts += [
+                f"rejects {refused.update_id} ({fields_text(refused.failure)})"
+                for refused in reply.rejected_updates
+            ]
             return " ".join(["completed", *filter(None, parts)])
+        case EagerStartReply():
+            return f"{reply_text(reply.response)} and {reply_text(reply.task)}"
+        case UpdateAdmission():
+            return f"update of {reply.run_id} {'new' if reply.is_new else 'known'}"
+        case StartedAndAdmitted():
+            return f"{reply_text(reply.started)} and {reply_text(reply.admission)}"
+        case bool():
+            return str(reply)
         case Message():
             name = type(reply).__name__.removesuffix("Response")
             return f"{name} {fields_text(reply)}".rstrip()
         case _:
             raise AssertionError(f"no text for the reply {type(reply).__name__}")
+
+
+def error_lines(error: RpcError) -> list[str]:
+    """An error that was raised: nothing is written."""
+    details = [f"  {type(each).__name__} {fields_text(each)}".rstrip() for each in error.details]
+    return [f"error {type(error).__name__}: {error.message}", *details]
 
 
 def fields_text(message: Message, *, brackets: bool = False) -> str:
@@ -140,7 +182,7 @@ def fields_text(message: Message, *, brackets: bool = False) -> str:
     if text is None:
         words: list[str] = []
         for field, value in message.ListFields():
-            if field.name in _SAME_EVERYWHERE:
+            if field.name in _NOT_SHOWN:
                 continue
             words.append(f"{field.name}={_field_text(field, value)}")
         text = " ".join(words)

@@ -6,7 +6,6 @@ empty line, is what the engine did. `reload` is a process that died: the rest go
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +13,33 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from perdure.core.ids import QueueKind
+from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.history import activity, cancel, signal, terminate, workflow_task
+from perdure.history import activity, workflow_task
 from perdure.history.facts import FactKind
-from perdure.history.replies import ActivityTaskReply, CompletionReply, PollInfo, WorkflowTaskReply
+from perdure.history.replies import (
+    ActivityTaskReply,
+    CompletionReply,
+    EagerStartReply,
+    PollInfo,
+    WorkflowTaskReply,
+)
 from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
-from perdure.history.transition import Transition
-from perdure.wire.api import command, common, enums, failure, workflowservice
+from perdure.history.transition import Task, Transition
+from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import RpcError
-from perdure.wire.times import duration
-from tests.transcripts.render import transition_lines
-from tests.transcripts.world import World
-
-Options = dict[str, str]
-_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+from tests.transcripts.commands import (
+    Options,
+    command_of,
+    failure_of,
+    is_message,
+    message_of,
+    payloads,
+    split,
+)
+from tests.transcripts.others import Others
+from tests.transcripts.render import error_lines, transition_lines
+from tests.transcripts.values import set_field, span
 
 
 class Block(NamedTuple):
@@ -79,34 +90,14 @@ def run(path: Path) -> Outcome:
     return Outcome(text, "\n".join(out), frozenset(script.world.fact_kinds_seen))
 
 
-def span(text: str) -> int:
-    """ "10s" in nanoseconds."""
-    match = re.fullmatch(r"(\d+)(ms|s|m|h)", text)
-    assert match, f"no span of time: {text}"
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def payloads(text: str) -> common.Payloads:
-    return common.Payloads(payloads=[common.Payload(data=text.encode())])
-
-
-def failure_of(options: Options) -> failure.Failure:
-    result = failure.Failure(message=options.get("message", "oops"))
-    info = result.application_failure_info
-    info.type = options.get("type", "")
-    info.non_retryable = "non_retryable" in options
-    if "delay" in options:
-        info.next_retry_delay.CopyFrom(duration(span(options["delay"])))
-    return result
-
-
-class Script:
+class Script(Others):
     """The state of a transcript between its lines: the world, and the tokens that its workers hold."""
 
     def __init__(self) -> None:
-        self.world = World()
+        super().__init__()
         self.task_token: WorkflowTaskToken | None = None
         self.activity_tokens: dict[str, ActivityTaskToken] = {}
+        self.polled: tuple[TaskRowId, Task] | None = None
         self._deliveries = 0
 
     def run(self, lines: list[str]) -> list[str]:
@@ -124,8 +115,8 @@ class Script:
         return out
 
     def _line(self, words: list[str], commands: list[str]) -> list[str]:
-        verb, names, options = _split(words)
-        method: Callable[..., Transition | list[str] | None] = getattr(
+        verb, names, options = split(words)
+        method: Callable[..., Transition | list[Transition | str] | None] = getattr(
             self, f"_do_{verb.replace('-', '_')}"
         )
         try:
@@ -134,11 +125,17 @@ class Script:
             transition = method(*names, options=options)
         except RpcError as error:
             self.world.check()
-            return [f"error {type(error).__name__}: {error.message}"]
-        if transition is None or isinstance(transition, list):
-            return transition or []
-        self._remember(transition.reply)
-        return transition_lines(transition, self.world.now_ns) or ["nothing"]
+            return error_lines(error)
+        if transition is None:
+            return []
+        out: list[str] = []
+        for each in transition if isinstance(transition, list) else [transition]:
+            if isinstance(each, str):
+                out.append(each)
+                continue
+            self._remember(each.reply)
+            out += transition_lines(each, self.world.now_ns) or ["nothing"]
+        return out
 
     def _remember(self, reply: Any) -> None:
         match reply:
@@ -146,6 +143,8 @@ class Script:
                 self.task_token = reply.token
             case ActivityTaskReply():
                 self.activity_tokens[reply.token.activity_id] = reply.token
+            case EagerStartReply():
+                self._remember(reply.task)
             case CompletionReply():
                 self._remember(reply.workflow_task)
                 for each in reply.activities:
@@ -158,24 +157,6 @@ class Script:
     def _do_limits(self, options: Options) -> None:
         changed = {name: int(value) for name, value in options.items()}
         self.world.limits = msgspec.structs.replace(DEFAULT_LIMITS, **changed)
-
-    def _do_start(self, options: Options) -> Transition:
-        request = workflowservice.StartWorkflowExecutionRequest(
-            workflow_id=options.get("id", "w"),
-            request_id=options.get("request", "start"),
-            identity="client",
-        )
-        request.workflow_type.name = "Order"
-        request.task_queue.name = "q"
-        for name, field in (
-            ("run_timeout", "workflow_run_timeout"),
-            ("execution_timeout", "workflow_execution_timeout"),
-            ("task_timeout", "workflow_task_timeout"),
-            ("delay", "workflow_start_delay"),
-        ):
-            if name in options:
-                getattr(request, field).CopyFrom(duration(span(options[name])))
-        return self.world.start(request)
 
     def _do_wait(self, how_long: str, options: Options) -> None:
         self.world.advance_to(self.world.now_ns + span(how_long))
@@ -200,23 +181,48 @@ class Script:
     def _poll_info(self, options: Options) -> PollInfo:
         self._deliveries += 1
         request_id = options.get("request", f"poll-{self._deliveries}")
-        return PollInfo(identity="worker", request_id=request_id)
+        return PollInfo(
+            identity="worker", request_id=request_id, queue_name=options.get("worker", "")
+        )
 
     def _do_poll(self, what: str, options: Options) -> Transition:
         kind = QueueKind.WORKFLOW if what == "workflow" else QueueKind.ACTIVITY
         waiting = self.world.queue(kind, options.get("queue"))
         assert waiting, f"no task waits on a {what} queue"
-        row, task = waiting[int(options.get("skip", 0))]
+        row, task = self.polled = waiting[int(options.get("skip", 0))]
+        return self._start_task(kind, row, task, options)
+
+    def _do_poll_again(self, what: str, options: Options) -> Transition:
+        """A poll that gets the task of the last one again, or the oldest when there was none."""
+        kind = QueueKind.WORKFLOW if what == "workflow" else QueueKind.ACTIVITY
+        known = self.polled
+        if (
+            known is None
+            or known[1].queue.kind is not kind
+            or known[1].entity != self.world.run.key
+        ):
+            known = self.polled = self.world.queue(kind)[0]
+        row, task = known
+        return self._start_task(kind, row if row in self.world.tasks else None, task, options)
+
+    def _start_task(
+        self, kind: QueueKind, row: TaskRowId | None, task: Task, options: Options
+    ) -> Transition:
+        world, poll = self.world, self._poll_info(options)
         start = workflow_task.start_workflow_task
         if kind is QueueKind.ACTIVITY:
             start = activity.start_activity
-        world = self.world
-        return world.commit(start(world.run, task, row, self._poll_info(options), world.env))
+        return world.commit(start(world.run, task, row, poll, world.env))
 
     def _do_complete(self, options: Options) -> Transition:
         request = workflowservice.RespondWorkflowTaskCompletedRequest(identity="worker")
+        for path in [path for path in options if "." in path or path == "binary_checksum"]:
+            set_field(request, path, options[path])
         for line in options.get("commands", "").splitlines():
-            request.commands.append(command_of(line))
+            if is_message(line):
+                request.messages.append(message_of(line))
+            else:
+                request.commands.append(command_of(line))
         if "sticky" in options:
             request.sticky_attributes.worker_task_queue.name = options["sticky"]
             request.sticky_attributes.schedule_to_start_timeout.FromSeconds(10)
@@ -225,7 +231,9 @@ class Script:
         world = self.world
         assert self.task_token is not None, "poll first"
         return world.commit(
-            workflow_task.complete_workflow_task(world.run, self.task_token, request, world.env)
+            workflow_task.complete_workflow_task(
+                world.run, self.task_token, request, world.env, self.updates_of(options)
+            )
         )
 
     def _do_reset_sticky(self, options: Options) -> Transition:
@@ -236,6 +244,8 @@ class Script:
             cause=enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
             identity="worker",
         )
+        for path, value in options.items():
+            set_field(request, path, value)
         world = self.world
         assert self.task_token is not None, "poll first"
         return world.commit(
@@ -257,9 +267,10 @@ class Script:
         return world.commit(activity.complete_activity(world.run, token, request, world.env))
 
     def _do_failed(self, activity_id: str, options: Options) -> Transition:
-        request = workflowservice.RespondActivityTaskFailedRequest(
-            identity="worker", failure=failure_of(options)
-        )
+        fail_kind = workflowservice.RespondActivityTaskFailedRequest
+        if "by_id" in options:
+            fail_kind = workflowservice.RespondActivityTaskFailedByIdRequest
+        request = fail_kind(identity="worker", failure=failure_of(options))
         if "details" in options:
             request.last_heartbeat_details.CopyFrom(payloads(options["details"]))
         token = self._token(activity_id, options)
@@ -267,7 +278,12 @@ class Script:
         return world.commit(activity.fail_activity(world.run, token, request, world.env))
 
     def _do_canceled(self, activity_id: str, options: Options) -> Transition:
-        request = workflowservice.RespondActivityTaskCanceledRequest(identity="worker")
+        cancel_kind = workflowservice.RespondActivityTaskCanceledRequest
+        if "by_id" in options:
+            cancel_kind = workflowservice.RespondActivityTaskCanceledByIdRequest
+        request = cancel_kind(identity="worker")
+        if "details" in options:
+            request.details.CopyFrom(payloads(options["details"]))
         token = self._token(activity_id, options)
         world = self.world
         return world.commit(activity.cancel_activity(world.run, token, request, world.env))
@@ -287,148 +303,3 @@ class Script:
 
     def _do_void(self, options: Options) -> Transition:
         return self.world.commit(activity.void_started_activities(self.world.run, self.world.env))
-
-    # Verbs of clients.
-
-    def _do_signal(self, name: str, options: Options) -> Transition:
-        request = workflowservice.SignalWorkflowExecutionRequest(
-            signal_name=name, request_id=options.get("request", ""), identity="client"
-        )
-        if "input" in options:
-            request.input.CopyFrom(payloads(options["input"]))
-        return self.world.commit(signal.signal(self.world.run, request, self.world.env))
-
-    def _do_cancel(self, options: Options) -> Transition:
-        request = workflowservice.RequestCancelWorkflowExecutionRequest(
-            request_id=options.get("request", "cancel"),
-            reason=options.get("reason", ""),
-            first_execution_run_id=options.get("chain", ""),
-        )
-        return self.world.commit(cancel.request_cancel(self.world.run, request, self.world.env))
-
-    def _do_terminate(self, options: Options) -> Transition:
-        request = workflowservice.TerminateWorkflowExecutionRequest(reason="enough")
-        return self.world.commit(terminate.terminate(self.world.run, request, self.world.env))
-
-
-def _split(words: list[str]) -> tuple[str, list[str], Options]:
-    names = [word for word in words[1:] if "=" not in word and not word.startswith("+")]
-    options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    options |= {word[1:]: "" for word in words[1:] if word.startswith("+")}
-    return words[0], names, options
-
-
-def command_of(line: str) -> command.Command:
-    """A command of a completed workflow task: `schedule a start_to_close=10s`, `timer t 5s`, …"""
-    verb, names, options = _split(shlex.split(line))
-    return _COMMANDS[verb](names, options)
-
-
-def _schedule(names: list[str], options: Options) -> command.Command:
-    asked = command.ScheduleActivityTaskCommandAttributes(
-        activity_id=names[0], request_eager_execution="eager" in options
-    )
-    asked.activity_type.name = "Work"
-    if "queue" in options:
-        asked.task_queue.name = options["queue"]
-    for name in ("start_to_close", "schedule_to_close", "schedule_to_start", "heartbeat"):
-        if name in options:
-            getattr(asked, f"{name}_timeout").CopyFrom(duration(span(options[name])))
-    if "attempts" in options:
-        asked.retry_policy.maximum_attempts = int(options["attempts"])
-    if "coefficient" in options:
-        asked.retry_policy.backoff_coefficient = float(options["coefficient"])
-    if "never_retry" in options:
-        asked.retry_policy.non_retryable_error_types.append(options["never_retry"])
-    if "priority" in options:
-        asked.priority.priority_key = int(options["priority"])
-    if "input" in options:
-        asked.input.CopyFrom(payloads(options["input"]))
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-        schedule_activity_task_command_attributes=asked,
-    )
-
-
-def _cancel_activity(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
-    result.request_cancel_activity_task_command_attributes.scheduled_event_id = int(names[0])
-    return result
-
-
-def _timer(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
-    result.start_timer_command_attributes.timer_id = names[0]
-    delay = names[1]
-    asked = -span(delay[1:]) if delay.startswith("-") else span(delay)
-    result.start_timer_command_attributes.start_to_fire_timeout.CopyFrom(duration(asked))
-    return result
-
-
-def _cancel_timer(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_CANCEL_TIMER)
-    result.cancel_timer_command_attributes.timer_id = names[0]
-    return result
-
-
-def _marker(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_RECORD_MARKER)
-    asked = result.record_marker_command_attributes
-    asked.marker_name = names[0] if names else ""
-    for key, value in options.items():
-        asked.details[key].CopyFrom(payloads(value))
-    return result
-
-
-def _upsert(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
-    fields = result.upsert_workflow_search_attributes_command_attributes.search_attributes
-    fields.SetInParent()
-    for key, value in options.items():
-        fields.indexed_fields[key].data = value.encode()
-    return result
-
-
-def _memo(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES)
-    asked = result.modify_workflow_properties_command_attributes.upserted_memo
-    asked.SetInParent()
-    for key, value in options.items():
-        asked.fields[key].data = value.encode()
-    return result
-
-
-def _finish(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION)
-    asked = result.complete_workflow_execution_command_attributes
-    if names:
-        asked.result.CopyFrom(payloads(names[0]))
-    else:
-        asked.SetInParent()
-    return result
-
-
-def _fail(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
-    result.fail_workflow_execution_command_attributes.failure.CopyFrom(failure_of(options))
-    return result
-
-
-def _canceled(names: list[str], options: Options) -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)
-    result.cancel_workflow_execution_command_attributes.SetInParent()
-    return result
-
-
-_COMMANDS: dict[str, Callable[[list[str], Options], command.Command]] = {
-    "schedule": _schedule,
-    "cancel-activity": _cancel_activity,
-    "timer": _timer,
-    "cancel-timer": _cancel_timer,
-    "marker": _marker,
-    "upsert": _upsert,
-    "memo": _memo,
-    "finish": _finish,
-    "fail": _fail,
-    "canceled": _canceled,
-}

@@ -16,15 +16,15 @@ from perdure.history.deadlines import live_deadlines
 from perdure.history.env import Env
 from perdure.history.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
 from perdure.history.loader import load_run
-from perdure.history.start import start
+from perdure.history.start import Parent, start
 from perdure.history.state import RunState
 from perdure.history.transition import Task, Transition
 from perdure.history.wake import wake
 from perdure.wire.api import history, workflowservice
 from perdure.wire.errors import RpcError
 from perdure.wire.events import parse_rows
+from tests.transcripts.values import START_NS
 
-START_NS = 1_000_000_000 * 10**9
 NAMESPACE_ID = "ns"
 
 
@@ -42,11 +42,17 @@ class World:
         self.facts: dict[tuple[FactKind, str], bytes] = {}
         self.tasks: dict[TaskRowId, Task] = {}
         self.wake_at_ns = 0
+        self.successor: Transition | None = None
         self.fact_kinds_seen: set[FactKind] = set()
 
     @property
     def env(self) -> Env:
-        return Env(now_ns=self.now_ns, new_id=self._new_id, limits=self.limits)
+        return Env(
+            now_ns=self.now_ns,
+            new_id=self._new_id,
+            limits=self.limits,
+            namespace_id_of={"far": "far-id"}.get,  # pyright: ignore[reportArgumentType]
+        )
 
     def _new_id(self) -> str:
         self._ids += 1
@@ -63,12 +69,32 @@ class World:
 
     # Driving.
 
-    def start(self, request: workflowservice.StartWorkflowExecutionRequest) -> Transition:
-        assert self.state is None or not self.state.is_running, "one run at a time"
-        transition = start(self.current, None, request, NAMESPACE_ID, self.env)[-1]
-        if transition.state is not None:
-            self.rows, self.facts, self.tasks, self.wake_at_ns = [], {}, {}, 0
-        return self.commit(transition)
+    def start(
+        self, request: workflowservice.StartWorkflowExecutionRequest, parent: Parent | None = None
+    ) -> list[Transition]:
+        existing = self.state
+        return self.commit_all(
+            start(self.current, existing, request, NAMESPACE_ID, self.env, parent)
+        )
+
+    def commit_all(self, transitions: tuple[Transition, ...]) -> list[Transition]:
+        """Transitions of one batch; a run that begins with one takes the place of the one before."""
+        for transition in transitions:
+            if transition.state is not None and transition.state is not self.state:
+                self._make_room()
+            self._write(transition)
+        self.check()
+        return list(transitions)
+
+    def follow(self) -> None:
+        """From now on the run is the one that followed in the same commit."""
+        transition, self.successor = self.successor, None
+        assert transition is not None, "no run follows"
+        self._make_room()
+        self.commit(transition)
+
+    def _make_room(self) -> None:
+        self.rows, self.facts, self.tasks, self.wake_at_ns = [], {}, {}, 0
 
     def wake(self) -> Transition:
         transition = self.commit(wake(self.run, self.env), woken=True)
@@ -91,6 +117,11 @@ class World:
 
     def commit(self, transition: Transition, *, woken: bool = False) -> Transition:
         """Write a transition; its reply may be an error value, which the caller raises."""
+        self._write(transition, woken=woken)
+        self.check()
+        return transition
+
+    def _write(self, transition: Transition, *, woken: bool = False) -> None:
         if transition.state is not None:
             self.state = transition.state
         if transition.events is not None:
@@ -111,8 +142,8 @@ class World:
             self.wake_at_ns = min(known, transition.wake_at_ns)
         if transition.closed:
             self.wake_at_ns = 0
-        self.check()
-        return transition
+        for follower in transition.also:
+            self.successor = follower
 
     def _write_fact(self, change: FactChange) -> None:
         key = (change.kind, change.key)
@@ -139,7 +170,8 @@ class World:
         if self.state is None:
             return
         state, loaded = self.state, self.load()
-        assert differences(state.snapshot(), loaded.snapshot()) == {}
+        differ = differences(state.snapshot(), loaded.snapshot())
+        assert not differ, differ
         assert state.journal.undo is None, "no draft is left open"
         for each in (state, loaded):
             _no_deadline_is_lost(each)

@@ -8,8 +8,10 @@ from perdure.history import activity
 from perdure.history.deadlines import live_deadlines
 from perdure.history.draft import Draft
 from perdure.history.state import DeadlineKind
-from tests.transcripts.script import Script, failure_of, payloads
-from tests.transcripts.world import START_NS, World
+from tests.transcripts.commands import failure_of, payloads
+from tests.transcripts.script import Script
+from tests.transcripts.values import START_NS
+from tests.transcripts.world import World
 
 SECOND = 10**9
 

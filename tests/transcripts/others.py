@@ -1,0 +1,320 @@
+"""What clients and other runs do to a run, in the language of transcripts: starts, signals, updates, children, parents.
+
+Deliveries are the server's business; here a line says what one brings: `child-started 5 run=c1`, `signal-sent 6`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
+from perdure.history import transitions, unstick, void
+from perdure.history.query import query_route
+from perdure.history.signal_with_start import signal_with_start
+from perdure.history.stale import is_stale
+from perdure.history.start import Parent, needs_existing
+from perdure.history.transition import Transition
+from perdure.history.update_with_start import update_with_start
+from perdure.history.update_words import TaskUpdates
+from perdure.wire import events
+from perdure.wire.api import enums, history, update, workflowservice
+from perdure.wire.events import attributes_of
+from perdure.wire.times import duration
+from tests.transcripts.commands import Options, payloads
+from tests.transcripts.render import fields_text
+from tests.transcripts.values import set_field, span
+from tests.transcripts.world import NAMESPACE_ID, World
+
+_TIMEOUTS = {
+    "run_timeout": "workflow_run_timeout",
+    "execution_timeout": "workflow_execution_timeout",
+    "task_timeout": "workflow_task_timeout",
+    "delay": "workflow_start_delay",
+}
+_POLICIES = {"reuse": "workflow_id_reuse_policy", "conflict": "workflow_id_conflict_policy"}
+
+
+def parent_key(options: Options) -> EntityKey:
+    return run_key(NAMESPACE_ID, options.get("parent", "parent"), options.get("of_run", "p1"))
+
+
+class Others:
+    """The world, and those who act on it from outside."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.sent: dict[str, update.Request] = {}
+        """Updates that no worker has accepted yet."""
+
+    # Starts.
+
+    def _start_request(self, options: Options) -> workflowservice.StartWorkflowExecutionRequest:
+        request = workflowservice.StartWorkflowExecutionRequest(
+            workflow_id=options.get("id", "w"),
+            request_id=options.get("request", "start"),
+            identity="client",
+            request_eager_execution="eager" in options,
+        )
+        request.workflow_type.name = "Order"
+        request.task_queue.name = "q"
+        self._set_start(request, options)
+        return request
+
+    def _set_start(self, request: Any, options: Options) -> None:
+        for name, field in _TIMEOUTS.items():
+            if name in options:
+                getattr(request, field).CopyFrom(duration(span(options[name])))
+        for name, field in _POLICIES.items():
+            if name in options:
+                set_field(request, field, options[name])
+        for path in [path for path in options if "." in path or path == "cron_schedule"]:
+            set_field(request, path, options[path])
+
+    def _do_start(self, options: Options) -> list[Transition | str]:
+        request = self._start_request(options)
+        parent = None
+        if "parent" in options:
+            root = options.get("root", "root")
+            parent = Parent(parent_key(options), "default", 5, root, f"{root}-run")
+        needs = needs_existing(self.world.current, request)
+        done: list[Transition | str] = list(self.world.start(request, parent))
+        return ["needs the existing run", *done] if needs else done
+
+    def _do_signal_with_start(self, name: str, options: Options) -> list[Transition]:
+        request = workflowservice.SignalWithStartWorkflowExecutionRequest(
+            workflow_id="w",
+            request_id=options.get("request", "start"),
+            identity="client",
+            signal_name=name,
+        )
+        request.workflow_type.name = "Order"
+        request.task_queue.name = "q"
+        self._set_start(request, options)
+        world = self.world
+        return world.commit_all(
+            signal_with_start(world.current, world.state, request, NAMESPACE_ID, world.env)
+        )
+
+    def _do_update_with_start(self, update_id: str, options: Options) -> list[Transition]:
+        world = self.world
+        waiting = None if "waits" in options else int(options.get("waiting", 0))
+        return world.commit_all(
+            update_with_start(
+                world.current,
+                world.state,
+                self._start_request(options),
+                update_id,
+                waiting,
+                NAMESPACE_ID,
+                world.env,
+            )
+        )
+
+    def _do_follow(self, options: Options) -> None:
+        self.world.follow()
+
+    # Clients.
+
+    def _do_signal(self, name: str = "", *, options: Options) -> Transition:
+        request = workflowservice.SignalWorkflowExecutionRequest(
+            signal_name=name, request_id=options.get("request", ""), identity="client"
+        )
+        if "input" in options:
+            request.input.CopyFrom(payloads(options["input"]))
+        for path in [path for path in options if "." in path]:
+            set_field(request, path, options[path])
+        if "link" in options:
+            request.links.add().workflow_event.workflow_id = options["link"]
+        sender = parent_key(options) if "parent" in options else None
+        return self.world.commit(
+            transitions.signal(
+                self.world.run,
+                request,
+                self.world.env,
+                sender=sender,
+                child_only="child_only" in options,
+            )
+        )
+
+    def _do_cancel(self, options: Options) -> Transition:
+        request = workflowservice.RequestCancelWorkflowExecutionRequest(
+            request_id=options.get("request", "cancel"),
+            reason=options.get("reason", ""),
+            first_execution_run_id=options.get("chain", ""),
+            identity=options.get("identity", ""),
+        )
+        if "link" in options:
+            request.links.add().workflow_event.workflow_id = options["link"]
+        sender = parent_key(options) if "parent" in options else None
+        return self.world.commit(
+            transitions.request_cancel(
+                self.world.run,
+                request,
+                self.world.env,
+                sender=sender,
+                sender_event_id=int(options.get("event", 0)),
+                child_only="child_only" in options,
+            )
+        )
+
+    def _do_terminate(self, options: Options) -> Transition:
+        request = workflowservice.TerminateWorkflowExecutionRequest(
+            reason="enough",
+            identity=options.get("identity", ""),
+            first_execution_run_id=options.get("chain", ""),
+        )
+        if "details" in options:
+            request.details.CopyFrom(payloads(options["details"]))
+        if "link" in options:
+            request.links.add().workflow_event.workflow_id = options["link"]
+        return self.world.commit(transitions.terminate(self.world.run, request, self.world.env))
+
+    def _do_describe(self, options: Options) -> list[str]:
+        reply = transitions.describe(self.world.run, self.world.env)
+        lines = [fields_text(reply.execution_config), fields_text(reply.workflow_execution_info)]
+        lines += [f"activity {fields_text(each)}" for each in reply.pending_activities]
+        lines += [f"child {fields_text(each)}" for each in reply.pending_children]
+        if reply.HasField("pending_workflow_task"):
+            lines.append(f"task {fields_text(reply.pending_workflow_task)}")
+        return [*lines, f"extended {fields_text(reply.workflow_extended_info)}"]
+
+    def _do_query(self, options: Options) -> list[str]:
+        until_ns = self.world.now_ns + span(options.get("until", "0s"))
+        return [query_route(self.world.run, until_ns).value]
+
+    # Updates.
+
+    def _do_update(self, update_id: str, options: Options) -> Transition:
+        admitted = self.world.commit(
+            transitions.request_update(
+                self.world.run,
+                update_id,
+                options.get("chain", ""),
+                int(options.get("waiting", 0)),
+                self.world.env,
+            )
+        )
+        request = update.Request(meta=update.Meta(update_id=update_id, identity="client"))
+        request.input.name = options.get("name", "set")
+        if admitted.reply.is_new:
+            self.sent[update_id] = request
+        return admitted
+
+    def updates_of(self, options: Options) -> TaskUpdates:
+        """What the worker that completes a task has got; with `sent=` only these."""
+        names = options["sent"].split(",") if "sent" in options else list(self.sent)
+        sent = {name: self.sent[name] for name in names if name in self.sent}
+        if "force" not in options:
+            self.sent.clear()
+        return TaskUpdates(sent=sent, others_wait="others" in options)
+
+    def _do_update_view(self, update_id: str, options: Options) -> list[str]:
+        return [str(transitions.update_view(self.world.run, update_id))]
+
+    # Children and other workflows, as the parent sees them.
+
+    def _initiated(self, event_id: str) -> Any:
+        return attributes_of(self.world.history.events[int(event_id) - 1])
+
+    def _do_child_started(self, event_id: str, options: Options) -> Transition:
+        world = self.world
+        run_id = options.get("run", "c1")
+        return world.commit(transitions.child_started(world.run, int(event_id), run_id, world.env))
+
+    def _do_child_start_failed(self, event_id: str, cause: str, options: Options) -> Transition:
+        world = self.world
+        name = f"START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_{cause}"
+        number = enums.StartChildWorkflowExecutionFailedCause.Value(name)
+        said = self._initiated(event_id)
+        return world.commit(
+            transitions.child_start_failed(world.run, int(event_id), said, number, world.env)
+        )
+
+    def _do_child_start_of(self, event_id: str, options: Options) -> list[str]:
+        return [transitions.child_start_of(self.world.run, int(event_id)).value]
+
+    def _do_child_closed(self, event_id: str, how: str, options: Options) -> Transition:
+        name = f"WorkflowExecution{how}EventAttributes"
+        attributes = getattr(history, name)()
+        for path in [path for path in options if path not in {"run", "first"}]:
+            set_field(attributes, path, options[path])
+        closing = events.event(attributes, event_id=9, time_ns=self.world.now_ns)
+        run_id = options.get("run", "c1")
+        world = self.world
+        return world.commit(
+            transitions.child_closed(
+                world.run,
+                int(event_id),
+                run_key(NAMESPACE_ID, "child", run_id),
+                options.get("first", run_id),
+                closing,
+                world.env,
+            )
+        )
+
+    def _do_signal_sent(self, event_id: str, cause: str = "", *, options: Options) -> Transition:
+        world = self.world
+        prefix = "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE"
+        kind = enums.SignalExternalWorkflowExecutionFailedCause
+        number = kind.Value(f"{prefix}_{cause}") if cause else None
+        said = self._initiated(event_id)
+        return world.commit(
+            transitions.external_signaled(world.run, int(event_id), said, number, world.env)
+        )
+
+    def _do_cancel_sent(self, event_id: str, cause: str = "", *, options: Options) -> Transition:
+        world = self.world
+        prefix = "CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE"
+        kind = enums.CancelExternalWorkflowExecutionFailedCause
+        number = kind.Value(f"{prefix}_{cause}") if cause else None
+        said = self._initiated(event_id)
+        return world.commit(
+            transitions.external_cancel_requested(world.run, int(event_id), said, number, world.env)
+        )
+
+    def _do_answered(self, event_id: str, options: Options) -> list[str]:
+        return [str(transitions.is_external_answered(self.world.run, int(event_id)))]
+
+    # A child, as it sees its parent.
+
+    def _do_release(self, options: Options) -> Transition:
+        world = self.world
+        request_id = options.get("request", "start")
+        return world.commit(
+            transitions.release_child(world.run, parent_key(options), request_id, world.env)
+        )
+
+    def _do_discard(self, options: Options) -> Transition:
+        world = self.world
+        request_id = options.get("request", "start")
+        return world.commit(
+            transitions.discard_child(world.run, parent_key(options), request_id, world.env)
+        )
+
+    def _do_child_request(self, event_id: str, options: Options) -> list[str]:
+        return [fields_text(transitions.child_request(self._initiated(event_id), "r"))]
+
+    # Engines.
+
+    def _do_unstick(self, options: Options) -> Transition:
+        row, task = self.world.queue(QueueKind.WORKFLOW)[int(options.get("skip", 0))]
+        return self.world.commit(unstick.unstick(self.world.run, task, row, self.world.env))
+
+    def _do_stale(self, options: Options) -> list[str]:
+        """Which of the rows that wait mean nothing any more."""
+        return [
+            f"{_queue_text(row.queue)} of event {task.scheduled_event_id} stamp={task.stamp} "
+            f"{'stale' if is_stale(self.world.run, task) else 'wanted'}"
+            for row, task in self.world.tasks.items()
+        ]
+
+    def _do_void_all(self, options: Options) -> Transition:
+        return self.world.commit(void.void_attempts(self.world.run, self.world.env))
+
+    def _do_held(self, options: Options) -> list[str]:
+        run = self.world.run
+        return [f"held={void.is_held(run)} asleep={void.is_asleep(run)}"]
+
+
+def _queue_text(queue: QueueKey) -> str:
+    return f"{queue.kind.name.lower()} {queue.name}"
