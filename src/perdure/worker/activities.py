@@ -32,7 +32,12 @@ from perdure.wire.times import duration_ns
 from perdure.worker.activity_attempt import Attempt, InboundCall, OutboundCall
 from perdure.worker.activity_info import info_of
 from perdure.worker.activity_interceptors import ActivityInboundInterceptor, ExecuteActivityInput
-from perdure.worker.activity_payloads import decode_args, decode_heartbeat, encode_failure
+from perdure.worker.activity_payloads import (
+    decode_args,
+    decode_headers,
+    decode_heartbeat,
+    encode_failure,
+)
 from perdure.worker.activity_registry import ActivityRegistry
 from perdure.worker.heartbeats import Heartbeats, throttle_ns
 
@@ -67,6 +72,7 @@ class Activities:
         heartbeat_max_ns: int,
         spawn: Callable[[Any, str], asyncio.Task[Any]],
         on_fatal: Callable[[BaseException], None],
+        decodes_headers: bool = False,
     ) -> None:
         self._rpc = rpc
         self._registry = registry
@@ -81,6 +87,7 @@ class Activities:
         self._heartbeat_max_ns = heartbeat_max_ns
         self._spawn = spawn
         self._on_fatal = on_fatal
+        self._decodes_headers = decodes_headers
         self._running: set[Attempt] = set()
         self._shutdown = CompositeEvent(threading.Event(), asyncio.Event())
 
@@ -201,6 +208,9 @@ class Activities:
             )
         args = await decode_args(definition, task, converter)
         details = await decode_heartbeat(task, converter)
+        headers = task.header.fields
+        if self._decodes_headers:
+            headers = await decode_headers(headers, converter)
         info = info_of(
             task,
             details,
@@ -230,7 +240,7 @@ class Activities:
                 fn=definition.fn,
                 args=args,
                 executor=None if attempt.is_async else self._executor,
-                headers=task.header.fields,
+                headers=headers,
             )
         )
 

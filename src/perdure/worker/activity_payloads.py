@@ -6,6 +6,7 @@ tasks (`codec`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from perdure.activity import logger
@@ -13,8 +14,8 @@ from perdure.activity.definition import Definition
 from perdure.common.raw import RawValue
 from perdure.converter import DataConverter
 from perdure.exceptions import ApplicationError
+from perdure.wire.api import common, workflowservice
 from perdure.wire.api import failure as failures
-from perdure.wire.api import workflowservice
 
 Poll = workflowservice.PollActivityTaskQueueResponse
 
@@ -55,3 +56,16 @@ async def decode_heartbeat(task: Poll, converter: DataConverter) -> list[Any]:
         return await converter.decode(payloads) if payloads else []
     except Exception as error:
         raise ApplicationError("Failed decoding heartbeat details", non_retryable=True) from error
+
+
+async def decode_headers(
+    headers: Mapping[str, common.Payload], converter: DataConverter
+) -> dict[str, common.Payload]:
+    """The headers as the caller's interceptors wrote them: only the codec is undone."""
+    try:
+        return {
+            name: (await converter.decode_payloads([payload]))[0]
+            for name, payload in headers.items()
+        }
+    except Exception as error:
+        raise ApplicationError("Failed decoding headers") from error

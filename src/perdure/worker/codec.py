@@ -3,8 +3,8 @@
 Role: what leaves the worker is encoded, what arrives is decoded, so that workflow code and the replay engine see plain
 payloads only. Without a codec nothing is walked.
 
-Invariants: search attributes are never touched (the server reads them), headers only when asked (rule of the official
-SDK: `HeaderCodecBehavior`); what the replay engine itself writes into markers of patches and local activities stays
+Invariants: search attributes are never touched (the server reads them), headers only when asked
+(`HeaderCodecBehavior`); what the replay engine itself writes into markers of patches and local activities stays
 readable, as every SDK of this API expects it, while their results and failures are the user's.
 Not here: conversion between values and payloads (`perdure.converter`).
 """
@@ -28,7 +28,8 @@ Apply = Callable[[Sequence[common.Payload]], Awaitable[list[common.Payload]]]
 _PAYLOAD = common.Payload.DESCRIPTOR.full_name
 _PAYLOADS = common.Payloads.DESCRIPTOR.full_name
 _ANY = AnyMessage.DESCRIPTOR.full_name
-_SKIPPED = {common.SearchAttributes.DESCRIPTOR.full_name, common.Header.DESCRIPTOR.full_name}
+_SEARCH_ATTRIBUTES = common.SearchAttributes.DESCRIPTOR.full_name
+_HEADER = common.Header.DESCRIPTOR.full_name
 # Update protocol messages travel packed.
 _PACKED: dict[str, type[Message]] = {
     f"type.googleapis.com/{kind.DESCRIPTOR.full_name}": kind
@@ -44,24 +45,31 @@ _carriers: dict[str, tuple[FieldDescriptor, ...]] = {}
 """Message type -> its fields below which a payload may be; computed once per type."""
 
 
-async def apply_codec(message: Message, apply: Apply) -> None:
-    """Replace every payload below `message` by what `apply` makes of it."""
+async def apply_codec(message: Message, apply: Apply, *, headers: bool = False) -> None:
+    """Replace every payload below `message` by what `apply` makes of it.
+
+    Args:
+        message: Changed in place.
+        apply: Either half of a codec.
+        headers: Whether those of headers are replaced too.
+    """
     for field in _fields(cast("Descriptor", message.DESCRIPTOR)):
         name = field.name
         if _is_map(field):
-            await _apply_map(getattr(message, name), apply, but=_details_of_the_engine(message))
+            spared = _details_of_the_engine(message)
+            await _apply_map(getattr(message, name), apply, but=spared, headers=headers)
         elif field.is_repeated:
             items = getattr(message, name)
             if _type_name(field) == _PAYLOAD:
                 await _replace_all(items, apply)
             else:
                 for item in items:
-                    await _apply_one(item, apply)
+                    await _apply_one(item, apply, headers=headers)
         elif message.HasField(name):
-            await _apply_one(getattr(message, name), apply)
+            await _apply_one(getattr(message, name), apply, headers=headers)
 
 
-async def _apply_one(value: Message, apply: Apply) -> None:
+async def _apply_one(value: Message, apply: Apply, *, headers: bool) -> None:
     name = value.DESCRIPTOR.full_name
     if isinstance(value, common.Payload):
         (made,) = await apply([value])
@@ -72,17 +80,17 @@ async def _apply_one(value: Message, apply: Apply) -> None:
         kind = _PACKED.get(value.type_url)
         if kind is not None:
             inner = kind.FromString(value.value)
-            await apply_codec(inner, apply)
+            await apply_codec(inner, apply, headers=headers)
             value.value = inner.SerializeToString()
-    elif name not in _SKIPPED:
-        await apply_codec(value, apply)
+    elif headers or name != _HEADER:
+        await apply_codec(value, apply, headers=headers)
 
 
-async def _apply_map(values: Any, apply: Apply, *, but: frozenset[str]) -> None:
+async def _apply_map(values: Any, apply: Apply, *, but: frozenset[str], headers: bool) -> None:
     # Protobuf maps have no order: sort, so that a codec with state sees the same sequence every time.
     for key in sorted(values):
         if key not in but:
-            await _apply_one(values[key], apply)
+            await _apply_one(values[key], apply, headers=headers)
 
 
 def _details_of_the_engine(message: Message) -> frozenset[str]:
@@ -113,7 +121,7 @@ def _fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
 
 
 def _may_hold_payload(descriptor: Descriptor | None, seen: frozenset[str]) -> bool:
-    if descriptor is None or descriptor.full_name in _SKIPPED or descriptor.full_name in seen:
+    if descriptor is None or descriptor.full_name in seen | {_SEARCH_ATTRIBUTES}:
         return False
     if descriptor.full_name in (_PAYLOAD, _PAYLOADS, _ANY):
         return True

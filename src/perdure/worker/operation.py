@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from perdure.common import HeaderCodecBehavior
 from perdure.common.metrics import MetricMeter
 from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
@@ -62,6 +63,7 @@ class WorkerOperation:
         self._workflow_registry = workflows
         self._interceptors = interceptors
         self._on_fatal_error = on_fatal_error
+        self._header_codec = client.config(active_config=True)["header_codec_behavior"]
         self._stop = asyncio.Event()
         self._polls_are_ended = False
         """The server ends the polls of a worker that shuts down: no need to give them up."""
@@ -86,6 +88,7 @@ class WorkerOperation:
             instance_key=new_id(),
             build_id=options.build_id,
             codec=self._client.data_converter.payload_codec,
+            encodes_headers=self._header_codec is not HeaderCodecBehavior.NO_CODEC,
         )
         await self._check_namespace(rpc)
         sticky_queue = f"{options.identity}-{new_id()}" if options.uses_sticky_queue else ""
@@ -205,6 +208,7 @@ class WorkerOperation:
             heartbeat_max_ns=options.heartbeat_throttle_max_ns,
             spawn=self._spawn,
             on_fatal=self._fail,
+            decodes_headers=self._header_codec is HeaderCodecBehavior.CODEC,
         )
 
     def _make_workflow_tasks(

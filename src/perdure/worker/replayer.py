@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from perdure.common import HeaderCodecBehavior
 from perdure.converter import DataConverter
 from perdure.wire.api import history as history_pb
 from perdure.worker.callbacks import from_callback
@@ -67,6 +68,7 @@ class Replayer:
         interceptors: Only their workflow interceptors are used.
         workflow_failure_exception_types: As on the worker.
         debug_mode: No limit on the time of an activation, for debuggers.
+        header_codec_behavior: As on the client of the workers that wrote the histories.
         options: Parameters of the official `Replayer` that need nothing here (executors, runners, build
             id, identity, runtime, …) are accepted and ignored.
 
@@ -87,6 +89,7 @@ class Replayer:
         interceptors: Sequence[Interceptor] = (),
         workflow_failure_exception_types: Sequence[type[BaseException]] = (),
         debug_mode: bool = False,
+        header_codec_behavior: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC,
         **options: Any,
     ) -> None:
         unknown = options.keys() - _IGNORED
@@ -99,6 +102,7 @@ class Replayer:
         self._registry = WorkflowRegistry(workflows)
         self._namespace = namespace
         self._codec = data_converter.payload_codec
+        self._decodes_headers = header_codec_behavior is not HeaderCodecBehavior.NO_CODEC
         classes, extern_functions = workflow_interceptor_classes(interceptors)
         self._options = HostOptions(
             data_converter=data_converter,
@@ -205,6 +209,7 @@ class Replayer:
             workflow_id=given.workflow_id,
             workflow_type=started.workflow_type.name,
             task_queue=started.task_queue.name,
+            headers=self._decodes_headers,
         )
         await codec.decode_events(copy.events)
         return copy.events
@@ -214,7 +219,6 @@ _IGNORED = frozenset(
     (
         "workflow_task_executor", "workflow_runner", "unsandboxed_workflow_runner", "plugins",
         "build_id", "identity", "runtime", "disable_safe_workflow_eviction",
-        "header_codec_behavior",
     )
 )  # fmt: skip
 

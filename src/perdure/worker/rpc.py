@@ -45,6 +45,7 @@ class WorkerRpc:
         instance_key: str,
         build_id: str,
         codec: PayloadCodec | None,
+        encodes_headers: bool = False,
     ) -> None:
         self._connection = connection
         self.namespace = namespace
@@ -52,6 +53,7 @@ class WorkerRpc:
         self.instance_key = instance_key
         self.build_id = build_id
         self._codec = codec
+        self._encodes_headers = encodes_headers
         self._metadata = {"temporal-namespace": namespace}
         self.is_shutting_down = False
         self.is_abandoned = False
@@ -76,6 +78,7 @@ class WorkerRpc:
             workflow_id=task.workflow_execution.workflow_id,
             workflow_type=task.workflow_type.name,
             task_queue=task.workflow_execution_task_queue.name,
+            headers=self._encodes_headers,
         )
 
     # Polls.

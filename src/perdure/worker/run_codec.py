@@ -49,6 +49,7 @@ class RunCodec:
         workflow_id: Of the run.
         workflow_type: Of the run.
         task_queue: Of the run's worker, where its local activities run.
+        headers: Whether headers pass through the codec too.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class RunCodec:
         workflow_id: str,
         workflow_type: str,
         task_queue: str,
+        headers: bool = False,
     ) -> None:
         self._codec = codec
+        self._headers = headers
         self._asks = isinstance(codec, WithSerializationContext)
         self._namespace = namespace
         self._workflow_id = workflow_id
@@ -74,15 +77,17 @@ class RunCodec:
         if self._codec is None:
             return
         if not self._asks:
-            await apply_codec(message, self._codec.encode)
+            await apply_codec(message, self._codec.encode, headers=self._headers)
             return
         apart = workflowservice.RespondWorkflowTaskCompletedRequest()
         if isinstance(message, workflowservice.RespondWorkflowTaskCompletedRequest):
             apart.commands.extend(message.commands)
             del message.commands[:]
-        await apply_codec(message, self._with(self._own()).encode)
+        await apply_codec(message, self._with(self._own()).encode, headers=self._headers)
         for command in apart.commands:
-            await apply_codec(command, self._with(self._of_command(command)).encode)
+            await apply_codec(
+                command, self._with(self._of_command(command)).encode, headers=self._headers
+            )
         if isinstance(message, workflowservice.RespondWorkflowTaskCompletedRequest):
             message.commands.extend(apart.commands)
 
@@ -91,11 +96,11 @@ class RunCodec:
         if self._codec is None:
             return
         if not self._asks:
-            await apply_codec(message, self._codec.decode)
+            await apply_codec(message, self._codec.decode, headers=self._headers)
             return
         apart = history.History(events=message.history.events)
         del message.history.events[:]
-        await apply_codec(message, self._with(self._own()).decode)
+        await apply_codec(message, self._with(self._own()).decode, headers=self._headers)
         await self.decode_events(apart.events)
         message.history.MergeFrom(apart)
 
@@ -104,7 +109,9 @@ class RunCodec:
         if self._codec is None:
             return
         for event in events:
-            await apply_codec(event, self._with(self._of_event(event)).decode)
+            await apply_codec(
+                event, self._with(self._of_event(event)).decode, headers=self._headers
+            )
 
     def _with(self, context: SerializationContext) -> PayloadCodec:
         codec = cast("Any", self._codec)

@@ -81,8 +81,10 @@ class Recording:
 class Wire:
     """An engine in this process, a client of it, and what passed between them."""
 
-    def __init__(self, connection: Connection, **options: Any) -> None:
-        self.codec = Sealing()
+    def __init__(
+        self, connection: Connection, codec: Sealing | None = None, **options: Any
+    ) -> None:
+        self.codec = codec or Sealing()
         self._recording = Recording(connection)
         self.client = Client(
             ServiceClient(ConnectConfig("memory:", identity="me"), self._recording),
