@@ -23,6 +23,7 @@ from perdure.replay.jobs import (
     QueryWorkflow,
 )
 from perdure.replay.local import LocalResult
+from perdure.replay.report import render
 from perdure.replay.task import EngineConfig, NeedPage, WorkflowTask
 from perdure.wire.api import enums, history, protocol, query, update
 from perdure.wire.api import failure as failures
@@ -264,6 +265,11 @@ class Script:
         self.lines.append(" ".join(words))
         if engine.error is not None:
             self.lines.append(error_line(engine.error))
+
+    def _do_report(self, *, options: Options) -> None:
+        """The mismatch as people see it."""
+        assert self.engine.mismatch is not None, self.engine.error
+        self.lines += [f"| {line}".rstrip() for line in render(self.engine.mismatch).splitlines()]
 
     def _do_reported(self, *, options: Options) -> None:
         self.engine.task_reported(int(options.get("reset", 0)))
