@@ -212,3 +212,180 @@ def test_parked_pollers_get_the_most_urgent_of_the_rows_that_were_read():
     queue.scan_started()
     matches = queue.rows_read([item("a"), item("b", 1)], complete=True)
     assert [match.item.key for match in matches] == ["b"]
+
+
+# What is left to the rows, and what is kept.
+
+
+def wanting(queue: TaskQueue[str]) -> bool:
+    """Whether the rows are read when somebody polls and gets nothing."""
+    while (taken := queue.poll(poller(999), now_ns=0)) is not None:
+        assert taken
+    wants = queue.wants_rows
+    queue.cancel(999)
+    return wants
+
+
+def test_what_came_during_a_scan_and_was_not_kept_is_read_by_another_scan():
+    queue: TaskQueue[str] = TaskQueue(buffer_items_max=1)
+    queue.scan_started()
+    queue.offer(item("kept"))
+    queue.offer(item("too many"))
+    assert queue.rows_read([], complete=True) == []
+    assert keys_taken(queue) == ["kept"]
+    assert wanting(queue), "the row that came during the scan has not been read"
+    queue.scan_started()
+    queue.rows_read([item("too many")], complete=True)
+    assert keys_taken(queue) == ["too many"]
+    assert not wanting(queue)
+
+
+def test_a_wish_for_rows_during_a_scan_is_remembered():
+    queue: TaskQueue[str] = TaskQueue()
+    queue.scan_started()
+    queue.rows_wanted()
+    queue.rows_read([], complete=True)
+    assert wanting(queue)
+
+
+def test_rows_are_wanted_only_for_a_poller_who_has_nothing_and_by_one_reader():
+    queue: TaskQueue[str] = TaskQueue()
+    assert not queue.wants_rows, "nobody polls"
+    queue.poll(poller(1), now_ns=0)
+    assert queue.wants_rows
+    queue.scan_started()
+    queue.rows_wanted()
+    assert not queue.wants_rows, "they are being read"
+    queue.rows_read([], complete=True)
+    assert queue.wants_rows
+    queue.cancel(1)
+    assert not queue.wants_rows
+    queue.offer(item("query", has_row=False))
+    queue.offer(item("query 2", has_row=False))
+    queue.poll(poller(1), now_ns=0)
+    assert not queue.wants_rows, "there is something in memory"
+    queue = fresh()
+    queue.poll(poller(1), now_ns=0)
+    assert not queue.wants_rows, "they were all read"
+
+
+def test_once_rows_are_unread_later_ones_wait_behind_them():
+    queue = fresh(buffer_items_max=1)
+    queue.offer(item("first"))
+    queue.offer(item("a row"))
+    assert keys_taken(queue) == ["first"]
+    queue.offer(item("later"))
+    assert queue.waiting_tasks == 0, "kept now, it would come before the older row"
+
+
+def test_the_buffer_is_full_at_its_bound_and_holds_what_has_no_row_beyond_it():
+    queue = fresh(buffer_items_max=2)
+    queue.offer(item("a"))
+    queue.offer(item("b"))
+    queue.offer(item("query", has_row=False))
+    queue.offer(item("c"))
+    assert queue.waiting_tasks == 3
+    assert keys_taken(queue) == ["a", "b", "query"]
+
+
+def test_a_scan_adds_what_is_new_and_serves_who_waits_in_order():
+    queue: TaskQueue[str] = TaskQueue()
+    for poll_id in (1, 2, 3):
+        queue.poll(poller(poll_id), now_ns=0)
+    queue.scan_started()
+    found = [item("a"), item("b", 1), item("a"), item("c"), item("d")]
+    matches = queue.rows_read(found, complete=True)
+    assert [(m.poller.poll_id, m.item.key) for m in matches] == [(1, "b"), (2, "a"), (3, "c")]
+    assert queue.parked_pollers == 0
+    assert keys_taken(queue) == ["d"]
+
+
+def test_a_task_that_was_taken_may_be_offered_again():
+    queue = fresh(item("a"))
+    assert keys_taken(queue) == ["a"]
+    queue.offer(item("a"))
+    assert keys_taken(queue) == ["a"]
+    queue.offer(item("a"))
+    queue.withdraw("a")
+    queue.offer(item("a"))
+    assert queue.waiting_tasks == 1
+
+
+def test_a_poller_who_had_to_wait_again_comes_first_and_is_seen():
+    queue = fresh()
+    queue.poll(poller(1), now_ns=0)
+    queue.poll(poller(2), now_ns=0)
+    queue.poll(poller(3), now_ns=0, at_front=True)
+    assert [queue.reserve() for _ in range(4)] == [poller(3), poller(1), poller(2), None]
+
+
+def test_pollers_that_wait_are_seen_now_and_others_when_they_polled_latest_first():
+    queue = fresh()
+    queue.poll(poller(1), now_ns=1)
+    queue.poll(poller(2), now_ns=2)
+    queue.poll(poller(3), now_ns=3)
+    queue.cancel(1)
+    queue.cancel(3)
+    assert queue.pollers(100) == [("worker-2", 100), ("worker-3", 3), ("worker-1", 1)]
+    queue.cancel(2)
+    names = [name for name, _ in queue.pollers(POLLER_HISTORY_NS + 1)]
+    assert names == ["worker-2", "worker-3"], "those who left five minutes ago are gone"
+    assert [name for name, _ in queue.pollers(POLLER_HISTORY_NS + 99)] == ["worker-2"]
+    assert queue.pollers(POLLER_HISTORY_NS + 100) == []
+
+
+def test_closing_returns_those_who_wait_and_a_poll_opens_again():
+    queue = fresh(item("a"))
+    queue.poll(poller(0), now_ns=0)
+    queue.poll(poller(1), now_ns=0)
+    queue.poll(poller(2), now_ns=0)
+    assert queue.close() == [poller(1), poller(2)]
+    assert queue.parked_pollers == 0
+    assert not queue.is_served(0)
+    queue.offer(item("b"))
+    taken = queue.poll(poller(3), now_ns=5)
+    assert taken is not None
+    assert taken.key == "b"
+    assert queue.is_served(6)
+
+
+def test_a_queue_is_idle_when_nothing_unique_is_in_it_and_nobody_polled_for_long():
+    queue: TaskQueue[str] = TaskQueue()
+    assert queue.is_idle(0), "nobody ever polled"
+    queue.poll(poller(1), now_ns=10)
+    assert not queue.is_idle(10**18), "somebody waits"
+    queue.cancel(1)
+    assert not queue.is_idle(10 + POLLER_HISTORY_NS)
+    assert queue.is_idle(11 + POLLER_HISTORY_NS)
+    queue.offer(item("query", has_row=False))
+    assert not queue.is_idle(10**18)
+    queue.withdraw("query")
+    assert queue.is_idle(10**18)
+    rows = fresh(item("a"))
+    assert rows.waiting_tasks == 1
+    assert rows.is_idle(10**18), "it can be read again"
+
+
+def test_all_parked_polls_of_an_instance_are_withdrawn_and_a_name_says_nothing():
+    queue = fresh()
+    for poll_id, instance in ((1, ""), (2, "x"), (3, "")):
+        queue.poll(poller(poll_id, instance), now_ns=0)
+    assert [p.poll_id for p in queue.cancel_instance("x")] == [2]
+    assert queue.cancel_instance("x") == []
+    assert queue.parked_pollers == 2
+
+
+def test_a_queue_is_made_once_and_found_afterwards():
+    queues: TaskQueues[str] = TaskQueues()
+    key = QueueKey("ns", "q", QueueKind.WORKFLOW)
+    assert queues.find(key) is None
+    queue = queues.get(key)
+    assert queues.get(key) is queue
+    assert queues.find(key) is queue
+    assert queues.find(key._replace(kind=QueueKind.ACTIVITY)) is None
+    for _, each in queues.all():
+        queues.get(key._replace(name="another"))  # made on the way: no harm
+        each.poll(poller(1), now_ns=0)
+    assert queues.forget_idle(0) == 1
+    assert queues.forget_idle(0) == 0
+    assert queues.find(key) is queue

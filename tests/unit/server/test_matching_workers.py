@@ -1,0 +1,235 @@
+"""Workers that go, sticky queues, queries, and the end of the matching host."""
+
+from __future__ import annotations
+
+import asyncio
+
+from perdure.core.ids import QueueKey, QueueKind, run_key
+from perdure.core.units import SECOND_NS
+from perdure.server.queries import PendingQuery
+from perdure.wire.api import query
+from tests.unit.server.task_source import (
+    ACTIVITIES,
+    QUEUE,
+    STICKY,
+    Source,
+    task,
+)
+from tests.unit.server.virtual import on_virtual_time
+from tests.unit.server.world import settle
+
+# Sticky queues.
+
+
+async def sticky_worker_gone(source: Source) -> None:
+    """Somebody polled the sticky queue once, long ago."""
+    assert await source.poll(STICKY, SECOND_NS, normal_queue="q") is None
+    await asyncio.sleep(20)
+
+
+@on_virtual_time
+async def test_a_task_of_a_sticky_queue_whose_worker_is_gone_goes_to_the_normal_one():
+    source = Source()
+    await sticky_worker_gone(source)
+    source.host.offer(task("memory", STICKY), None)
+    poll = source.poll()
+    assert (await poll).token.workflow_id == "memory"
+    normal = source.poll()
+    await settle()
+    source.offer(task("row", STICKY))
+    assert (await normal).token.workflow_id == "row"
+    assert source.unstuck == []
+
+
+@on_virtual_time
+async def test_a_task_of_a_sticky_queue_that_is_served_stays_there():
+    source = Source()
+    normal = source.poll()
+    assert await source.poll(STICKY, SECOND_NS, normal_queue="q") is None
+    await asyncio.sleep(8.9)
+    source.offer(task("a", STICKY))
+    await settle()
+    assert not normal.done()
+    assert (await source.poll(STICKY, normal_queue="q")).token.workflow_id == "a"
+    assert source.infos[-1].queue_name == "sticky"
+
+
+@on_virtual_time
+async def test_a_row_in_a_queue_that_nobody_polls_is_unstuck_when_it_is_a_workflow_task():
+    source = Source()
+    source.offer(task("a", STICKY))
+    source.offer(task("b", ACTIVITIES))
+    source.host.offer(task("c", STICKY), None)
+    await settle()
+    assert source.unstuck == ["a"]
+    poll = source.poll()
+    await settle()
+    source.offer(task("d"))
+    await poll
+    assert source.unstuck == ["a"], "somebody polls"
+
+
+@on_virtual_time
+async def test_a_worker_that_goes_leaves_its_tasks_to_the_normal_queue_at_once():
+    source = Source()
+    sticky = source.poll(STICKY, normal_queue="q")
+    await settle()
+    sticky.cancel()
+    await settle()
+    for name in ("a", "b"):
+        source.host.offer(task(name, STICKY), None)
+    parked = source.poll()
+    await settle()
+    source.host.close_sticky(STICKY)
+    assert (await parked).token.workflow_id == "a"
+    assert await source.names(1) == ["b"]
+    assert not source.host.is_served(STICKY)
+    source.host.offer(task("c", STICKY), None)
+    assert await source.names(1) == ["c"]
+    source.host.close_sticky(QueueKey("n", "unknown", QueueKind.WORKFLOW))
+
+
+@on_virtual_time
+async def test_closing_a_sticky_queue_answers_its_polls_empty_at_once():
+    source = Source()
+    polls = [source.poll(STICKY, normal_queue="q") for _ in range(2)]
+    await settle()
+    source.host.close_sticky(STICKY)
+    assert await asyncio.gather(*polls) == [None, None]
+    assert asyncio.get_running_loop().time() == 0
+
+
+@on_virtual_time
+async def test_the_polls_of_a_process_that_goes_end_in_all_queues_and_for_two_minutes():
+    source = Source()
+    mine = [source.poll(queue, instance_key="mine") for queue in (QUEUE, ACTIVITIES, STICKY)]
+    other = source.poll(instance_key="other")
+    await settle()
+    source.host.end_instance("mine")
+    assert await asyncio.gather(*mine) == [None, None, None]
+    assert await source.poll(instance_key="mine") is None
+    assert asyncio.get_running_loop().time() == 0
+    assert not other.done()
+    await asyncio.sleep(150)
+    assert await source.poll(instance_key="mine", wait_ns=3 * SECOND_NS) is None
+    assert asyncio.get_running_loop().time() == 153, "the key is forgotten by then"
+
+
+@on_virtual_time
+async def test_queues_that_nobody_uses_are_forgotten_with_what_is_known_of_them():
+    source = Source()
+    await sticky_worker_gone(source)
+    assert STICKY in source.host._normal_of
+    assert STICKY in source.host._cursors
+    parked = source.poll(wait_ns=1_000 * SECOND_NS)
+    await asyncio.sleep(200)
+    assert STICKY in source.host._normal_of
+    await asyncio.sleep(200)
+    assert source.host._queues.find(STICKY) is None
+    assert STICKY not in source.host._normal_of
+    assert STICKY not in source.host._cursors
+    assert source.host._queues.find(QUEUE) is not None
+    parked.cancel()
+
+
+# Queries.
+
+
+def question(name: str = "query") -> PendingQuery:
+    return PendingQuery(name, run_key("n", "w", "r"), query.WorkflowQuery(query_type="t"))
+
+
+@on_virtual_time
+async def test_a_query_reaches_who_waits_or_who_comes_and_one_that_is_withdrawn_nobody():
+    source = Source()
+    poll = source.poll()
+    await settle()
+    asked = question()
+    source.host.offer_query(QUEUE, asked)
+    assert await poll is asked
+    asked = question("second")
+    source.host.offer_query(QUEUE, asked)
+    assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 1
+    assert source.host.withdraw_query(QUEUE, asked)
+    assert not source.host.withdraw_query(QUEUE, asked)
+    assert await source.poll(wait_ns=3 * SECOND_NS) is None
+    source.host.offer_query(QUEUE, asked)
+    assert await source.poll() is asked
+
+
+@on_virtual_time
+async def test_a_query_that_is_answered_already_is_passed_over():
+    source = Source()
+    dead, alive = question("dead"), question("alive")
+    source.host.offer_query(QUEUE, dead)
+    source.host.offer_query(QUEUE, alive)
+    dead.abandon()
+    assert await source.poll() is alive
+
+
+@on_virtual_time
+async def test_a_query_whose_poller_goes_as_it_arrives_is_given_to_another():
+    source = Source()
+    poll = source.poll()
+    await settle()
+    asked = question()
+    source.host.offer_query(QUEUE, asked)
+    poll.cancel()
+    await settle()
+    assert await source.poll() is asked
+    asked.abandon()
+    source.host.unsent(QUEUE, asked)
+    assert await source.poll(wait_ns=3 * SECOND_NS) is None
+
+
+# Readers, and the end.
+
+
+@on_virtual_time
+async def test_who_polls_and_what_waits_is_told_by_queue():
+    source = Source()
+    assert source.host.pollers(QUEUE) == []
+    assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 0
+    assert not source.host.is_served(QUEUE)
+    poll = source.poll(identity="me")
+    await settle()
+    assert source.host.pollers(QUEUE) == [("me", source.clock.now_ns())]
+    assert source.host.pollers(ACTIVITIES) == []
+    assert source.host.is_served(QUEUE)
+    poll.cancel()
+    await settle()
+    source.host.offer(task("a"), None)
+    source.host.offer(task("a"), None)
+    assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 1, "the same task"
+    assert source.host.backlog_hint("n", "q", QueueKind.ACTIVITY) == 0
+
+
+@on_virtual_time
+async def test_after_the_end_nothing_is_matched_and_starts_under_way_are_finished():
+    source = Source()
+    parked = source.poll(ACTIVITIES)
+    source.start_gate.clear()
+    starting = source.poll()
+    await settle()
+    source.offer(task("a"))
+    await settle()
+    reserved_poll = source.poll()
+    await settle()
+    reserved = source.host.reserve(task("b"))
+    assert reserved is not None
+    closing = asyncio.ensure_future(source.host.close())
+    await settle()
+    assert await parked is None
+    assert not closing.done()
+    source.start_gate.set()
+    await closing
+    assert (await starting).token.workflow_id == "a"
+    assert await source.poll() is None
+    assert source.host.reserve(task("c")) is None
+    source.offer(task("d"))
+    assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 0
+    source.host.restore(reserved)
+    assert await reserved_poll is None
+    reads = len(source.reads)
+    await asyncio.sleep(300)
+    assert len(source.reads) == reads, "nothing is swept any more"
