@@ -129,7 +129,11 @@ def command_name(command: Command) -> str:
 
 
 def _attributes(command: Command) -> Any:
+    kind = enums.CommandType.Name(command.command_type).removeprefix("COMMAND_TYPE_").lower()
     field = command.WhichOneof("attributes")
     if field is None:
         raise CommandRejected(_UNSUPPORTED, f"{command_name(command)} has no attributes.")
+    if field != f"{kind}_command_attributes":
+        # A worker's bug. An error of ours would have it repeat the completion without end.
+        raise CommandRejected(_UNSUPPORTED, f"{command_name(command)} has those of another type.")
     return getattr(command, field)

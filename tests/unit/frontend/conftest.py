@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pytest
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
+from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.server.node import Node, open_node
 from perdure.storage.executors import InlineExecutor
 from perdure.storage.sqlite import open_memory
 from perdure.wire.api import command, common, enums, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE
+from tests.unit.server.virtual import virtual_clock
 
 T = TypeVar("T")
 QUEUE = "queue"
@@ -42,12 +45,18 @@ class Caller:
         self.node = node
         self.disk = disk
 
-    async def call(self, name: str, timeout_ns: int = 10 * SECOND_NS, **fields: Any) -> Any:
+    async def call(
+        self,
+        name: str,
+        timeout_ns: int | None = 10 * SECOND_NS,
+        metadata: dict[str, str | bytes] | None = None,
+        **fields: Any,
+    ) -> Any:
         method = WORKFLOW_SERVICE.get(name) or OPERATOR_SERVICE[name]
         if "namespace" in method.request_type.DESCRIPTOR.fields_by_name:
             fields.setdefault("namespace", "default")
         request = method.request_type(**fields)
-        return await self.node.frontend.dispatch(method, request, None, timeout_ns)
+        return await self.node.frontend.dispatch(method, request, metadata, timeout_ns)
 
     async def start(self, workflow_id: str = "w", **fields: Any) -> str:
         response = await self.call(
@@ -111,6 +120,20 @@ async def open_caller(connection: sqlite3.Connection | None = None) -> Caller:
     disk = GatedExecutor()
     store = open_memory(executor=disk, connection=connection)
     return Caller(await open_node(store, clock=SystemClock(), new_id=new_id), disk)
+
+
+@asynccontextmanager
+async def virtual_caller(limits: Limits = DEFAULT_LIMITS) -> AsyncGenerator[Caller]:
+    """A node on the virtual time of the running loop: see `tests.unit.server.virtual.on_virtual_time`."""
+    disk = GatedExecutor()
+    node = await open_node(
+        open_memory(executor=disk), clock=virtual_clock(), new_id=new_id, limits=limits
+    )
+    try:
+        yield Caller(node, disk)
+    finally:
+        disk.gate.set()
+        await node.close()
 
 
 async def settle(rounds: int = 50) -> None:

@@ -32,8 +32,8 @@ def keys_taken(queue: TaskQueue[str]) -> list[object]:
 
 
 def test_priority_comes_before_arrival_and_arrival_decides_among_equals():
-    queue = fresh(item("a"), item("b", 1), item("c"), item("d", 1), item("e", 5))
-    assert keys_taken(queue) == ["b", "d", "a", "c", "e"]
+    queue = fresh(item("z"), item("y", 1), item("c"), item("d", 1), item("e", 5), item(object))
+    assert keys_taken(queue) == ["y", "d", "z", "c", object, "e"]
 
 
 def test_parked_pollers_are_served_in_the_order_of_their_arrival():
@@ -71,9 +71,13 @@ def test_a_cancelled_poll_gets_nothing():
 
 
 def test_offering_the_same_task_twice_keeps_it_once():
-    queue = fresh(item("a"))
-    queue.offer(item("a"))
-    assert keys_taken(queue) == ["a"]
+    queue = fresh(item("a"), item("a"), buffer_items_max=2)
+    for _ in range(3):
+        queue.offer(item("a"))
+    queue.scan_started()
+    queue.rows_read([item("a"), item("a")], complete=True)
+    queue.offer(item("b"))
+    assert keys_taken(queue) == ["a", "b"], "repetitions take no room"
 
 
 def test_a_withdrawn_item_is_never_delivered():
@@ -163,6 +167,7 @@ def test_shutting_down_one_worker_process_leaves_the_polls_of_others():
         queue.poll(poller(poll_id, instance), now_ns=0)
     assert [p.poll_id for p in queue.cancel_instance("x")] == [1, 3]
     assert queue.reserve() == poller(2, "y")
+    assert queue.reserve() is None
 
 
 def test_pollers_are_listed_for_five_minutes():
@@ -321,6 +326,10 @@ def test_a_poller_who_had_to_wait_again_comes_first_and_is_seen():
 
 def test_pollers_that_wait_are_seen_now_and_others_when_they_polled_latest_first():
     queue = fresh()
+    for poll_id in (4, 1, 2, 3):
+        queue.poll(poller(poll_id), now_ns=poll_id)
+    assert {at for _, at in queue.pollers(50)} == {50}
+    queue = fresh()
     queue.poll(poller(1), now_ns=1)
     queue.poll(poller(2), now_ns=2)
     queue.poll(poller(3), now_ns=3)
@@ -385,7 +394,9 @@ def test_a_queue_is_made_once_and_found_afterwards():
     assert queues.find(key._replace(kind=QueueKind.ACTIVITY)) is None
     for _, each in queues.all():
         queues.get(key._replace(name="another"))  # made on the way: no harm
+        queues.get(key._replace(name="a third one"))
         each.poll(poller(1), now_ns=0)
-    assert queues.forget_idle(0) == 1
+    assert queues.forget_idle(0) == 2
     assert queues.forget_idle(0) == 0
+    assert [known for known, _ in queues.all()] == [key]
     assert queues.find(key) is queue
