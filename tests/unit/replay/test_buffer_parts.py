@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from perdure.replay.buffer import HistoryBuffer
@@ -16,8 +18,7 @@ def loaded(events: list[history.HistoryEvent], token: bytes = b"") -> HistoryBuf
     return buffer
 
 
-def ids(events: object) -> list[int]:
-    assert isinstance(events, list | tuple)
+def ids(events: Iterable[history.HistoryEvent]) -> list[int]:
     return [event.event_id for event in events]
 
 
@@ -111,7 +112,7 @@ def test_a_poll_response_is_read_in_full() -> None:
         attempt=2,
     )
     task = WorkflowTask.from_poll(response)
-    assert ids(list(task.events)) == [1, 2, 3]
+    assert ids(task.events) == [1, 2, 3]
     assert (task.previous_started_event_id, task.started_event_id) == (1, 3)
     assert (task.next_page_token, task.attempt) == (b"t", 2)
     assert [message.id for message in task.messages] == ["m"]
