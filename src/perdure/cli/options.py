@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 import click
 import msgspec
 
+from perdure.core.units import DAY_NS
 from perdure.rendering import durations, payloads
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ T = TypeVar("T")
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 DEFAULT_NAMESPACE = "default"
 DEFAULT_CONNECT_NS = 5_000_000_000
+DURATION_MAX_NS = 3_652_500 * DAY_NS
+"""What a protobuf duration holds: ten thousand years."""
 OutputFormat = Literal["text", "json", "jsonl", "none"]
 
 
@@ -40,9 +43,12 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return durations.parse(str(value))
+            ns = durations.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if ns > DURATION_MAX_NS:
+            self.fail(f"{value!r} is longer than the API knows (ten thousand years)", param, ctx)
+        return ns
 
 
 DURATION = Duration()

@@ -78,7 +78,7 @@ async def connect(options: ConnectionOptions) -> Client:
     """Open a connection and see that somebody answers.
 
     Raises:
-        CommandError: Nobody answers within `--client-connect-timeout`.
+        CommandError: Nobody answers within `--client-connect-timeout`, or the options make no sense.
     """
     from perdure.client import Client
 
@@ -93,6 +93,9 @@ async def connect(options: ConnectionOptions) -> Client:
             )
     except TimeoutError:
         raise unreachable(options.address) from None
+    except (TypeError, ValueError) as error:
+        # Nothing of the user's runs in there: an address, a header or a certificate is wrong.
+        raise CommandError(str(error), Exit.USAGE) from error
     except RuntimeError as error:
         if explained := explain_cause(error, options.address):
             raise explained from error
@@ -110,7 +113,8 @@ def _metadata(options: ConnectionOptions) -> dict[str, str | bytes]:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise CommandError(f"--grpc-meta {pair!r} is not KEY=VALUE", Exit.USAGE)
-        found[key.lower()] = value
+        name = key.lower()
+        found[name] = value.encode() if name.endswith("-bin") else value
     return found
 
 
@@ -119,6 +123,10 @@ def _tls(options: ConnectionOptions) -> Any:
     if not (any(paths) or options.tls_server_name):
         # None lets the client decide: encrypted when there is an API key.
         return True if options.tls else None
+    if (options.tls_cert_path is None) != (options.tls_key_path is None):
+        raise CommandError(
+            "--tls-cert-path and --tls-key-path go together: give both or neither", Exit.USAGE
+        )
     from perdure.service import TLSConfig
 
     certificate, key, authority = (_read(path) for path in paths)

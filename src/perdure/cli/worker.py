@@ -20,6 +20,7 @@ import click
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError, Exit, explain
 from perdure.cli.options import ConnectionOptions, with_connection
+from perdure.core.units import SECOND_NS
 
 if TYPE_CHECKING:
     from perdure.client import Client
@@ -105,9 +106,14 @@ async def _work(
     connection: ConnectionOptions, target: str, definition: Any, task_queue: str | None
 ) -> None:
     stop = session.stop_on_signals()
-    client = await _connect_patiently(connection, stop)
+    limit_ns = connection.command_timeout_ns
+    async with asyncio.timeout(None if limit_ns is None else limit_ns / SECOND_NS) as limit:
+        client = await _connect_patiently(connection, stop)
     if client is None:
         return
+    if (ends_at := limit.when()) is not None:
+        # A worker that has run for that long is not late: it stops as it does after Ctrl-C.
+        asyncio.get_running_loop().call_at(ends_at, stop.set)
     try:
         worker = await make_worker(target, definition, client, task_queue)
         try:

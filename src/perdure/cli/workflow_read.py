@@ -164,11 +164,12 @@ def show_history(
     *,
     decode: bool,
 ) -> None:
+    ordered = events[::-1] if style.newest_first else events
     if form == "json":
-        recorded = history.History(events=reversed(events) if style.newest_first else events)
+        recorded = history.History(events=ordered)
         output.document(output.message(recorded, decode_payloads=decode), form)
     elif form == "jsonl":
-        output.documents((output.message(event, decode_payloads=decode) for event in events), form)
+        output.documents((output.message(event, decode_payloads=decode) for event in ordered), form)
     elif form == "text":
         now_ns = SystemClock().now_ns()
         recorded = history.History(events=events)

@@ -10,7 +10,7 @@ import functools
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import click
 import msgspec
@@ -285,7 +285,7 @@ def _search_attributes(values: dict[str, object]) -> Any:
                 return SearchAttributePair(SearchAttributeKey.for_float(name), value)
             case str():
                 return SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
-            case list():
+            case list() if all(isinstance(item, str) for item in cast("list[object]", value)):
                 return SearchAttributePair(SearchAttributeKey.for_keyword_list(name), value)
             case _:
                 raise click.UsageError(

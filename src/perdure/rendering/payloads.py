@@ -8,7 +8,6 @@ Not here: codecs; what a codec encrypted is shown as `<binary/encrypted, 123 byt
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import TYPE_CHECKING
 
@@ -105,7 +104,7 @@ def inputs(
         is_base64: Decode the values first.
 
     Raises:
-        InputError: Not JSON (while the encoding is JSON), not base64, or a pair without `=`.
+        InputError: Not JSON (while the encoding is JSON), not base64, not UTF-8, or a pair without `=`.
     """
     by_key: dict[str, list[str]] = {}
     for pair in metadata:
@@ -117,18 +116,28 @@ def inputs(
     payloads: list[common.Payload] = []
     for index, content in enumerate(values):
         # With fewer values than inputs the last one stays in force.
-        meta = {key: kept[min(index, len(kept) - 1)].encode() for key, kept in by_key.items()}
-        data = _decode_base64(content) if is_base64 else content.encode()
+        meta = {key: _encoded(kept[min(index, len(kept) - 1)]) for key, kept in by_key.items()}
+        data = _decode_base64(content) if is_base64 else _encoded(content)
         if meta["encoding"].decode() in JSON_ENCODINGS:
             _check_json(data, index)
         payloads.append(common.Payload(metadata=meta, data=data))
     return payloads
 
 
+def _encoded(content: str) -> bytes:
+    try:
+        return content.encode()
+    except UnicodeEncodeError:
+        # What a shell hands over that is not UTF-8 arrives as surrogates.
+        raise InputError(
+            "an input is not UTF-8 text; send other bytes with --input-base64"
+        ) from None
+
+
 def _decode_base64(content: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one of its kinds
         raise InputError("--input-base64 was given, but an input is not base64") from None
 
 

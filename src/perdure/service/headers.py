@@ -33,7 +33,8 @@ def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
     """Check keys and values as gRPC wants them.
 
     Raises:
-        TypeError: A key is not lower-case ASCII, or a value does not fit the key: bytes for ``…-bin``, text otherwise.
+        TypeError: A key is not lower-case ASCII, or a value does not fit the key: bytes for ``…-bin``, printable ASCII
+            text otherwise.
     """
     for key, value in metadata.items():
         if not key or not key.isascii() or key != key.lower() or " " in key:
@@ -42,3 +43,6 @@ def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
             raise TypeError(
                 f"RPC metadata {key!r}: keys that end in '-bin' take bytes, all others take str"
             )
+        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+            # The transport would refuse it too, with an error of its own that names nothing. It may be a secret.
+            raise TypeError(f"RPC metadata {key!r}: the value must be printable ASCII")

@@ -1,0 +1,23 @@
+"""What `perdure worker run` is pointed at."""
+
+from __future__ import annotations
+
+from perdure.client import Client
+from perdure.worker import Worker
+from tests.unit.cli import workflows
+
+worker = {
+    "task_queue": "served",
+    "workflows": workflows.WORKFLOWS,
+    "activities": workflows.ACTIVITIES,
+}
+number = 7
+
+
+async def make_worker(client: Client) -> Worker:
+    return Worker(
+        client,
+        task_queue="served",
+        workflows=workflows.WORKFLOWS,
+        activities=workflows.ACTIVITIES,
+    )
