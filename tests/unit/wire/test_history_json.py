@@ -82,7 +82,7 @@ def test_numbers_and_names_that_nobody_knows() -> None:
     unknown = {"events": [{"eventType": "NoSuchEvent", "eventId": "7"}]}
     assert history_from_json(unknown) == history.History(events=[history.HistoryEvent(event_id=7)])
     with pytest.raises(json_format.ParseError):
-        history_from_json({"events": [{"timerFiredEventAttributes": "text"}]})
+        history_from_json({"events": [{"eventId": "seven"}]})
 
 
 SHAPES: list[tuple[Any, str]] = [
