@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test pytest coverage sim mutations plant conformance reference-record demo bench docs clean
+.PHONY: help setup check lint format types imports test pytest test-next-year coverage sim mutations plant conformance reference-record demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -41,6 +41,9 @@ test: check pytest   ## Everything: set-up, lint, types, import contracts, all t
 
 pytest: setup    ## All tests, without lint and types
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
+
+test-next-year: setup  ## All tests on a clock that is a year ahead, in another time zone
+	$(BIN)/python scripts/next_year.py $(BIN)/python -m pytest $(PYTEST_ARGS) tests
 
 coverage: setup  ## Branch coverage of the pure packages by their own tests
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS) --cov --cov-report=term \

@@ -32,7 +32,13 @@ from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.history.transition import Transition
 from perdure.history.wake import wake
 from perdure.wire.api import enums, workflowservice
-from perdure.wire.errors import AlreadyExists, InvalidArgument, NotFound, RpcError
+from perdure.wire.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    RpcError,
+)
 from tests.transcripts.commands import command_of, failure_of, payloads
 from tests.transcripts.world import World
 
@@ -106,6 +112,14 @@ class RunEngine(RuleBasedStateMachine):
             transition = take()
         except (NotFound, InvalidArgument, AlreadyExists):
             assert world.state is None or world.state.snapshot() == before
+            return None
+        except ResourceExhausted:
+            assert world.state is not None
+            assert world.state.snapshot() == before
+            task = world.state.workflow_task
+            assert task is not None
+            assert task.follows_close, "only a run that tried to close refuses messages"
+            assert task.started_event_id
             return None
         world.commit(transition, woken=woken)
         self._remember(transition.reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,9 @@ def row(run_id: str, start_ns: int = 1, close_ns: int = 0, **changes: Any) -> Vi
         "close_ns": close_ns, "memo": b"\x00m",
     }  # fmt: skip
     return VisibilityRow(**(values | changes))
+
+
+def store_threads() -> list[str]:
+    """Names of the threads that stores have; a worker's watchdog of an earlier test may run as well."""
+    names = (thread.name for thread in threading.enumerate())
+    return sorted(name for name in names if name.startswith(("perdure-reader", "perdure-writer")))

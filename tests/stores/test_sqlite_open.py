@@ -6,7 +6,6 @@ import asyncio
 import os
 import sqlite3
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, migrate
 from perdure.storage.sqlite import open_sqlite
 from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory
-from tests.stores.conftest import files, open_inline
+from tests.stores.conftest import files, open_inline, store_threads
 from tests.stores.test_sqlite_file import child_environment
 
 TEXT = b"hello, this is a text file and no database at all"
@@ -104,7 +103,7 @@ async def test_what_was_started_for_a_refused_file_is_ended(tmp_path: Path):
     path.write_bytes(TEXT)
     with pytest.raises(Damaged):
         await open_sqlite(path)
-    assert [one.name for one in threading.enumerate() if one.name.startswith("perdure-")] == []
+    assert store_threads() == []
 
 
 async def test_a_large_database_is_checked_only_in_outline(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite import open_memory, open_sqlite
 from perdure.storage.sqlite_open import connect_file, connect_reader
-from tests.stores.conftest import files, open_inline
+from tests.stores.conftest import files, open_inline, store_threads
 
 WRITER = {
     "journal_mode": "wal",
@@ -95,17 +94,14 @@ def test_a_database_in_memory_has_its_own_shards_and_one_connection():
 
 
 async def test_each_connection_of_a_file_has_a_thread_of_its_own(tmp_path: Path):
-    def names() -> list[str]:
-        return sorted(t.name for t in threading.enumerate() if t.name.startswith("perdure-"))
-
-    assert names() == []
+    assert store_threads() == []
     store = await open_sqlite(tmp_path / "x.db")
     await store.acquire(0)
     assert await store.held((0,)) == []
-    assert names() == ["perdure-reader_0", "perdure-writer_0"]
+    assert store_threads() == ["perdure-reader_0", "perdure-writer_0"]
     await store.close()
     await store.close()
-    assert names() == []
+    assert store_threads() == []
 
 
 async def test_closing_writes_the_log_back_into_the_file(tmp_path: Path):

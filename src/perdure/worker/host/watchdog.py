@@ -33,7 +33,6 @@ _IDLE_LOOKS = 20
 
 # Bound at import, before the determinism guard replaces them.
 _monotonic_ns = time.monotonic_ns
-_thread_time_ns = time.thread_time_ns
 
 
 class WorkflowDeadlock(BaseException):
@@ -52,8 +51,9 @@ class Watch:
         self.what = what
         self.thread = threading.get_ident()
         self.started_ns = _monotonic_ns()
-        self.started_cpu_ns = _thread_time_ns()
         self.clock = _cpu_clock_of(self.thread)
+        # By the same clock that `verdict` reads, from another thread.
+        self.started_cpu_ns = 0 if self.clock is None else time.clock_gettime_ns(self.clock)
         self.why: str | None = None
         self.ended = False
 
