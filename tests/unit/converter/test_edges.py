@@ -76,8 +76,7 @@ def test_each_value_has_its_encoding(value: Any, encoding: bytes, data: bytes) -
     payload = CONVERTER.to_payload(value)
     assert (payload.metadata["encoding"], payload.data) == (encoding, data)
     expected: Any = list(value) if isinstance(value, range) else value
-    kind: Any = type(value)
-    hint: Any = list[int] if kind is range else kind
+    hint: Any = list[int] if isinstance(value, range) else getattr(value, "__class__", None)
     assert CONVERTER.from_payload(payload, hint) == expected
 
 
