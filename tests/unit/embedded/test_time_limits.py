@@ -122,3 +122,68 @@ def test_a_closed_connection_leaves_no_timer_once_its_last_call_has_ended():
     assert loop.armed == [101]
     limits.discard(call)
     assert loop.armed == []
+
+
+def test_a_limit_that_is_earlier_than_all_others_arms_the_timer_anew_and_a_later_one_does_not():
+    limits, loop = new_limits()
+    limited(limits, 5)
+    limited(limits, 9)
+    assert loop.armed == [105]
+    limited(limits, 5)
+    assert len(loop.timers) == 1, "one at the same moment needs no other timer"
+    limited(limits, 2)
+    assert loop.armed == [102]
+
+
+def test_a_loop_that_is_a_little_early_is_forgiven_and_no_more():
+    limits, loop = new_limits()
+    _, early = limited(limits, 1)
+    _, later = limited(limits, 1.0021)
+    loop.now_s = 100.9995
+    loop.timers[0].callback()
+    assert (early.cancels, later.cancels) == (1, 0)
+    assert loop.armed[-1] == 100.9995 + 0.05, "the others are looked at a little later together"
+
+
+def test_a_call_is_interrupted_once_and_says_why():
+    caller = Caller()
+    call = Call(cast("asyncio.Task[object]", caller))
+    assert call.why_interrupted() == "", "somebody else cancelled him"
+    call.interrupt("late")
+    call.interrupt("closed")
+    assert caller.cancels == 1
+    assert call.why_interrupted() == "late"
+    assert caller.cancels == 0
+
+
+def test_who_was_cancelled_besides_stays_cancelled():
+    caller = Caller()
+    call = Call(cast("asyncio.Task[object]", caller))
+    call.interrupt("late")
+    caller.cancel()
+    assert call.why_interrupted() == ""
+    assert caller.cancels == 1
+    before = Caller()
+    before.cancel()
+    call = Call(cast("asyncio.Task[object]", before))
+    call.interrupt("late")
+    assert call.why_interrupted() == "late", "what came before the call is not its concern"
+
+
+def test_closing_without_calls_ends_the_timer_at_once_and_later_calls_keep_it():
+    limits, loop = new_limits()
+    call, _ = limited(limits, 1)
+    limits.discard(call)
+    assert loop.armed == [101]
+    limits.close()
+    assert loop.armed == []
+    limits, loop = new_limits()
+    first, _ = limited(limits, 1)
+    second, caller = limited(limits, 2)
+    limits.close()
+    limits.discard(first)
+    assert loop.armed == [101], "another call still runs"
+    loop.turn_to(200)
+    assert caller.cancels == 1
+    limits.discard(second)
+    assert loop.armed == []
