@@ -167,12 +167,12 @@ class _Audit:
     def _run(self, stored: Stored) -> None:
         name = _named(stored.key)
         self._look("histories")
-        broken = next(_gaps(stored), None)
-        if broken:
-            self._find("histories", f"{name}: {broken}")
-            return
         shard = self._shards[shard_of(stored.key, len(self._shards))]
         try:
+            broken = next(_gaps(stored), None)
+            if broken:
+                self._find("histories", f"{name}: {broken}")
+                return
             facts = [decode_fact(row) for row in stored.facts]
             rows = (row.data for row in stored.events if row.branch == 0)
             # Heartbeat clocks restart at the latest time this shard has seen: none is due before that.
