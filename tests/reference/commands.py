@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from perdure.wire.api import command, common, enums, failure
+from google.protobuf.message import Message
+
+from perdure.wire.api import command, common, enums, failure, protocol
+from perdure.wire.api import update as api_update
 
 Command = command.Command
 
@@ -73,6 +76,11 @@ def cancel_workflow() -> Command:
     return make("CANCEL_WORKFLOW_EXECUTION", details=payloads("canceled"))
 
 
+def continue_as_new(queue: dict[str, Any], **fields: Any) -> Command:
+    fields.setdefault("workflow_type", {"name": "Type"})
+    return make("CONTINUE_AS_NEW_WORKFLOW_EXECUTION", task_queue=queue, **fields)
+
+
 def start_timer(timer_id: str = "t", timeout: float = 3600) -> Command:
     return make("START_TIMER", timer_id=timer_id, start_to_fire_timeout=seconds(timeout))
 
@@ -106,3 +114,71 @@ def retry(
         "maximum_attempts": attempts,
         **more,
     }
+
+
+# ── updates ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def update(update_id: str = "u", name: str = "update", *texts: str) -> dict[str, Any]:
+    """The request of an update."""
+    return {"meta": {"update_id": update_id}, "input": {"name": name, "args": payloads(*texts)}}
+
+
+def accept(message: protocol.Message) -> protocol.Message:
+    """The worker takes an update on."""
+    request = api_update.Request()
+    message.body.Unpack(request)
+    return _answer(
+        message,
+        "accept",
+        api_update.Acceptance(
+            accepted_request_message_id=message.id,
+            accepted_request_sequencing_event_id=message.event_id,
+            accepted_request=request,
+        ),
+    )
+
+
+def reject(message: protocol.Message, text: str = "not now") -> protocol.Message:
+    """The worker refuses an update."""
+    request = api_update.Request()
+    message.body.Unpack(request)
+    return _answer(
+        message,
+        "reject",
+        api_update.Rejection(
+            rejected_request_message_id=message.id,
+            rejected_request_sequencing_event_id=message.event_id,
+            rejected_request=request,
+            failure=application_failure(text),
+        ),
+    )
+
+
+def respond(update_id: str, text: str = "result") -> protocol.Message:
+    """The worker has carried an update out."""
+    return _outcome(update_id, api_update.Outcome(success=payloads(text)))
+
+
+def respond_failed(update_id: str, text: str = "it failed") -> protocol.Message:
+    """The worker could not carry an update out."""
+    return _outcome(update_id, api_update.Outcome(failure=application_failure(text)))
+
+
+def _outcome(update_id: str, outcome: api_update.Outcome) -> protocol.Message:
+    response = api_update.Response(meta=api_update.Meta(update_id=update_id), outcome=outcome)
+    result = protocol.Message(id=f"{update_id}/complete", protocol_instance_id=update_id)
+    result.body.Pack(response)
+    return result
+
+
+def _answer(message: protocol.Message, kind: str, body: Message) -> protocol.Message:
+    instance = message.protocol_instance_id
+    result = protocol.Message(id=f"{instance}/{kind}", protocol_instance_id=instance)
+    result.body.Pack(body)
+    return result
+
+
+def at_this_point(*messages: protocol.Message) -> list[Command]:
+    """Commands that say at which point of the task messages take effect."""
+    return [make("PROTOCOL_MESSAGE", message_id=message.id) for message in messages]

@@ -1,7 +1,9 @@
-"""Where our server differs from the reference, and why.
+"""The known differences between the reference and our server: `differences.txt`, and which of its entries were met.
 
-Each entry names scripts and a path by patterns (`*` stands for anything), what either server has there, and a reason.
-Invariants: a difference without an entry fails the test; an entry that matches nothing fails it too.
+The file has blocks: a line with the status and the reason, `to mend: …` or `on purpose: …`, and indented entries of
+four patterns, `script | path | reference | ours`, in which `*` stands for anything. What is on purpose stays; what is
+to mend is a fault of ours. Invariants: a difference without an entry fails the test; so does an entry that matches
+nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.reference.compare import Found
+
+FILE = Path(__file__).with_name("differences.txt")
 
 
 class Status(Enum):
@@ -33,58 +38,34 @@ class Difference(NamedTuple):
         values = (script, found.path, found.reference, found.ours)
         return all(_matches(p, value) for p, value in zip(self[:4], values, strict=True))
 
+    def __str__(self) -> str:
+        return " | ".join(self[:4])
 
-ABSENT, ANY, MEND = "(absent)", "*", Status.TO_MEND
 
-DIFFERENCES: tuple[Difference, ...] = (
-    Difference(
-        ANY,
-        "*StartWorkflowExecution].response.link",
-        ANY,
-        ABSENT,
-        MEND,
-        "links to events are not given",
-    ),
-    Difference(
-        ANY,
-        "*.workflow_execution_info.auto_reset_points*",
-        ANY,
-        ABSENT,
-        MEND,
-        "reset points are not kept",
-    ),
-    Difference(ANY, "*.state_transition_count", ANY, ABSENT, MEND, "transitions are not counted"),
-    Difference(
-        ANY, "*.run_expiration_time", "<no time>", ABSENT, MEND, "an unlimited run has year 1 there"
-    ),
-    Difference(
-        ANY,
-        "*_started_event_attributes.task_queue.kind",
-        "TASK_QUEUE_KIND_NORMAL",
-        ABSENT,
-        MEND,
-        "kind not filled in",
-    ),
-    Difference(ANY, "*.first_workflow_task_backoff", "0s", ABSENT, MEND, "zero is not written"),
-    Difference(
-        ANY,
-        "*.root_workflow_execution",
-        ABSENT,
-        ANY,
-        MEND,
-        "only runs with a parent should have it",
-    ),
-    Difference(
-        ANY, "*.search_attributes.indexed_fields*", "*BuildIds*", ANY, MEND, "BuildIds is not kept"
-    ),
-)
+def parse(text: str) -> list[Difference]:
+    """The entries of the file."""
+    entries: list[Difference] = []
+    status, reason = Status.TO_MEND, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            reason = ""
+        elif not line.startswith(" "):
+            head, _, reason = line.partition(": ")
+            status = Status(head)
+        else:
+            patterns = line.strip().split(" | ")
+            assert reason, f"{FILE.name}:{number}: an entry without a reason"
+            assert len(patterns) == 4, f"{FILE.name}:{number}: script | path | reference | ours"
+            script, path, reference, ours = patterns
+            entries.append(Difference(script, path, reference, ours, status, reason))
+    return entries
 
 
 class Ledger:
     """Which of the known differences were met."""
 
-    def __init__(self, known: Iterable[Difference] = DIFFERENCES) -> None:
-        self._known = tuple(known)
+    def __init__(self, known: Iterable[Difference] | None = None) -> None:
+        self._known = parse(FILE.read_text(encoding="utf-8")) if known is None else list(known)
         self._met: set[Difference] = set()
 
     def unexpected(self, script: str, found: Iterable[Found]) -> list[Found]:
@@ -98,9 +79,9 @@ class Ledger:
         return result
 
     @property
-    def stale(self) -> list[Difference]:
+    def stale(self) -> list[str]:
         """Entries that nothing matched."""
-        return [entry for entry in self._known if entry not in self._met]
+        return [str(entry) for entry in self._known if entry not in self._met]
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -18,11 +18,13 @@ from perdure.core.units import SECOND_NS
 from perdure.wire.api import command, enums
 from perdure.wire.errors import RpcError
 from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Connection
-from tests.reference.normalise import Normaliser
+from tests.reference.normalise import AGAIN, Normaliser
 
 PATIENCE_SECONDS = 100.0
 """How long a script may take on a slow machine; nothing depends on it but hangs."""
 POLL_SECONDS = 30.0
+TASK_SECONDS = {"seconds": 20}
+"""Workflow tasks may take longer than by default, so that a slow machine changes nothing."""
 METHODS = {**OPERATOR_SERVICE, **WORKFLOW_SERVICE}
 
 Play = Callable[["Case"], Awaitable[None]]
@@ -49,12 +51,20 @@ def add(name: str, play: Play) -> None:
     SCRIPTS[name] = Script(name, play)
 
 
-async def play(script: Script, connection: Connection) -> list[Any]:
-    """Play a script on one server; what was called and answered, normalised."""
-    case = Case(script.name, connection)
+async def play(script: Script, connection: Connection, attempt: int = 1) -> list[Any]:
+    """Play a script on one server; what was called and answered, normalised.
+
+    Args:
+        script: What to play.
+        connection: To the server.
+        attempt: The server has seen the script before when it is not the first; other ids are used then.
+    """
+    case = Case(script.name, connection, attempt)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await script.play(case)
+            for pending in case.later:
+                await pending.end()
     except Exception as error:  # noqa: BLE001 — the servers differ so much that the script can not go on
         line = traceback.extract_tb(error.__traceback__)[-1].line
         case.steps.append({"call": "stopped", "error": f"{type(error).__name__}: {line}"})
@@ -68,22 +78,33 @@ class Case:
     the script's name, so that scripts can share a server.
     """
 
-    def __init__(self, name: str, connection: Connection) -> None:
-        self.name = name
+    def __init__(self, name: str, connection: Connection, attempt: int = 1) -> None:
+        self.name = name + AGAIN * (attempt - 1)
         self.steps: list[Any] = []
         self._connection = connection
         self._normaliser = Normaliser()
         self._requests = 0
+        self.later: list[Pending] = []
+        """Calls whose answers come with the end of the script."""
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def call(self, name: str, *, timeout: float = POLL_SECONDS, **fields: Any) -> Any:
-        """Make a call and write down what comes of it; an error is returned, not raised."""
-        answer = await self.ask(name, timeout=timeout, **fields)
-        self.note(name, answer)
+    async def call(
+        self, name: str, *, label: str = "", seconds: float = POLL_SECONDS, **fields: Any
+    ) -> Any:
+        """Make a call and write down what comes of it; an error is returned, not raised.
+
+        Args:
+            name: The method.
+            label: What is special about this call, as a word for the list of differences.
+            seconds: How long the caller waits.
+            fields: Of the request; namespace and identity are filled in.
+        """
+        answer = await self.ask(name, seconds=seconds, **fields)
+        self.note(f"{name} ({label})" if label else name, answer)
         return answer
 
-    async def ask(self, name: str, *, timeout: float = POLL_SECONDS, **fields: Any) -> Any:
+    async def ask(self, name: str, *, seconds: float = POLL_SECONDS, **fields: Any) -> Any:
         """Make a call that is not written down."""
         method = METHODS[name]
         known = method.request_type.DESCRIPTOR.fields_by_name
@@ -93,9 +114,16 @@ class Case:
             fields.setdefault("identity", "tester")
         request = method.request_type(**fields)
         try:
-            return await self._connection.call(method, request, timeout_ns=int(timeout * SECOND_NS))
+            return await self._connection.call(method, request, timeout_ns=int(seconds * SECOND_NS))
         except RpcError as error:
             return error
+
+    async def seen(self, name: str, **fields: Any) -> None:
+        """Ask, without writing it down, until there is an answer and no error."""
+        while True:
+            if not isinstance(await self.ask(name, **fields), RpcError):
+                return
+            await asyncio.sleep(0.05)
 
     def note(self, name: str, answer: Any) -> None:
         """Write down what a call gave."""
@@ -107,14 +135,20 @@ class Case:
             step["response"] = self._normaliser.message(answer)
         self.steps.append(step)
 
+    def begin(self, name: str, **fields: Any) -> Pending:
+        """Begin a call that waits for something; `Pending.end` waits for its answer and writes it down."""
+        return Pending(self, name, asyncio.ensure_future(self.ask(name, **fields)))
+
     async def until(self, condition: Callable[[Any], bool], name: str, **fields: Any) -> Any:
         """Ask again until the answer is as it should be; only that one is written down."""
+        pause = 0.02
         while True:
             answer = await self.ask(name, **fields)
             if isinstance(answer, RpcError) or condition(answer):
                 self.note(name, answer)
                 return answer
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause)
+            pause = min(0.5, 1.5 * pause)
 
     def request_id(self) -> str:
         """A new request id."""
@@ -126,10 +160,18 @@ class Case:
 
     @property
     def queue(self) -> dict[str, Any]:
-        return {"name": f"{self.name}:queue"}
+        return self.queue_named("queue")
+
+    def queue_named(self, name: str) -> dict[str, Any]:
+        """A queue of its own for each of several tasks: the order of tasks in one queue is not promised."""
+        return {"name": self.id(name)}
 
     def execution(self, name: str = "w", run_id: str = "") -> dict[str, Any]:
         return {"workflow_id": self.id(name), "run_id": run_id}
+
+    async def old_enough(self) -> None:
+        """Wait until the run is older than a second: younger ones are not replaced, or more slowly."""
+        await asyncio.sleep(1.2)
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,6 +181,7 @@ class Case:
             "workflow_type": {"name": "Type"},
             "task_queue": self.queue,
             "request_id": self.request_id(),
+            "workflow_task_timeout": TASK_SECONDS,
             **fields,
         }
 
@@ -217,15 +260,36 @@ class Case:
             "RespondWorkflowTaskCompleted", task_token=task.task_token, commands=commands, **fields
         )
 
+    async def fail(self, task: Any, **fields: Any) -> Any:
+        """Fail a workflow task."""
+        return await self.call("RespondWorkflowTaskFailed", task_token=task.task_token, **fields)
+
     async def step(self, *commands: command.Command, **fields: Any) -> Any:
         """Wait for a workflow task, and complete it with commands."""
         return await self.complete(await self.poll(), *commands, **fields)
+
+    async def heartbeat(self, task: Any, **fields: Any) -> Any:
+        return await self.call("RecordActivityTaskHeartbeat", task_token=task.task_token, **fields)
 
     async def complete_activity(self, task: Any, **fields: Any) -> Any:
         return await self.call("RespondActivityTaskCompleted", task_token=task.task_token, **fields)
 
     async def fail_activity(self, task: Any, **fields: Any) -> Any:
         return await self.call("RespondActivityTaskFailed", task_token=task.task_token, **fields)
+
+
+class Pending(NamedTuple):
+    """A call under way."""
+
+    case: Case
+    name: str
+    answer: asyncio.Future[Any]
+
+    async def end(self) -> Any:
+        """Wait for the answer and write it down."""
+        answer = await self.answer
+        self.case.note(self.name, answer)
+        return answer
 
 
 def _has_token(answer: Any) -> bool:

@@ -9,17 +9,20 @@ import asyncio
 import contextlib
 import fnmatch
 import importlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from perdure.wire.seam import Connection
 from tests.reference.compare import Found, compare
+from tests.reference.differences import Ledger
 from tests.reference.play import SCRIPTS, Script, play
 from tests.reference.recordings import recorded
 from tests.reference.servers import connected, our_server, reference_server
 
-AT_ONCE = 24
+AT_ONCE = 8
+ATTEMPTS = 3
 
 
 class Result(NamedTuple):
@@ -27,6 +30,12 @@ class Result(NamedTuple):
 
     reference: list[Any]
     ours: list[Any]
+
+    @property
+    def stopped(self) -> str:
+        """Why the script could not go on with what the reference answered; empty when it came to its end."""
+        last = self.reference[-1] if self.reference else {"call": "stopped", "error": "no answers"}
+        return str(last["error"]) if last["call"] == "stopped" else ""
 
     @property
     def differences(self) -> list[Found]:
@@ -44,29 +53,52 @@ def chosen(*patterns: str) -> list[Script]:
     ]
 
 
-async def play_all(scripts: Sequence[Script], *, live: bool) -> dict[str, Result]:
+@contextlib.asynccontextmanager
+async def servers(*, live: bool) -> AsyncGenerator[tuple[Connection | None, Connection]]:
+    """Connections to the reference (None without `live`) and to ours, both started for the block."""
+    async with contextlib.AsyncExitStack() as stack:
+        address = await stack.enter_async_context(our_server())
+        ours = await stack.enter_async_context(connected(address))
+        reference: Connection | None = None
+        if live:
+            address = await stack.enter_async_context(reference_server())
+            reference = await stack.enter_async_context(connected(address))
+        yield reference, ours
+
+
+async def play_all(
+    scripts: Sequence[Script], *, live: bool, attempts: int = ATTEMPTS
+) -> dict[str, Result]:
     """Play scripts on both servers.
 
     Args:
         scripts: What to play.
         live: Play them on the reference too; otherwise its recorded answers are taken.
+        attempts: How often a script is played until there is nothing unexpected.
     """
     gate = asyncio.Semaphore(AT_ONCE)
-    async with contextlib.AsyncExitStack() as stack:
-        ours = await stack.enter_async_context(
-            connected(await stack.enter_async_context(our_server()))
-        )
-        reference: Connection | None = None
-        if live:
-            address = await stack.enter_async_context(reference_server())
-            reference = await stack.enter_async_context(connected(address))
+    async with servers(live=live) as (reference, ours):
 
-        async def one(script: Script) -> Result:
+        async def one(script: Script, attempt: int) -> Result:
             async with gate:
-                mine = asyncio.ensure_future(play(script, ours))
+                mine = asyncio.ensure_future(play(script, ours, attempt))
                 if reference is None:
                     return Result(recorded(script.name), await mine)
-                return Result(await play(script, reference), await mine)
+                return Result(await play(script, reference, attempt), await mine)
 
-        results = await asyncio.gather(*(one(script) for script in scripts))
-    return dict(zip((script.name for script in scripts), results, strict=True))
+        played = await asyncio.gather(*(one(script, 1) for script in scripts))
+        results = dict(zip((script.name for script in scripts), played, strict=True))
+        for script, attempt in itertools.product(scripts, range(2, attempts + 1)):
+            if _is_unexpected(script.name, results[script.name]):
+                results[script.name] = await one(script, attempt)
+    return results
+
+
+def _is_unexpected(name: str, result: Result) -> bool:
+    """Whether a script is played once more, alone.
+
+    The reference loses a workflow task when writing it down takes more than a second, as on an overloaded machine: the
+    task then times out. What is no accident is the same the next time.
+    """
+    changed = bool(recorded(name)) and compare(recorded(name), result.reference) != []
+    return changed or Ledger().unexpected(name, result.differences) != []

@@ -1,6 +1,6 @@
 """Shows how the servers differ: `python -m tests.reference.show [PATTERN …] [--all] [--steps]`.
 
-Scripts are chosen by patterns of their names (`signals.*`). Without `--all`, differences that `differences.py` lists
+Scripts are chosen by patterns of their names (`signals.*`). Without `--all`, differences that `differences.txt` lists
 are left out; with `--steps`, what the reference answered is printed as well.
 """
 
@@ -21,12 +21,14 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true")
     arguments = parser.parse_args()
     scripts = chosen(*arguments.patterns)
-    results = asyncio.run(play_all(scripts, live=True))
+    results = asyncio.run(play_all(scripts, live=True, attempts=1))
     for name, result in results.items():
         print(f"── {name} ──")
         if arguments.steps:
             for step in result.reference:
                 print(json.dumps(step, ensure_ascii=False))
+        if result.stopped:
+            print(f"    it stopped on the reference: {result.stopped}")
         found = result.differences
         for difference in found if arguments.all else Ledger().unexpected(name, found):
             print(difference)

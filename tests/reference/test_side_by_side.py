@@ -32,6 +32,7 @@ async def test_side_by_side(mode: str, subtests: pytest.Subtests):
     for name, result in results.items():
         unexpected = ledger.unexpected(name, result.differences)
         with subtests.test(name):
+            assert result.stopped == ""
             assert unexpected == [], "\n".join(map(str, unexpected))
         with subtests.test(f"{name}: the recording is current"):
             changed = compare(recorded(name), result.reference)

@@ -47,7 +47,7 @@ def request_cancel(
         return nothing(state.key, Response())
     first_run_id = request.first_execution_run_id
     if first_run_id and first_run_id != state.info.first_run_id:
-        raise not_found(f"workflow not found for ID: {state.key.name}")
+        raise not_found("workflow execution not found")
     if child_only and state.info.parent != sender:
         raise not_found("workflow parent does not match")
     if is_cancel_requested(state):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.history.activity_close import attempt_scheduled_ns, progress_of
 from perdure.history.activity_retry import expiration_ns
+from perdure.history.cancel import is_cancel_requested
 from perdure.history.run_deadlines import execution_expiration_ns, run_expiration_ns
 from perdure.history.visible import memo_of, search_attributes_of
 from perdure.wire.api import activity as activity_api
@@ -52,7 +53,7 @@ def describe(state: RunState, env: Env) -> _Response:
         workflow_extended_info=workflow.WorkflowExecutionExtendedInfo(
             execution_expiration_time=timestamp_or_none(execution_expiration_ns(state)),
             run_expiration_time=timestamp_or_none(run_expiration_ns(state)),
-            cancel_requested=state.cancel_requested_event_id != 0,
+            cancel_requested=is_cancel_requested(state),
             original_start_time=timestamp(info.start_ns),
             request_id_infos=_request_ids(state),
         ),
