@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,13 @@ class Recording:
     def __init__(self, inner: Connection) -> None:
         self._inner = inner
         self.requests: list[tuple[str, bytes]] = []
+        self._came = asyncio.Event()
+
+    async def until(self, name: str, number: int) -> None:
+        """Wait until so many requests of this method have come."""
+        while sum(called == name for called, _ in self.requests) < number:
+            self._came.clear()
+            await self._came.wait()
 
     @property
     def polls_are_free(self) -> bool:
@@ -72,6 +80,7 @@ class Recording:
         timeout_ns: int | None = None,
     ) -> Message:
         self.requests.append((method.name, request.SerializeToString()))
+        self._came.set()
         return await self._inner.call(method, request, metadata=metadata, timeout_ns=timeout_ns)
 
     async def close(self) -> None:
