@@ -77,7 +77,7 @@ AREAS: dict[str, Area] = {
             "tests/unit/worker_host",
         ),
     ),
-    "cli": Area(("cli", "rendering"), ("tests/unit/cli",)),
+    "cli": Area(("cli", "rendering"), ("tests/unit/rendering", "tests/unit/cli")),
     "testing": Area(
         ("testing", "server/time_skipping*.py"),
         ("tests/unit/testing", "tests/simulation/test_loop.py"),

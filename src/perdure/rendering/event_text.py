@@ -244,7 +244,7 @@ def _marker(event: history.HistoryEvent) -> _Instant:
     a = event.marker_recorded_event_attributes
     shown = {
         key: texts(details.payloads)
-        for key, details in a.details.items()
+        for key, details in sorted(a.details.items())
         if key in {"patch-id", "patch_id", "type", "result", "side-effect-id"}
     }
     if a.HasField("failure"):

@@ -130,8 +130,10 @@ def render(
         lines.reverse()
     # Ids in the headline are there to be copied, so it is never cut.
     head = _headline(recorded, end_ns - begin_ns, title, style)
-    table = [_cut(line.rstrip(), style) for line in [_columns(step_columns), *lines]]
-    return "\n".join(_spelled(line, style) for line in [*head, *table])
+    table = [_columns(step_columns), *lines]
+    return "\n".join(
+        [*(_spelled(line, style) for line in head), *(_fitted(line, style) for line in table)]
+    )
 
 
 def event_line(
@@ -153,7 +155,7 @@ def event_line(
     at = durations.show(timestamp_ns(event.event_time) - begin_ns)
     mark = style.alphabet.marks[row.state]
     line = f"{event.event_id:>7}  {at:<8} {mark} {row.what:<32} {row.detail}"
-    return _spelled(_cut(line.rstrip(), style), style)
+    return _fitted(line, style)
 
 
 class _Scale(NamedTuple):
@@ -218,7 +220,9 @@ def _is_open(recorded: history.History) -> bool:
     return recorded.events[-1].event_type not in CLOSE_EVENTS
 
 
-def _cut(line: str, style: Style) -> str:
+def _fitted(line: str, style: Style) -> str:
+    # Spelled first: in ASCII a letter may take several columns.
+    line = _spelled(line.rstrip(), style)
     if style.width is None:
         return line
     width = max(style.width, WIDTH_MIN)
