@@ -37,12 +37,13 @@ def parse_filter(query: str, namespace_id: str) -> VisibilityQuery:
     """The store's filter for a list query; InvalidArgument when it says more than this part understands."""
     tokens = _Tokens(query)
     found = VisibilityQuery(namespace_id=namespace_id)
-    while not tokens.at_end:
+    if tokens.at_end:
+        return found
+    while True:
         found = _condition(tokens, found)
         if tokens.at_end:
-            break
+            return found
         tokens.expect_word("AND")
-    return found
 
 
 class _Tokens:
