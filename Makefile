@@ -64,6 +64,7 @@ conformance: setup   ## The official SDK, in its own process, against our server
 
 reference-record: setup  ## Record anew what the reference server answers in tests/reference
 	$(BIN)/python -m tests.reference.record
+	$(BIN)/python -m tests.reference.skipping.record
 
 demo: setup      ## Kill worker and server under a running workflow; it finishes (about 30 s)
 	@$(BIN)/python scripts/demo.py

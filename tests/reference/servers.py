@@ -62,7 +62,7 @@ async def reference_server(config: Mapping[str, str] | None = None) -> AsyncGene
     """
     program = reference_program()
     assert program is not None, f"{PACKAGE} {pinned_version()} is not installed"
-    port = _free_port()
+    port = free_port()
     arguments = ["--headless", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     arguments += [f"--namespace={name}" for name in NAMESPACES]
     arguments += [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
@@ -121,7 +121,8 @@ async def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes])
                 await asyncio.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,187 @@
+"""A walk as data: one workflow, what its activities do in each attempt, and what a client does to it meanwhile.
+
+Everything is drawn from a seed. All times are whole minutes of test time: the seconds that real machines add stay far
+below one, so what happens in which minute does not depend on them.
+
+Not here: how a walk is played (`drive`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+QUEUES = ("served", "nobody")
+
+
+OPS = (
+    *("look",) * 3, *("signal",) * 2, *("cancel step",) * 2,
+    "cancel", "complete by id", "fail by id", "beat by id", "terminate",
+)  # fmt: skip
+
+
+class Retry(NamedTuple):
+    """A retry policy; minutes, 0 for what is left out."""
+
+    initial: int
+    coefficient: float
+    maximum: int
+    attempts: int
+    final_types: tuple[str, ...] = ()
+
+
+class Attempt(NamedTuple):
+    """What an activity's worker does with one attempt.
+
+    Attributes:
+        actions: Minutes to sleep, or a heartbeat's details.
+        end: `complete`, `fail`, `fail for good` or `vanish`: nothing more, until every time-out is over.
+        type: Of the failure.
+        delay: Minutes until the next attempt, as the failure asks for; 0 for none.
+        heeds_cancel: Whether it answers a request to cancel that a heartbeat brings.
+    """
+
+    actions: tuple[int | str, ...]
+    end: str
+    type: str = "Oops"
+    delay: int = 0
+    heeds_cancel: bool = True
+
+
+class Timer(NamedTuple):
+    id: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A step that a worker does. Time-outs are minutes, 0 for none."""
+
+    id: str
+    queue: str = "served"
+    start_to_close: int = 0
+    schedule_to_start: int = 0
+    schedule_to_close: int = 0
+    heartbeat: int = 0
+    retry: Retry | None = None
+    attempts: tuple[Attempt, ...] = ()
+    """After these an attempt completes at once."""
+
+
+class Op(NamedTuple):
+    """What the client does after `wait` minutes: its name, and the id of a step if it concerns one."""
+
+    wait: int
+    name: str
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """See the module."""
+
+    name: str
+    stages: tuple[tuple[Timer | Activity, ...], ...]
+    """The steps of a stage begin when all of the stage before have closed."""
+    ops: tuple[Op, ...] = ()
+    end: str = "complete"
+    """`complete`, `fail`, `fail for good` or `continue`."""
+    on_cancel: str = "steps"
+    """What the workflow does when it is to be cancelled: cancel its `steps` first, end at `once`, or `ignore` it."""
+    run_timeout: int = 0
+    execution_timeout: int = 0
+    start_delay: int = 0
+    retry: Retry | None = None
+    steps: dict[str, Timer | Activity] = field(default_factory=dict[str, Timer | Activity])
+
+    def __post_init__(self) -> None:
+        self.steps.update({step.id: step for stage in self.stages for step in stage})
+
+
+def walk(seed: int) -> Walk:
+    """The walk of this seed."""
+    draw = _Draw(Random(seed))
+    random = draw.random
+    stages = tuple(
+        tuple(draw.step(f"{'abc'[stage]}{number}") for number in range(random.randint(1, 3)))
+        for stage in range(random.randint(1, 3))
+    )
+    ids = [step.id for stage in stages for step in stage]
+    return Walk(
+        name=f"walk {seed}",
+        stages=stages,
+        ops=tuple(draw.op(ids) for _ in range(random.randint(1, 5))),
+        end=random.choice(("complete",) * 5 + ("fail", "fail", "fail for good", "continue")),
+        on_cancel=random.choice(("steps", "steps", "once", "ignore")),
+        run_timeout=draw.maybe(0.25, 100, 900),
+        execution_timeout=draw.maybe(0.2, 200, 2_000),
+        start_delay=draw.maybe(0.15, 5, 300),
+        retry=draw.retry(attempts=(2, 3)) if random.random() < 0.35 else None,
+    )
+
+
+class _Draw:
+    def __init__(self, random: Random) -> None:
+        self.random = random
+
+    def maybe(self, chance: float, low: int, high: int) -> int:
+        return self.random.randint(low, high) if self.random.random() < chance else 0
+
+    def retry(self, attempts: tuple[int, ...]) -> Retry:
+        random = self.random
+        return Retry(
+            initial=random.randint(3, 40),
+            coefficient=random.choice((1.0, 1.0, 2.0, 3.0)),
+            maximum=self.maybe(0.4, 41, 90),
+            attempts=random.choice(attempts),
+            final_types=("Fatal",) if random.random() < 0.4 else (),
+        )
+
+    def step(self, id: str) -> Timer | Activity:
+        return (
+            Timer(id, self.random.randint(3, 700))
+            if self.random.random() < 0.25
+            else self.activity(id)
+        )
+
+    def activity(self, id: str) -> Activity:
+        random = self.random
+        is_served = random.random() < 0.85
+        close, whole = self.maybe(0.8, 10, 200), self.maybe(0.4, 30, 500)
+        if not close and not whole:
+            whole = random.randint(30, 500)
+        return Activity(
+            id=id,
+            queue=QUEUES[0] if is_served else QUEUES[1],
+            start_to_close=close,
+            schedule_to_start=self.maybe(0.2, 5, 60) if is_served else random.randint(5, 400),
+            schedule_to_close=whole,
+            heartbeat=self.maybe(0.5, 3, 50),
+            retry=self.retry(attempts=(1, 2, 3, 4, 0)) if random.random() < 0.8 else None,
+            attempts=tuple(self.attempt() for _ in range(random.randint(1, 4))),
+        )
+
+    def attempt(self) -> Attempt:
+        random = self.random
+        more = (
+            random.randint(1, 60) if random.random() < 0.55 else f"beat {random.randint(1, 99)}"
+            for _ in range(random.randint(0, 4))
+        )
+        actions = (random.randint(1, 90), *more)
+        end = random.choice(
+            ("complete", "complete", "fail", "fail", "fail", "fail for good", "vanish", "vanish")
+        )
+        return Attempt(
+            actions=actions,
+            end=end,
+            type=random.choice(("Oops", "Oops", "Fatal")),
+            delay=self.maybe(0.25, 1, 80) if end == "fail" else 0,
+            heeds_cancel=random.random() < 0.7,
+        )
+
+    def op(self, ids: list[str]) -> Op:
+        random = self.random
+        name = random.choice(OPS)
+        needs_step = "step" in name or "by id" in name
+        return Op(random.randint(2, 400), name, random.choice(ids) if needs_step else "")
