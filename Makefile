@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test pytest test-next-year coverage sim mutations plant conformance reference-record demo bench docs clean
+.PHONY: help setup check lint format types imports test pytest test-next-year coverage sim mutations plant conformance reference-record histories demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -65,6 +65,9 @@ conformance: setup   ## The official SDK, in its own process, against our server
 reference-record: setup  ## Record anew what the reference server answers in tests/reference
 	$(BIN)/python -m tests.reference.record
 	$(BIN)/python -m tests.reference.skipping.record
+
+histories: setup ## Record anew the histories of tests/replay (SCENARIOS="timers …": only these)
+	$(BIN)/python -m tests.replay.recorded.record $(SCENARIOS)
 
 demo: setup      ## Kill worker and server under a running workflow; it finishes (about 30 s)
 	@$(BIN)/python scripts/demo.py

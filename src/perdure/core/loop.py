@@ -272,7 +272,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def adopt_task(self, task: asyncio.Task[Any]) -> None:
         """Keep a task alive until it is done; used for every task, also for subclasses of Task."""
-        self.check_allowed("create task")
+        try:
+            self.check_allowed("create task")
+        except BaseException:
+            task.get_coro().close()  # it never runs; Python should not warn that nobody awaited it
+            raise
         self._tasks[task] = None
         task.add_done_callback(self._forget_task)
         # A run that is dropped from memory has pending tasks by design: no warning for them.

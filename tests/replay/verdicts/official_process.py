@@ -34,7 +34,7 @@ async def verdict(cls: type, text: str) -> str:
 async def main(folder: Path) -> None:
     found: dict[str, str] = {}
     for cls, name in variants.CASES:
-        text = (folder / f"test_replayer_{name}.json").read_text()
+        text = (folder / f"{name}.json").read_text()
         found[f"{cls.__name__} {name}"] = await verdict(cls, text)
     print(json.dumps(found))
 

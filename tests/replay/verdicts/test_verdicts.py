@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,14 +13,14 @@ import pytest
 from perdure import workflow
 from perdure.client.history import WorkflowHistory
 from perdure.worker import Replayer
+from tests.replay.recorded.histories import DATA
 from tests.replay.verdicts import variants
 
-FOLDER = Path(__file__).parents[3].parent / "shared" / "histories" / "official"
 PROCESS = Path(__file__).parent / "official_process.py"
 
 
 def ours(cls: type, name: str) -> str:
-    text = (FOLDER / f"test_replayer_{name}.json").read_text()
+    text = (DATA / f"{name}.json").read_text()
     history = WorkflowHistory.from_json("golden", text)
     replaying = Replayer(workflows=[cls]).replay_workflow(history, raise_on_replay_failure=False)
     failure = asyncio.run(replaying).replay_failure
@@ -32,12 +31,8 @@ def ours(cls: type, name: str) -> str:
 
 @pytest.mark.conformance
 def test_the_same_code_and_history_get_the_official_verdict() -> None:
-    if not FOLDER.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI needs the recorded histories: {FOLDER} is missing")
-        pytest.skip("the recorded histories are not part of the repository")
     finished = subprocess.run(
-        [sys.executable, str(PROCESS), str(FOLDER)], capture_output=True, text=True, check=True
+        [sys.executable, str(PROCESS), str(DATA)], capture_output=True, text=True, check=True
     )
     official: dict[str, str] = json.loads(finished.stdout.strip().splitlines()[-1])
     found = {f"{cls.__name__} {name}": ours(cls, name) for cls, name in variants.CASES}

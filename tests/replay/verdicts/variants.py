@@ -15,19 +15,18 @@ _library = os.environ.get("REPLAY_LIBRARY", "perdure")
 workflow: Any = importlib.import_module(f"{_library}.workflow")
 exceptions: Any = importlib.import_module(f"{_library}.exceptions")
 
-TRACING = "SignalsActivitiesTimersUpdatesTracingWorkflow"
-HELLO = "SayHelloWorkflow"
-TRACING_HISTORIES = (
-    "event_tracing",
-    "event_tracing_single_batch",
-    "event_tracing_double_sig_at_start",
-    "event_tracing_double_sig_at_start_single_batch",
+TRACES_HISTORIES = (
+    "reference-server-official-worker/traces",
+    "reference-server-official-worker/traces_in_one_batch",
+    "reference-server-official-worker/traces_two_signals_at_start",
+    "reference-server-official-worker/traces_two_signals_at_start_in_one_batch",
+    "ours-server-ours-worker/traces",
 )
-HELLO_HISTORIES = ("complete_history", "nondeterministic_history")
+GREETS_HISTORIES = ("reference-server-official-worker/greets", "ours-server-ours-worker/greets")
 LIMIT = timedelta(seconds=30)
 
 
-def hello(activity: str = "say_hello") -> Any:
+def hello(activity: str = "greet") -> Any:
     return workflow.execute_activity(activity, "Enchi", schedule_to_close_timeout=LIMIT)
 
 
@@ -35,7 +34,7 @@ class TracingBase:
     """What the variants change one method of."""
 
     def __init__(self) -> None:
-        self.events: list[str] = []
+        self.finished = False
 
     async def main(self) -> None:
         timer = asyncio.create_task(self.timer())
@@ -43,7 +42,7 @@ class TracingBase:
         await asyncio.gather(timer, greeting)
 
     async def timer(self) -> None:
-        await workflow.sleep(0.1)
+        await workflow.sleep(0.02)
 
     async def greeting(self) -> None:
         await hello()
@@ -58,25 +57,24 @@ class TracingBase:
 def tracing(base: type) -> type:
     """A workflow class around a variant of `TracingBase`; made at import, at module level."""
 
-    async def run(self: Any) -> list[str]:
+    async def run(self: Any) -> None:
         await self.main()
-        return self.events
+        await workflow.wait_condition(lambda: self.finished)
 
-    async def dosig(self: Any, name: str) -> None:
-        self.events.append(name)
+    async def hear(self: Any, name: str) -> None:
         await self.on_signal()
+        self.finished |= name == "last"
 
-    async def doupdate(self: Any, name: str) -> None:
-        self.events.append(name)
+    async def change(self: Any, name: str) -> None:
         await self.on_update()
 
-    for fn in (run, dosig, doupdate):
+    for fn in (run, hear, change):
         fn.__qualname__ = f"{base.__name__}.{fn.__name__}"
         fn.__module__ = base.__module__
     base.run = workflow.run(run)
-    base.dosig = workflow.signal(dosig)
-    base.doupdate = workflow.update(doupdate)
-    return workflow.defn(name=TRACING)(base)
+    base.hear = workflow.signal(hear)
+    base.change = workflow.update(change)
+    return workflow.defn(name="Traces")(base)
 
 
 @tracing
@@ -99,7 +97,7 @@ class WithoutTimer(TracingBase):
 class OneMoreTick(TracingBase):
     async def timer(self) -> None:
         await asyncio.sleep(0)
-        await workflow.sleep(0.1)
+        await workflow.sleep(0.02)
 
 
 @tracing
@@ -155,7 +153,7 @@ class WaitsWithTimeout(TracingBase):
 class TimeoutInstead(TracingBase):
     async def timer(self) -> None:
         try:  # noqa: SIM105
-            await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+            await asyncio.wait_for(asyncio.Event().wait(), 0.02)
         except TimeoutError:
             pass
 
@@ -182,14 +180,14 @@ class HelloBase:
 def greets(base: type) -> type:
     """A workflow class around a variant of `HelloBase`."""
 
-    async def run(self: Any, params: dict[str, Any]) -> Any:
-        return await self.body(params["name"])
+    async def run(self: Any, name: str) -> Any:
+        return await self.body(name)
 
     run.__qualname__ = f"{base.__name__}.run"
     run.__module__ = base.__module__
-    run.__annotations__ = {"params": dict[str, Any], "return": Any}
+    run.__annotations__ = {"name": str, "return": Any}
     base.run = workflow.run(run)
-    return workflow.defn(name=HELLO)(base)
+    return workflow.defn(name="Greets")(base)
 
 
 @greets
@@ -236,7 +234,7 @@ class UpsertsMemo(HelloBase):
 class AnotherActivityId(HelloBase):
     async def body(self, name: str) -> Any:
         return await workflow.execute_activity(
-            "say_hello", name, activity_id="mine", schedule_to_close_timeout=LIMIT
+            "greet", name, activity_id="mine", schedule_to_close_timeout=LIMIT
         )
 
 
@@ -244,7 +242,7 @@ class AnotherActivityId(HelloBase):
 class ContinuesAsNew(HelloBase):
     async def body(self, name: str) -> Any:
         await hello()
-        workflow.continue_as_new({"name": name})
+        workflow.continue_as_new(name)
 
 
 @greets
@@ -270,7 +268,7 @@ class StartsChild(HelloBase):
 @greets
 class CancelsEarly(HelloBase):
     async def body(self, name: str) -> Any:
-        handle = workflow.start_activity("say_hello", name, schedule_to_close_timeout=LIMIT)
+        handle = workflow.start_activity("greet", name, schedule_to_close_timeout=LIMIT)
         handle.cancel()
         try:
             await handle
@@ -286,7 +284,7 @@ CASES: list[tuple[type, str]] = [
             AnotherDuration, SignalSleeps, UpdateSleeps, UpdateFails, UpdateIsBroken,
             WaitsWithTimeout, TimeoutInstead, ShieldsGreeting, UsesGroup,
         )
-        for history in TRACING_HISTORIES
+        for history in TRACES_HISTORIES
     ),
     *(
         (cls, history)
@@ -294,6 +292,6 @@ CASES: list[tuple[type, str]] = [
             Greets, GreetsTwice, DoesNothing, PatchedBefore, DeprecatedPatch, UpsertsMemo,
             AnotherActivityId, ContinuesAsNew, Fails, IsBroken, StartsChild, CancelsEarly,
         )
-        for history in HELLO_HISTORIES
+        for history in GREETS_HISTORIES
     ),
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -47,77 +47,78 @@ def replay(
     return run.failure, results[0] if results else None
 
 
-BEFORE = ["sig-before-sync", "sig-before-1"]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (
-            "event_tracing",
-            "sig-before-sync sig-before-1 sig-before-2 timer-sync act-sync act-1 act-2 sig-1-sync "  # noqa: ISC004
-            "sig-1-1 sig-1-2 update-1-sync update-1-1 update-1-2 timer-1 timer-2",
-        ),
-        (
-            "event_tracing_single_batch",
-            "sig-before-sync sig-before-1 timer-sync act-sync sig-before-2 act-1 act-2 sig-1-sync "  # noqa: ISC004
-            "sig-1-1 sig-1-2 update-1-sync update-1-1 update-1-2 timer-1 timer-2",
-        ),
-        (
-            "event_tracing_double_sig_at_start",
-            "sig-before-sync sig-before-1 sig-1-sync sig-1-1 sig-before-2 sig-1-2 timer-sync "  # noqa: ISC004
-            "act-sync update-1-sync update-1-1 update-1-2 act-1 act-2 timer-1 timer-2",
-        ),
-        (
-            "event_tracing_double_sig_at_start_single_batch",
-            "sig-before-sync sig-before-1 sig-1-sync sig-1-1 timer-sync act-sync sig-before-2 "  # noqa: ISC004
-            "sig-1-2 act-1 act-2 update-1-sync update-1-1 update-1-2 timer-1 timer-2",
-        ),
-    ],
-)
-def test_order_of_a_tracing_workflow(name: str, expected: str) -> None:
-    failure, result = replay(golden.load(name))
+@pytest.mark.parametrize("folder", ["reference-server", "ours-server"])
+def test_two_signals_before_the_first_task(folder: str) -> None:
+    """Without the flag their handlers run before the main coroutine; with it, everything is one batch."""
+    history = golden.load("traces_two_signals_at_start", f"{folder}-official-worker")
+    failure, result = replay(history)
     assert failure is None
-    assert result == expected.split()
+    assert seen(result, 8) == (
+        "signal first, signal first 1, signal with it, signal with it 1, signal first 2, "
+        "signal with it 2, timer, activity"
+    )
+    history = golden.load("traces_two_signals_at_start_in_one_batch", f"{folder}-official-worker")
+    failure, result = replay(history)
+    assert failure is None
+    assert seen(result, 8) == (
+        "signal first, signal first 1, signal with it, signal with it 1, timer, activity, "
+        "signal first 2, signal with it 2"
+    )
+
+
+def seen(result: object, count: int) -> str:
+    assert isinstance(result, list)
+    return ", ".join(cast("list[str]", result)[:count])
 
 
 @pytest.mark.parametrize("flags", [frozenset[int](), frozenset({SINGLE_BATCH})])
 def test_a_history_without_the_flag_replays_in_legacy_mode(flags: frozenset[int]) -> None:
-    history = golden.load("event_tracing_alternate")
-    failure, result = replay(history, HostOptions(default_flags=flags))
+    failure, result = replay(golden.load("counts_while_down"), HostOptions(default_flags=flags))
     assert failure is None
-    assert result == ["act-start", "sig-1", "sig-2", "counter-2", "act-done"]
+    assert seen(result, 9) == "activity, signal first, signal second, count 2, greeted"
 
 
 def test_a_finished_history_replays() -> None:
-    failure, result = replay(golden.load("complete_history"))
+    failure, result = replay(golden.load("greets"))
     assert failure is None
-    assert result == "Hello, Temporal!"
+    assert result == "Hello, World!"
 
 
 def test_a_command_that_history_does_not_have_is_reported_with_its_line() -> None:
-    history = golden.load("nondeterministic_history")
+    history = golden.load("differs_on_replay")
     with pytest.raises(NondeterminismError, match="TMPRL1100") as caught:
         asyncio.run(Replayer(workflows=golden.ALL).replay_workflow(history))
-    assert "golden.py" in str(caught.value)
+    assert "workflows.py" in str(caught.value)
     assert "await asyncio.sleep(0.1)" in str(caught.value)
 
 
 def test_an_update_that_completes_after_the_workflow_returned() -> None:
-    failure, result = replay(golden.load("command_reordering_backward_compatibility"))
+    """Core flag 3: with it the update's completion is moved before the end; without it, it was never sent."""
+    history = golden.load("late_update")
+    failure, result = replay(history)
     assert failure is None
-    assert result == "workflow-result"
+    assert result == "returned"
+    kinds = [event.WhichOneof("attributes") for event in history.events[-3:]]
+    assert kinds == [
+        "workflow_execution_update_accepted_event_attributes",
+        "workflow_execution_update_completed_event_attributes",
+        "workflow_execution_completed_event_attributes",
+    ]
+    failure, _ = replay(golden.without_flags("late_update", "coreUsedFlags"))
+    assert isinstance(failure, NondeterminismError)
 
 
 def test_a_cancellation_that_races_with_a_finished_activity() -> None:
     """Language flag 1: with it the cancellation wins, without it the old way is repeated."""
-    failure, _ = replay(golden.load("swallowed_activity_cancellation"))
-    assert isinstance(failure, NondeterminismError)
-    failure, _ = replay(golden.load_without_flags("swallowed_activity_cancellation"))
+    name = "cancelled_as_an_activity_ends"
+    failure, result = replay(golden.load(name))
     assert failure is None
+    assert seen(result, 3) == "Hello, 0!, CancelledError, Hello, 2!"
+    failure, result = replay(golden.without_flags(name, "langUsedFlags"))
+    assert seen(result, 3) == "Hello, 0!, Hello, 1!, Hello, 2!"
 
 
 def test_an_unregistered_workflow_fails_its_task() -> None:
     replayer = Replayer(workflows=[golden.LateUpdate])
-    with pytest.raises(RuntimeError, match="SayHelloWorkflow is not registered"):
-        asyncio.run(replayer.replay_workflow(golden.load("complete_history")))
+    with pytest.raises(RuntimeError, match="Greets is not registered"):
+        asyncio.run(replayer.replay_workflow(golden.load("greets")))

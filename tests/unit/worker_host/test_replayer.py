@@ -33,17 +33,17 @@ async def several(*histories: WorkflowHistory) -> AsyncIterator[WorkflowHistory]
         yield history
 
 
-@workflow.defn(name="SayHelloWorkflow")
+@workflow.defn(name="Greets")
 class Silent:
     @workflow.run
-    async def run(self, parameters: dict[str, Any]) -> None: ...
+    async def run(self, name: str) -> None: ...
 
 
 async def test_several_histories() -> None:
-    good, late = golden.load("complete_history"), golden.load("event_tracing")
+    good, late = golden.load("greets"), golden.load("traces")
     replayer = Replayer(workflows=golden.ALL)
     assert not (await replayer.replay_workflows(several(good, late))).replay_failures
-    replayer = Replayer(workflows=[Silent, golden.Tracing])
+    replayer = Replayer(workflows=[Silent, golden.Traces])
     found = await replayer.replay_workflows(several(good, late), raise_on_replay_failure=False)
     assert list(found.replay_failures) == [good.run_id]
     with pytest.raises(NondeterminismError):
@@ -58,7 +58,7 @@ async def test_a_history_must_begin_with_a_start() -> None:
     replayer = Replayer(workflows=golden.ALL)
     with pytest.raises(ValueError, match="does not begin with the start"):
         await replayer.replay_workflow(WorkflowHistory("w", []))
-    cut = golden.load("complete_history").events[1:]
+    cut = golden.load("greets").events[1:]
     with pytest.raises(ValueError, match="does not begin with the start"):
         await replayer.replay_workflow(WorkflowHistory("w", cut))
 
@@ -97,7 +97,7 @@ class Watcher(Interceptor):
 
 
 async def test_codecs_and_interceptors_are_applied() -> None:
-    history = golden.load("complete_history")
+    history = golden.load("greets")
     encoded = WorkflowHistory.from_json("w", history.to_json())
     first = encoded.events[0].workflow_execution_started_event_attributes.input.payloads[0]
     first.data = first.data[::-1]
@@ -109,7 +109,7 @@ async def test_codecs_and_interceptors_are_applied() -> None:
     SEEN.clear()
     await replayer.replay_workflow(encoded)
     ((args, externs),) = SEEN
-    assert args[0].name == "Temporal"
+    assert args == ["World"]
     assert externs == ["extern"]
 
 
