@@ -8,7 +8,20 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from perdure.core.ids import EntityKind, new_id, run_key, seeded_ids, shard_of, workflow_id_key
+from perdure.core.clock import SystemClock
+from perdure.core.ids import (
+    EntityKey,
+    EntityKind,
+    QueueKind,
+    new_id,
+    run_key,
+    seeded_ids,
+    shard_of,
+    workflow_id_key,
+)
+from perdure.core.units import MS_NS
+
+SHARDS_OF_4 = {"wf-0": 1, "wf-1": 3, "wf-2": 1, "wf-3": 3, "wf-4": 0, "wf-5": 2}
 
 
 def test_ids_are_fresh_and_a_seed_repeats_them() -> None:
@@ -58,3 +71,65 @@ def test_ids_are_of_version_7_and_later_ones_do_not_sort_before_earlier_millisec
     for value in (seeded, fresh):
         assert (value.version, value.variant) == (7, RFC_4122)
     assert fresh.int >> 80 <= UUID(new_id()).int >> 80
+
+
+class Bits(Random):
+    """All ones or all zeros, as many as are asked for."""
+
+    def __init__(self, *, ones: bool) -> None:
+        super().__init__(0)
+        self.ones = ones
+
+    def getrandbits(self, k: int, /) -> int:
+        return (1 << k) - 1 if self.ones else 0
+
+
+@pytest.mark.parametrize(
+    ("ones", "expected"),
+    [
+        (True, "ffffffff-ffff-7fff-bfff-ffffffffffff"),
+        (False, "00000000-0000-7000-8000-000000000000"),
+    ],
+)
+def test_all_bits_of_an_id_but_version_and_variant_are_drawn(*, ones: bool, expected: str) -> None:
+    with seeded_ids(Bits(ones=ones)):
+        assert new_id() == expected
+
+
+def test_a_fresh_id_begins_with_the_milliseconds_of_its_time() -> None:
+    before = SystemClock().now_ns() // MS_NS
+    made = UUID(new_id()).int >> 80
+    assert before <= made <= SystemClock().now_ns() // MS_NS
+
+
+def test_the_source_comes_back_after_an_error_and_after_another_seed() -> None:
+    with seeded_ids(Random(1)):
+        first = new_id()
+    with seeded_ids(Random(1)):
+        with pytest.raises(ValueError, match="inside"), seeded_ids(Random(2)):
+            raise ValueError("inside")
+        assert new_id() == first
+    with seeded_ids(Random(1)):
+        assert new_id() == first
+    assert new_id() != first
+    assert UUID(new_id()).int >> 80 >= 1_600_000_000_000, "fresh ids again"
+
+
+def test_a_shard_is_stable_and_is_one_of_those_that_there_are() -> None:
+    """Stored rows are found by it: these numbers must never change."""
+    keys = [run_key("ns", f"wf-{number}", "r") for number in range(6)]
+    assert [shard_of(key, 4) for key in keys] == [SHARDS_OF_4[key.name] for key in keys]
+    assert {shard_of(key, 1) for key in keys} == {0}
+    assert shard_of(run_key("other", "wf-0", "r"), 1_000) != shard_of(keys[0], 1_000)
+    assert shard_of(run_key("n", "swf-0", "r"), 1_000) != shard_of(keys[0], 1_000)
+
+
+def test_kinds_are_stored_and_keep_their_numbers() -> None:
+    assert {kind.name: kind.value for kind in EntityKind} == {
+        "RUN": 1,
+        "WORKFLOW_ID": 2,
+        "NAMESPACE": 3,
+    }
+    assert {kind.name: kind.value for kind in QueueKind} == {"WORKFLOW": 1, "ACTIVITY": 2}
+    assert workflow_id_key("ns", "w") == EntityKey(EntityKind.WORKFLOW_ID, "ns", "w", "")
+    assert run_key("ns", "w", "r") == EntityKey(EntityKind.RUN, "ns", "w", "r")
