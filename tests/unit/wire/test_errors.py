@@ -112,3 +112,16 @@ def test_several_operations_in_one_error(
     assert [status.message for status in detail.statuses] == said
     counts = [0 if each is None else len(each.details) for each in operations]
     assert [len(status.details) for status in detail.statuses] == counts
+
+
+def test_all_details_travel() -> None:
+    details = [errordetails.NamespaceNotFoundFailure(namespace=name) for name in "ab"]
+    packed = [AnyMessage(), *details]
+    status = errors.to_status(errors.NotFound("m", *packed))
+    assert len(status.details) == 3
+    read: list[str] = []
+    for each in status.details[1:]:
+        detail = errordetails.NamespaceNotFoundFailure()
+        assert each.Unpack(detail)
+        read.append(detail.namespace)
+    assert read == ["a", "b"]

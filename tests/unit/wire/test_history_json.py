@@ -76,6 +76,13 @@ def test_older_spellings_of_enums_are_read_wherever_they_stand() -> None:
     assert json.dumps(document) == before, "the argument stays as it is"
 
 
+def test_older_spellings_go_with_either_spelling_of_fields() -> None:
+    plain: dict[str, Any] = json_format.MessageToDict(HISTORY, preserving_proto_field_name=True)
+    document = short(plain)
+    assert document["events"][0]["event_type"] == "WorkflowExecutionStarted"
+    assert history_from_json(document) == HISTORY
+
+
 def test_numbers_and_names_that_nobody_knows() -> None:
     document = {"events": [{"eventType": 15, "unheardOf": {"eventType": "x"}}], "more": 1}
     assert history_from_json(document).events[0].event_type == 15
