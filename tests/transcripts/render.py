@@ -217,7 +217,8 @@ def _field_text(field: Any, value: Any) -> str:
         prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in field.enum_type.name)
         return name.removeprefix(prefix.lstrip("_") + "_")
     if field.is_repeated:
-        return "[" + ", ".join(str(item).strip() for item in value) + "]"
+        shown = (fields_text(v, brackets=True) if isinstance(v, Message) else str(v) for v in value)
+        return "[" + ", ".join(shown) + "]"
     return str(value)
 
 

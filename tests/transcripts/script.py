@@ -97,6 +97,7 @@ class Script(Others):
         super().__init__()
         self.task_token: WorkflowTaskToken | None = None
         self.activity_tokens: dict[str, ActivityTaskToken] = {}
+        self.previous_tokens: dict[str, ActivityTaskToken] = {}
         self.polled: tuple[TaskRowId, Task] | None = None
         self._deliveries = 0
 
@@ -142,7 +143,10 @@ class Script(Others):
             case WorkflowTaskReply():
                 self.task_token = reply.token
             case ActivityTaskReply():
-                self.activity_tokens[reply.token.activity_id] = reply.token
+                name = reply.token.activity_id
+                if name in self.activity_tokens:
+                    self.previous_tokens[name] = self.activity_tokens[name]
+                self.activity_tokens[name] = reply.token
             case EagerStartReply():
                 self._remember(reply.task)
             case CompletionReply():
@@ -255,6 +259,8 @@ class Script(Others):
     def _token(self, activity_id: str, options: Options) -> ActivityTaskToken:
         if "by_id" in options:
             return activity.activity_token_by_id(self.world.run, activity_id)
+        if "previous" in options:
+            return self.previous_tokens[activity_id]
         return self.activity_tokens[activity_id]
 
     def _do_done(self, activity_id: str, result: str = "", *, options: Options) -> Transition:
@@ -271,6 +277,10 @@ class Script(Others):
         if "by_id" in options:
             fail_kind = workflowservice.RespondActivityTaskFailedByIdRequest
         request = fail_kind(identity="worker", failure=failure_of(options))
+        if "none" in options:
+            request.ClearField("failure")
+        for path in [path for path in options if path.startswith("failure.")]:
+            set_field(request, path, options[path])
         if "details" in options:
             request.last_heartbeat_details.CopyFrom(payloads(options["details"]))
         token = self._token(activity_id, options)
