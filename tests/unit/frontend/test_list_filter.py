@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from perdure.server.frontend.list_filter import parse_filter
@@ -35,6 +37,24 @@ JAN_1_2026_NS = 1_767_225_600 * 1_000_000_000
             {"started": Span(JAN_1_2026_NS + 1_000, JAN_1_2026_NS + 1_000_000_000)},
         ),
         ("CloseTime <= '2026-01-01T00:00:00Z'", {"closed": Span(0, JAN_1_2026_NS + 1)}),
+        ("StartTime = '2026-01-01T00:00:00Z'", {"started": Span(JAN_1_2026_NS, JAN_1_2026_NS + 1)}),
+        ("StartTime < 100 AND StartTime < 50", {"started": Span(0, 50)}),
+        ("StartTime < 50 AND StartTime < 100", {"started": Span(0, 50)}),
+        ("StartTime <= 100 AND StartTime <= 50", {"started": Span(0, 51)}),
+        ("StartTime <= 50 AND StartTime <= 100", {"started": Span(0, 51)}),
+        ("StartTime > 50 AND StartTime > 100", {"started": Span(101, 0)}),
+        ("StartTime > 100 AND StartTime > 50", {"started": Span(101, 0)}),
+        ("StartTime >= 50 AND StartTime >= 100", {"started": Span(100, 0)}),
+        ("StartTime >= 100 AND StartTime >= 50", {"started": Span(100, 0)}),
+        ("CloseTime > 5 AND CloseTime < 9", {"closed": Span(6, 9)}),
+        (
+            "StartTime = '2026-01-01T00:00:00.999999+00:00'",
+            {"started": Span(JAN_1_2026_NS + 999_999_000, JAN_1_2026_NS + 999_999_001)},
+        ),
+        ("ExecutionStatus IN (1, 2) AND ExecutionStatus IN (3, 2)", {"statuses": (2,)}),
+        ("ExecutionStatus IN (7)", {"statuses": (7,)}),
+        (r"WorkflowId = 'a\\b'", {"workflow_id": "a\\b"}),
+        ("WorkflowId IN ('a')", {"workflow_id": "a"}),
     ],
 )
 def test_conditions_become_the_filter_of_the_store(text: str, expected: dict[str, object]):
@@ -56,6 +76,14 @@ def test_conditions_become_the_filter_of_the_store(text: str, expected: dict[str
         ("StartTime > 'yesterday'", "'yesterday' is no time"),
         ("StartTime ? 3", "can not read it from"),
         ("(WorkflowId = 'a')", "did not expect '('"),
+        ("ExecutionStatus IN ) 'Running')", "expected ( after IN"),
+        ("ExecutionStatus IN ('Running' = 'Failed')", "expected ) instead of '='"),
+        ("ExecutionStatus IN ('Running'", "ends too early"),
+        ("ExecutionStatus LIKE 'Running'", "did not expect 'LIKE'"),
+        ("StartTime IN (3)", "did not expect 'IN'"),
+        ("StartTime != 3", "did not expect '!=' after a time"),
+        ("WorkflowId = 'a' WorkflowType = 'b'", "expected AND, found 'WorkflowType'"),
+        ("TaskQueue = 'a' AND TaskQueue = 'b'", "TaskQueue occurs twice"),
     ],
 )
 def test_what_it_does_not_understand_is_refused_with_the_reason(text: str, reason: str):
@@ -63,3 +91,14 @@ def test_what_it_does_not_understand_is_refused_with_the_reason(text: str, reaso
         parse_filter(text, "ns")
     assert reason in caught.value.message
     assert "joined with AND" in caught.value.message
+
+
+def test_a_time_without_zone_is_utc_wherever_the_server_runs(monkeypatch: pytest.MonkeyPatch):
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            found = parse_filter("StartTime >= '2026-01-01T00:00:00'", "ns")
+    finally:
+        time.tzset()
+    assert found.started == Span(JAN_1_2026_NS, 0)

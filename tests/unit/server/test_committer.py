@@ -104,6 +104,9 @@ async def test_a_group_without_encoding_is_dropped_with_its_links_before_anythin
     told = await bench.done()
     assert told == {"fine": OK, "broken": INTERNAL, "later": INTERNAL}
     assert bench.tried == [["x"]]
+    bench.group("alone", "a", is_broken=True)
+    assert (await bench.done())["alone"] is INTERNAL
+    assert len(bench.tried) == 1, "a batch of nothing is not written"
 
 
 @on_virtual_time
@@ -161,10 +164,14 @@ async def test_after_an_unknown_outcome_the_fence_decides_over_the_batch_and_wha
 async def test_a_batch_whose_fate_cannot_be_found_out_is_told_as_failed_once():
     bench = Bench()
     bench.has_landed = AssertionError("a bug")
+    bench.gate.clear()
     bench.group("1", "a")
+    await settle()
+    bench.group("waits", "d", shard=2)
     bench.outcomes = [UnknownOutcome("no answer (test)")]
-    assert await bench.done() == {"1": UNAVAILABLE}
-    assert len(bench.told) == 1
+    bench.gate.set()
+    assert await bench.done() == {"1": UNAVAILABLE, "waits": INTERNAL}
+    assert len(bench.told) == 2
     bench.group("2", "a")
     assert (await bench.done())["2"] is OK
 

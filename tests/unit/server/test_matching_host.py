@@ -103,9 +103,13 @@ async def test_a_task_that_was_never_offered_is_found_within_a_minute():
     assert not poll.done()
     assert (await poll).token.workflow_id == "lost"
     assert asyncio.get_running_loop().time() == 60
+    polls = [source.poll(queue) for queue in (QUEUE, ACTIVITIES)]
+    await settle()
     source.add(task("lost too"))
-    assert (await source.poll()).token.workflow_id == "lost too"
-    assert asyncio.get_running_loop().time() == 120, "every minute"
+    source.add(task("and this", ACTIVITIES))
+    found = [answer.token.workflow_id for answer in await asyncio.gather(*polls)]
+    assert found == ["lost too", "and this"]
+    assert asyncio.get_running_loop().time() == 120, "every minute, in all queues"
 
 
 @on_virtual_time
@@ -120,9 +124,14 @@ async def test_a_shard_that_comes_back_has_its_rows_read_from_their_beginning():
     source.owned = [0, 1, 2]
     source.add(task("c"), 2)
     source.reads.clear()
+    other = source.poll(ACTIVITIES)
+    await settle()
+    source.add(task("d", ACTIVITIES), 2)
     source.host.shard_acquired(2)
     assert (await poll).token.workflow_id == "c"
+    assert (await other).token.workflow_id == "d"
     assert ("q", 2, 0) in source.reads
+    assert asyncio.get_running_loop().time() == 0
 
 
 @on_virtual_time
@@ -267,3 +276,70 @@ async def test_a_restored_poll_waits_in_front_and_one_that_left_does_not_come_ba
     source.offer(task("b"))
     assert (await polls[0]).token.workflow_id == "a"
     assert (await polls[2]).token.workflow_id == "b"
+
+
+@on_virtual_time
+async def test_rows_that_came_while_others_were_read_are_read_at_once():
+    source = Source()
+    source.read_gate.clear()
+    poll = source.poll()
+    await settle()
+    source.add(task("a"), 0)  # behind the reader, who has read this shard
+    source.host.shard_acquired(0)
+    source.read_gate.set()
+    assert (await poll).token.workflow_id == "a"
+    assert asyncio.get_running_loop().time() == 0
+
+
+@on_virtual_time
+async def test_a_scan_that_fails_after_its_rows_were_wanted_again_is_repeated():
+    source = Source()
+    source.read_gate.clear()
+    source.read_errors = [StoreError("no answer (test)")]
+    poll = source.poll()
+    await settle()
+    source.add(task("a"))
+    source.host.shard_acquired(0)  # forgets how far the rows were read
+    source.read_gate.set()
+    assert (await poll).token.workflow_id == "a"
+    assert asyncio.get_running_loop().time() <= 1
+
+
+@pytest.mark.parametrize("error", [None, Unavailable("no disk (test)")])
+@on_virtual_time
+async def test_a_poll_that_left_during_a_start_in_vain_is_not_parked_again(error: Exception | None):
+    source = Source()
+    source.stale = {"stale"}
+    source.start_gate.clear()
+    poll = source.poll()
+    await settle()
+    source.offer(task("stale"))
+    await settle()
+    poll.cancel()
+    await settle()
+    source.start_errors = [error] if error else []
+    source.start_gate.set()
+    await settle()
+    assert source.host._queues.get(QUEUE).parked_pollers == 0
+    source.offer(task("a"))
+    assert await source.names(1) == ["a"]
+
+
+@on_virtual_time
+async def test_a_failed_start_is_not_repeated_after_the_end_and_its_poll_answered_at_once():
+    source = Source()
+    source.start_errors = [Unavailable("no disk (test)")]
+    source.start_gate.clear()
+    poll = source.poll()
+    await settle()
+    source.offer(task("a"))
+    await settle()
+    closing = asyncio.ensure_future(source.host.close())
+    await settle()
+    source.start_gate.set()
+    assert await poll is None
+    await closing
+    assert asyncio.get_running_loop().time() == 0
+    reads = len(source.reads)
+    await asyncio.sleep(10)
+    assert (len(source.reads), len(source.starts)) == (reads, 1)

@@ -38,6 +38,9 @@ async def test_a_task_of_a_sticky_queue_whose_worker_is_gone_goes_to_the_normal_
     await settle()
     source.offer(task("row", STICKY))
     assert (await normal).token.workflow_id == "row"
+    await asyncio.sleep(20)
+    source.offer(task("nobody polls there either", STICKY))
+    await settle()
     assert source.unstuck == []
 
 
@@ -118,6 +121,8 @@ async def test_the_polls_of_a_process_that_goes_end_in_all_queues_and_for_two_mi
 @on_virtual_time
 async def test_queues_that_nobody_uses_are_forgotten_with_what_is_known_of_them():
     source = Source()
+    other = STICKY._replace(name="other")
+    assert await source.poll(other, SECOND_NS, normal_queue="q") is None
     await sticky_worker_gone(source)
     assert STICKY in source.host._normal_of
     assert STICKY in source.host._cursors
@@ -126,8 +131,8 @@ async def test_queues_that_nobody_uses_are_forgotten_with_what_is_known_of_them(
     assert STICKY in source.host._normal_of
     await asyncio.sleep(200)
     assert source.host._queues.find(STICKY) is None
-    assert STICKY not in source.host._normal_of
-    assert STICKY not in source.host._cursors
+    assert not source.host._normal_of
+    assert list(source.host._cursors) == [QUEUE]
     assert source.host._queues.find(QUEUE) is not None
     parked.cancel()
 
@@ -177,6 +182,12 @@ async def test_a_query_whose_poller_goes_as_it_arrives_is_given_to_another():
     poll.cancel()
     await settle()
     assert await source.poll() is asked
+    poll = source.poll()
+    await settle()
+    poll.cancel()
+    source.host.offer_query(QUEUE, asked)  # before the poll has taken itself out
+    await settle()
+    assert await source.poll() is asked
     asked.abandon()
     source.host.unsent(QUEUE, asked)
     assert await source.poll(wait_ns=3 * SECOND_NS) is None
@@ -224,12 +235,14 @@ async def test_after_the_end_nothing_is_matched_and_starts_under_way_are_finishe
     source.start_gate.set()
     await closing
     assert (await starting).token.workflow_id == "a"
+    began_s = asyncio.get_running_loop().time()
     assert await source.poll() is None
     assert source.host.reserve(task("c")) is None
     source.offer(task("d"))
     assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 0
     source.host.restore(reserved)
     assert await reserved_poll is None
+    assert asyncio.get_running_loop().time() == began_s
     reads = len(source.reads)
     await asyncio.sleep(300)
     assert len(source.reads) == reads, "nothing is swept any more"
