@@ -117,8 +117,10 @@ class Wakes:
     async def _scan(self, now_ns: int) -> None:
         until_ns = now_ns + HORIZON_NS
         self._horizon_ns = until_ns  # from here on `arm` keeps what is nearer
+        # The rows of what failed are the oldest: without room of their own they would hide all others.
+        limit = SCAN_ROWS + len(self._failures)
         try:
-            rows = await self._store.wakes(self._owned(), until_ns, SCAN_ROWS)
+            rows = await self._store.wakes(self._owned(), until_ns, limit)
         except Exception as error:
             # Whatever it is, what was not read must not wait for the horizon.
             log.error(
@@ -137,7 +139,7 @@ class Wakes:
         ]
         for at_ns, key in new:
             self._push(key, at_ns)
-        if len(rows) == SCAN_ROWS:
+        if len(rows) == limit:
             # There is more: go on from here when these are done; without progress, after a pause.
             go_on_ns = rows[-1].at_ns if new else now_ns + RETRY_NS
             self._horizon_ns = min(self._horizon_ns, go_on_ns)

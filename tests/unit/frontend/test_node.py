@@ -13,7 +13,7 @@ import pytest
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.limits import DEFAULT_LIMITS, Limits
-from perdure.core.units import HOUR_NS
+from perdure.core.units import HOUR_NS, SECOND_NS
 from perdure.server import grpc as transport
 from perdure.server.grpc import MESSAGE_BYTES_MAX, GrpcServer, check_size
 from perdure.server.main import limits_of, open_dev_node
@@ -200,11 +200,12 @@ async def test_a_deadline_over_the_wire_is_the_patience_of_the_call(
 
     monkeypatch.setattr(caller.node.frontend, "dispatch_encoded", watched)
     path = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        unary: Any = channel.unary_unary(path)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as opened_channel:
+        channel: Any = opened_channel
+        unary = channel.unary_unary(path)
         await unary(b"", timeout=None, metadata=(("client-name", "me"),))
-        await unary(b"", timeout=3_600)
+        await unary(b"", timeout=100)
     (name, without), (_, within_ns) = seen
     assert (name, without) == ("me", None)
-    assert 0 < within_ns <= 3_600 * 10**9
+    assert 0 < within_ns < 200 * SECOND_NS, "the transport rounds it up"
     await server.stop(0)

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
 from perdure.wire.api import command, common, enums, failure, protocol, update
-from perdure.wire.errors import NotFound, ResourceExhausted, Unavailable
+from perdure.wire.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from tests.unit.frontend.conftest import Caller, complete_workflow, settle, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
@@ -324,3 +324,19 @@ async def test_a_worker_that_says_nothing_of_an_update_that_it_was_sent_has_refu
         assert answer.stage == COMPLETED
         assert answer.outcome.failure.application_failure_info.type == "UnprocessedUpdate"
         assert kept(caller) == 0
+
+
+@on_virtual_time
+async def test_an_update_of_exactly_the_limit_is_taken_and_a_larger_one_is_not():
+    body = update.Request(meta=update.Meta(update_id="u"), input=update.Input(name="x" * 300))
+    for limit, is_taken in ((body.ByteSize(), True), (body.ByteSize() - 1, False)):
+        async with virtual_caller(Limits(blob_size_bytes_max=limit)) as caller:
+            await idle_run(caller)
+            sent = send(caller, request=body)
+            await settle()
+            assert sent.done() is not is_taken
+            if is_taken:
+                sent.cancel()
+            else:
+                with pytest.raises(InvalidArgument, match=f"the limit is {limit}"):
+                    await sent

@@ -28,7 +28,10 @@ def test_every_kind_has_its_type():
     assert set(FACT_TYPES) < set(TYPES)
 
 
-@pytest.mark.parametrize("row", [FactRow(999, "", b"\x01\x80"), FactRow(1, "", b"\x02\x80")])
+@pytest.mark.parametrize(
+    "row",
+    [FactRow(999, "", b"\x01\x80"), FactRow(1, "", b"\x02\x80"), FactRow(1, "", None)],
+)
 def test_what_a_newer_version_wrote_is_refused(row: FactRow):
     with pytest.raises(UnknownFactError, match="newer version"):
         decode_fact(row)

@@ -89,7 +89,8 @@ def test_an_update_is_sent_again_only_to_a_worker_that_may_not_know_it(
 ):
     memory = Updates()
     memory.admit(RUN, "u", REQUEST)
-    assert sent(memory, reply(started=7)) == ["u"]
+    first = reply(started=7, is_sticky=True)
+    assert sent(memory, first) == ["u"], "nobody knows it yet"
     assert sent(memory, reply(started=7)) == ["u"], "the same task, delivered again"
     assert sent(memory, reply(started=11, is_sticky=is_sticky, attempt=attempt)) == again
 
@@ -169,18 +170,45 @@ def test_what_is_decided_is_let_go_of_with_the_last_who_waits():
 def test_updates_that_a_failed_task_carried_fail_and_others_wait():
     memory = Updates()
     memory.admit(RUN, "seen", REQUEST)
+    memory.admit(RUN, "seen too", REQUEST)
     memory.messages(reply(started=7))
     memory.admit(RUN, "new", REQUEST)
     memory.admit(OTHER, "other", REQUEST)
-    with memory.awaited(RUN, "seen"):
+    with memory.awaited(RUN, "new"):
+        pass  # its caller has gone: nothing is decided, so it is kept
+    with memory.awaited(RUN, "seen"), memory.awaited(RUN, "seen too"):
         memory.failed(RUN, 7)
         seen, new = memory.find(RUN, "seen"), memory.find(RUN, "new")
         assert seen is not None
         assert new is not None
         assert (seen.failed_in, new.failed_in) == (7, 0)
         assert not seen.is_waiting(100)
+        too = memory.find(RUN, "seen too")
+        assert too is not None
+        assert too.failed_in == 7
         assert sent(memory, reply(started=11)) == ["new"]
     assert memory.find(RUN, "seen") is None
+    assert len(memory) == 2
+
+
+def test_all_that_a_completion_settles_is_let_go_of():
+    memory = Updates()
+    for update_id in ("a", "b", "c"):
+        memory.admit(RUN, update_id, REQUEST)
+        with memory.awaited(RUN, update_id):
+            pass
+    memory.messages(reply(started=7))
+    memory.answered(state(7), 7, rejected("a", "c"))
+    assert [memory.find(RUN, each) is None for each in ("a", "b", "c")] == [True, False, True]
+
+
+def test_requests_of_exactly_the_bound_are_kept():
+    memory = Updates(bytes_max=2 * REQUEST.ByteSize())
+    memory.admit(RUN, "u", REQUEST)
+    memory.admit(OTHER, "u", REQUEST)
+    assert len(memory) == 2
+    memory.admit(OTHER, "v", REQUEST)
+    assert memory.find(RUN, "u") is None
     assert len(memory) == 2
 
 
@@ -287,6 +315,8 @@ async def test_a_direct_query_is_found_until_its_caller_goes():
     asked.mark_taken()
     asked.mark_taken()
     assert asked.taken.done()
+    other = question("b")
+    assert other.settle(None)
     queries.forget(asked)
     assert queries.find_direct("a") is None
     assert not asked.is_waiting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -41,6 +42,8 @@ class Table:
         self.busy_s = 0.0
         self.at_once = self.at_once_max = 0
         self.next_ns: dict[EntityKey, int] = {}
+        self.silent: set[EntityKey] = set()
+        """Those whose change says nothing of their wake-up, though another owner's does."""
         self.subject = Wakes(cast("Store", self), self.clock, lambda: tuple(self.owned), self.fire)
 
     def start(self) -> asyncio.Task[None]:
@@ -82,6 +85,8 @@ class Table:
             self.at_once -= 1
         if self.errors.get(each):
             raise self.errors[each].pop(0)
+        if each in self.silent:
+            return
         self.rows.pop(each)
         next_ns = self.next_ns.pop(each, 0)
         if next_ns:
@@ -131,6 +136,7 @@ async def test_what_is_armed_while_it_runs_fires_at_its_moment():
     table.arm(key(5), 27.0)
     table.rows.pop(key(5))
     table.subject.arm(key(5), 0)
+    assert set(table.subject._armed) == {key(1), key(2), key(4)}, "the far future is left to rows"
     await asyncio.sleep(200)
     assert table.fired == [(20.0, key(2)), (26.0, key(4)), (30.0, key(1)), (100.0, key(3))]
 
@@ -207,12 +213,17 @@ async def test_a_run_that_is_gone_is_not_woken_again():
     table = Table()
     table.set(key(1), 1.0)
     table.errors[key(1)] = [NotFound("no such run")] * 5
+    broken: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: broken.append(context))
     table.start()
     await asyncio.sleep(0.5)
     table.rows.pop(key(1))
     await asyncio.sleep(600)
     assert table.times(key(1)) == [1.0]
     assert not table.subject._failures
+    gc.collect()
+    assert broken == []
 
 
 @on_virtual_time
@@ -264,6 +275,8 @@ async def test_many_that_fail_hinder_none_behind_them():
     table.start()
     await asyncio.sleep(120)
     assert sum(bool(table.times(key(n))) for n in range(module.SCAN_ROWS)) == module.SCAN_ROWS
+    behind = range(module.SCAN_ROWS, module.SCAN_ROWS + 100)
+    assert all(table.times(key(n))[0] < 5 for n in behind)
     table.owned.append(1)
     table.set(key(9_999), 130.0, shard=1)
     table.subject.rescan()
@@ -318,3 +331,33 @@ async def test_an_idle_table_is_read_once_a_minute():
     await asyncio.sleep(600)
     assert [at_s for at_s, _ in table.scans] == [60.0 * n for n in range(11)][: len(table.scans)]
     assert len(table.scans) >= 10
+
+
+@on_virtual_time
+async def test_a_run_that_is_being_woken_is_not_woken_besides_by_a_scan_or_a_new_bound():
+    table = Table()
+    table.busy_s = 2.0
+    table.set(key(1), 1.0)
+    table.set(key(2), 1.0)
+    table.start()
+    await asyncio.sleep(1.5)
+    table.subject.rescan()
+    await asyncio.sleep(0.1)
+    table.subject.arm(key(2), EPOCH_NS + int(1.7 * SECOND_NS))
+    await asyncio.sleep(30)
+    assert table.times(key(1)) == [1.0], "the scan found its row, which was about to go"
+    assert table.times(key(2)) == [1.0]
+    assert table.at_once_max == 2
+
+
+@on_virtual_time
+async def test_a_wake_up_that_failed_once_is_found_by_later_scans_again():
+    table = Table()
+    table.set(key(1), 1.0)
+    table.errors[key(1)] = [Internal("a bug")]
+    table.silent = {key(1)}
+    table.start()
+    await asyncio.sleep(1.5)
+    table.set(key(1), 200.0)
+    await asyncio.sleep(300)
+    assert table.times(key(1))[:3] == [1.0, 2.0, 200.0]
