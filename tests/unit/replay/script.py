@@ -262,6 +262,10 @@ class Script:
         words = [f"state last={engine.last_event_id} pending={engine.pending_operations}"]
         words += ["replaying"] * engine.is_replaying + ["finished"] * engine.is_finished
         words += ["waits"] * engine.waits_for_local_activities
+        # What is remembered of the past: a cached run costs what is pending, not what has happened.
+        run = engine._run
+        kept = {"named": run.by_event, "updates": run.updates, "tasks": run.tasks}
+        words += [f"{name}={len(known)}" for name, known in kept.items() if known]
         self.lines.append(" ".join(words))
         if engine.error is not None:
             self.lines.append(error_line(engine.error))
