@@ -274,8 +274,7 @@ async def _hold(world: World, grace: timedelta, *, open_gate: bool) -> Awaitable
         await outside.began.wait()
         assert (worker.is_running, worker.is_shutdown) == (True, False)
         ending = asyncio.ensure_future(worker.shutdown())
-        while not outside.told:
-            await asyncio.sleep(0)
+        await outside.heard.wait()
         if open_gate:
             outside.gate.set()
         await ending
