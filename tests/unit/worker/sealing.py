@@ -112,6 +112,10 @@ class Wire:
         """The methods of the requests that contain the marker."""
         return {name for name, data in self._recording.requests if MARK.encode() in data}
 
+    def count(self, name: str) -> int:
+        """How many requests of this method there were."""
+        return sum(called == name for called, _ in self._recording.requests)
+
     def carried(self, name: str, what: str) -> bool:
         """Whether a request of this method had that text in a sealed payload."""
         sealed = [data for data, plain in self.codec.plain.items() if mark(what).encode() in plain]
