@@ -251,7 +251,11 @@ class _Update:
         if isinstance(error, ReadOnlyContextError):
             state.task_error = error
         elif not self._accepted or state.is_failure_exception(error):
-            failure = state.converters.workflow.to_failure(error)
+            try:
+                failure = state.converters.workflow.to_failure(error)
+            except Exception as inconvertible:  # converters may raise anything  # noqa: BLE001
+                state.task_error = inconvertible
+                return
             self._respond(commands.UpdateRejected(failure))
         else:
             state.task_error = error

@@ -77,7 +77,11 @@ def ended(state: RunState, error: BaseException) -> None:
     if state.cancel_reason is not None and is_cancelled_exception(error):
         state.issue(commands.CancelWorkflowExecution())
     elif state.is_failure_exception(error):
-        fail_workflow(state, error)
+        try:
+            fail_workflow(state, error)
+        except ValueError as inconvertible:
+            # Raised here, it would only end this task of the loop, and the run would wait for ever.
+            state.task_error = inconvertible
     else:
         state.task_error = error
 
