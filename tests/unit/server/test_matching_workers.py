@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from perdure.core.ids import QueueKey, QueueKind, run_key
 from perdure.core.units import SECOND_NS
 from perdure.server.queries import PendingQuery
 from perdure.wire.api import query
+from perdure.wire.errors import Unavailable
 from tests.unit.server.task_source import (
     ACTIVITIES,
     QUEUE,
@@ -246,3 +249,46 @@ async def test_after_the_end_nothing_is_matched_and_starts_under_way_are_finishe
     reads = len(source.reads)
     await asyncio.sleep(300)
     assert len(source.reads) == reads, "nothing is swept any more"
+
+
+@on_virtual_time
+async def test_a_poll_that_is_answered_empty_and_given_up_in_one_moment_is_given_up():
+    source = Source()
+    poll = source.poll(instance_key="mine")
+    await settle()
+    source.host.end_instance("mine")
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    dead = question()
+    dead.abandon()
+    source.host.unsent(QUEUE, dead)
+    assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 0
+
+
+@on_virtual_time
+async def test_a_poll_whose_start_failed_keeps_its_place():
+    source = Source()
+    source.start_errors = [Unavailable("no disk (test)")]
+    first, second = source.poll(), source.poll()
+    await settle()
+    source.offer(task("a"))
+    await settle()
+    source.offer(task("b"))
+    assert (await first).token.workflow_id == "b"
+    assert (await second).token.workflow_id == "a"
+
+
+@on_virtual_time
+async def test_a_row_that_is_offered_and_read_is_one_task():
+    source = Source()
+    source.read_gate.clear()
+    poll = source.poll()
+    await settle()
+    poll.cancel()
+    await settle()
+    source.offer(task("a"), 1)  # the reader has not come to this shard yet
+    source.read_gate.set()
+    await settle()
+    assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 1
+    assert await source.names(1) == ["a"]

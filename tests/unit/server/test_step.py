@@ -245,6 +245,14 @@ async def test_a_repeated_effect_row_of_a_new_entity_is_written_with_it(world: W
     reply = await world.engine.start_with(world.namespace_id, "empty", lambda _: False, nothing)
     assert reply == "r"
     assert await world.faults.load(key) is None
+    other = await world.start()
+
+    def beside(mine: RunState, _: Env) -> tuple[Transition, ...]:
+        fact = FactChange(FactKind.CREATE, "", CreateFact("x"))
+        return Transition(key=other, state=mine, facts=(fact,)), Transition(key=key)
+
+    await world.engine.update(other, beside)
+    assert await world.faults.load(key) is None, "nor beside one that is not empty"
 
 
 def effect_to(name: str) -> Effect:
@@ -289,3 +297,31 @@ async def test_a_start_that_terminates_another_run_is_one_step(world: World):
     await world.check_memory(new)
     world.forget(workflow_id_key(world.namespace_id, "w"))
     assert (await pointer_of(world, "w")).run_id == new.run_id
+
+
+async def test_a_step_that_can_not_be_written_is_forgotten_with_all_its_entities(world: World):
+    key = await world.start()
+    names = (f"n{number}" for number in range(100))
+    shard = world.engine._shards.of(key)
+    other_name = next(
+        name
+        for name in names
+        if world.engine._shards.of(run_key(key.namespace_id, name, "")) is shard
+    )
+    other = await world.start(other_name)
+    state = await world.engine.read(other, lambda state: state)
+    bad: Any = object()
+
+    def several(mine: RunState, _: Env) -> tuple[Transition, ...]:
+        facts = [FactChange(FactKind.CREATE, "", CreateFact(each)) for each in (bad, "x")]
+        return (
+            Transition(key=key, state=mine, facts=(facts[0],)),
+            Transition(key=other, state=state, facts=(facts[1],)),
+        )
+
+    with pytest.raises(errors.Internal):
+        await world.engine.update(key, several)
+    assert key not in world.engine.cache
+    assert other not in world.engine.cache, "its change in memory was not written either"
+    await world.signal(other_name)
+    await world.check_memory(other)
