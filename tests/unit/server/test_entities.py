@@ -333,3 +333,16 @@ async def test_a_database_that_can_not_be_read_is_unavailable(world: World):
         await world.engine.visibility(query)
     with pytest.raises(errors.Unavailable, match="could not be read"):
         await world.engine.visibility_count(query)
+
+
+async def test_an_engine_that_closes_takes_nothing_more(world: World):
+    key = await world.start()
+    world.engine._entities.is_closing = True
+    for call in (
+        world.signal(),
+        world.engine.read(key, lambda state: state.signal_count),
+        world.start("another"),
+    ):
+        with pytest.raises(errors.Unavailable, match="shutting down"):
+            await call
+    world.engine._entities.is_closing = False

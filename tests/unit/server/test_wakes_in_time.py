@@ -42,11 +42,15 @@ class Table:
         self.busy_s = 0.0
         self.at_once = self.at_once_max = 0
         self.next_ns: dict[EntityKey, int] = {}
+        self.broken: list[object] = []
+        """Errors that nobody dealt with."""
         self.silent: set[EntityKey] = set()
         """Those whose change says nothing of their wake-up, though another owner's does."""
         self.subject = Wakes(cast("Store", self), self.clock, lambda: tuple(self.owned), self.fire)
 
     def start(self) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self.broken.append(context))
         return asyncio.ensure_future(self.subject.run())
 
     @property
@@ -107,6 +111,8 @@ async def test_each_fires_at_its_moment_whether_it_is_near_or_far():
     await asyncio.sleep(90_000)
     assert table.fired == [(at_s, key(n)) for n, at_s in enumerate(moments)]
     assert not table.rows
+    gc.collect()
+    assert table.broken == []
 
 
 @on_virtual_time
@@ -212,18 +218,19 @@ async def test_a_wake_up_that_fails_comes_again_after_pauses_that_grow_to_a_boun
 async def test_a_run_that_is_gone_is_not_woken_again():
     table = Table()
     table.set(key(1), 1.0)
+    table.set(key(2), 1.0)
     table.errors[key(1)] = [NotFound("no such run")] * 5
-    broken: list[object] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: broken.append(context))
+    table.errors[key(2)] = [Internal("a bug"), NotFound("no such run")]
     table.start()
     await asyncio.sleep(0.5)
-    table.rows.pop(key(1))
+    for each in (key(1), key(2)):
+        table.rows.pop(each)
     await asyncio.sleep(600)
     assert table.times(key(1)) == [1.0]
+    assert table.times(key(2)) == [1.0, 2.0]
     assert not table.subject._failures
     gc.collect()
-    assert broken == []
+    assert table.broken == []
 
 
 @on_virtual_time
@@ -339,15 +346,19 @@ async def test_a_run_that_is_being_woken_is_not_woken_besides_by_a_scan_or_a_new
     table.busy_s = 2.0
     table.set(key(1), 1.0)
     table.set(key(2), 1.0)
+    table.set(key(3), 1.0)
+    table.silent = {key(3)}
     table.start()
     await asyncio.sleep(1.5)
     table.subject.rescan()
     await asyncio.sleep(0.1)
-    table.subject.arm(key(2), EPOCH_NS + int(1.7 * SECOND_NS))
+    for each in (key(2), key(3)):
+        table.subject.arm(each, EPOCH_NS + int(1.7 * SECOND_NS))
     await asyncio.sleep(30)
     assert table.times(key(1)) == [1.0], "the scan found its row, which was about to go"
-    assert table.times(key(2)) == [1.0]
-    assert table.at_once_max == 2
+    assert table.times(key(2)) == [1.0], "the change that ended then asked for nothing more"
+    assert table.times(key(3)) == [1.0, 3.0], "its bound came while it was woken, and holds"
+    assert table.at_once_max == 3
 
 
 @on_virtual_time
