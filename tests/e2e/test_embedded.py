@@ -139,7 +139,6 @@ async def test_a_process_that_is_on_its_way_out_is_waited_for(apps: Apps):
     await client.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 async def test_a_fork_after_connecting_is_explained_and_harms_nothing(apps: Apps):
     code, output = await asyncio.to_thread(apps.run, "fork")
     assert code == 0, output
@@ -150,7 +149,6 @@ async def test_a_fork_after_connecting_is_explained_and_harms_nothing(apps: Apps
         assert description.status == WorkflowExecutionStatus.RUNNING
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 async def test_a_child_that_outlives_its_parent_does_not_hold_the_database(apps: Apps):
     app = apps.start("orphan")
     await wait_for(app, "orphaned")

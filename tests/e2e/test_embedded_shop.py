@@ -18,13 +18,6 @@ import pytest
 from perdure.server.audit import audit
 from tests.e2e.processes import PATIENCE_S, ROOT, Processes, free_port
 
-pytest.importorskip(
-    "fastapi", reason="the web framework of examples/shop (group `dev`) is not installed"
-)
-pytest.importorskip(
-    "uvicorn", reason="the web server of examples/shop (group `dev`) is not installed"
-)
-
 pytestmark = [pytest.mark.e2e]
 
 

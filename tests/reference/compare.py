@@ -72,7 +72,7 @@ class _Comparison:
         return all(self._same_placeholder(one, other) for one, other in pairs)
 
     def _same_placeholder(self, reference: str, ours: str) -> bool:
-        if reference.split()[0] != ours.split()[0]:
+        if reference.split(maxsplit=1)[0] != ours.split(maxsplit=1)[0]:
             return False
         if reference not in self._pairs and ours not in self._back:
             self._pairs[reference], self._back[ours] = ours, reference

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+import nexusrpc
 import pytest
 
 from perdure.common import RawValue, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -369,7 +370,6 @@ class TestSearchAttributes:
 
 
 def test_nexus_handler_errors_both_ways() -> None:
-    nexusrpc = pytest.importorskip("nexusrpc", reason="comes with the protobuf types' distribution")
     error = nexusrpc.HandlerError(
         "bad", type=nexusrpc.HandlerErrorType.BAD_REQUEST, retryable_override=True
     )

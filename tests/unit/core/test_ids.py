@@ -40,7 +40,6 @@ def test_entropy_is_used_once() -> None:
     assert len(drawn) == 2_000
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_draws_other_ids() -> None:
     new_id()  # the pool is filled
     reading, writing = os.pipe()

@@ -8,7 +8,7 @@ from perdure.history import activity
 from perdure.history.deadlines import live_deadlines
 from perdure.history.draft import Draft
 from perdure.history.state import DeadlineKind
-from tests.transcripts.commands import failure_of, payloads
+from tests.transcripts.commands import failure_of
 from tests.transcripts.script import Script
 from tests.transcripts.values import START_NS
 from tests.transcripts.world import World
@@ -74,13 +74,17 @@ def test_a_new_attempt_starts_its_own_clock():
     assert heartbeat_due(world) == 12
 
 
-def test_ended_activities_are_forgotten():
+def test_ended_activities_are_forgotten_and_others_are_not():
     script, world = running()
-    world.run.heard_ns.update(dict.fromkeys(range(1000, 1100), 1))
-    activity.heartbeat(
-        world.run,
-        script.activity_tokens["a"],
-        activity.Heartbeat(details=payloads("x")),
-        world.env,
+    script.run(
+        ["signal go", "poll workflow", "complete", "  schedule b start_to_close=1h heartbeat=5s"]
     )
-    assert set(world.run.heard_ns) == set(world.run.activities)
+    script.run(["poll activity", "wait 1s", "heartbeat b", "wait 1s"])
+    ended = range(1000, 1100)
+    world.run.heard_ns.update(dict.fromkeys(ended, 1))
+    script.run(["heartbeat a"])
+    heard_s = {
+        world.run.activities[key].activity_id: (at_ns - START_NS) // SECOND
+        for key, at_ns in world.run.heard_ns.items()
+    }
+    assert heard_s == {"a": 2, "b": 1}

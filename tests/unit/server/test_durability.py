@@ -306,20 +306,6 @@ async def test_a_failing_wake_up_is_tried_again(world: World):
     await world.check_memory(key)
 
 
-async def test_retention_deletes_closed_runs(world: World):
-    key = await world.start()
-    other = await world.start("open")
-    assert not await world.engine.delete(other)
-    await world.terminate()
-    assert await world.engine.delete(key)
-    assert await world.faults.load(key) is None
-    with pytest.raises(errors.NotFound):
-        await world.event_types(key)
-    again = await world.start()
-    assert again != key
-    await world.check_memory(again)
-
-
 async def test_folding_a_long_history_lets_others_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
