@@ -233,3 +233,30 @@ async def in_an_unknown_namespace(case: Case) -> None:
     await case.start()
     await case.step(start_child(case, namespace="no-such-namespace"))
     await case.history()
+
+
+@script
+async def the_id_belongs_to_another_when_the_parent_closes(case: Case) -> None:
+    """The policy is for the child that was started, not for whatever has its id by now."""
+    task = await started(case)
+    await case.complete(task, complete_workflow("child"))
+    await case.happened("CHILD_WORKFLOW_EXECUTION_COMPLETED")
+    parent = await case.poll()
+    await case.start("child", task_queue=child_queue(case))
+    await case.complete(parent, complete_workflow("parent"))
+    await case.closed()
+    await case.complete(await case.poll(child_queue(case)), complete_workflow("another"))
+    await case.closed("child")
+
+
+@script
+async def the_id_is_taken_over_while_the_child_runs(case: Case) -> None:
+    await started(case, parent_close_policy=TERMINATE)
+    await case.step()
+    await case.terminate("child")
+    other = await case.start("child", task_queue=case.queue_named("other"))
+    await case.happened("CHILD_WORKFLOW_EXECUTION_TERMINATED")
+    await case.step(complete_workflow("parent"))
+    await case.closed()
+    await case.complete(await case.poll(case.queue_named("other")), complete_workflow("another"))
+    await case.closed("child", other.run_id)

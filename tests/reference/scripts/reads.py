@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from perdure.wire.api import enums, workflowservice
@@ -78,16 +79,41 @@ async def waiting_for_the_close(case: Case) -> None:
 async def waiting_for_news(case: Case) -> None:
     await case.start()
     page = await case.history(wait_new_event=True)
-    pending = case.begin(
-        "GetWorkflowExecutionHistory",
-        execution=case.execution(),
-        wait_new_event=True,
-        next_page_token=page.next_page_token,
-    )
-    await case.signal()
-    page = await pending.end()
+    for _ in range(2):
+        pending = case.begin(
+            "GetWorkflowExecutionHistory",
+            execution=case.execution(),
+            wait_new_event=True,
+            next_page_token=page.next_page_token,
+        )
+        await asyncio.sleep(0.5)  # the call waits by now; if not, its answer is the same
+        await case.signal()
+        page = await pending.end()
     await case.terminate()
     await case.history(wait_new_event=True, next_page_token=page.next_page_token)
+
+
+@script
+async def the_rest_of_a_long_history(case: Case) -> None:
+    """A worker reads on from its task: no further than to where the task began."""
+    await case.start()
+    await case.step(*(make("RECORD_MARKER", marker_name=f"m-{n}") for n in range(300)))
+    await case.signal()
+    task = await case.ask("PollWorkflowTaskQueue", task_queue=case.queue)
+    await case.fail(task)
+    await case.signal("after the task")
+    answer = workflowservice.GetWorkflowExecutionHistoryResponse()
+    answer.history.events.extend(task.history.events)
+    token = task.next_page_token
+    while token:
+        page = await case.ask(
+            "GetWorkflowExecutionHistory", execution=case.execution(), next_page_token=token
+        )
+        answer.history.events.extend(page.history.events)
+        token = page.next_page_token
+    del answer.history.events[4:-6]
+    case.note("GetWorkflowExecutionHistory", answer)
+    await case.terminate(reason="enough")
 
 
 @script
