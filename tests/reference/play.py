@@ -20,7 +20,7 @@ from perdure.wire.errors import RpcError
 from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Connection
 from tests.reference.normalise import AGAIN, Normaliser
 
-PATIENCE_SECONDS = 100.0
+PATIENCE_SECONDS = 75.0
 """How long a script may take on a slow machine; nothing depends on it but hangs."""
 POLL_SECONDS = 30.0
 TASK_SECONDS = {"seconds": 20}
