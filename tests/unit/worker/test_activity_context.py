@@ -15,6 +15,7 @@ from perdure.common import RawValue
 from perdure.converter import (
     ActivitySerializationContext,
     DataConverter,
+    DefaultFailureConverter,
     DefaultPayloadConverter,
     SerializationContext,
 )
@@ -175,3 +176,43 @@ def _two_dynamic() -> list[Any]:
         return len(args)
 
     return [first, second]
+
+
+async def test_heartbeat_details_that_can_not_be_decoded_are_a_failure_for_good() -> None:
+    @activity.defn
+    async def work() -> None: ...
+
+    task = activity_task("work")
+    task.heartbeat_details.payloads.add(metadata={"encoding": b"json/plain"}, data=b"{")
+    harness = Harness(work)
+    await harness.activities.handle(task)
+    assert harness.failure().message == "Failed decoding heartbeat details"
+    assert harness.failure().application_failure_info.non_retryable
+
+
+class Odd(DefaultFailureConverter):
+    def to_failure(self, exception: Any, payload_converter: Any, failure: Any) -> None:
+        raise LookupError("secret")
+
+
+async def test_a_failure_converter_that_fails_is_named_instead() -> None:
+    @activity.defn
+    async def work() -> None:
+        raise ValueError("no")
+
+    harness = Harness(work, converter=DataConverter(failure_converter_class=Odd))
+    await harness.run("work")
+    assert harness.failure().message == "Failed building exception result: LookupError"
+    assert harness.failure().HasField("application_failure_info")
+
+
+async def test_an_object_with_an_async_call_runs_on_the_loop() -> None:
+    harness = Harness(_Callable())
+    await harness.run("_Callable")
+    assert await harness.result() == "called"
+
+
+@activity.defn
+class _Callable:
+    async def __call__(self) -> str:
+        return "called"
