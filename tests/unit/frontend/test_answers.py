@@ -257,6 +257,8 @@ async def test_what_comes_with_a_completion():
         (activity,) = answer.activity_tasks
         assert (activity.activity_id, activity.attempt) == ("eager", 1)
         assert activity.workflow_namespace == "default"
+        for field in ("input", "header", "priority", "heartbeat_details"):
+            assert not activity.HasField(field), "what was not given is not there"
         assert not answer.HasField("workflow_task")
         await caller.call("RespondActivityTaskCompleted", task_token=activity.task_token)
 

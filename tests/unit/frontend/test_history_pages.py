@@ -117,6 +117,39 @@ async def test_pages_for_a_worker_that_reads_anew_end_with_its_task_too():
 
 
 @on_virtual_time
+async def test_pages_for_a_worker_end_with_what_it_was_shown_though_history_has_grown_since():
+    async with virtual_caller(FOUR) as caller:
+        task = await retried(caller, 5)
+        first = await caller.history()  # 1 to 9 are stored, 10 and 11 are shown
+        await caller.complete(task)
+        await caller.signal()
+        found: list[list[int]] = []
+        token = first.next_page_token
+        while token:
+            page = await caller.history(next_page_token=token)
+            found.append(ids(page))
+            token = page.next_page_token
+        assert found == [[5, 6, 7, 8], [9, 10, 11]]
+        assert len(ids(await caller.history(metadata={"client-name": "temporal-ui"}))) == 4
+
+
+@on_virtual_time
+async def test_pages_of_a_task_end_with_its_start_though_it_has_been_completed_since():
+    async with virtual_caller(FOUR) as caller:
+        await signalled(caller, 7)
+        task = await caller.poll()  # its start is event 10
+        await caller.complete(task)
+        await caller.signal()
+        found = [ids(task)]
+        token = task.next_page_token
+        while token:
+            page = await caller.history(next_page_token=token)
+            found.append(ids(page))
+            token = page.next_page_token
+        assert found == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+@on_virtual_time
 async def test_a_task_whose_last_page_is_exactly_full_is_complete():
     async with virtual_caller(FOUR) as caller:
         await signalled(caller, 1)
