@@ -311,3 +311,46 @@ async def test_a_client_on_another_loop_is_refused():
 
     await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
     await connection.close()
+
+
+async def test_a_call_that_the_engine_does_not_answer_in_time_is_late(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    connection = await open_embedded("memory:")
+
+    async def never(*_: object) -> Any:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection._node.frontend, "dispatch", never)
+        with pytest.raises(
+            errors.DeadlineExceeded, match=r"GetSystemInfo was not answered in 0\.01"
+        ):
+            await asyncio.wait_for(call_info(connection, 10_000_000), 60)
+    assert not connection._limits._calls
+    await connection.close()
+
+
+async def call_info(connection: embedded.EmbeddedConnection, timeout_ns: int) -> Any:
+    method = WORKFLOW_SERVICE["GetSystemInfo"]
+    return await connection.call(method, method.request_type(), timeout_ns=timeout_ns)
+
+
+async def test_an_engine_closes_though_who_closed_it_does_not_wait(tmp_path: Path):
+    connection = await open_embedded(f"sqlite:{tmp_path}/x.db")
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    while (tmp_path / "x.db").resolve() in embedded._shared:  # noqa: ASYNC110 -- it closes by itself
+        await asyncio.sleep(0.01)
+    store = await open_sqlite(tmp_path / "x.db")
+    await store.close()
+
+
+async def test_an_engine_without_a_name_is_known_to_its_connection_alone():
+    connection = await open_embedded("memory:")
+    assert "" not in embedded._shared
+    await connection.close()
+    assert not [engine for engine in embedded._engines if engine.place == ""]

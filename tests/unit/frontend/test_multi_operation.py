@@ -334,3 +334,19 @@ async def test_who_gives_up_is_told_how_far_the_update_has_come():
         assert started.started
         assert (updated.stage, updated.HasField("outcome")) == (1, False)
         assert asyncio.get_running_loop().time() == 9
+
+
+@on_virtual_time
+async def test_a_second_run_that_closes_before_it_takes_the_update_ends_the_call():
+    async with virtual_caller() as caller:
+        await caller.start()
+        await caller.complete(await caller.poll())
+        sent = execute(caller)
+        await settle()
+        for _ in range(2):
+            await caller.call("TerminateWorkflowExecution", workflow_execution={"workflow_id": "w"})
+            await settle()
+        code, operations = await fault(sent)
+        assert code is StatusCode.NOT_FOUND
+        assert (operations[0][0], operations[1][0]) == (0, StatusCode.NOT_FOUND)
+        assert kept(caller) == 0

@@ -11,6 +11,7 @@ from perdure.core.ids import EntityKey, run_key
 from perdure.core.limits import Limits
 from perdure.history.transition import Effect
 from perdure.wire.api import common, enums, workflowservice
+from perdure.wire.errors import InvalidArgument
 from tests.unit.server.test_chain import continue_as_new
 from tests.unit.server.test_children import (
     Cut,
@@ -230,3 +231,14 @@ async def test_what_is_sent_is_what_arrives(world: World):
     await step(world, "s", signal_external("o", input=said, header=header))
     got = await event(world, other, "WORKFLOW_EXECUTION_SIGNALED")
     assert (got.input, got.header) == (said, header)
+
+
+@pytest.mark.parametrize("command_of", [signal_external, cancel_external, start_child])
+async def test_a_command_for_a_namespace_that_is_not_there_fails_its_task(
+    world: World, command_of: Any
+):
+    sender = await world.start("s")
+    task = await world.poll()
+    with pytest.raises(InvalidArgument, match="Namespace nowhere is not found"):
+        await world.complete(task.task_token, command_of("o", namespace="nowhere"))
+    assert "WORKFLOW_TASK_FAILED" in await world.event_types(sender)
