@@ -103,6 +103,8 @@ async def test_the_end_of_the_node_ends_skipping_and_calls(stage: Stage) -> None
     await asyncio.sleep(1)
     await stage.opened.close()
     await sleeping
+    assert stage.time._loop is not None
+    assert stage.time._loop.done(), "nothing looks at a closed store"
     stage.time.unlock()
     await asyncio.sleep(5)
     assert stage.time.skips == 0

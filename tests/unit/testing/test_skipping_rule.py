@@ -258,7 +258,7 @@ def test_a_task_in_a_queue_that_was_polled_lately_is_about_to_run(is_activity: b
 async def test_an_activity_that_backs_off_holds_nothing_up(stage: Stage) -> None:
     retrying = schedule_activity("a")
     retrying.schedule_activity_task_command_attributes.retry_policy.initial_interval.seconds = 7_200
-    await stage.started_run("w", retrying)
+    await stage.started_run("w", retrying, timer(DAY_S))
     first = await stage.poll_activity()
     stage.time.unlock()
     await stage.fail_activity(first.task_token)
