@@ -138,6 +138,11 @@ class SimStore(FaultyStore):
         self._archive = archive
         self.is_unreadable = False
 
+    def heal(self) -> None:
+        """Every fault ends."""
+        self.is_unreadable = self.is_full = False
+        self.unknown = ""
+
     async def commit(self, batch: CommitBatch) -> None:
         self._archive.note(write.key for write in batch.writes if write.is_deleted)
         await super().commit(batch)

@@ -124,7 +124,7 @@ def _check_children(run: str, events: Iterable[history.HistoryEvent]) -> None:
             _require(step in initiated - started, f"{run}: child {step} starts again or unasked")
             started.add(step)
         elif kind in CHILD_CLOSE:
-            step = _initiated_event_id(event)
+            step = initiated_event_id(event)
             _require(step in initiated, f"{run}: child {step} ends again or was never asked for")
             never = kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED
             _require(never != (step in started), f"{run}: child {step} ended before its start")
@@ -132,7 +132,7 @@ def _check_children(run: str, events: Iterable[history.HistoryEvent]) -> None:
         elif kind in EXTERNAL_INITIATED:
             messages[event.event_id] = kind
         elif kind in EXTERNAL_CLOSE:
-            step = _initiated_event_id(event)
+            step = initiated_event_id(event)
             _require(step in messages, f"{run}: message {step} has two outcomes, or none sent it")
             del messages[step]
     # What a canceled child says of its end may overtake what became of the request to cancel it.
@@ -141,7 +141,7 @@ def _check_children(run: str, events: Iterable[history.HistoryEvent]) -> None:
     _require(initiated <= started, f"{run}: children {sorted(initiated - started)} never started")
 
 
-def _initiated_event_id(event: history.HistoryEvent) -> int:
+def initiated_event_id(event: history.HistoryEvent) -> int:
     attributes: Any = attributes_of(event)
     return attributes.initiated_event_id
 

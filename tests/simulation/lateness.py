@@ -82,7 +82,8 @@ class Lateness:
         if late_s > ALLOWED_S + hindered_s:
             raise Violation(
                 Kind.LATE,
-                f"{what} is overdue by {late_s:.1f} s, of which faults explain {hindered_s:.1f} s",
+                f"{what} is overdue by {late_s:.1f} s at {now_s:.1f}, of which faults explain"
+                f" {hindered_s:.1f} s ({self._outages.around(now_s - late_s, now_s)})",
             )
 
     # When it has ended.

@@ -20,6 +20,9 @@ class Ledger:
     attempts: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
     """(run id, activity id, attempt) -> how often it was executed."""
 
+    meant: dict[str, str] = field(default_factory=dict[str, str])
+    """Acknowledged signals to one run: signal name -> run id."""
+
     blundered: set[str] = field(default_factory=set[str])
     """Workflows whose worker has already sent its bad completion (workloads/blunders.py)."""
 

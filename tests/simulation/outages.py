@@ -74,6 +74,14 @@ class Outages:
                 covered_s = end_s
         return total_s
 
+    def around(self, from_s: float, until_s: float) -> str:
+        """The faults of this span and shortly before, for the evidence."""
+        return ", ".join(
+            f"{each.cause} {each.from_s:.1f} to {each.until_s:.1f}"
+            for each in self._log
+            if each.until_s > from_s - 10.0 and each.from_s < until_s
+        )
+
     def span_of(self, from_ns: int, until_ns: int) -> tuple[float, float]:
         """The loop's time that contains a span of the node's clock, whatever the clock's jumps were."""
         first, last = max(self._skews_ns), min(self._skews_ns)

@@ -38,6 +38,8 @@ class Settings:
     """Without it, transitions and pollers alone must keep the polled queue clean."""
     has_codec: bool
     has_small_pages: bool
+    has_slow_deliveries: bool
+    """What runs send each other is under way for seconds, so that the destination changes meanwhile."""
     retention_ns: int
 
     @property
@@ -52,6 +54,7 @@ class Settings:
             has_row_sweep=random.random() < 0.5,
             has_codec=random.random() < 0.5,
             has_small_pages=random.random() < 0.5,
+            has_slow_deliveries=random.random() < 0.5,
             retention_ns=random.choice(RETENTIONS_S) * SECOND_NS
             if random.random() < 0.5
             else DAY_NS,

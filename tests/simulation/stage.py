@@ -25,6 +25,7 @@ PLAIN = Settings(
     has_row_sweep=True,
     has_codec=False,
     has_small_pages=False,
+    has_slow_deliveries=False,
     retention_ns=DAY_NS,
 )
 

@@ -45,11 +45,14 @@ from tests.simulation.workloads import ALL, Workload
 from tests.simulation.workloads.base import TASK_QUEUE
 
 if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey
+    from perdure.history.transition import Effect
     from perdure.storage.port import Store
     from perdure.wire.seam import Method
 
 SHARDS = 3
 WORKERS = 2
+SLOW_DELIVERY_S = 2.0
 CALM_LIMIT_S = 1_800.0
 """When the world has healed, everything must end within this."""
 
@@ -208,6 +211,8 @@ class World:
                 node.engine.cache.bytes_max = 1
             if not settings.has_row_sweep:
                 vars(node.engine._row_sweep)["sweep"] = _sweep_nothing
+            if settings.has_slow_deliveries:
+                self._slow_deliveries(node)
             self.store = store
             opened.set_result(node)
 
@@ -235,6 +240,16 @@ class World:
         if self._down is not None:
             self.outages.end(self._down)
             self._down = None
+
+    def _slow_deliveries(self, node: Node) -> None:
+        outbox = node.engine._outbox
+        deliver = outbox._deliver
+
+        async def slow(source: EntityKey, effect: Effect) -> None:
+            await asyncio.sleep(self.random.random() * SLOW_DELIVERY_S)
+            await deliver(source, effect)
+
+        outbox._deliver = slow
 
     def _check_call(self, name: str, request: Any) -> None:
         if self.settings.has_codec:
@@ -301,6 +316,8 @@ class World:
         healthy = NetworkFaults.none()
         for name in vars(healthy):
             setattr(self.network, name, getattr(healthy, name))
+        if self.store is not None:
+            self.store.heal()
         if self.node is None:
             await self.start_node()
 

@@ -11,6 +11,7 @@ from tests.simulation.workloads.children import Households
 from tests.simulation.workloads.fan_out import FanOuts
 from tests.simulation.workloads.greeting import Greetings
 from tests.simulation.workloads.local import Clerks
+from tests.simulation.workloads.namesakes import Namesakes
 from tests.simulation.workloads.retries import Retries
 from tests.simulation.workloads.signals import SignalStorm
 from tests.simulation.workloads.updates import Accounts
@@ -25,4 +26,5 @@ ALL: Sequence[type[Workload]] = (
     Households,
     Accounts,
     Clerks,
+    Namesakes,
 )
