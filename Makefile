@@ -52,8 +52,8 @@ coverage: setup  ## Branch coverage of the pure packages by their own tests
 sim: setup       ## Many simulated seeds: make sim SEEDS=2000, or SEED=n to repeat one
 	$(BIN)/python -m pytest -q tests/simulation -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-mutations: setup ## Remove each guard of the server in turn; a simulated seed must notice
-	$(BIN)/python -m tests.simulation.mutations --seeds $(or $(MUTATION_SEEDS),200)
+mutations: setup ## Remove each guard of the server in turn; a simulated seed of each draw must notice (minutes)
+	$(BIN)/python -m tests.simulation.mutations --seeds $(or $(MUTATION_SEEDS),200) --draws $(or $(DRAWS),10)
 
 plant: setup     ## Plant small bugs and see whether the tests notice: make plant AREA=storage SAMPLE=40 SEED=1 ARGS=--reuse
 	@$(BIN)/python -m tests.planting $(foreach area,$(AREA),--area $(area)) \

@@ -46,12 +46,12 @@ async def check(world: World, drivers: Sequence[Workload]) -> None:
     histories = world.archive.histories()
     for key, events in histories.items():
         checks.check_history(key.name, events)
-        world.lateness.check_history(key.name, events)
+        world.lateness.check_history(key.name, events, is_embedded=world.settings.is_embedded)
     right_run.check(histories, world.ledger.meant)
     for driver in drivers:
         driver.check(histories)
     await check_rows(world)
-    world.archive.check(world.settings.retention_ns)
+    world.archive.check(world.settings.retention_ns, world.outages.jumps_ns)
     check_database(world.database, is_quiet=True)
     world.check_node()
     assert world.node is not None
@@ -69,6 +69,16 @@ def check_database(database: sqlite3.Connection, *, is_quiet: bool = False) -> N
     require(not found, Kind.DATABASE, "; ".join(found[:3]))
     if is_quiet:
         require(not report.stale_tasks, Kind.LEFT_OVER, f"{report.stale_tasks} stale task rows")
+
+
+def check_nothing_held(database: sqlite3.Connection) -> None:
+    """No worker lives yet: whatever workers held has been voided.
+
+    Raises:
+        Violation: A run still waits for somebody who is dead.
+    """
+    (count,) = database.execute("SELECT count(*) FROM held").fetchone()
+    require(not count, Kind.LATE, f"{count} runs wait for workers that died with their engine")
 
 
 async def check_reads(world: World) -> None:
@@ -134,10 +144,28 @@ def _no_rows(world: World, *tables: str) -> None:
 
 
 def check_memory(node: Node) -> None:
-    """Nobody waits for anything: the node's tables for those who wait are empty.
+    """Nobody waits for anything, and nothing is left to do.
 
     Raises:
-        Violation: Something was forgotten in one of them.
+        Violation: Something was forgotten in one of the node's tables.
+    """
+    engine = node.engine
+    check_callers(node)
+    _all_empty(
+        {
+            "groups": engine.committer._waiting,
+            "effects": engine._outbox._lanes or engine._outbox._known or +engine._outbox._sources,
+            "wake-ups": engine._wakes._armed or engine._wakes._failures or engine._wakes._firing,
+            "entities with a pending change": [e for e in engine.cache.runs() if e.pending],
+        }
+    )
+
+
+def check_callers(node: Node) -> None:
+    """No call is under way: the node's tables of those who wait are empty.
+
+    Raises:
+        Violation: A caller who left was forgotten in one of them.
     """
     engine, services = node.engine, node.frontend._services
     # What has a row may stay in the memory of a queue that nobody polls: it goes with the queue.
@@ -146,19 +174,20 @@ def check_memory(node: Node) -> None:
         for key, queue in node.matching._queues.all()
         if any(item.key in queue._keys and not item.has_row for _, _, item in queue._heap)
     }
-    tables: dict[str, object] = {
-        "tasks in queues": waiting_items,
-        "direct queries": services.queries._direct,
-        "attached queries": services.queries._attached,
-        "updates": services.updates._runs,
-        "readers of histories": engine._release._waiters | engine._release._end_waiters,
-        "groups": engine.committer._waiting,
-        "effects": engine._outbox._lanes or engine._outbox._known or +engine._outbox._sources,
-        "wake-ups": engine._wakes._armed or engine._wakes._failures or engine._wakes._firing,
-        "loads": engine._entities._loader._loading,
-        "pinned entities": +engine.cache._pins,
-        "calls": engine.committer.under_way().count,
-        "entities with a pending change": [e for e in engine.cache.runs() if e.pending],
-    }
+    _all_empty(
+        {
+            "tasks in queues": waiting_items,
+            "direct queries": services.queries._direct,
+            "attached queries": services.queries._attached,
+            "updates": services.updates._runs,
+            "readers of histories": engine._release._waiters | engine._release._end_waiters,
+            "loads": engine._entities._loader._loading,
+            "pinned entities": +engine.cache._pins,
+            "calls": engine.committer.under_way().count,
+        }
+    )
+
+
+def _all_empty(tables: dict[str, object]) -> None:
     left = {name: str(table)[:200] for name, table in tables.items() if table}
     require(not left, Kind.LEFT_OVER, f"in memory: {left}")

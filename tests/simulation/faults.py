@@ -44,7 +44,10 @@ class Faults:
             self.unknown_outcome,
             self.unreadable,
         ]
-        if self._random.random() < CALM_SHARE:
+        if world.settings.is_embedded:
+            # The engine holds the lock of its file, and its workers die with it.
+            every = [self.node_crash, self.clock_jump, self.disk_full, self.unknown_outcome]
+        elif self._random.random() < CALM_SHARE:
             every = self._random.sample(every, 3)
         self._kinds = every
 
@@ -56,9 +59,16 @@ class Faults:
         await self._world.heal()
 
     async def node_crash(self) -> None:
-        self._world.kill_node()
+        world = self._world
+        world.kill_node()
+        if world.settings.is_embedded:
+            for number in sorted(world.workers):
+                world.kill_worker(number)
         await asyncio.sleep(self._random.random() * 2)
-        await self._world.start_node()
+        await world.start_node()
+        if world.settings.is_embedded:
+            for number in sorted(world.workers):
+                world.start_worker(number)
 
     async def zombie(self) -> None:
         """A second node takes over while the first still runs, finishes what it has, and does not know."""

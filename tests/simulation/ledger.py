@@ -20,6 +20,11 @@ class Ledger:
     attempts: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
     """(run id, activity id, attempt) -> how often it was executed."""
 
+    diary: dict[tuple[str, str], list[int]] = field(
+        default_factory=dict[tuple[str, str], list[int]]
+    )
+    """(run id, step) -> the lengths of the history when it was taken for the first time, as its worker was told."""
+
     meant: dict[str, str] = field(default_factory=dict[str, str])
     """Acknowledged signals to one run: signal name -> run id."""
 

@@ -74,6 +74,11 @@ class Outages:
                 covered_s = end_s
         return total_s
 
+    @property
+    def jumps_ns(self) -> int:
+        """By how much the node's clock may have gone back since something was written."""
+        return max(self._skews_ns) - min(self._skews_ns)
+
     def around(self, from_s: float, until_s: float) -> str:
         """The faults of this span and shortly before, for the evidence."""
         return ", ".join(

@@ -41,6 +41,8 @@ class Settings:
     has_slow_deliveries: bool
     """What runs send each other is under way for seconds, so that the destination changes meanwhile."""
     retention_ns: int
+    is_embedded: bool
+    """Workers die with their engine, and the next engine voids what they held."""
 
     @property
     def deletes_soon(self) -> bool:
@@ -58,6 +60,7 @@ class Settings:
             retention_ns=random.choice(RETENTIONS_S) * SECOND_NS
             if random.random() < 0.5
             else DAY_NS,
+            is_embedded=random.random() < 0.2,
         )
 
     @contextmanager

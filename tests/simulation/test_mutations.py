@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.mutations import MUTATIONS, SEEDS_DEFAULT, catch
+from tests.simulation.mutations import MUTATIONS, SEEDS_DEFAULT, catch, draw
 
 pytestmark = pytest.mark.simulation
 
@@ -21,5 +21,5 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize("guard", MUTATIONS)
 def test_a_removed_guard_is_noticed(guard: str) -> None:
-    found = catch(MUTATIONS[guard], range(SEEDS_DEFAULT))
+    found = catch(MUTATIONS[guard], draw(0, SEEDS_DEFAULT))
     assert found is not None, f"the world without {guard!r} looks the same in {SEEDS_DEFAULT} seeds"

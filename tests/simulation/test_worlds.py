@@ -12,8 +12,9 @@ from typing import cast
 
 import pytest
 
+from tests.simulation.play import play
 from tests.simulation.workloads import ALL
-from tests.simulation.world import play
+from tests.simulation.world import World
 
 pytestmark = pytest.mark.simulation
 
@@ -48,7 +49,7 @@ def test_promises_are_kept(chunk: int, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("workload", ALL, ids=lambda kind: kind.__name__)
 def test_each_workload_alone_in_a_faulty_world(workload: type) -> None:
-    report = play(1_000_003, [workload])
+    report = World(1_000_003, [workload]).run()
     assert report.workloads == [workload.__name__]
 
 
@@ -58,7 +59,7 @@ def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
     def digest(hash_seed: str) -> str:
         code = (
             "import logging; logging.disable(logging.CRITICAL);"
-            "from tests.simulation.world import play; print([play(seed).digest for seed in (42, 43, 44)])"
+            "from tests.simulation.play import play; print([play(seed).digest for seed in (42, 43, 44)])"
         )
         environment = os.environ | {
             "PYTHONHASHSEED": hash_seed,

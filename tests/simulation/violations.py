@@ -28,6 +28,7 @@ class Kind(StrEnum):
     PLAINTEXT = "a payload travelled without its codec"
     REPLAY = "replayed code was told that it runs for the first time"
     CANCELLED = "one caller's departure cancelled the call of another"
+    REFUSED = "a node without faults refused a call"
     UNFORESEEN = "the server met an error that nobody foresaw"
 
 

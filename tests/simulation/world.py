@@ -8,7 +8,6 @@ come to an end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 import sys
@@ -88,6 +87,8 @@ class World:
         self.disk = DiskFaults(self.random)
         self.network = NetworkFaults()
         self.endpoint = Endpoint()
+        self.own_endpoint = Endpoint()
+        """Of the newest node, also when another has taken over."""
         self.database = connect_memory(self.shards)
         self.outages = Outages(self.loop, self.clock)
         self.archive = Archive(self.database, self.clock)
@@ -202,6 +203,7 @@ class World:
                 cast("Store", store),
                 clock=self.clock,
                 new_id=new_id,
+                void_activities=settings.is_embedded,
                 limits=msgspec.structs.replace(
                     DEFAULT_LIMITS, retention_default_ns=settings.retention_ns
                 ),
@@ -223,6 +225,8 @@ class World:
         )
         node = await opened
         self.node = node
+        if settings.is_embedded:
+            ending.check_nothing_held(self.database)
 
         async def dispatch(
             method: Method,
@@ -236,6 +240,8 @@ class World:
             return await node.frontend.dispatch(method, request, metadata, timeout_ns)
 
         self.endpoint.up(process, dispatch)
+        self.own_endpoint = Endpoint()
+        self.own_endpoint.up(process, dispatch)
         self.note("node up")
         if self._down is not None:
             self.outages.end(self._down)
@@ -328,11 +334,3 @@ async def _sweep_nothing() -> int:
 
 def _ignore(unraisable: object) -> None:
     """Frozen coroutines object to their end; nobody needs to know."""
-
-
-def play(seed: int, workloads: Sequence[type[Workload]] | None = None) -> Report:
-    """Play one world."""
-    with contextlib.suppress(RuntimeError):
-        asyncio.get_running_loop()
-        raise AssertionError("a world has a loop of its own")
-    return World(seed, workloads).run()

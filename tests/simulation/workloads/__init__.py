@@ -8,6 +8,7 @@ from tests.simulation.workloads.base import Workload
 from tests.simulation.workloads.blunders import Blunders
 from tests.simulation.workloads.cancellation import CancellationRaces
 from tests.simulation.workloads.children import Households
+from tests.simulation.workloads.diaries import Diaries
 from tests.simulation.workloads.fan_out import FanOuts
 from tests.simulation.workloads.greeting import Greetings
 from tests.simulation.workloads.local import Clerks
@@ -15,6 +16,7 @@ from tests.simulation.workloads.namesakes import Namesakes
 from tests.simulation.workloads.retries import Retries
 from tests.simulation.workloads.signals import SignalStorm
 from tests.simulation.workloads.updates import Accounts
+from tests.simulation.workloads.witnesses import Witnesses
 
 ALL: Sequence[type[Workload]] = (
     Greetings,
@@ -27,4 +29,6 @@ ALL: Sequence[type[Workload]] = (
     Accounts,
     Clerks,
     Namesakes,
+    Diaries,
+    Witnesses,
 )

@@ -126,9 +126,13 @@ class Namesakes(Workload):
 
         run_id = await self.insist(once)
         handle = self.client.get_workflow_handle(f"flat-{flat}", run_id=run_id)
-        name = f"squatter-{number}"
+        tries = 0
 
         async def greet() -> None:
+            # Each call has a request id of its own, and so has each of these signals its own name.
+            nonlocal tries
+            tries += 1
+            name = f"squatter-{number}-{tries}"
             try:
                 await handle.signal(name)
             except RPCError as error:

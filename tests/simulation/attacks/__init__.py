@@ -1,0 +1,75 @@
+"""Attacks: small worlds, each made to break one guard of the server, with moments drawn from the seed.
+
+A random world meets the dangerous moment once in a while; an attack brings it about every time. `play.py` gives every
+fourth seed to one. What an attack sees, it says as a `Violation`; the checks of `Stage` follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tests.simulation.attacks.commits import chained_groups, two_owners
+from tests.simulation.attacks.deadlines import (
+    failing_wakes,
+    many_delays,
+    moved_deadlines,
+    overtaken_deadlines,
+    unread_wakes,
+)
+from tests.simulation.attacks.namesakes import (
+    messages_to_a_run,
+    parents_close,
+    restarts_between_runs,
+    undelivered_at_death,
+)
+from tests.simulation.attacks.outcomes import (
+    bad_commands,
+    dead_workers,
+    evicted_while_pending,
+    next_numbers,
+    repeated_requests,
+    stale_memory,
+    unknown_outcomes,
+)
+from tests.simulation.attacks.pollers import (
+    failed_hand_over,
+    gone_sticky_worker,
+    leaving_pollers,
+    refused_start,
+)
+from tests.simulation.attacks.queues import dead_sticky_queue, one_new_event, scan_and_takeover
+from tests.simulation.attacks.retention import newer_run, undelivered_effects
+from tests.simulation.stage import Stage
+
+Attack = Callable[[Stage], Coroutine[Any, Any, None]]
+
+ATTACKS: tuple[Attack, ...] = (
+    two_owners,
+    chained_groups,
+    moved_deadlines,
+    overtaken_deadlines,
+    unread_wakes,
+    many_delays,
+    failing_wakes,
+    scan_and_takeover,
+    dead_sticky_queue,
+    one_new_event,
+    undelivered_effects,
+    newer_run,
+    repeated_requests,
+    unknown_outcomes,
+    bad_commands,
+    stale_memory,
+    evicted_while_pending,
+    next_numbers,
+    dead_workers,
+    parents_close,
+    messages_to_a_run,
+    restarts_between_runs,
+    undelivered_at_death,
+    refused_start,
+    leaving_pollers,
+    failed_hand_over,
+    gone_sticky_worker,
+)

@@ -1,0 +1,117 @@
+"""Attacks on what is written: two owners of a shard, and groups that hang together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.ids import run_key, shard_of, workflow_id_key
+from perdure.history import transitions
+from perdure.wire import errors
+from perdure.wire.api import workflowservice
+from tests.simulation.stage import Stage, insist
+from tests.simulation.violations import Kind, require
+
+if TYPE_CHECKING:
+    from perdure.history.env import Env
+    from perdure.history.transition import Transition
+
+RUNS = 2
+USERS = 10
+LINKS = 5
+
+
+async def two_owners(stage: Stage) -> None:
+    """Both nodes believe that the shards are theirs, and both have callers: what either acknowledged counts, once."""
+    names = [f"w{number}" for number in range(RUNS)]
+    tasks: list[Any] = []
+    for name in names:
+        await stage.start(name)
+        tasks.append(await stage.poll())
+    zombie, doors = stage.node_process, [stage.own_endpoint]
+    assert zombie is not None
+    await stage.start_node()
+    doors.append(stage.own_endpoint)
+    acknowledged: defaultdict[str, list[str]] = defaultdict(list)
+
+    async def user(number: int) -> None:
+        await asyncio.sleep(stage.random.random())
+        name, signal = stage.random.choice(names), f"signal {number}"
+
+        async def once() -> None:
+            await stage.signal(name, signal, at=stage.random.choice(doors))
+
+        await insist(once)
+        acknowledged[name].append(signal)
+
+    await asyncio.gather(*(user(number) for number in range(USERS)))
+    zombie.kill()
+    stage.kill_node()
+    await stage.start_node()
+    for task in tasks:
+        try:
+            await insist(lambda task=task: stage.answer(task.task_token))
+        except errors.NotFound:
+            continue  # its time was up
+    for name in names:
+        found = Counter(await stage.signals(name))
+        lost = sorted(set(acknowledged[name]) - found.keys())
+        require(not lost, Kind.LOST, f"{name}: {lost}")
+        require(max(found.values(), default=1) == 1, Kind.TWICE, f"{name}: {found}")
+
+
+async def chained_groups(stage: Stage) -> None:
+    """A chain of groups, each with a run of the one before: when one end can not be written, none is."""
+    node, store = stage.node, stage.store
+    assert node is not None
+    assert store is not None
+    namespace = node.engine.namespaces.find("default")
+    assert namespace is not None
+    candidates = (f"link {number}" for number in range(100))
+    names = [
+        name
+        for name in candidates
+        if shard_of(workflow_id_key(namespace.namespace_id, name), stage.shards) == 0
+    ][:LINKS]
+    keys = [
+        run_key(namespace.namespace_id, name, (await stage.start(name)).run_id) for name in names
+    ]
+    pairs = [(0,), *((number, number + 1) for number in range(LINKS - 1))]
+    taken = 0
+    if stage.random.random() < 0.5:
+        pairs.reverse()  # all in one batch: an earlier one would be written before the last is known to be bad
+    else:
+        taken = stage.random.randrange(1, len(pairs))
+    entities = node.engine._entities
+    store.poisoned = {names[0]}
+    store.gate.clear()
+    told: list[asyncio.Future[Any]] = []
+    for number, pair in enumerate(pairs):
+        if number == taken > 0:
+            await store.waiting.wait()  # those before are in flight, those to come will wait
+        entries = await entities.ready(*(keys[each] for each in pair))
+        signal = f"chain {number}"
+
+        def change(env: Env, entries: Any = entries, signal: str = signal) -> Any:
+            return tuple(_signal(entry.state, signal, env) for entry in entries)
+
+        outcome = entities.perform(entries, None, change)
+        told.append(asyncio.ensure_future(entities.reveal(outcome)))
+        await asyncio.sleep(0)
+    store.gate.set()
+    answers = await asyncio.gather(*told, return_exceptions=True)
+    store.poisoned = set()
+    kept = [n for n, answer in enumerate(answers) if not isinstance(answer, errors.RpcError)]
+    require(not kept, Kind.DATABASE, f"groups {kept} rest on what was never written")
+    for name in names:
+        await insist(lambda name=name: stage.signal(name, "after"))
+        found = await stage.signals(name)
+        require(found == ["after"], Kind.DATABASE, f"{name} has {found} after its chain failed")
+
+
+def _signal(state: Any, name: str, env: Env) -> Transition:
+    request = workflowservice.SignalWorkflowExecutionRequest(
+        signal_name=name, request_id=f"{name} {state.key.name}"
+    )
+    return transitions.signal(state, request, env)

@@ -1,0 +1,200 @@
+"""Attacks on effects under way: while they are held up, somebody else takes the workflow id that they go to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from perdure.wire.api import command, common, enums, taskqueue
+from tests.simulation.violations import Kind, require
+from tests.simulation.workloads.base import TASK_QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure.core.ids import EntityKey
+    from perdure.history.transition import Effect
+    from tests.simulation.stage import Stage
+
+_RUNNING = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+_CANCEL_REQUESTED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+
+
+async def parents_close(stage: Stage) -> None:
+    """A parent closes; its child's workflow id belongs to somebody else before the child hears of it."""
+    for policy in (enums.PARENT_CLOSE_POLICY_TERMINATE, enums.PARENT_CLOSE_POLICY_REQUEST_CANCEL):
+        parent, child = f"parent-{policy}", f"child-{policy}"
+        await _family(stage, parent, child, policy)
+        held = _Held(stage)
+        await _wake(stage, parent, is_last=True)
+        namesake = await _take_over(stage, child)
+        await held.go_on()
+        await _untouched(stage, child, namesake)
+
+
+async def messages_to_a_run(stage: Stage) -> None:
+    """Signals and cancel requests to one run, and to a child; meanwhile the workflow id belongs to somebody else."""
+    await _family(stage, "parent", "child", enums.PARENT_CLOSE_POLICY_ABANDON)
+    run_id = (await stage.events("child"))[
+        0
+    ].workflow_execution_started_event_attributes.original_execution_run_id
+    held = _Held(stage)
+    await _wake(
+        stage,
+        "parent",
+        [
+            _signal("child", run_id, "to the run"),
+            _signal("child", "", "to the child", child_only=True),
+            _cancel("child", run_id),
+        ],
+    )
+    namesake = await _take_over(stage, "child")
+    await held.go_on()
+    await _untouched(stage, "child", namesake)
+    failed = [
+        event
+        for event in await stage.events("parent")
+        if event.event_type
+        in (
+            enums.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
+            enums.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED,
+        )
+    ]
+    require(len(failed) == 2, Kind.LOST, f"the parent knows what became of {len(failed)} signals")
+
+
+async def restarts_between_runs(stage: Stage) -> None:
+    """A run ends after its workflow id went to a newer one: the pointer stays with the newer."""
+    await stage.start("w")
+    first = await stage.poll()
+    namesake = await _take_over(stage, "w")
+    for _ in range(2):
+        try:
+            await stage.answer(first.task_token, is_last=True)
+        except Exception:  # noqa: BLE001 - it was terminated: its worker comes too late
+            continue
+    await stage.signal("w", "hello")
+    found = await stage.signals("w", namesake)
+    require(found == ["hello"], Kind.WRONG_RUN, f"the newer run has the signals {found}")
+
+
+async def undelivered_at_death(stage: Stage) -> None:
+    """A node dies with effects that it has written and not delivered: the next one delivers them."""
+    await stage.start("parent")
+    _Held(stage)
+    await stage.answer((await stage.poll()).task_token, [_child("child")])
+    await asyncio.sleep(stage.random.random())
+    stage.kill_node()
+    await stage.start_node()
+    await asyncio.sleep(3)
+    found = [event.event_type for event in await stage.events("parent")]
+    require(
+        enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED in found,
+        Kind.LOST,
+        f"the parent's child never started: {found}",
+    )
+    require(len(await stage.events("child")) > 1, Kind.LOST, "the child has no workflow task")
+
+
+class _Held:
+    """Effects are held up until `go_on`."""
+
+    def __init__(self, stage: Stage) -> None:
+        assert stage.node is not None
+        self._outbox: Any = stage.node.engine._outbox
+        self._deliver = self._outbox._deliver
+        self._gate = asyncio.Event()
+        self._outbox._deliver = self._later
+
+    async def _later(self, source: EntityKey, effect: Effect) -> None:
+        await self._gate.wait()
+        await self._deliver(source, effect)
+
+    async def go_on(self) -> None:
+        self._gate.set()
+        self._outbox._deliver = self._deliver
+        await asyncio.sleep(3)
+
+
+async def _family(stage: Stage, parent: str, child: str, policy: int) -> None:
+    """A parent and its child, both with nothing to do."""
+    await stage.start(parent)
+    await stage.answer((await stage.poll()).task_token, [_child(child, policy)])
+    for _ in range(2):
+        await stage.answer((await stage.poll()).task_token)
+
+
+async def _wake(
+    stage: Stage,
+    workflow_id: str,
+    commands: Sequence[command.Command] = (),
+    *,
+    is_last: bool = False,
+) -> None:
+    await stage.signal(workflow_id, "wake up")
+    await stage.answer((await stage.poll()).task_token, commands, is_last=is_last)
+
+
+async def _take_over(stage: Stage, workflow_id: str) -> str:
+    """Start a run of somebody else's under this workflow id; its run id."""
+    reply = await stage.call(
+        "StartWorkflowExecution",
+        workflow_id=workflow_id,
+        workflow_type=common.WorkflowType(name="Namesake"),
+        task_queue=taskqueue.TaskQueue(name="elsewhere"),
+        request_id=f"take over {workflow_id}",
+        workflow_id_conflict_policy=enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,
+    )
+    return reply.run_id
+
+
+async def _untouched(stage: Stage, workflow_id: str, run_id: str) -> None:
+    reply = await stage.call(
+        "DescribeWorkflowExecution",
+        execution=common.WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+    )
+    status = reply.workflow_execution_info.status
+    require(status == _RUNNING, Kind.WRONG_RUN, f"{workflow_id}: a namesake was ended ({status})")
+    events = await stage.events(workflow_id, run_id)
+    reached = [event.event_type for event in events[2:]]
+    require(not reached, Kind.WRONG_RUN, f"{workflow_id}: a namesake was sent {reached}")
+
+
+def _child(workflow_id: str, policy: int = enums.PARENT_CLOSE_POLICY_ABANDON) -> command.Command:
+    return command.Command(
+        command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
+        start_child_workflow_execution_command_attributes=(
+            command.StartChildWorkflowExecutionCommandAttributes(
+                workflow_id=workflow_id,
+                workflow_type=common.WorkflowType(name="T"),
+                task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
+                parent_close_policy=enums.ParentClosePolicy.ValueType(policy),
+            )
+        ),
+    )
+
+
+def _signal(
+    workflow_id: str, run_id: str, name: str, *, child_only: bool = False
+) -> command.Command:
+    return command.Command(
+        command_type=enums.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION,
+        signal_external_workflow_execution_command_attributes=(
+            command.SignalExternalWorkflowExecutionCommandAttributes(
+                execution=common.WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+                signal_name=name,
+                child_workflow_only=child_only,
+            )
+        ),
+    )
+
+
+def _cancel(workflow_id: str, run_id: str) -> command.Command:
+    return command.Command(
+        command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION,
+        request_cancel_external_workflow_execution_command_attributes=(
+            command.RequestCancelExternalWorkflowExecutionCommandAttributes(
+                workflow_id=workflow_id, run_id=run_id
+            )
+        ),
+    )

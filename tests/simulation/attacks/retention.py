@@ -1,0 +1,77 @@
+"""Attacks on the retention: closed runs that still have something to say, and workflow ids that live on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from perdure.wire import errors
+from perdure.wire.api import command, common, enums, taskqueue
+from tests.simulation.violations import Kind, require
+from tests.simulation.workloads.base import TASK_QUEUE
+
+if TYPE_CHECKING:
+    from tests.simulation.stage import Stage
+
+KEPT_S = 3
+"""The retention of these worlds, in seconds."""
+
+
+async def undelivered_effects(stage: Stage) -> None:
+    """A child closes, and for longer than its retention its parent cannot be told."""
+    await stage.start("parent")
+    await stage.answer((await stage.poll()).task_token, [_child("child")])
+    first = await stage.poll()
+    if first.workflow_execution.workflow_id == "parent":
+        await stage.answer(first.task_token)
+        first = await stage.poll()
+    assert stage.store is not None
+    stage.store.poisoned = {"parent"}
+    await stage.answer(first.task_token, is_last=True)
+    await asyncio.sleep(KEPT_S * (2 + stage.random.random()))
+    stage.store.poisoned = set()
+    await asyncio.sleep(35)
+    ends = [
+        event
+        for event in await stage.events("parent")
+        if event.event_type == enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED
+    ]
+    require(len(ends) == 1, Kind.LOST, f"the parent was told {len(ends)} times of its child's end")
+    await _gone(stage, "child", first.workflow_execution.run_id)
+
+
+async def newer_run(stage: Stage) -> None:
+    """A run closes, its workflow id is used again, and the old run is deleted."""
+    first = await stage.start("reused")
+    await stage.answer((await stage.poll()).task_token, is_last=True)
+    await asyncio.sleep(stage.random.random() * KEPT_S)
+    second = await stage.start("reused", request_id="again")
+    await asyncio.sleep(KEPT_S * 3)
+    await _gone(stage, "reused", first.run_id)
+    try:
+        await stage.signal("reused", "hello")
+    except errors.NotFound as error:
+        require(False, Kind.RETENTION, f"the newer run is not found: {error}")
+    found = await stage.signals("reused", second.run_id)
+    require(found == ["hello"], Kind.WRONG_RUN, f"the newer run has the signals {found}")
+
+
+async def _gone(stage: Stage, workflow_id: str, run_id: str) -> None:
+    try:
+        await stage.signals(workflow_id, run_id)
+    except errors.NotFound:
+        return
+    require(False, Kind.RETENTION, f"{workflow_id} {run_id} is still there")
+
+
+def _child(workflow_id: str) -> command.Command:
+    return command.Command(
+        command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
+        start_child_workflow_execution_command_attributes=(
+            command.StartChildWorkflowExecutionCommandAttributes(
+                workflow_id=workflow_id,
+                workflow_type=common.WorkflowType(name="T"),
+                task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
+            )
+        ),
+    )

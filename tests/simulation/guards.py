@@ -1,0 +1,230 @@
+"""Guards of the server, each with the change that removes it: some seed of every draw must notice (`mutations.py`).
+
+A guard that no world can notice does not belong here: it is tested where it lives.
+"""
+
+from __future__ import annotations
+
+from perdure.history import flush, signal, wake
+from perdure.history.draft import Draft
+from perdure.matching.queue import TaskQueue
+from perdure.replay import apply
+from perdure.server import retention, row_sweep, step, void
+from perdure.server.cache import EntityCache
+from perdure.server.committer import Committer
+from perdure.server.deliveries import Deliveries
+from perdure.server.engine import Engine
+from perdure.server.entities import Entities
+from perdure.server.frontend import history_reads, queries
+from perdure.server.loading import Loader
+from perdure.server.matching_host import MatchingHost
+from perdure.server.node_shards import NodeShards
+from perdure.server.outbox import Outbox
+from perdure.server.queries import Queries
+from perdure.server.release import Release
+from perdure.server.shard import Shard
+from perdure.server.step import Steps
+from perdure.server.wakes import Wakes
+from perdure.storage import sqlite_commit
+from tests.simulation.edit import Edit
+
+GUARDS: dict[str, Edit] = {
+    # Durability: what is told, and what is written.
+    "fence": Edit(sqlite_commit, "_begin", "cursor.rowcount != 1", "False"),
+    "outcome barrier": Edit(
+        Entities, "reveal", "for group in outcome.barrier:", "for group in ():"
+    ),
+    "barrier of what was read": Edit(
+        Steps, "perform", "Outcome(barrier_of(read), reply)", "Outcome((), reply)"
+    ),
+    "draft abandon": Edit(Draft, "abandon", "self.state.roll_back()", "self.state.close_draft()"),
+    "request-id dedup": Edit(signal, "_seen", "return True", "return False"),
+    "request-id dedup in the buffer": Edit(
+        signal, "_seen", "return state.buffered.has_request(request_id)", "return False"
+    ),
+    "buffered-event flush": Edit(
+        flush, "flush", "for item in sorted(waiting, key", "for item in sorted((), key"
+    ),
+    # The committer.
+    "linked groups fail as well": Edit(Committer, "_fail", "while more:", "if False:"),
+    "links are followed to their end": Edit(Committer, "_fail", "while more:", "if more:"),
+    "waiting groups fail as well": Edit(
+        Committer, "_fail", "[*self._in_flight, *self._waiting]", "[*self._in_flight]"
+    ),
+    "a lost fence drops its shard": Edit(
+        Committer, "_drop_shards", "self._on_drop(shard, True)", "pass"
+    ),
+    "an unknown outcome drops its shards": Edit(
+        Committer, "_unknown", "self._on_drop(shard, False)", "pass"
+    ),
+    "an unknown outcome is looked up": Edit(
+        Committer,
+        "_unknown",
+        "written = await self._settle(shards)",
+        "written = not await self._settle(shards)",
+    ),
+    "the fence counts on": Edit(Committer, "_succeed", "shard.sequence += 1", "pass"),
+    "a failed group is forgotten": Edit(Release, "failed", "self._cache.drop(entry)", "pass"),
+    "a failed group gives its pollers back": Edit(
+        Release, "failed", "self._matcher.restore(handover.poller)", "pass"
+    ),
+    # The step.
+    "an earlier wake-up stays": Edit(
+        step, "_next_wake", "min(asked, stored) if stored else asked", "asked"
+    ),
+    "a fired wake-up is replaced": Edit(step, "_next_wake", "elif is_wake:", "elif False:"),
+    "mark of held runs": Edit(step, "_held", "held = is_held(entry.state)", "held = False"),
+    "task-row removal": Edit(
+        Steps, "_write", "write.finished_tasks = transition.finished_tasks", "pass"
+    ),
+    "a pointer follows the newest run": Edit(
+        Steps, "_point", "if is_own and is_taken and not is_new:", "if False:"
+    ),
+    "effects are written": Edit(Steps, "_write", "write.outbox = rows", "pass"),
+    # Wake-ups.
+    "a failed scan of wake-ups is repeated": Edit(
+        Wakes, "_scan", "self._horizon_ns = now_ns + RETRY_NS\n        return", "return"
+    ),
+    "a full page of wake-ups is not all": Edit(
+        Wakes, "_scan", "if len(rows) == SCAN_ROWS:", "if False:"
+    ),
+    "a wake-up that failed is tried again": Edit(
+        Wakes, "_fire_one", "self._push(key, self._clock.now_ns() + pause_ns)", "pass"
+    ),
+    "a wake-up armed while it fires": Edit(
+        Wakes, "_fire_one", "heappush(self._heap, (self._armed[key], key))", "pass"
+    ),
+    "a taken shard is scanned": Edit(Wakes, "rescan", "self._horizon_ns = 0", "pass"),
+    "deadlines that moved": Edit(
+        wake,
+        "next_deadline_ns",
+        "if due_ns:\n            state.watch(Deadline(due_ns, entry.kind, entry.key))",
+        "pass",
+    ),
+    "deadlines that moved, fired early": Edit(
+        wake, "_fire_due", "state.watch(Deadline(due_ns, entry.kind, entry.key))", "pass"
+    ),
+    # Effects.
+    "outbox recovery": Edit(Outbox, "recover", "self.push(stored)", "pass"),
+    "repeated delivery": Edit(
+        Outbox, "_one", "await asyncio.sleep(pause_ns / SECOND_NS)", "return"
+    ),
+    "delivered effects go": Edit(Outbox, "_one", "await self._finish(stored)", "pass"),
+    "a repeated push": Edit(Outbox, "push", "if place in self._known:", "if False:"),
+    "parent close policy, terminate": Edit(
+        Deliveries,
+        "_parent_closed",
+        "first_execution_run_id=body.first_run_id,\n            reason",
+        "reason",
+    ),
+    "parent close policy, cancel": Edit(
+        Deliveries,
+        "_parent_closed",
+        "first_execution_run_id=body.first_run_id,\n        identity",
+        "identity",
+    ),
+    "an external signal to one run": Edit(
+        Deliveries, "_signal", "said.workflow_execution.run_id,", '"",'
+    ),
+    "an external signal to a child": Edit(
+        Deliveries, "_signal", "child_only=said.child_workflow_only", "child_only=False"
+    ),
+    "an external cancel request to one run": Edit(
+        Deliveries, "_cancel", "said.workflow_execution.run_id,", '"",'
+    ),
+    "a message that was answered": Edit(
+        Deliveries, "_is_answered", "transitions.is_external_answered(state, event_id)", "False"
+    ),
+    "a child is let go": Edit(
+        Deliveries, "_start_child", "if start is ChildStart.RECORDED:", "if False:"
+    ),
+    "a child is recorded": Edit(
+        Deliveries,
+        "_start_child",
+        "if is_recorded else ChildStart.GONE",
+        "",
+    ),
+    # The cache.
+    "a pending entry is not evicted": Edit(
+        EntityCache, "shrink", "entry.pending is not None", "False"
+    ),
+    "a load of an earlier epoch": Edit(
+        Loader,
+        "_load",
+        "stored = await self._store.load(key)",
+        "stored = await self._store.load(key)\n        epoch = shard.epoch",
+    ),
+    "a dropped shard loses its entries": Edit(
+        NodeShards, "drop", "self._cache.drop_shard(shard)", "pass"
+    ),
+    "row numbers of a new owner": Edit(
+        Shard, "install", "self._last_task = lease.range_id << _TASK_BITS", "self._last_task = 0"
+    ),
+    # Retention.
+    "retention waits for effects": Edit(Engine, "delete", "or self._outbox.holds(key)", ""),
+    "retention keeps the pointer of a newer run": Edit(
+        Engine, "delete", "and current.run_id == key.run_id", ""
+    ),
+    "retention deletes the pointer": Edit(Engine, "delete", "entries.append(pointer)", "pass"),
+    "retention waits": Edit(
+        retention.Retention, "sweep", "self._clock.now_ns(), CHUNK_RUNS", "2**62, CHUNK_RUNS"
+    ),
+    # Matching.
+    "rows that come during a scan": Edit(
+        TaskQueue, "rows_read", "|= was_unread or not complete", "|= not complete"
+    ),
+    "a full page of rows is not all": Edit(
+        MatchingHost, "_scan", "is_complete &= len(rows) < SCAN_ROWS", "pass"
+    ),
+    "a taken shard's rows are read": Edit(
+        MatchingHost, "shard_acquired", "self._read_again(key)", "pass"
+    ),
+    "tasks of a dead sticky queue": Edit(MatchingHost, "_living", "return normal", "return key"),
+    "a start that failed": Edit(
+        MatchingHost, "_not_started", "self._retry_later(poll.queue, body)", "pass"
+    ),
+    "a start for a poller who left": Edit(
+        MatchingHost, "_started", "await self._engine.give_back(body.task, reply)", "pass"
+    ),
+    "a hand-over to a poller who left": Edit(
+        Release, "_hand_over", "self.give_back(handover)", "pass"
+    ),
+    # Sweeps and voids.
+    "a swept row is stale": Edit(
+        row_sweep.RowSweep,
+        "_remove",
+        "if entry.state is None or is_stale(entry.state, task):",
+        "if True:",
+    ),
+    "void of what was held": Edit(
+        void, "void_attempts", "keys = await store.held(shard_ids)", "keys = []"
+    ),
+    "deleted runs leave no retention": Edit(
+        sqlite_commit,
+        "_rows",
+        "for statement in _DELETIONS:",
+        "for statement in (*_DELETIONS[:4], *_DELETIONS[5:]):",
+    ),
+    "deleted runs leave no list entry": Edit(
+        sqlite_commit,
+        "_rows",
+        "for statement in _DELETIONS:",
+        "for statement in (*_DELETIONS[:5], *_DELETIONS[6:]):",
+    ),
+    # Reads.
+    "a long poll sees one event": Edit(
+        history_reads, "_wait", "seen >= token.next_event_id", "seen > token.next_event_id"
+    ),
+    "a query leaves a dead sticky queue": Edit(
+        queries, "_ask_directly", "matching.withdraw_query(sticky, pending)", "pass"
+    ),
+    "a query sees what came before it": Edit(
+        Queries, "for_task", "and pending.not_with != started_event_id", ""
+    ),
+    "replaying ends with the last completed task": Edit(
+        apply,
+        "_apply_events",
+        "event_id > run.previous_started_id",
+        "event_id >= run.previous_started_id",
+    ),
+}

@@ -1,0 +1,93 @@
+"""Workflow code that asks whether it is replayed: what it does only for the first time, it does once in each step.
+
+A worker that dies before its answer arrives leaves a step that another repeats. So a step counts with the workflow task
+in which it was taken; later tasks replay it, and must be told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from perdure import activity, workflow
+from perdure.wire.api import enums
+from tests.simulation.ledger import Current
+from tests.simulation.violations import Kind, require
+from tests.simulation.workloads.base import Workload
+
+if TYPE_CHECKING:
+    from tests.simulation.archive import Histories
+
+STEPS = 5
+
+
+@activity.defn
+async def errand(number: int) -> int:
+    Current.ledger.note_attempt()
+    return number
+
+
+@workflow.defn
+class Diary:
+    """Writes down each step outside of the workflow, unless it only remembers it."""
+
+    def __init__(self) -> None:
+        self.notes = 0
+
+    @workflow.signal
+    def note(self) -> None:
+        self.notes += 1
+        self.write(f"note {self.notes}")
+
+    def write(self, step: str) -> None:
+        if not workflow.unsafe.is_replaying():
+            info = workflow.info()
+            place = info.run_id, step
+            length = info.get_current_history_length()
+            Current.ledger.diary.setdefault(place, []).append(length)
+
+    @workflow.run
+    async def run(self, name: str) -> int:
+        for number in range(STEPS):
+            self.write(f"before {number}")
+            if number % 2:
+                await workflow.sleep(1)
+            else:
+                await workflow.execute_activity(
+                    errand, number, start_to_close_timeout=timedelta(seconds=20)
+                )
+            self.write(f"after {number}")
+        return STEPS
+
+
+class Diaries(Workload):
+    workflows = (Diary,)
+    activities = (errand,)
+
+    async def play(self) -> None:
+        await asyncio.gather(*(self._one(f"diary-{number}") for number in range(2)))
+
+    async def _one(self, workflow_id: str) -> None:
+        await asyncio.sleep(self.random.random() * 8)
+        await self.start(Diary.run, workflow_id, workflow_id)
+        self.expect(workflow_id, await self.result(workflow_id), STEPS)
+
+    def check(self, histories: Histories) -> None:
+        super().check(histories)
+        completed = {
+            (key.run_id, event.workflow_task_completed_event_attributes.started_event_id)
+            for key, events in histories.items()
+            for event in events
+            if event.event_type == enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+        }
+        for (run_id, step), lengths in self.ledger.diary.items():
+            counting = {length for length in lengths if (run_id, length) in completed}
+            words = f"step {step!r} of {run_id} was taken in the workflow tasks {lengths}"
+            require(len(counting) == 1, Kind.REPLAY, words)
+            require(max(lengths) == max(counting), Kind.REPLAY, words)
+        for number in range(2):
+            run_id = self.ledger.started[f"diary-{number}"]
+            for step in range(STEPS):
+                place = run_id, f"after {step}"
+                require(place in self.ledger.diary, Kind.REPLAY, f"step {place} was never taken")
