@@ -143,6 +143,9 @@ class SimStore(FaultyStore):
         self.tasks_gate = asyncio.Event()
         """Rows of queues that have been read wait here."""
         self.tasks_gate.set()
+        self.run_gate = asyncio.Event()
+        """Runs that have been read wait here."""
+        self.run_gate.set()
 
     def heal(self) -> None:
         """Every fault ends."""
@@ -159,7 +162,10 @@ class SimStore(FaultyStore):
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
         self._readable()
-        return await super().load(key)
+        found = await super().load(key)
+        if key.kind is EntityKind.RUN:
+            await self.run_gate.wait()
+        return found
 
     async def wakes(self, *arguments: Any) -> Any:
         self._readable()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from perdure.history import flush, signal, wake
 from perdure.history.draft import Draft
 from perdure.matching.queue import TaskQueue
-from perdure.replay import apply
 from perdure.server import retention, row_sweep, step, void
 from perdure.server.cache import EntityCache
 from perdure.server.committer import Committer
@@ -20,7 +19,6 @@ from perdure.server.loading import Loader
 from perdure.server.matching_host import MatchingHost
 from perdure.server.node_shards import NodeShards
 from perdure.server.outbox import Outbox
-from perdure.server.queries import Queries
 from perdure.server.release import Release
 from perdure.server.shard import Shard
 from perdure.server.step import Steps
@@ -77,9 +75,6 @@ GUARDS: dict[str, Edit] = {
     "task-row removal": Edit(
         Steps, "_write", "write.finished_tasks = transition.finished_tasks", "pass"
     ),
-    "a pointer follows the newest run": Edit(
-        Steps, "_point", "if is_own and is_taken and not is_new:", "if False:"
-    ),
     "effects are written": Edit(Steps, "_write", "write.outbox = rows", "pass"),
     # Wake-ups.
     "a failed scan of wake-ups is repeated": Edit(
@@ -110,7 +105,6 @@ GUARDS: dict[str, Edit] = {
         Outbox, "_one", "await asyncio.sleep(pause_ns / SECOND_NS)", "return"
     ),
     "delivered effects go": Edit(Outbox, "_one", "await self._finish(stored)", "pass"),
-    "a repeated push": Edit(Outbox, "push", "if place in self._known:", "if False:"),
     "parent close policy, terminate": Edit(
         Deliveries,
         "_parent_closed",
@@ -179,7 +173,6 @@ GUARDS: dict[str, Edit] = {
     "a taken shard's rows are read": Edit(
         MatchingHost, "shard_acquired", "self._read_again(key)", "pass"
     ),
-    "tasks of a dead sticky queue": Edit(MatchingHost, "_living", "return normal", "return key"),
     "a start that failed": Edit(
         MatchingHost, "_not_started", "self._retry_later(poll.queue, body)", "pass"
     ),
@@ -217,14 +210,5 @@ GUARDS: dict[str, Edit] = {
     ),
     "a query leaves a dead sticky queue": Edit(
         queries, "_ask_directly", "matching.withdraw_query(sticky, pending)", "pass"
-    ),
-    "a query sees what came before it": Edit(
-        Queries, "for_task", "and pending.not_with != started_event_id", ""
-    ),
-    "replaying ends with the last completed task": Edit(
-        apply,
-        "_apply_events",
-        "event_id > run.previous_started_id",
-        "event_id >= run.previous_started_id",
     ),
 }

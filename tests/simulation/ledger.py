@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from perdure import activity
@@ -20,10 +21,12 @@ class Ledger:
     attempts: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
     """(run id, activity id, attempt) -> how often it was executed."""
 
-    diary: dict[tuple[str, str], list[int]] = field(
-        default_factory=dict[tuple[str, str], list[int]]
+    diary: dict[tuple[str, str], list[tuple[int, float]]] = field(
+        default_factory=dict[tuple[str, str], list[tuple[int, float]]]
     )
-    """(run id, step) -> the lengths of the history when it was taken for the first time, as its worker was told."""
+    """(run id, step) -> length of the history, and the world's time, when it was taken as if for the first time."""
+    now_s: Callable[[], float] = float
+    """The world's time."""
 
     meant: dict[str, str] = field(default_factory=dict[str, str])
     """Acknowledged signals to one run: signal name -> run id."""

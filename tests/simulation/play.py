@@ -1,4 +1,4 @@
-"""One seed, one world: every fourth seed is an attack, all others are worlds of random faults."""
+"""One seed, one world: every third seed is an attack, all others are worlds of random faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.settings import Settings
 from tests.simulation.stage import PLAIN, Stage
 from tests.simulation.world import Report, World
 
-ATTACK_EVERY = 4
+ATTACK_EVERY = 3
 _SOON = dataclasses.replace(PLAIN, retention_ns=KEPT_S * SECOND_NS)
 _SETTINGS: dict[Attack, Settings] = {
     undelivered_effects: _SOON,

@@ -127,10 +127,14 @@ class _Check:
         child = self._child_of(key)
         if child is None:
             return
-        if child.was_refused:
-            # It was created, and somebody ended it before the parent was told: it never began.
+        if child.was_refused or not child.run_id:
+            # It was created, and it or its parent ended before the parent was told: it never began.
             began = any(event.event_type in WORKFLOW_TASK for event in self._histories[key])
-            require(not began, Kind.WRONG_RUN, f"{_named(key)} ran although its start was refused")
+            require(
+                not began,
+                Kind.WRONG_RUN,
+                f"{_named(key)} ran although its parent does not know of it",
+            )
         first = self._first(key).first_execution_run_id
         require(
             child.run_id in ("", first),

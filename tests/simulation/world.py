@@ -83,7 +83,7 @@ class World:
         self.random = Random(seed)
         self.loop = SimLoop()
         self.clock = SimClock(self.loop)
-        self.ledger = Ledger()
+        self.ledger = Ledger(now_s=self.loop.time)
         self.disk = DiskFaults(self.random)
         self.network = NetworkFaults()
         self.endpoint = Endpoint()
@@ -149,10 +149,7 @@ class World:
         playing = asyncio.gather(*(driver.play() for driver in drivers))
         try:
             async with asyncio.timeout(FAULTY_S + CALM_LIMIT_S):
-                await asyncio.wait((playing, watch), return_when=asyncio.FIRST_COMPLETED)
-                if watch.done():
-                    playing.cancel()
-                    watch.result()
+                await self._first_of(playing, faults, watch)
                 await playing
         except TimeoutError:
             self.check_node()
@@ -167,6 +164,21 @@ class World:
         self.check_node()
         await ending.check(self, drivers)
         watch.cancel()
+
+    async def _first_of(
+        self,
+        playing: asyncio.Future[list[None]],
+        faults: asyncio.Task[None],
+        watch: asyncio.Task[None],
+    ) -> None:
+        """Wait for the drivers; what the faults or the watch find ends the world at once."""
+        waiting: set[asyncio.Future[Any]] = {playing, faults, watch}
+        while not playing.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for each in done - {playing}:
+                if each.exception() is not None:
+                    playing.cancel()
+                each.result()
 
     async def watch(self) -> None:
         """Look for what is late, and for what was noticed where nobody could raise it."""

@@ -1,7 +1,7 @@
 """Attacks: small worlds, each made to break one guard of the server, with moments drawn from the seed.
 
 A random world meets the dangerous moment once in a while; an attack brings it about every time. `play.py` gives every
-fourth seed to one. What an attack sees, it says as a `Violation`; the checks of `Stage` follow.
+third seed to one. What an attack sees, it says as a `Violation`; the checks of `Stage` follow.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from tests.simulation.attacks.deadlines import (
     unread_wakes,
 )
 from tests.simulation.attacks.namesakes import (
+    answered_before_death,
     messages_to_a_run,
     parents_close,
     restarts_between_runs,
     undelivered_at_death,
+    unrecorded_children,
 )
 from tests.simulation.attacks.outcomes import (
     bad_commands,
@@ -29,6 +31,7 @@ from tests.simulation.attacks.outcomes import (
     evicted_while_pending,
     next_numbers,
     repeated_requests,
+    stale_load,
     stale_memory,
     unknown_outcomes,
 )
@@ -61,6 +64,7 @@ ATTACKS: tuple[Attack, ...] = (
     unknown_outcomes,
     bad_commands,
     stale_memory,
+    stale_load,
     evicted_while_pending,
     next_numbers,
     dead_workers,
@@ -68,6 +72,8 @@ ATTACKS: tuple[Attack, ...] = (
     messages_to_a_run,
     restarts_between_runs,
     undelivered_at_death,
+    answered_before_death,
+    unrecorded_children,
     refused_start,
     leaving_pollers,
     failed_hand_over,

@@ -63,33 +63,43 @@ async def two_owners(stage: Stage) -> None:
 
 async def chained_groups(stage: Stage) -> None:
     """A chain of groups, each with a run of the one before: when one end can not be written, none is."""
-    node, store = stage.node, stage.store
+    node = stage.node
     assert node is not None
-    assert store is not None
     namespace = node.engine.namespaces.find("default")
     assert namespace is not None
-    candidates = (f"link {number}" for number in range(100))
+    candidates = [f"link {number}" for number in range(200)]
     names = [
         name
         for name in candidates
         if shard_of(workflow_id_key(namespace.namespace_id, name), stage.shards) == 0
-    ][:LINKS]
-    keys = [
-        run_key(namespace.namespace_id, name, (await stage.start(name)).run_id) for name in names
     ]
-    pairs = [(0,), *((number, number + 1) for number in range(LINKS - 1))]
-    taken = 0
-    if stage.random.random() < 0.5:
-        pairs.reverse()  # all in one batch: an earlier one would be written before the last is known to be bad
-    else:
-        taken = stage.random.randrange(1, len(pairs))
+    forwards = [(0,), *((number, number + 1) for number in range(LINKS - 1))]
+    taken = stage.random.randrange(1, len(forwards))
+    # All in one batch; the last first; and those after `taken` waiting while the others are in flight.
+    rounds = [(forwards, 0), (forwards[::-1], 0), (forwards, taken)]
+    for number, (pairs, split) in enumerate(rounds):
+        chain = names[number * LINKS : (number + 1) * LINKS]
+        await _fail_chain(stage, namespace.namespace_id, chain, pairs, split)
+        for name in chain:
+            await insist(lambda name=name: stage.signal(name, "after"))
+            found = await stage.signals(name)
+            require(found == ["after"], Kind.DATABASE, f"{name} has {found} after its chain failed")
+
+
+async def _fail_chain(
+    stage: Stage, namespace_id: str, names: list[str], pairs: list[tuple[int, ...]], split: int
+) -> None:
+    node, store = stage.node, stage.store
+    assert node is not None
+    assert store is not None
+    keys = [run_key(namespace_id, name, (await stage.start(name)).run_id) for name in names]
     entities = node.engine._entities
     store.poisoned = {names[0]}
     store.gate.clear()
     told: list[asyncio.Future[Any]] = []
     for number, pair in enumerate(pairs):
-        if number == taken > 0:
-            await store.waiting.wait()  # those before are in flight, those to come will wait
+        if number == split > 0:
+            await store.waiting.wait()
         entries = await entities.ready(*(keys[each] for each in pair))
         signal = f"chain {number}"
 
@@ -104,10 +114,6 @@ async def chained_groups(stage: Stage) -> None:
     store.poisoned = set()
     kept = [n for n, answer in enumerate(answers) if not isinstance(answer, errors.RpcError)]
     require(not kept, Kind.DATABASE, f"groups {kept} rest on what was never written")
-    for name in names:
-        await insist(lambda name=name: stage.signal(name, "after"))
-        found = await stage.signals(name)
-        require(found == ["after"], Kind.DATABASE, f"{name} has {found} after its chain failed")
 
 
 def _signal(state: Any, name: str, env: Env) -> Transition:

@@ -46,7 +46,7 @@ async def moved_deadlines(stage: Stage) -> None:
 async def overtaken_deadlines(stage: Stage) -> None:
     """An early timer, and later ones that are set after it."""
     await stage.start("timers")
-    delays_s = [stage.random.randint(4, 7), 40, 50]
+    delays_s = [stage.random.randint(3, 5), 40, 50]
     for number, delay_s in enumerate(delays_s):
         task = await stage.poll()
         await stage.answer(task.task_token, [_timer(str(number), delay_s)])
@@ -55,7 +55,7 @@ async def overtaken_deadlines(stage: Stage) -> None:
     task = (
         await stage.poll()
     )  # a workflow task has a deadline as well, and this one is not answered
-    await asyncio.sleep(delays_s[0] + 1.5)
+    await asyncio.sleep(delays_s[0] + 3.5)
     await stage.answer(task.task_token)
     fired = [event for event in await stage.events("timers") if event.event_type == _FIRED]
     require(len(fired) == 1, Kind.LATE, f"{len(fired)} timers have fired, the early one is due")
@@ -64,15 +64,20 @@ async def overtaken_deadlines(stage: Stage) -> None:
 async def failing_wakes(stage: Stage) -> None:
     """Timers that are due while another fires, and a run that cannot be written when it is due."""
     await stage.start("twice")
-    await stage.answer((await stage.poll()).task_token, [_timer("a", 3), _timer("b", 3)])
+    await stage.answer((await stage.poll()).task_token, [_timer("a", 3)])
+    await stage.signal("twice", "again")
+    task = await stage.poll()
     await asyncio.sleep(0.05)
+    await stage.answer(task.task_token, [_timer("b", 3)])
     await stage.start("once")
     await stage.answer((await stage.poll()).task_token, [_timer("c", 4)])
     assert stage.store is not None
     with stage.outages.during("poison", 6.0):
         stage.store.poisoned = {"once"}
+        stage.disk.delay_max_s = 0.2
         await asyncio.sleep(5 + 2 * stage.random.random())
         stage.store.poisoned = set()
+        stage.disk.delay_max_s = 0.003
     await asyncio.sleep(9)
     for name, count in (("twice", 2), ("once", 1)):
         fired = [event for event in await stage.events(name) if event.event_type == _FIRED]

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from perdure.wire.api import command, common, enums, taskqueue
+from tests.simulation import right_run
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.history.transition import Effect
     from tests.simulation.stage import Stage
 
+FAMILIES = 20
 _RUNNING = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 _CANCEL_REQUESTED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
 
@@ -94,6 +96,47 @@ async def undelivered_at_death(stage: Stage) -> None:
         f"the parent's child never started: {found}",
     )
     require(len(await stage.events("child")) > 1, Kind.LOST, "the child has no workflow task")
+
+
+async def answered_before_death(stage: Stage) -> None:
+    """A signal has arrived and its sender knows; the node dies before the effect is gone, and a namesake moves in."""
+    await _family(stage, "parent", "child", enums.PARENT_CLOSE_POLICY_ABANDON)
+    assert stage.node is not None
+    outbox: Any = stage.node.engine._outbox
+    never = asyncio.Event()
+
+    async def finish(_: object) -> None:
+        await never.wait()
+
+    outbox._finish = finish
+    await _wake(stage, "parent", [_signal("child", "", "to whoever it is")])
+    await asyncio.sleep(0.5 + stage.random.random())
+    namesake = await _take_over(stage, "child")
+    stage.kill_node()
+    await stage.start_node()
+    await asyncio.sleep(3)
+    await _untouched(stage, "child", namesake)
+
+
+async def unrecorded_children(stage: Stage) -> None:
+    """Parents are terminated while their children are being started: a child unknown to its parent never begins."""
+    stage.disk.delay_max_s = 0.2
+
+    async def one(number: int) -> None:
+        parent = f"parent-{number}"
+        await stage.start(parent)
+        await stage.answer((await stage.poll()).task_token, [_child(f"child-{number}")])
+        await asyncio.sleep(stage.random.random())
+        await stage.call(
+            "TerminateWorkflowExecution",
+            workflow_execution=common.WorkflowExecution(workflow_id=parent),
+        )
+
+    for number in range(FAMILIES):
+        await one(number)
+    stage.disk.delay_max_s = 0.003
+    await asyncio.sleep(5)
+    right_run.check(stage.archive.histories(), {})
 
 
 class _Held:

@@ -19,7 +19,7 @@ from tests.simulation.workloads.base import TASK_QUEUE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USERS = 8
+USERS = 40
 RUNS = 4
 
 
@@ -56,27 +56,30 @@ async def repeated_requests(stage: Stage) -> None:
 
 async def unknown_outcomes(stage: Stage) -> None:
     """The database does not say what became of a commit: each signal counts once, whatever its caller has to repeat."""
-    names = [f"w{number}" for number in range(RUNS)]
+    names = ["w0", "w1"]
     for name in names:
         await stage.start(name)
+    stage.disk.delay_max_s = 0.2  # callers come while the node finds out what was written
 
     async def user(number: int) -> None:
-        await asyncio.sleep(stage.random.random() * 2)
-        await insist(lambda: stage.signal(names[number % RUNS], f"signal {number}"))
+        await asyncio.sleep(stage.random.random() * 5)
+        await insist(lambda: stage.signal(names[number % 2], f"signal {number}"))
 
     async def trouble() -> None:
         assert stage.store is not None
-        for _ in range(4):
+        for _ in range(10):
             stage.store.unknown = stage.random.choice(["landed", "lost"])
             await asyncio.sleep(0.5)
         stage.store.unknown = ""
 
     with stage.outages.during("unknown outcome", 6.0):
         await asyncio.gather(trouble(), *(user(number) for number in range(USERS)))
+    stage.disk.delay_max_s = 0.003
     for place, name in enumerate(names):
-        found = sorted(await stage.signals(name))
-        expected = [f"signal {number}" for number in range(place, USERS, RUNS)]
-        require(found == expected, Kind.TWICE if len(found) > 2 else Kind.LOST, f"{name}: {found}")
+        found = Counter(await stage.signals(name))
+        lost = {f"signal {number}" for number in range(place, USERS, 2)} - found.keys()
+        require(not lost, Kind.LOST, f"{name}: {sorted(lost)}")
+        require(max(found.values()) == 1, Kind.TWICE, f"{name}: {found}")
 
 
 async def bad_commands(stage: Stage) -> None:
@@ -92,17 +95,28 @@ async def bad_commands(stage: Stage) -> None:
 
 
 async def stale_memory(stage: Stage) -> None:
-    """A node loses a shard while it reads from it, another changes a run, and the first takes the shard back."""
+    """A node loses a shard, another changes a run that the first has in memory, and the first takes the shard back."""
     name, other = _neighbours(stage)
     await stage.start(name)
     await stage.start(other)
-    if stage.random.random() < 0.5:
-        stage.kill_node()  # the next node has neither in memory
-        await stage.start_node()
-        await stage.signal(other, "to load it")
+    await _lose_and_retake(stage, name, other)
+
+
+async def stale_load(stage: Stage) -> None:
+    """As before, while the first node is loading the run."""
+    name, other = _neighbours(stage)
+    await stage.start(name)
+    await stage.start(other)
+    stage.kill_node()  # the next node has neither in memory
+    await stage.start_node()
+    await stage.signal(other, "to load it")
+    await _lose_and_retake(stage, name, other)
+
+
+async def _lose_and_retake(stage: Stage, name: str, other: str) -> None:
     owner, first, store = stage.owner, stage.own_endpoint, stage.store
     assert store is not None
-    store.load_gate.clear()
+    store.run_gate.clear()
     late = asyncio.ensure_future(insist(lambda: stage.signal(name, "a", at=first)))
     await asyncio.sleep(0.2)
     await stage.start_node()
@@ -115,7 +129,7 @@ async def stale_memory(stage: Stage) -> None:
             await stage.signal(other, "find out", at=first)
         except errors.RpcError:
             await asyncio.sleep(1)
-        store.load_gate.set()
+        store.run_gate.set()
         await late
         await insist(lambda: stage.signal(name, "c", at=first))
         found = sorted(await insist(lambda: stage.signals(name, at=first)))
@@ -154,6 +168,8 @@ async def next_numbers(stage: Stage) -> None:
         await stage.start(f"w{number}")
     given = {(await stage.poll()).workflow_execution.workflow_id for _ in range(2 * RUNS)}
     require(len(given) == 2 * RUNS, Kind.LOST, f"only the tasks of {sorted(given)} were given out")
+    left = stage.rows("tasks")
+    require(not left, Kind.LEFT_OVER, f"{left} rows are left of tasks that were given out")
 
 
 async def dead_workers(stage: Stage) -> None:

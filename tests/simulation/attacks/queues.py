@@ -25,7 +25,7 @@ async def scan_and_takeover(stage: Stage) -> None:
     """A node reads the rows of a queue; meanwhile another has its shards, writes rows, and loses them to it again."""
     owner, first, store = stage.owner, stage.own_endpoint, stage.store
     assert store is not None
-    if stage.random.random() < 0.5:
+    if stage.random.random() < 0.7:
         store.tasks_gate.clear()
     polls = [asyncio.ensure_future(stage.poll(at=first)) for _ in range(2 * STARTS)]
     await asyncio.sleep(0.1)

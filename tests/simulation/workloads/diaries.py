@@ -1,7 +1,7 @@
 """Workflow code that asks whether it is replayed: what it does only for the first time, it does once in each step.
 
 A worker that dies before its answer arrives leaves a step that another repeats. So a step counts with the workflow task
-in which it was taken; later tasks replay it, and must be told so.
+that was completed with it: whatever runs it after that replays it, and must be told so.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Diary:
             info = workflow.info()
             place = info.run_id, step
             length = info.get_current_history_length()
-            Current.ledger.diary.setdefault(place, []).append(length)
+            ledger = Current.ledger
+            ledger.diary.setdefault(place, []).append((length, ledger.now_s()))
 
     @workflow.run
     async def run(self, name: str) -> int:
@@ -76,16 +77,21 @@ class Diaries(Workload):
     def check(self, histories: Histories) -> None:
         super().check(histories)
         completed = {
-            (key.run_id, event.workflow_task_completed_event_attributes.started_event_id)
+            (key.run_id, event.workflow_task_completed_event_attributes.started_event_id): event
             for key, events in histories.items()
             for event in events
             if event.event_type == enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
         }
-        for (run_id, step), lengths in self.ledger.diary.items():
-            counting = {length for length in lengths if (run_id, length) in completed}
-            words = f"step {step!r} of {run_id} was taken in the workflow tasks {lengths}"
+        for (run_id, step), taken in self.ledger.diary.items():
+            counting = {length for length, _ in taken if (run_id, length) in completed}
+            words = f"step {step!r} of {run_id} was taken in the workflow tasks {taken}"
             require(len(counting) == 1, Kind.REPLAY, words)
-            require(max(lengths) == max(counting), Kind.REPLAY, words)
+            (length,) = counting
+            at_ns = completed[run_id, length].event_time.ToNanoseconds()
+            _, at_s = self.world.outages.span_of(at_ns, at_ns)
+            for later, now_s in taken:
+                is_first = later <= length and now_s <= at_s
+                require(is_first, Kind.REPLAY, f"{words}, that of {length} ended at {at_s:.3f}")
         for number in range(2):
             run_id = self.ledger.started[f"diary-{number}"]
             for step in range(STEPS):
