@@ -20,10 +20,10 @@ CALM_SHARE = 0.4
 """Of the worlds that draw only a few kinds of faults."""
 
 # The longest pauses of the node after a fault (`committer`, `wakes`, `node_shards`), in seconds.
-FULL_TAIL_S = 16.0
-UNKNOWN_TAIL_S = 6.0
-TAKEOVER_TAIL_S = 8.0
-READS_TAIL_S = 6.0
+FULL_TAIL_S = 20.0
+UNKNOWN_TAIL_S = 12.0
+TAKEOVER_TAIL_S = 14.0
+READS_TAIL_S = 10.0
 START_TAIL_S = 2.0
 LOOK_S = 10.0
 

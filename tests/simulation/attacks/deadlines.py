@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 
 from perdure.wire.api import command, common, enums, taskqueue
-from tests.simulation.faults import READS_TAIL_S
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
 
@@ -90,7 +89,7 @@ async def unread_wakes(stage: Stage) -> None:
         await stage.start_later(f"sleeper-{number}", 64 + int(48 * stage.random.random()))
     assert stage.store is not None
     await asyncio.sleep(HORIZON_S - 4 - stage.loop.time())
-    with stage.outages.during("disk unreadable", READS_TAIL_S):
+    with stage.outages.during("disk unreadable", 2.0):
         stage.store.is_unreadable = True
         await asyncio.sleep(8)
         stage.store.is_unreadable = False
