@@ -247,6 +247,7 @@ async def test_a_refused_row_is_found_whatever_is_wrong_with_it(
         await writer.write(*batch)
     assert guilty.value.numbers == {7}
     assert "secret" not in str(guilty.value)
+    assert ("text that is not valid UTF-8" in str(guilty.value)) is (kind == "text")
     assert not bench.connection.in_transaction
     assert bench.connection.execute("SELECT count(*) FROM entities").fetchone() == (0,)
     await writer.write(*good)
