@@ -226,12 +226,16 @@ def poisoned(kind: str) -> EntityWrite:
             write.events = (EventRow(0, 1, 1, b""), EventRow(0, 1, 1, b""))
         case "fields":
             write.key = cast("Any", (*B, "one too many"))
+        case "shape":
+            write.key = cast("Any", None)
         case _:
             raise AssertionError(kind)
     return write
 
 
-@pytest.mark.parametrize("kind", ["type", "number", "text", "size", "constraint", "fields"])
+@pytest.mark.parametrize(
+    "kind", ["type", "number", "text", "size", "constraint", "fields", "shape"]
+)
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_a_refused_row_is_found_whatever_is_wrong_with_it(
     bench: Bench, kind: str, place: int
@@ -246,6 +250,7 @@ async def test_a_refused_row_is_found_whatever_is_wrong_with_it(
     with pytest.raises(GuiltyWrite, match="the database refused a row: ") as guilty:
         await writer.write(*batch)
     assert guilty.value.numbers == {7}
+    assert str(guilty.value).startswith("the database refused a row: ")
     assert "secret" not in str(guilty.value)
     assert ("text that is not valid UTF-8" in str(guilty.value)) is (kind == "text")
     assert not bench.connection.in_transaction

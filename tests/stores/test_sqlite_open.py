@@ -185,6 +185,19 @@ def test_a_holder_that_did_not_say_who_it_is_is_unknown(tmp_path: Path):
     lock.release()
 
 
+def test_a_forked_child_leaves_the_lock_to_its_parent(tmp_path: Path):
+    lock = FileLock(tmp_path / "x.db")
+    # A fork shares the open file, as this does.
+    parents = os.dup(lock._fd)
+    lock.leave_to_parent()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(lock._fd)
+    with pytest.raises(InUse):
+        FileLock(tmp_path / "x.db")
+    os.close(parents)
+    FileLock(tmp_path / "x.db").release()
+
+
 async def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "x.db.lock").mkdir()
     with pytest.raises(OpenError, match=r"cannot create .*x\.db\.lock: Is a directory; choose"):

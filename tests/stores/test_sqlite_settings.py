@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -122,3 +123,11 @@ async def test_abandoning_lets_go_of_everything(tmp_path: Path):
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
     await (await open_inline(tmp_path / "x.db")).close()
+
+
+async def test_abandoning_ends_the_threads(tmp_path: Path):
+    store = await open_sqlite(tmp_path / "x.db")
+    await store.acquire(0)
+    assert await store.held((0,)) == []
+    store.abandon()
+    assert [one.name for one in threading.enumerate() if one.name.startswith("perdure-")] == []

@@ -21,7 +21,40 @@ MOUNTS = """\
 34 27 0:35 / /twice rw - nfs4 host:/a rw
 35 27 0:36 / /twice rw - tmpfs tmpfs rw
 a line of no meaning
+too short - nfs4 host:/ rw
 """
+NETWORK = [
+    "9p2000",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "davfs",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "pvfs2",
+    "smb3",
+    "smbfs",
+    "fuse.ceph",
+    "fuse.davfs2",
+    "fuse.gcsfuse",
+    "fuse.glusterfs",
+    "fuse.goofys",
+    "fuse.juicefs",
+    "fuse.mount-s3",
+    "fuse.rclone",
+    "fuse.s3fs",
+    "fuse.sshfs",
+]
+PASSED_THROUGH = ["9p", "drvfs", "prl_fs", "vboxsf", "virtiofs", "vmhgfs", "fuse.vmhgfs-fuse"]
 
 
 @pytest.mark.parametrize(
@@ -70,3 +103,19 @@ def test_a_folder_of_the_host_is_warned_about(mounts: Path, caplog: pytest.LogCa
 def test_a_system_without_a_table_of_mounts_says_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(file_system, "MOUNTS", Path("/no/such/table"))
     check_file_system(Path("/srv/x.db"))
+
+
+@pytest.mark.parametrize("kind", NETWORK)
+def test_each_file_system_of_other_machines_is_known(mounts: Path, kind: str):
+    mounts.write_text(f"1 0 0:1 / /data rw - {kind} somewhere rw")
+    with pytest.raises(OpenError, match="network file system"):
+        check_file_system(Path("/data/x.db"))
+
+
+@pytest.mark.parametrize("kind", PASSED_THROUGH)
+def test_each_file_system_of_a_host_is_known(
+    mounts: Path, kind: str, caplog: pytest.LogCaptureFixture
+):
+    mounts.write_text(f"1 0 0:1 / /data rw - {kind} somewhere rw")
+    check_file_system(Path("/data/x.db"))
+    assert "both sides" in caplog.text
