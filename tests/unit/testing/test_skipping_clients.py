@@ -10,7 +10,8 @@ import pytest
 from perdure.client import Client, RPCError
 from perdure.server.time_skipping_node import open_time_skipping_node
 from perdure.testing.time_skipping import TARGET, TimeSkippingEnvironment
-from tests.unit.server.world import complete_workflow
+from perdure.wire.api import enums
+from tests.unit.server.world import complete_workflow, schedule_activity
 from tests.unit.testing.hosted import environment, hosted, locks, settle, start
 from tests.unit.testing.stage import Stage, staged
 
@@ -71,6 +72,20 @@ async def test_two_environments_sleep_each_for_itself(
     await other.shutdown()
     await env.sleep(DAY_S)
     assert DAY_S <= stage.now_s < DAY_S + 1
+
+
+@staged
+async def test_two_runs_that_change_in_one_step_are_both_seen(stage: Stage) -> None:
+    first = await stage.started_run("w", schedule_activity())
+    await stage.poll_activity()
+    second = await stage.start(
+        "w",
+        request_id="again",
+        workflow_id_conflict_policy=enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,
+    )
+    assert first != second
+    await stage.check_work([first, second])
+    assert set(stage.time.work) == {second}
 
 
 # Clients, and the end.

@@ -39,6 +39,10 @@ def test_the_table_has_every_method_of_the_test_service_besides_all_others() -> 
     own = {method.path for method in TEST_SERVICE.values()}
     assert len(own) == 6
     assert rows.keys() == RPCS.keys() | own
+    for path in own:
+        row = rows[path]
+        assert (row.access, row.is_poll) == (Access.ADMIN, False)
+        assert row.default_timeout_ns == 600 * 10**9, "sleeps of locked time are long"
     for path, row in rows.items():
         assert row.method.path == path
         if path in RPCS:
@@ -143,13 +147,15 @@ def test_what_ran_on_a_dead_node_is_looked_at_again() -> None:
             await world.complete(task.task_token, schedule_activity())
             await world.poll_activity()
         await world.poll()
-        assert (time._activities, time._in_workflow_tasks, len(time.work)) == (2, 1, 3)
+        await world.start("waiting")
+        assert (time._activities, time._in_workflow_tasks, len(time.work)) == (2, 1, 4)
         time._unsettled = 3  # what a node that is killed leaves behind
         await time.close()
         await world.node.close()
 
         world = await _node(time, database, real)
         await world.terminate("ended")
+        await world.terminate("waiting")
         await time.take_over(world.engine)
         time.open(world.engine, world.node.matching)
         assert (time._activities, time._in_workflow_tasks, time._unsettled) == (1, 1, 0)

@@ -228,6 +228,17 @@ async def test_who_gives_up_a_sleep_leaves_no_lock_and_no_reason_behind(stage: S
 
 
 @staged
+async def test_who_gives_up_beside_another_of_the_same_moment_does_no_harm(stage: Stage) -> None:
+    sleeping = [asyncio.ensure_future(stage.sleep_until(DAY_S)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    sleeping[1].cancel()
+    await stage.unlock()
+    await asyncio.gather(sleeping[0], sleeping[2])
+    await stage.sleep_until(2 * DAY_S)
+    assert stage.time.skips == 2
+
+
+@staged
 async def test_an_activity_that_sleeps_gives_its_own_lock_away(stage: Stage) -> None:
     """So it can run into its own time-outs, as on the reference test server."""
     once = schedule_activity(schedule_to_close_timeout=None)
