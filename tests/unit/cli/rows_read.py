@@ -222,6 +222,11 @@ def _describe(bench: Bench) -> None:
         assert (named["Type"], named["TaskQueue"]) == ("Open", QUEUE)
         assert ("Closed" in named) is (run_id == first)
     assert bench.run("workflow", "describe", "-w", "no-such-workflow").code == 4
+    # Its class takes no argument: the task fails again and again, and the reason is told.
+    stuck, _ = bench.opened("1", kind="Waits")
+    reason = "  TypeError: Workflow Waits was started with 1 argument(s)"
+    eventually(lambda: reason in bench.done("workflow", "describe", "-w", stuck).out)
+    bench.done("workflow", "terminate", "-w", stuck)
 
 
 @row("workflow describe", "--raw", "--output")
