@@ -22,7 +22,8 @@ CALM_SHARE = 0.4
 # The longest pauses of the node after a fault (`committer`, `wakes`, `node_shards`), in seconds.
 FULL_TAIL_S = 20.0
 UNKNOWN_TAIL_S = 12.0
-TAKEOVER_TAIL_S = 14.0
+TAKEOVER_TAIL_S = 75.0
+"""The zombie may have taken a shard back before it died: the other node notices at its next commit or scan."""
 READS_TAIL_S = 10.0
 START_TAIL_S = 2.0
 LOOK_S = 10.0
