@@ -6,9 +6,14 @@ contradict what the caller already knows.
 
 from __future__ import annotations
 
+import pytest
+
 from perdure.core.ids import run_key
 from perdure.server.queries import PendingQuery, Queries
 from perdure.wire.api import query
+from tests.unit.frontend.conftest import QUEUE, settle, virtual_caller
+from tests.unit.frontend.test_query_routes import STICKY, ask, now_s, results, sticky_run, value
+from tests.unit.server.virtual import on_virtual_time
 
 RUN = run_key("ns", "workflow", "run")
 
@@ -21,10 +26,30 @@ async def test_a_query_waits_for_a_task_that_begins_after_it() -> None:
     assert list(queries.for_task(RUN, 7)) == ["q"]
 
 
-async def test_a_query_asked_while_no_task_runs_goes_with_the_first() -> None:
-    queries = Queries()
-    queries.attach(PendingQuery("q", RUN, query.WorkflowQuery(query_type="count")), at_most=1)
-    assert list(queries.for_task(RUN, 3)) == ["q"]
+@pytest.mark.parametrize("scheduled", ["first", "later", "sticky", "attempt"])
+@pytest.mark.parametrize("events_since", [0, 1])
+@on_virtual_time
+async def test_a_query_asked_while_a_task_is_scheduled_goes_with_that_task(
+    scheduled: str, events_since: int
+) -> None:
+    async with virtual_caller() as caller:
+        await (sticky_run(caller) if scheduled == "sticky" else caller.start())
+        if scheduled == "attempt":
+            failing = await caller.poll()
+            await caller.call("RespondWorkflowTaskFailed", task_token=failing.task_token)
+        elif scheduled == "later":
+            await caller.complete(await caller.poll())
+        if scheduled in {"later", "sticky"}:
+            await caller.signal()
+        asked = ask(caller)
+        await settle()
+        for _ in range(events_since):
+            await caller.signal()
+        task = await caller.poll(task_queue=STICKY if scheduled == "sticky" else {"name": QUEUE})
+        assert [each.query_type for each in task.queries.values()] == ["stage"]
+        await caller.complete(task, query_results=results(task))
+        assert (await asked).query_result == value("42")
+        assert now_s() == 0
 
 
 async def test_a_query_stays_attached_while_its_caller_looks_again() -> None:
