@@ -73,6 +73,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--file", help="only files whose path contains this")
     parser.add_argument("--function", help="only functions whose qualified name contains this")
     parser.add_argument(
+        "--patch", type=Path, nargs="+", default=[], help="patch files to plant instead of a draw"
+    )
+    parser.add_argument(
         "--reuse", action="store_true", help="use the last record of which test runs which line"
     )
     parser.add_argument(
