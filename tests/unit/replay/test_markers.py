@@ -9,6 +9,7 @@ import pytest
 
 from perdure.replay.flags import Flag, Flags
 from perdure.replay.markers import (
+    ENGINE_DETAILS,
     MAX_CHANGE_VERSION_BYTES,
     Patch,
     change_version_payload,
@@ -72,6 +73,14 @@ def test_other_events_hold_no_patch_and_no_local_activity() -> None:
     assert read_patch(event) is None
     event.marker_recorded_event_attributes.marker_name = "core_local_activity"
     assert not is_local_activity_marker(event)
+
+
+def test_a_codec_leaves_what_the_engine_writes_alone() -> None:
+    assert set(patch_details("p", deprecated=True)) <= ENGINE_DETAILS["core_patch"]
+    assert ENGINE_DETAILS == {
+        "core_patch": {"patch-data", "patch_id", "deprecated"},
+        "core_local_activity": {"data"},
+    }
 
 
 def test_markers_are_written_for_people() -> None:

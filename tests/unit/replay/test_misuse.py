@@ -54,7 +54,9 @@ def test_a_task_while_code_runs_is_refused() -> None:
 def test_a_task_while_a_page_is_missing_is_refused() -> None:
     events = Events().start()
     engine = WorkflowReplay(RUN, EngineConfig())
-    assert engine.feed(WorkflowTask(events[:2], 0, 3, b"more")) == NeedPage(b"more")
+    asked = {"q": query.WorkflowQuery(query_type="state")}
+    task = WorkflowTask(events[:2], 0, 3, b"more", queries=asked)
+    assert engine.feed(task) == NeedPage(b"more")
     assert (engine.next(), engine.ready(), engine.heartbeat()) == (None, None, None)
     engine.feed(live(events))
     assert engine.error == EARLY
