@@ -77,7 +77,7 @@ def test_other_events_hold_no_patch_and_no_local_activity() -> None:
 
 def test_a_codec_leaves_what_the_engine_writes_alone() -> None:
     assert set(patch_details("p", deprecated=True)) <= ENGINE_DETAILS["core_patch"]
-    assert ENGINE_DETAILS == {
+    assert dict(ENGINE_DETAILS) == {
         "core_patch": {"patch-data", "patch_id", "deprecated"},
         "core_local_activity": {"data"},
     }
