@@ -88,7 +88,16 @@ def test_wrong_number(fn: Callable[..., Any], args: tuple[Any, ...], message: st
         check_arity(fn, args, "Workflow X")
 
 
-def test_right_number() -> None:
-    check_arity(plain, (1,), "Workflow X")
-    check_arity(Methods.plain, (1,), "Workflow X")
-    check_arity(varied, (1, 2, 3), "Workflow X")
+@pytest.mark.parametrize(
+    ("fn", "right"),
+    [(plain, {1, 2}), (Methods.plain, {1}), (keyword, {1}), (varied, {0, 1, 2, 3})],
+)
+def test_right_number(fn: Callable[..., Any], right: set[int]) -> None:
+    def is_right(count: int) -> bool:
+        try:
+            check_arity(fn, (1,) * count, "Workflow X")
+        except TypeError:
+            return False
+        return True
+
+    assert {count for count in range(4) if is_right(count)} == right

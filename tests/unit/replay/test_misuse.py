@@ -221,5 +221,5 @@ def test_an_updates_messages_remember_their_place(kind: str) -> None:
     driver = Driver(script(answers))
     answer = driver.feed(live(Events().start(), messages=[_update()]))
     assert [entry.command.site for entry in driver.engine._run.commands] == [site, site]
-    assert all(list(each.event_group_markers) == list(GROUP) for each in answer.commands)
+    assert [list(each.event_group_markers) for each in answer.commands] == [list(GROUP)] * 2
     assert answer.messages[kind == "complete"].id == f"u1/request/{kind}"

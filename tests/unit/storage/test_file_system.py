@@ -100,9 +100,13 @@ def test_a_folder_of_the_host_is_warned_about(mounts: Path, caplog: pytest.LogCa
     assert "both sides" in caplog.text
 
 
-def test_a_system_without_a_table_of_mounts_says_nothing(monkeypatch: pytest.MonkeyPatch):
+def test_a_system_without_a_table_of_mounts_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     monkeypatch.setattr(file_system, "MOUNTS", Path("/no/such/table"))
-    check_file_system(Path("/srv/x.db"))
+    with caplog.at_level(logging.DEBUG):
+        check_file_system(Path("/srv/x.db"))
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("kind", NETWORK)

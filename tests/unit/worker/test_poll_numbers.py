@@ -21,7 +21,8 @@ async def step() -> None: ...
 @workflow.defn
 class Nothing:
     @workflow.run
-    async def run(self) -> None: ...
+    async def run(self) -> str:
+        return "done"
 
 
 def options(**given: Any) -> WorkerOptions:
@@ -113,5 +114,8 @@ async def test_one_slot_is_enough_for_both_kinds_of_task() -> None:
             max_concurrent_workflow_tasks=1,
         ),
     ):
-        for number in range(3):
+        results = [
             await client.execute_workflow(Nothing.run, id=f"w-{number}", task_queue="q")
+            for number in range(3)
+        ]
+        assert results == ["done"] * 3
