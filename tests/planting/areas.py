@@ -82,5 +82,8 @@ AREAS: dict[str, Area] = {
         ("testing", "server/time_skipping*.py"),
         ("tests/unit/testing", "tests/simulation/test_loop.py"),
     ),
-    "wire": Area(("wire", "core"), ("tests/unit/wire", "tests/unit/core", "tests/unit/history")),
+    "wire": Area(
+        ("wire", "core"),
+        ("tests/unit/wire", "tests/unit/core", "tests/unit/history", "tests/transcripts"),
+    ),
 }

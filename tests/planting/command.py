@@ -81,13 +81,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--also", action="append", default=[], help="tests to show every bug, first"
     )
-    parser.add_argument(
-        "--patch",
-        action="append",
-        type=Path,
-        default=[],
-        help="a patch file with a bug, in place of drawn ones; repeat it",
-    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="tests shown to one bug")
     parser.add_argument("--found", action="store_true", help="print who noticed each bug")
