@@ -81,7 +81,7 @@ GUARDS: dict[str, Edit] = {
         Wakes, "_scan", "self._horizon_ns = now_ns + RETRY_NS\n        return", "return"
     ),
     "a full page of wake-ups is not all": Edit(
-        Wakes, "_scan", "if len(rows) == SCAN_ROWS:", "if False:"
+        Wakes, "_scan", "if len(rows) == limit:", "if False:"
     ),
     "a wake-up that failed is tried again": Edit(
         Wakes, "_fire_one", "self._push(key, self._clock.now_ns() + pause_ns)", "pass"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -130,4 +129,4 @@ async def test_abandoning_ends_the_threads(tmp_path: Path):
     await store.acquire(0)
     assert await store.held((0,)) == []
     store.abandon()
-    assert [one.name for one in threading.enumerate() if one.name.startswith("perdure-")] == []
+    assert store_threads() == []

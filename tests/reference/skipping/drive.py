@@ -21,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.wire.api import enums
-from perdure.wire.errors import RpcError
+from perdure.wire.errors import DeadlineExceeded, RpcError
 from perdure.wire.seam import TEST_SERVICE, WORKFLOW_SERVICE, Connection
 from tests.reference.commands import seconds
 from tests.reference.normalise import Normaliser
@@ -85,7 +85,11 @@ class Stage:
     # Calls.
 
     async def ask(self, name: str, *, timeout_s: float = CALL_S, **fields: Any) -> Any:
-        """Make a call; an error is returned, not raised."""
+        """Make a call; an error is returned, not raised.
+
+        Raises:
+            TimeoutError: A call that does not wait for anything had no answer: the server hangs.
+        """
         method = METHODS[name]
         known = method.request_type.DESCRIPTOR.fields_by_name
         if "namespace" in known:
@@ -97,6 +101,8 @@ class Stage:
         try:
             return await self._connection.call(method, request, timeout_ns=timeout_ns)
         except RpcError as error:
+            if isinstance(error, DeadlineExceeded) and timeout_s == CALL_S:
+                raise TimeoutError(f"{name} had no answer within {CALL_S} s") from None
             return error
 
     async def note(

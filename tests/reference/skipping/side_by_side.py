@@ -57,7 +57,9 @@ async def ask_reference(seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
                     return seed, readable(await play_on_reference(walk(seed)))
             return seed, readable(await play_on_reference(walk(seed)))
 
-    return dict(await asyncio.gather(*(one(seed) for seed in seeds)))
+    async with asyncio.TaskGroup() as group:
+        playing = [group.create_task(one(seed)) for seed in seeds]
+    return dict(task.result() for task in playing)
 
 
 def ours(seed: int) -> dict[str, Any]:
