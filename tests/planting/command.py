@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if left:
         print(f"\nsurvivors:\n{left}")
     if options.explain:
-        print("\nentries for harmless.toml, each to be given its reason:\n")
+        print("\nentries for harmless_survivors, each to be given its reason:\n")
         for result in results:
             if not result.verdict.found and not result.harmless:
                 print(harmless.entry(result.plant, ""))
@@ -84,7 +84,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="tests shown to one bug")
     parser.add_argument("--found", action="store_true", help="print who noticed each bug")
-    parser.add_argument("--explain", action="store_true", help="print entries for harmless.toml")
+    parser.add_argument(
+        "--explain", action="store_true", help="print entries for harmless_survivors"
+    )
     return parser.parse_args(arguments)
 
 

@@ -191,12 +191,12 @@ def test_what_no_test_can_notice_is_left_alone() -> None:
 
 def test_harmless_survivors_need_a_reason(tmp_path: Path) -> None:
     (plant, *_) = plants(Source("x.py", b"def f(x):\n    x.go('it''s')\n"))
-    listed = tmp_path / "harmless.toml"
+    listed = tmp_path / "an_area.toml"
     listed.write_text(harmless.entry(plant, "only a test"))
-    assert harmless.load(listed) == {plant.key: "only a test"}
+    assert harmless.load(tmp_path) == {plant.key: "only a test"}
     listed.write_text(harmless.entry(plant, " "))
     with pytest.raises(ValueError, match="needs a reason"):
-        harmless.load(listed)
+        harmless.load(tmp_path)
 
 
 def test_a_patch_is_a_bug_too(tmp_path: Path) -> None:
@@ -212,3 +212,14 @@ def test_a_patch_is_a_bug_too(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def g():\n    pass\n")
     with pytest.raises(ValueError, match=r"B1\.patch: does not apply"):
         patches.read(patch, tmp_path)
+
+
+def test_each_harmless_survivor_is_a_bug_that_can_be_planted() -> None:
+    listed = harmless.load()
+    root = Path(__file__).resolve().parents[2]
+    paths = {path for path, *_ in listed}
+    known = {
+        plant.key for path in paths for plant in plants(Source(path, (root / path).read_bytes()))
+    }
+    assert listed.keys() - known == set(), "the line has changed: judge it again, or remove it"
+    assert known
