@@ -207,7 +207,7 @@ def test_without_a_file_it_says_that_everything_is_in_memory(tmp_path: Path):
     try:
         stack.start("server", "server", "start-dev", "--headless", "--port", str(stack.port))
         stack.wait("the announcement", lambda: "in memory" in stack.log_text("server"))
-        assert not stack.database.exists()
+        assert "keep it with --db-filename" in stack.log_text("server")
     finally:
         stack.close()
 

@@ -63,6 +63,8 @@ ONE = PollNumbers(1, 1)
         ({}, True, PollNumbers(1, 40), PollNumbers(4, 40)),
         ({"workflow_pollers": 10}, True, PollNumbers(2, 2), PollNumbers(8, 8)),
         ({"workflow_pollers": 3}, False, ONE, PollNumbers(2, 2)),
+        ({"nonsticky_to_sticky_poll_ratio": 1.0}, False, PollNumbers(4, 4), ONE),
+        ({"nonsticky_to_sticky_poll_ratio": 0.0}, False, ONE, PollNumbers(4, 4)),
         ({"max_cached_workflows": 0}, False, PollNumbers(5, 5), NO_POLLS),
         ({"max_cached_workflows": 0}, True, PollNumbers(5, 40), NO_POLLS),
         # The polls of one queue must leave a slot to the other's.
