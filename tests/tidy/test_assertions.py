@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import textwrap
 
 import pytest
@@ -14,7 +15,8 @@ ALLOWED_SKIPS: dict[str, str] = {}
 """`file: what` and the reason. A test that needs something which may be missing belongs where that is installed."""
 
 
-def _trees() -> dict[str, ast.Module]:
+@functools.cache
+def trees() -> dict[str, ast.Module]:
     found: dict[str, ast.Module] = {}
     for path in source.tracked_files():
         place = path.relative_to(source.ROOT)
@@ -24,16 +26,15 @@ def _trees() -> dict[str, ast.Module]:
     return found
 
 
-TREES = _trees()
-
-
 def test_each_test_asserts_something():
-    assert Suite(TREES).without_assertion() == []
+    assert Suite(trees()).without_assertion() == []
 
 
 def test_no_test_is_left_out():
     found = [
-        (f"{module}: {what}", line) for module, tree in TREES.items() for line, what in skips(tree)
+        (f"{module}: {what}", line)
+        for module, tree in trees().items()
+        for line, what in skips(tree)
     ]
     wrong = [f"{what} in line {line}" for what, line in found if what not in ALLOWED_SKIPS]
     assert wrong == []
