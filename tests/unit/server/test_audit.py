@@ -302,6 +302,13 @@ def test_what_this_version_does_not_know_is_refused(
     assert APPLICATION_ID != 7
 
 
+@pytest.mark.parametrize("name", ["missing.db", "."])
+def test_only_a_file_is_audited(tmp_path: Path, name: str):
+    with pytest.raises(OpenError, match="there is no database"):
+        audit(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pages_that_are_damaged_end_the_audit(database: Path):
     data = bytearray(database.read_bytes())
     # The root page of an index: SQLite misses its rows.

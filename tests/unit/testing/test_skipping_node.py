@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from random import Random
 from typing import Any, cast
 
@@ -204,6 +205,7 @@ def test_a_task_that_waited_on_a_dead_node_has_its_start_up_anew() -> None:
 
 
 async def test_the_test_server_serves_until_it_is_told_to_stop() -> None:
+    before = asyncio.all_tasks()
     stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
     serving = asyncio.ensure_future(
         run_test_server("127.0.0.1", 0, stop=stop, on_ready=port.set_result)
@@ -221,6 +223,25 @@ async def test_the_test_server_serves_until_it_is_told_to_stop() -> None:
         assert not serving.done()
         stop.set()
         await serving
+    await only(before)
+
+
+async def test_a_test_server_that_cannot_listen_ends_its_node() -> None:
+    before = asyncio.all_tasks()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        bound = taken.getsockname()[1]
+        with pytest.raises(ServerStartError, match=str(bound)):
+            await run_test_server("127.0.0.1", bound, stop=asyncio.Event(), on_ready=lambda _: None)
+    await only(before)
+
+
+async def only(tasks: set[asyncio.Task[Any]]) -> None:
+    """Nothing else is left running: a node that has not ended looks after its shards for ever."""
+    if left := asyncio.all_tasks() - tasks:
+        _, running = await asyncio.wait(left, timeout=20)
+        assert not running
 
 
 def _empty() -> object:
