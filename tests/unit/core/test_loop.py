@@ -263,12 +263,12 @@ def test_unfinished_async_generators_are_closed_as_far_as_they_do_not_wait() -> 
     Steps().close_async_generators()
 
 
-@pytest.mark.parametrize(("name", "advice"), sorted(loops._UNSUPPORTED.items()))
-def test_what_reaches_outside_is_refused_with_advice(name: str, advice: str) -> None:
-    with pytest.raises(UnsupportedCall, match=rf"^loop\.{name} is not available in a") as caught:
-        getattr(Steps(), name)(1, 2, third=3)
-    assert str(caught.value).endswith(advice)
-    assert getattr(DeterministicLoop, name).__doc__ == f"Refused: {advice}."
+def test_what_reaches_outside_is_refused_with_advice() -> None:
+    for name, advice in loops._UNSUPPORTED.items():
+        with pytest.raises(UnsupportedCall, match=rf"^loop\.{name} is not available in") as caught:
+            getattr(Steps(), name)(1, 2, third=3)
+        assert str(caught.value).endswith(advice)
+        assert getattr(DeterministicLoop, name).__doc__ == f"Refused: {advice}."
 
 
 def test_it_refuses_all_of_the_interface_that_it_does_not_offer() -> None:
