@@ -5,6 +5,7 @@ A record is as good as the tests it saw: after tests were added or moved, record
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -120,8 +121,28 @@ def _lines(root: Path, data: Path, known: Iterable[str]) -> dict[str, dict[int, 
         for line, contexts in measured.contexts_by_lineno(name).items():
             found = {context.rpartition("|")[0] for context in contexts}
             by_line[line] = sorted(found & tests)
+        fill_functions(Path(name).read_bytes(), by_line)
         lines[str(Path(name).relative_to(root))] = dict(by_line)
     return lines
+
+
+def fill_functions(source: bytes, by_line: dict[int, list[str]]) -> None:
+    """Give the lines of a function that no test was seen to run the tests of its other lines.
+
+    Coverage stops seeing the frames around an event loop of the simulator after it has ended, so that lines which every
+    simulation runs would be shown to no test.
+
+    Args:
+        source: The module.
+        by_line: Line → the tests that run it; changed in place.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        body = range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+        tests = sorted({test for line in body for test in by_line.get(line, ())})
+        for line in body:
+            by_line[line] = by_line.get(line) or tests
 
 
 def save(record: Record, path: Path) -> None:

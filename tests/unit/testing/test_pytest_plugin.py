@@ -69,7 +69,9 @@ def test_fixtures_and_timelines(pytester: pytest.Pytester, mode: str) -> None:
     pytester.makeini(
         f"[pytest]\nasyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function"
     )
-    result = pytester.runpytest_subprocess(*PLUGIN)
+    # The module of these tests can be loaded once in this process.
+    run = pytester.runpytest_inprocess if mode == "auto" else pytester.runpytest_subprocess
+    result = run(*PLUGIN)
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [
@@ -91,10 +93,14 @@ def test_real_time_by_setting(pytester: pytest.Pytester) -> None:
             assert not perdure_env.supports_time_skipping
         """
     )
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nperdure_environment = local")
-    pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nperdure_environment = moon")
-    result = pytester.runpytest_subprocess(*PLUGIN)
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nperdure_environment = local"
+    )
+    pytester.runpytest_inprocess(*PLUGIN).assert_outcomes(passed=1)
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nperdure_environment = moon"
+    )
+    result = pytester.runpytest_inprocess(*PLUGIN)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*perdure_environment is 'moon'; it must be one of*"])
 
