@@ -16,7 +16,7 @@ from perdure.testing import Outcome, Signal, SimulationFailed, WorkflowEnvironme
 from perdure.testing.pytest_plugin import _Shown, _timelines
 from perdure.testing.simulation.disk import DiskFaults, SimExecutor
 from perdure.testing.simulation.loop import SimLoop
-from perdure.testing.simulation.scenario import Scenario
+from perdure.testing.simulation.scenario import WORKFLOW_ID, Scenario, stuck
 from perdure.testing.simulator import (
     ActivityLate,
     AnswerLate,
@@ -153,6 +153,27 @@ def test_the_error_of_a_job_is_known_after_a_delay() -> None:
 
     ran_at_s, known_at_s = loop.run(main())
     assert known_at_s > ran_at_s > 0
+
+
+@pytest.mark.parametrize("end", [SimExecutor.crash, SimExecutor.close])
+def test_a_disk_that_has_ended_runs_nothing_and_answers_nobody(end: Any) -> None:
+    loop = SimLoop()
+    ran: list[int] = []
+
+    async def main() -> None:
+        executor = SimExecutor(DiskFaults(Random(0)))
+        await executor.run(lambda: ran.append(1))
+        end(executor)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(executor.run(lambda: ran.append(2)), 60)
+
+    loop.run(main())
+    assert ran == [1]
+
+
+def test_which_workflow_is_stuck_is_said() -> None:
+    assert stuck(WORKFLOW_ID) == "its workflow task fails again and again"
+    assert stuck("child").startswith("the workflow task of child fails again")
 
 
 async def test_timelines_that_cannot_be_had_are_said_to_be_missing() -> None:
