@@ -36,14 +36,23 @@ class Greeting:
         from datetime import timedelta
         return await workflow.execute_activity(greet, name, start_to_close_timeout=timedelta(5))
 
+WORKERS = []
+
 async def test_passes(perdure_client, perdure_worker, perdure_env):
     worker = await perdure_worker(Greeting, activities=[greet])
     assert worker.task_queue == "test_passes"
+    other = await perdure_worker(Greeting, task_queue="mine", activities=[greet])
+    assert other.task_queue == "mine"
+    WORKERS.extend([worker, other])
     result = await perdure_client.execute_workflow(
         Greeting.run, "Ada", id="good", task_queue=worker.task_queue
     )
     assert result == "Hello, Ada"
     assert perdure_env.supports_time_skipping
+    assert [each.is_running for each in WORKERS] == [True, True]
+
+async def test_workers_have_ended():
+    assert [each.is_running for each in WORKERS] == [False, False]
 
 async def test_fails(perdure_client, perdure_worker):
     worker = await perdure_worker(Greeting, activities=[greet])
@@ -72,7 +81,7 @@ def test_fixtures_and_timelines(pytester: pytest.Pytester, mode: str) -> None:
     # The module of these tests can be loaded once in this process.
     run = pytester.runpytest_inprocess if mode == "auto" else pytester.runpytest_subprocess
     result = run(*PLUGIN)
-    result.assert_outcomes(passed=1, failed=2)
+    result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines(
         [
             "*workflow runs of this test*",

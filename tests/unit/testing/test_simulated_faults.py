@@ -113,10 +113,12 @@ def test_a_single_possible_fault_is_combined_with_nothing() -> None:
     assert report.runs == 3, "without it, with it, and without it again"
 
 
-def test_the_hook_for_unraisable_errors_is_put_back() -> None:
-    before = sys.unraisablehook
+def test_the_hook_for_unraisable_errors_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(_: object) -> None: ...
+
+    monkeypatch.setattr(sys, "unraisablehook", own)
     outcome_of()
-    assert sys.unraisablehook is before
+    assert sys.unraisablehook is own
 
 
 @pytest.mark.parametrize("lengths", [(1, 2), (2, 1)])
