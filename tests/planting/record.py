@@ -23,6 +23,8 @@ from tests.planting.plant import Plant
 SEEDS = "40"
 """How many simulated worlds one bug is shown; the full number takes half a minute for each bug."""
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "tests.planting.listener", "--seeds", SEEDS)
+SECONDS_PER_TEST = 900
+"""Coverage makes tests several times slower, and a busy machine does the same."""
 TEST_SECONDS_MAX = 20.0
 """A slower test is not shown to bugs."""
 
@@ -51,7 +53,7 @@ class Record:
         """The tests to show a bug, most direct and fastest first, as many as fit in the time."""
         of_file = self.lines.get(plant.path, {})
         tests = {test for line in plant.lines for test in of_file.get(line, ())}
-        if not plant.function:  # runs at import: every test of the module may notice
+        if not tests:  # it may run at import: every test of the module may notice
             tests = {test for line_tests in of_file.values() for test in line_tests}
         chosen: list[str] = []
         total_s = 0.0
@@ -98,6 +100,7 @@ def make(root: Path, area: Area, folder: Path, *, processes: int) -> Record:
         "worksteal",
     ]
     command += ["--cov", "--cov-context=test", f"--cov-config={settings}", "--cov-report="]
+    command += [f"--timeout={SECONDS_PER_TEST}"]
     command += [test for test in area.tests if (root / test).exists()]
     environment = os.environ | {RESULT_VARIABLE: str(result), "CI": "1"}
     done = subprocess.run(command, cwd=root, env=environment, check=False, capture_output=True)
