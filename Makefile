@@ -42,8 +42,10 @@ test: check pytest   ## Everything: set-up, lint, types, import contracts, all t
 pytest: setup    ## All tests, without lint and types
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
 
-test-next-year: setup  ## All tests on a clock that is a year ahead, in another time zone
-	$(BIN)/python scripts/next_year.py $(BIN)/python -m pytest $(PYTEST_ARGS) tests
+# The table of flags runs a server on a thread beside commands that set variables; libfaketime crashes CPython there.
+test-next-year: setup  ## All tests but one file on a clock that is a year ahead, in another time zone
+	$(BIN)/python scripts/next_year.py $(BIN)/python -m pytest $(PYTEST_ARGS) tests \
+	  --ignore=tests/unit/cli/test_every_flag.py
 
 coverage: setup  ## Branch coverage of the pure packages by their own tests
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS) --cov --cov-report=term \

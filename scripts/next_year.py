@@ -5,7 +5,8 @@ time zone fails there, before the date makes it fail for everybody. Only the wal
 the times of files, are those of the machine.
 
 The clock is that of libfaketime, which the dynamic linker loads into each process. A program that is linked statically
-(Go's are) does not notice it and keeps the machine's clock. The development tools bring the library for Linux on
+(Go's are) does not notice it and keeps the machine's clock; so the tests beside the reference server use its recorded
+answers here. The development tools bring the library for Linux on
 x86-64; elsewhere name one with PERDURE_FAKETIME_LIBRARY (Debian: /usr/lib/*/faketime/libfaketime.so.1).
 
 Usage: .venv/bin/python scripts/next_year.py COMMAND [ARGUMENT …]
@@ -48,6 +49,8 @@ def main() -> int:
         "FAKETIME": f"+{AHEAD_SECONDS}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
+        # Without this each process reads the variables again every ten seconds: not safe beside other threads.
+        "FAKETIME_CACHE_DURATION": "1000000",
         "TZ": ZONE,
     }
     why = what_is_wrong(environment)

@@ -331,3 +331,12 @@ def test_a_failing_workflow_can_format_its_traceback() -> None:
 
     PITFALLS["it"] = fail_for_good
     assert names(Driver(Calls).start("it")) == ["FailWorkflow"]
+
+
+def test_a_wrapped_builtin_is_no_method_of_a_class() -> None:
+    """As in `logging.Formatter.converter = time.gmtime`, which many programs do."""
+
+    clocks: Any = type("Clocks", (), {"converter": time.gmtime, "now": time.time})()
+    assert clocks.converter(0).tm_year == 1970
+    assert clocks.now() > 0
+    assert time.gmtime.__name__ == "gmtime"

@@ -25,6 +25,7 @@ import time
 import uuid
 import warnings
 from pathlib import Path
+from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from perdure.worker.host import binding, callsite
@@ -153,7 +154,9 @@ def _forbid(module: Any, name: str, call: str, advice: str) -> None:
 
 def _install(module: Any, name: str, wrapper: Any, original: Any) -> None:
     binding.replaced(original, wrapper)
-    setattr(module, name, wrapper)
+    # A builtin in a class stays what it is (`converter = time.gmtime`); a function would become a method.
+    is_builtin = isinstance(original, BuiltinFunctionType) and isinstance(module, ModuleType)
+    setattr(module, name, staticmethod(wrapper) if is_builtin else wrapper)
 
 
 def _seconds(state: RunState) -> float:
