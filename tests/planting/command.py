@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for result in results:
             if not result.verdict.found and not result.harmless:
                 print(harmless.entry(result.plant, ""))
-    problems = report.misses_goal(results)
+    problems = report.misses_goal(results, goal=options.goal)
     for problem in problems:
         print(f"planting: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -83,6 +83,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="tests shown to one bug")
+    parser.add_argument("--goal", type=float, help="the least share found, for each area and all")
     parser.add_argument("--found", action="store_true", help="print who noticed each bug")
     parser.add_argument(
         "--explain", action="store_true", help="print entries for harmless_survivors"

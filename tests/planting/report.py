@@ -91,16 +91,17 @@ def kinds(results: Sequence[Result]) -> str:
     return "\n".join(f"{kind:24} {found[kind]:4} of {planted[kind]:4}" for kind in sorted(planted))
 
 
-def misses_goal(results: Sequence[Result]) -> list[str]:
-    """What is below its goal, in words."""
+def misses_goal(results: Sequence[Result], *, goal: float | None = None) -> list[str]:
+    """What is below its goal, in words; `goal` stands for both when it is given."""
+    area_goal, total_goal = (goal, goal) if goal is not None else (AREA_GOAL, TOTAL_GOAL)
     problems: list[str] = []
     for area in dict.fromkeys(result.area for result in results):
         share = score([result for result in results if result.area == area]).share
-        if share < AREA_GOAL:
-            problems.append(f"{area}: {share:.1%} found, the goal is {AREA_GOAL:.0%}")
+        if share < area_goal:
+            problems.append(f"{area}: {share:.1%} found, the goal is {area_goal:.0%}")
     share = score(results).share
-    if share < TOTAL_GOAL:
-        problems.append(f"all areas: {share:.1%} found, the goal is {TOTAL_GOAL:.0%}")
+    if share < total_goal:
+        problems.append(f"all areas: {share:.1%} found, the goal is {total_goal:.0%}")
     return problems
 
 
