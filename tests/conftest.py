@@ -11,7 +11,7 @@ import os
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.time_limits"]
+pytest_plugins = ["tests.time_limits", "tests.parsing"]
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

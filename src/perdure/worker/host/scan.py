@@ -11,7 +11,9 @@ are logged as warnings when the worker starts. Blocks under `workflow.unsafe.san
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime as dt
+import gc
 import inspect
 import random
 import textwrap
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
 
 class Severity(Enum):
@@ -63,15 +65,33 @@ _MUTABLE = (list, dict, set, bytearray)
 def scan_class(cls: type) -> list[Finding]:
     """Read a workflow class; nothing is found when its source is not there."""
     try:
-        lines, first = inspect.getsourcelines(cls)
-        filename = inspect.getsourcefile(cls) or "<unknown>"
-        tree = ast.parse(textwrap.dedent("".join(lines)))
+        with _no_garbage_collection():
+            lines, first = inspect.getsourcelines(cls)
+            filename = inspect.getsourcefile(cls) or "<unknown>"
+            tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):
         return []
     module = inspect.getmodule(cls)
     visitor = _Visitor(filename, first, vars(module) if module is not None else {})
     visitor.visit(tree)
     return visitor.findings
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Generator[None]:
+    """Let no finalizer run while source is parsed.
+
+    A finalizer may log a traceback (a task whose exception nobody retrieved does), and a traceback is printed by
+    parsing its lines. CPython before 3.11.8 and 3.12.2 cannot parse while it parses: it raises `SystemError`
+    (python/cpython#106905).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Visitor(ast.NodeVisitor):
