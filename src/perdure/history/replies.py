@@ -80,7 +80,6 @@ class CompletionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     workflow_task: WorkflowTaskReply | None = None
     activities: tuple[ActivityTaskReply, ...] = ()
-    reset_history_event_id: int = 0
     rejected_updates: tuple[UpdateRejection, ...] = ()
 
 

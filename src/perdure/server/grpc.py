@@ -7,6 +7,7 @@ Not here: what RPCs do (`frontend/`), which exist (`rpcs.py`).
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -34,18 +35,17 @@ PENDING_CALLS_MAX = 100_000
 random with CANCELLED, which tells clients that they did it: a burst of 2,000 starts must only wait its turn."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
-# An RPC without a deadline reports one about 10^12 s away.
+# Some releases of gRPC report a deadline about 10^12 s away for an RPC that has none.
 _NO_DEADLINE_SECONDS = 365 * 86_400
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
-    # Official clients ping every 30 s, also without calls under way.
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # Official clients ping every 30 s, also without calls under way: no number of pings is too many.
     ("grpc.http2.max_ping_strikes", 0),
-    # A client that lost its power is noticed, and its parked polls are withdrawn.
+    # A client that lost its power is noticed, with or without calls, and its parked polls are withdrawn.
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
@@ -60,22 +60,18 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def __init__(self, handlers: dict[str, Any]) -> None:
         self._handlers = handlers
-        self._has_reflection = False
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         path: str = handler_call_details.method
-        handler = self._handlers.get(path)
-        if handler is None and path.startswith("/grpc.reflection."):
-            self._load_reflection()
-            return self._handlers.get(path)
-        return handler
+        is_reflection = path.startswith("/grpc.reflection.")
+        return (_reflection() if is_reflection else self._handlers).get(path)
 
-    def _load_reflection(self) -> None:
-        if not self._has_reflection:
-            self._has_reflection = True
-            from perdure.server.reflection import reflection_handlers
 
-            self._handlers.update(reflection_handlers())
+@functools.cache
+def _reflection() -> dict[str, Any]:
+    from perdure.server.reflection import reflection_handlers
+
+    return reflection_handlers()
 
 
 class GrpcServer:
@@ -136,14 +132,14 @@ class GrpcServer:
 
     def _unary(self, method: Method) -> Unary:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            # None without a deadline, whatever the type stubs say.
+            # None without a deadline, whatever the type stubs say; never below 0.
             remaining = cast("float | None", context.time_remaining())
             timeout_ns = (
                 None
                 if remaining is None or remaining > _NO_DEADLINE_SECONDS
-                else max(0, int(remaining * SECOND_NS))
+                else int(remaining * SECOND_NS)
             )
-            metadata = dict(context.invocation_metadata() or ())
+            metadata = dict(cast("grpc.aio.Metadata", context.invocation_metadata()))
             try:
                 check_size(len(request))
                 return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
@@ -187,10 +183,10 @@ async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError
 def why_not(ip: str, port: int) -> str:
     """Why nobody can listen there, in a few words; empty when one can."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((ip, port))
-        except OSError as error:
-            return error.strerror or str(error)
+    except OSError as error:  # of the system, or of the look-up of a name: both have a text
+        return str(error.strerror)
     return ""

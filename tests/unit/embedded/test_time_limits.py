@@ -187,3 +187,11 @@ def test_closing_without_calls_ends_the_timer_at_once_and_later_calls_keep_it():
     assert caller.cancels == 1
     limits.discard(second)
     assert loop.armed == []
+
+
+def test_a_call_is_late_from_the_last_moment_that_rounding_allows():
+    limits, loop = new_limits()
+    loop.now_s = 0.0
+    _, caller = limited(limits, 0.001)
+    loop.timers[0].callback()
+    assert caller.cancels == 1

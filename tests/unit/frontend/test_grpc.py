@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from perdure.server.grpc import MESSAGE_BYTES_MAX, STATUS_DETAILS_KEY, GrpcServer
+from perdure.server.grpc import MESSAGE_BYTES_MAX, STATUS_DETAILS_KEY, GrpcServer, why_not
 from perdure.server.options import ServerStartError
 from perdure.wire.api import common, errordetails, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
@@ -181,13 +184,55 @@ async def test_reflection_lists_services_and_describes_them(channel: grpc.aio.Ch
     assert described.file_descriptor_response.file_descriptor_proto
 
 
-async def test_a_port_in_use_is_one_line_that_says_what_to_do(server: GrpcServer, caller: Caller):
+async def test_a_port_in_use_is_one_line_that_says_what_to_do(
+    server: GrpcServer, caller: Caller, capfd: pytest.CaptureFixture[str]
+):
     with pytest.raises(ServerStartError) as caught:
         GrpcServer(caller.node.frontend, "127.0.0.1", server.port)
     text = str(caught.value)
-    assert f"127.0.0.1:{server.port}" in text
+    assert f"127.0.0.1:{server.port}: {os.strerror(errno.EADDRINUSE)}. " in text
     assert "--port" in text
     assert "\n" not in text
+    assert capfd.readouterr().err == "", "nothing but the error is said"
+
+
+async def test_an_address_that_only_grpc_refuses_is_the_same_error(caller: Caller):
+    # The system takes the short form of 127.0.0.1, gRPC does not.
+    assert why_not("127.1", 0) == ""
+    with pytest.raises(ServerStartError, match=r"on 127\.1:0: gRPC could not bind it"):
+        GrpcServer(caller.node.frontend, "127.1", 0)
+
+
+def can_listen_on_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_an_ipv6_address_is_listened_on_where_there_is_one(caller: Caller):
+    if can_listen_on_ipv6():
+        assert why_not("::1", 0) == ""
+        server = GrpcServer(caller.node.frontend, "::1", 0)
+        await server.start()
+        async with grpc.aio.insecure_channel(f"[::1]:{server.port}") as channel:
+            assert (await call(channel, "GetSystemInfo")).capabilities.upsert_memo
+        assert why_not("::1", server.port) == os.strerror(errno.EADDRINUSE)
+        await server.stop(0)
+    else:
+        with pytest.raises(ServerStartError, match="on ::1:0: "):
+            GrpcServer(caller.node.frontend, "::1", 0)
+
+
+def test_a_server_that_was_stopped_just_now_leaves_its_port_free():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            served, _ = listener.accept()
+            served.close()  # the side that closes first keeps the port in TIME_WAIT
+            assert client.recv(1) == b""
+    assert why_not("127.0.0.1", port) == ""
 
 
 async def test_stopping_answers_parked_polls_empty_and_ends(

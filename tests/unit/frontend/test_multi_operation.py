@@ -24,6 +24,7 @@ from tests.unit.frontend.test_update_calls import (
     kept,
     refuse,
     respond,
+    send,
 )
 from tests.unit.server.virtual import on_virtual_time
 
@@ -349,4 +350,28 @@ async def test_a_second_run_that_closes_before_it_takes_the_update_ends_the_call
         code, operations = await fault(sent)
         assert code is StatusCode.NOT_FOUND
         assert (operations[0][0], operations[1][0]) == (0, StatusCode.NOT_FOUND)
+        assert kept(caller) == 0
+
+
+@pytest.mark.parametrize("is_start_given", [True, False])
+@on_virtual_time
+async def test_an_id_that_was_refused_and_comes_again_is_another_update(is_start_given: bool):
+    async with virtual_caller() as caller:
+        await caller.start()
+        await caller.complete(await caller.poll())
+        first = send(caller)
+        task = await caller.poll()
+        caller.disk.gate.clear()
+        completed = asyncio.ensure_future(caller.complete(task, messages=[refuse()]))
+        await settle()
+        again = execute(caller) if is_start_given else send(caller)
+        await settle()
+        caller.disk.gate.set()
+        await completed
+        task = await caller.poll()
+        assert [each.protocol_instance_id for each in task.messages] == ["u"]
+        await caller.complete(task, messages=[accept(), respond()])
+        answer = await again
+        assert data(parts(answer)[1] if is_start_given else answer) == b"done"
+        await first
         assert kept(caller) == 0

@@ -25,6 +25,8 @@ from perdure.wire import health
 from perdure.wire.errors import ResourceExhausted
 from tests.unit.frontend.conftest import Caller, GatedExecutor
 
+YEAR_SECONDS = 365 * 86_400
+
 
 @pytest.mark.parametrize(
     ("key", "field"),
@@ -157,14 +159,15 @@ def test_a_message_of_exactly_the_limit_is_taken_and_a_larger_one_named_as_worke
     assert caught.value.message.startswith(expected)
 
 
-def test_the_settings_of_the_transport():
+async def test_the_settings_of_the_transport(caller: Caller):
+    server = GrpcServer(caller.node.frontend, "127.0.0.1", 0)
+    await server.stop(0)
     assert dict(transport._OPTIONS) == {
         "grpc.max_receive_message_length": 8 * MESSAGE_BYTES_MAX,
         "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
         "grpc.so_reuseport": 0,
-        "grpc.keepalive_permit_without_calls": 1,
-        "grpc.http2.min_ping_interval_without_data_ms": 5_000,
         "grpc.http2.max_ping_strikes": 0,
+        "grpc.keepalive_permit_without_calls": 1,
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,
         "grpc.server.max_pending_requests": 100_000,
@@ -205,7 +208,8 @@ async def test_a_deadline_over_the_wire_is_the_patience_of_the_call(
         unary = channel.unary_unary(path)
         await unary(b"", timeout=None, metadata=(("client-name", "me"),))
         await unary(b"", timeout=100)
-    (name, without), (_, within_ns) = seen
-    assert (name, without) == ("me", None)
+        await unary(b"", timeout=2 * YEAR_SECONDS)
+    (name, without), (_, within_ns), (_, too_far) = seen
+    assert (name, without, too_far) == ("me", None, None)
     assert 0 < within_ns < 200 * SECOND_NS, "the transport rounds it up"
     await server.stop(0)

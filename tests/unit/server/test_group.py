@@ -123,7 +123,10 @@ VISIBLE = VisibilityRow("n", "a", "r", "T", "q", 1, 1, 1)
     [
         ({"events": (EventRow(0, 1, 1, bytes(30)), EventRow(0, 2, 1, bytes(4)))}, 34),
         ({"facts": (FactRow(1, "", bytes(7)), FactRow(2, "", None))}, 107),
-        ({"outbox": (OutboxRow(1, Effect(A, "k", "id", bytes(5))),)}, 205),
+        (
+            {"outbox": tuple(OutboxRow(n, Effect(A, "k", "id", bytes(n))) for n in (5, 6))},
+            411,
+        ),
         ({"visibility": VISIBLE}, 400),
         (
             {

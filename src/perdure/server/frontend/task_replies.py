@@ -149,7 +149,6 @@ async def completion(
     """The response to a completed workflow task: eager activities, and the next task when there is one."""
     head = workflowservice.RespondWorkflowTaskCompletedResponse(
         activity_tasks=[activity_task(activity, namespace) for activity in reply.activities],
-        reset_history_event_id=reply.reset_history_event_id,
     )
     if reply.workflow_task is None:
         return head
