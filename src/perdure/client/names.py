@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perdure.common.raw import RawValue
 from perdure.common.signatures import check_arity
 from perdure.converter import DefaultPayloadConverter, PayloadConverter
 
@@ -52,10 +51,10 @@ class Target:
 
 
 _SCALARS = (str, bytes, int, float, bool)
-# What each scalar hint accepts once the value has been through JSON.
+# What each scalar hint accepts of them once the value has been through JSON.
 _ACCEPTED: dict[type, tuple[type, ...]] = {
     str: (str,),
-    bytes: (bytes, bytearray, list),
+    bytes: (bytes,),
     int: (int, float),
     float: (int, float),
     bool: (bool,),
@@ -63,16 +62,14 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {
 
 
 def _may_become(kind: Any, value: Any) -> bool:
-    """False only when decoding `value` as `kind` is sure to fail; None has an encoding that ignores hints."""
-    if value is None or isinstance(value, RawValue):
+    """False only when decoding `value` as `kind` is sure to fail."""
+    if not isinstance(value, _SCALARS):
+        # Objects may serialize to anything (dates and UUIDs become strings); None and raw values ignore hints.
         return True
     accepted = _ACCEPTED.get(kind) if isinstance(kind, type) else None
     if accepted is not None:
-        # Objects of other types may serialize to anything (dates and UUIDs become strings, for instance).
-        return isinstance(value, accepted) or not isinstance(value, _SCALARS)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return not isinstance(value, _SCALARS)
-    return True
+        return isinstance(value, accepted)
+    return not dataclasses.is_dataclass(kind)
 
 
 def workflow_target(workflow: str | type | Callable[..., Any]) -> Target:

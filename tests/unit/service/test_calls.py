@@ -94,6 +94,18 @@ def test_a_message_that_is_too_large_stays_too_large(message: str) -> None:
     assert delay_ns(errors.ResourceExhausted(message)) is None
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ResourceExhausted("the message is large"),
+        errors.ResourceExhausted("number of workflows larger than max"),
+        errors.Unavailable("grpc: received message larger than max (5 vs. 4)"),
+    ],
+)
+def test_other_errors_may_pass(error: errors.RpcError) -> None:
+    assert delay_ns(error) is not None
+
+
 def test_a_normal_call_gives_up() -> None:
     assert delay_ns(errors.Unavailable("x"), attempt=9) is not None
     assert delay_ns(errors.Unavailable("x"), attempt=10) is None
@@ -117,15 +129,25 @@ def test_task_polls_are_the_pollers_business() -> None:
     assert delay_ns(errors.Unavailable("x"), kind=CallKind.TASK_POLL) is None
 
 
+LONG_POLLS = {
+    "UpdateWorkflowExecution",
+    "PollWorkflowExecutionUpdate",
+    "ExecuteMultiOperation",
+    "PollActivityExecution",
+    "PollNexusOperationExecution",
+}
+TASK_POLLS = {"PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue"}
+
+
 def test_kinds() -> None:
     history = WORKFLOW_SERVICE["GetWorkflowExecutionHistory"]
     waiting = pb.GetWorkflowExecutionHistoryRequest(wait_new_event=True)
     assert call_kind(history, waiting) is CallKind.LONG_POLL
-    assert call_kind(history, pb.GetWorkflowExecutionHistoryRequest()) is CallKind.NORMAL
-    poll = WORKFLOW_SERVICE["PollWorkflowTaskQueue"]
-    assert call_kind(poll, pb.PollWorkflowTaskQueueRequest()) is CallKind.TASK_POLL
-    update = WORKFLOW_SERVICE["UpdateWorkflowExecution"]
-    assert call_kind(update, pb.UpdateWorkflowExecutionRequest()) is CallKind.LONG_POLL
+    kinds = {
+        name: call_kind(method, method.request_type()) for name, method in WORKFLOW_SERVICE.items()
+    }
+    assert {name for name, kind in kinds.items() if kind is CallKind.LONG_POLL} == LONG_POLLS
+    assert {name for name, kind in kinds.items() if kind is CallKind.TASK_POLL} == TASK_POLLS
 
 
 def test_polls_have_more_time() -> None:

@@ -54,9 +54,23 @@ def test_headers() -> None:
     assert base_headers({"authorization": "Basic x"}, "key")["authorization"] == "Basic x"
 
 
-@pytest.mark.parametrize(
-    "metadata", [{"Upper": "x"}, {"": "x"}, {"a b": "x"}, {"a-bin": "x"}, {"a": b"x"}, {"ä": "x"}]
-)
-def test_malformed_metadata(metadata: dict[str, str | bytes]) -> None:
+MALFORMED: list[dict[str, str | bytes]] = [
+    {"Upper": "x"},
+    {"": "x"},
+    {"a b": "x"},
+    {"a-bin": "x"},
+    {"a": b"x"},
+    {"ä": "x"},
+    {"a": "line\n"},
+]
+
+
+@pytest.mark.parametrize("metadata", MALFORMED)
+@pytest.mark.parametrize("place", ["only", "first", "last"])
+def test_malformed_metadata(metadata: dict[str, str | bytes], place: str) -> None:
+    fine: dict[str, str | bytes] = {"fine": "x", "fine-bin": b"x"}
+    given = {"only": metadata, "first": metadata | fine, "last": fine | metadata}[place]
     with pytest.raises(TypeError):
-        validate_metadata(metadata)
+        validate_metadata(given)
+    with pytest.raises(TypeError):
+        base_headers(given, None)
