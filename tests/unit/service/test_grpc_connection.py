@@ -242,11 +242,3 @@ async def test_headers_can_change(server: Server) -> None:
     with pytest.raises(AttributeError, match="no call 'nonsense'"):
         client.workflow_service.nonsense  # noqa: B018
     await client.close()
-
-
-def test_half_a_client_certificate() -> None:
-    from perdure.service import TLSConfig
-    from perdure.service.grpc_connection import GrpcConnection
-
-    with pytest.raises(ValueError, match="go together"):
-        GrpcConnection(ConnectConfig("x", tls=TLSConfig(client_cert=b"c")))
