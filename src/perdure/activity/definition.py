@@ -243,7 +243,7 @@ def _define(
         options=options,
         arg_types=arg_types,
         ret_type=ret_type,
-        takes_self=inspect.isfunction(fn) and has_self(fn),
+        takes_self=has_self(fn),
     )
     if options is None:
         setattr(fn, _ATTRIBUTE, definition)

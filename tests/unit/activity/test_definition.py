@@ -187,3 +187,128 @@ class TestDirectCalls:
     async def test_without_options_it_is_called(self) -> None:
         assert await charge(5) == "charged 5"
         assert self.scheduled == []
+
+    async def test_positions_pass_as_they_are(self) -> None:
+        assert await ship("a", True, *["too many"]) == "scheduled"
+        assert self.scheduled == [("ship", ["a", True, "too many"])]
+
+    async def test_without_a_hook_it_is_called(self) -> None:
+        set_schedule_hook(None)
+        assert await ship("o-1") == "shipped o-1 False"
+
+    async def test_a_worker_calls_the_function_itself(self) -> None:
+        assert await definition(ship).fn("o-1") == "shipped o-1 False"
+        assert self.scheduled == []
+
+
+class NotDecorated:
+    def __call__(self) -> None: ...
+
+    def method(self) -> None: ...
+
+
+class Strange:
+    """Has every attribute that it is asked for."""
+
+    __name__ = "strange"
+
+    def __getattr__(self, name: str) -> object:
+        return object()
+
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize("what", [NotDecorated, NotDecorated(), NotDecorated().method, len])
+def test_what_has_no_definition(what: Any) -> None:
+    assert Definition.from_callable(what) is None
+    with pytest.raises(TypeError, match=r"was it decorated with @activity\.defn\?"):
+        definition(what)
+
+
+def test_an_attribute_that_is_no_definition() -> None:
+    assert Definition.from_callable(Strange()) is None
+    with pytest.raises(TypeError, match="'temporalio'"):
+        definition(Strange())
+
+
+def test_a_function_has_one_definition() -> None:
+    assert definition(charge) is definition(charge)
+    assert definition(ship) is definition(ship)
+    method = Shop("a").sell
+    assert definition(method).fn is method
+    assert definition(method).name == "sell"
+
+
+def test_what_is_no_callable_is_refused() -> None:
+    decorate: Any = activity.defn(name="x")
+    with pytest.raises(TypeError, match="Activity is not callable"):
+        decorate(5)
+
+
+class TestDecorating:
+    """The decorators at the top of this module run at import; these run in the test."""
+
+    @pytest.mark.parametrize("name", [None, "named"])
+    def test_names(self, name: str | None) -> None:
+        def own() -> None: ...
+
+        assert definition(activity.defn(name=name)(own)).name == (name or "own")
+
+    def test_a_dynamic_one_has_no_name(self) -> None:
+        def own(args: Sequence[RawValue]) -> None: ...
+
+        assert definition(activity.defn(dynamic=True)(own)).name is None
+
+    def test_what_is_called_asynchronously(self) -> None:
+        async def coroutine() -> None: ...
+
+        def plain() -> None: ...
+
+        class Async:
+            async def __call__(self) -> None: ...
+
+        class Sync:
+            def __call__(self) -> None: ...
+
+        kinds = (coroutine, plain, Async, Sync)
+        assert [definition(activity.defn(kind)).is_async for kind in kinds] == [
+            True,
+            False,
+            True,
+            False,
+        ]
+
+    def test_objects_that_are_called(self) -> None:
+        class Async:
+            async def __call__(self) -> None: ...
+
+        class Sync:
+            def __call__(self) -> None: ...
+
+        decorated: Any = [activity.defn(name="x")(each) for each in (Async(), Sync())]
+        assert [definition(each).is_async for each in decorated] == [True, False]
+
+    def test_methods_and_functions_with_and_without_options(self) -> None:
+        class Owner:
+            def plain(self, a: int) -> str: ...
+
+            async def coroutine(self, a: int) -> str: ...
+
+        async def function(a: int) -> str: ...
+
+        second = timedelta(seconds=1)
+        assert definition(activity.defn(Owner.plain)).takes_self
+        assert definition(activity.defn(start_to_close_timeout=second)(Owner.coroutine)).takes_self
+        found = definition(activity.defn(start_to_close_timeout=second)(function))
+        assert not found.takes_self
+        assert (found.arg_types, found.ret_type) == ([int], str)
+        assert found.options == ActivityOptions(start_to_close_timeout=second)
+
+    @pytest.mark.parametrize("flag", [True, False])
+    def test_cancellation_in_threads(self, flag: bool) -> None:
+        def own() -> None: ...
+
+        decorated = activity.defn(no_thread_cancel_exception=flag)(own)
+        assert definition(decorated).no_thread_cancel_exception is flag
+        assert definition(decorated).options is None
+        assert decorated is own
