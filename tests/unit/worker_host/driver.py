@@ -15,6 +15,8 @@ _C = TypeVar("_C")
 
 CONVERTER = DataConverter.default.payload_converter
 START_NS = 1_700_000_000_000_000_000
+SEED = 17
+"""Of the run's random numbers."""
 
 
 def payloads(*values: Any) -> list[common.Payload]:
@@ -96,7 +98,7 @@ class Driver:
             workflow_id="w",
             workflow_type=self.type_name,
             arguments=payloads(*args),
-            randomness_seed=17,
+            randomness_seed=SEED,
             headers={},
             start_time_ns=START_NS,
             attributes=self.attributes,

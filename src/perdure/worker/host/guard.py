@@ -25,7 +25,7 @@ import time
 import uuid
 import warnings
 from pathlib import Path
-from types import BuiltinFunctionType, ModuleType
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 from perdure.worker.host import binding, callsite
@@ -125,11 +125,7 @@ def _redirect(
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         state = _guarded_run()
-        if (
-            state is None
-            or (when is not None and not when(*args, **kwargs))
-            or not _is_users_doing()
-        ):
+        if state is None or (when is not None and not when(*args)) or not _is_users_doing():
             return original(*args, **kwargs)
         return answer(state, *args, **kwargs)
 
@@ -138,9 +134,7 @@ def _redirect(
 
 def _forbid(module: Any, name: str, call: str, advice: str) -> None:
     """Inside workflows refuse the call."""
-    original = getattr(module, name, None)
-    if original is None:
-        return
+    original = getattr(module, name)
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -155,7 +149,7 @@ def _forbid(module: Any, name: str, call: str, advice: str) -> None:
 def _install(module: Any, name: str, wrapper: Any, original: Any) -> None:
     binding.replaced(original, wrapper)
     # A builtin in a class stays what it is (`converter = time.gmtime`); a function would become a method.
-    is_builtin = isinstance(original, BuiltinFunctionType) and isinstance(module, ModuleType)
+    is_builtin = isinstance(original, BuiltinFunctionType)
     setattr(module, name, staticmethod(wrapper) if is_builtin else wrapper)
 
 
@@ -171,8 +165,8 @@ def _at_workflow_time(original: Callable[[float], Any]) -> Callable[[RunState], 
     return lambda state: original(_seconds(state))
 
 
-def _no_arguments(*args: object, **kwargs: object) -> bool:
-    return not args and not kwargs
+def _no_arguments(*args: object) -> bool:
+    return not args
 
 
 def _wrap_clocks() -> None:
