@@ -1,8 +1,8 @@
 """Which source is an area, and which tests have to notice its bugs.
 
-The tests of an area are listed from the most direct to the least: a bug is shown to the first ones first. Tests that
-run the product in other processes are not here, because the bug would have to be planted there as well, and because
-they take seconds each."""
+A bug is shown to the tests of its area, from the most direct to the least, then to tests of other areas that run its
+line, and at last to the tests that are shown every bug: those that run the product in processes of their own, or that
+are one long test. Tests of whole programs (`tests/e2e`, `tests/conformance`) are not here: they take seconds each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,26 @@ class Area:
 
     Attributes:
         sources: Folders, files or glob patterns below `src/perdure`.
-        tests: Folders or files of tests, most direct first.
+        tests: Folders or files of the area's own tests, most direct first.
+        further: Tests of other areas that run the area's lines.
+        always: Tests of the area that are shown every bug the others did not notice, whatever lines they run.
         without: Glob patterns below `src/perdure` that belong to another area.
     """
 
     sources: tuple[str, ...]
     tests: tuple[str, ...]
+    further: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The tests of which it is recorded which lines they run; their order is the one in which they are shown."""
+        return self.tests + self.further
+
+    def is_own(self, test: str) -> bool:
+        """Whether a test belongs to the area itself."""
+        return not any(test.startswith(prefix) for prefix in self.further)
 
     def files(self, root: Path) -> list[Path]:
         """The source files of the area, relative to the root of the repository."""
@@ -45,28 +58,45 @@ def _matching(base: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 _SIMULATION = ("tests/simulation/test_scenarios.py", "tests/simulation/test_worlds.py")
+_REFERENCE = ("tests/reference/test_side_by_side.py",)
 
 AREAS: dict[str, Area] = {
     "history": Area(
         ("history",),
         ("tests/unit/history", "tests/transcripts", "tests/properties", "tests/unit/server"),
+        further=("tests/unit/worker", *_SIMULATION),
+        always=_REFERENCE,
     ),
     "matching": Area(
-        ("matching",), ("tests/unit/matching", "tests/unit/server", "tests/unit/frontend")
+        ("matching",),
+        ("tests/unit/matching", "tests/unit/server", "tests/unit/frontend"),
     ),
-    "replay": Area(("replay",), ("tests/unit/replay", "tests/unit/worker_host", "tests/replay")),
+    "replay": Area(
+        ("replay",),
+        ("tests/unit/replay", "tests/unit/worker_host", "tests/replay"),
+        further=("tests/unit/worker",),
+    ),
     "server": Area(
         ("server", "embedded.py", "embedded_calls.py"),
         ("tests/unit/server", "tests/unit/frontend", "tests/unit/embedded", *_SIMULATION),
+        further=("tests/unit/worker", "tests/unit/client"),
+        always=_REFERENCE,
         without=("server/time_skipping*.py", "server/audit.py"),
     ),
     "storage": Area(
-        ("storage", "server/audit.py"), ("tests/unit/storage", "tests/stores", "tests/unit/server")
+        ("storage", "server/audit.py"),
+        ("tests/unit/storage", "tests/stores", "tests/unit/server"),
     ),
     "worker": Area(
-        ("worker",), ("tests/unit/worker", "tests/unit/worker_host", "tests/unit/activity")
+        ("worker",),
+        ("tests/unit/worker", "tests/unit/worker_host", "tests/unit/activity"),
+        further=("tests/unit/testing", "tests/unit/workflow", "tests/replay", *_SIMULATION),
     ),
-    "client": Area(("client", "service"), ("tests/unit/client", "tests/unit/service")),
+    "client": Area(
+        ("client", "service"),
+        ("tests/unit/client", "tests/unit/service"),
+        further=("tests/unit/worker", "tests/unit/testing", *_SIMULATION),
+    ),
     "vocabulary": Area(
         ("activity", "common", "converter", "workflow", "exceptions.py"),
         (
@@ -76,14 +106,22 @@ AREAS: dict[str, Area] = {
             "tests/unit/workflow",
             "tests/unit/worker_host",
         ),
+        further=("tests/unit/worker", "tests/unit/client", "tests/unit/testing", "tests/replay"),
     ),
-    "cli": Area(("cli", "rendering"), ("tests/unit/rendering", "tests/unit/cli")),
+    "cli": Area(
+        ("cli", "rendering"),
+        ("tests/unit/rendering", "tests/unit/cli"),
+        always=("tests/unit/cli/test_app.py", "tests/unit/cli/test_session.py"),
+    ),
     "testing": Area(
         ("testing", "server/time_skipping*.py"),
         ("tests/unit/testing", "tests/simulation/test_loop.py"),
+        further=_SIMULATION,
     ),
     "wire": Area(
         ("wire", "core"),
         ("tests/unit/wire", "tests/unit/core", "tests/unit/history", "tests/transcripts"),
+        further=("tests/unit/server", "tests/unit/client", "tests/unit/worker_host"),
+        always=("tests/unit/wire/test_lean_import.py",),
     ),
 }

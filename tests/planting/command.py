@@ -25,16 +25,26 @@ FOLDER = ROOT / ".planting"
 SAMPLE = 40
 SECONDS_MAX = 40.0
 CONTROL_SECONDS = 60.0
+ALWAYS_SECONDS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A bug with the tests that may notice it."""
+    """A bug with the tests that may notice it.
+
+    Attributes:
+        area: The name of its area.
+        plant: The bug.
+        tests: Shown first.
+        expected_s: How long these take.
+        always: Shown when none of them noticed.
+    """
 
     area: str
     plant: Plant
     tests: tuple[str, ...]
     expected_s: float
+    always: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judge.preload()
     results: list[Result] = []
     with _Pool(options.processes) as pool:
+        known = _record([AREAS[name] for name in drawn], options)
         for name, bugs in drawn.items():
-            results += _area(name, bugs, options, pool)
+            results += _area(name, bugs, known, options, pool)
     print(report.table(results))
     print()
     print(report.kinds(results))
@@ -103,18 +114,28 @@ def _patches(paths: Sequence[Path]) -> dict[str, list[Plant]]:
     return by_area
 
 
-def _area(
-    name: str, bugs: Sequence[Plant], options: argparse.Namespace, pool: _Pool
-) -> list[Result]:
-    area = AREAS[name]
-    kept = FOLDER / f"record-{name}.json"
+def _record(areas: Sequence[Area], options: argparse.Namespace) -> record.Record:
+    """Which test runs which line; the last record is used again when that is asked for and it is enough."""
+    kept = FOLDER / "record.json"
     if options.reuse and kept.exists():
         known = record.load(kept)
-    else:
-        print(f"{name}: which test runs which line …", flush=True)
-        known = record.make(ROOT, area, FOLDER / name, processes=options.processes)
-        record.save(known, kept)
-    control = pool.control(_fastest(known))
+        if known.prefixes >= record.prefixes(areas):
+            return known
+    print("which test runs which line …", flush=True)
+    known = record.make(ROOT, areas, FOLDER / "record", processes=options.processes)
+    record.save(known, kept)
+    return known
+
+
+def _area(
+    name: str,
+    bugs: Sequence[Plant],
+    known: record.Record,
+    options: argparse.Namespace,
+    pool: _Pool,
+) -> list[Result]:
+    area = AREAS[name]
+    control = pool.control(_fastest(known, area))
     if control.found:
         raise RuntimeError(f"{name}: tests fail without any bug planted: {control}")
     jobs = [_job(name, area, known, plant, options) for plant in bugs]
@@ -125,11 +146,11 @@ def _area(
     return sorted(results, key=lambda each: (each.plant.path, each.plant.start, each.plant.text))
 
 
-def _fastest(known: record.Record) -> tuple[str, ...]:
+def _fastest(known: record.Record, area: Area) -> tuple[str, ...]:
     """The area's fastest tests, for the control: what fails without a bug would be found in every tree."""
     tests: list[str] = []
     total_s = 0.0
-    for test in sorted(known.durations_s, key=known.durations_s.__getitem__):
+    for test in sorted(known.of_area(area), key=known.durations_s.__getitem__):
         total_s += known.durations_s[test]
         if total_s > CONTROL_SECONDS:
             break
@@ -164,7 +185,7 @@ def _job(
 ) -> _Job:
     tests = known.tests_for(plant, area, seconds_max=options.seconds)
     expected_s = sum(known.durations_s[test] for test in tests) + 10.0 * len(options.also)
-    return _Job(name, plant, (*options.also, *tests), expected_s)
+    return _Job(name, plant, (*options.also, *tests), expected_s, area.always)
 
 
 # Processes, each with a tree of its own.
@@ -213,13 +234,19 @@ def _play(job: _Job) -> Result:
     assert _tree is not None
     with _tree.with_bug(job.plant):
         verdict = judge.run(_tree, job.tests, expected_s=job.expected_s)
-    if verdict.found and "imeout" in verdict.how and not _is_steady(job):
+    if not verdict.found and job.always and job.plant.key not in _reasons:
+        with _tree.with_bug(job.plant):
+            last = judge.run(_tree, job.always, expected_s=ALWAYS_SECONDS)
+        if last.found and _is_steady(job.always, ALWAYS_SECONDS):
+            verdict = last
+    elif verdict.found and "imeout" in verdict.how and not _is_steady(job.tests, job.expected_s):
         how = "its tests also fail without it"
         verdict = Verdict(found=False, how=how, shown=verdict.shown)
-    return Result(job.area, job.plant, verdict, _reasons.get(job.plant.key, ""))
+    own = verdict.found and AREAS[job.area].is_own(verdict.by)
+    return Result(job.area, job.plant, verdict, _reasons.get(job.plant.key, ""), own)
 
 
-def _is_steady(job: _Job) -> bool:
-    """Whether the tests pass without the bug: a busy machine must not look like a find."""
+def _is_steady(tests: tuple[str, ...], expected_s: float) -> bool:
+    """Whether tests pass without the bug: a busy machine must not look like a find."""
     assert _tree is not None
-    return not judge.run(_tree, job.tests, expected_s=job.expected_s).found
+    return not judge.run(_tree, tests, expected_s=expected_s).found

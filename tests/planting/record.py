@@ -1,4 +1,4 @@
-"""Which test runs which line: one run of an area's tests under coverage, kept in a file.
+"""Which test runs which line: one run of the tests of some areas under coverage, kept in a file.
 
 A record is as good as the tests it saw: after tests were added or moved, record again.
 """
@@ -39,27 +39,46 @@ disable_warnings = no-data-collected,module-not-measured
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Tests of one area.
+    """Tests of some areas.
 
     Attributes:
+        prefixes: The folders and files of tests that were run.
         durations_s: How long each test took, in seconds.
         lines: File → line → the tests that run it.
     """
 
+    prefixes: frozenset[str]
     durations_s: dict[str, float]
     lines: dict[str, dict[int, list[str]]]
 
     def tests_for(self, plant: Plant, area: Area, *, seconds_max: float) -> list[str]:
-        """The tests to show a bug, most direct and fastest first, as many as fit in the time."""
+        """The tests to show a bug, most direct and fastest first.
+
+        The area's own tests as many as fit in the time, then tests of other areas as many as fit in the same time.
+        """
         of_file = self.lines.get(plant.path, {})
-        tests = {test for line in plant.lines for test in of_file.get(line, ())}
-        if not tests:  # it may run at import: every test of the module may notice
-            tests = {test for line_tests in of_file.values() for test in line_tests}
+        ranks = {
+            test: rank
+            for line in plant.lines
+            for test in of_file.get(line, ())
+            if (rank := _rank(test, area)) is not None
+        }
+        if not ranks:  # it may run at import: every test of the module may notice
+            ranks = {
+                test: rank
+                for line_tests in of_file.values()
+                for test in line_tests
+                if (rank := _rank(test, area)) is not None
+            }
+        ordered = sorted(ranks, key=lambda name: (ranks[name], self.durations_s[name], name))
+        own = [test for test in ordered if area.is_own(test)]
+        others = [test for test in ordered if not area.is_own(test)]
+        return self._fitting(own, seconds_max) + self._fitting(others, seconds_max)
+
+    def _fitting(self, tests: Iterable[str], seconds_max: float) -> list[str]:
         chosen: list[str] = []
         total_s = 0.0
-        for test in sorted(
-            tests, key=lambda name: (_rank(name, area), self.durations_s[name], name)
-        ):
+        for test in tests:
             if self.durations_s[test] > TEST_SECONDS_MAX:
                 continue
             total_s += self.durations_s[test]
@@ -68,16 +87,26 @@ class Record:
             chosen.append(test)
         return chosen
 
+    def of_area(self, area: Area) -> list[str]:
+        """The tests of an area, its own and further ones."""
+        return [test for test in self.durations_s if _rank(test, area) is not None]
 
-def _rank(test: str, area: Area) -> int:
-    for rank, prefix in enumerate(area.tests):
-        if test.startswith(prefix):
+
+def _rank(test: str, area: Area) -> int | None:
+    """The place of a test among an area's tests; None when it is none of them."""
+    for rank, prefix in enumerate(area.recorded):
+        if test.startswith(prefix + ("::" if prefix.endswith(".py") else "/")):
             return rank
-    return len(area.tests)
+    return None
 
 
-def make(root: Path, area: Area, folder: Path, *, processes: int) -> Record:
-    """Run the area's tests under coverage.
+def prefixes(areas: Iterable[Area]) -> frozenset[str]:
+    """The folders and files of tests that a record of these areas has to cover."""
+    return frozenset(prefix for area in areas for prefix in area.recorded)
+
+
+def make(root: Path, areas: Iterable[Area], folder: Path, *, processes: int) -> Record:
+    """Run the tests of some areas under coverage.
 
     Raises:
         RuntimeError: A test failed without any bug planted.
@@ -101,7 +130,8 @@ def make(root: Path, area: Area, folder: Path, *, processes: int) -> Record:
     ]
     command += ["--cov", "--cov-context=test", f"--cov-config={settings}", "--cov-report="]
     command += [f"--timeout={SECONDS_PER_TEST}"]
-    command += [test for test in area.tests if (root / test).exists()]
+    ran = prefixes(areas)
+    command += sorted(ran)
     environment = os.environ | {RESULT_VARIABLE: str(result), "CI": "1"}
     done = subprocess.run(command, cwd=root, env=environment, check=False, capture_output=True)
     if done.returncode:
@@ -109,7 +139,7 @@ def make(root: Path, area: Area, folder: Path, *, processes: int) -> Record:
             "tests fail without any bug planted:\n" + done.stdout.decode(errors="replace")[-3000:]
         )
     durations: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))["durations"]
-    return Record(durations, _lines(root, data, durations))
+    return Record(ran, durations, _lines(root, data, durations))
 
 
 def _lines(root: Path, data: Path, known: Iterable[str]) -> dict[str, dict[int, list[str]]]:
@@ -153,6 +183,7 @@ def save(record: Record, path: Path) -> None:
     names = list(record.durations_s)
     numbers = {name: number for number, name in enumerate(names)}
     content: dict[str, Any] = {
+        "prefixes": sorted(record.prefixes),
         "tests": [[name, record.durations_s[name]] for name in names],
         "lines": {
             path: {line: [numbers[test] for test in tests] for line, tests in by_line.items()}
@@ -167,6 +198,7 @@ def load(path: Path) -> Record:
     content = json.loads(path.read_text(encoding="utf-8"))
     names: list[str] = [name for name, _ in content["tests"]]
     return Record(
+        frozenset(content["prefixes"]),
         dict(content["tests"]),
         {
             path: {int(line): [names[n] for n in tests] for line, tests in by_line.items()}

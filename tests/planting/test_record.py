@@ -1,0 +1,79 @@
+"""Which tests a bug is shown to, and in which order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.planting.areas import AREAS, Area
+from tests.planting.plant import Plant
+from tests.planting.record import Record, fill_functions, prefixes
+
+ROOT = Path(__file__).resolve().parents[2]
+AREA = Area(
+    ("worker",), ("tests/unit/worker", "tests/unit/host"), further=("tests/replay/test_a.py",)
+)
+OWN_SLOW, OWN_FAST = "tests/unit/worker/test_x.py::slow", "tests/unit/worker/test_x.py::fast"
+OWN_SECOND = "tests/unit/host/test_x.py::test"
+FURTHER = "tests/replay/test_a.py::test"
+FOREIGN = "tests/unit/worker_host/test_x.py::test"
+DURATIONS_S = {OWN_SLOW: 3.0, OWN_FAST: 1.0, OWN_SECOND: 0.5, FURTHER: 0.1, FOREIGN: 0.1}
+FILE = "src/perdure/worker/x.py"
+
+
+def record(lines: dict[int, list[str]]) -> Record:
+    return Record(prefixes([AREA]), DURATIONS_S, {FILE: lines})
+
+
+def bug(*lines: int) -> Plant:
+    return Plant(FILE, lines[0], lines, "f", "dropped exit", 0, 1, "", "", "")
+
+
+def test_own_tests_come_first_in_the_order_of_the_area_then_the_fast_ones():
+    known = record({4: [FOREIGN, FURTHER, OWN_SECOND, OWN_SLOW, OWN_FAST]})
+    shown = known.tests_for(bug(4), AREA, seconds_max=40)
+    assert shown == [OWN_FAST, OWN_SLOW, OWN_SECOND, FURTHER]
+    assert [AREA.is_own(test) for test in shown] == [True, True, True, False]
+
+
+def test_own_and_further_tests_have_the_same_time_each():
+    known = record({4: [FURTHER, OWN_SECOND, OWN_SLOW, OWN_FAST]})
+    assert known.tests_for(bug(4), AREA, seconds_max=2) == [OWN_FAST, FURTHER]
+
+
+def test_a_bug_of_several_lines_is_shown_to_the_tests_of_each():
+    known = record({4: [OWN_FAST], 5: [OWN_SECOND], 6: [OWN_SLOW]})
+    assert known.tests_for(bug(4, 5), AREA, seconds_max=40) == [OWN_FAST, OWN_SECOND]
+
+
+def test_a_line_that_no_test_runs_is_shown_to_the_tests_of_its_module():
+    known = record({4: [OWN_FAST], 5: [OWN_SECOND, FOREIGN]})
+    assert known.tests_for(bug(9), AREA, seconds_max=40) == [OWN_FAST, OWN_SECOND]
+
+
+def test_a_test_that_takes_too_long_is_left_out():
+    known = Record(
+        prefixes([AREA]), DURATIONS_S | {OWN_FAST: 30.0}, {FILE: {4: [OWN_FAST, OWN_SLOW]}}
+    )
+    assert known.tests_for(bug(4), AREA, seconds_max=40) == [OWN_SLOW]
+
+
+def test_the_tests_of_an_area_are_those_below_its_folders():
+    assert record({}).of_area(AREA) == [OWN_SLOW, OWN_FAST, OWN_SECOND, FURTHER]
+
+
+def test_lines_that_were_not_seen_to_run_have_the_tests_of_their_function():
+    source = b"def f():\n    one()\n    two()\n    three()\n\ndef g():\n    four()\n"
+    by_line = {2: ["b", "a"], 3: ["c"]}
+    fill_functions(source, by_line)
+    assert by_line == {2: ["b", "a"], 3: ["c"], 4: ["a", "b", "c"], 7: []}
+
+
+def test_each_file_of_the_source_belongs_to_one_area_and_all_tests_are_there():
+    files = [path for area in AREAS.values() for path in area.files(ROOT)]
+    assert len(files) == len(set(files))
+    left = {path.relative_to(ROOT) for path in (ROOT / "src/perdure").rglob("*.py")} - set(files)
+    assert {str(path) for path in left} == {
+        f"src/perdure/{name}.py" for name in ("__init__", "__main__", "types")
+    }
+    named = [test for area in AREAS.values() for test in (*area.recorded, *area.always)]
+    assert [test for test in named if not (ROOT / test).exists()] == []
