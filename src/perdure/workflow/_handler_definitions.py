@@ -120,14 +120,8 @@ class UpdateDefinition(HandlerDefinition):
 
 
 def bind(fn: Callable[..., Any], instance: object) -> Callable[..., Any]:
-    """`fn` with its first argument in place; stays an async function when it is one."""
-    if not inspect.iscoroutinefunction(fn):
-        return partial(fn, instance)
-
-    async def bound(*args: Any, **kwargs: Any) -> Any:
-        return await fn(instance, *args, **kwargs)
-
-    return bound
+    """`fn` with its first argument in place; `inspect` still sees an async function when it is one."""
+    return partial(fn, instance)
 
 
 def signal_name(signal: str | Callable[..., Any]) -> str:
