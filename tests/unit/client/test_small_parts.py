@@ -189,3 +189,37 @@ async def test_a_start_that_is_not_eager_keeps_slots_free(
     await start(client, eager=False)
     assert (slots.free, slots.settled) == (1, [])
     assert len(connection.calls) == 1
+
+
+class Wrapping(Plugin):
+    """Notes when it is asked to connect, and when that is done."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self._name, self._log = name, log
+
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        self._log.append(f"{self._name} configures")
+        return config
+
+    async def connect_service_client(
+        self, config: ConnectConfig, next: Callable[[ConnectConfig], Awaitable[ServiceClient]]
+    ) -> ServiceClient:
+        self._log.append(f"{self._name} connects")
+        made = await next(config)
+        self._log.append(f"{self._name} has connected")
+        return made
+
+
+async def test_earlier_plugins_wrap_later_ones() -> None:
+    log: list[str] = []
+    await Client.connect(
+        "nowhere:1", plugins=[Wrapping("outer", log), Wrapping("inner", log), Seen()]
+    )
+    assert log == [
+        "outer connects",
+        "inner connects",
+        "inner has connected",
+        "outer has connected",
+        "outer configures",
+        "inner configures",
+    ]

@@ -20,6 +20,7 @@ from perdure.service import (
     ServiceClient,
     connect,
 )
+from perdure.service.grpc_connection import _typed
 from perdure.wire import errors
 from perdure.wire.api import errordetails
 from perdure.wire.api import workflowservice as pb
@@ -242,3 +243,55 @@ async def test_headers_can_change(server: Server) -> None:
     with pytest.raises(AttributeError, match="no call 'nonsense'"):
         client.workflow_service.nonsense  # noqa: B018
     await client.close()
+
+
+async def test_a_caller_that_is_cancelled_stays_cancelled_although_its_client_is_closed(
+    server: Server, connection: Connection
+) -> None:
+    arrived = asyncio.Event()
+
+    async def park(request: Any, context: Any) -> Message:
+        arrived.set()
+        return await hang(request, context)
+
+    server.frontend.handlers["DescribeNamespace"] = park
+    call = asyncio.ensure_future(connection.call(DESCRIBE, pb.DescribeNamespaceRequest()))
+    await arrived.wait()
+    call.cancel()
+    await connection.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+def ended(code: grpc.StatusCode, details: str | None, *trailers: tuple[str, Any]) -> Any:
+    metadata = grpc.aio.Metadata
+    return grpc.aio.AioRpcError(code, metadata(), metadata(*trailers), details)
+
+
+STATUS = errors.to_status(errors.namespace_not_found("shop"))
+DETAILS = ("grpc-status-details-bin", STATUS.SerializeToString())
+EMPTY_STATUS = ("grpc-status-details-bin", b"")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message", "details"),
+    [
+        (ended(grpc.StatusCode.CANCELLED, "it was"), errors.Canceled, "it was", 0),
+        (ended(grpc.StatusCode.CANCELLED, "RST_STREAM"), errors.Unavailable, "RST_STREAM", 0),
+        (ended(grpc.StatusCode.CANCELLED, "a GOAWAY"), errors.Unavailable, "a GOAWAY", 0),
+        (ended(grpc.StatusCode.INTERNAL, "RST_STREAM"), errors.Internal, "RST_STREAM", 0),
+        (ended(grpc.StatusCode.NOT_FOUND, None), errors.NotFound, "", 0),
+        (ended(grpc.StatusCode.NOT_FOUND, "x", DETAILS), errors.NotFound, STATUS.message, 1),
+        (ended(grpc.StatusCode.NOT_FOUND, "x", ("other-bin", b"1"), DETAILS), errors.NotFound, STATUS.message, 1),
+        (ended(grpc.StatusCode.NOT_FOUND, "x", EMPTY_STATUS), errors.NotFound, "x", 0),
+        (ended(grpc.StatusCode.NOT_FOUND, "x", (DETAILS[0], b"\xff")), errors.NotFound, "x", 0),
+        (ended(grpc.StatusCode.NOT_FOUND, "x", (DETAILS[0], "text")), errors.NotFound, "x", 0),
+        (ended(grpc.StatusCode.NOT_FOUND, "x", ("other-bin", DETAILS[1])), errors.NotFound, "x", 0),
+    ],
+)  # fmt: skip
+def test_how_an_error_of_the_transport_is_read(
+    error: Any, kind: type[errors.RpcError], message: str, details: int
+) -> None:
+    found = _typed(error)
+    assert (type(found), found.message) == (kind, message)
+    assert len(found.details) == details
