@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from os.path import commonprefix
 from typing import Any, cast
 
 from google.protobuf import json_format
@@ -98,13 +99,9 @@ def _fix_enum(enum: EnumDescriptor, value: Any) -> Any:
 
 @functools.cache
 def _spellings(enum: EnumDescriptor) -> dict[str, str]:
-    """Every value's name by its plain form without the prefix that all of them share."""
+    """Every value's name by its plain form without the words that all of them begin with."""
     names = [value.name for value in enum.values]
-    prefix = names[0]
-    for name in names:
-        while not name.startswith(prefix):
-            prefix = prefix.rstrip("_").rpartition("_")[0]
-            prefix = f"{prefix}_" if prefix else ""
+    prefix = commonprefix(names).rpartition("_")[0]
     return {_plain(name.removeprefix(prefix)): name for name in names}
 
 

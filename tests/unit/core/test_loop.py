@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import inspect
 import logging
 import sys
 import weakref
@@ -141,8 +142,8 @@ def test_what_is_forbidden_leaves_no_trace() -> None:
     with loop.running(), pytest.raises(PermissionError):
         loop.create_task(coroutine)
     assert loop.tasks == ()
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED, "no warning about it"
     loop.forget_everything()
-    coroutine.close()
 
 
 def test_tasks_are_kept_until_they_are_done_in_the_order_of_their_creation() -> None:

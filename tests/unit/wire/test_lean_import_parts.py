@@ -1,0 +1,211 @@
+"""The steps of a lean import, on packages that are written for the purpose."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from perdure.wire import lean_import
+
+OUTER = "outer_package_of_a_test"
+INIT = """
+from outer_package_log import note
+note("opened")
+value = 7
+"""
+SERVICE = """
+try:
+    from .service_pb2_grpc import GreetingStub
+except ImportError:
+    pass
+message = "plain"
+"""
+STUBS = """
+import grpc
+class GreetingStub: pass
+class GreetingServicer: pass
+def add_to_server(): pass
+class _HiddenStub: pass
+other = 1
+"""
+
+
+@pytest.fixture(name="notes")
+def _notes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """A package like the API's, on the path and not imported; what its `__init__` notes when it runs."""
+    service = tmp_path / OUTER / "api" / "greeting" / "v1"
+    service.mkdir(parents=True)
+    (tmp_path / OUTER / "__init__.py").write_text(INIT)
+    (tmp_path / OUTER / "api" / "__init__.py").write_text("")
+    (tmp_path / OUTER / "api" / "greeting" / "__init__.py").write_text("")
+    (service / "__init__.py").write_text(SERVICE)
+    (service / "service_pb2_grpc.py").write_text(STUBS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(lean_import, "_PACKAGE", OUTER)
+    monkeypatch.setattr(lean_import, "_SERVICES", ("greeting", "absent"))
+    notes: list[str] = []
+    log = ModuleType("outer_package_log")
+    log.__dict__["note"] = notes.append
+    monkeypatch.setitem(sys.modules, "outer_package_log", log)
+    yield notes
+    for name in [name for name in sys.modules if name.partition(".")[0] == OUTER]:
+        del sys.modules[name]
+
+
+SERVICE_NAME = f"{OUTER}.api.greeting.v1"
+
+
+def test_what_lies_inside_a_package_is_imported_without_running_its_own_code(
+    notes: list[str],
+) -> None:
+    lean_import.leave_unopened()
+    assert importlib.import_module(f"{OUTER}.api").__name__ == f"{OUTER}.api"
+    assert notes == []
+
+
+def test_the_package_runs_once_when_it_is_asked_for_anything(notes: list[str]) -> None:
+    lean_import.leave_unopened()
+    outer = importlib.import_module(OUTER)
+    assert notes == []
+    assert outer.value == 7
+    assert type(outer) is ModuleType
+    assert not hasattr(outer, "no_such_name")
+    del outer.value
+    with pytest.raises(AttributeError, match="value"):
+        _ = outer.value
+    assert notes == ["opened"]
+
+
+def test_a_name_that_it_does_not_have_is_an_ordinary_error(notes: list[str]) -> None:
+    lean_import.leave_unopened()
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = importlib.import_module(OUTER).no_such_name
+    assert notes == ["opened"]
+
+
+def test_of_two_threads_that_ask_at_once_one_runs_the_package_and_the_other_waits(
+    notes: list[str],
+) -> None:
+    lean_import.leave_unopened()
+    outer = importlib.import_module(OUTER)
+    runs, may_end = threading.Event(), threading.Event()
+    values: list[int] = []
+
+    def note(what: str) -> None:
+        notes.append(what)
+        runs.set()
+        assert may_end.wait(60)
+
+    def ask() -> None:
+        # What attribute access calls while the package is unopened; both came that far before it ran.
+        values.append(lean_import._Unopened.__getattr__(outer, "value"))
+
+    sys.modules["outer_package_log"].__dict__["note"] = note
+    first, second = (threading.Thread(target=ask, daemon=True) for _ in range(2))
+    first.start()
+    assert runs.wait(60)
+    second.start()
+    second.join(0.05)  # time to fail, if it does not wait
+    may_end.set()
+    first.join(60)
+    second.join(60)
+    assert values == [7, 7]
+    assert notes == ["opened"]
+
+
+def test_a_package_that_is_loaded_is_left_as_it_is(notes: list[str]) -> None:
+    outer = importlib.import_module(OUTER)
+    lean_import.leave_unopened()
+    assert sys.modules[OUTER] is outer
+    assert type(outer) is ModuleType
+    assert notes == ["opened"]
+
+
+def test_a_package_that_is_not_installed_is_not_put_into_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lean_import, "_PACKAGE", "no_such_package_of_a_test")
+    lean_import.leave_unopened()
+    assert "no_such_package_of_a_test" not in sys.modules
+
+
+def test_other_distributions_may_add_to_the_package(
+    notes: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / OUTER
+    (other / "more").mkdir(parents=True)
+    (other / "__init__.py").write_text("")
+    (other / "more" / "__init__.py").write_text("here = 1")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    lean_import.leave_unopened()
+    assert importlib.import_module(f"{OUTER}.more").here == 1
+    assert notes == []
+
+
+@pytest.fixture(name="grpc", params=["loaded", "not loaded"])
+def _grpc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType | None:
+    """A module in grpc's place, or none; the stubs import it either way."""
+    if request.param == "not loaded":
+        monkeypatch.delitem(sys.modules, "grpc", raising=False)
+        return None
+    module = ModuleType("grpc")
+    monkeypatch.setitem(sys.modules, "grpc", module)
+    return module
+
+
+def test_grpc_is_out_of_reach_inside_the_block_and_back_after_it(
+    notes: list[str], grpc: ModuleType | None
+) -> None:
+    lean_import.leave_unopened()
+    with lean_import.without_grpc():
+        assert builtins.__import__(SERVICE_NAME)
+        with pytest.raises(ImportError):
+            importlib.import_module("grpc")
+    assert sys.modules.get("grpc") is grpc
+    assert f"{SERVICE_NAME}.service_pb2_grpc" not in sys.modules
+    assert notes == []
+
+
+def test_grpc_comes_back_after_an_error(grpc: ModuleType | None) -> None:
+    with pytest.raises(ValueError, match="inside"), lean_import.without_grpc():
+        raise ValueError("inside")
+    assert sys.modules.get("grpc") is grpc
+
+
+def test_stubs_of_a_service_that_came_inside_the_block_are_loaded_on_request(
+    notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", ModuleType("grpc"))
+    lean_import.leave_unopened()
+    with lean_import.without_grpc():
+        package = importlib.import_module(SERVICE_NAME)
+    assert package.message == "plain"
+    for name in ("other", "_HiddenStub", "Greeting"):
+        with pytest.raises(AttributeError, match=f"'{SERVICE_NAME}' has no attribute '{name}'"):
+            getattr(package, name)
+    assert f"{SERVICE_NAME}.service_pb2_grpc" not in sys.modules
+    stubs = importlib.import_module(f"{SERVICE_NAME}.service_pb2_grpc")
+    assert package.GreetingStub is stubs.GreetingStub
+    assert package.GreetingServicer is stubs.GreetingServicer
+    assert package.add_to_server is stubs.add_to_server
+    assert notes == []
+
+
+def test_a_service_that_was_there_before_the_block_stays_as_it_was(
+    notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", ModuleType("grpc"))
+    package = importlib.import_module(SERVICE_NAME)
+    with lean_import.without_grpc():
+        pass
+    assert not hasattr(package, "__getattr__")
+    assert package.GreetingStub.__name__ == "GreetingStub"
+    assert notes == ["opened"]
