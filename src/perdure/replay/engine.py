@@ -316,19 +316,15 @@ class WorkflowReplay:
             # The query must not wait, and without a new task the result would find no task.
             self._force_new_task = True
             return self._complete()
-        if (
-            waiting
-            or run.local.outstanding
-            or ((run.replaying or run.seen_final_event) and not answered)
-        ):
+        if waiting or run.local.outstanding or (run.seen_final_event and not answered):
             return None
         return self._complete()
 
     def _complete(self) -> Completion:
+        """The answer to a task whose history is applied: nothing is replayed any more."""
         run = self._run
         self._open = False
-        closed = run.seen_final_event or run.replaying
-        queue: Sequence[Outgoing] = () if closed else tuple(run.commands)
+        queue: Sequence[Outgoing] = () if run.seen_final_event else tuple(run.commands)
         messages, run.outbox = run.outbox, []
         results = {
             query_id: _query_result(result) for query_id, result in self._query_results.items()

@@ -17,9 +17,6 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from perdure.wire.api import history
 
-# Their JSON form is not that of an ordinary message, and holds no enum.
-_OPAQUE_PREFIX = "google.protobuf."
-
 
 def history_from_json(value: str | Mapping[str, Any]) -> history.History:
     """Read a history; unknown fields are ignored, the argument stays as it is.
@@ -70,7 +67,7 @@ def _fix_field(field: FieldDescriptor, value: Any) -> Any:
     if field.enum_type is not None:
         return _each(value, functools.partial(_fix_enum, field.enum_type))
     message = field.message_type
-    if message is None or message.full_name.startswith(_OPAQUE_PREFIX):
+    if message is None:
         return value
     if message.GetOptions().map_entry:
         return {
@@ -81,7 +78,7 @@ def _fix_field(field: FieldDescriptor, value: Any) -> Any:
 
 def _fix_nested(descriptor: Descriptor, value: Any) -> Any:
     if not isinstance(value, Mapping):
-        return value
+        return value  # times and durations are text
     return _fix_message(descriptor, cast("Mapping[str, Any]", value))
 
 
@@ -92,7 +89,7 @@ def _each(value: Any, fix: Callable[[Any], Any]) -> Any:
 
 
 def _fix_enum(enum: EnumDescriptor, value: Any) -> Any:
-    if not isinstance(value, str) or value in enum.values_by_name:
+    if not isinstance(value, str):
         return value
     return _spellings(enum).get(_plain(value), value)
 

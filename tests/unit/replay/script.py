@@ -265,6 +265,8 @@ class Script:
         # What is remembered of the past: a cached run costs what is pending, not what has happened.
         run = engine._run
         kept = {"named": run.by_event, "updates": run.updates, "tasks": run.tasks}
+        if engine.error is None:  # else the report needs them
+            kept |= {"sequence": run.sequence, "taken": run.task_commands}
         words += [f"{name}={len(known)}" for name, known in kept.items() if known]
         self.lines.append(" ".join(words))
         if engine.error is not None:

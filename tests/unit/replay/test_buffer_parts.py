@@ -73,6 +73,17 @@ def test_a_tail_is_added_once_after_the_last_page() -> None:
     assert buffer.last_event_id == 7
 
 
+def test_a_restart_forgets_what_was_there() -> None:
+    events = Events().start().completed().signal().task()
+    buffer = loaded(events[3:], b"next")
+    buffer.restart(events[5:])
+    assert (buffer.complete, buffer.token, buffer.empty) == (False, b"", True)
+    assert ids(buffer.peek(0)) == []
+    buffer.add_page(events[:5], b"")
+    assert taken(buffer, 0) == ([1, 2, 3], False)
+    assert taken(buffer, 3) == ([4, 5, 6, 7], True)
+
+
 @pytest.mark.parametrize("count", range(1, 12))
 def test_ready_means_that_this_sequence_and_the_next_are_known(count: int) -> None:
     events = Events().start().completed().signal().task().completed().signal().task()

@@ -62,6 +62,18 @@ def test_both_forms_of_patch_markers(
     assert read_patch(marker("other", details)) is None
 
 
+@pytest.mark.parametrize("details", [raw(), raw(data=None), raw(data=b"x", input=b"y")])
+@pytest.mark.parametrize("name", ["core_patch", "core_local_activity"])
+def test_a_marker_that_is_read_stays_as_it_is(
+    name: str, details: dict[str, common.Payloads]
+) -> None:
+    event = marker(name, details)
+    before = event.SerializeToString(deterministic=True)
+    assert read_patch(event) is None
+    assert read_local_activity(event) is None
+    assert event.SerializeToString(deterministic=True) == before
+
+
 def test_other_events_hold_no_patch_and_no_local_activity() -> None:
     events = Events()
     events.timer("1")

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from google.protobuf import json_format
 
-from perdure.wire import events
-from perdure.wire.api import common, enums, failure, history, taskqueue
+from perdure.wire import events, history_json
+from perdure.wire.api import common, enums, failure, history, taskqueue, workflow
 from perdure.wire.history_json import history_from_json, history_to_dict, history_to_json
 
 HISTORY = history.History(
@@ -81,6 +81,15 @@ def test_older_spellings_go_with_either_spelling_of_fields() -> None:
     document = short(plain)
     assert document["events"][0]["event_type"] == "WorkflowExecutionStarted"
     assert history_from_json(document) == HISTORY
+
+
+def test_enums_within_maps_are_found_as_well() -> None:
+    """No map of a history holds one yet, so a message beside it stands for those to come."""
+    descriptor = workflow.WorkflowExecutionExtendedInfo.DESCRIPTOR
+    document = {"requestIdInfos": {"r": {"eventType": "TimerFired", "eventId": "5"}}}
+    assert history_json._fix_message(descriptor, document) == {
+        "requestIdInfos": {"r": {"eventType": "EVENT_TYPE_TIMER_FIRED", "eventId": "5"}}
+    }
 
 
 def test_numbers_and_names_that_nobody_knows() -> None:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from perdure.wire import lean_import
+from perdure.wire import api, lean_import
 
 OUTER = "outer_package_of_a_test"
 INIT = """
@@ -161,6 +161,11 @@ def _grpc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mo
     return module
 
 
+def assert_grpc_is_back(grpc: ModuleType | None) -> None:
+    assert sys.modules.get("grpc") is grpc
+    assert ("grpc" in sys.modules) is (grpc is not None), "whether it is loaded is open again"
+
+
 def test_grpc_is_out_of_reach_inside_the_block_and_back_after_it(
     notes: list[str], grpc: ModuleType | None
 ) -> None:
@@ -169,7 +174,7 @@ def test_grpc_is_out_of_reach_inside_the_block_and_back_after_it(
         assert builtins.__import__(SERVICE_NAME)
         with pytest.raises(ImportError):
             importlib.import_module("grpc")
-    assert sys.modules.get("grpc") is grpc
+    assert_grpc_is_back(grpc)
     assert f"{SERVICE_NAME}.service_pb2_grpc" not in sys.modules
     assert notes == []
 
@@ -177,7 +182,7 @@ def test_grpc_is_out_of_reach_inside_the_block_and_back_after_it(
 def test_grpc_comes_back_after_an_error(grpc: ModuleType | None) -> None:
     with pytest.raises(ValueError, match="inside"), lean_import.without_grpc():
         raise ValueError("inside")
-    assert sys.modules.get("grpc") is grpc
+    assert_grpc_is_back(grpc)
 
 
 def test_stubs_of_a_service_that_came_inside_the_block_are_loaded_on_request(
@@ -209,3 +214,16 @@ def test_a_service_that_was_there_before_the_block_stays_as_it_was(
     assert not hasattr(package, "__getattr__")
     assert package.GreetingStub.__name__ == "GreetingStub"
     assert notes == ["opened"]
+
+
+@pytest.mark.parametrize(
+    ("service", "stub"),
+    [
+        ("operatorservice", "OperatorServiceStub"),
+        ("testservice", "TestServiceStub"),
+        ("workflowservice", "WorkflowServiceStub"),
+    ],
+)
+def test_the_stubs_of_each_service_of_the_api_come_on_request(service: str, stub: str) -> None:
+    assert hasattr(api, service)
+    assert getattr(importlib.import_module(f"temporalio.api.{service}.v1"), stub).__name__ == stub
