@@ -98,7 +98,7 @@ def _fix_enum(enum: EnumDescriptor, value: Any) -> Any:
 def _spellings(enum: EnumDescriptor) -> dict[str, str]:
     """Every value's name by its plain form without the words that all of them begin with."""
     names = [value.name for value in enum.values]
-    prefix = commonprefix(names).rpartition("_")[0]
+    prefix = commonprefix(names).rpartition("_")[0]  # noqa: RUF071 - of names, not of paths
     return {_plain(name.removeprefix(prefix)): name for name in names}
 
 
