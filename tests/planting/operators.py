@@ -90,8 +90,10 @@ class _Walk:
         if isinstance(node, ast.ClassDef):
             self._visit_class(node, function, lines)
             return
+        annotation = node.annotation if isinstance(node, ast.AnnAssign) else None
         for child in ast.iter_child_nodes(node):
-            self._visit(child, function=inner, lines=lines)
+            if child is not annotation:
+                self._visit(child, function=inner, lines=lines)
 
     def _visit_class(self, node: ast.ClassDef, function: str, lines: tuple[int, ...]) -> None:
         for child in node.body:

@@ -46,11 +46,10 @@ def _schedule_to_start_ns(state: RunState, key: int) -> int:
 
 
 def _start_to_close_ns(state: RunState, key: int) -> int:
-    activity = state.activities.get(key)
-    if activity is None or not activity.start_to_close_ns:
-        return 0
     progress = progress_of(state, key)
-    return progress.started_ns + activity.start_to_close_ns if progress.is_started else 0
+    if not progress.is_started:
+        return 0
+    return progress.started_ns + state.activities[key].start_to_close_ns
 
 
 def _heartbeat_ns(state: RunState, key: int) -> int:

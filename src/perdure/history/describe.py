@@ -137,7 +137,7 @@ def _activity(
         state=_activity_state(activity, progress),
         attempt=progress.attempt,
         scheduled_time=timestamp(attempt_scheduled_ns(activity, progress)),
-        last_started_time=timestamp_or_none(progress.started_ns if progress.is_started else 0),
+        last_started_time=timestamp_or_none(progress.started_ns),
         last_heartbeat_time=timestamp_or_none(progress.last_heartbeat_ns),
         last_attempt_complete_time=timestamp_or_none(progress.last_attempt_complete_ns),
         last_worker_identity=progress.started_identity or progress.last_worker_identity,

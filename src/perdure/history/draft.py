@@ -21,7 +21,7 @@ from perdure.history.transition import Effect, EventRow, Task, Transition, Visib
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
 from perdure.wire.events import frame
-from perdure.wire.times import set_timestamp, timestamp_ns
+from perdure.wire.times import timestamp_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,12 +86,10 @@ class Draft:
         return self._append(event, now_ns)
 
     def add_event(self, event: history.HistoryEvent) -> int:
-        """Append an event that may have waited in the buffer; gives it id and, when it has none, time."""
+        """Append an event that may have waited in the buffer: it has a time, and gets its id."""
         event_id = self.state.next_event_id
         event.event_id = event_id
         event.task_id = event_id
-        if not event.HasField("event_time"):
-            set_timestamp(event.event_time, self.now_ns)
         return self._append(event, timestamp_ns(event.event_time))
 
     def _append(self, event: history.HistoryEvent, time_ns: int) -> int:

@@ -46,7 +46,7 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         parent_initiated_event_id=said.parent_initiated_event_id,
         root_workflow_id=said.root_workflow_execution.workflow_id,
         root_run_id=said.root_workflow_execution.run_id,
-        priority=said.priority.SerializeToString() if said.HasField("priority") else b"",
+        priority=said.priority.SerializeToString(),
         eager_execution_accepted=said.eager_execution_accepted,
         # Deterministic: a load must fold to the same bytes, whatever the order of maps in memory.
         user_metadata=event.user_metadata.SerializeToString(deterministic=True),

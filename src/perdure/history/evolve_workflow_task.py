@@ -51,8 +51,6 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
 @evolves(enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 def _completed(state: RunState, event: history.HistoryEvent) -> None:
     said = event.workflow_task_completed_event_attributes
-    if said.sdk_metadata.sdk_name:
-        state.used_sdk = (said.sdk_metadata.sdk_name, said.sdk_metadata.sdk_version)
     state.workflow_task = None
     state.last_started_event_id = said.started_event_id
     state.last_completed_event_id = event.event_id

@@ -236,7 +236,6 @@ class RunState:
         "timers",
         "timers_by_event",
         "updates",
-        "used_sdk",
         "workflow_task",
     )
 
@@ -260,7 +259,6 @@ class RunState:
         self.memo: tuple[tuple[str, bytes], ...] = ()
         """Sorted (key, serialised Payload)."""
         self.search_attributes: tuple[tuple[str, bytes], ...] = ()
-        self.used_sdk: tuple[str, str] = ("", "")
         self.activities: Table[int, Activity] = EMPTY
         self.activity_bytes = 0
         """Of the attributes of all pending activities: their inputs may be large."""

@@ -6,6 +6,7 @@ Each returns a `Transition` (`start` several, to commit together), or reads the 
 
 from __future__ import annotations
 
+from perdure.history import families
 from perdure.history.activity import (
     activity_token_by_id,
     cancel_activity,
@@ -35,7 +36,6 @@ from perdure.history.external import (
     external_signaled,
     is_external_answered,
 )
-from perdure.history.families import FAMILIES
 from perdure.history.query import QueryRoute, query_route
 from perdure.history.signal import signal
 from perdure.history.signal_with_start import signal_with_start, start_part
@@ -55,7 +55,6 @@ from perdure.history.workflow_task import (
 )
 
 __all__ = [
-    "FAMILIES",
     "UPDATE_WITH_START_FAILED",
     "QueryRoute",
     "activity_token_by_id",
@@ -75,6 +74,7 @@ __all__ = [
     "external_signaled",
     "fail_activity",
     "fail_workflow_task",
+    "families",
     "heartbeat",
     "is_external_answered",
     "needs_existing",

@@ -40,8 +40,6 @@ def is_asleep(state: RunState) -> bool:
 def void_attempts(state: RunState, env: Env) -> Transition:
     """Time out, now, whatever a worker had or was to have; nothing when there is none of it."""
     with Draft(state, env) as draft:
-        if not state.is_running:
-            return draft.done()
         draft.postpones_workflow_task = True
         task = state.workflow_task
         if task is not None and task.started_event_id:

@@ -241,15 +241,12 @@ def fail_workflow_task(
 
 def reset_sticky(state: RunState, env: Env) -> Transition:
     """The worker has dropped the run from its cache, or is gone: its sticky queue is no option any more (rule 11)."""
-    reply = workflowservice.ResetStickyTaskQueueResponse()
-    if not state.is_running or state.sticky is None:
-        return nothing(state.key, reply)
     with Draft(state, env) as draft:
         clear_sticky(draft)
         task = state.workflow_task
         if task is not None and task.is_sticky and not task.started_event_id:
             offer_on_normal_queue(draft)
-        return draft.done(reply)
+        return draft.done(workflowservice.ResetStickyTaskQueueResponse())
 
 
 # Time-outs.

@@ -35,6 +35,7 @@ from perdure.wire.api import common, enums, history, taskqueue, workflowservice
 from perdure.wire.errors import RpcError
 from perdure.wire.events import parse_rows
 from perdure.wire.times import duration
+from tests.transcripts.soundness import assert_sound
 
 NAMESPACE = "namespace-id"
 QUEUE = "queue"
@@ -186,6 +187,7 @@ class Run:
             assert 0 < self.wake_at_ns <= live[0].at_ns, "the run would sleep through a deadline"
         if state.buffered:
             assert state.workflow_task_is_started, "events wait for a task that is not started"
+        assert_sound(state, parse_rows(self.rows))
 
     def restart(self) -> None:
         """The process died: only what was written is left."""

@@ -52,6 +52,13 @@ def test_an_unsupported_command_fails_the_task_with_its_name(command_type: int) 
     assert not run.state.timers
 
 
+def test_a_rejection_says_why_wherever_it_is_shown() -> None:
+    cause = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_TIMER_ATTRIBUTES
+    assert str(CommandRejected(cause, "the timer is too long")) == "the timer is too long"
+    assert CommandRejected(cause, "too long").text == "BadStartTimerAttributes: too long"
+    assert CommandRejected(cause).text == "BadStartTimerAttributes"
+
+
 def test_a_command_of_an_unknown_type_or_without_attributes_is_refused() -> None:
     unknown = commands_api.Command(command_type=enums.CommandType.ValueType(999))
     with pytest.raises(InvalidArgument, match="Command type 999 is not supported"):

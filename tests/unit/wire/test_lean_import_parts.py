@@ -47,7 +47,8 @@ def _notes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str
     (tmp_path / OUTER / "api" / "greeting" / "__init__.py").write_text("")
     (service / "__init__.py").write_text(SERVICE)
     (service / "service_pb2_grpc.py").write_text(STUBS)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    importlib.invalidate_caches()
     monkeypatch.setattr(lean_import, "_PACKAGE", OUTER)
     monkeypatch.setattr(lean_import, "_SERVICES", ("greeting", "absent"))
     notes: list[str] = []
@@ -77,7 +78,7 @@ def test_the_package_runs_once_when_it_is_asked_for_anything(notes: list[str]) -
     assert outer.value == 7
     assert type(outer) is ModuleType
     assert not hasattr(outer, "no_such_name")
-    del outer.value
+    delattr(outer, "value")
     with pytest.raises(AttributeError, match="value"):
         _ = outer.value
     assert notes == ["opened"]
@@ -95,6 +96,7 @@ def test_of_two_threads_that_ask_at_once_one_runs_the_package_and_the_other_wait
 ) -> None:
     lean_import.leave_unopened()
     outer = importlib.import_module(OUTER)
+    assert isinstance(outer, lean_import._Unopened)
     runs, may_end = threading.Event(), threading.Event()
     values: list[int] = []
 
@@ -143,8 +145,8 @@ def test_other_distributions_may_add_to_the_package(
     (other / "more").mkdir(parents=True)
     (other / "__init__.py").write_text("")
     (other / "more" / "__init__.py").write_text("here = 1")
-    monkeypatch.syspath_prepend(str(tmp_path / "other"))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "other")])
+    importlib.invalidate_caches()
     lean_import.leave_unopened()
     assert importlib.import_module(f"{OUTER}.more").here == 1
     assert notes == []
