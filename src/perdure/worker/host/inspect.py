@@ -42,10 +42,8 @@ def _links(awaitable: Any) -> Iterator[FrameType]:
             frame, inner = awaitable.cr_frame, awaitable.cr_await
         elif inspect.isgenerator(awaitable):
             frame, inner = awaitable.gi_frame, awaitable.gi_yieldfrom
-        elif inspect.isasyncgen(awaitable):
-            frame, inner = awaitable.ag_frame, awaitable.ag_await
         else:
-            return
+            return  # an async generator's `asend` among them, which does not say what it runs
         if frame is not None:
             yield frame
         awaitable = inner
@@ -66,7 +64,7 @@ def suspended_frames(task: asyncio.Task[Any]) -> list[Suspended]:
 
 def _user_tasks(state: RunState) -> Iterator[tuple[asyncio.Task[Any], list[Suspended]]]:
     for task in state.loop.tasks:
-        if task is asyncio.current_task():
+        if task is asyncio.current_task(state.loop):
             continue
         frames = suspended_frames(task)
         if any(frame.is_user for frame in frames):

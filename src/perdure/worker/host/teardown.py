@@ -9,7 +9,6 @@ that it goes to the graveyard, which keeps it from ever being collected, at inte
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +47,6 @@ def tear_down(state: RunState) -> None:
 def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str) -> None:
     # Not close(): on a coroutine that awaits again, close() ends the outer frames and leaves the inner
     # ones behind. An exception that is thrown travels through the whole chain, as often as needed.
-    if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
-        coro.close()
-        return
     for _ in range(_ATTEMPTS):
         try:
             coro.throw(RunEvicted("the run is being evicted"))

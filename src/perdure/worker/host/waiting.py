@@ -73,5 +73,5 @@ async def operation(
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            if reraise_on_workflow_cancel and (state.cancel_reason is not None or state.closing):
+            if reraise_on_workflow_cancel and state.cancel_reason is not None:
                 raise
