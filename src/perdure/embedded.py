@@ -64,7 +64,7 @@ async def open_embedded(url: str) -> EmbeddedConnection:
     """
     place = place_of(url)
     while True:
-        engine = _shared.get(place) if place else None
+        engine = _shared.get(place)
         if engine is not None and engine.loop.is_closed():
             engine.abandon()
             engine = None
@@ -127,9 +127,6 @@ class _Engine:
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             raise
-        except BaseException:
-            self._connections -= 1
-            raise
         return EmbeddedConnection(node, self, _shown(self.place))
 
     async def leave(self) -> None:
@@ -153,9 +150,7 @@ class _Engine:
     async def _leave_when_open(self) -> None:
         """Who waited for the opening was cancelled: the engine must not stay open for nobody."""
         await asyncio.wait((self._opening,))
-        if self._opening.cancelled() or self._opening.exception() is not None:
-            self._connections -= 1
-        else:
+        if not self._opening.cancelled() and self._opening.exception() is None:
             await self.leave()
 
     async def _open(self) -> Node:

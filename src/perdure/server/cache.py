@@ -87,7 +87,7 @@ def trim(rows: Sequence[EventRow], first_event_id: int, last_event_id: int) -> l
             found.append(row.data)
             continue
         start = max(first_event_id - row.first_event_id, 0)
-        stop = min(last_event_id - row.first_event_id + 1, row.count)
+        stop = last_event_id - row.first_event_id + 1
         found.append(b"".join(list(frames(row.data))[start:stop]))
     return found
 

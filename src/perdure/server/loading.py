@@ -53,13 +53,8 @@ class Loader:
             # A task of its own: the caller who came first may be cancelled, the others still want the entity.
             task = asyncio.get_running_loop().create_task(self._load(key, shard, shard.epoch))
             self._loading[place] = task
-            task.add_done_callback(lambda done: self._finished(place, done))
+            task.add_done_callback(lambda _: self._loading.pop(place))
         await asyncio.shield(task)
-
-    def _finished(self, place: tuple[EntityKey, int], task: asyncio.Task[None]) -> None:
-        del self._loading[place]
-        if not task.cancelled():
-            task.exception()  # seen, even when every caller has gone
 
     async def _load(self, key: EntityKey, shard: Shard, epoch: int) -> None:
         if shard.epoch != epoch:

@@ -249,8 +249,6 @@ class MatchingHost:
             self._spawn(self._engine.unstick(task, row))
 
     def shard_acquired(self, shard_id: int) -> None:
-        for cursors in self._cursors.values():
-            cursors.pop(shard_id, None)
         for key, _ in self._queues.all():
             self._read_again(key)
 

@@ -53,6 +53,6 @@ class Namespaces:
         """Take over what was read from the store."""
         old = self._by_id.get(fact.namespace_id)
         if old is not None and old.name != fact.name:
-            self._by_name.pop(old.name, None)
+            del self._by_name[old.name]
         self._by_id[fact.namespace_id] = fact
         self._by_name[fact.name] = fact

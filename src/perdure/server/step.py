@@ -182,9 +182,9 @@ class Steps:
         key, current = transition.key, transition.current
         assert current is not None
         entry = self._entry(group.shard, workflow_id_key(key.namespace_id, key.name))
-        is_own = current.run_id == key.run_id
+        assert current.run_id == key.run_id, "a run's transition points to itself"
         is_taken = entry.state is not None and entry.state.run_id != key.run_id
-        if is_own and is_taken and not is_new:
+        if is_taken and not is_new:
             return  # a later run has the workflow id now: this one's end does not concern the pointer
         write = new_write(entry)
         if not entry.number:

@@ -78,6 +78,17 @@ async def test_an_activity_is_canceled_by_id_when_that_was_asked_for(caller: Cal
     assert (said.details, said.identity) == (DETAILS, "me")
 
 
+async def test_a_heartbeat_by_id_that_is_too_large_fails_the_attempt_in_the_name_of_its_sender(
+    caller: Caller,
+):
+    await started(caller)
+    large = common.Payloads(payloads=[common.Payload(data=bytes(2 * 1024 * 1024 + 1))])
+    beat = await caller.call("RecordActivityTaskHeartbeatById", details=large, **WHO)
+    assert beat.cancel_requested
+    event = await last_event(caller, "ACTIVITY_TASK_FAILED")
+    assert event.activity_task_failed_event_attributes.identity == "me"
+
+
 async def test_a_run_id_names_the_run(caller: Caller):
     await started(caller)
     described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})

@@ -15,6 +15,7 @@ from perdure.wire.api import (
     common,
     enums,
     namespace,
+    query,
     replication,
     taskqueue,
     version,
@@ -192,6 +193,35 @@ async def test_what_a_worker_is_told_of_a_workflow_task():
             history=history.history,
         )
         assert task == expected
+
+
+@on_virtual_time
+async def test_what_a_worker_is_told_of_a_query():
+    async with virtual_caller() as caller:
+        run_id = await caller.start()
+        await caller.complete(await caller.poll())
+        question = query.WorkflowQuery(
+            query_type="stage", query_args={"payloads": [{"data": b"x"}]}
+        )
+        asked = asyncio.ensure_future(
+            caller.call("QueryWorkflow", execution={"workflow_id": "w"}, query=question)
+        )
+        task = await caller.poll()
+        history = await caller.history()
+        assert task.task_token
+        assert task == workflowservice.PollWorkflowTaskQueueResponse(
+            task_token=task.task_token,
+            workflow_execution=common.WorkflowExecution(workflow_id="w", run_id=run_id),
+            workflow_type=common.WorkflowType(name="Greeting"),
+            previous_started_event_id=3,
+            attempt=1,
+            query=question,
+            workflow_execution_task_queue=taskqueue.TaskQueue(
+                name=QUEUE, kind=enums.TASK_QUEUE_KIND_NORMAL
+            ),
+            history=history.history,
+        )
+        asked.cancel()
 
 
 @on_virtual_time

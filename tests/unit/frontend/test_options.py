@@ -6,9 +6,11 @@ import asyncio
 import logging
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from perdure.core.limits import DEFAULT_LIMITS
+from perdure.server.grpc import why_not
 from perdure.server.main import limits_of, run_dev_server
 from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
 
@@ -78,3 +80,27 @@ async def test_a_database_in_use_names_who_uses_it(tmp_path: Path):
         await run(options)
     stop.set()
     await first
+
+
+async def test_it_answers_until_it_is_told_to_stop():
+    stop = asyncio.Event()
+    ready: asyncio.Future[DevServerReady] = asyncio.get_running_loop().create_future()
+    serving = asyncio.ensure_future(
+        run_dev_server(DevServerOptions(port=0), stop=stop, on_ready=ready.set_result)
+    )
+    port = (await ready).port
+    path = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for _ in range(3):
+            assert await channel.unary_unary(path)(b"", timeout=10)
+    assert not serving.done()
+    stop.set()
+    await serving
+    assert why_not("127.0.0.1", port) == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["Text", "Keyword", "Int", "Double", "Bool", "Datetime", "KeywordList"]
+)
+def test_each_type_of_a_search_attribute_can_be_named(kind: str):
+    assert DevServerOptions(search_attributes={"A": kind}).search_attributes == {"A": kind}

@@ -42,6 +42,13 @@ def test_a_small_page_holds_everything_that_was_read():
     assert page.next_event_id == 6
 
 
+def test_a_page_takes_as_many_events_as_fit():
+    third = row(1, 1, PAGE_BYTES_MAX // 3 - 100)
+    page = cut([third, row(2, 2, PAGE_BYTES_MAX // 3 - 100), row(4, 4, PAGE_BYTES_MAX // 3)], 1, 7)
+    assert ids(page.data) == [1, 2, 3]
+    assert page.next_event_id == 4
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.sampled_from([1, PAGE_BYTES_MAX // 3, PAGE_BYTES_MAX + 1]), min_size=1, max_size=6)

@@ -79,6 +79,7 @@ async def test_the_worker_that_has_the_run_is_asked_first_and_gets_no_history():
         assert task.query.query_type == "stage"
         assert task.query.query_args == value("asked")
         assert len(task.history.events) == 0
+        assert task.HasField("history"), "an empty one, not none"
         assert (task.previous_started_event_id, task.attempt) == (3, 1)
         assert task.workflow_type.name == "Greeting"
         assert task.workflow_execution_task_queue.name == QUEUE

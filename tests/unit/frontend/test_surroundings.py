@@ -54,6 +54,15 @@ async def test_an_unknown_namespace_is_named(caller: Caller):
     assert caught.value.details == (errordetails.NamespaceNotFoundFailure(namespace="nowhere"),)
 
 
+@pytest.mark.parametrize("unknown", ["A", "Color", "Size", "Zone", "x", "Weight"])
+async def test_one_unknown_search_attribute_among_known_ones_is_named(caller: Caller, unknown: str):
+    names = ("BuildIds", "BatcherUser", unknown, "TemporalChangeVersion", "BinaryChecksums")
+    payload = common.Payload(data=b'["red"]')
+    attributes = common.SearchAttributes(indexed_fields=dict.fromkeys(names, payload))
+    with pytest.raises(InvalidArgument, match=f"no mapping defined for search attribute {unknown}"):
+        await caller.start(search_attributes=attributes)
+
+
 async def test_search_attributes_must_be_registered(caller: Caller):
     attributes = common.SearchAttributes(indexed_fields={"Color": common.Payload(data=b'"red"')})
     with pytest.raises(InvalidArgument, match="no mapping defined for search attribute Color"):

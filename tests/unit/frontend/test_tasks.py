@@ -172,10 +172,29 @@ async def test_a_task_that_waits_in_a_sticky_queue_moves_when_its_worker_shuts_d
     assert ids(await caller.poll())[0] == 1
 
 
+async def test_a_run_whose_stickiness_is_reset_goes_to_any_worker_with_its_whole_history(
+    caller: Caller,
+):
+    await sticky_run(caller)
+    sticky = caller.parked(task_queue=STICKY)
+    await settle()
+    await caller.call("ResetStickyTaskQueue", execution={"workflow_id": "w"})
+    await caller.signal()
+    task = await caller.poll()
+    assert ids(task)[:4] == [1, 2, 3, 4]
+    assert not sticky.done()
+    await stop(sticky)
+
+
 async def test_shutting_a_worker_down_ends_its_polls_and_no_others(caller: Caller):
     mine = caller.parked(worker_instance_key="mine")
     other = caller.parked(worker_instance_key="other")
+    nameless = caller.parked("elsewhere")
     await settle()
+    await caller.call("ShutdownWorker", sticky_task_queue="none")
+    await settle()
+    assert not nameless.done()
+    await stop(nameless)
     await caller.call("ShutdownWorker", worker_instance_key="mine")
     assert (await mine).task_token == b""
     assert (await caller.poll(worker_instance_key="mine")).task_token == b""

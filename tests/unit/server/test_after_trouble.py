@@ -15,6 +15,7 @@ from perdure.server.node import open_node
 from perdure.server.retention import Retention
 from perdure.storage.port import Store, StoredEffect, StoreError
 from perdure.storage.sqlite import open_memory
+from perdure.wire.api import workflowservice
 from perdure.wire.errors import DataLoss, ResourceExhausted
 from tests.stores.faults import FaultyStore
 from tests.unit.server.test_outbox import TO_A, Post, delivered, send
@@ -108,6 +109,29 @@ async def test_a_loop_that_fails_begins_again():
     assert begun == 2
     assert not loop.done()
     loop.cancel()
+
+
+async def test_a_workflow_id_that_means_another_run_by_the_time_the_old_one_is_loaded(world: World):
+    closed = await world.start()
+    await world.terminate()
+    world.forget(closed)
+    world.faults.load_gate.clear()
+    signal = workflowservice.SignalWithStartWorkflowExecutionRequest(
+        namespace="default",
+        workflow_id="w",
+        workflow_type={"name": "T"},
+        task_queue={"name": "q"},
+        signal_name="s",
+        request_id="signal",
+    )
+    signalled = asyncio.ensure_future(world.call("SignalWithStartWorkflowExecution", signal))
+    await settle()
+    assert not signalled.done()
+    opened = await world.start(request_id="another")
+    world.faults.load_gate.set()
+    reply = await signalled
+    assert (reply.run_id, reply.started) == (opened.run_id, False)
+    assert "WORKFLOW_EXECUTION_SIGNALED" in await world.event_types(opened)
 
 
 async def test_a_repetition_that_waits_for_the_same_load_gets_the_same_answer(world: World):

@@ -18,6 +18,7 @@ from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.events import frame, frames
 from tests.unit.server.world import World, schedule_activity, settle, start_timer
 
+TERMINATE = enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
 CLOSE_EVENT = enums.HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 
 
@@ -51,6 +52,23 @@ async def test_closed_runs_leave_memory_and_are_served_again(
     again = await world.start("w0", request_id="another")
     assert again != keys[0]
     await world.check_memory(again)
+
+
+async def test_closed_runs_that_were_only_read_leave_memory_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 3)
+    keys = [await world.start(f"w{n}") for n in range(12)]
+    for key in keys:
+        await world.terminate(key.name)
+    entries = world.engine.cache
+    for _ in range(3):
+        await world.start("more", request_id=f"more-{_}", workflow_id_conflict_policy=TERMINATE)
+    for key in keys:
+        await world.event_types(key)
+    for n in range(3):  # a run that was asked for gets another turn
+        await world.start("more", request_id=f"then-{n}", workflow_id_conflict_policy=TERMINATE)
+    assert sum(key in entries for key in keys) <= 3
 
 
 async def test_a_closed_run_with_a_running_successor_leaves_the_pointer(
@@ -225,6 +243,11 @@ def test_every_range_of_a_tail_is_cut_exactly():
             assert numbers(trim(rows, first, last)) == wanted
             expected = None if first < 3 else wanted
             assert numbers(tail.range(first, last)) == expected, (first, last)
+
+
+def test_rows_beside_the_range_leave_nothing():
+    rows = rows_of(2, 2, 2)
+    assert trim(rows, 3, 4) == [rows[1].data]
 
 
 def test_whole_rows_are_shared_not_copied():

@@ -77,6 +77,28 @@ async def test_who_waits_for_a_shard_that_can_not_be_taken_is_told(database: sql
     await world.node.close()
     with pytest.raises(errors.Unavailable, match="shutting down"):
         await signal
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "no shard is taken over any more"
+
+
+async def test_a_node_that_is_closing_takes_no_more_calls_and_finishes_those_it_has(
+    database: sqlite3.Connection,
+):
+    world = await opened(database)
+    key = await world.start()
+    (signal,) = await world.holding(world.signal())
+    ending = asyncio.ensure_future(world.engine.close())
+    await settle()
+    with pytest.raises(errors.Unavailable, match="shutting down"):
+        await world.engine.read(key, lambda state: state.signal_count)
+    late = asyncio.ensure_future(world.signal())
+    await settle()
+    assert late.done()
+    with pytest.raises(errors.Unavailable, match="shutting down"):
+        await late
+    world.go_on()
+    await asyncio.gather(signal, ending)
+    await world.node.close()
 
 
 async def test_a_wake_up_without_its_shard_is_given_up_and_comes_after_the_next_start(
@@ -112,6 +134,8 @@ async def test_a_start_of_a_task_without_its_shard_is_given_up_and_its_poll_answ
         await world.node.close()
     assert "1 starts of tasks" in given_up(caplog)[0]
     assert not (await poll).task_token
+    await settle()
+    assert [one for one in caplog.records if one.name == "asyncio"] == [], "no callback failed"
     second = await opened(database)
     assert (await second.poll()).workflow_execution.workflow_id == "w"
     await second.node.close()

@@ -19,6 +19,14 @@ def waits(crowd: Crowd, batches: int, *, groups: int, joining: int) -> int:
     return count
 
 
+def test_the_bounds_belong_to_what_is_worth_it() -> None:
+    crowd = Crowd()
+    crowd.was(3)
+    crowd.came(2)
+    assert (crowd._groups, crowd._gain) == (committer.CROWD_GROUPS, committer.CROWD_GAIN)
+    assert crowd.is_worth_waiting_for(1)
+
+
 def test_who_is_alone_never_waits() -> None:
     assert waits(Crowd(), 1_000, groups=1, joining=5) == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any, cast
 
 import msgspec
@@ -77,6 +78,29 @@ async def test_a_load_that_fails_fails_for_all_who_wait_and_is_begun_anew_by_the
     assert not disk.loader._loading
     await disk.loader.load(KEY, disk.shard)
     assert disk.loads == ["w", "w"]
+
+
+@on_virtual_time
+async def test_a_load_that_fails_or_ends_when_all_have_gone_is_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+):
+    disk = Disk()
+    disk.errors = [StoreError("no answer (test)")]
+    for is_cancelled in (False, True):
+        disk.gate.clear()
+        load = asyncio.ensure_future(disk.loader.load(KEY, disk.shard))
+        await settle()
+        if is_cancelled:
+            for each in disk.loader._loading.values():
+                each.cancel()
+        load.cancel()
+        disk.gate.set()
+        await settle()
+        assert load.cancelled()
+        assert not disk.loader._loading
+    del load
+    gc.collect()
+    assert [one.getMessage() for one in caplog.records if one.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("is_back", [True, False])
@@ -296,6 +320,23 @@ async def test_the_pointer_may_move_while_its_run_is_loaded(world: World):
     new = await world.start(request_id="new")
     world.faults.load_gate.set()
     assert await looking == new
+
+
+async def test_the_run_may_be_deleted_while_it_is_loaded(world: World):
+    key = await world.start()
+    await world.terminate()
+    world.forget(key)
+    world.faults.load_gate.clear()
+    deleting = asyncio.ensure_future(world.engine.delete(key))
+    await settle()
+    looking = asyncio.ensure_future(
+        world.engine.read_current(world.namespace_id, "w", "", lambda state, _: state.key)
+    )
+    await settle()
+    world.faults.load_gate.set()
+    assert await deleting
+    with pytest.raises(errors.NotFound):
+        await looking
 
 
 async def test_what_was_never_started_is_not_found(world: World):

@@ -13,6 +13,7 @@ from perdure.server.kept import KeptReplies
 from perdure.server.step import Outcome
 from perdure.wire.api import workflowservice
 from perdure.wire.errors import RpcError, Unavailable
+from tests.unit.server.world import World
 
 
 def new_group() -> Group:
@@ -60,6 +61,17 @@ def test_of_a_settled_commit_the_reply_alone_is_kept():
     replies.keep(b"u", outcome("b"), 100)
     again = replies.get(b"t", 100)
     assert again == Outcome((), "a")
+
+
+def test_of_a_commit_that_settles_a_generation_later_the_reply_alone_is_kept():
+    replies, group = KeptReplies(), new_group()
+    replies.keep(b"t", Outcome((group,), "a"), 100)
+    later_ns = 100 + kept.KEPT_NS
+    replies.keep(b"u", outcome("b"), later_ns)
+    group.settle(None)
+    replies.keep(b"v", outcome("c"), later_ns)
+    for token, reply in ((b"t", "a"), (b"u", "b"), (b"v", "c")):
+        assert replies.get(token, later_ns) == Outcome((), reply)
 
 
 def test_a_failed_commit_is_no_answer():
@@ -116,3 +128,13 @@ def test_an_empty_message_is_answered_as_it_was():
     replies.keep(b"next", outcome("a"), 100)
     assert reply_of(replies.get(b"empty", 100)) == empty
     assert reply_of(replies.get(b"told", 100)) == told
+
+
+async def test_what_is_kept_of_a_change_does_not_hold_what_was_written(world: World):
+    await world.start()
+    task = await world.poll()
+    await world.complete(task.task_token)
+    (known,) = [each for each in world.engine._kept._young.values() if isinstance(each, Outcome)]
+    for group in known.barrier:
+        assert group.is_settled
+        assert len(group.writes) == len(group.entries) == len(group.read) == 0

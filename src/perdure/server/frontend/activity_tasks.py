@@ -120,20 +120,18 @@ async def respond_activity_task_failed_by_id(
 ) -> workflowservice.RespondActivityTaskFailedByIdResponse:
     details = request.last_heartbeat_details
     by_token = workflowservice.RespondActivityTaskFailedRequest(
-        namespace=request.namespace,
         identity=request.identity,
         failure=request.failure if request.HasField("failure") else None,
         last_heartbeat_details=details if request.HasField("last_heartbeat_details") else None,
     )
-    reply = await _by_id(services, transitions.fail_activity, request, by_token)
-    return workflowservice.RespondActivityTaskFailedByIdResponse(failures=reply.failures)
+    await _by_id(services, transitions.fail_activity, request, by_token)
+    return workflowservice.RespondActivityTaskFailedByIdResponse()
 
 
 async def respond_activity_task_canceled_by_id(
     services: Services, call: Call, request: workflowservice.RespondActivityTaskCanceledByIdRequest
 ) -> workflowservice.RespondActivityTaskCanceledByIdResponse:
     by_token = workflowservice.RespondActivityTaskCanceledRequest(
-        namespace=request.namespace,
         identity=request.identity,
         details=request.details if request.HasField("details") else None,
     )
@@ -144,14 +142,4 @@ async def respond_activity_task_canceled_by_id(
 async def record_activity_task_heartbeat_by_id(
     services: Services, call: Call, request: workflowservice.RecordActivityTaskHeartbeatByIdRequest
 ) -> workflowservice.RecordActivityTaskHeartbeatByIdResponse:
-    by_token = workflowservice.RecordActivityTaskHeartbeatRequest(
-        namespace=request.namespace,
-        identity=request.identity,
-        details=request.details if request.HasField("details") else None,
-    )
-    reply = await _by_id(services, transitions.heartbeat, request, by_token)
-    return workflowservice.RecordActivityTaskHeartbeatByIdResponse(
-        cancel_requested=reply.cancel_requested,
-        activity_paused=reply.activity_paused,
-        activity_reset=reply.activity_reset,
-    )
+    return await _by_id(services, transitions.heartbeat, request, request)
