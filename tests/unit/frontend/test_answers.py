@@ -201,7 +201,7 @@ async def test_what_a_worker_is_told_of_a_query():
         run_id = await caller.start()
         await caller.complete(await caller.poll())
         question = query.WorkflowQuery(
-            query_type="stage", query_args={"payloads": [{"data": b"x"}]}
+            query_type="stage", query_args=common.Payloads(payloads=[common.Payload(data=b"x")])
         )
         asked = asyncio.ensure_future(
             caller.call("QueryWorkflow", execution={"workflow_id": "w"}, query=question)

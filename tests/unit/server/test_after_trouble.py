@@ -15,7 +15,7 @@ from perdure.server.node import open_node
 from perdure.server.retention import Retention
 from perdure.storage.port import Store, StoredEffect, StoreError
 from perdure.storage.sqlite import open_memory
-from perdure.wire.api import workflowservice
+from perdure.wire.api import common, taskqueue, workflowservice
 from perdure.wire.errors import DataLoss, ResourceExhausted
 from tests.stores.faults import FaultyStore
 from tests.unit.server.test_outbox import TO_A, Post, delivered, send
@@ -119,8 +119,8 @@ async def test_a_workflow_id_that_means_another_run_by_the_time_the_old_one_is_l
     signal = workflowservice.SignalWithStartWorkflowExecutionRequest(
         namespace="default",
         workflow_id="w",
-        workflow_type={"name": "T"},
-        task_queue={"name": "q"},
+        workflow_type=common.WorkflowType(name="T"),
+        task_queue=taskqueue.TaskQueue(name="q"),
         signal_name="s",
         request_id="signal",
     )
