@@ -10,19 +10,6 @@ from typing import Any
 import pytest
 
 from perdure import exceptions
-from perdure.activity import ActivityCancellationDetails
-from perdure.client import (
-    AsyncActivityCancelledError,
-    RPCError,
-    RPCStatusCode,
-    WorkflowContinuedAsNewError,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
 from perdure.exceptions import (
     ActivityError,
     ApplicationError,
@@ -36,7 +23,6 @@ from perdure.exceptions import (
     TimeoutType,
     is_cancelled_exception,
 )
-from perdure.wire.api import common as common_pb
 from perdure.wire.api import failure as failure_pb
 from perdure.workflow import (
     ContinueAsNewError,
@@ -188,44 +174,6 @@ def test_which_other_errors_mean_cancelled() -> None:
     with_cause.__cause__ = CancelledError()
     for error in (with_cause, ValueError(), exceptions.TerminatedError("x"), KeyboardInterrupt()):
         assert not is_cancelled_exception(error)
-
-
-# Errors of clients ----------------------------------------------------------------------------------
-
-
-def test_what_a_call_to_the_service_says() -> None:
-    status = common_pb.GrpcStatus(code=5, message="nothing")
-    error = RPCError("nothing", RPCStatusCode.NOT_FOUND, status.SerializeToString())
-    assert (str(error), error.message, error.status) == (
-        "nothing",
-        "nothing",
-        RPCStatusCode.NOT_FOUND,
-    )
-    assert error.raw_grpc_status == status.SerializeToString()
-    assert error.grpc_status == status
-    assert error.grpc_status is error.grpc_status
-
-
-def test_what_errors_of_workflows_say() -> None:
-    cause = ValueError("why")
-    failed, update = WorkflowFailureError(cause=cause), WorkflowUpdateFailedError(cause)
-    assert (str(failed), str(update)) == ("Workflow execution failed", "Workflow update failed")
-    assert failed.cause is cause
-    assert update.cause is cause
-    went_on = WorkflowContinuedAsNewError("r")
-    assert (str(went_on), went_on.new_execution_run_id) == ("Workflow continued as new", "r")
-    query = WorkflowQueryFailedError("no such query")
-    assert (str(query), query.message) == ("no such query", "no such query")
-    rejected = WorkflowQueryRejectedError(WorkflowExecutionStatus.FAILED)
-    assert rejected.status is WorkflowExecutionStatus.FAILED
-    assert "Query rejected, status: " in str(rejected)
-    assert WorkflowQueryRejectedError(None).status is None
-    gave_up = WorkflowUpdateRPCTimeoutOrCancelledError()
-    assert str(gave_up) == "Timeout or cancellation waiting for update"
-    details = ActivityCancellationDetails(paused=True)
-    stopped = AsyncActivityCancelledError(details)
-    assert (str(stopped), stopped.details) == ("Activity cancelled", details)
-    assert AsyncActivityCancelledError().details is None
 
 
 # Errors of workflow code ----------------------------------------------------------------------------
