@@ -6,7 +6,6 @@ For the library's own use (client, worker, workflow, activity). Nothing here cal
 from __future__ import annotations
 
 import inspect
-import types
 from collections.abc import Callable, Sequence
 from typing import Any, Final, get_type_hints
 from weakref import WeakKeyDictionary
@@ -39,9 +38,10 @@ def arg_or_args(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
 
 
 def _underlying_function(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn`, or the user's ``__call__`` when `fn` is a class or a callable object."""
-    if inspect.isfunction(fn) or isinstance(fn, types.MethodType | types.BuiltinFunctionType):
-        return fn
+    """`fn`, or the user's ``__call__`` when `fn` is a class or a callable object.
+
+    The ``__call__`` of functions, methods and builtins is not written in Python, so they stay themselves.
+    """
     cls: type = fn if isinstance(fn, type) else type(fn)
     call = getattr(cls, "__call__", None)  # noqa: B004 - the function itself is wanted
     return call if inspect.isfunction(call) else fn

@@ -165,7 +165,6 @@ def _write_application(
     error: ApplicationError, converter: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.application_failure_info
-    info.SetInParent()
     info.type = error.type or ""
     info.non_retryable = error.non_retryable
     if error.details:
@@ -179,7 +178,6 @@ def _write_timeout(
     error: TimeoutFailure, converter: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.timeout_failure_info
-    info.SetInParent()
     info.timeout_type = int(error.type or 0)  # pyright: ignore[reportAttributeAccessIssue]
     if error.last_heartbeat_details:
         info.last_heartbeat_details.CopyFrom(
@@ -202,13 +200,11 @@ def _write_terminated(
 
 
 def _write_server(error: ServerError, _: PayloadConverter, failure: failure_pb.Failure) -> None:
-    failure.server_failure_info.SetInParent()
     failure.server_failure_info.non_retryable = error.non_retryable
 
 
 def _write_activity(error: ActivityError, _: PayloadConverter, failure: failure_pb.Failure) -> None:
     info = failure.activity_failure_info
-    info.SetInParent()
     info.scheduled_event_id = error.scheduled_event_id
     info.started_event_id = error.started_event_id
     info.identity = error.identity
@@ -221,7 +217,6 @@ def _write_child(
     error: ChildWorkflowError, _: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.child_workflow_execution_failure_info
-    info.SetInParent()
     info.namespace = error.namespace
     info.workflow_execution.workflow_id = error.workflow_id
     info.workflow_execution.run_id = error.run_id
@@ -235,7 +230,6 @@ def _write_nexus_operation(
     error: NexusOperationError, _: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.nexus_operation_execution_failure_info
-    info.SetInParent()
     info.scheduled_event_id = error.scheduled_event_id
     info.endpoint = error.endpoint
     info.service = error.service

@@ -61,7 +61,6 @@ def write(
     if error.__cause__ is not None:
         to_failure(error.__cause__, converter, failure.cause)
     info = failure.nexus_handler_failure_info
-    info.SetInParent()
     info.type = error.type.name
     info.retry_behavior = _RETRY_BEHAVIORS[error.retryable_override]
 

@@ -166,3 +166,55 @@ async def test_both_interceptors_see_every_call_the_earlier_one_first(verb: str)
     assert log == [("outer", verb, []), ("inner", verb, ["outer"])]
     assert [name for name, _ in connection.calls] == [method]
     assert connection.metadata == [{"outer": "seen", "inner": "seen"}]
+
+
+class Keeping(Interceptor):
+    """Keeps the input of every call."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Any] = []
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        def keeping(verb: str) -> Any:
+            def method(outbound: Any, input: Any) -> Any:
+                self.inputs.append(input)
+                return getattr(OutboundInterceptor, verb)(outbound, input)
+
+            return method
+
+        kind = type("Outbound", (OutboundInterceptor,), {verb: keeping(verb) for verb in VERBS})
+        return kind(super().intercept_client(next))
+
+
+NONE: dict[str, Any] = {"rpc_metadata": None, "rpc_timeout": None}
+WITH_NONE: dict[str, Call] = {
+    "start_workflow": lambda client: client.start_workflow("W", id="p", task_queue="q", **NONE),
+    "cancel_workflow": lambda client: _handle(client).cancel(**NONE),
+    "describe_workflow": lambda client: _handle(client).describe(**NONE),
+    "fetch_workflow_history_events": lambda client: _handle(client).fetch_history(**NONE),
+    "list_workflows": lambda client: anext(client.list_workflows(**NONE)),
+    "count_workflows": lambda client: client.count_workflows(**NONE),
+    "query_workflow": lambda client: _handle(client).query("q", **NONE),
+    "signal_workflow": lambda client: _handle(client).signal("s", **NONE),
+    "terminate_workflow": lambda client: _handle(client).terminate(**NONE),
+    "start_workflow_update": lambda client: _handle(client).execute_update("u", **NONE),
+    "heartbeat_async_activity": lambda client: _activity(client).heartbeat(**NONE),
+    "complete_async_activity": lambda client: _activity(client).complete(**NONE),
+    "fail_async_activity": lambda client: _activity(client).fail(ValueError("no"), **NONE),
+    "report_cancellation_async_activity": lambda client: _activity(client).report_cancellation(
+        **NONE
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", TABLE)
+async def test_interceptors_always_see_headers_that_they_can_add_to(verb: str) -> None:
+    _, method, answer, _ = TABLE[verb]
+    connection = ScriptedConnection()
+    connection.on(method, answer)
+    keeping = Keeping()
+    await WITH_NONE[verb](client_over(connection, interceptors=[keeping]))
+    (input,) = keeping.inputs
+    assert (input.rpc_metadata, input.rpc_timeout) == ({}, None)
+    if hasattr(input, "headers"):
+        assert input.headers == {}

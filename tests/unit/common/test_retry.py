@@ -48,3 +48,45 @@ def test_ranges(options: dict[str, Any], message: str) -> None:
 
 def test_one_attempt_needs_no_sensible_intervals() -> None:
     assert to_proto(RetryPolicy(backoff_coefficient=0, maximum_attempts=1)).maximum_attempts == 1
+
+
+ZERO = timedelta()
+SECOND = timedelta(seconds=1)
+TICK = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_valid"),
+    [
+        ({"initial_interval": ZERO}, True),
+        ({"initial_interval": -TICK}, False),
+        ({"backoff_coefficient": 1.0}, True),
+        ({"backoff_coefficient": 0.999}, False),
+        ({"maximum_interval": SECOND}, True),
+        ({"maximum_interval": SECOND - TICK}, False),
+        ({"maximum_interval": ZERO}, True),
+        ({"maximum_interval": -TICK}, False),
+        ({"initial_interval": ZERO, "maximum_interval": TICK}, True),
+        ({"initial_interval": ZERO, "maximum_interval": -TICK}, False),
+        ({"maximum_attempts": 0}, True),
+        ({"maximum_attempts": -1}, False),
+        ({"maximum_attempts": 1, "initial_interval": -TICK, "maximum_interval": -TICK}, True),
+        ({"maximum_attempts": 2, "initial_interval": -TICK}, False),
+    ],
+)
+def test_where_the_ranges_end(options: dict[str, Any], is_valid: bool) -> None:
+    policy = RetryPolicy(**options)
+    if is_valid:
+        policy.validate()
+        assert to_proto(policy).maximum_attempts == policy.maximum_attempts
+    else:
+        with pytest.raises(ValueError, match="cannot be"):
+            policy.validate()
+
+
+def test_every_field_is_written_and_nothing_else() -> None:
+    proto = to_proto(RetryPolicy(SECOND, 3.0, 2 * SECOND, 4, ["A"]))
+    assert (proto.initial_interval.seconds, proto.maximum_interval.seconds) == (1, 2)
+    assert (proto.backoff_coefficient, proto.maximum_attempts) == (3.0, 4)
+    assert list(proto.non_retryable_error_types) == ["A"]
+    assert list(to_proto(RetryPolicy()).non_retryable_error_types) == []

@@ -372,3 +372,10 @@ def test_how_many_arguments_a_function_takes(bound: bool) -> None:
     assert positional_arity(any_number, bound=bound) == (2 - one, None)
     assert positional_arity(only_any_number, bound=bound) == (0, None)
     assert positional_arity(nothing, bound=bound)[0] == 0
+
+
+def test_a_copy_of_a_class_is_not_the_workflow() -> None:
+    original = defined({"run": run_method()}).cls
+    copy = type("Copy", (), dict(original.__dict__))
+    assert Definition.from_class(copy) is None
+    assert Definition.from_class(original) is not None
