@@ -90,10 +90,8 @@ class _Walk:
         if isinstance(node, ast.ClassDef):
             self._visit_class(node, function, lines)
             return
-        annotation = node.annotation if isinstance(node, ast.AnnAssign) else None
-        for child in ast.iter_child_nodes(node):
-            if child is not annotation:
-                self._visit(child, function=inner, lines=lines)
+        for child in _children(node, function):
+            self._visit(child, function=inner, lines=lines)
 
     def _visit_class(self, node: ast.ClassDef, function: str, lines: tuple[int, ...]) -> None:
         for child in node.body:
@@ -117,6 +115,17 @@ class _Walk:
         self._found.append(
             Plant(self._source.path, line, lines, function, kind, start, end, text, before, after)
         )
+
+
+def _children(node: ast.AST, function: str) -> list[ast.AST]:
+    """The parts of a node, without what only the type checker reads: annotations, and aliases of types."""
+    match node:
+        case ast.AnnAssign(target=target, value=value):
+            return [target] if value is None else [target, value]
+        case ast.Subscript(value=value) if not function:
+            return [value]
+        case _:
+            return list(ast.iter_child_nodes(node))
 
 
 def _inside(outer: str, name: str) -> str:

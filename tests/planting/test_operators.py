@@ -175,6 +175,9 @@ def test_a_bug_is_one_edit_of_the_bytes_and_compiles() -> None:
 def test_what_no_test_can_notice_is_left_alone() -> None:
     source = textwrap.dedent(
         """
+        Rule = Callable[[A, B, C], D]
+        TABLE: dict[str, Callable[[A, B, C], D]] = {}
+
         @decorated(deep=True)
         class C:
             def __repr__(self):
