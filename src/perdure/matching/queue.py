@@ -79,7 +79,7 @@ class TaskQueue(Generic[T]):
 
     def reserve(self) -> Poller | None:
         """Take the first parked poller for a task that is about to be committed (DESIGN D6)."""
-        if not self._parked or self._is_closed:
+        if not self._parked:
             return None
         return self._parked.popitem(last=False)[1]
 
@@ -87,7 +87,7 @@ class TaskQueue(Generic[T]):
         """A task is there: the match, or None when it is kept (or left to its row)."""
         if item.key in self._keys:
             return None
-        if self._parked and not self._is_closed:
+        if self._parked:
             return Match(self._parked.popitem(last=False)[1], item)
         if item.has_row and (self._has_unread_rows or len(self._heap) >= self._buffer_items_max):
             # Its row will be read in its turn; keeping it now would put it before older rows.

@@ -217,6 +217,9 @@ async def test_who_waits_for_events_is_told_of_one_and_of_no_time_left():
 async def test_a_wait_that_is_over_leaves_nothing_behind():
     async with virtual_world() as world:
         key = await world.start()
+        await settle()
+        loop: Any = asyncio.get_running_loop()
+        timers = sum(not each.cancelled() for each in loop._scheduled)
         for until_end in (False, True):
             assert not await world.engine.wait_for_events(key, 2, SECOND_NS, until_end=until_end)
             cancelled = asyncio.ensure_future(
@@ -227,6 +230,7 @@ async def test_a_wait_that_is_over_leaves_nothing_behind():
             await settle()
         assert not world.engine._release._waiters
         assert not world.engine._release._end_waiters
+        assert sum(not each.cancelled() for each in loop._scheduled) == timers
 
 
 @on_virtual_time

@@ -193,6 +193,36 @@ async def test_a_start_that_could_not_be_taken_back_times_out_as_any_other(
 
 
 @on_virtual_time
+async def test_a_start_that_is_being_taken_back_ends_with_the_node(monkeypatch: pytest.MonkeyPatch):
+    ended: list[str] = []
+
+    async def waits(*_: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    monkeypatch.setattr(TaskStarts, "give_back", waits)
+    async with virtual_world() as world:
+        await world.start()
+        workflow_task = await world.poll()
+        poll = asyncio.ensure_future(world.poll_activity())
+        await settle()
+        (complete,) = await world.holding(
+            world.complete(workflow_task.task_token, schedule_activity())
+        )
+        poll.cancel()
+        await settle()
+        world.go_on()
+        await complete
+        await settle()
+        assert ended == []
+    await settle()
+    assert ended == ["cancelled"]
+
+
+@on_virtual_time
 async def test_rows_of_runs_that_closed_are_swept_a_minute_later_and_young_ones_left():
     async with virtual_world() as world:
         await world.start("old")
