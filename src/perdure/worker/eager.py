@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from perdure.service.eager_starts import FirstTask, Settle
 from perdure.wire.api import command as api
-from perdure.wire.api import enums, workflowservice
+from perdure.wire.api import workflowservice
 from perdure.worker.slots import Slots
 
 logger = logging.getLogger("perdure.worker")
@@ -61,8 +61,6 @@ class EagerActivities:
         reserved = 0
         at_most = 0 if is_ending else self._per_completion_max
         for command in commands:
-            if command.command_type != enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK:
-                continue
             asked = command.schedule_activity_task_command_attributes
             if not asked.request_eager_execution:
                 continue

@@ -50,7 +50,7 @@ class Slots:
             await handed_over
         except asyncio.CancelledError:
             # The slot may have come in the very moment in which its taker left.
-            if handed_over.done() and not handed_over.cancelled():
+            if not handed_over.cancelled():
                 self.release()
             elif handed_over in self._waiting:
                 self._waiting.remove(handed_over)
