@@ -29,9 +29,6 @@ class ActivityRegistry:
             else:
                 self._by_name[definition.name] = definition
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name or self._dynamic is not None
-
     def find(self, name: str) -> Definition | None:
         return self._by_name.get(name, self._dynamic)
 

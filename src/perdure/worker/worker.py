@@ -219,10 +219,11 @@ class Worker:
         run = self._run_task
         assert run is not None, "__aenter__ came first"
         run.remove_done_callback(self._watch)
-        if run.done() and run.exception() is not None:
-            if isinstance(error, asyncio.CancelledError) and (user := asyncio.current_task()):
-                user.uncancel()
-            await run
+        has_died = run.done() and run.exception() is not None
+        if has_died and isinstance(error, asyncio.CancelledError):
+            user = asyncio.current_task()
+            assert user is not None, "a block is inside a task"
+            user.uncancel()
         self._operation.stop()
         await run
 
