@@ -38,7 +38,7 @@ class Area:
 
     def is_own(self, test: str) -> bool:
         """Whether a test belongs to the area itself."""
-        return not any(test.startswith(prefix) for prefix in self.further)
+        return not any(is_below(test, place) for place in self.further)
 
     def files(self, root: Path) -> list[Path]:
         """The source files of the area, relative to the root of the repository."""
@@ -47,6 +47,11 @@ class Area:
         return [
             path.relative_to(root) for path in _matching(base, self.sources) if path not in left_out
         ]
+
+
+def is_below(test: str, place: str) -> bool:
+    """Whether a test is in a folder, or in a file, of tests."""
+    return test.startswith(place + ("::" if place.endswith(".py") else "/"))
 
 
 def _matching(base: Path, patterns: Sequence[str]) -> list[Path]:

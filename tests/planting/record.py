@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.planting.areas import SOURCE, Area
+from tests.planting.areas import SOURCE, Area, is_below
 from tests.planting.listener import RESULT_VARIABLE
 from tests.planting.plant import Plant
 
@@ -94,8 +94,8 @@ class Record:
 
 def _rank(test: str, area: Area) -> int | None:
     """The place of a test among an area's tests; None when it is none of them."""
-    for rank, prefix in enumerate(area.recorded):
-        if test.startswith(prefix + ("::" if prefix.endswith(".py") else "/")):
+    for rank, place in enumerate(area.recorded):
+        if is_below(test, place):
             return rank
     return None
 

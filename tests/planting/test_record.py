@@ -35,6 +35,13 @@ def test_own_tests_come_first_in_the_order_of_the_area_then_the_fast_ones():
     assert [AREA.is_own(test) for test in shown] == [True, True, True, False]
 
 
+def test_a_folder_whose_name_begins_like_a_further_one_is_the_areas_own():
+    own, further = "tests/unit/worker_host/test_x.py::test", "tests/unit/worker/test_x.py::test"
+    for name in ("replay", "vocabulary"):
+        assert AREAS[name].is_own(own)
+        assert not AREAS[name].is_own(further)
+
+
 def test_own_and_further_tests_have_the_same_time_each():
     known = record({4: [FURTHER, OWN_SECOND, OWN_SLOW, OWN_FAST]})
     assert known.tests_for(bug(4), AREA, seconds_max=2) == [OWN_FAST, FURTHER]
