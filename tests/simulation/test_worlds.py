@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -12,13 +13,18 @@ from typing import cast
 
 import pytest
 
+from tests.simulation.lateness import LOOK_S
 from tests.simulation.play import play
-from tests.simulation.workloads import ALL
+from tests.simulation.stage import PLAIN
+from tests.simulation.violations import Kind, Violation
+from tests.simulation.workloads import ALL, Greetings
 from tests.simulation.world import World
 
 pytestmark = pytest.mark.simulation
 
 CHUNKS = 20
+GREETINGS = 4
+"""Workflows of the workload of this name."""
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -51,6 +57,20 @@ def test_promises_are_kept(chunk: int, request: pytest.FixtureRequest) -> None:
 def test_each_workload_alone_in_a_faulty_world(workload: type) -> None:
     report = World(1_000_003, [workload]).run()
     assert report.workloads == [workload.__name__]
+
+
+class _LateFinding(World):
+    """Its watch finds something when all workflows have ended."""
+
+    async def watch(self) -> None:
+        while len(self.ledger.results) < GREETINGS:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(LOOK_S)
+        raise Violation(Kind.LATE, "seen at the end")
+
+
+def test_a_finding_of_the_watch_after_the_last_workflow_fails_the_world() -> None:
+    with pytest.raises(Violation, match="seen at the end"):
+        _LateFinding(7, [Greetings], PLAIN).run()
 
 
 def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:

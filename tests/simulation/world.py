@@ -163,6 +163,8 @@ class World:
         await self.heal()
         self.check_node()
         await ending.check(self, drivers)
+        if watch.done():
+            watch.result()
         watch.cancel()
 
     async def _first_of(
