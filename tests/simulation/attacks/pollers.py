@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
 
+from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
@@ -64,8 +65,9 @@ async def failed_hand_over(stage: Stage) -> None:
     poll = asyncio.ensure_future(stage.poll())
     await asyncio.sleep(0.1)
     stage.store.poisoned = {"bad"}
-    bad = asyncio.ensure_future(stage.start("bad"))
-    await asyncio.gather(bad, return_exceptions=True)
+    (answer,) = await asyncio.gather(stage.start("bad"), return_exceptions=True)
+    is_refused = isinstance(answer, errors.Internal)
+    require(is_refused, Kind.LOST, f"a start that could not be stored was answered with {answer!r}")
     stage.store.poisoned = set()
     await stage.start("good")
     await _served(poll, SOON_S)
