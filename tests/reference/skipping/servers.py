@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
-import os
-import re
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from random import Random
@@ -27,7 +23,8 @@ from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skippi
 from perdure.testing.simulation.loop import SimClock, SimLoop
 from perdure.wire.errors import RpcError
 from perdure.wire.seam import TEST_SERVICE, Method
-from tests.reference.servers import ROOT, connected, free_port
+from tests.reference import servers
+from tests.reference.servers import connected, free_port
 from tests.reference.skipping.drive import play
 from tests.reference.skipping.plan import Walk
 
@@ -38,25 +35,13 @@ CALL_S = 0.001
 
 
 def pinned_version() -> str:
-    """The version of the reference that recordings are made with."""
-    found = re.search(rf"^{PACKAGE}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert found, f"{PACKAGE} is pinned in constraints.txt"
-    return found[1]
+    """The version of the time-skipping server that the recording was made with."""
+    return servers.pinned_version(PACKAGE)
 
 
 def reference_program() -> Path | None:
-    """The program of the pinned version; None when it is not installed, or this process has a clock of its own.
-
-    Under `make test-next-year` the reference, a static program, would keep the machine's clock: a year behind ours.
-    """
-    if "FAKETIME" in os.environ:
-        return None
-    program = Path(sys.executable).with_name("temporal-test-server")
-    try:
-        installed = importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return program if installed == pinned_version() and program.exists() else None
+    """Its program, or None when the recording is to be used."""
+    return servers.reference_program(PACKAGE, "temporal-test-server")
 
 
 @contextlib.asynccontextmanager
