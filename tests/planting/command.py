@@ -48,9 +48,12 @@ class _Job:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 1 when a goal is missed."""
+    """Run the command; 1 when a goal is missed, 2 when there is nothing to plant."""
     options = _parse(arguments)
     drawn = _patches(options.patch) if options.patch else _drawn(options)
+    if not any(drawn.values()):
+        print("planting: there is no bug to plant: look at --file and --function", file=sys.stderr)
+        return 2
     judge.preload()
     results: list[Result] = []
     with _Pool(options.processes) as pool:
