@@ -102,26 +102,6 @@ class Tree:
             path.write_bytes(original)
             _forget_bytecode(path)
 
-    @contextlib.contextmanager
-    def with_patch(self, patch: Path):
-        """Apply a patch file; afterwards the tree is as it was.
-
-        Raises:
-            subprocess.CalledProcessError: It does not apply.
-        """
-        command = ["patch", "-p1", "--silent", "--no-backup-if-mismatch", "-i", str(patch)]
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
-        self._forget_all_bytecode()
-        try:
-            yield
-        finally:
-            subprocess.run([*command, "-R"], cwd=self.folder, check=True, capture_output=True)
-            self._forget_all_bytecode()
-
-    def _forget_all_bytecode(self) -> None:
-        for folder in (self.folder / "src").rglob("__pycache__"):
-            shutil.rmtree(folder, ignore_errors=True)
-
 
 def _forget_bytecode(path: Path) -> None:
     """Python compares seconds and sizes: a bug of the same length within a second would not be seen."""
@@ -135,9 +115,7 @@ def preload() -> None:
         importlib.import_module(name)
 
 
-def run(
-    tree: Tree, tests: Sequence[str], *, expected_s: float, keeps_bytecode: bool = False
-) -> Verdict:
+def run(tree: Tree, tests: Sequence[str], *, expected_s: float) -> Verdict:
     """Run tests in a tree until the first one fails."""
     if not tests:
         return Verdict(found=False)
@@ -146,7 +124,7 @@ def run(
     log = tree.folder / ".planting-log.txt"
     child = os.fork()
     if not child:
-        _in_child(tree.folder, tests, result, log, expected_s, keeps_bytecode)
+        _in_child(tree.folder, tests, result, log, expected_s)
     status = _wait(child, HUNG_MIN_S + HUNG_FACTOR * expected_s)
     if status is None:
         return Verdict(found=True, by="(hung)", how="did not come to an end", shown=len(tests))
@@ -183,12 +161,7 @@ def _end_group(child: int) -> None:
 
 
 def _in_child(
-    folder: Path,
-    tests: Sequence[str],
-    result: Path,
-    log: Path,
-    expected_s: float,
-    keeps_bytecode: bool,
+    folder: Path, tests: Sequence[str], result: Path, log: Path, expected_s: float
 ) -> None:
     """Become a pytest process that lives in the tree. Does not return."""
     code = 3
@@ -202,13 +175,13 @@ def _in_child(
         os.chdir(folder)
         for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
             del sys.modules[name]
-        ours = {str(folder / "src"), str(folder)}
+        ours = [str(folder / "src"), str(folder)]
         others = [each for each in sys.path if each and not _is_checkout(Path(each))]
         sys.path[:] = [*ours, *others]
-        sys.dont_write_bytecode = not keeps_bytecode
+        sys.dont_write_bytecode = True
         os.environ |= {
-            "PYTHONDONTWRITEBYTECODE": "" if keeps_bytecode else "1",
-            "PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder)]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join(ours),
             RESULT_VARIABLE: str(result),
             "CI": "1",
             "REFERENCE_RECORDED_ONLY": "1",  # tests.reference.servers; nothing of ours is imported here
