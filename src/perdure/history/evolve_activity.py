@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.history.evolve import evolves
-from perdure.history.state import Activity, RetryPolicy
-from perdure.history.transition import DEFAULT_PRIORITY
+from perdure.history.state import DEFAULT_PRIORITY, Activity, RetryPolicy
 from perdure.wire.api import common, enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.core.ids import EntityKey, QueueKey, TaskRowId
+from perdure.history.state import DEFAULT_PRIORITY
 
 if TYPE_CHECKING:
     from perdure.history.facts import CurrentRun, FactChange
-
-DEFAULT_PRIORITY = 3
 
 
 class Task(msgspec.Struct, frozen=True):

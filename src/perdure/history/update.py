@@ -11,17 +11,19 @@ Not here: waiting (`server/frontend/updates.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from perdure.history.command_checks import CommandChecks
-from perdure.history.commands import Cause, Command, CommandContext, CommandRejected, handles
+from perdure.history.commands import CommandContext
 from perdure.history.draft import Draft, nothing
+from perdure.history.messages import check_size, handles_message, rejected
 from perdure.history.phases import check_not_closing
-from perdure.history.update_words import UpdateAdmission, UpdateRejection, UpdateView
+from perdure.history.update_words import (
+    UpdateAdmission,
+    UpdateRejection,
+    UpdateView,
+    server_failure,
+)
 from perdure.history.workflow_task_steps import schedule_workflow_task
-from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, failure, history, protocol, update
 from perdure.wire.errors import (
     FailedPrecondition,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from perdure.history.state import RunState
     from perdure.history.transition import Transition
 
-_BAD_MESSAGE = Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE
 _NOT_READY_FROM_ATTEMPT = 3
 
 
@@ -100,85 +101,29 @@ def update_view(state: RunState, update_id: str) -> UpdateView:
 
 def closed_before_completion() -> failure.Failure:
     """The outcome of an accepted update whose run has closed (rule 20)."""
-    return _server_failure(
+    return server_failure(
         "Workflow Update failed because the Workflow completed before the Update completed.",
         "AcceptedUpdateCompletedWorkflow",
     )
 
 
-def _server_failure(message: str, kind: str) -> failure.Failure:
-    info = failure.ApplicationFailureInfo(type=kind, non_retryable=True)
-    return failure.Failure(message=message, source="Server", application_failure_info=info)
-
-
 # What workers answer.
 
 
-@handles(enums.COMMAND_TYPE_PROTOCOL_MESSAGE)
-def _message(
-    draft: Draft,
-    asked: commands_api.ProtocolMessageCommandAttributes,
-    command: Command,
-    context: CommandContext,
-) -> None:
-    """Rule 17: the command says where among the others a message belongs."""
-    check = CommandChecks(command, _BAD_MESSAGE, draft.env.limits)
-    check.id(asked.message_id, "message id")
-    message = context.messages.pop(asked.message_id, None)
-    if message is None:
-        raise check.reject(f"no message has the id {asked.message_id}.")
-    _apply(draft, message, context)
-
-
-def apply_messages(draft: Draft, context: CommandContext) -> None:
-    """The messages that no command mentioned, after all commands (rule 17)."""
-    for message in context.messages.values():
-        if not draft.state.is_running:
-            return
-        _apply(draft, message, context)
-
-
-def reject_unanswered(context: CommandContext) -> None:
-    """Rule 17: what the worker got and said nothing about, it does not support."""
-    unanswered = _server_failure(
-        "Workflow Update is rejected because it wasn't processed by worker. "
-        "Probably, Workflow Update is not supported by the worker.",
-        "UnprocessedUpdate",
-    )
-    for update_id in context.updates.sent:
-        if update_id not in context.answered:
-            context.rejections.append(UpdateRejection(update_id, unanswered))
-
-
-def _apply(draft: Draft, message: protocol.Message, context: CommandContext) -> None:
-    update_id = message.protocol_instance_id
-    if not update_id:
-        raise _bad(message, "protocol_instance_id is not set")
-    for kind, handle in _BODIES.items():
-        if message.body.Is(kind.DESCRIPTOR):
-            body = kind()
-            try:
-                message.body.Unpack(body)
-            except DecodeError:
-                raise _bad(message, "its body can not be read") from None
-            handle(draft, message, body, context)
-            return
-    raise _bad(message, f"its body is of the unknown type {message.body.TypeName()!r}")
-
-
+@handles_message(update.Acceptance)
 def _accept(
     draft: Draft, message: protocol.Message, said: update.Acceptance, context: CommandContext
 ) -> None:
     update_id = message.protocol_instance_id
     if update_id in draft.state.updates:
-        raise _bad(message, f"update {update_id} is accepted already")
+        raise rejected(message, f"update {update_id} is accepted already")
     request = context.updates.sent.get(update_id)
     if request is None:
         # The server was restarted since it sent the request: the worker's copy is as good (rule 17).
         if not said.HasField("accepted_request"):
-            raise _bad(message, f"update {update_id} is not known")
+            raise rejected(message, f"update {update_id} is not known")
         request = said.accepted_request
-    _check_size(draft, message, request.ByteSize())
+    check_size(draft, message, request.ByteSize())
     context.answered.add(update_id)
     draft.add(
         history.WorkflowExecutionUpdateAcceptedEventAttributes(
@@ -190,6 +135,7 @@ def _accept(
     )
 
 
+@handles_message(update.Rejection)
 def _reject(
     _draft: Draft, message: protocol.Message, said: update.Rejection, context: CommandContext
 ) -> None:
@@ -198,39 +144,21 @@ def _reject(
     context.rejections.append(UpdateRejection(update_id, said.failure))
 
 
+@handles_message(update.Response)
 def _respond(
     draft: Draft, message: protocol.Message, said: update.Response, _context: CommandContext
 ) -> None:
     update_id = message.protocol_instance_id
     known = draft.state.updates.get(update_id)
     if known is None or known.completed_event_id:
-        raise _bad(message, f"update {update_id} is not one that was accepted and is still open")
+        raise rejected(
+            message, f"update {update_id} is not one that was accepted and is still open"
+        )
     if not said.HasField("outcome"):
-        raise _bad(message, "outcome is not set")
-    _check_size(draft, message, said.outcome.ByteSize())
+        raise rejected(message, "outcome is not set")
+    check_size(draft, message, said.outcome.ByteSize())
     draft.add(
         history.WorkflowExecutionUpdateCompletedEventAttributes(
             meta=said.meta, accepted_event_id=known.accepted_event_id, outcome=said.outcome
         )
     )
-
-
-_BODIES: dict[type[Any], Any] = {
-    update.Acceptance: _accept,
-    update.Rejection: _reject,
-    update.Response: _respond,
-}
-
-
-def _check_size(draft: Draft, message: protocol.Message, size_bytes: int) -> None:
-    limit = draft.env.limits.blob_size_bytes_max
-    if size_bytes > limit:
-        raise CommandRejected(
-            _BAD_MESSAGE,
-            f"message {message.id} has {size_bytes} bytes; the limit is {limit}.",
-            terminates=True,
-        )
-
-
-def _bad(message: protocol.Message, why: str) -> CommandRejected:
-    return CommandRejected(_BAD_MESSAGE, f"message {message.id}: {why}.")

@@ -44,3 +44,9 @@ class UpdateView(NamedTuple):
 
 
 NO_UPDATES = TaskUpdates()
+
+
+def server_failure(message: str, kind: str) -> failure.Failure:
+    """A failure that the server reports as an update's outcome; it is not retried."""
+    info = failure.ApplicationFailureInfo(type=kind, non_retryable=True)
+    return failure.Failure(message=message, source="Server", application_failure_info=info)

@@ -15,10 +15,10 @@ from perdure.history.deadlines import deadline, only
 from perdure.history.draft import Draft, nothing
 from perdure.history.facts import FactKind, Sticky
 from perdure.history.flush import flush
+from perdure.history.messages import apply_messages, reject_unanswered
 from perdure.history.replies import CompletionReply, PollInfo, StaleTask
 from perdure.history.state import DeadlineKind
 from perdure.history.transition import Transition
-from perdure.history.update import apply_messages, reject_unanswered
 from perdure.history.update_words import NO_UPDATES, TaskUpdates
 from perdure.history.workflow_task_reply import redeliver, tail, task_reply
 from perdure.history.workflow_task_steps import (

@@ -20,8 +20,8 @@ from perdure.history.deadlines import arm
 from perdure.history.facts import FactKind
 from perdure.history.flush import flush
 from perdure.history.phases import awaits_first_task, awaits_parent
-from perdure.history.state import DeadlineKind, WorkflowTask, WorkflowTaskKind
-from perdure.history.transition import DEFAULT_PRIORITY, Task
+from perdure.history.state import DEFAULT_PRIORITY, DeadlineKind, WorkflowTask, WorkflowTaskKind
+from perdure.history.transition import Task
 from perdure.wire import events
 from perdure.wire.api import enums, failure, history, taskqueue
 from perdure.wire.times import duration
