@@ -28,6 +28,10 @@ async def _outcome(function: Callable[[], Any]) -> Any:
     return await found if inspect.isawaitable(found) else found
 
 
+def _next() -> Callable[[], Any]:
+    return TO_HEAR.pop(0)
+
+
 @workflow.defn(name="Does")
 class Does:
     """See the module."""
@@ -38,7 +42,7 @@ class Does:
 
     @workflow.signal
     async def hear(self) -> None:
-        await _outcome(TO_HEAR.pop(0))
+        await _outcome(_next())
 
     @workflow.query
     def ask(self) -> Any:

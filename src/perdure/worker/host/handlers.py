@@ -152,18 +152,17 @@ class Handlers:
     def answer_stuck_queries(self) -> None:
         """Fail the queries whose handler awaits something: nothing can ever wake it."""
         state = self._state
-        # A suspended query has left the run in read-only mode.
+        # Suspended queries have left the run in read-only mode, and each puts back what it found.
         state.read_only = state.in_query_or_validator = False
         for query_id, (name, task) in state.unanswered_queries.items():
             task.cancel()
+            state.loop.drain()
+            state.read_only = state.in_query_or_validator = False
             error = RuntimeError(
                 f"Query handler for '{name}' did not finish: a query can not wait for anything"
             )
             failure = state.converters.workflow.to_failure(error)
             state.issue(commands.QueryResult(query_id=query_id, failure=failure))
-        if state.unanswered_queries:
-            state.loop.drain()
-            state.read_only = state.in_query_or_validator = False
         state.unanswered_queries.clear()
 
     # Updates ----------------------------------------------------------------------------------
