@@ -71,3 +71,12 @@ def done(given: Callable[[], Any], **options: Any) -> Any:
 async def forever() -> None:
     """Wait for what never comes."""
     await asyncio.get_running_loop().create_future()
+
+
+def cancels(tasks: list[Any]) -> Callable[[], None]:
+    """A handler that cancels the first of what will be in a list."""
+
+    def cancel() -> None:
+        tasks[0].cancel()
+
+    return cancel

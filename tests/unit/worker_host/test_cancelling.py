@@ -14,7 +14,7 @@ from perdure.replay import commands, jobs
 from perdure.worker.host.jobs import UnknownOperationError
 from perdure.worker.host.state import MAX_EVICTIONS, SINGLE_BATCH
 from perdure.worker.host.teardown import graveyard
-from tests.unit.worker_host.doing import TO_RUN, Does, doing, forever
+from tests.unit.worker_host.doing import TO_RUN, Does, cancels, doing, forever
 from tests.unit.worker_host.driver import (
     Driver,
     activity_cancelled,
@@ -92,15 +92,6 @@ def test_an_outcome_that_comes_after_the_cancellation_is_no_error(
     run, _ = doing(main, cancels(waiting), flags=frozenset({SINGLE_BATCH}))
     assert result(run.activate(ACTIVITY_DONE, run.signal_job("hear"))) == "cancelled"
     assert caplog.records == []
-
-
-def cancels(tasks: list[Any]) -> Callable[[], None]:
-    """A handler that cancels the first of what will be in a list."""
-
-    def cancel() -> None:
-        tasks[0].cancel()
-
-    return cancel
 
 
 async def _awaiting(handle: Any) -> Any:

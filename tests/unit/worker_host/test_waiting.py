@@ -82,19 +82,45 @@ def test_waiting_for_a_failure_ends_with_the_last_result() -> None:
 
 @workflow.defn
 class WaitsForCancelled:
+    """Waits for two timers; a signal cancels the first of them."""
+
+    def __init__(self) -> None:
+        self.tasks: list[asyncio.Task[None]] = []
+
     @workflow.run
-    async def run(self) -> int:
-        tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(2)]
-        await asyncio.sleep(0)
-        tasks[0].cancel()
-        done, _pending = await workflow.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        return len(done)
+    async def run(self, return_when: str) -> list[int]:
+        self.tasks += [asyncio.create_task(asyncio.sleep(60)) for _ in range(2)]
+        done, _pending = await workflow.wait(self.tasks, return_when=return_when)
+        return [self.tasks.index(each) for each in done]
+
+    @workflow.signal
+    def cancel(self) -> None:
+        self.tasks[0].cancel()
 
 
 def test_a_cancelled_task_is_no_failure() -> None:
     run = Driver(WaitsForCancelled)
-    assert names(run.start()) == ["StartTimer", "StartTimer", "CancelTimer"]
-    assert result(run.fire_timer(2)) == 2
+    assert names(run.start(asyncio.FIRST_EXCEPTION)) == ["StartTimer", "StartTimer"]
+    assert names(run.signal("cancel")) == ["CancelTimer"]
+    assert result(run.fire_timer(2)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("return_when", "fired"),
+    [
+        (asyncio.FIRST_COMPLETED, False),
+        (asyncio.FIRST_EXCEPTION, True),
+        (asyncio.ALL_COMPLETED, True),
+    ],
+)
+def test_a_task_that_is_cancelled_last_ends_the_wait(return_when: str, fired: bool) -> None:
+    run = Driver(WaitsForCancelled)
+    run.start(return_when)
+    if fired:
+        assert run.fire_timer(2) == []
+    ended = run.signal("cancel")
+    assert names(ended) == ["CancelTimer", "CompleteWorkflow"]
+    assert result(ended) == ([0, 1] if fired else [0])
 
 
 def test_a_wait_that_runs_out_of_time_says_what_is_done() -> None:
