@@ -43,7 +43,7 @@ READS = "import os\ndef go(): return os.environ['PATH']"
         *(STDLIB / name for name in ("linecache.py", "pdb.py", "bdb.py", "cmd.py")),
         STDLIB / "logging" / "handlers.py",
         Path("site-packages/_pytest/assertion/truncate.py"),
-        Path(perdure.__file__).parent / "converter" / "example.py",
+        Path(perdure.__file__),
     ],
     ids=str,
 )
