@@ -162,6 +162,8 @@ def _is_left_alone(node: ast.AST) -> bool:
             return name in _SILENT_NAMES or bool(decorators & {"overload", "typing.overload"})
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.Subscript(value=ast.Name(id="Callable")):  # the name of a type
+            return True
         case ast.Expr(value=ast.Constant()):
             return True
         case ast.Assign(targets=[ast.Name(id=name)]) if name in _NOT_DATA:

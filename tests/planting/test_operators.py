@@ -184,7 +184,8 @@ def test_what_no_test_can_notice_is_left_alone() -> None:
                 return "a" if self.x else "b"
 
             def f(self):
-                x: Callable[[str, int], None] = self.x
+                Handler = Callable[[str, int], None]
+                x: dict[str, Callable[[str, int], None]] = self.x
                 assert self.x and self.y
                 logger.warning("a" if self.x else "b")
                 raise ValueError("a" if self.x else "b")

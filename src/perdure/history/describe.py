@@ -161,7 +161,7 @@ def _activity(
 def _activity_state(
     activity: Activity, progress: ActivityProgress
 ) -> enums.PendingActivityState.ValueType:
-    if activity.cancel_requested_event_id or progress.cancel_requested:
+    if activity.cancel_requested_event_id:
         return enums.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
     if progress.is_started:
         return enums.PENDING_ACTIVITY_STATE_STARTED

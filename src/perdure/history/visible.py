@@ -26,12 +26,8 @@ def visibility_row(state: RunState) -> VisibilityRow:
         close_ns=state.close_ns,
         history_length=state.next_event_id - 1,
         history_size_bytes=state.history_size_bytes,
-        memo=memo_of(state).SerializeToString(deterministic=True) if state.memo else b"",
-        search_attributes=(
-            search_attributes_of(state).SerializeToString(deterministic=True)
-            if state.search_attributes
-            else b""
-        ),
+        memo=memo_of(state).SerializeToString(deterministic=True),
+        search_attributes=search_attributes_of(state).SerializeToString(deterministic=True),
         parent_workflow_id=info.parent.name if info.parent else "",
         parent_run_id=info.parent.run_id if info.parent else "",
         root_workflow_id=info.root_workflow_id,

@@ -58,7 +58,9 @@ def drained(loop: DeterministicLoop) -> None:
         loop.drain()
 
 
-def test_handles_run_in_the_order_in_which_they_became_ready() -> None:
+def test_handles_run_in_the_order_in_which_they_became_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     loop, done = Steps(), list[str]()
     assert not loop.has_ready
     loop.call_soon(done.append, "a")
@@ -70,6 +72,7 @@ def test_handles_run_in_the_order_in_which_they_became_ready() -> None:
     drained(loop)
     assert done == ["a", "b", "c"]
     assert loop.steps == 5, "also before a handle that was cancelled"
+    assert caplog.records == [], "which did not run and fail"
     assert not loop.has_ready
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
-from perdure.history import activity, deadlines, tokens
+from perdure.history import activity, deadlines, state, tokens
 from perdure.history.draft import Draft
 from perdure.history.facts import CurrentRun, FactChange, FactKind
 from perdure.history.state import Activity, Deadline, DeadlineKind, RunState, Timer
+from perdure.history.table import Table
 from perdure.history.transition import Effect, EventRow, Task, Transition, VisibilityRow
 from perdure.wire.errors import InvalidArgument
 from tests.transcripts.script import Script
@@ -214,6 +215,13 @@ def test_a_step_that_fails_changes_nothing_and_can_be_taken_again(step: list[str
     world.check()
     assert script.run(["wake" if wait else step[0], *step[1:]])
     assert world.run.snapshot() != before or step[0] in {"wake 5s", "heartbeat a details"}
+
+
+def test_what_no_journal_undoes_is_copied_when_a_draft_opens() -> None:
+    run = RunState(KEY)
+    tables = {name for name in RunState.__slots__ if isinstance(getattr(run, name), Table)}
+    kept_in_memory = {"deadlines", "heard_ns", "journal", "key", "loaded_ns"}
+    assert set(state._SCALARS) == set(RunState.__slots__) - tables - kept_in_memory
 
 
 def test_a_snapshot_holds_all_that_is_durable() -> None:
