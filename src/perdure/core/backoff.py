@@ -21,5 +21,4 @@ def exponential_ns(initial_ns: int, coefficient: float, maximum_ns: int, attempt
         interval = initial_ns * coefficient ** (attempt - 1)
     except OverflowError:
         interval = float("inf")
-    bound = maximum_ns or 2**62
-    return bound if interval >= bound else int(interval)
+    return int(min(interval, maximum_ns or 2**62))

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 def is_held(state: RunState) -> bool:
     """A worker holds something of this run: `void_attempts` would change it. Asked after every change: O(1)."""
-    if not state.is_running:
-        return False
     task = state.workflow_task
     return state.started_activities > 0 or (
         task is not None and (task.started_event_id != 0 or task.is_sticky)

@@ -168,6 +168,36 @@ def test_tasks_are_kept_until_they_are_done_in_the_order_of_their_creation() -> 
         assert loop.asked == ["create task"] * 3
 
 
+def test_a_task_belongs_to_the_loop_that_made_it() -> None:
+    mine, other = Steps(), Steps()
+
+    async def work() -> None: ...
+
+    with other.running():
+        task = mine.create_task(work())
+    assert task.get_loop() is mine
+    assert (mine.tasks, other.tasks) == ((task,), ())
+    drained(mine)
+    assert task.done()
+
+
+def test_a_forgotten_task_may_still_come_to_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Steps()
+
+    async def wait(future: asyncio.Future[int]) -> int:
+        return await future
+
+    with loop.running():
+        future = loop.create_future()
+        task = loop.create_task(wait(future))
+        loop.drain()
+        loop.forget_everything()
+        future.set_result(7)
+        loop.drain()
+    assert task.result() == 7
+    assert caplog.records == []
+
+
 def test_the_base_names_tasks_as_they_ask() -> None:
     class Plain(DeterministicLoop):
         def clock_ns(self) -> int:
@@ -272,7 +302,8 @@ def test_what_reaches_outside_is_refused_with_advice() -> None:
         with pytest.raises(UnsupportedCall, match=rf"^loop\.{name} is not available in") as caught:
             getattr(Steps(), name)(1, 2, third=3)
         assert str(caught.value).endswith(advice)
-        assert getattr(DeterministicLoop, name).__doc__ == f"Refused: {advice}."
+        method = getattr(DeterministicLoop, name)
+        assert (method.__name__, method.__doc__) == (name, f"Refused: {advice}.")
 
 
 def test_it_refuses_all_of_the_interface_that_it_does_not_offer() -> None:

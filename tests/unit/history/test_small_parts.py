@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
-from perdure.history import activity, deadlines, state, tokens
+from perdure.history import activity, deadlines, state, tokens, transitions
 from perdure.history.draft import Draft
 from perdure.history.facts import CurrentRun, FactChange, FactKind
+from perdure.history.replies import PollInfo, StaleTask
+from perdure.history.stale import is_stale
 from perdure.history.state import Activity, Deadline, DeadlineKind, RunState, Timer
 from perdure.history.table import Table
 from perdure.history.transition import Effect, EventRow, Task, Transition, VisibilityRow
 from perdure.wire.errors import InvalidArgument
 from tests.transcripts.script import Script
-from tests.transcripts.world import World
+from tests.transcripts.world import NAMESPACE_ID, World
 
 KEY = run_key("n", "w", "r")
 QUEUE = QueueKey("n", "q", QueueKind.WORKFLOW)
@@ -122,6 +124,29 @@ def test_what_was_heard_never_goes_back() -> None:
     assert state.heard_ns == {5: 7}
     activity._hear(state, 5, 8)
     assert state.heard_ns == {5: 8}
+
+
+# --- attempts ---
+
+
+def test_a_task_that_comes_before_its_pause_is_over_is_stale() -> None:
+    script = Script()
+    script.run(["start", "poll workflow", "complete", "  schedule a start_to_close=1h"])
+    script.run(["poll activity", "failed a"])
+    world = script.world
+    early = Task(
+        queue=QueueKey(NAMESPACE_ID, "q", QueueKind.ACTIVITY),
+        entity=world.run.key,
+        scheduled_event_id=5,
+        stamp=world.run.activity_progress[5].stamp,
+        created_ns=world.now_ns,
+    )
+    assert is_stale(world.run, early)
+    poll = PollInfo(identity="worker", request_id="early")
+    started = transitions.start_activity(world.run, early, None, poll, world.env)
+    assert world.commit(started).reply == StaleTask()
+    script.run(["wake 1s"])
+    assert not is_stale(world.run, early)
 
 
 # --- tokens ---

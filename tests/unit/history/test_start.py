@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure.core.limits import Limits
@@ -9,7 +11,7 @@ from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.history import transitions
 from perdure.history.replies import EagerStartReply
 from perdure.history.state import RunStatus
-from perdure.wire.api import common, enums, errordetails, workflowservice
+from perdure.wire.api import common, enums, errordetails, failure, workflow, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument
 from perdure.wire.times import duration
 from tests.unit.history.harness import (
@@ -69,6 +71,27 @@ def test_a_start_schedules_the_first_workflow_task() -> None:
     assert run.current.run_id == response.run_id
     assert run.last is not None
     assert run.last.visibility is not None
+
+
+def test_the_first_event_says_what_the_request_said() -> None:
+    callback = common.Callback(nexus=common.Callback.Nexus(url="http://example.org"))
+    said: dict[str, Any] = {
+        "input": payloads("a"),
+        "header": common.Header(fields={"h": common.Payload(data=b"1")}),
+        "memo": common.Memo(fields={"m": common.Payload(data=b"2")}),
+        "search_attributes": common.SearchAttributes(indexed_fields={"s": common.Payload()}),
+        "continued_failure": failure.Failure(message="before"),
+        "last_completion_result": payloads("b"),
+        "priority": common.Priority(priority_key=2),
+        "versioning_override": workflow.VersioningOverride(auto_upgrade=True),
+    }
+    run = Run()
+    run.start(start_request(completion_callbacks=[callback], **said))
+    started = run.event("WorkflowExecutionStarted")
+    assert {name: getattr(started, name) for name in said} == said
+    assert list(started.completion_callbacks) == [callback]
+    assert (started.workflow_type.name, started.task_queue.name) == ("Greeting", QUEUE)
+    assert (started.workflow_id, started.identity) == ("wf", "caller")
 
 
 def test_rule_33_time_outs_are_filled_in_and_capped() -> None:

@@ -1,0 +1,48 @@
+"""What is reached through the C interface: another thread, and the end of the interpreter."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+
+from perdure.core import capi
+
+
+class Stop(BaseException):
+    """What the thread is to be told."""
+
+
+class Kept:
+    """Something that a weak reference can point at."""
+
+
+def test_an_exception_reaches_another_thread_at_its_next_step() -> None:
+    runs, caught = threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            runs.set()
+            until_s = time.monotonic() + 60
+            while time.monotonic() < until_s:
+                pass
+        except Stop:
+            caught.set()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert runs.wait(60)
+    assert thread.ident is not None
+    capi.raise_in_thread(thread.ident, Stop)
+    thread.join(60)
+    assert caught.is_set()
+
+
+def test_what_is_kept_outlives_its_last_name() -> None:
+    kept, dropped = Kept(), Kept()
+    references = weakref.ref(kept), weakref.ref(dropped)
+    capi.keep_for_ever(kept)
+    del kept, dropped
+    gc.collect()
+    assert [reference() is not None for reference in references] == [True, False]
