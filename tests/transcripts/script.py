@@ -299,7 +299,10 @@ class Script(Others):
         return world.commit(activity.cancel_activity(world.run, token, request, world.env))
 
     def _do_heartbeat(self, activity_id: str, details: str = "", *, options: Options) -> Transition:
-        request = workflowservice.RecordActivityTaskHeartbeatRequest(identity="worker")
+        kind = workflowservice.RecordActivityTaskHeartbeatRequest
+        if "by_id" in options:
+            kind = workflowservice.RecordActivityTaskHeartbeatByIdRequest
+        request = kind(identity="worker")
         if details:
             request.details.CopyFrom(payloads(details))
         token = self._token(activity_id, options)

@@ -71,12 +71,8 @@ def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], Non
         # Nothing of a closed run is pending: its closing event says so, no event of their own does.
         for key in tuple(state.activities):
             state.drop_activity(key)
-        for name in tuple(state.activity_ids):
-            state.activity_ids.remove(name)
-        for name in tuple(state.timers):
-            state.timers.remove(name)
         for key in tuple(state.timers_by_event):
-            state.timers_by_event.remove(key)
+            state.drop_timer(key)
         for key, child in tuple(state.children.items()):
             if not child.started_event_id:
                 state.children.remove(key)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 def is_stale(state: RunState, task: Task) -> bool:
     """True when no poller can start `task` any more: it was started, replaced, or its step is pending no more."""
-    if not state.is_running:
-        return True
     if task.queue.kind is QueueKind.WORKFLOW:
         pending = state.workflow_task
         return (

@@ -61,7 +61,6 @@ def next_deadline_ns(state: RunState) -> int:
     """The earliest deadline, 0 for none; drops entries whose reason is gone."""
     if not state.is_running:
         state.deadlines.clear()
-        return 0
     heap = state.deadlines
     while heap:
         entry = heap[0]

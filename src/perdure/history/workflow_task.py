@@ -87,7 +87,7 @@ def start_workflow_task(
         return nothing(state.key, redeliver(state, env))
     with Draft(state, env) as draft:
         draft.finish_task(row)
-        if pending.is_sticky and poll.queue_name not in ("", pending.queue_name):
+        if poll.queue_name not in ("", pending.queue_name):
             # Rule 11: matching gave it to a worker of the normal queue, which needs the full history.
             clear_sticky(draft)
         start_task(draft, poll)
@@ -254,7 +254,7 @@ def reset_sticky(state: RunState, env: Env) -> Transition:
 
 def _schedule_to_start_due_ns(state: RunState, _key: int) -> int:
     task = state.workflow_task
-    if task is None or task.started_event_id or not task.is_sticky or state.sticky is None:
+    if task is None or task.started_event_id or state.sticky is None:
         return 0
     return task.scheduled_ns + state.sticky.schedule_to_start_ns
 

@@ -149,6 +149,27 @@ def test_a_task_that_comes_before_its_pause_is_over_is_stale() -> None:
     assert not is_stale(world.run, early)
 
 
+def test_a_task_that_was_taken_or_replaced_is_stale_wherever_it_lies() -> None:
+    script = Script()
+    script.run(["start"])
+    world = script.world
+    ((_, first),) = world.queue(QueueKind.WORKFLOW)
+    assert not is_stale(world.run, first)
+    script.run(["poll workflow"])
+    assert is_stale(world.run, first), "a worker has it"
+    script.run(["complete", "  schedule a start_to_close=1h"])
+    assert is_stale(world.run, first), "it has ended"
+    ((_, attempt),) = world.queue(QueueKind.ACTIVITY)
+    assert not is_stale(world.run, attempt)
+    script.run(["poll activity"])
+    assert is_stale(world.run, attempt), "a worker has it"
+    script.run(["failed a", "wake 1s"])
+    assert is_stale(world.run, attempt), "another attempt waits"
+    poll = PollInfo(identity="worker", request_id="late")
+    late = transitions.start_activity(world.run, attempt, None, poll, world.env)
+    assert world.commit(late).reply == StaleTask()
+
+
 # --- tokens ---
 
 

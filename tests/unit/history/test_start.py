@@ -92,6 +92,7 @@ def test_the_first_event_says_what_the_request_said() -> None:
     assert list(started.completion_callbacks) == [callback]
     assert (started.workflow_type.name, started.task_queue.name) == ("Greeting", QUEUE)
     assert (started.workflow_id, started.identity) == ("wf", "caller")
+    assert run.state.info.started_attributes == b"", "only a retry needs them again"
 
 
 def test_rule_33_time_outs_are_filled_in_and_capped() -> None:
