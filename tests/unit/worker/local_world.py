@@ -1,0 +1,116 @@
+"""Local activities of one run over a few slots, and two activities to run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from perdure import activity
+from perdure.core.units import SECOND_NS
+from perdure.exceptions import ApplicationError
+from perdure.replay.commands import ScheduleLocalActivity
+from perdure.replay.jobs import Completed, Failed
+from perdure.replay.local import LocalActivityRequest, LocalResult
+from perdure.replay.task import RunInfo
+from perdure.wire.api import enums
+from perdure.worker.local_activities import LocalActivities, RunLocalActivities
+from perdure.worker.slots import Slots
+from tests.unit.worker.harness import CONVERTER, Harness
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+RUN = RunInfo("ns", "w", "r", "Flow", "q")
+NOW_NS = 1_000 * SECOND_NS
+TO_START, TO_CLOSE, START_TO_CLOSE = (
+    enums.TIMEOUT_TYPE_SCHEDULE_TO_START,
+    enums.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE,
+    enums.TIMEOUT_TYPE_START_TO_CLOSE,
+)
+
+infos: list[activity.Info] = []
+ends: list[str] = []
+
+
+@activity.defn
+async def flaky(failures: int) -> int:
+    infos.append(activity.info())
+    await asyncio.sleep(1)
+    if activity.info().attempt <= failures:
+        raise ApplicationError("not yet", type="NotYet")
+    return activity.info().attempt
+
+
+@activity.defn
+async def held(seconds: float) -> str:
+    infos.append(activity.info())
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        assert details is not None
+        ends.append("time-out" if details.timed_out else "request")
+        raise
+    return "let go"
+
+
+class World:
+    """Local activities of one run over one slot."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.slots = Slots(slots)
+        self.tasks: list[asyncio.Task[Any]] = []
+        activities = Harness(flaky, held).activities
+        self.worker = LocalActivities(activities, self.slots, self._spawn)
+        self.run: RunLocalActivities = self.worker.of_run(RUN)
+        self.results: dict[int, LocalResult] = {}
+        self.ended_s: dict[int, float] = {}
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name)
+        self.tasks.append(task)
+        return task
+
+    async def schedule(
+        self, seq: int, kind: str, *args: Any, now_ns: int = NOW_NS, **options: Any
+    ) -> None:
+        command = ScheduleLocalActivity(
+            seq=seq,
+            activity_type=kind,
+            arguments=await CONVERTER.encode(args) if args else [],
+            **options,
+        )
+        self.run.apply([LocalActivityRequest(command)], now_ns)
+
+    async def until(self, *seqs: int) -> None:
+        """Wait for these results; remembers when each one came, in seconds."""
+        loop = asyncio.get_running_loop()
+        while not set(seqs) <= set(self.results):
+            await self.run.wait(10_000)
+            for seq, result in self.run.take_results():
+                self.results[seq] = result
+                self.ended_s[seq] = loop.time()
+
+    async def outcome(self, kind: str, *args: Any, **options: Any) -> LocalResult:
+        await self.schedule(1, kind, *args, **options)
+        await self.until(1)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        assert self.slots.used == 0, "the slot is free again"
+        assert self.run.is_idle
+        return self.results[1]
+
+
+def time_out(result: LocalResult) -> Any:
+    assert isinstance(result.outcome, Failed)
+    assert result.outcome.failure.message == "Activity timed out"
+    return result.outcome.failure.timeout_failure_info.timeout_type
+
+
+async def value(result: LocalResult) -> Any:
+    assert isinstance(result.outcome, Completed), result.outcome
+    assert result.outcome.result is not None
+    return (await CONVERTER.decode([result.outcome.result]))[0]
+
+
+async def began_s() -> float:
+    return asyncio.get_running_loop().time()
