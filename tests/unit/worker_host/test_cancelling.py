@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from perdure import workflow
-from perdure.exceptions import ActivityError
+from perdure.converter import DataConverter, DefaultFailureConverter
+from perdure.exceptions import ActivityError, ApplicationError
 from perdure.replay import commands, jobs
 from perdure.worker.host.jobs import UnknownOperationError
 from perdure.worker.host.state import MAX_EVICTIONS, SINGLE_BATCH
@@ -241,3 +242,54 @@ def test_a_task_that_never_began_does_not_run_at_its_end() -> None:
     run.host.close()
     assert ran == []
     assert len(graveyard) == buried
+
+
+class Converting(DefaultFailureConverter):
+    """Notes what it converts."""
+
+    converted: ClassVar[list[str]] = []
+
+    def to_failure(self, exception: BaseException, payload_converter: Any, failure: Any) -> None:
+        self.converted.append(str(exception))
+        super().to_failure(exception, payload_converter, failure)
+
+
+def test_how_a_run_ends_that_is_torn_down_is_told_nobody() -> None:
+    async def main() -> None:
+        try:
+            await forever()
+        finally:
+            raise ApplicationError("too late")
+
+    Converting.converted.clear()
+    converter = DataConverter(failure_converter_class=Converting)
+    run, _ = doing(main, data_converter=converter)
+    run.host.close()
+    assert Converting.converted == []
+    run, _ = doing(main, data_converter=converter)
+    assert names(run.cancel()) == ["FailWorkflow"]
+    assert Converting.converted[0] == "too late"
+
+
+def test_a_run_that_is_torn_down_is_in_no_task() -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        info = workflow.info()
+        try:
+            await forever()
+        finally:
+            seen.append(
+                [
+                    info.get_current_history_length(),
+                    info.get_current_history_size(),
+                    info.is_continue_as_new_suggested(),
+                    info.is_target_worker_deployment_version_changed(),
+                    info.get_current_deployment_version(),
+                    workflow.unsafe.is_replaying(),
+                ]
+            )
+
+    run, _ = doing(main)
+    run.host.close()
+    assert seen == [[0, 0, False, False, None, True]]

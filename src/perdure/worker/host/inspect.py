@@ -130,9 +130,7 @@ def workflow_metadata(state: RunState) -> sdk.WorkflowMetadata:
 
     def listed(handlers: Any) -> list[sdk.WorkflowInteractionDefinition]:
         made = [
-            sdk.WorkflowInteractionDefinition(
-                name=handler.name or "", description=handler.description or ""
-            )
+            sdk.WorkflowInteractionDefinition(name=handler.name, description=handler.description)
             for handler in handlers.values()
         ]
         return sorted(made, key=lambda definition: definition.name)

@@ -115,10 +115,9 @@ def _apply_untyped(state: RunState, attributes: SearchAttributes) -> None:
         value: Any = values
         if not values:
             _replace(state, name, None)
-        elif key is not None and key.indexed_value_type == _LIST:
-            _replace(state, name, SearchAttributePair(key, value))
-        elif key is not None and len(values) == 1:
-            _replace(state, name, SearchAttributePair(key, value[0]))
+        elif key is not None:
+            is_list = key.indexed_value_type == _LIST
+            _replace(state, name, SearchAttributePair(key, value if is_list else value[0]))
 
 
 def _replace(state: RunState, name: str, pair: SearchAttributePair[Any] | None) -> None:
