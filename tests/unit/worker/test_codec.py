@@ -64,18 +64,60 @@ async def test_search_attributes_and_headers_are_left_alone() -> None:
     assert attributes.memo.fields["note"].data == b"<memo>"
 
 
-async def test_packed_update_messages_are_reached() -> None:
+def _request() -> update.Request:
+    request = update.Request()
+    request.input.args.payloads.append(payload(b"text"))
+    return request
+
+
+def _rejection() -> update.Rejection:
+    rejection = update.Rejection(rejected_request=_request())
+    rejection.failure.encoded_attributes.data = b"why"
+    return rejection
+
+
+def _response() -> update.Response:
     response = update.Response()
     response.outcome.success.payloads.append(payload(b"done"))
+    return response
+
+
+PACKED: dict[str, tuple[Any, list[bytes]]] = {
+    "request": (_request(), [b"<text>"]),
+    "acceptance": (update.Acceptance(accepted_request=_request()), [b"<text>"]),
+    "rejection": (_rejection(), [b"<text>", b"<why>"]),
+    "response": (_response(), [b"<done>"]),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+async def test_packed_update_messages_are_reached(name: str) -> None:
+    message, expected = PACKED[name]
     packed = AnyMessage()
-    packed.Pack(response)
+    packed.Pack(message)
     request = workflowservice.RespondWorkflowTaskCompletedRequest(
         messages=[protocol.Message(body=packed)]
     )
     await apply_codec(request, mark)
-    got = update.Response()
+    got = type(message)()
     assert request.messages[0].body.Unpack(got)
-    assert got.outcome.success.payloads[0].data == b"<done>"
+    seen: list[bytes] = []
+
+    async def note(payloads: Sequence[common.Payload]) -> list[common.Payload]:
+        seen.extend(each.data for each in payloads)
+        return list(payloads)
+
+    await apply_codec(got, note)
+    assert sorted(seen) == sorted(expected)
+
+
+async def test_packed_messages_of_others_are_left_alone() -> None:
+    packed = AnyMessage(type_url="type.googleapis.com/somebody.Else", value=b"\x0a\x00")
+    request = workflowservice.RespondWorkflowTaskCompletedRequest(
+        messages=[protocol.Message(body=packed)]
+    )
+    await apply_codec(request, mark)
+    assert request.messages[0].body == packed
 
 
 @pytest.mark.parametrize(

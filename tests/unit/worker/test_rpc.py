@@ -275,3 +275,44 @@ async def test_an_outage_is_warned_about_once(caplog: pytest.LogCaptureFixture) 
     assert set(caplog.messages) == {
         "RespondActivityTaskCanceled failed (UNAVAILABLE), trying again"
     }
+
+
+TRANSIENT = [
+    errors.Unavailable("no"),
+    errors.ResourceExhausted("no"),
+    errors.Internal("no"),
+    errors.Unknown("no"),
+    errors.DataLoss("no"),
+    errors.Aborted("no"),
+    errors.OutOfRange("no"),
+    errors.DeadlineExceeded("no"),
+    errors.Canceled("no"),
+]
+
+
+@pytest.mark.parametrize("error", TRANSIENT, ids=lambda each: type(each).__name__)
+async def test_what_may_pass_is_tried_again(error: errors.RpcError, pauses: list[int]) -> None:
+    rpc, connection = rpc_over(RespondActivityTaskCanceled=raising(error, error))
+    await rpc.cancel_activity(workflowservice.RespondActivityTaskCanceledRequest())
+    assert len(connection.calls) == 3
+    assert pauses == [1, 2]
+
+
+FINAL = [
+    errors.InvalidArgument("no"),
+    errors.PermissionDenied("no"),
+    errors.FailedPrecondition("no"),
+    errors.Unimplemented("no"),
+    errors.Unauthenticated("no"),
+    errors.AlreadyExists("no"),
+]
+
+
+@pytest.mark.parametrize("error", FINAL, ids=lambda each: type(each).__name__)
+async def test_what_will_not_pass_is_not_tried_again(
+    error: errors.RpcError, pauses: list[int]
+) -> None:
+    rpc, connection = rpc_over(RespondActivityTaskCanceled=raising(error))
+    await rpc.cancel_activity(workflowservice.RespondActivityTaskCanceledRequest())
+    assert len(connection.calls) == 1
+    assert pauses == []

@@ -34,7 +34,7 @@ def code_of(path: Path, source: str) -> Any:
     return names["go"]
 
 
-READS = "import os\ndef go(): return os.environ['PATH']"
+READS = "def go(environ): return environ['PATH']"
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,11 @@ READS = "import os\ndef go(): return os.environ['PATH']"
         Path("site-packages/_pytest/assertion/truncate.py"),
         Path(perdure.__file__),
     ],
-    ids=str,
+    ids=lambda path: "/".join(path.parts[-2:]),
 )
 def test_diagnosis_and_the_library_are_let_through(path: Path) -> None:
-    assert run(code_of(path, READS)) == os.environ["PATH"]
+    environ, read = Installed().os.environ, code_of(path, READS)
+    assert run(lambda: read(environ)) == os.environ["PATH"]
 
 
 @pytest.mark.parametrize(
@@ -59,10 +60,11 @@ def test_diagnosis_and_the_library_are_let_through(path: Path) -> None:
         STDLIB / "asyncio" / "example.py",
         Path("perdure_app/main.py"),
     ],
-    ids=str,
+    ids=lambda path: "/".join(path.parts[-2:]),
 )
 def test_what_other_code_does_for_the_user_is_the_users_doing(path: Path) -> None:
-    assert "Reading os.environ" in refused(code_of(path, READS))
+    environ, read = Installed().os.environ, code_of(path, READS)
+    assert "Reading os.environ" in refused(lambda: read(environ))
 
 
 def test_the_time_of_a_log_record_is_the_worlds() -> None:
