@@ -54,5 +54,4 @@ def _search_attributes(state: RunState, event: history.HistoryEvent) -> None:
 @evolves(enums.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED)
 def _properties(state: RunState, event: history.HistoryEvent) -> None:
     attributes = event.workflow_properties_modified_event_attributes
-    if attributes.HasField("upserted_memo"):
-        state.memo = merged(state.memo, attributes.upserted_memo.fields)
+    state.memo = merged(state.memo, attributes.upserted_memo.fields)

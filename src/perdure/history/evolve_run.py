@@ -56,10 +56,8 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
     )
     state.status = RunStatus.RUNNING
     state.info = info
-    if said.HasField("memo"):
-        state.memo = payload_map(said.memo.fields)
-    if said.HasField("search_attributes"):
-        state.search_attributes = payload_map(said.search_attributes.indexed_fields)
+    state.memo = payload_map(said.memo.fields)
+    state.search_attributes = payload_map(said.search_attributes.indexed_fields)
 
 
 def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], None]:
