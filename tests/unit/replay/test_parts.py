@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from perdure.replay import commands as cmd
@@ -136,6 +138,33 @@ def test_every_event_type_of_the_api_is_known() -> None:
         attributes = fields[ev.ATTRIBUTES[event_type]].message_type
         assert attributes is not None
         assert parent in attributes.fields_by_name
+
+
+def names(event_types: Iterable[int]) -> set[str]:
+    return {ev.type_name(event_type) for event_type in event_types}
+
+
+def test_command_events_are_those_that_name_the_task_that_caused_them() -> None:
+    fields = history.HistoryEvent.DESCRIPTOR.fields_by_name
+    naming: set[int] = set()
+    for event_type, attributes in ev.ATTRIBUTES.items():
+        message = fields[attributes].message_type
+        assert message is not None
+        if "workflow_task_completed_event_id" in message.fields_by_name:
+            naming.add(event_type)
+    # What became of a command names its task as well; events of updates do not.
+    own = names(naming - set(ev.PARENT_ID_FIELD))
+    updates = {f"WorkflowExecutionUpdate{end}" for end in ("Accepted", "Rejected", "Completed")}
+    assert names(ev.COMMAND_EVENTS) == own | updates
+
+
+def test_which_events_end_a_run_undo_a_task_or_may_be_ignored() -> None:
+    ends = ("Completed", "Failed", "Canceled", "Terminated", "TimedOut", "ContinuedAsNew")
+    assert names(ev.FINAL_EVENTS) == {f"WorkflowExecution{end}" for end in ends}
+    undoing = {f"WorkflowExecution{end}" for end in ("TimedOut", "Terminated", "Canceled")}
+    assert names(ev.UNSTARTS_TASK) == undoing | {"WorkflowTaskFailed", "WorkflowTaskTimedOut"}
+    others = ("OptionsUpdated", "Paused", "Unpaused", "TimeSkippingTransitioned")
+    assert names(ev.IGNORABLE) == {f"WorkflowExecution{each}" for each in others}
 
 
 def test_type_names_are_how_people_write_them() -> None:
