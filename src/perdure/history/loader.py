@@ -52,16 +52,12 @@ def fold_run(
     state = RunState(key)
     for row in rows:
         for framed in frames(row):
-            for event in history.History.FromString(framed).events:
-                assert event.event_id == state.next_event_id, (
-                    key,
-                    event.event_id,
-                    state.next_event_id,
-                )
-                evolve(state, event)
-                state.count_event(timestamp_ns(event.event_time), len(framed))
-                if event.event_id % SLICE_EVENTS == 0:
-                    yield
+            (event,) = history.History.FromString(framed).events
+            assert event.event_id == state.next_event_id, (key, event.event_id, state.next_event_id)
+            evolve(state, event)
+            state.count_event(timestamp_ns(event.event_time), len(framed))
+            if event.event_id % SLICE_EVENTS == 0:
+                yield
     for change in facts:
         apply(state, change)
     state.loaded_ns = now_ns

@@ -153,7 +153,7 @@ def offer(draft: Draft) -> None:
             priority=state.info.priority_key or DEFAULT_PRIORITY,
         )
     )
-    if task.is_sticky and state.sticky is not None:
+    if state.sticky is not None:
         arm(
             draft,
             DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START,

@@ -93,6 +93,12 @@ def test_ready_means_that_this_sequence_and_the_next_are_known(count: int) -> No
     assert loaded(events[:count]).ready(0)
 
 
+def test_after_the_end_of_a_run_no_page_is_needed() -> None:
+    events = Events().start().completed().done()
+    assert loaded(events, b"more").ready(0)
+    assert not loaded(events[:4], b"more").ready(0)
+
+
 def test_the_completion_that_lies_ahead() -> None:
     events = Events().start().completed().signal().task().completed()
     buffer = loaded(events)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perdure.replay import flags as flags_module
 from perdure.replay.flags import Flag, Flags
 from perdure.replay.markers import (
     ENGINE_DETAILS,
@@ -177,6 +178,26 @@ def test_what_history_has_is_not_written_again_and_not_forgotten() -> None:
     assert not second.lang_used_flags
     assert (flags.core, flags.lang) == ({1, 2, 3, 4, 77}, {5, 8, 9})
     assert all(flags.may_use(flag, record=False) for flag in Flag)
+
+
+def test_runs_with_the_same_flags_share_one_set_as_long_as_the_sets_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: dict[frozenset[int], frozenset[int]] = {}
+    monkeypatch.setattr(flags_module, "_known_sets", known)
+
+    def lang(*numbers: int) -> frozenset[int]:
+        flags = Flags(can_write=True, sdk_name="", sdk_version="")
+        metadata = sdk.WorkflowTaskCompletedMetadata(lang_used_flags=numbers)
+        flags.observe(history.WorkflowTaskCompletedEventAttributes(sdk_metadata=metadata))
+        return flags.lang
+
+    first = lang(1, 2)
+    assert lang(2, 1) is first
+    for number in range(200):
+        assert lang(number) == {number}
+    assert len(known) == 100, "a process that sees many sets does not keep them all"
+    assert lang(1, 2) is first
 
 
 def test_a_task_that_names_no_sdk_leaves_the_name_as_it_was() -> None:
