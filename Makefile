@@ -1,8 +1,8 @@
-# Everything a contributor or CI runs. Needs git, make and CPython >= 3.11; all else goes into .venv, once.
-#   make test            set-up, lint, types, import contracts, all tests (what CI runs)
-#   make check           the same without the tests: seconds
-#   make demo            kill -9 a worker and a server under a running workflow and watch it finish
-# One package's tests in seconds: .venv/bin/python -m pytest tests/unit/history -q
+# Everything that contributors and CI run. It needs git, make and CPython >= 3.11; `make setup` installs the rest into .venv.
+#   make test            set-up, lint, types, import contracts, all tests (.ci/run does more)
+#   make check           the same without the tests, in about a minute
+#   make demo            kill a worker and a server with SIGKILL while a workflow runs, and watch it finish
+# The tests of one package: .venv/bin/python -m pytest tests/unit/history -q
 
 PYTHON ?= python3
 VENV   := .venv
@@ -17,17 +17,17 @@ SEEDS  ?= 2000
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
 
-setup:           ## Build .venv (only when pyproject.toml or constraints.txt changed)
+setup:           ## Build .venv, if pyproject.toml or constraints.txt has changed
 	@$(PYTHON) scripts/bootstrap.py --venv $(VENV)
 
-check: lint types imports   ## Lint, format, strict types, import contracts, source rules
+check: lint types imports   ## Lint, formatting, strict types, import contracts, rules about the source
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/tidy
 
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-format: setup    ## Rewrite the source in the house format
+format: setup    ## Format the source
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
@@ -37,49 +37,49 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-logo --no-cache
 
-test: check pytest   ## Everything: set-up, lint, types, import contracts, all tests
+test: check pytest   ## Set-up, lint, types, import contracts, all tests
 
-pytest: setup    ## All tests, without lint and types
+pytest: setup    ## All tests, without lint, types and import contracts
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests
 
-# The table of flags runs a server on a thread beside commands that set variables; libfaketime crashes CPython there.
-test-next-year: setup  ## All tests but one file on a clock that is a year ahead, in another time zone
+# Left out: a test that runs a server in a thread while commands set environment variables. libfaketime crashes there.
+test-next-year: setup  ## All tests but one file, on a clock that is a year ahead and in another time zone
 	$(BIN)/python scripts/next_year.py $(BIN)/python -m pytest $(PYTEST_ARGS) tests \
 	  --ignore=tests/unit/cli/test_every_flag.py
 
-coverage: setup  ## Branch coverage of the pure packages by their own tests
+coverage: setup  ## Measure the branch coverage of the pure packages by their own tests
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS) --cov --cov-report=term \
 	  tests/unit/history tests/unit/matching tests/unit/replay tests/properties tests/transcripts
 
-sim: setup       ## Many simulated seeds: make sim SEEDS=2000, or SEED=n to repeat one
-	$(BIN)/python -m pytest -q tests/simulation -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: setup       ## Play many simulated worlds: make sim SEEDS=2000, or SEED=n to play one again
+	$(BIN)/python -m pytest -q tests/simulation/test_worlds.py -k promises $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-mutations: setup ## Remove each guard of the server in turn; a simulated seed of each draw must notice (minutes)
+mutations: setup ## Remove each guard of the server in turn; the simulation must notice in each draw (minutes)
 	$(BIN)/python -m tests.simulation.mutations --seeds $(or $(MUTATION_SEEDS),200) --draws $(or $(DRAWS),10)
 
-plant: setup     ## Plant small bugs and see whether the tests notice: make plant AREA=storage SAMPLE=40 SEED=1 ARGS=--reuse
+plant: setup     ## Plant small bugs and count how many the tests find: make plant AREA=storage SAMPLE=40 SEED=1 ARGS=--reuse
 	@$(BIN)/python -m tests.planting $(foreach area,$(AREA),--area $(area)) \
 	  $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-conformance: setup   ## The official SDK, in its own process, against our server
+conformance: setup   ## Run the official SDK, in its own process, against our server
 	$(BIN)/python -m pytest -q tests/conformance
 
-reference-record: setup  ## Record anew what the reference server answers in tests/reference
+reference-record: setup  ## Record the answers of the reference server in tests/reference again
 	$(BIN)/python -m tests.reference.record
 	$(BIN)/python -m tests.reference.skipping.record
 
-histories: setup ## Record anew the histories of tests/replay (SCENARIOS="timers …": only these)
+histories: setup ## Record the histories of tests/replay again (SCENARIOS="timers …": only these)
 	$(BIN)/python -m tests.replay.recorded.record $(SCENARIOS)
 
-demo: setup      ## Kill worker and server under a running workflow; it finishes (about 30 s)
+demo: setup      ## Kill worker and server while a workflow runs, and watch it finish (about 30 s)
 	@$(BIN)/python scripts/demo.py
 
-bench: setup     ## Print the measured costs, in minutes (make bench FULL=1: all sizes, long); nothing is asserted
+bench: setup     ## Measure and print the costs; takes minutes (make bench FULL=1: all sizes, much longer)
 	@$(BIN)/python benchmarks/run_all.py $(if $(FULL),--full)
 
-docs: setup      ## Check that links and code in the documentation are alive
+docs: setup      ## Check the links, code, commands and file names in the documentation
 	$(BIN)/python -m pytest -q tests/tidy -k docs
 
 clean:           ## Remove everything that was built
 	rm -rf $(VENV) .demo .bench .planting build dist htmlcov .coverage .pytest_cache .ruff_cache .hypothesis
-	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
