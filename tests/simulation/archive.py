@@ -1,6 +1,6 @@
-"""Every run that ever was: those in the database, and those that the retention deleted, as they were then.
+"""All runs of a world: those in the database, and those that the retention deleted, as they were before.
 
-The archive sees a deletion when the store is asked for it. Whether it was written is known at the end, by looking.
+The archive copies an entity when the store is asked to delete it. At the end it looks whether the deletion was written.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _OWNED = ("events", "facts", "wakes", "held", "retention", "outbox", "visibility
 
 
 Histories = Mapping[EntityKey, Sequence["history.HistoryEvent"]]
-"""Of all runs that ever were."""
+"""The histories of all runs, deleted ones included."""
 
 
 class Deletion(NamedTuple):
-    """One entity just before it was to be deleted."""
+    """One entity, as it was before its deletion."""
 
     stored: StoredEntity
     outbox_rows: int
     asked_ns: int
-    """By the node's clock."""
+    """When the store was asked to delete it, by the node's clock."""
     together: frozenset[EntityKey]
-    """What was to be deleted in the same batch."""
+    """All entities to delete in the same batch, this one included."""
 
 
 class Archive:
-    """See the module."""
+    """Remembers deleted entities; see the module."""
 
     def __init__(self, database: sqlite3.Connection, clock: SimClock) -> None:
         self._database = database
@@ -53,7 +53,7 @@ class Archive:
         self._asked: dict[EntityKey, Deletion] = {}
 
     def note(self, keys: Iterable[EntityKey]) -> None:
-        """These are about to be deleted, perhaps."""
+        """Copy entities that the next batch deletes, if it is written."""
         together = frozenset(keys)
         for key in together:
             stored = sqlite_read.load(self._database, key)
@@ -62,7 +62,7 @@ class Archive:
                 self._asked[key] = Deletion(stored, rows, self._clock.now_ns(), together)
 
     def deleted(self) -> dict[EntityKey, Deletion]:
-        """What is really gone."""
+        """The entities whose deletion was written."""
         return {
             key: deletion
             for key, deletion in self._asked.items()
@@ -70,14 +70,14 @@ class Archive:
         }
 
     def history_of(self, workflow_id: str, run_id: str) -> list[history.HistoryEvent]:
-        """Of a run that may be deleted; empty when it never was."""
+        """The history of a run, deleted or not; empty when there was no such run."""
         for key, events in self.histories().items():
             if key.name == workflow_id and key.run_id == run_id:
                 return events
         return []
 
     def histories(self) -> dict[EntityKey, list[history.HistoryEvent]]:
-        """Of all runs that ever were."""
+        """The histories of all runs, deleted ones included."""
         found = {
             key: _events(deletion.stored)
             for key, deletion in self.deleted().items()
@@ -90,10 +90,10 @@ class Archive:
         return found
 
     def check(self, retention_ns: int, clock_jumps_ns: int = 0) -> None:
-        """What was deleted might go, and went whole.
+        """Each deletion was allowed and complete.
 
         Raises:
-            Violation: A run went too early, or left rows behind; a pointer to another run went.
+            Violation: A run was deleted too early or left rows behind, or the pointer to another run was deleted.
         """
         for key, deletion in self.deleted().items():
             name = f"{key.name} (run {key.run_id})"
@@ -134,21 +134,21 @@ class Archive:
 
 
 class SimStore(FaultyStore):
-    """The world's store: shows deletions to the archive, and can refuse to read."""
+    """The store of a world: it reports deletions to the archive, and can be made to fail reads."""
 
     def __init__(self, store: Store, archive: Archive) -> None:
         super().__init__(store)
         self._archive = archive
         self.is_unreadable = False
         self.tasks_gate = asyncio.Event()
-        """Rows of queues that have been read wait here."""
+        """While it is clear, reads of task rows do not return."""
         self.tasks_gate.set()
         self.run_gate = asyncio.Event()
-        """Runs that have been read wait here."""
+        """While it is clear, loads of runs do not return."""
         self.run_gate.set()
 
     def heal(self) -> None:
-        """Every fault ends."""
+        """End every fault."""
         self.is_unreadable = self.is_full = False
         self.unknown = ""
 

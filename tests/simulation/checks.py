@@ -1,4 +1,4 @@
-"""What must hold of every world when it has calmed down. Each check names the rule that was broken."""
+"""What must hold of each history, and of what happened outside, at the end of a world."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WORKFLOW_TASK = {
     EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
     EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
 }
-# These close a run although steps of it may still be open.
+# These close a run even if some of its steps are still open.
 ABRUPT = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
@@ -67,10 +67,10 @@ def check_history(run: str, events: Sequence[history.HistoryEvent]) -> None:
     _require(events, f"{run} has no history: an acknowledged start was lost")
     for number, event in enumerate(events, start=1):
         _require(
-            event.event_id == number, f"{run}: event {event.event_id} stands where {number} should"
+            event.event_id == number, f"{run}: event {event.event_id} is in place of event {number}"
         )
-    # As on the reference server, an event that waited in the buffer and an activity's start that was written at its
-    # close keep the time at which they happened. Workflow time follows the workflow tasks, which never go back.
+    # As on the reference server, buffered events keep the time at which they happened, and so does the start of an
+    # activity, which is written when the activity closes. Only the times of workflow tasks never go back.
     times = [
         event.event_time.ToNanoseconds() for event in events if event.event_type in WORKFLOW_TASK
     ]
@@ -105,13 +105,13 @@ def _check_steps(run: str, events: Iterable[history.HistoryEvent]) -> None:
     _require(not twice, f"{run}: steps {twice} have more than one close event")
     _require(max(started.values(), default=1) == 1, f"{run}: a step has two started events")
     if not abrupt:
-        # A workflow that completes may leave steps open only on purpose; these workloads never do.
+        # A workflow may complete with open steps, but none of these workloads does.
         open_steps = sorted(scheduled - closed.keys())
         _require(not open_steps, f"{run}: steps {open_steps} were never closed")
 
 
 def _check_children(run: str, events: Iterable[history.HistoryEvent]) -> None:
-    """A child starts once and ends once, in this order; a message to another workflow has one outcome."""
+    """A child starts once, then ends once; a message to another workflow has one outcome."""
     initiated: set[int] = set()
     messages: dict[int, EventType.ValueType] = {}
     started: set[int] = set()
@@ -135,7 +135,7 @@ def _check_children(run: str, events: Iterable[history.HistoryEvent]) -> None:
             step = initiated_event_id(event)
             _require(step in messages, f"{run}: message {step} has two outcomes, or none sent it")
             del messages[step]
-    # What a canceled child says of its end may overtake what became of the request to cancel it.
+    # The end of a canceled child may be recorded before the outcome of the request to cancel it.
     unanswered = sorted(step for step, kind in messages.items() if kind != CANCEL_INITIATED)
     _require(not unanswered, f"{run}: messages {unanswered} have no outcome")
     _require(initiated <= started, f"{run}: children {sorted(initiated - started)} never started")

@@ -1,4 +1,4 @@
-"""A payload codec of the world: what travels shows nothing of what it holds."""
+"""A payload codec for simulated worlds, and the check that every payload in a request went through it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN = (b"json/plain", b"binary/null", b"binary/plain")
 
 
 class SimCodec(PayloadCodec):
-    """Masks every byte."""
+    """Changes every byte of a payload."""
 
     async def encode(self, payloads: Sequence[common.Payload]) -> list[common.Payload]:
         return [
@@ -35,22 +35,22 @@ class SimCodec(PayloadCodec):
 
 def _decoded(payload: common.Payload) -> common.Payload:
     if payload.metadata.get("encoding") != _ENCODING:
-        return payload  # written by the server itself, as the details of some terminations are
+        return payload  # written by the server itself, like the details of some terminations
     return common.Payload.FromString(payload.data.translate(_MASK))
 
 
 def check_encoded(name: str, request: Message) -> None:
-    """No payload of a request is as the converter made it.
+    """Every payload of a request is encoded.
 
     Raises:
-        Violation: One is.
+        Violation: A payload is still as the converter made it.
     """
     found = [plain.decode() for plain in _PLAIN if plain in _users_part(request)]
     require(not found, Kind.PLAINTEXT, f"{name} carries payloads of encoding {found}")
 
 
 def _users_part(request: Message) -> bytes:
-    """Without what the worker's engine writes into its own markers, which no codec sees."""
+    """The request without what the replay engine writes into its own markers, which is not encoded."""
     if isinstance(request, workflowservice.RespondWorkflowTaskCompletedRequest):
         request = workflowservice.RespondWorkflowTaskCompletedRequest.FromString(
             request.SerializeToString()

@@ -1,6 +1,6 @@
-"""Removing a guard: one function of the server with one piece of its text replaced, for a while.
+"""Replaces a piece of the source of one function of the server, for the length of a block.
 
-Invariant: the text must be there exactly once. When the server changes, its guards here change with it.
+Invariant: the old text occurs exactly once. When the server changes, the edits in `guards` change with it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Edit:
     """A change of source text.
 
     Attributes:
-        owner: The class or module that has the function.
-        name: Of the function.
-        old: A piece of its text.
-        new: What stands there instead.
+        owner: The class or module of the function.
+        name: The name of the function.
+        old: A piece of its source.
+        new: The replacement.
     """
 
     owner: type | ModuleType
@@ -32,10 +32,12 @@ class Edit:
     new: str
 
     def changed(self) -> tuple[Any, Any]:
-        """The function as it is, and as it would be."""
+        """The original function and the changed one."""
         original = vars(self.owner)[self.name]
         source = textwrap.dedent(inspect.getsource(original))
-        assert source.count(self.old) == 1, f"{self.name} has {source.count(self.old)}: {self.old}"
+        assert source.count(self.old) == 1, (
+            f"{self.name}: {source.count(self.old)} occurrences of {self.old}"
+        )
         text = "from __future__ import annotations\n" + source.replace(self.old, self.new)
         module = sys.modules[original.__module__]
         made: dict[str, Any] = {}
@@ -44,7 +46,7 @@ class Edit:
 
     @contextmanager
     def in_force(self) -> Generator[None]:
-        """The changed function wherever the server has it."""
+        """Use the changed function, in every module that imported the original."""
         original, changed = self.changed()
         owners: list[Any] = [self.owner]
         if isinstance(self.owner, ModuleType):

@@ -1,4 +1,4 @@
-"""What must hold of a world that has calmed down: of its runs, its database, and the memory of its node."""
+"""What must hold at the end of a world: of its runs, its database, and the memory of its node."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 QUIET_S = 120
-"""What is stale may be noticed late: sweeps come once a minute."""
+"""Long enough for two sweeps, which come once a minute."""
 SWEEP_S = 65
 
 
 async def check(world: World, drivers: Sequence[Workload]) -> None:
-    """Everything, in the order in which it can be seen.
+    """Run all checks: first what clients see, then, after a quiet time, what is left in the database and in memory.
 
     Raises:
         Violation: A promise was not kept.
@@ -61,10 +61,10 @@ async def check(world: World, drivers: Sequence[Workload]) -> None:
 
 
 def check_database(database: sqlite3.Connection, *, is_quiet: bool = False) -> None:
-    """The database is sound, at whatever moment its node died.
+    """The database is consistent, even right after its node was killed.
 
     Raises:
-        Violation: It contradicts itself.
+        Violation: It is not.
     """
     report = audit_memory(database)
     found = [f"{check}: {what}" for check, what in report.findings]
@@ -74,17 +74,17 @@ def check_database(database: sqlite3.Connection, *, is_quiet: bool = False) -> N
 
 
 def check_nothing_held(database: sqlite3.Connection) -> None:
-    """No worker lives yet: whatever workers held has been voided.
+    """After the start of an embedded engine, which no worker survives, no worker holds a task.
 
     Raises:
-        Violation: A run still waits for somebody who is dead.
+        Violation: A run still waits for a dead worker.
     """
     for key in sqlite_read.entities(database, EntityKind.RUN, FactKind.CREATE):
         stored = sqlite_read.load(database, key)
         assert stored is not None, key
         facts = [decode_fact(row) for row in stored.facts]
         state = load_run(key, [row.data for row in stored.events], facts)
-        # A task made since then may wait for the cache of a dead worker, for a few seconds.
+        # A task that is only scheduled may be in the sticky queue of a dead worker for a few seconds.
         task = state.workflow_task
         is_started = task is not None and task.started_event_id
         require(
@@ -95,7 +95,7 @@ def check_nothing_held(database: sqlite3.Connection) -> None:
 
 
 async def check_reads(world: World) -> None:
-    """The histories that a client reads are those that are stored."""
+    """A client reads the histories that are stored."""
     client = world.client("checker", NetworkFaults.none())
     stored = {key.run_id: events for key, events in world.archive.histories().items()}
     for workflow_id, run_id in world.ledger.started.items():
@@ -106,7 +106,7 @@ async def check_reads(world: World) -> None:
             is_gone = error.status is RPCStatusCode.NOT_FOUND and world.settings.deletes_soon
             require(is_gone, Kind.LOST, f"{workflow_id} {run_id}: {error}")
             continue
-        # Payloads have gone through the codec: compare what has none.
+        # The client has decoded the payloads, so only fields without payloads are compared.
         shapes = [(each.event_id, each.event_type, each.event_time) for each in events]
         wanted = [
             (each.event_id, each.event_type, each.event_time) for each in stored.get(run_id, [])
@@ -116,10 +116,10 @@ async def check_reads(world: World) -> None:
 
 
 async def check_reload(world: World) -> None:
-    """What is in memory is what a reload gives.
+    """A reload gives the state that is in memory.
 
     Raises:
-        Violation: It is not.
+        Violation: It gives another state.
     """
     node = world.node
     assert node is not None
@@ -129,7 +129,7 @@ async def check_reload(world: World) -> None:
         if entry.state is None or entry.pending is not None:
             continue
         stored = await engine._store.load(entry.key)
-        require(stored is not None, Kind.MEMORY, f"{entry.key.name} is in memory only")
+        require(stored is not None, Kind.MEMORY, f"{entry.key.name} is only in memory")
         assert stored is not None
         facts = [decode_fact(row) for row in stored.facts]
         again = load_run(entry.key, [row.data for row in stored.events], facts).snapshot()
@@ -140,7 +140,7 @@ async def check_reload(world: World) -> None:
 
 
 async def check_rows(world: World) -> None:
-    """Every workflow has ended: nothing may be left to do."""
+    """All workflows have ended: no rows of tasks, effects or wake-ups are left."""
     if not world.settings.has_row_sweep and world.node is not None:
         _no_rows(world, f"tasks WHERE queue = '{TASK_QUEUE}'")
         sweep = world.node.engine._row_sweep
@@ -157,10 +157,10 @@ def _no_rows(world: World, *tables: str) -> None:
 
 
 def check_memory(node: Node) -> None:
-    """Nobody waits for anything, and nothing is left to do.
+    """The node has no work left, and no call waits.
 
     Raises:
-        Violation: Something was forgotten in one of the node's tables.
+        Violation: One of the node's tables is not empty.
     """
     engine = node.engine
     check_callers(node)
@@ -175,13 +175,13 @@ def check_memory(node: Node) -> None:
 
 
 def check_callers(node: Node) -> None:
-    """No call is under way: the node's tables of those who wait are empty.
+    """No call is under way: the node's tables of waiting callers are empty.
 
     Raises:
-        Violation: A caller who left was forgotten in one of them.
+        Violation: One of them still has a caller.
     """
     engine, services = node.engine, node.frontend._services
-    # What has a row may stay in the memory of a queue that nobody polls: it goes with the queue.
+    # A task with a row may stay in memory while nobody polls its queue: it is dropped with the queue.
     waiting_items = {
         key.name: [item.key for _, _, item in queue._heap if item.key in queue._keys]
         for key, queue in node.matching._queues.all()

@@ -1,6 +1,7 @@
 """What goes wrong in a world, and when. Each world draws its own set of faults, so that some worlds are nearly calm.
 
-Invariant: whatever hinders the node is noted in `World.outages`, with the longest pause before the node tries again.
+Invariant: every fault that keeps the node from working is logged in `World.outages`, with the longest time until
+the node tries again.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 FAULTY_S = 25.0
-"""For how long faults happen, in virtual seconds."""
+"""How long faults happen, in virtual seconds."""
 CALM_SHARE = 0.4
-"""Of the worlds that draw only a few kinds of faults."""
+"""The share of worlds that draw only a few kinds of faults."""
 
-# The longest pauses of the node after a fault (`committer`, `wakes`, `node_shards`), in seconds.
+# The longest time until the node works again after a fault (see `committer`, `wakes`, `node_shards`).
 FULL_TAIL_S = 20.0
 UNKNOWN_TAIL_S = 12.0
 TAKEOVER_TAIL_S = 75.0
-"""The zombie may have taken a shard back before it died: the other node notices at its next commit or scan."""
+"""Longer: the zombie may take a shard back before it is killed, and the other node notices only when it next commits or
+scans."""
 READS_TAIL_S = 10.0
 START_TAIL_S = 2.0
 LOOK_S = 10.0
 
 
 class Faults:
-    """See the module."""
+    """The faults of one world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -46,14 +48,14 @@ class Faults:
             self.unreadable,
         ]
         if world.settings.is_embedded:
-            # The engine holds the lock of its file, and its workers die with it.
+            # No second engine can open the file, and workers live in the process of their engine.
             every = [self.node_crash, self.clock_jump, self.disk_full, self.unknown_outcome]
         elif self._random.random() < CALM_SHARE:
             every = self._random.sample(every, 3)
         self._kinds = every
 
     async def run(self) -> None:
-        """A random fault every few seconds, then peace."""
+        """Cause a random fault every few seconds, then heal the world."""
         while self._world.loop.time() < FAULTY_S:
             await asyncio.sleep(self._random.expovariate(0.6))
             await self._random.choice(self._kinds)()
@@ -72,7 +74,7 @@ class Faults:
                 world.start_worker(number)
 
     async def zombie(self) -> None:
-        """A second node takes over while the first still runs, finishes what it has, and does not know."""
+        """A second node takes over while the first is still running and does not know."""
         world = self._world
         old, old_executor = world.node_process, world.executor
         if old is None or old_executor is None:
@@ -92,7 +94,7 @@ class Faults:
         self._world.start_worker(number)
 
     async def partition(self) -> None:
-        """Between the node and everybody else: it delays no deadline."""
+        """Cut the node off from all workers and clients. This delays no deadline."""
         self._world.note("partition")
         self._world.network.partitioned = True
         await asyncio.sleep(self._random.random() * 3)
@@ -120,7 +122,7 @@ class Faults:
                 store.is_unreadable = False
 
     async def unknown_outcome(self) -> None:
-        """The database answers a few commits not at all; some of them are written."""
+        """The database does not say whether a few commits were written; some were."""
         for _ in range(4):
             if (store := self._world.store) is not None:
                 with self._world.outages.during("unknown outcome", UNKNOWN_TAIL_S):

@@ -1,6 +1,6 @@
-"""Guards of the server, each with the change that removes it: some seed of every draw must notice (`mutations.py`).
+"""Guards of the server, each with the edit that removes it. `mutations.py` shows that the simulation notices each.
 
-A guard that no world can notice does not belong here: it is tested where it lives.
+A guard whose absence no world can notice does not belong here: unit tests cover it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from perdure.storage import sqlite_commit
 from tests.simulation.edit import Edit
 
 GUARDS: dict[str, Edit] = {
-    # Durability: what is told, and what is written.
+    # Durability.
     "fence": Edit(sqlite_commit, "_begin", "cursor.rowcount != 1", "False"),
     "outcome barrier": Edit(
         Entities, "reveal", "for group in outcome.barrier:", "for group in ():"

@@ -1,7 +1,8 @@
-"""Nothing happens after its deadline by more than the faults in force explain, and nothing happens before it.
+"""Nothing happens before its deadline, and nothing happens later than faults explain.
 
-Two views: a watch that looks at the node's runs and at the stored wake-ups once a second, so that it knows of every
-kind of deadline (retries, heartbeats, time-outs, timers); and a check of finished histories, which says what users see.
+There are two checks. While a world runs, a watch looks at the node's runs and at the stored wake-ups once a second: it
+sees every kind of deadline (retries, heartbeats, time-outs, timers). At the end, the finished histories are checked:
+they are what users see.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 ALLOWED_S = 2.0
-"""In a world without faults: stalls of the disk, and up to `LOOK_S` until the watch looks."""
+"""For slow writes, and for the time until the watch looks (`LOOK_S`)."""
 
 EventType = enums.EventType
 TimeoutType = enums.TimeoutType
 
 
 class Due(NamedTuple):
-    """Something that was due, and when it happened, by the node's clock."""
+    """A deadline, and when its event happened, by the node's clock."""
 
     what: str
     at_ns: int
     happened_ns: int
     is_attempt: bool = False
-    """The time-out of an attempt."""
+    """It is the time-out of an attempt or of a workflow task."""
 
 
 class Lateness:
-    """See the module."""
+    """Checks the deadlines of one world."""
 
     def __init__(
         self, loop: SimLoop, clock: SimClock, outages: Outages, database: sqlite3.Connection
@@ -52,17 +53,15 @@ class Lateness:
         self._clock = clock
         self._outages = outages
         self._database = database
-        self.looks = 0
 
     # While the world runs.
 
     def look(self, node: Node) -> None:
-        """Whatever the node knows of, in memory and in storage, is not overdue.
+        """No deadline in memory or in storage is overdue.
 
         Raises:
-            Violation: Something is.
+            Violation: One is.
         """
-        self.looks += 1
         stored = self._database.execute(
             "SELECT w.at_ns, e.name FROM wakes w JOIN entities e ON e.number = w.entity"
             " ORDER BY w.at_ns LIMIT 1"
@@ -88,20 +87,20 @@ class Lateness:
                 f" {hindered_s:.1f} s ({self._outages.around(now_s - late_s, now_s)})",
             )
 
-    # When it has ended.
+    # At the end.
 
     def check_history(
         self, run: str, events: Sequence[history.HistoryEvent], *, is_embedded: bool = False
     ) -> None:
-        """What the history shows happened in time.
+        """Everything in a history happened in time.
 
         Args:
-            run: Its workflow id.
-            events: Of a closed run.
-            is_embedded: Attempts may end early: the next engine voids what died with the last one.
+            run: The workflow id.
+            events: The history of a closed run.
+            is_embedded: Attempts may end early: a new engine voids those of workers that died with the last one.
 
         Raises:
-            Violation: Something did not.
+            Violation: Something happened early or late.
         """
         for due in _dues(events):
             late_s = (due.happened_ns - due.at_ns) / SECOND_NS

@@ -1,4 +1,4 @@
-"""What happened outside the engine: acknowledged requests and executed activity attempts. The checkers' evidence."""
+"""What happened outside the engine: acknowledged requests and executed activity attempts. Checkers compare with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perdure import activity
 
 @dataclass
 class Ledger:
-    """One world's record; it survives every crash, as the outside world does."""
+    """The record of one world. No crash affects it."""
 
     started: dict[str, str] = field(default_factory=dict[str, str])
     """Acknowledged starts: workflow id -> run id."""
@@ -24,24 +24,24 @@ class Ledger:
     diary: dict[tuple[str, str], list[tuple[int, float]]] = field(
         default_factory=dict[tuple[str, str], list[tuple[int, float]]]
     )
-    """(run id, step) -> length of the history, and the world's time, when it was taken as if for the first time."""
+    """(run id, step) -> history length and virtual time at which code that was not replaying took the step."""
     now_s: Callable[[], float] = float
-    """The world's time."""
+    """The virtual time of the world."""
 
     meant: dict[str, str] = field(default_factory=dict[str, str])
-    """Acknowledged signals to one run: signal name -> run id."""
+    """Acknowledged signals to a named run: signal name -> run id."""
 
     blundered: set[str] = field(default_factory=set[str])
     """Workflows whose worker has already sent its bad completion (workloads/blunders.py)."""
 
     def note_attempt(self) -> None:
-        """Called by every activity as its first step."""
+        """Count an attempt; every activity calls this first."""
         info = activity.info()
         assert info.workflow_run_id is not None
         self.attempts[info.workflow_run_id, info.activity_id, info.attempt] += 1
 
 
 class Current:
-    """The ledger of the world that runs now: activities are module-level functions."""
+    """The ledger of the running world, for activities, which are module-level functions."""
 
     ledger = Ledger()

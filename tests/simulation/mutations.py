@@ -1,8 +1,8 @@
-"""The proof that the simulator sees: each guard of the server is removed, and some seed must notice.
+"""Shows that the simulation notices when a guard of the server is missing.
 
-`python -m tests.simulation.mutations` removes one guard at a time (`guards.py`), plays the seeds of each draw until
-a checker raises a `Violation`, and prints which seed caught it and what it said. A mutant that survives a draw is an
-error: either the guard is useless or the simulator is blind. Any other exception is not a finding.
+`python -m tests.simulation.mutations` removes one guard at a time (`guards.py`), plays the seeds of each draw until a
+checker raises a `Violation`, and prints the seed and the violation. A mutant that survives a draw is an error: the
+guard is useless, or a check is missing. Other exceptions do not count.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.simulation.violations import Violation
 SEEDS_DEFAULT = 200
 DRAWS_DEFAULT = 10
 DRAW_STEP = 1_000
-"""Draws are disjoint: draw n begins with seed n times this."""
+"""Draw n begins at seed n * DRAW_STEP, so that draws are disjoint."""
 
 Mutation = Callable[[], AbstractContextManager[object]]
 
 
 @contextmanager
 def no_reread() -> Generator[None]:
-    """The entries found before an await are used after it."""
+    """Entries that were looked up before an await are used after it."""
     ready = Entities.ready
 
     async def stale(self: Entities, *keys: Any) -> Any:
@@ -49,7 +49,7 @@ def no_reread() -> Generator[None]:
 
 @contextmanager
 def no_shield() -> Generator[None]:
-    """A caller who goes away cancels the outcome that others wait for."""
+    """A caller that leaves cancels the outcome that others wait for."""
     settled = Group.settled
     shared: dict[Group, asyncio.Future[None]] = {}
 
@@ -68,20 +68,20 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 def draw(number: int, count: int) -> list[int]:
-    """The seeds of a draw, attacks first: they are short, and made for this."""
+    """The seeds of a draw, attacks first: they are short and find most."""
     first = number * DRAW_STEP
     return sorted(range(first, first + count), key=lambda seed: not is_attack(seed))
 
 
 def catch(mutation: Mutation, seeds: Sequence[int]) -> tuple[int, str] | None:
-    """How many seeds it takes to notice the mutant, and what the last one says; None when all are blind."""
+    """How many seeds it took to notice the mutant, and the violation; None when none did."""
     for tried, seed in enumerate(seeds, start=1):
         with mutation():
             try:
                 play(seed)
             except Violation as violation:
                 return tried, f"{seed}: {violation}".splitlines()[0][:100]
-            except Exception:  # noqa: BLE001 - no checker noticed it: another seed must
+            except Exception:  # noqa: BLE001 - only a checker counts
                 continue
     return None
 

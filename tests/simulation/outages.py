@@ -1,7 +1,7 @@
-"""When the world hindered the node, and for how long: what a deadline may be late by.
+"""A log of the faults that kept the node from working. It says how late a deadline may be.
 
-Each fault that keeps a node from working is noted with its span in loop time and a tail: the longest pause after which
-the node tries again. What hinders only workers and clients is not noted, because no deadline depends on them.
+Each entry has a span in loop time and a tail: the longest time until the node tries again. Faults of workers and
+clients are not logged, because no deadline depends on them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outage:
-    """`until_s` is infinite while it lasts."""
+    """One fault; `until_s` is infinite while it lasts."""
 
     cause: str
     from_s: float
@@ -39,13 +39,13 @@ class Outages:
         self._skews_ns = [0]
 
     def begin(self, cause: str, tail_s: float) -> Outage:
-        """Something hinders the node from now on."""
+        """A fault begins."""
         outage = Outage(cause, self._loop.time(), tail_s)
         self._log.append(outage)
         return outage
 
     def end(self, outage: Outage) -> None:
-        """The node can work again, once it notices."""
+        """A fault ends; the node works again after the tail at the latest."""
         outage.until_s = self._loop.time() + outage.tail_s
 
     @contextmanager
@@ -65,7 +65,7 @@ class Outages:
         self._log.append(Outage("clock jump", now_s - size_s, 0.0, now_s + size_s + look_s))
 
     def hindered_s(self, from_s: float, until_s: float) -> float:
-        """For how long of this span the node was hindered."""
+        """How many seconds of this span the node could not work."""
         total_s, covered_s = 0.0, from_s
         for outage in sorted(self._log, key=lambda each: each.from_s):
             start_s, end_s = max(outage.from_s, covered_s), min(outage.until_s, until_s)
@@ -76,11 +76,11 @@ class Outages:
 
     @property
     def jumps_ns(self) -> int:
-        """By how much the node's clock may have gone back since something was written."""
+        """The most that the node's clock may have gone back since something was written."""
         return max(self._skews_ns) - min(self._skews_ns)
 
     def around(self, from_s: float, until_s: float) -> str:
-        """The faults of this span and shortly before, for the evidence."""
+        """The faults in this span and shortly before, as text for a violation."""
         return ", ".join(
             f"{each.cause} {each.from_s:.1f} to {each.until_s:.1f}"
             for each in self._log
@@ -88,7 +88,7 @@ class Outages:
         )
 
     def span_of(self, from_ns: int, until_ns: int) -> tuple[float, float]:
-        """The loop's time that contains a span of the node's clock, whatever the clock's jumps were."""
+        """A span of loop time that contains this span of the node's clock, whenever the clock jumped."""
         first, last = max(self._skews_ns), min(self._skews_ns)
         return (
             (from_ns - EPOCH_NS - first) / SECOND_NS,

@@ -1,4 +1,4 @@
-"""One seed, one world: every third seed is an attack, all others are worlds of random faults."""
+"""Plays the world of a seed: every third seed is an attack, the others are worlds with random faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTINGS: dict[Attack, Settings] = {
 
 
 def is_attack(seed: int) -> bool:
-    """True when this seed's world is an attack."""
+    """Whether the world of this seed is an attack."""
     return seed % ATTACK_EVERY == ATTACK_EVERY - 1
 
 

@@ -1,9 +1,9 @@
-"""Effects reach the run that was meant: what each parent's history says, and where it arrived.
+"""Effects reach the run that they were meant for. The sender's history says which that is.
 
-a child            the run that the parent's Started event names, and no other run claims to be it
-a close policy     the chain of runs that this child began, and never a namesake
-a signal, a cancel the run that was named, or one that had the workflow id in between
-a child's end      the end of the last run of its chain
+a child            is the run that the parent's Started event names; no other run claims to be it
+a close policy     reaches the chain of runs that the child began, and no other run with its workflow id
+a signal, a cancel reaches the named run or, without a run id, one that had the workflow id at some time
+a child's end      is the end of the last run of its chain
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ENDING_POLICIES = {
     Policy.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
 }
 OUTLIVES_NS = 3 * MINUTE_NS
-"""A child that has not ended by then was not told to."""
+"""A child that runs this long after its parent closed was never told to end."""
 SENT = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
 _ENDS = {
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -43,26 +43,26 @@ _ENDS = {
 
 
 class Child(NamedTuple):
-    """One child as its parent sees it."""
+    """A child, as its parent's history describes it."""
 
     parent: EntityKey
     initiated_event_id: int
     policy: int
     run_id: str
-    """Of its first run; empty when the parent knows of no start."""
+    """The first run; empty when the parent's history has no start."""
     was_refused: bool
     end: history.HistoryEvent | None
 
 
 def check(histories: Histories, meant: Mapping[str, str]) -> None:
-    """Whatever was sent arrived where it was meant to, and nowhere else.
+    """Everything that was sent reached its run, and no other run.
 
     Args:
-        histories: Of all runs that ever were.
-        meant: Acknowledged signals of users with a run id: signal name -> run id.
+        histories: The histories of all runs.
+        meant: Acknowledged signals of users to a named run: signal name -> run id.
 
     Raises:
-        Violation: Something went astray.
+        Violation: Something did not arrive, or reached another run.
     """
     _Check(histories).run(meant)
 
@@ -78,7 +78,7 @@ class _Check:
         }
         self._heard: defaultdict[str, list[EntityKey]] = defaultdict(list)
         self._sent: Counter[str] = Counter()
-        """How often a signal of this name was sent: only unique ones can be followed."""
+        """How often workflows sent a signal of this name. Only a unique signal can be followed."""
         for key, events in histories.items():
             for event in events:
                 if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
@@ -104,17 +104,19 @@ class _Check:
         return self._histories[key][0].workflow_execution_started_event_attributes
 
     def _child_of(self, key: EntityKey) -> Child | None:
-        """What the parent's history says of this run's chain."""
+        """The entry for this run's chain in its parent's history; None when it has no parent."""
         said = self._first(key)
         if not said.HasField("parent_workflow_execution"):
             return None
         place = said.parent_workflow_execution.run_id, said.parent_initiated_event_id
         child = self._children.get(place)
-        require(child is not None, Kind.WRONG_RUN, f"{_named(key)} has a parent that never was")
+        require(
+            child is not None, Kind.WRONG_RUN, f"{_named(key)} has a parent that does not exist"
+        )
         return child
 
     def _last(self, run_id: str) -> EntityKey:
-        """The last run of the chain that begins with this run."""
+        """The last run of the chain that this run begins."""
         key = self._by_run[run_id]
         closing = self._histories[key][-1]
         if closing.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
@@ -123,27 +125,27 @@ class _Check:
         return key
 
     def _check_descent(self, key: EntityKey) -> None:
-        """A run that says whose child it is was started by that parent, and by no other."""
+        """The parent that a run names did start it."""
         child = self._child_of(key)
         if child is None:
             return
         if child.was_refused or not child.run_id:
-            # It was created, and it or its parent ended before the parent was told: it never began.
+            # It was created, but it or its parent ended before the start was recorded: it must never run.
             began = any(event.event_type in WORKFLOW_TASK for event in self._histories[key])
             require(
                 not began,
                 Kind.WRONG_RUN,
-                f"{_named(key)} ran although its parent does not know of it",
+                f"{_named(key)} ran, and its parent has not recorded it",
             )
         first = self._first(key).first_execution_run_id
         require(
             child.run_id in ("", first),
             Kind.WRONG_RUN,
-            f"{_named(key)} says it is the child that is {child.run_id}",
+            f"{_named(key)} claims to be the child {child.run_id}",
         )
 
     def _check_end(self, key: EntityKey) -> None:
-        """Only children of a parent that has closed are terminated by the parent close policy."""
+        """The parent close policy terminates only children whose policy says so."""
         said = self._histories[key][-1].workflow_execution_terminated_event_attributes
         if said.reason != PARENT_CLOSED_REASON:
             return
@@ -180,7 +182,7 @@ class _Check:
     def _is_target(
         self, key: EntityKey, sender: EntityKey, name: str, run_id: str, child_only: bool
     ) -> None:
-        """A run was reached by a message of `sender` to this workflow id and run."""
+        """This run is a valid target for a message from `sender` to a workflow id and run."""
         require(
             key.name == name and run_id in ("", key.run_id),
             Kind.WRONG_RUN,
@@ -195,7 +197,7 @@ class _Check:
             )
 
     def _check_signals(self, key: EntityKey) -> None:
-        """A signal that was sent is in one run, the right one; a signal that failed is in none."""
+        """A signal that was sent is in the right run, and a signal that failed is in none."""
         events = self._histories[key]
         outcomes: dict[int, history.HistoryEvent] = {}
         for event in events:
@@ -223,7 +225,7 @@ class _Check:
         arrived = outcome.event_type == EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED
         where = [_named(key) for key in heard]
         words = f"signal {said.signal_name}, {'sent' if arrived else 'failed'}, is in {where}"
-        # Sent to a workflow id, it may reach two runs: the first closed, and the sender's node died before it knew.
+        # Without a run id it may reach two runs: the first one closed, and the node died before the sender recorded it.
         require(len(set(where)) == len(where), Kind.TWICE, words)
         require(bool(where) == arrived, Kind.LOST if arrived else Kind.WRONG_RUN, words)
 

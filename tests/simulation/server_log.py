@@ -1,6 +1,6 @@
-"""The node's log as evidence: an error that is neither the database's nor an answer to a caller is a bug of the node.
+"""Watches the node's log: a logged error that is neither a store error nor an answer to a caller is a bug.
 
-The loops of a node go on after an error that nobody foresaw, as they should; without this, so would the world.
+The loops of a node rightly go on after an unexpected error. This module makes the world fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LOGGERS = ("perdure.server", "perdure.matching", "perdure.storage")
 
 
 class ServerLog(logging.Handler):
-    """Keeps what must not be there. Records are not formatted: worlds full of faults log thousands."""
+    """Collects unexpected errors. It formats no records: a world with many faults logs thousands."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -30,7 +30,7 @@ class ServerLog(logging.Handler):
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Hear the node, and nothing else, until the end of the block."""
+        """Collect the node's errors, and silence everything else, for the length of the block."""
         disabled = logging.root.manager.disable
         logging.disable(logging.INFO)
         silenced = logging.getLogger("perdure")
@@ -49,9 +49,9 @@ class ServerLog(logging.Handler):
             logging.disable(disabled)
 
     def check(self) -> None:
-        """Nothing unforeseen happened.
+        """No unexpected error was logged.
 
         Raises:
-            Violation: Something did.
+            Violation: One was.
         """
         require(not self.unforeseen, Kind.UNFORESEEN, "; ".join(self.unforeseen[:3]))

@@ -1,7 +1,7 @@
-"""What differs between worlds besides their faults: cache, sweeps, retention, codec, page sizes.
+"""How worlds differ apart from their faults: cache, sweeps, retention, codec, page sizes.
 
-Page sizes are the constants of the server that say how much is read or written at once. With small ones a world of ten
-runs takes every path that a node with thousands takes.
+Page sizes are the constants of the server that limit how much is read or written at once. When they are small, a world
+of ten runs takes every code path that a node with thousands of runs takes.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _HASTY: tuple[tuple[ModuleType, str, int], ...] = ((retention, "PAUSE_NS", SECON
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one world."""
+    """The settings of one world."""
 
     has_small_cache: bool
     has_row_sweep: bool
-    """Without it, transitions and pollers alone must keep the polled queue clean."""
+    """Without the sweep, transitions and pollers alone must keep the polled queue clean."""
     has_codec: bool
     has_small_pages: bool
     has_slow_deliveries: bool
-    """What runs send each other is under way for seconds, so that the destination changes meanwhile."""
+    """Effects take seconds to arrive, so that the destination can change in the meantime."""
     retention_ns: int
     is_embedded: bool
     """Workers die with their engine, and the next engine voids what they held."""
@@ -65,7 +65,7 @@ class Settings:
 
     @contextmanager
     def in_force(self) -> Generator[None]:
-        """The server's constants, as this world has them."""
+        """Set the server's constants for the length of the block."""
         wanted = [*(_SMALL if self.has_small_pages else ()), *(_HASTY if self.deletes_soon else ())]
         before = [(module, name, getattr(module, name)) for module, name, _ in wanted]
         try:

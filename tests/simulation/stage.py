@@ -1,4 +1,4 @@
-"""A world without faults and workers of its own: a script calls the node, and says what goes wrong and when."""
+"""A world without random faults and without workers: a script makes the calls and causes the faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from perdure.testing.simulation.loop import Process
 
 CALLS_END_S = 65.0
-"""The longest poll of a scenario has come back empty by then."""
+"""Longer than any poll of a script."""
 PLAIN = Settings(
     has_small_cache=False,
     has_row_sweep=True,
@@ -42,7 +42,7 @@ PLAIN = Settings(
 
 
 class Stage(World):
-    """See the module."""
+    """A world that is driven by a script."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Stage(World):
         try:
             await script
         except errors.RpcError as error:
-            # Scripts catch what their faults explain.
+            # A script catches the errors that its own faults cause.
             raise Violation(Kind.REFUSED, f"{type(error).__name__}: {error.message}") from error
         watch.cancel()
         self.check_node()
@@ -77,7 +77,7 @@ class Stage(World):
 
     @property
     def owner(self) -> tuple[Node | None, Process | None, SimExecutor | None]:
-        """The node that is looked at, and killed; set back when its rival has gone."""
+        """The node that checks look at and `kill_node` kills. Scripts reset it when a rival node is gone."""
         return self.node, self.node_process, self.executor
 
     @owner.setter
@@ -87,7 +87,7 @@ class Stage(World):
     async def call(
         self, name: str, timeout_s: float = 30.0, *, at: Endpoint | None = None, **fields: Any
     ) -> Any:
-        """One call, never repeated; `at` a node that another may have replaced."""
+        """Make one call, without retries; `at` names a node that another one may have replaced."""
         endpoint = self.endpoint if at is None else at
         connection = SimConnection(endpoint, NetworkFaults.none(), self.random, "user")
         method = WORKFLOW_SERVICE[name]
@@ -107,7 +107,7 @@ class Stage(World):
         )
 
     async def start_later(self, workflow_id: str, delay_s: int) -> None:
-        """Start a run whose first workflow task comes after a delay."""
+        """Start a run with a start delay."""
         await self.call(
             "StartWorkflowExecution",
             workflow_id=workflow_id,
@@ -183,11 +183,11 @@ class Stage(World):
     async def signals(
         self, workflow_id: str, run_id: str = "", *, at: Endpoint | None = None
     ) -> list[str]:
-        """Names of the signals in the run's history."""
+        """The names of the signals in the history of a run."""
         return signals_in(await self.events(workflow_id, run_id, at=at))
 
     async def until_durable(self, table: str, count: int) -> None:
-        """Wait until the database has that many rows; with a slow disk, nobody has been told yet."""
+        """Wait until the database has that many rows. With a slow disk, no caller has an answer yet."""
         while True:
             if self.rows(table) >= count:
                 return

@@ -1,4 +1,4 @@
-"""The virtual loop itself: time jumps, order is asyncio's, deadlocks are errors, nothing is random."""
+"""The virtual event loop: time jumps, the order is that of asyncio, and a deadlock is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each guard of the server, removed, is noticed by some seed: the simulator is not blind."""
+"""The simulation notices when a guard of the server is missing."""
 
 from __future__ import annotations
 
@@ -22,4 +22,6 @@ def quiet() -> Iterator[None]:
 @pytest.mark.parametrize("guard", MUTATIONS)
 def test_a_removed_guard_is_noticed(guard: str) -> None:
     found = catch(MUTATIONS[guard], draw(0, SEEDS_DEFAULT))
-    assert found is not None, f"the world without {guard!r} looks the same in {SEEDS_DEFAULT} seeds"
+    assert found is not None, (
+        f"no world of {SEEDS_DEFAULT} seeds differs without the guard {guard!r}"
+    )

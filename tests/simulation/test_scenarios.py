@@ -1,6 +1,6 @@
-"""The first scenarios of the simulator, directed: each of them breaks a naive build.
+"""Scripted scenarios with a second node or a crash. A naive implementation fails each of them.
 
-Those that need no second node and no crash run on the real node in `tests/unit/server`, and are not repeated here:
+Scenarios that need neither run on the real node in `tests/unit/server`:
 
     a batch fails with a duplicate in flight   test_durability: a_duplicate_waits_for_the_batch_of_the_first
     the seventh command of ten is bad          test_durability: the_seventh_command_of_ten_is_bad
@@ -8,8 +8,8 @@ Those that need no second node and no crash run on the real node in `tests/unit/
     one poison row in a batch of hundreds      test_durability: one_poison_row_among_hundreds
     a poll cancelled in mid-fsync              test_handover: a_workflow_poll_…, an_activity_poll_cancelled_in_mid_fsync
 
-Here: a zombie owner in mid-commit; a signal during a workflow task, then a kill (speculative workflow tasks do not
-exist yet: the task is one that a worker has started); commits out of order on a queue.
+Here: a zombie owner in the middle of a commit; a signal during a workflow task, then a kill; commits out of order on a
+queue.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.simulation]
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_zombie_owner_before_its_commit_writes_nothing(seed: int):
-    """Its commit is on the way when another node takes over: the fence refuses it, and the repeat counts once."""
+    """Another node takes over during a commit: the fence refuses the commit, and the repeated signal counts once."""
 
     async def script(stage: Stage) -> None:
         await stage.start("w")
@@ -42,7 +42,7 @@ def test_a_zombie_owner_before_its_commit_writes_nothing(seed: int):
         with pytest.raises(errors.Unavailable):
             await late
         zombie.kill()
-        # The zombie may have taken the shards back before it died, as anybody would who lost them: hence a third node.
+        # A third node is needed because the zombie may have taken the shards back before it was killed.
         stage.kill_node()
         await stage.start_node()
         assert await stage.signals("w") == []
@@ -54,7 +54,7 @@ def test_a_zombie_owner_before_its_commit_writes_nothing(seed: int):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_zombie_owner_after_its_commit_is_believed(seed: int):
-    """The commit has landed and nobody has been told when another node takes over: nothing is lost, nothing doubled."""
+    """Another node takes over after a commit but before the answer: the signal is neither lost nor doubled."""
 
     async def script(stage: Stage) -> None:
         await stage.start("w")
@@ -69,7 +69,7 @@ def test_a_zombie_owner_after_its_commit_is_believed(seed: int):
         await stage.start_node()
         assert await stage.signals("w") == ["s"]
         await insist(lambda: stage.signal("w", "s"))
-        assert await stage.signals("w") == ["s"], "the repeat is known by its request id"
+        assert await stage.signals("w") == ["s"], "the request id of the repeated call is known"
         await told
         zombie.kill()
 
@@ -79,7 +79,7 @@ def test_a_zombie_owner_after_its_commit_is_believed(seed: int):
 @pytest.mark.parametrize("worker_answers", [True, False])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_signal_during_a_workflow_task_then_a_kill(seed: int, *, worker_answers: bool):
-    """The signal waits in the buffer, which is a fact: the next node has it, whether or not the worker comes back."""
+    """The signal is buffered, and the buffer is stored: the next node has it, whether or not the worker answers."""
 
     async def script(stage: Stage) -> None:
         await stage.start("w")
@@ -88,7 +88,7 @@ def test_a_signal_during_a_workflow_task_then_a_kill(seed: int, *, worker_answer
         stage.kill_node()
         await stage.start_node()
         assert await stage.signals("w") == [], (
-            "it may not stand between a task's start and its end (rule 2)"
+            "no event may come between the start and the end of a workflow task (rule 2)"
         )
         if worker_answers:
             await stage.answer(task.task_token)
@@ -102,7 +102,7 @@ def test_a_signal_during_a_workflow_task_then_a_kill(seed: int, *, worker_answer
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_signal_that_was_never_acknowledged_counts_once_when_repeated(seed: int):
-    """Killed between the commit of a buffered signal and its answer: the caller repeats it to the next node."""
+    """The node is killed between the commit of a buffered signal and the answer: the caller repeats the call."""
 
     async def script(stage: Stage) -> None:
         await stage.start("w")
@@ -130,10 +130,10 @@ POLLERS = 4
 
 @pytest.mark.parametrize("seed", range(5))
 def test_commits_out_of_order_on_a_queue(seed: int):
-    """Rows of one queue come from all shards, in an order of their own in each, with gaps where batches failed.
+    """The rows of one queue come from all shards, each with its own order, and with gaps where batches failed.
 
-    Pollers read with cursors all the while, and a node dies in between: no task is lost, none is given twice, and each
-    run sees its signals in the order in which they were acknowledged.
+    Pollers read with cursors all the time, and a node dies in between. No task is lost, none is given out twice, and
+    each run gets its signals in the order in which they were acknowledged.
     """
 
     async def script(stage: Stage) -> None:
@@ -163,7 +163,7 @@ def test_commits_out_of_order_on_a_queue(seed: int):
                 try:
                     await stage.answer(task.task_token, is_last=is_last)
                 except errors.RpcError:
-                    continue  # unhandled signals, or the node died: the run gets another task
+                    continue  # there were new signals, or the node died: the run gets another task
                 if is_last:
                     finished[workflow_id] += 1
 

@@ -1,4 +1,4 @@
-"""Many worlds: each a seed with its own workloads and faults. A failure names the command that plays it again."""
+"""Many worlds, each with the workloads and faults of its seed. A failure names the command that plays it again."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.simulation
 
 CHUNKS = 20
 GREETINGS = 4
-"""Workflows of the workload of this name."""
+"""How many workflows the workload `Greetings` has."""
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """A world full of faults logs thousands of warnings; formatting them is most of the time."""
+    """A world with many faults logs thousands of warnings. Formatting them would take most of the time."""
     logging.disable(logging.ERROR)
     yield
     logging.disable(logging.NOTSET)
@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_promises_are_kept(chunk: int, request: pytest.FixtureRequest) -> None:
-    """200 seeds by default; `--seeds N` for more, `--seed N` for one."""
+    """Plays 200 seeds by default; `--seeds N` changes the number, `--seed N` plays one."""
     only: int | None = request.config.getoption("--seed")
     count = cast("int", request.config.getoption("--seeds"))
     seeds: range | list[int] = range(chunk, count, CHUNKS)

@@ -1,7 +1,7 @@
-"""What a checker says when a promise was not kept: a kind with a name, and the evidence.
+"""The exception that a checker raises when a promise was not kept: a kind and the evidence.
 
-Invariant: only a `Violation` counts as noticed (`mutations.py`). Any other exception fails a world too, but says
-nothing about what the world watches.
+Invariant: for `mutations.py` only a `Violation` counts. Any other exception fails a world too, but does not show that a
+check noticed something.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The promises."""
+    """Which promise was not kept."""
 
     LOST = "something acknowledged is lost"
     TWICE = "one request or attempt counted twice"
@@ -19,17 +19,17 @@ class Kind(StrEnum):
     HISTORY = "a history breaks a rule"
     MEMORY = "memory and storage differ"
     DATABASE = "the database contradicts itself"
-    LEFT_OVER = "something is left although everything has ended"
+    LEFT_OVER = "something is left after everything has ended"
     LATE = "a deadline passed and nothing happened"
     EARLY = "something happened before its time"
-    WRONG_RUN = "an effect reached a run that was not meant"
-    RETENTION = "a run was deleted that had to stay, or stays that had to go"
-    STALE_READ = "an answer does not contain what was acknowledged before"
-    PLAINTEXT = "a payload travelled without its codec"
-    REPLAY = "replayed code was told that it runs for the first time"
-    CANCELLED = "one caller's departure cancelled the call of another"
+    WRONG_RUN = "an effect reached the wrong run"
+    RETENTION = "a run was deleted too early, or not at all"
+    STALE_READ = "an answer lacks what was acknowledged before"
+    PLAINTEXT = "a payload was sent without being encoded"
+    REPLAY = "replaying code was told that it is not replaying"
+    CANCELLED = "a caller that left cancelled the call of another"
     REFUSED = "a node without faults refused a call"
-    UNFORESEEN = "the server met an error that nobody foresaw"
+    UNFORESEEN = "the server logged an unexpected error"
 
 
 class Violation(AssertionError):
@@ -41,7 +41,7 @@ class Violation(AssertionError):
 
 
 def require(condition: object, kind: Kind, evidence: str) -> None:
-    """The promise holds.
+    """Raise unless the condition holds.
 
     Raises:
         Violation: It does not.

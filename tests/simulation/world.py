@@ -1,8 +1,7 @@
-"""One seed's universe: a node on a database that survives it, workers, a client, and a schedule of faults.
+"""The world of one seed: a node and its database, workers, a client, and a schedule of faults.
 
-The database is one SQLite connection that outlives every node, so what was committed survives a crash and what was
-not vanishes. Killing a process freezes it (`loop.Process`). After the faults the world heals, and everything must
-come to an end.
+The database is one SQLite connection that outlives every node: committed changes survive a crash, others do not.
+Killing a process freezes it (`loop.Process`). After the last fault the world heals, and every workflow must end.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ SHARDS = 3
 WORKERS = 2
 SLOW_DELIVERY_S = 2.0
 CALM_LIMIT_S = 1_800.0
-"""When the world has healed, everything must end within this."""
+"""How long the workflows may take to end after the world has healed."""
 
 
 @dataclass
 class Report:
-    """What one world did."""
+    """What happened in one world."""
 
     seed: int
     workloads: Sequence[str]
@@ -70,7 +69,7 @@ class Report:
 
 
 class World:
-    """See the module."""
+    """One world; see the module."""
 
     shards = SHARDS
 
@@ -88,7 +87,7 @@ class World:
         self.network = NetworkFaults()
         self.endpoint = Endpoint()
         self.own_endpoint = Endpoint()
-        """Of the newest node, also when another has taken over."""
+        """The endpoint of the newest node alone: a node that starts later gets another one."""
         self.database = connect_memory(self.shards)
         self.outages = Outages(self.loop, self.clock)
         self.archive = Archive(self.database, self.clock)
@@ -107,7 +106,7 @@ class World:
         self.kinds = list(workloads or self.random.sample(ALL, 2))
         self.report = Report(seed, [kind.__name__ for kind in self.kinds])
         self.violations: list[Violation] = []
-        """Found where raising them would be caught by somebody else."""
+        """Violations that were found where other code would have caught the exception."""
         self._down: Outage | None = None
         self._hash = hashlib.sha256()
         self._ids = Random(seed ^ 0x5EED)
@@ -118,7 +117,7 @@ class World:
         """Play the world to its end.
 
         Raises:
-            AssertionError: A promise was not kept, or nothing can happen any more.
+            AssertionError: A promise was not kept, or the loop is deadlocked.
         """
         Current.ledger = self.ledger
         with seeded_ids(self._ids), self.settings.in_force(), self.log.listening():
@@ -173,7 +172,7 @@ class World:
         faults: asyncio.Task[None],
         watch: asyncio.Task[None],
     ) -> None:
-        """Wait for the drivers; what the faults or the watch find ends the world at once."""
+        """Wait for the drivers; an exception of the faults or the watch ends the world at once."""
         waiting: set[asyncio.Future[Any]] = {playing, faults, watch}
         while not playing.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -183,7 +182,7 @@ class World:
                 each.result()
 
     async def watch(self) -> None:
-        """Look for what is late, and for what was noticed where nobody could raise it."""
+        """Look for overdue deadlines and collected violations once a second."""
         while True:
             await asyncio.sleep(LOOK_S)
             if self.violations:
@@ -223,7 +222,7 @@ class World:
                 ),
             )
             if settings.has_small_cache:
-                # Nearly every touch is a load, nearly every load an eviction.
+                # Nearly every access loads a run and evicts another.
                 node.engine.cache.bytes_max = 1
             if not settings.has_row_sweep:
                 vars(node.engine._row_sweep)["sweep"] = _sweep_nothing
@@ -319,10 +318,10 @@ class World:
         self.workers[number].kill()
 
     def check_node(self) -> None:
-        """A part of a node that died by an exception would leave the node deaf; a crash must not hide it.
+        """The node logged no unexpected error and cancelled no call.
 
         Raises:
-            Violation: The node did something that it must never do.
+            Violation: It did, or a violation was collected.
         """
         if self.violations:
             raise self.violations[0]
@@ -347,4 +346,4 @@ async def _sweep_nothing() -> int:
 
 
 def _ignore(unraisable: object) -> None:
-    """Frozen coroutines object to their end; nobody needs to know."""
+    """Frozen coroutines complain when they are destroyed, which does not matter."""

@@ -1,7 +1,7 @@
-"""Attacks: small worlds, each made to break one guard of the server, with moments drawn from the seed.
+"""Attacks: small worlds, each made to break one guard of the server. The seed decides the timing.
 
-A random world meets the dangerous moment once in a while; an attack brings it about every time. `play.py` gives every
-third seed to one. What an attack sees, it says as a `Violation`; the checks of `Stage` follow.
+A random world reaches the dangerous moment now and then; an attack reaches it every time. Every third seed is an attack
+(`play.py`). An attack raises a `Violation` for what it notices itself; after it, the checks of `Stage` run.
 """
 
 from __future__ import annotations

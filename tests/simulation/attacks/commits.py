@@ -1,4 +1,4 @@
-"""Attacks on what is written: two owners of a shard, and groups that hang together."""
+"""Attacks on commits: two owners of a shard, and groups that depend on each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINKS = 5
 
 
 async def two_owners(stage: Stage) -> None:
-    """Both nodes believe that the shards are theirs, and both have callers: what either acknowledged counts, once."""
+    """Two nodes believe that they own the shards, and both have callers: whatever either acknowledges counts once."""
     names = [f"w{number}" for number in range(RUNS)]
     tasks: list[Any] = []
     for name in names:
@@ -53,7 +53,7 @@ async def two_owners(stage: Stage) -> None:
         try:
             await insist(lambda task=task: stage.answer(task.task_token))
         except errors.NotFound:
-            continue  # its time was up
+            continue  # the task has timed out
     for name in names:
         found = Counter(await stage.signals(name))
         lost = sorted(set(acknowledged[name]) - found.keys())
@@ -62,7 +62,7 @@ async def two_owners(stage: Stage) -> None:
 
 
 async def chained_groups(stage: Stage) -> None:
-    """A chain of groups, each with a run of the one before: when one end can not be written, none is."""
+    """A chain of groups, each sharing a run with the one before: when the first cannot be written, none is."""
     node = stage.node
     assert node is not None
     namespace = node.engine.namespaces.find("default")
@@ -75,7 +75,7 @@ async def chained_groups(stage: Stage) -> None:
     ]
     forwards = [(0,), *((number, number + 1) for number in range(LINKS - 1))]
     taken = stage.random.randrange(1, len(forwards))
-    # All in one batch; the last first; and those after `taken` waiting while the others are in flight.
+    # All in one batch; in reverse order; and with those from `taken` on waiting while the others are in flight.
     rounds = [(forwards, 0), (forwards[::-1], 0), (forwards, taken)]
     for number, (pairs, split) in enumerate(rounds):
         chain = names[number * LINKS : (number + 1) * LINKS]
@@ -113,7 +113,7 @@ async def _fail_chain(
     answers = await asyncio.gather(*told, return_exceptions=True)
     store.poisoned = set()
     kept = [n for n, answer in enumerate(answers) if not isinstance(answer, errors.RpcError)]
-    require(not kept, Kind.DATABASE, f"groups {kept} rest on what was never written")
+    require(not kept, Kind.DATABASE, f"groups {kept} depend on a change that was never written")
 
 
 def _signal(state: Any, name: str, env: Env) -> Transition:

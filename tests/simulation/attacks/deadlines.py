@@ -1,4 +1,4 @@
-"""Attacks on deadlines: they move, overtake each other, come in crowds, and are read from a disk that fails."""
+"""Attacks on deadlines: they move, are set out of order, come in crowds, and are read from a failing disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRED = enums.EVENT_TYPE_TIMER_FIRED
 
 
 async def moved_deadlines(stage: Stage) -> None:
-    """Heartbeats move their deadline again and again; then they stop."""
+    """Heartbeats move their deadline several times, then they stop."""
     await stage.start("beating")
     task = await stage.poll()
     await stage.answer(task.task_token, [_activity("1"), _activity("2"), _timer("t", 60)])
@@ -43,7 +43,7 @@ async def moved_deadlines(stage: Stage) -> None:
 
 
 async def overtaken_deadlines(stage: Stage) -> None:
-    """An early timer, and later ones that are set after it."""
+    """A short timer is set, then longer ones."""
     await stage.start("timers")
     delays_s = [stage.random.randint(3, 5), 40, 50]
     for number, delay_s in enumerate(delays_s):
@@ -53,15 +53,15 @@ async def overtaken_deadlines(stage: Stage) -> None:
     await asyncio.sleep(1)
     task = (
         await stage.poll()
-    )  # a workflow task has a deadline as well, and this one is not answered
+    )  # has a deadline too: it is answered only after the first timer is due
     await asyncio.sleep(delays_s[0] + 3.5)
     await stage.answer(task.task_token)
     fired = [event for event in await stage.events("timers") if event.event_type == _FIRED]
-    require(len(fired) == 1, Kind.LATE, f"{len(fired)} timers have fired, the early one is due")
+    require(len(fired) == 1, Kind.LATE, f"{len(fired)} timers have fired, and the short one is due")
 
 
 async def failing_wakes(stage: Stage) -> None:
-    """Timers that are due while another fires, and a run that cannot be written when it is due."""
+    """A timer becomes due while another fires, and a run cannot be written when its timer is due."""
     await stage.start("twice")
     await stage.answer((await stage.poll()).task_token, [_timer("a", 3)])
     await stage.signal("twice", "again")
@@ -84,7 +84,7 @@ async def failing_wakes(stage: Stage) -> None:
 
 
 async def unread_wakes(stage: Stage) -> None:
-    """The disk cannot be read when the node looks for the wake-ups of its next minute."""
+    """The disk cannot be read when the node looks for the wake-ups of the next minute."""
     for number in range(SLEEPERS):
         await stage.start_later(f"sleeper-{number}", 64 + int(48 * stage.random.random()))
     assert stage.store is not None
@@ -98,7 +98,7 @@ async def unread_wakes(stage: Stage) -> None:
 
 
 async def many_delays(stage: Stage) -> None:
-    """More wake-ups than a node reads at once, some of them at the same time, found by the node that comes next."""
+    """The next node finds more wake-ups than it reads at once, some of them due at the same time."""
     for number in range(CROWD):
         await stage.start_later(f"sleeper-{number}", 5 + number // 3)
     stage.kill_node()
@@ -108,7 +108,7 @@ async def many_delays(stage: Stage) -> None:
     await _all_awake(stage, CROWD)
     for _ in range(CROWD):
         reply = await stage.poll(timeout_s=5.0)
-        require(reply.task_token, Kind.LATE, "a poller waits, and there are tasks for it")
+        require(reply.task_token, Kind.LATE, "a poller got no task, and there are some")
 
 
 async def _all_awake(stage: Stage, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Attacks on effects under way: while they are held up, somebody else takes the workflow id that they go to."""
+"""Attacks on effects under way: while they are delayed, another run takes the workflow id that they go to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CANCEL_REQUESTED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
 
 
 async def parents_close(stage: Stage) -> None:
-    """A parent closes; its child's workflow id belongs to somebody else before the child hears of it."""
+    """A parent closes; before its child is told, another run takes the workflow id of the child."""
     for policy in (enums.PARENT_CLOSE_POLICY_TERMINATE, enums.PARENT_CLOSE_POLICY_REQUEST_CANCEL):
         parent, child = f"parent-{policy}", f"child-{policy}"
         await _family(stage, parent, child, policy)
@@ -37,7 +37,7 @@ async def parents_close(stage: Stage) -> None:
 
 
 async def messages_to_a_run(stage: Stage) -> None:
-    """Signals and cancel requests to one run, and to a child; meanwhile the workflow id belongs to somebody else."""
+    """Signals and cancel requests go to a run and to a child; meanwhile another run takes the workflow id."""
     await _family(stage, "parent", "child", enums.PARENT_CLOSE_POLICY_ABANDON)
     run_id = (await stage.events("child"))[
         0
@@ -55,7 +55,7 @@ async def messages_to_a_run(stage: Stage) -> None:
     namesake = await _take_over(stage, "child")
     await held.go_on()
     await _untouched(stage, "child", namesake)
-    failed = [
+    outcomes = [
         event
         for event in await stage.events("parent")
         if event.event_type
@@ -64,15 +64,15 @@ async def messages_to_a_run(stage: Stage) -> None:
             enums.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED,
         )
     ]
-    require(len(failed) == 2, Kind.LOST, f"the parent knows what became of {len(failed)} signals")
+    require(len(outcomes) == 2, Kind.LOST, f"the parent has outcomes of {len(outcomes)} signals")
 
 
 async def restarts_between_runs(stage: Stage) -> None:
-    """A run ends after its workflow id went to a newer one: the pointer stays with the newer."""
+    """A worker completes a terminated run after a newer run took the workflow id: the newer run stays current."""
     await stage.start("w")
     first = await stage.poll()
     namesake = await _take_over(stage, "w")
-    with contextlib.suppress(errors.NotFound):  # terminated: its worker comes too late
+    with contextlib.suppress(errors.NotFound):  # it was terminated
         await stage.answer(first.task_token, is_last=True)
     await stage.signal("w", "hello")
     found = await stage.signals("w", namesake)
@@ -80,7 +80,7 @@ async def restarts_between_runs(stage: Stage) -> None:
 
 
 async def undelivered_at_death(stage: Stage) -> None:
-    """A node dies with effects that it has written and not delivered: the next one delivers them."""
+    """A node dies after it has written effects and before it has delivered them: the next node delivers them."""
     await stage.start("parent")
     _Held(stage)
     await stage.answer((await stage.poll()).task_token, [_child("child")])
@@ -92,13 +92,13 @@ async def undelivered_at_death(stage: Stage) -> None:
     require(
         enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED in found,
         Kind.LOST,
-        f"the parent's child never started: {found}",
+        f"the child never started: {found}",
     )
     require(len(await stage.events("child")) > 1, Kind.LOST, "the child has no workflow task")
 
 
 async def answered_before_death(stage: Stage) -> None:
-    """A signal has arrived and its sender knows; the node dies before the effect is gone, and a namesake moves in."""
+    """The node dies after a delivered signal was recorded and before its effect was removed; a namesake follows."""
     await _family(stage, "parent", "child", enums.PARENT_CLOSE_POLICY_ABANDON)
     assert stage.node is not None
     outbox: Any = stage.node.engine._outbox
@@ -108,7 +108,7 @@ async def answered_before_death(stage: Stage) -> None:
         await never.wait()
 
     outbox._finish = finish
-    await _wake(stage, "parent", [_signal("child", "", "to whoever it is")])
+    await _wake(stage, "parent", [_signal("child", "", "to the current run")])
     await asyncio.sleep(0.5 + stage.random.random())
     namesake = await _take_over(stage, "child")
     stage.kill_node()
@@ -118,7 +118,7 @@ async def answered_before_death(stage: Stage) -> None:
 
 
 async def unrecorded_children(stage: Stage) -> None:
-    """Parents are terminated while their children are being started: a child unknown to its parent never begins."""
+    """Parents are terminated while their children start: a child that its parent has not recorded never runs."""
     stage.disk.delay_max_s = 0.2
 
     async def one(number: int) -> None:
@@ -139,7 +139,7 @@ async def unrecorded_children(stage: Stage) -> None:
 
 
 class _Held:
-    """Effects are held up until `go_on`."""
+    """Delays the delivery of effects until `go_on`."""
 
     def __init__(self, stage: Stage) -> None:
         assert stage.node is not None
@@ -159,7 +159,7 @@ class _Held:
 
 
 async def _family(stage: Stage, parent: str, child: str, policy: int) -> None:
-    """A parent and its child, both with nothing to do."""
+    """Start a parent and its child, and complete their first workflow tasks."""
     await stage.start(parent)
     await stage.answer((await stage.poll()).task_token, [_child(child, policy)])
     for _ in range(2):
@@ -178,7 +178,7 @@ async def _wake(
 
 
 async def _take_over(stage: Stage, workflow_id: str) -> str:
-    """Start a run of somebody else's under this workflow id; its run id."""
+    """Start an unrelated run under this workflow id, and return its run id."""
     reply = await stage.call(
         "StartWorkflowExecution",
         workflow_id=workflow_id,
@@ -199,7 +199,7 @@ async def _untouched(stage: Stage, workflow_id: str, run_id: str) -> None:
     require(status == _RUNNING, Kind.WRONG_RUN, f"{workflow_id}: a namesake was ended ({status})")
     events = await stage.events(workflow_id, run_id)
     reached = [event.event_type for event in events[2:]]
-    require(not reached, Kind.WRONG_RUN, f"{workflow_id}: a namesake was sent {reached}")
+    require(not reached, Kind.WRONG_RUN, f"{workflow_id}: a namesake got {reached}")
 
 
 def _child(workflow_id: str, policy: int = enums.PARENT_CLOSE_POLICY_ABANDON) -> command.Command:

@@ -1,4 +1,4 @@
-"""Attacks on what callers are told: repeated requests, outcomes that nobody knows, errors in the middle of a change."""
+"""Attacks on answers: repeated requests, unknown outcomes, errors in the middle of a change, stale state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNS = 4
 
 
 async def repeated_requests(stage: Stage) -> None:
-    """A request that arrives twice counts once: in the history, in the buffer, and while the first is being written."""
+    """A repeated request counts once: when the first is in the history, in the buffer, or being written."""
     await stage.start("w")
     for _ in range(2):
         await stage.signal("w", "in history")
@@ -48,18 +48,18 @@ async def repeated_requests(stage: Stage) -> None:
     calls = [asyncio.ensure_future(stage.signal("w", "not written yet")) for _ in range(2)]
     await asyncio.sleep(stage.random.random())
     told = [call for call in calls if call.done()]
-    require(not told, Kind.LOST, f"{len(told)} callers were told of what is not written")
+    require(not told, Kind.LOST, f"{len(told)} calls were answered before they were written")
     stage.kill_node()
     await asyncio.gather(*calls, return_exceptions=True)
     await stage.start_node()
 
 
 async def unknown_outcomes(stage: Stage) -> None:
-    """The database does not say what became of a commit: each signal counts once, whatever its caller has to repeat."""
+    """The database does not say whether a commit was written: each signal counts once, however often it is repeated."""
     names = ["w0", "w1"]
     for name in names:
         await stage.start(name)
-    stage.disk.delay_max_s = 0.2  # callers come while the node finds out what was written
+    stage.disk.delay_max_s = 0.2  # so that calls arrive while the node finds out what was written
 
     async def user(number: int) -> None:
         await asyncio.sleep(stage.random.random() * 5)
@@ -83,7 +83,7 @@ async def unknown_outcomes(stage: Stage) -> None:
 
 
 async def bad_commands(stage: Stage) -> None:
-    """The last of several commands is refused: nothing of the others stays."""
+    """The last of several commands is refused: the others have no effect."""
     await stage.start("w")
     task = await stage.poll()
     with contextlib.suppress(errors.RpcError):
@@ -103,7 +103,7 @@ async def stale_memory(stage: Stage) -> None:
 
 
 async def stale_load(stage: Stage) -> None:
-    """As before, while the first node is loading the run."""
+    """As `stale_memory`, while the first node is loading the run."""
     name, other = _neighbours(stage)
     await stage.start(name)
     await stage.start(other)
@@ -138,7 +138,7 @@ async def _lose_and_retake(stage: Stage, name: str, other: str) -> None:
 
 
 async def evicted_while_pending(stage: Stage) -> None:
-    """A cache for nothing: runs with changes that are being written must stay in it."""
+    """The cache has no room, but runs with unwritten changes must stay in it."""
     names = [f"w{number}" for number in range(RUNS)]
     for name in names:
         await stage.start(name)
@@ -160,31 +160,31 @@ async def evicted_while_pending(stage: Stage) -> None:
 
 
 async def next_numbers(stage: Stage) -> None:
-    """Rows of one node, and rows of the next: each has a number of its own."""
+    """Task rows of two nodes, one after the other, have different numbers."""
     for number in range(2 * RUNS):
         if number == RUNS:
             stage.kill_node()
             await stage.start_node()
         await stage.start(f"w{number}")
     given = {(await stage.poll()).workflow_execution.workflow_id for _ in range(2 * RUNS)}
-    require(len(given) == 2 * RUNS, Kind.LOST, f"only the tasks of {sorted(given)} were given out")
+    require(len(given) == 2 * RUNS, Kind.LOST, f"only tasks of {sorted(given)} were given out")
     left = stage.rows("tasks")
-    require(not left, Kind.LEFT_OVER, f"{left} rows are left of tasks that were given out")
+    require(not left, Kind.LEFT_OVER, f"{left} rows of tasks that were given out are left")
 
 
 async def dead_workers(stage: Stage) -> None:
-    """Workers die with their engine, with a task in their hands: the next engine gives it to others at once."""
+    """Workers die with their engine while they hold tasks: the next engine voids these attempts at once."""
     await stage.start("w")
     task = await stage.poll()
     if stage.random.random() < 0.5:
         await stage.answer(task.task_token, _activities("ab"))
         await stage.poll_activity()
     stage.kill_node()
-    await stage.start_node()  # looks whether anything is still held
+    await stage.start_node()  # checks that nothing is held
 
 
 async def _miss(stage: Stage, workflow_id: str) -> None:
-    """Ask for a run that never was: it is loaded, and something else has to leave the cache."""
+    """Ask for a run that does not exist: loading it makes the cache evict another."""
     try:
         await stage.call(
             "DescribeWorkflowExecution",

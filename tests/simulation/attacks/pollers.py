@@ -1,4 +1,4 @@
-"""Attacks on the way from a task to its poller: starts that fail, pollers who leave, queues without a worker."""
+"""Attacks on the hand-over of tasks: starts that fail, pollers that leave, queues without a worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STICKY = taskqueue.TaskQueue(
 
 
 async def refused_start(stage: Stage) -> None:
-    """A task waits and a poller comes, but the disk is full; when it is not any more, the poller gets the task."""
+    """A poller comes for a waiting task while the disk is full; when there is room again, the poller gets the task."""
     await stage.start("w")
     assert stage.store is not None
     with stage.outages.during("disk full", 16.0):
@@ -35,7 +35,7 @@ async def refused_start(stage: Stage) -> None:
 
 
 async def leaving_pollers(stage: Stage) -> None:
-    """A poller leaves while its task is being started: the next poller gets it, at once."""
+    """A poller leaves while its task is being started: the next poller gets the task at once."""
     assert stage.store is not None
     for number, waits_first in enumerate((True, False)):
         leaving = None
@@ -60,7 +60,7 @@ async def leaving_pollers(stage: Stage) -> None:
 
 
 async def failed_hand_over(stage: Stage) -> None:
-    """A task was to go to a parked poller in the commit that makes it, and the commit fails: the poller waits on."""
+    """A new task goes to a parked poller, but its commit fails: the poller goes on waiting and gets the next task."""
     assert stage.store is not None
     poll = asyncio.ensure_future(stage.poll())
     await asyncio.sleep(0.1)
@@ -74,7 +74,7 @@ async def failed_hand_over(stage: Stage) -> None:
 
 
 async def gone_sticky_worker(stage: Stage) -> None:
-    """A worker with a cache is gone: what comes for it goes to the others, and no sweep takes it away."""
+    """The worker of a sticky queue is gone: its tasks go to other workers, and no sweep removes them."""
     await stage.start("w")
     await stage.answer(
         (await stage.poll()).task_token,
@@ -94,4 +94,4 @@ async def gone_sticky_worker(stage: Stage) -> None:
 async def _served(poll: asyncio.Future[Any], within_s: float) -> None:
     done, _ = await asyncio.wait((poll,), timeout=within_s)
     is_served = bool(done) and bool(poll.result().task_token)
-    require(is_served, Kind.LATE, f"a task and a poller do not meet within {within_s:.0f} s")
+    require(is_served, Kind.LATE, f"a poller got no task within {within_s:.0f} s")

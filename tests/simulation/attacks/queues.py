@@ -1,4 +1,4 @@
-"""Attacks on those who wait: pollers during a take-over, queries to dead workers, readers of a history."""
+"""Attacks on waiting callers: pollers during a take-over, queries to dead workers, readers of a history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOON_S = 5.0
 
 
 async def scan_and_takeover(stage: Stage) -> None:
-    """A node reads the rows of a queue; meanwhile another has its shards, writes rows, and loses them to it again."""
+    """While a node reads the rows of a queue, another takes its shards, writes rows, and loses the shards again."""
     owner, first, store = stage.owner, stage.own_endpoint, stage.store
     assert store is not None
     if stage.random.random() < 0.7:
@@ -38,7 +38,7 @@ async def scan_and_takeover(stage: Stage) -> None:
     rival.kill()
     stage.owner, stage.endpoint = owner, first
     started = STARTS
-    # The first node finds out that it is not the owner any more, and takes each shard back.
+    # The first node notices that it has lost the shards, and takes each one back.
     for number in range(STARTS):
         try:
             await stage.start(f"x{number}", at=first)
@@ -50,7 +50,9 @@ async def scan_and_takeover(stage: Stage) -> None:
     await asyncio.sleep(SOON_S)
     served = sum(poll.done() and bool(poll.result().task_token) for poll in polls)
     require(
-        served == started, Kind.LATE, f"pollers wait, and {served} of {started} tasks are given out"
+        served == started,
+        Kind.LATE,
+        f"pollers wait, and only {served} of {started} tasks were given out",
     )
     for poll in polls:
         poll.cancel()
@@ -58,7 +60,7 @@ async def scan_and_takeover(stage: Stage) -> None:
 
 
 async def dead_sticky_queue(stage: Stage) -> None:
-    """The worker that has a run cached is gone: a query goes to another, and to nobody else."""
+    """The worker that has a run cached is gone: a query goes to one other worker."""
     await stage.start("asked")
     task = await stage.poll()
     sticky = taskqueue.TaskQueue(
@@ -91,7 +93,7 @@ async def dead_sticky_queue(stage: Stage) -> None:
 
 
 async def one_new_event(stage: Stage) -> None:
-    """Somebody waits for the next event of a history, and exactly one comes."""
+    """A reader waits for the next event of a history, and exactly one is added."""
     await stage.start("read")
     execution = common.WorkflowExecution(workflow_id="read")
     token = b""
@@ -114,6 +116,6 @@ async def one_new_event(stage: Stage) -> None:
         await asyncio.sleep(stage.random.random())
         await stage.signal("read", f"signal {number}")
         done, _ = await asyncio.wait((waiting,), timeout=SOON_S)
-        require(done, Kind.STALE_READ, "a reader waits, and the event that it waits for is there")
+        require(done, Kind.STALE_READ, "a reader still waits, and a new event is there")
         found = len((await waiting).history.events)
-        require(found == 1, Kind.STALE_READ, f"a reader got {found} events in place of one")
+        require(found == 1, Kind.STALE_READ, f"a reader got {found} events instead of one")

@@ -1,4 +1,4 @@
-"""Attacks on the retention: closed runs that still have something to say, and workflow ids that live on."""
+"""Attacks on the retention: closed runs with undelivered effects, and workflow ids that are used again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT_S = 3
 
 
 async def undelivered_effects(stage: Stage) -> None:
-    """A child closes, and for longer than its retention its parent cannot be told."""
+    """A child closes, and its parent cannot be told for longer than the retention time."""
     await stage.start("parent")
     await stage.answer((await stage.poll()).task_token, [_child("child")])
     first = await stage.poll()
@@ -36,7 +36,7 @@ async def undelivered_effects(stage: Stage) -> None:
         for event in await stage.events("parent")
         if event.event_type == enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED
     ]
-    require(len(ends) == 1, Kind.LOST, f"the parent was told {len(ends)} times of its child's end")
+    require(len(ends) == 1, Kind.LOST, f"the parent has {len(ends)} events of its child's end")
     await _gone(stage, "child", first.workflow_execution.run_id)
 
 

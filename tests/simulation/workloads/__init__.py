@@ -1,4 +1,4 @@
-"""What users do, as workloads: workflows, activities, and a driver that starts, signals, cancels and awaits them."""
+"""Workloads: workflows, activities, and a driver that starts, signals and cancels them and waits for their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workload is: classes for the worker, and a driver that plays the user until everything has finished."""
+"""The base class of workloads: classes for the worker, and a driver that acts as the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TASK_QUEUE = "simulation"
 TRIES_MAX = 400
 CLOSED_WITHIN_S = 600
 
-# What a user of a broken network repeats: the outcome of the call is not known.
+# After these a user repeats the call, because its outcome is unknown.
 UNKNOWN_OUTCOME = {
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -58,10 +58,10 @@ class Workload(ABC):
     async def play(self) -> None: ...
 
     def check(self, histories: Histories) -> None:
-        """What must hold of all runs that ever were, when everything has ended.
+        """Check all runs, deleted ones included, when all workflows have ended.
 
         Raises:
-            Violation: It does not.
+            Violation: A promise was not kept.
         """
         runs = {key.run_id for key in histories}
         lost = sorted(name for name, run_id in self.ledger.started.items() if run_id not in runs)
@@ -79,7 +79,7 @@ class Workload(ABC):
         raise Violation(Kind.STUCK, "a call was never answered")
 
     async def start(self, run: Any, argument: Any, workflow_id: str, **options: Any) -> None:
-        """Start a workflow and note the acknowledgement."""
+        """Start a workflow and record the acknowledgement."""
 
         async def once() -> str | None:
             try:
@@ -87,7 +87,7 @@ class Workload(ABC):
                     run, argument, id=workflow_id, task_queue=TASK_QUEUE, **options
                 )
             except WorkflowAlreadyStartedError as error:
-                return error.run_id  # an earlier try of ours had arrived
+                return error.run_id  # an earlier attempt has arrived
             return handle.result_run_id
 
         run_id = await self.insist(once)
@@ -96,15 +96,15 @@ class Workload(ABC):
         self.ledger.started[workflow_id] = run_id
 
     def expect(self, what: str, value: object, expected: object) -> None:
-        """This is what the workflow computes.
+        """Compare what a workflow computed with what is expected.
 
         Raises:
-            Violation: It is not.
+            Violation: They differ.
         """
         require(value == expected, Kind.RESULT, f"{what}: {value!r} instead of {expected!r}")
 
     async def closed(self, workflow_id: str) -> None:
-        """Wait until the current run of the workflow id is closed, and perhaps deleted."""
+        """Wait until the current run of the workflow id is closed or already deleted."""
         handle = self.client.get_workflow_handle(workflow_id)
         for _ in range(CLOSED_WITHIN_S):
             try:
@@ -121,7 +121,7 @@ class Workload(ABC):
         raise Violation(Kind.STUCK, f"{workflow_id} was never closed")
 
     async def result(self, workflow_id: str) -> Any:
-        """The workflow's result, noted in the ledger."""
+        """Wait for the result of a workflow, and record it in the ledger."""
         run_id = self.ledger.started[workflow_id]
         handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
         try:
@@ -134,7 +134,7 @@ class Workload(ABC):
         return value
 
     async def _kept_result(self, workflow_id: str, run_id: str) -> Any:
-        """Of a run that was deleted before its caller came."""
+        """The result of a run that was deleted before its caller asked."""
         events = self.world.archive.history_of(workflow_id, run_id)
         was_deleted = run_id in {key.run_id for key in self.world.archive.deleted()}
         require(was_deleted, Kind.LOST, f"{workflow_id}: its run {run_id} is not found")

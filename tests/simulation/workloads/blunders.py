@@ -1,7 +1,6 @@
-"""Workers that blunder: a completion whose third command is refused, so that none of the first two may leave a trace.
+"""Completions whose third command is refused: the first two commands must have no effect.
 
-The first try of each workflow task asks for two activities with the same id (rule 7); the worker then comes to its
-senses.
+The first attempt asks for two activities with the same id (rule 7); later attempts use different ids.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Blunder:
         ids = ["a", "b", "c"]
         blundered = Current.ledger.blundered
         if name not in blundered:
-            # Not deterministic, on purpose: the task that does this is never recorded.
+            # Deliberately not deterministic; the task that does this is never recorded.
             blundered.add(name)
             ids = ["a", "b", "a"]
         results = await asyncio.gather(

@@ -45,7 +45,7 @@ class Cancellable:
         except (asyncio.CancelledError, ActivityError):
             if workflow.cancellation_reason() is None:
                 raise
-            # gather leaves at the first cancellation: wait for what is still open, so that every step is closed.
+            # `gather` returns at the first cancellation: wait for the other step too, so that both are closed.
             timer.cancel()
             await asyncio.gather(timer, activity_handle, return_exceptions=True)
             return await workflow.execute_activity(
@@ -72,7 +72,7 @@ class CancellationRaces(Workload):
         try:
             await self.insist(handle.cancel if verb == "cancel" else handle.terminate)
         except RPCError as error:
-            # It had finished before.
+            # The workflow has already finished.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         try:

@@ -1,4 +1,4 @@
-"""Parents whose children fail, continue as new, are canceled or outlive them; and signals between the two."""
+"""Children that fail, continue as new, are canceled or outlive their parent, and signals to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def chore(value: int) -> int:
 
 @workflow.defn
 class Chore:
-    """Doubles a number in an activity; odd ones after a fresh start, the last of four fails."""
+    """Doubles a number in an activity. With `again` it continues as new first; the last of four fails."""
 
     @workflow.run
     async def run(self, value: int, again: bool) -> int:
@@ -44,7 +44,7 @@ class Chore:
 
 @workflow.defn
 class Listener:
-    """Waits for words from two sides, until it is canceled."""
+    """Collects signals until it is canceled."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []

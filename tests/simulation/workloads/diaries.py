@@ -1,7 +1,7 @@
-"""Workflow code that asks whether it is replayed: what it does only for the first time, it does once in each step.
+"""Workflow code that asks whether it is replaying: code that runs only when it is not, runs once in each step.
 
-A worker that dies before its answer arrives leaves a step that another repeats. So a step counts with the workflow task
-that was completed with it: whatever runs it after that replays it, and must be told so.
+A step is repeated when its worker dies before the answer arrives. A step therefore counts with the workflow task whose
+completion was recorded: every later execution of the step is a replay, and must be told so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def errand(number: int) -> int:
 
 @workflow.defn
 class Diary:
-    """Writes down each step outside of the workflow, unless it only remembers it."""
+    """Notes each step in the ledger, unless it is replaying."""
 
     def __init__(self) -> None:
         self.notes = 0

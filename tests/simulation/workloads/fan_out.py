@@ -1,4 +1,4 @@
-"""Many activities at once, and a join."""
+"""Several activities at the same time, and the sum of their results."""
 
 from __future__ import annotations
 

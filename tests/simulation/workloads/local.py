@@ -1,4 +1,4 @@
-"""Local activities: short ones, some that are tried again, one that outlives several workflow tasks."""
+"""Local activities: short ones, some that are retried, and one that takes longer than a workflow task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.workloads.base import Workload
 
 TASK_TIMEOUT = timedelta(seconds=3)
 LONG_S = 5.0
-"""Longer than a workflow task: it is kept alive meanwhile."""
+"""Longer than `TASK_TIMEOUT`: the worker sends heartbeats for the workflow task."""
 
 
 @activity.defn
@@ -37,7 +37,7 @@ async def ponder(seconds: float) -> str:
 
 @workflow.defn
 class Clerk:
-    """What a local activity returned once, it has returned for ever: the signal makes the run replay."""
+    """Runs local activities before and after a signal, so that replays must return the recorded results."""
 
     def __init__(self) -> None:
         self.ready = False
@@ -81,7 +81,7 @@ class Clerks(Workload):
         try:
             await self.insist(lambda: handle.signal(Clerk.go_on))
         except RPCError as error:
-            # A lost answer to a signal that did arrive: the repetition finds a closed workflow.
+            # The signal arrived and its answer was lost: the repeated call finds a closed workflow.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         self.expect(workflow_id, await self.result(workflow_id), ["A", "b", "c", "done"])

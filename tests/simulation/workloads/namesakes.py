@@ -1,7 +1,7 @@
-"""Workflow ids that many claim: parents start children under them, message them, and close, while others start
-runs of their own under the same ids. What a parent sends must reach the run that it meant, and no namesake.
+"""Several users of the same workflow ids: parents start children, message them and close, while others start runs.
 
-The checker is `right_run.py`: it knows from the parents' histories which runs were meant.
+What a parent sends must reach the run that it was meant for. `right_run.py` checks this: the histories of the parents
+say which runs those are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SQUATS = 6
 BUSY_S = 12.0
 BRIEF_S = 12.0
 LONG_S = 900.0
-"""A tenant that is told to go stays for this long when the word does not reach him."""
+"""How long a tenant stays if it is never told to leave."""
 
 Policy = workflow.ParentClosePolicy
 POLICIES = (Policy.TERMINATE, Policy.REQUEST_CANCEL, Policy.ABANDON)
@@ -29,7 +29,7 @@ POLICIES = (Policy.TERMINATE, Policy.REQUEST_CANCEL, Policy.ABANDON)
 
 @workflow.defn
 class Tenant:
-    """Waits to be told to go, and moves within the house once: a run that continues as another."""
+    """Runs for a while, or until it is told to end; with `moves` it continues as new once."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -49,7 +49,7 @@ class Tenant:
 
 @workflow.defn
 class Landlord:
-    """Lets every flat that is free, talks to some tenants, and goes."""
+    """Starts a tenant in every free flat, sends messages to tenants, and closes."""
 
     @workflow.run
     async def run(self, number: int) -> int:
@@ -82,7 +82,7 @@ class Landlord:
         return reached + 1
 
     async def talk(self, workflow_id: str, run_id: str | None, token: str) -> int:
-        """Signal whoever lives there, or this very run."""
+        """Signal the current run of a workflow id, or one run."""
         external = workflow.get_external_workflow_handle(workflow_id, run_id=run_id)
         try:
             await external.signal(token)
@@ -110,7 +110,7 @@ class Namesakes(Workload):
         self.ledger.results[name] = None
 
     async def squat(self, number: int) -> None:
-        """Throw out whoever lives in a flat, and move in."""
+        """Terminate the tenant of a flat, and start another in its place."""
         await asyncio.sleep(self.random.random() * BUSY_S * 1.3)
         flat = self.random.randrange(FLATS)
 
@@ -129,7 +129,7 @@ class Namesakes(Workload):
         tries = 0
 
         async def greet() -> None:
-            # Each call has a request id of its own, and so has each of these signals its own name.
+            # Each call has its own request id, so each attempt sends a signal with its own name.
             nonlocal tries
             tries += 1
             name = f"squatter-{number}-{tries}"

@@ -1,4 +1,4 @@
-"""A stream of signals, some sent twice because their answer was lost; each must count, none may vanish."""
+"""A stream of signals, some of them repeated because the answer was lost: each counts once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SignalStorm(Workload):
             tries = 0
 
             async def once() -> str:
-                # Each call has one request id, whatever the network does with it: its value may arrive once at most.
+                # Each call has its own request id: its value may arrive only once, whatever the network does.
                 nonlocal tries
                 tries += 1
                 value = f"signal-{number}-{tries}"
@@ -83,7 +83,7 @@ class SignalStorm(Workload):
         try:
             await self.insist(lambda: handle.signal(Collector.close))
         except RPCError as error:
-            # A lost answer to the signal that ended it: the repetition finds a closed workflow.
+            # The signal arrived and its answer was lost: the repeated call finds a closed workflow.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         received: list[str] = await self.result(workflow_id)

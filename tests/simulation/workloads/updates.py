@@ -1,4 +1,4 @@
-"""Updates of an account, repeated under the same id when their answer is lost: each counts once, refused ones never."""
+"""Updates, repeated under the same id when the answer was lost: each counts once, and a refused one never."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Accounts(Workload):
         try:
             await self.insist(lambda: handle.signal(Account.close))
         except RPCError as error:
-            # A lost answer to the signal that ended it: the repetition finds a closed workflow.
+            # The signal arrived and its answer was lost: the repeated call finds a closed workflow.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         booked = await self.result(workflow_id)
@@ -92,7 +92,7 @@ class Accounts(Workload):
         raise Violation(Kind.RESULT, f"a refused update was booked: {amount}")
 
     async def send(self, call: Callable[[], Awaitable[int]]) -> int:
-        """Insist, also while the workflow's workers keep dying and it takes no updates."""
+        """Repeat the call, also while the workflow accepts no updates because its workers keep dying."""
         while True:
             try:
                 return await self.insist(call)

@@ -1,4 +1,4 @@
-"""Reads after writes: whatever was acknowledged before a query, a description, a list or a history is in its answer."""
+"""Reads after writes: whatever was acknowledged before a query, describe, list or history read is in its answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TASK_STARTED = enums.PENDING_WORKFLOW_TASK_STATE_STARTED
 
 @workflow.defn
 class Testimony:
-    """Keeps what it is told until it is told to end."""
+    """Collects words until it is told to end."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -68,7 +68,7 @@ class Witnesses(Workload):
         try:
             await self.insist(lambda: handle.signal(Testimony.end))
         except RPCError as error:
-            # A lost answer to the signal that ended it: the repetition finds a closed workflow.
+            # The signal arrived and its answer was lost: the repeated call finds a closed workflow.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         await self.result(workflow_id)
@@ -101,7 +101,7 @@ class Witnesses(Workload):
         return await self._answer(lambda: handle.query(Testimony.words))
 
     async def _written(self, handle: WorkflowHandle[Testimony, int]) -> list[str] | None:
-        """The words in the history; None when some of them may still wait for the end of a workflow task."""
+        """The words in the history; None while a workflow task runs, because signals are buffered then."""
         description = await self._answer(handle.describe)
         history = await self._answer(handle.fetch_history)
         if description is None or history is None:
@@ -122,7 +122,7 @@ class Witnesses(Workload):
         return words
 
     async def _answer(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """The answer, or None when a fault kept it away."""
+        """The answer; None when a fault prevented one."""
         try:
             return await call()
         except RPCError as error:
@@ -132,13 +132,13 @@ class Witnesses(Workload):
                 return None
             raise
         except WorkflowQueryFailedError as error:
-            # The engine refuses a query that was given to its worker before a task that it has completed since.
+            # The worker refuses a query that was dispatched before a workflow task that it has completed since.
             if error.message != "Query expired":
                 raise
             return None
 
     async def _listed(self, workflow_id: str, status: str) -> None:
-        """The list by id shows what was acknowledged."""
+        """Check that a list shows the status that was acknowledged."""
         run_id = self.ledger.started[workflow_id]
         query = f'WorkflowId = "{workflow_id}" AND ExecutionStatus = "{status}"'
 
@@ -150,5 +150,5 @@ class Witnesses(Workload):
         require(
             found is None or run_id in found or is_deleted,
             Kind.STALE_READ,
-            f"{workflow_id} is {status}, and the list shows {found}",
+            f"{workflow_id} is {status}, but the list shows {found}",
         )
