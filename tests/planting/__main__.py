@@ -1,4 +1,4 @@
-"""`python -m tests.planting`: plant bugs, run the tests, print who noticed."""
+"""`python -m tests.planting`: plants bugs, runs the tests, prints the score."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Which source is an area, and which tests have to notice its bugs.
+"""The areas of the source, and the tests that have to find the bugs of each.
 
-A bug is shown to the tests of its area, from the most direct to the least, then to tests of other areas that run its
-line, and at last to the tests that are shown every bug: those that run the product in processes of their own, or that
-are one long test. Tests of whole programs (`tests/e2e`, `tests/conformance`) are not here: they take seconds each."""
+For each bug, the tests of its area that run its line come first, the most direct ones at the start, then tests of
+other areas that run its line. At the end come tests that are run for every bug: they start processes, where coverage
+does not see what they run, or they are one long test. Tests of whole programs (`tests/e2e`, `tests/conformance`) are
+left out: each takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ SOURCE = Path("src/perdure")
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A part of the source with its tests.
+    """A part of the source, and its tests.
 
     Attributes:
         sources: Folders, files or glob patterns below `src/perdure`.
-        tests: Folders or files of the area's own tests, most direct first.
-        further: Tests of other areas that run the area's lines.
-        always: Tests of the area that are shown every bug the others did not notice, whatever lines they run.
-        without: Glob patterns below `src/perdure` that belong to another area.
+        tests: Folders or files of the area's own tests, the most direct ones first.
+        further: Folders or files with tests of other areas that run lines of this one.
+        always: Tests of the area that are run for every bug that the others did not find.
+        without: Glob patterns below `src/perdure` of files that belong to another area.
     """
 
     sources: tuple[str, ...]
@@ -33,7 +35,7 @@ class Area:
 
     @property
     def recorded(self) -> tuple[str, ...]:
-        """The tests of which it is recorded which lines they run; their order is the one in which they are shown."""
+        """The folders and files of tests whose lines are recorded, in the order in which they are run."""
         return self.tests + self.further
 
     def is_own(self, test: str) -> bool:

@@ -1,4 +1,4 @@
-"""The command: choose bugs, show each to its area's tests, print the score."""
+"""The command: chooses bugs, runs the tests of the area against each, prints the score."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from typing import Self
 from tests.planting import harmless, judge, patches, record, report
 from tests.planting.areas import AREAS, Area
 from tests.planting.judge import Tree, Verdict
-from tests.planting.operators import Source, plants
+from tests.planting.operators import plants
 from tests.planting.plant import Plant
 from tests.planting.report import Result
+from tests.planting.source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".planting"
@@ -30,14 +31,14 @@ ALWAYS_SECONDS = 100.0
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A bug with the tests that may notice it.
+    """A bug, and the tests that may find it.
 
     Attributes:
         area: The name of its area.
         plant: The bug.
-        tests: Shown first.
+        tests: Run first.
         expected_s: How long these take.
-        always: Shown when none of them noticed.
+        always: Run when none of `tests` found the bug.
     """
 
     area: str
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     drawn = _patches(options.patch) if options.patch else _drawn(options)
     if not any(drawn.values()):
-        print("planting: there is no bug to plant: look at --file and --function", file=sys.stderr)
+        print("planting: there is no bug to plant; check --file and --function", file=sys.stderr)
         return 2
     judge.preload()
     results: list[Result] = []
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if left:
         print(f"\nsurvivors:\n{left}")
     if options.explain:
-        print("\nentries for harmless_survivors, each to be given its reason:\n")
+        print("\nentries for harmless_survivors; add a reason to each:\n")
         for result in results:
             if not result.verdict.found and not result.harmless:
                 print(harmless.entry(result.plant, ""))
@@ -81,26 +82,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.planting", description=__doc__)
-    parser.add_argument("--area", action="append", choices=AREAS, help="repeat it; default: all")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help="bugs per area; 0: every one")
-    parser.add_argument("--seed", type=int, default=1, help="which bugs are drawn")
+    parser.add_argument(
+        "--area",
+        action="append",
+        choices=AREAS,
+        help="an area to plant bugs in; may be repeated; default: all",
+    )
+    parser.add_argument(
+        "--sample", type=int, default=SAMPLE, help="how many bugs to plant in each area; 0: all"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="the seed that decides which bugs are drawn"
+    )
     parser.add_argument("--file", help="only files whose path contains this")
     parser.add_argument("--function", help="only functions whose qualified name contains this")
     parser.add_argument(
         "--patch", type=Path, nargs="+", default=[], help="patch files to plant instead of a draw"
     )
     parser.add_argument(
-        "--reuse", action="store_true", help="use the last record of which test runs which line"
+        "--reuse",
+        action="store_true",
+        help="use the last record of which test runs which line again",
     )
     parser.add_argument(
-        "--also", action="append", default=[], help="tests to show every bug, first"
+        "--also",
+        action="append",
+        default=[],
+        help="a test to run first for every bug; may be repeated",
     )
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="tests shown to one bug")
-    parser.add_argument("--goal", type=float, help="the least share found, for each area and all")
-    parser.add_argument("--found", action="store_true", help="print who noticed each bug")
     parser.add_argument(
-        "--explain", action="store_true", help="print entries for harmless_survivors"
+        "--processes", type=int, default=os.cpu_count() or 1, help="how many bugs to try at once"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS_MAX,
+        help="how many seconds of tests to run for one bug",
+    )
+    parser.add_argument(
+        "--goal", type=float, help="the share that must be found, in each area and in all"
+    )
+    parser.add_argument("--found", action="store_true", help="print which test found each bug")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="print an entry for harmless_survivors for each survivor",
     )
     return parser.parse_args(arguments)
 
@@ -118,13 +144,13 @@ def _patches(paths: Sequence[Path]) -> dict[str, list[Plant]]:
 
 
 def _record(areas: Sequence[Area], options: argparse.Namespace) -> record.Record:
-    """Which test runs which line; the last record is used again when that is asked for and it is enough."""
+    """Record which test runs which line, or load the last record if `--reuse` is given and it has all the tests."""
     kept = FOLDER / "record.json"
     if options.reuse and kept.exists():
         known = record.load(kept)
         if known.prefixes >= record.prefixes(areas):
             return known
-    print("which test runs which line …", flush=True)
+    print("recording which test runs which line …", flush=True)
     known = record.make(ROOT, areas, FOLDER / "record", processes=options.processes)
     record.save(known, kept)
     return known
@@ -140,7 +166,7 @@ def _area(
     area = AREAS[name]
     control = pool.control(_fastest(known, area))
     if control.found:
-        raise RuntimeError(f"{name}: tests fail without any bug planted: {control}")
+        raise RuntimeError(f"{name}: tests fail without a bug: {control}")
     jobs = [_job(name, area, known, plant, options) for plant in bugs]
     results: list[Result] = []
     for result in pool.play(jobs):
@@ -150,7 +176,7 @@ def _area(
 
 
 def _fastest(known: record.Record, area: Area) -> tuple[str, ...]:
-    """The area's fastest tests, for the control: what fails without a bug would be found in every tree."""
+    """The fastest tests of the area. They must pass without a bug, or every bug would count as found."""
     tests: list[str] = []
     total_s = 0.0
     for test in sorted(known.of_area(area), key=known.durations_s.__getitem__):
@@ -170,7 +196,7 @@ def _show_progress(name: str, results: list[Result], count: int) -> None:
 
 
 def choose(area: Area, options: argparse.Namespace) -> list[Plant]:
-    """The bugs to plant: a draw without repetition, the same for the same seed and source."""
+    """The bugs to plant. The same seed and source give the same draw."""
     everything = [
         plant
         for path in area.files(ROOT)
@@ -191,14 +217,14 @@ def _job(
     return _Job(name, plant, (*options.also, *tests), expected_s, area.always)
 
 
-# Processes, each with a tree of its own.
+# The processes of the pool, each with its own copy of the tree.
 
 _tree: Tree | None = None
 _reasons: dict[harmless.Key, str] = {}
 
 
 class _Pool:
-    """A few processes that show bugs to tests."""
+    """Processes that run tests against bugs, each in its own copy of the tree."""
 
     def __init__(self, processes: int) -> None:
         context = multiprocessing.get_context("fork")
@@ -214,11 +240,11 @@ class _Pool:
         self._pool.terminate()
 
     def control(self, tests: tuple[str, ...]) -> Verdict:
-        """Run tests on the tree as it is."""
+        """Run tests on an unchanged tree."""
         return self._pool.apply(_play_control, (tests,))
 
     def play(self, jobs: list[_Job]) -> Iterator[Result]:
-        """Show each bug to its tests; results come as they are ready."""
+        """Run the tests of each bug; the results come in no particular order."""
         return self._pool.imap_unordered(_play, jobs)
 
 
@@ -243,13 +269,13 @@ def _play(job: _Job) -> Result:
         if last.found and _is_steady(job.always, ALWAYS_SECONDS):
             verdict = last
     elif verdict.found and "imeout" in verdict.how and not _is_steady(job.tests, job.expected_s):
-        how = "its tests also fail without it"
+        how = "its tests also fail without the bug"
         verdict = Verdict(found=False, how=how, shown=verdict.shown)
     own = verdict.found and AREAS[job.area].is_own(verdict.by)
     return Result(job.area, job.plant, verdict, _reasons.get(job.plant.key, ""), own)
 
 
 def _is_steady(tests: tuple[str, ...], expected_s: float) -> bool:
-    """Whether tests pass without the bug: a busy machine must not look like a find."""
+    """Whether the tests pass without the bug. On a busy machine they may time out."""
     assert _tree is not None
     return not judge.run(_tree, tests, expected_s=expected_s).found

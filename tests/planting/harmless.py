@@ -1,7 +1,7 @@
-"""Survivors that are no bugs: each with the reason why no test can, or should, notice it.
+"""Harmless survivors: planted changes that no test can find, or should find, each with the reason.
 
-The lists are in `harmless_survivors/`, a file per area. An entry names its bug by file, function, operator and the
-edited line before and after, so it is void as soon as that line changes; a test refuses entries that match no bug.
+The lists are in `harmless_survivors/`, one file per area. An entry names a change by file, function, operator and the
+edited line before and after. When that line changes, the entry matches nothing, and a test fails.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Key = tuple[str, str, str, str, str]
 
 
 def load(folder: Path = HARMLESS) -> dict[Key, str]:
-    """Bug → reason, of all areas.
+    """Load the entries of all areas: bug → reason.
 
     Raises:
-        ValueError: An entry has no reason, or stands twice.
+        ValueError: An entry has no reason, or there are two of the same bug.
     """
     reasons: dict[Key, str] = {}
     entries = [
@@ -39,13 +39,13 @@ def load(folder: Path = HARMLESS) -> dict[Key, str]:
         if not entry.get("why", "").strip():
             raise ValueError(f"harmless: {key} needs a reason in `why`")
         if key in reasons:
-            raise ValueError(f"harmless: {key} stands twice")
+            raise ValueError(f"harmless: there are two entries of {key}")
         reasons[key] = entry["why"]
     return reasons
 
 
 def entry(plant: Plant, why: str) -> str:
-    """The text to put into `harmless_survivors/AREA.toml` for a bug."""
+    """An entry for `harmless_survivors/AREA.toml`, as text."""
     values = dict(zip(("file", "function", "kind", "before", "after"), plant.key, strict=True))
     lines = [f"{name} = {_quoted(value)}" for name, value in (values | {"why": why}).items()]
     return "\n".join(["[[harmless]]", *lines, ""])

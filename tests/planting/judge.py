@@ -1,8 +1,9 @@
-"""Show one planted bug to the tests: a child process with its own copy of the tree.
+"""Runs tests against one planted bug, in a child process and in a copy of the tree.
 
-Children are forked from a process that has loaded what every test needs and no bug can touch (pytest, Hypothesis,
-grpc), so that a bug costs the tests it is shown and little more. The copy is a real checkout: tests that start Python
-themselves find the bug as well."""
+Children are forked from a process that has already imported what all tests need and no bug can change (pytest,
+Hypothesis, grpc), so that a child costs little more than its tests. The copy has all files of the checkout: tests that
+start Python processes find the bug as well.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ HUNG_FACTOR = 20.0
 CPU_MIN_S = 60
 CPU_FACTOR = 6.0
 USAGE_ERROR = 4
-"""pytest's status when it does not know a test: the record is out of date."""
+"""The exit status of pytest when a named test does not exist: the record is out of date."""
 
 _PRELOADED = (
     "pytest",
@@ -54,13 +55,13 @@ _OURS = ("perdure", "tests", "examples", "scripts", "benchmarks")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the tests said.
+    """The result of the tests for one bug.
 
     Attributes:
-        found: A test failed, or did not come to an end.
-        by: The test that noticed; empty when none did.
+        found: A test failed or did not end.
+        by: The test that failed; empty when none did.
         how: Its message.
-        shown: How many tests were to be shown the bug.
+        shown: How many tests were chosen.
     """
 
     found: bool
@@ -91,7 +92,7 @@ class Tree:
 
     @contextlib.contextmanager
     def with_bug(self, plant: Plant):
-        """Plant it; afterwards the file is as it was."""
+        """Plant a bug for the length of the block."""
         path = self.folder / plant.path
         original = (self._root / plant.path).read_bytes()
         path.write_bytes(plant.apply(original))
@@ -104,19 +105,19 @@ class Tree:
 
 
 def _forget_bytecode(path: Path) -> None:
-    """Python compares seconds and sizes: a bug of the same length within a second would not be seen."""
+    """Delete compiled files. Python compares seconds and sizes, and would miss a change of the same length."""
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         compiled.unlink(missing_ok=True)
 
 
 def preload() -> None:
-    """Load what the children share. Nothing of ours, or a planted module would be loaded already."""
+    """Import what the children share. No module of this repository: a bug in it would have no effect."""
     for name in _PRELOADED:
         importlib.import_module(name)
 
 
 def run(tree: Tree, tests: Sequence[str], *, expected_s: float) -> Verdict:
-    """Run tests in a tree until the first one fails."""
+    """Run tests in a tree until one fails."""
     if not tests:
         return Verdict(found=False)
     result = tree.folder / ".planting-result.json"
@@ -127,7 +128,7 @@ def run(tree: Tree, tests: Sequence[str], *, expected_s: float) -> Verdict:
         _in_child(tree.folder, tests, result, log, expected_s)
     status = _wait(child, HUNG_MIN_S + HUNG_FACTOR * expected_s)
     if status is None:
-        return Verdict(found=True, by="(hung)", how="did not come to an end", shown=len(tests))
+        return Verdict(found=True, by="(hung)", how="did not end", shown=len(tests))
     content = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
     if content is not None and content["failed"]:
         by, how = content["failed"][0]
@@ -136,13 +137,13 @@ def run(tree: Tree, tests: Sequence[str], *, expected_s: float) -> Verdict:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         code = os.waitstatus_to_exitcode(status)
         if code == USAGE_ERROR:
-            raise RuntimeError(f"the tests did not start:\n{tail}")
+            raise RuntimeError(f"pytest did not start the tests:\n{tail}")
         return Verdict(found=True, by="(ended)", how=f"process status {code}", shown=len(tests))
     return Verdict(found=False, shown=len(tests))
 
 
 def _wait(child: int, limit_s: float) -> int | None:
-    """The child's status; None when it had to be killed."""
+    """The exit status of the child; None when it had to be killed."""
     until_s = time.monotonic() + limit_s
     while time.monotonic() < until_s:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -163,7 +164,7 @@ def _end_group(child: int) -> None:
 def _in_child(
     folder: Path, tests: Sequence[str], result: Path, log: Path, expected_s: float
 ) -> None:
-    """Become a pytest process that lives in the tree. Does not return."""
+    """Run pytest in the tree, in the forked child. Does not return."""
     code = 3
     try:
         os.setsid()
@@ -184,7 +185,7 @@ def _in_child(
             "PYTHONPATH": os.pathsep.join(ours),
             RESULT_VARIABLE: str(result),
             "CI": "1",
-            "REFERENCE_RECORDED_ONLY": "1",  # tests.reference.servers; nothing of ours is imported here
+            "REFERENCE_RECORDED_ONLY": "1",  # see tests.reference.servers, which must not be imported here
         }
         pytest = importlib.import_module("pytest")
         options = [
@@ -204,5 +205,5 @@ def _in_child(
 
 
 def _is_checkout(path: Path) -> bool:
-    """A folder from which our packages could be imported without the bug."""
+    """Whether our packages could be imported from this folder, without the bug."""
     return (path / "perdure").is_dir() or (path / "tests" / "planting").is_dir()

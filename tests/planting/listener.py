@@ -1,6 +1,6 @@
-"""A pytest plug-in: writes which test took how long, and which one failed first with what.
+"""A pytest plugin that writes how long each test took, and which tests failed with which message.
 
-Loaded with `-p tests.planting.listener`; the file is named by the environment variable `PLANTING_RESULT`.
+It is loaded with `-p tests.planting.listener`. The environment variable `PLANTING_RESULT` names the file.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""The kinds of bugs that are planted: the sort that a tired expert makes and a reviewer overlooks.
+"""The kinds of bugs that are planted: slips that an experienced developer makes and a reviewer overlooks.
 
-A guard that is gone, a condition that always holds, `min(a, b)` that became `a`, a comparison off by one, a loop that
-ends after its first step, an emptied `finally`, a forgotten field, a statement that was dropped. Each operator looks
+Examples are a missing guard, a condition that always holds, `a` for `min(a, b)`, a comparison that is off by one, a
+loop that ends after its first step, an empty `finally`, a forgotten field, and a dropped statement. Each operator looks
 at one node of the syntax tree and yields replacements of source text.
 
-What is left alone: logging, assertions, text for people (`raise` arguments, `__repr__`), annotations, decorators and
-code for type checkers. A change there is caught by the type checker, or does no harm."""
+Logging, assertions, messages (`raise` arguments, `__repr__`), annotations, decorators and code for type checkers are
+left alone: a change there is harmless, or the type checker finds it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.planting.plant import Plant
+from tests.planting.source import Source
 
 Edit = tuple[ast.AST, str]
 """A node, and the text that replaces it."""
@@ -27,41 +29,13 @@ _NOT_DATA = frozenset({"__all__", "__slots__"})
 _SQL_CONDITION = re.compile(r" AND [^()]+?(?=( AND | ORDER | GROUP | LIMIT |\"|$))")
 
 
-class Source:
-    """One file: its bytes, its tree, and where each byte is."""
-
-    def __init__(self, path: str, data: bytes) -> None:
-        self.path = path
-        self.data = data
-        self.tree = ast.parse(data)
-        self._starts = [0]
-        for line in data.splitlines(keepends=True):
-            self._starts.append(self._starts[-1] + len(line))
-
-    def offset(self, line: int, column: int) -> int:
-        """The byte at a position as `ast` counts it: lines from 1, columns in bytes."""
-        return self._starts[line - 1] + column
-
-    def span(self, node: Any) -> tuple[int, int]:
-        """First byte of a node, and the first behind it."""
-        return (
-            self.offset(node.lineno, node.col_offset),
-            self.offset(node.end_lineno, node.end_col_offset),
-        )
-
-    def text(self, node: Any) -> str:
-        """The source of a node as it is written."""
-        start, end = self.span(node)
-        return self.data[start:end].decode()
-
-
 def plants(source: Source) -> list[Plant]:
-    """All bugs that can be planted in a file, in order of their place."""
+    """All bugs that can be planted in a file, in the order of their place."""
     return sorted(_Walk(source).run(), key=lambda plant: (plant.start, plant.end, plant.text))
 
 
 class _Walk:
-    """One pass over a tree: knows the function and the statement around each node."""
+    """One pass over a syntax tree. It knows the function and the statement around each node."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -133,7 +107,7 @@ def _inside(outer: str, name: str) -> str:
 
 
 def _shown(data: bytes, start: int, end: int) -> str:
-    """The whole lines of a span on one line, without indentation."""
+    """The lines of a span, joined into one, without indentation."""
     first = data.rfind(b"\n", 0, start) + 1
     last = data.find(b"\n", max(end - 1, start))
     text = data[first : None if last < 0 else last].decode()
@@ -141,7 +115,7 @@ def _shown(data: bytes, start: int, end: int) -> str:
 
 
 def _lines_of(node: ast.stmt) -> tuple[int, ...]:
-    """The lines of a simple statement, or of the head of a compound one."""
+    """The lines of a simple statement, or those of a compound statement before its body."""
     body: list[ast.stmt] = getattr(node, "body", [])
     end = body[0].lineno - 1 if body else (node.end_lineno or node.lineno)
     return tuple(range(node.lineno, max(end, node.lineno) + 1))
@@ -180,7 +154,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 
 def _dropped_statement(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A call for its effect, a store into an attribute or item, a `del`: gone."""
+    """A call whose result is not used, an assignment to an attribute or item, or a `del` is dropped."""
     match node:
         case ast.Expr(value=ast.Call() | ast.Await()) | ast.Delete() | ast.AugAssign():
             yield node, "pass"
@@ -191,7 +165,7 @@ def _dropped_statement(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _dropped_exit(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A guard that no longer leaves: `return`, `continue`, `break` or `raise` under an `if`."""
+    """A `return`, `continue`, `break` or `raise` at the end of an `if` is dropped."""
     if not isinstance(node, ast.If):
         return
     for body in (node.body, node.orelse):
@@ -200,7 +174,7 @@ def _dropped_exit(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _one_step(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A loop that ends after its first step."""
+    """A loop ends after its first step."""
     if not isinstance(node, ast.For | ast.AsyncFor | ast.While) or node.orelse:
         return
     last = node.body[-1]
@@ -215,7 +189,7 @@ def _emptied_finally(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _unhandled_error(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """The error goes on instead of being dealt with."""
+    """An error is raised again instead of being handled."""
     if isinstance(node, ast.ExceptHandler):
         body = [each for each in node.body if not _is_left_alone(each)]
         if body and not isinstance(body[-1], ast.Raise):
@@ -223,7 +197,7 @@ def _unhandled_error(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _unguarded_block(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """`with lock:` without the lock."""
+    """A `with` statement loses its context manager."""
     if isinstance(node, ast.With) and all(item.optional_vars is None for item in node.items):
         first, last = node.items[0].context_expr, node.items[-1].context_expr
         head = _between(first, last)
@@ -234,7 +208,7 @@ def _unguarded_block(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _block(body: list[ast.stmt]) -> ast.AST:
-    """Statements as one node, for their span."""
+    """A node that spans several statements."""
     return _between(body[0], body[-1])
 
 
@@ -249,7 +223,7 @@ def _between(first: Any, last: Any) -> ast.AST:
 
 
 def _fixed_condition(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A condition that always or never holds."""
+    """A condition always or never holds."""
     tests: list[ast.expr] = []
     match node:
         case ast.If(test=test) | ast.IfExp(test=test):
@@ -264,19 +238,19 @@ def _fixed_condition(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _dropped_operand(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """One part of `a and b` or `a or b` is gone."""
+    """One operand of `and` or `or` is dropped."""
     if not isinstance(node, ast.BoolOp):
         return
     word = " and " if isinstance(node.op, ast.And) else " or "
     for left_out in range(len(node.values)):
         kept = [value for n, value in enumerate(node.values) if n != left_out]
         if any(isinstance(each, ast.NamedExpr) for each in ast.walk(node.values[left_out])):
-            continue  # the name would be missing: not the kind of bug that survives a first run
+            continue  # the name would be undefined, which every test would notice
         yield node, f"({word.join(f'({source.text(value)})' for value in kept)})"
 
 
 def _boundary(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """`<` for `<=` and the like."""
+    """`<` becomes `<=`, and so on."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _BOUNDARY:
         left, right = source.text(node.left), source.text(node.comparators[0])
         yield node, f"({left}) {_BOUNDARY[type(node.ops[0])]} ({right})"
@@ -286,7 +260,7 @@ def _boundary(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _one_of_two(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """`min(a, b)` or `max(a, b)` that is only `a`, or only `b`."""
+    """`min(a, b)` or `max(a, b)` becomes one of its arguments."""
     match node:
         case ast.Call(func=ast.Name(id="min" | "max"), args=[_, _, *_] as args, keywords=[]):
             if not any(isinstance(each, ast.Starred) for each in args):
@@ -297,7 +271,7 @@ def _one_of_two(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _unordered(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """`reversed(x)` and `sorted(x)` that are only `x`, `shield(x)` without its shield."""
+    """`reversed(x)`, `sorted(x)` and `shield(x)` become `x`."""
     match node:
         case ast.Call(func=ast.Name(id="reversed"), args=[argument]):
             yield node, f"list({source.text(argument)})"
@@ -310,7 +284,7 @@ def _unordered(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _off_by_one(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """`n + 1` that is `n`; a sum that is a difference."""
+    """`n + 1` becomes `n`; other sums become differences and the reverse."""
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add | ast.Sub):
         return
     if any(isinstance(each, ast.JoinedStr) or _is_text(each) for each in ast.walk(node)):
@@ -327,7 +301,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _forgotten_argument(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A field of a message or value that is not given, an option that is left out."""
+    """A field of a message is left out, or a flag is reversed."""
     if not isinstance(node, ast.Call) or len(node.keywords) < 1:
         return
     name = ast.unparse(node.func)
@@ -355,7 +329,7 @@ def _flipped_answer(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _chosen_branch(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A default that is not used: `d.get(key, default)` without it, `a or b` is in `_dropped_operand`."""
+    """`d.pop(key, default)` loses its default."""
     match node:
         case ast.Call(func=ast.Attribute(attr="pop"), args=[key, _], keywords=[]):
             yield node, f"{source.text(node.func)}({source.text(key)})"
@@ -364,7 +338,7 @@ def _chosen_branch(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _dropped_sql_condition(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A statement without one of its conditions, or in the other order."""
+    """A statement loses one of its conditions, or sorts in the other direction."""
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
         return
     if not node.value.lstrip("( ").startswith(
@@ -379,7 +353,7 @@ def _dropped_sql_condition(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _dropped_element(source: Source, node: ast.AST) -> Iterator[Edit]:
-    """A table or list of three and more without one of its elements."""
+    """A tuple, list or set of three or more loses one element."""
     match node:
         case ast.Tuple(elts=elements, ctx=ast.Load()) | ast.List(elts=elements, ctx=ast.Load()):
             pass
@@ -420,4 +394,4 @@ CONSTANT_OPERATORS: dict[str, Callable[[Source, ast.AST], Iterator[Edit]]] = {
     "dropped SQL condition": _dropped_sql_condition,
     "dropped element": _dropped_element,
 }
-"""What can go wrong in the tables and statements at the level of a module."""
+"""The operators for tables and statements at module level."""

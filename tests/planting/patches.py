@@ -1,4 +1,4 @@
-"""Bugs that people wrote: patch files, one file changed by each."""
+"""Bugs from patch files, each of which changes one file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _TARGET = re.compile(r"^\+\+\+ b/(\S+)", re.MULTILINE)
 
 
 def read(patch: Path, root: Path) -> Plant:
-    """The bug that a patch plants in the source as it is now.
+    """Read a patch as a bug in the current source.
 
     Raises:
-        ValueError: The patch changes no file or several, or does not apply any more.
+        ValueError: The patch does not change exactly one file, or does not apply.
     """
     text = patch.read_text(encoding="utf-8")
     targets = _TARGET.findall(text)
     if len(targets) != 1:
-        raise ValueError(f"{patch.name}: changes {len(targets)} files, one is expected")
+        raise ValueError(f"{patch.name}: it must change one file, but changes {len(targets)}")
     (path,) = targets
     before = (root / path).read_text(encoding="utf-8")
     after = _patched(patch, before)
@@ -34,10 +34,10 @@ def read(patch: Path, root: Path) -> Plant:
 
 
 def area_of(plant: Plant, areas: Mapping[str, Area], root: Path) -> str:
-    """The area whose tests have to notice it.
+    """The area whose tests have to find the bug.
 
     Raises:
-        ValueError: Its file belongs to none.
+        ValueError: Its file belongs to no area.
     """
     for name, area in areas.items():
         if Path(plant.path) in area.files(root):
@@ -64,7 +64,7 @@ def _patched(patch: Path, before: str) -> str:
 
 
 def _changes(before: str, after: str) -> tuple[tuple[int, ...], str, str]:
-    """The changed lines of the old text (where something was only added: its neighbours), and both texts."""
+    """The changed lines of the old text (for an addition: the lines around it), and the old and new lines as text."""
     old, new = before.splitlines(), after.splitlines()
     lines: set[int] = set()
     removed: list[str] = []

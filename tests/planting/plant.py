@@ -11,14 +11,14 @@ class Plant:
 
     Attributes:
         path: The file, relative to the root of the repository.
-        line: Where the edit begins (1-based).
-        lines: The lines whose tests could notice it: the whole statement, or the body that is gone.
+        line: The line where the edit begins, from 1.
+        lines: The lines whose tests could find the bug: the whole statement, or the dropped body.
         function: The qualified name of the function around it; empty at module level.
-        kind: The operator that made it.
-        start: First byte that is replaced.
-        end: First byte that is kept again.
-        text: What stands there instead.
-        before: The edited source line as it was, stripped.
+        kind: The operator that made the bug.
+        start: The offset of the first byte that is replaced.
+        end: The offset of the first byte after that.
+        text: The replacement.
+        before: The edited source line, stripped.
         after: The same line with the bug, stripped.
     """
 
@@ -39,5 +39,5 @@ class Plant:
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:
-        """Names the bug as long as its line and function stay as they are; not its line number."""
+        """Identifies the bug as long as its function and source line do not change; the line number may."""
         return (self.path, self.function, self.kind, self.before, self.after)

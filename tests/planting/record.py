@@ -1,6 +1,6 @@
-"""Which test runs which line: one run of the tests of some areas under coverage, kept in a file.
+"""Records which test runs which line, from one run of the tests of some areas under coverage.
 
-A record is as good as the tests it saw: after tests were added or moved, record again.
+A record is out of date when tests were added or moved after it was made.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.planting.listener import RESULT_VARIABLE
 from tests.planting.plant import Plant
 
 SEEDS = "40"
-"""How many simulated worlds one bug is shown; the full number takes half a minute for each bug."""
+"""How many simulated worlds are played for one bug; the default number takes half a minute."""
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "tests.planting.listener", "--seeds", SEEDS)
 SECONDS_PER_TEST = 900
-"""Coverage makes tests several times slower, and a busy machine does the same."""
+"""Generous: coverage makes tests several times slower, and so does a busy machine."""
 TEST_SECONDS_MAX = 20.0
-"""A slower test is not shown to bugs."""
+"""Slower tests are not run against bugs."""
 
 _COVERAGE_SETTINGS = """
 [run]
@@ -39,7 +39,7 @@ disable_warnings = no-data-collected,module-not-measured
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Tests of some areas.
+    """Which line is run by which tests, for some areas.
 
     Attributes:
         prefixes: The folders and files of tests that were run.
@@ -52,9 +52,10 @@ class Record:
     lines: dict[str, dict[int, list[str]]]
 
     def tests_for(self, plant: Plant, area: Area, *, seconds_max: float) -> list[str]:
-        """The tests to show a bug, most direct and fastest first.
+        """The tests to run against a bug, the most direct and fastest first.
 
-        The area's own tests as many as fit in the time, then tests of other areas as many as fit in the same time.
+        These are as many of the area's own tests as fit into the time, then as many tests of other areas as fit into
+        the same time again.
         """
         of_file = self.lines.get(plant.path, {})
         ranks = {
@@ -63,7 +64,7 @@ class Record:
             for test in of_file.get(line, ())
             if (rank := _rank(test, area)) is not None
         }
-        if not ranks:  # it may run at import: every test of the module may notice
+        if not ranks:  # the line may run at import: any test that runs the module may find the bug
             ranks = {
                 test: rank
                 for line_tests in of_file.values()
@@ -93,7 +94,7 @@ class Record:
 
 
 def _rank(test: str, area: Area) -> int | None:
-    """The place of a test among an area's tests; None when it is none of them."""
+    """The position of a test among the tests of an area; None when it is not one of them."""
     for rank, place in enumerate(area.recorded):
         if is_below(test, place):
             return rank
@@ -101,7 +102,7 @@ def _rank(test: str, area: Area) -> int | None:
 
 
 def prefixes(areas: Iterable[Area]) -> frozenset[str]:
-    """The folders and files of tests that a record of these areas has to cover."""
+    """The folders and files of tests that a record of these areas must have."""
     return frozenset(prefix for area in areas for prefix in area.recorded)
 
 
@@ -109,7 +110,7 @@ def make(root: Path, areas: Iterable[Area], folder: Path, *, processes: int) -> 
     """Run the tests of some areas under coverage.
 
     Raises:
-        RuntimeError: A test failed without any bug planted.
+        RuntimeError: A test failed without a bug.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings, data, result = folder / "coverage.ini", folder / "coverage.db", folder / "result.json"
@@ -136,7 +137,7 @@ def make(root: Path, areas: Iterable[Area], folder: Path, *, processes: int) -> 
     done = subprocess.run(command, cwd=root, env=environment, check=False, capture_output=True)
     if done.returncode:
         raise RuntimeError(
-            "tests fail without any bug planted:\n" + done.stdout.decode(errors="replace")[-3000:]
+            "tests fail without a bug:\n" + done.stdout.decode(errors="replace")[-3000:]
         )
     durations: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))["durations"]
     return Record(ran, durations, _lines(root, data, durations))
@@ -160,10 +161,10 @@ def _lines(root: Path, data: Path, known: Iterable[str]) -> dict[str, dict[int, 
 
 
 def fill_functions(source: bytes, by_line: dict[int, list[str]]) -> None:
-    """Give the lines of a function that no test was seen to run the tests of its other lines.
+    """Give lines without recorded tests the tests of the other lines of their function.
 
-    Coverage stops seeing the frames around an event loop of the simulator after it has ended, so that lines which every
-    simulation runs would be shown to no test.
+    After the simulator's event loop has ended, coverage no longer sees the frames around it. Without this function, no
+    tests would be run for lines that every simulation runs.
 
     Args:
         source: The module.
@@ -179,7 +180,7 @@ def fill_functions(source: bytes, by_line: dict[int, list[str]]) -> None:
 
 
 def save(record: Record, path: Path) -> None:
-    """Keep a record; tests are numbered, which makes the file ten times smaller."""
+    """Write a record. Tests are numbered, which makes the file ten times smaller."""
     names = list(record.durations_s)
     numbers = {name: number for number, name in enumerate(names)}
     content: dict[str, Any] = {
@@ -194,7 +195,7 @@ def save(record: Record, path: Path) -> None:
 
 
 def load(path: Path) -> Record:
-    """Read what `save` wrote."""
+    """Read a record."""
     content = json.loads(path.read_text(encoding="utf-8"))
     names: list[str] = [name for name, _ in content["tests"]]
     return Record(

@@ -1,4 +1,4 @@
-"""What was planted and what was found, as people read it."""
+"""The results as text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TOTAL_GOAL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One bug and what came of it.
+    """One bug and its verdict.
 
     Attributes:
-        area: The area whose tests saw it.
+        area: The area whose tests were run.
         plant: The bug.
-        verdict: What the tests said.
-        harmless: Why it is no bug; empty when it is one.
-        by_own: Whether a test of the area itself noticed it.
+        verdict: The result of the tests.
+        harmless: Why the change is harmless; empty when it is a bug.
+        by_own: Whether a test of the area itself found it.
     """
 
     area: str
@@ -43,24 +43,24 @@ class Score:
 
     @property
     def matter(self) -> int:
-        """Bugs that could be found."""
+        """The number of bugs that count."""
         return self.planted - self.harmless
 
     @property
     def share(self) -> float:
-        """Found, of those that matter; 1 when none does."""
+        """The share of the bugs that count that was found; 1 when none counts."""
         return self.found / self.matter if self.matter else 1.0
 
 
 def score(results: Sequence[Result]) -> Score:
-    """A found bug counts as found even if it is listed as harmless."""
+    """Count results. A bug that was found counts as found even if it is listed as harmless."""
     found = sum(result.verdict.found for result in results)
     harmless = sum(bool(result.harmless) and not result.verdict.found for result in results)
     return Score(len(results), found, harmless, sum(result.by_own for result in results))
 
 
 def table(results: Sequence[Result]) -> str:
-    """A row per area, and their sum. `own`: found by tests of the area itself."""
+    """A row for each area, and one for all. `own` counts what tests of the area itself found."""
     rows = [f"{'area':12} {'planted':>8} {'harmless':>9} {'found':>6} {'own':>6} {'score':>7}"]
     for area in [*dict.fromkeys(result.area for result in results), "all"]:
         counts = score([result for result in results if area in {"all", result.area}])
@@ -72,7 +72,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def survivors(results: Sequence[Result]) -> str:
-    """Every bug that nobody noticed, where it is, and what it does."""
+    """Every bug that no test found: where it is, and what it changes."""
     lines: list[str] = []
     for result in results:
         plant = result.plant
@@ -89,14 +89,14 @@ def survivors(results: Sequence[Result]) -> str:
 
 
 def kinds(results: Sequence[Result]) -> str:
-    """Found and planted per operator."""
+    """How many bugs of each operator were found and planted."""
     planted = Counter(result.plant.kind for result in results)
     found = Counter(result.plant.kind for result in results if result.verdict.found)
     return "\n".join(f"{kind:24} {found[kind]:4} of {planted[kind]:4}" for kind in sorted(planted))
 
 
 def misses_goal(results: Sequence[Result], *, goal: float | None = None) -> list[str]:
-    """What is below its goal, in words; `goal` stands for both when it is given."""
+    """A message for each missed goal. `goal` replaces both goals."""
     area_goal, total_goal = (goal, goal) if goal is not None else (AREA_GOAL, TOTAL_GOAL)
     problems: list[str] = []
     for area in dict.fromkeys(result.area for result in results):
@@ -110,7 +110,7 @@ def misses_goal(results: Sequence[Result], *, goal: float | None = None) -> list
 
 
 def finders(results: Sequence[Result]) -> str:
-    """Which test noticed each bug that was found, and what it said."""
+    """Which test found each bug, and its message."""
     lines: list[str] = []
     for result in results:
         plant, verdict = result.plant, result.verdict

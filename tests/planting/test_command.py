@@ -1,4 +1,4 @@
-"""The command's own answers: nothing here runs a test against a bug."""
+"""The command without any bug: no test is run."""
 
 from __future__ import annotations
 

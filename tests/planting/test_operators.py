@@ -1,4 +1,4 @@
-"""What each operator makes of a small piece of source."""
+"""What each operator does with a small piece of source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.planting import harmless, patches
-from tests.planting.operators import Source, plants
+from tests.planting.operators import plants
+from tests.planting.source import Source
 
 CASES: dict[str, tuple[str, list[str]]] = {
     "dropped statement": (
@@ -226,5 +227,7 @@ def test_each_harmless_survivor_is_a_bug_that_can_be_planted() -> None:
     known = {
         plant.key for path in paths for plant in plants(Source(path, (root / path).read_bytes()))
     }
-    assert listed.keys() - known == set(), "the line has changed: judge it again, or remove it"
+    assert listed.keys() - known == set(), (
+        "the line has changed: check whether the change is still harmless, or remove the entry"
+    )
     assert known

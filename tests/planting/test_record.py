@@ -1,4 +1,4 @@
-"""Which tests a bug is shown to, and in which order."""
+"""Which tests are run against a bug, and in which order."""
 
 from __future__ import annotations
 
