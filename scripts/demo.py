@@ -1,11 +1,12 @@
-"""`make demo`: a workflow outlives `kill -9` of its worker and of its server.
+"""`make demo`: a workflow survives `kill -9` of its worker and of its server.
 
-Server (SQLite file, gRPC) and worker are processes of their own, driven with the `perdure` command as anybody would.
-The workflow charges a card (activity), sleeps durably, and sends a parcel (activity). During the sleep the worker
-is killed with SIGKILL, then the server; both are started again, and the workflow finishes. Each activity writes a
-line to a file whenever it really runs: that file shows that the charge was made once.
+The server (SQLite file, gRPC) and the worker are separate processes, controlled with the `perdure` command. The
+workflow charges a card (activity), sleeps durably, and sends a parcel (activity). During the sleep the worker and then
+the server are killed with SIGKILL; both are started again, and the workflow finishes. Each activity writes a line to a
+file when it runs: that file shows that the card was charged once.
 
-Exit code 0 only if all of that was observed. State lies in `.demo/`, which the next run empties. Takes about 30 s.
+The exit code is 0 only if all of that was observed. Files are in `.demo/`, which the next run empties. A run takes
+about 30 s.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ DATABASE = STATE / "perdure.db"
 EFFECTS = STATE / "effects.log"
 WORKFLOW_ID = "purchase-1"
 SLEEP_SECONDS = 12
-# Generous, since a busy machine is not a failure; the usual time is a tenth of it.
+# Generous, because a busy machine is not a failure. Usually a tenth of it is needed.
 PATIENCE_SECONDS = 60.0
 PERDURE = [sys.executable, "-m", "perdure"]
 
 
 class DemoError(Exception):
-    """Something that the demonstration promises was not observed."""
+    """Something that the demo promises was not observed."""
 
 
 class Demo:
-    """The processes, the clock of the narration, and what was checked."""
+    """The processes, their logs, and the output with its times."""
 
     def __init__(self) -> None:
         self.begin = time.monotonic()
@@ -100,20 +101,20 @@ class Demo:
 
     def check_alive(self, name: str) -> None:
         if self.processes[name].poll() is not None:
-            fail(f"the {name} ended by itself; its log is {shown(STATE / f'{name}.log')}")
+            fail(f"the {name} exited unexpectedly; its log is {shown(STATE / f'{name}.log')}")
 
     def kill(self, name: str) -> int:
-        """SIGKILL: no handler runs, nothing is flushed, nobody is told."""
+        """Kill a process with SIGKILL: no handler runs, and nothing is flushed."""
         process = self.processes.pop(name)
         process.kill()
         code = process.wait(timeout=PATIENCE_SECONDS)
         if code != -signal.SIGKILL:
-            fail(f"the {name} was to die of SIGKILL but ended with {code}")
+            fail(f"the {name} should have died of SIGKILL but exited with {code}")
         self.say(f"{name} killed with SIGKILL")
         return process.pid
 
     def command(self, *arguments: str) -> str:
-        """Run one `perdure` command to its end; its output."""
+        """Run one `perdure` command and return its output."""
         done = subprocess.run(
             [*PERDURE, *arguments],
             cwd=ROOT,
@@ -125,7 +126,7 @@ class Demo:
         )
         if done.returncode:
             fail(
-                f"`perdure {' '.join(arguments)}` ended with {done.returncode}: {done.stderr.strip()}"
+                f"`perdure {' '.join(arguments)}` failed with {done.returncode}: {done.stderr.strip()}"
             )
         return done.stdout
 
@@ -140,12 +141,12 @@ class Demo:
         while not condition():
             if time.monotonic() > deadline:
                 fail(
-                    f"waited {PATIENCE_SECONDS:.0f} s in vain for {what}; the logs are in {shown(STATE)}"
+                    f"timed out after {PATIENCE_SECONDS:.0f} s waiting for {what}; the logs are in {shown(STATE)}"
                 )
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Worker first, then server, gracefully; by force when they do not listen."""
+        """Stop the worker, then the server; kill them if they do not stop."""
         for name in ("worker", "server"):
             if process := self.processes.pop(name, None):
                 process.terminate()
@@ -175,15 +176,13 @@ def run(demo: Demo) -> None:
     time.sleep(1)
     demo.kill("server")
     if traces("send_parcel"):
-        fail(
-            "the second activity ran before the kill: the machine is too slow for this demonstration"
-        )
-    demo.say("nothing of it is running any more; 3 s of silence")
+        fail("the second activity ran before the kill: the machine is too slow for this demo")
+    demo.say("no process is running any more; 3 s of silence")
     time.sleep(3)
 
     demo.start_server()
     demo.start_worker()
-    demo.say("both are back; the workflow goes on where it was")
+    demo.say("both are back; the workflow continues where it was")
     result = json.loads(
         demo.command("workflow", "result", "--workflow-id", WORKFLOW_ID, "-o", "json")
     )
@@ -273,13 +272,13 @@ def terminated(_number: int, _frame: object) -> NoReturn:
 def fresh_state() -> Generator[None]:
     shutil.rmtree(STATE, ignore_errors=True)
     STATE.mkdir()
-    # A terminated demonstration must stop its processes too, as Ctrl-C does.
+    # A terminated demo must stop its processes, as on Ctrl-C.
     signal.signal(signal.SIGTERM, terminated)
     yield
 
 
 def main() -> int:
-    # A terminal without UTF-8 shows question marks instead of ending the demonstration.
+    # A terminal without UTF-8 shows question marks instead of causing an error.
     cast("io.TextIOWrapper[Any]", sys.stdout).reconfigure(errors="replace")
     with fresh_state():
         demo = Demo()

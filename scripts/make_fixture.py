@@ -1,10 +1,10 @@
-"""Write the database file of this version that later versions must open: `tests/e2e/fixtures/perdure-0.1.db`.
+"""Writes a database file that later versions must be able to open: `tests/e2e/fixtures/perdure-0.1.db`.
 
-    python scripts/make_fixture.py            refuses to replace a file
-    python scripts/make_fixture.py --replace  for a version that is not released yet
+    python scripts/make_fixture.py            fails if the file exists
+    python scripts/make_fixture.py --replace  replaces it, for a version that is not released yet
 
-In it: closed runs, a run with a timer, one between two attempts of an activity, one whose attempt is running, one with
-signals, and one with a signal in its buffer, because a worker took its task and never answered.
+The file has closed runs, a run with a timer, one between two attempts of an activity, one with a running attempt, one
+with signals, and one with a buffered signal, because a worker took its workflow task and never answered.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ async def write(path: Path) -> None:
             await closed_runs(client)
             await open_runs(client)
         await abandoned_runs(client)
-    # Smaller, and without a log beside it.
+    # Shrink the file, and leave no write-ahead log beside it.
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -97,7 +97,7 @@ async def open_runs(client: Client) -> None:
 
 
 async def abandoned_runs(client: Client) -> None:
-    """Tasks that somebody takes and never answers."""
+    """Runs whose task was taken by a worker that never answers."""
     queue = taskqueue.TaskQueue(name=kept.ABANDONED)
     async with Worker(client, task_queue=kept.ABANDONED, workflows=kept.WORKFLOWS):
         await client.start_workflow(
@@ -123,7 +123,7 @@ async def abandoned_runs(client: Client) -> None:
 
 
 async def until(client: Client, workflow_id: str, seen: Callable[[set[str]], bool]) -> None:
-    """Wait until the names of attributes in a run's history are enough."""
+    """Wait until `seen` accepts the types of events in the history of a run."""
     while True:
         events = (await client.get_workflow_handle(workflow_id).fetch_history()).to_json_dict()
         if seen({kind(event["eventType"]) for event in events["events"]}):
@@ -138,16 +138,16 @@ def kind(event_type: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write this version's database fixture.")
-    parser.add_argument("--replace", action="store_true")
+    parser.add_argument("--replace", action="store_true", help="replace an existing file")
     options = parser.parse_args()
     if FILE.exists() and not options.replace:
-        raise SystemExit(f"{FILE.name} is there: what a released version wrote is never replaced")
+        raise SystemExit(f"{FILE.name} exists; the file of a released version must not be replaced")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fixture.db"
         asyncio.run(write(path))
         size_bytes = path.stat().st_size
         if size_bytes > SIZE_BYTES_MAX:
-            raise SystemExit(f"{size_bytes} bytes are too many: at most {SIZE_BYTES_MAX}")
+            raise SystemExit(f"the file has {size_bytes} bytes, the limit is {SIZE_BYTES_MAX}")
         FILE.write_bytes(path.read_bytes())
     print(f"{FILE.relative_to(ROOT)}: {size_bytes} bytes")
 

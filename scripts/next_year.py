@@ -1,13 +1,13 @@
-"""Run a command, and every process that it starts, as if it were a year later and in another time zone.
+"""Runs a command, and every process that it starts, as if it were a year later and in another time zone.
 
-`make test-next-year` runs the test suite this way: a test that depends on today's date, on the time of day or on the
-time zone fails there, before the date makes it fail for everybody. Only the wall clock is ahead: monotonic clocks, and
-the times of files, are those of the machine.
+`make test-next-year` runs the test suite this way. It finds tests that depend on the date, on the time of day or on
+the time zone before they start to fail. Only the wall clock is ahead: monotonic clocks and file times are those of the
+machine.
 
-The clock is that of libfaketime, which the dynamic linker loads into each process. A program that is linked statically
-(Go's are) does not notice it and keeps the machine's clock; so the tests beside the reference server use its recorded
-answers here. The development tools bring the library for Linux on
-x86-64; elsewhere name one with PERDURE_FAKETIME_LIBRARY (Debian: /usr/lib/*/faketime/libfaketime.so.1).
+The clock comes from libfaketime, which the dynamic linker loads into each process. It has no effect on statically
+linked programs, such as those written in Go. Therefore the tests beside the reference server use recorded answers
+here. The development tools include the library for Linux on x86-64. On other systems, name its file in
+PERDURE_FAKETIME_LIBRARY (Debian: /usr/lib/*/faketime/libfaketime.so.1).
 
 Usage: .venv/bin/python scripts/next_year.py COMMAND [ARGUMENT …]
 """
@@ -21,11 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 AHEAD_SECONDS = 31_557_600
-"""365 days and 6 hours: another time of day as well."""
+"""365 days and 6 hours, so that the time of day differs too."""
 
 ZONE = "LHST-10:30LHDT-11,M10.1.0,M4.1.0"
-"""Lord Howe Island: half an hour off, and summer time moves it by half an hour. By its rule, not by its name, because
-a machine without a time zone database takes an unknown name for UTC."""
+"""Lord Howe Island. Its offset is not a whole number of hours, and summer time moves it by half an hour. The zone is
+given by its rule because a machine without a time zone database treats an unknown name as UTC."""
 
 LIBRARY_VARIABLE = "PERDURE_FAKETIME_LIBRARY"
 SEEN = "import time; print(time.time(), time.monotonic(), time.timezone)"
@@ -40,7 +40,7 @@ def main() -> int:
     library = find_library()
     if library is None:
         print(
-            f"next_year: libfaketime is not installed; name its file with {LIBRARY_VARIABLE}",
+            f"next_year: libfaketime is not installed; name its file in {LIBRARY_VARIABLE}",
             file=sys.stderr,
         )
         return 1
@@ -49,7 +49,7 @@ def main() -> int:
         "FAKETIME": f"+{AHEAD_SECONDS}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
-        # Without this each process reads the variables again every ten seconds: not safe beside other threads.
+        # By default each process reads the variables again every ten seconds, which is not thread-safe.
         "FAKETIME_CACHE_DURATION": "1000000",
         "TZ": ZONE,
     }
@@ -67,13 +67,13 @@ def find_library() -> Path | None:
     package = find_spec("libfaketime")
     if package is None or package.origin is None:
         return None
-    # The package is never imported: its Python half would change this process.
+    # The package is not imported, because that would change this process.
     library = Path(package.origin).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
     return library if library.is_file() else None
 
 
 def what_is_wrong(environment: dict[str, str]) -> str | None:
-    """Compares what a process sees here with what one sees there: a clock that stays is an error, not a green run."""
+    """Compare the clocks of a process with and without this environment; None when they are as they should be."""
     here, there = (
         [float(value) for value in seen.split()]
         for seen in (

@@ -1,7 +1,7 @@
-"""Settings shared by all tests.
+"""Settings and options of all tests.
 
-Hypothesis: no deadlines (a noisy machine is not a bug), and in CI the same examples every time, so that a red build is
-red again on the next machine. Locally it explores, and remembers what failed in `.hypothesis/`.
+Hypothesis has no deadlines, because a slow machine is not a bug. In CI it draws the same examples every time, so that a
+failure can be reproduced. Locally it draws new ones, and keeps failing examples in `.hypothesis/`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update",
         action="store_true",
-        help="rewrite transcripts and replay scripts as the engine behaves",
+        help="rewrite transcripts and replay scripts to match what the engine does",
     )
     parser.addoption(
         "--rounds",
         type=int,
         default=25,
-        help="how often the kill campaign kills (tests/e2e/test_kill.py)",
+        help="how many kills tests/e2e/test_kill.py makes",
     )
     parser.addoption(
         "--seeds",
         type=int,
         default=200,
-        help="how many worlds the simulation plays (tests/simulation)",
+        help="how many worlds tests/simulation plays",
     )
-    parser.addoption("--seed", type=int, default=None, help="the one world to play again")
+    parser.addoption("--seed", type=int, default=None, help="the seed of the only world to play")

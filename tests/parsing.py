@@ -1,8 +1,9 @@
-"""No garbage is collected while Python source is parsed.
+"""Turns garbage collection off while Python source is parsed.
 
-pytest parses what it imports, and a finalizer that logs a traceback parses as well: a task of an ended workflow whose
-exception nobody retrieved does so, in whatever test the collector runs. CPython before 3.11.8 and 3.12.2 then raises
-`SystemError: AST constructor recursion depth mismatch` (python/cpython#106905), in a test that is not concerned.
+pytest parses the modules that it imports. A finalizer that logs a traceback parses as well, for example when a task of
+an ended workflow has an exception that was never retrieved. If the collector runs such a finalizer during a parse,
+CPython before 3.11.8 and 3.12.2 raises `SystemError: AST constructor recursion depth mismatch`
+(python/cpython#106905), in whichever test happens to run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ R = TypeVar("R")
 
 
 def without_collection(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, during which the collector is off."""
+    """Wrap a function so that the collector is off during each call."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,16 +1,17 @@
-"""The time limit of a test holds, whatever the test does.
+"""Enforces the time limit of a test, whatever the test does.
 
-pytest-timeout raises an exception once, in whatever code happens to run. That does not end every test: an event loop, a
-task that nobody awaits, Hypothesis or `except BaseException` may swallow the exception; and once a test has failed,
-its limit is lifted, so that the teardown may take for ever. Here, with the limit that pytest-timeout finds for a test:
+pytest-timeout raises one exception, in whatever code is running. Some tests survive that: an event loop, a task that is
+never awaited, Hypothesis or `except BaseException` may swallow the exception. It also lifts the limit when a test has
+failed, so that a teardown may hang. This plugin takes the limit from pytest-timeout and does more:
 
-* An exception is raised again and again until the test, including its teardown, is over. While an event loop runs it is
-  of a kind that asyncio lets through, elsewhere of a kind that Hypothesis does. The stacks of all threads are shown.
-* When even that is in vain (the main thread is stuck in C, or catches everything) the process ends, with the stacks of
-  all threads. pytest-xdist reports the test and goes on in a new process.
-* The process also ends when a thread that is left over keeps it alive after the last test.
+* It raises an exception repeatedly until the test and its teardown are over. While an event loop runs, the exception is
+  of a type that asyncio does not swallow; otherwise it is of a type that Hypothesis does not swallow. It also prints
+  the stacks of all threads.
+* If the test still runs after a grace period (the main thread is stuck in C, or catches everything), it prints the
+  stacks again and ends the process. pytest-xdist reports the test and continues in a new process.
+* It ends the process when a leftover thread keeps it alive after the last test.
 
-Not here: how long the limit is (`timeout` in `pyproject.toml`, `pytest.mark.timeout`).
+The limit itself is set elsewhere: `timeout` in `pyproject.toml` and `pytest.mark.timeout`.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ import pytest
 import pytest_timeout
 
 REPEAT_S = 5.0
-"""Between two exceptions; less when the limit itself is shorter."""
+"""The time between two exceptions; less when the limit itself is shorter."""
 
-_is_debugging: Callable[[], bool] = vars(pytest_timeout)["is_debugging"]  # it has no types
+_is_debugging: Callable[[], bool] = vars(pytest_timeout)["is_debugging"]  # untyped
 
 
 class Overdue(BaseException):
-    """The test takes longer than its limit."""
+    """A test has exceeded its time limit."""
 
 
 class OverdueInLoop(SystemExit):
-    """The same while an event loop runs: tasks and callbacks let a `SystemExit` through."""
+    """A test has exceeded its time limit in an event loop, where tasks and callbacks pass a `SystemExit` on."""
 
 
 class Settings(Protocol):
-    """What pytest-timeout found out about a test's limit."""
+    """The limit of a test, as pytest-timeout determined it."""
 
     timeout: float
 
@@ -55,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="how long after its time limit a test that cannot be interrupted ends the process",
+        help="how long after its time limit a test may run before the process ends",
     )
 
 
@@ -64,19 +65,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class TimeLimits:
-    """Hooks around each test."""
+    """The hooks that set and enforce the limit of each test."""
 
     def __init__(self, config: pytest.Config) -> None:
         grace_s: float | None = config.getoption("--overdue-grace")
         assert grace_s is not None, "it has a default"
         self._grace_s = grace_s
         self._may_debug = bool(config.getoption("usepdb"))
-        # Output is captured while tests run; this leads to where the session's errors go.
+        # A copy of stderr, because output is captured while tests run.
         self._stderr = os.dup(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
         self._last_chance_s = 0.0
-        """When the process ends, by the monotonic clock; 0 while no test runs."""
+        """When to end the process, by the monotonic clock; 0 while no test runs."""
         self._in_phase = False
-        """User code runs; an exception elsewhere would end the whole session."""
+        """Whether a test, its setup or its teardown runs. An exception at any other time would end the session."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Settings) -> bool | None:
@@ -101,7 +102,7 @@ class TimeLimits:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        # Not when pytest-timeout says so: it lifts the limit of a test that has failed, for a debugger's sake.
+        # pytest-timeout would lift the limit of a failed test earlier, for the sake of debuggers.
         try:
             return (yield)
         finally:
@@ -131,7 +132,7 @@ class TimeLimits:
         if self._may_debug:
             self._lift()
         elif self._last_chance_s:
-            self._arm()  # pytest has just disarmed it
+            self._arm()  # pytest has just cancelled it
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

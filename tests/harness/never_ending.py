@@ -1,6 +1,6 @@
-"""Tests that never end by themselves. `test_time_limits` runs them; they are not collected with the others.
+"""Tests that never end by themselves. Only `test_time_limits` runs them; pytest does not collect this file.
 
-Each `test_` fails at its time limit; `test_z_passes` shows that the run goes on after them.
+Each of them fails at its time limit, except `test_z_passes`, which shows that the run goes on after them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_of_hypothesis(number: int) -> None:
 
 
 async def test_task_that_cannot_be_cancelled() -> None:
-    """The test passes, and its event loop waits for the task."""
+    """The test passes, but then its event loop waits for the task."""
 
     async def refuses() -> None:
         while True:

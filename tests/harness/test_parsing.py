@@ -1,4 +1,4 @@
-"""Source is parsed although finalizers parse too."""
+"""Parsing succeeds even if finalizers parse at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCE = "\n".join(f"def f{n}(a=1): return [a, (1, {{'b': a + 1}})]" for n in ra
 
 
 def parse_deeper(depth: int) -> None:
-    """Parse on a deeper stack than the interrupted parse: CPython compares the depths."""
+    """Parse on a deeper stack than the interrupted parse, because CPython compares the depths."""
     if depth:
         parse_deeper(depth - 1)
     else:
@@ -25,7 +25,7 @@ def parse_deeper(depth: int) -> None:
 
 
 class Garbage:
-    """A cycle whose finalizer parses, as one does that logs a traceback."""
+    """A reference cycle whose finalizer parses, like one that logs a traceback."""
 
     def __init__(self) -> None:
         self.itself = self
@@ -53,7 +53,7 @@ def test_source_is_parsed_while_there_is_garbage():
 
 def test_a_workflow_is_read_while_there_is_garbage(monkeypatch: pytest.MonkeyPatch):
     original = vars(ast.parse)["__wrapped__"]
-    monkeypatch.setattr(ast, "parse", original)  # a worker has no pytest around it
+    monkeypatch.setattr(ast, "parse", original)  # outside of pytest nothing wraps it
     for _ in range(TIMES):
         Garbage()
         findings = scan_class(Client)  # a long class

@@ -1,4 +1,4 @@
-"""No test outlives its time limit: pytest runs of their own, over tests that never end."""
+"""No test outlives its time limit. Each test here starts a pytest process on tests that never end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_overdue():
 
 
 def run(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a file in a pytest of its own; raises when that does not end."""
+    """Run pytest on a file, in a new process; raises an exception if it does not end."""
     return subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "tests.time_limits"),
@@ -64,7 +64,7 @@ def run(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_overdue_tests_fail_one_after_the_other() -> None:
     source = NEVER_ENDING.read_text()
     expected = set(re.findall(r"def (test_\w+)\(", source)) - {"test_z_passes"}
-    # Without source: CPython 3.11 may fail to parse it while it collects what these tests leave behind.
+    # Tracebacks without source: CPython 3.11 may fail to parse it while it collects what these tests leave behind.
     done = run(NEVER_ENDING, "--tb=line", "--timeout=0.5", f"--overdue-grace={PATIENCE_S}")
     failed = set(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", done.stdout, re.MULTILINE))
     assert failed == expected, done.stdout

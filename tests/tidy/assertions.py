@@ -1,8 +1,8 @@
-"""Which tests assert nothing, and which leave themselves out: found in the syntax tree.
+"""Finds tests that assert nothing, and tests that are skipped, in the syntax tree.
 
 A test asserts when it has an `assert` statement, `pytest.raises`, `pytest.warns` or `pytest.fail`; when it calls a
-method whose name begins with `assert` or `check`; or when it calls by name a function of the tests that asserts. Other
-methods do not count: their names (`run`, `wait`, `close`) say too little about what is called.
+method whose name begins with `assert` or `check`; or when it calls a function in `tests` that asserts. Calls of other
+methods do not count, because the method that is called is not known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 ASSERTING_CALLS = frozenset({"pytest.raises", "pytest.warns", "pytest.fail"})
 ASSERTING_METHODS = ("assert", "check")
 SKIPS = frozenset({"skip", "skipif", "importorskip", "xfail"})
-"""Of pytest, as functions and as marks."""
+"""Functions and marks of pytest."""
 SKIPS_OF_UNITTEST = frozenset(
     {"SkipTest", "expectedFailure", "skip", "skipIf", "skipTest", "skipUnless"}
 )
@@ -31,7 +31,7 @@ class Named(NamedTuple):
 
 
 class Suite:
-    """All modules of the tests by dotted name: helpers are followed from one to another."""
+    """All modules in `tests`. Calls are followed from a test through its helper functions."""
 
     def __init__(self, trees: Mapping[str, ast.Module]) -> None:
         self._trees = trees
@@ -48,7 +48,7 @@ class Suite:
                         self._imports[here] = Named(node.module, alias.name)
 
     def without_assertion(self) -> list[str]:
-        """`module:line name` of each test that cannot fail by an assertion."""
+        """`module:line name` of each test that asserts nothing."""
         return [
             f"{module}:{test.lineno} {test.name}"
             for module, tree in self._trees.items()
@@ -85,7 +85,7 @@ class Suite:
 
 
 def _tests(tree: ast.Module) -> Iterator[Function]:
-    """Functions and methods that pytest collects; not those inside a function."""
+    """The functions and methods that pytest collects; functions inside functions are none of them."""
     for node in tree.body:
         for each in node.body if isinstance(node, ast.ClassDef) else [node]:
             if isinstance(each, Function) and each.name.startswith("test"):
@@ -99,7 +99,7 @@ def _calls(function: Function) -> Iterator[ast.Call]:
 
 
 def skips(tree: ast.Module) -> list[tuple[int, str]]:
-    """(line, what) of everything by which a module leaves tests out, or lets them fail."""
+    """(line, what) of everything in a module that skips tests or expects them to fail."""
     return [(line, what) for node in ast.walk(tree) for line, what in _skips(node)]
 
 

@@ -1,4 +1,4 @@
-"""The project's own files, as the tidy tests see them: parsed once, with paths relative to the root."""
+"""The files of the project for the tidy tests. The package is parsed once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _parse(path: Path) -> Module:
 
 @functools.cache
 def tracked_files() -> tuple[Path, ...]:
-    """Every file of the repository that git knows or would add; of a source archive, every file."""
+    """Every file that git tracks or would add. Without git, as in a source archive, every file."""
     listing = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Every test asserts something, and none is left out."""
+"""Every test asserts something, and none is skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.tidy import source
 from tests.tidy.assertions import Suite, skips
 
 ALLOWED_SKIPS: dict[str, str] = {}
-"""`file: what` and the reason. A test that needs something which may be missing belongs where that is installed."""
+"""`module: what` → the reason why the test may be skipped."""
 
 
 @functools.cache

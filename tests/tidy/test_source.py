@@ -1,4 +1,4 @@
-"""Rules about the source that neither ruff nor import-linter can state. Each failure says what to write instead."""
+"""Rules about the source that neither ruff nor import-linter can check. Each failure says what to do instead."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.tidy import source
 MODULES = source.modules()
 PURE = ("history", "matching", "replay", "schedules", "visibility")
 
-# Words that would tie the repository to one machine or to how it was written.
+# Paths that exist only on one machine.
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/|/tmp/(?:ref|brief)\b")
 TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".cfg", ".json", ".sql"}
 NOTES_MAX = 0
-"""Notes left for later (FIXME and the like) allowed in the source: an open point belongs in the tracker."""
+"""How many notes such as FIXME the source may have: open points belong in the tracker."""
 
 
 def test_only_wire_imports_the_protobuf_types_and_nothing_else_of_their_package():
@@ -31,7 +31,7 @@ def test_only_wire_imports_the_protobuf_types_and_nothing_else_of_their_package(
 
 
 def test_no_generated_code_outside_wire():
-    """The messages of the API, of health and reflection. The protobuf runtime's own (Duration, Any) are not ours."""
+    """Generated code is that of the API, health and reflection; types of the protobuf runtime may be used anywhere."""
     wrong = [
         f"{module.shown}:{node.lineno}: {name} is generated code; reach it through perdure.wire"
         for module in MODULES
@@ -58,7 +58,7 @@ def test_each_module_says_its_role(module: source.Module):
 
 
 def test_each_module_is_reachable():
-    """A module that nothing imports is dead, unless a command line or a test runner starts it by name."""
+    """A module that nothing imports is dead code, unless a command line or a test runner loads it by name."""
     started_by_name = {
         "perdure",
         "perdure.__main__",
@@ -82,7 +82,7 @@ def test_each_module_is_reachable():
 
 
 def _module_imports(module: source.Module) -> set[str]:
-    """Dotted names this module mentions in imports or as strings (the command line loads its commands by name)."""
+    """The modules that a module names in imports or strings (the command line loads its commands by name)."""
     names: set[str] = set()
     parent = module.name if module.path.name == "__init__.py" else module.name.rpartition(".")[0]
     for node in ast.walk(module.tree):
@@ -133,7 +133,7 @@ def test_no_notes_for_later():
 
 
 def test_nothing_is_left_unwritten():
-    """A bare `raise NotImplementedError` is a stub, unless the method is one that subclasses must give."""
+    """A function that only raises `NotImplementedError` is a stub, unless subclasses must override it."""
     wrong: list[str] = []
     for module in MODULES:
         for node in ast.walk(module.tree):
@@ -155,7 +155,7 @@ def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def test_pure_packages_are_synchronous():
-    """D1: no `await`, no coroutine, no clock in a pure core, not even by accident."""
+    """The pure packages have no `await` and no coroutine."""
     wrong = [
         f"{module.shown}:{node.lineno}: {type(node).__name__} in a pure package"
         for module in MODULES

@@ -1,1 +1,1 @@
-"""Histories of our own, recorded with either worker on either server, and what must replay them. See README.md."""
+"""Recorded histories, the workflows that must replay them, and the tool that recorded them. See README.md."""

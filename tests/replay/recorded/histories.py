@@ -1,4 +1,4 @@
-"""The recorded histories as tests read them. Imported under ours only."""
+"""Reads the recorded histories, for tests with our library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perdure.client.history import WorkflowHistory
 DATA = Path(__file__).parent / "data"
 OFFICIAL = "reference-server-official-worker"
 REFUSED = "differs_on_replay"
-"""The history that its own workflow, which is not deterministic, cannot replay."""
+"""The history of a workflow that is not deterministic and cannot replay it."""
 
 
 def paths() -> list[Path]:
@@ -23,7 +23,7 @@ def name_of(path: Path) -> str:
 
 
 def load(scenario: str, folder: str = OFFICIAL) -> WorkflowHistory:
-    """One history; those of the official worker on the reference server unless another folder is named."""
+    """Load one history, by default that of the official worker on the reference server."""
     return read(DATA / folder / f"{scenario}.json")
 
 
@@ -32,7 +32,7 @@ def read(path: Path) -> WorkflowHistory:
 
 
 def without_flags(scenario: str, key: str) -> WorkflowHistory:
-    """The history as an SDK that does not know the flags under `key` would have written it."""
+    """A history without the flags under `key`, as an SDK that does not know them would have written it."""
     document: dict[str, Any] = json.loads(load(scenario).to_json())
     for event in document["events"]:
         attributes = event.get("workflowTaskCompletedEventAttributes", {})
@@ -41,6 +41,6 @@ def without_flags(scenario: str, key: str) -> WorkflowHistory:
 
 
 def _history(document: dict[str, Any]) -> WorkflowHistory:
-    """Under the id that it was recorded with: ids of children are made of it."""
+    """Load a history under its recorded workflow id, because ids of children are derived from it."""
     started = document["events"][0]["workflowExecutionStartedEventAttributes"]
     return WorkflowHistory.from_json(started["workflowId"], document)

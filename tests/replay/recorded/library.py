@@ -1,6 +1,6 @@
-"""The modules of the library that records or replays: ours, or the official SDK where `REPLAY_LIBRARY` says so.
+"""The library that records or replays: ours, or the official SDK when `REPLAY_LIBRARY` is `temporalio`.
 
-One process uses one of them.
+A process uses only one of them.
 """
 
 from __future__ import annotations

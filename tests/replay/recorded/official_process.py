@@ -1,4 +1,4 @@
-"""Replays every recorded history with the official SDK; run in a process of its own. Prints verdicts as JSON.
+"""Replays every recorded history with the official SDK, and prints the verdicts as JSON. Runs in a separate process.
 
 REPLAY_LIBRARY=temporalio python -m tests.replay.recorded.official_process
 """

@@ -1,4 +1,4 @@
-"""Records the histories anew: either worker on either server (`make histories`).
+"""Records the histories again, with each worker on each server (`make histories`).
 
 Usage: python -m tests.replay.recorded.record [SCENARIO …]
 """

@@ -1,4 +1,4 @@
-"""Plays the scenarios with one library on one server, and writes their histories.
+"""Plays the scenarios with one library on one server, and writes the histories.
 
 REPLAY_LIBRARY=temporalio python -m tests.replay.recorded.record_process HOST:PORT FOLDER [SCENARIO …]
 """
@@ -24,7 +24,7 @@ async def main(address: str, folder: Path, names: list[str]) -> None:
             continue
         async with asyncio.timeout(PATIENCE_S):
             handle = await SCENARIOS[name](world)
-        # The first run, also where others follow.
+        # The first run, even if it was continued.
         run_id = handle.first_execution_run_id or handle.result_run_id
         first = world.client.get_workflow_handle(handle.id, run_id=run_id)
         history = await first.fetch_history()
@@ -33,7 +33,7 @@ async def main(address: str, folder: Path, names: list[str]) -> None:
 
 
 def compact(history: dict[str, Any]) -> str:
-    """One line for each event, without what tells of the machine: stacks and identities."""
+    """A history as text, one line per event, without stack traces and identities, which depend on the machine."""
     events = anonymous(history["events"])
     lines = ",\n".join(json.dumps(event, sort_keys=True) for event in events)
     return f'{{"events": [\n{lines}\n]}}\n'

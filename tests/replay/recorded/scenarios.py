@@ -1,4 +1,4 @@
-"""What happens to each recorded workflow from outside: when workers run, and which messages arrive."""
+"""The scenarios: when the workers of a recorded workflow run, and which messages it gets."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WORKFLOWS: list[Any] = [
 
 
 class World:
-    """One server, and workers on it as they are wanted."""
+    """A client of one server, and workers for it."""
 
     def __init__(self, connected: Any) -> None:
         self.client = connected
 
     def working(self) -> AbstractAsyncContextManager[Any]:
-        """A worker that keeps no run: it replays at each task, and the next worker waits for nobody."""
+        """A worker without a cache: it replays at each task, and leaves no sticky queue behind."""
         return worker.Worker(
             self.client,
             task_queue=QUEUE,
@@ -47,7 +47,7 @@ class World:
 
 
 async def until(handle: Any, event: str, count: int = 1) -> None:
-    """Wait until the history has so many events of a kind."""
+    """Wait until the history has a number of events of a type."""
     while True:
         history = await handle.fetch_history()
         if history.to_json().count(f"EVENT_TYPE_{event}") >= count:
@@ -98,7 +98,7 @@ SCENARIOS.update(
 
 
 async def _trace(world: World, handle: Any) -> None:
-    """Signals, an update and the end of both steps, each in a task of its own."""
+    """Send signals and an update when both steps have ended, each in a workflow task of its own."""
     await until(handle, "TIMER_FIRED")
     await until(handle, "ACTIVITY_TASK_COMPLETED")
     await handle.signal(w.Traces.hear, "second")
@@ -126,7 +126,7 @@ async def traces_two_signals_at_start(world: World) -> Any:
 
 @contextmanager
 def single_batch() -> Generator[None]:
-    """The official SDK's language flag 2, which it knows and does not use by itself."""
+    """Switch on language flag 2 of the official SDK, which is off by default."""
     from temporalio.worker import _workflow
 
     module: Any = _workflow
@@ -151,7 +151,7 @@ async def traces_two_signals_at_start_in_one_batch(world: World) -> Any:
 
 
 def available() -> list[str]:
-    """Scenarios that the chosen library can play."""
+    """The scenarios that the chosen library can play."""
     return [name for name in SCENARIOS if NAME == "temporalio" or "one_batch" not in name]
 
 
@@ -173,7 +173,7 @@ async def counts_while_down(world: World) -> Any:
 async def late_update(world: World) -> Any:
     handle = await world.start(w.LateUpdate)
     update = asyncio.create_task(handle.execute_update(w.LateUpdate.change))
-    await asyncio.sleep(1)  # until the server has it, which no call tells
+    await asyncio.sleep(1)  # until the server has the update; no call tells when
     async with world.working():
         await update
         await ended(handle)

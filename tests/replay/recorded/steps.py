@@ -1,4 +1,4 @@
-"""Activities of the recorded workflows, and how they are called."""
+"""The activities of the recorded workflows, and the options of their calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.replay.recorded.library import activity, common, exceptions
 LONG = timedelta(seconds=60)
 SOON = timedelta(milliseconds=20)
 ELSEWHERE = "recorded-elsewhere"
-"""A task queue whose worker runs only when a scenario says so."""
+"""A task queue whose worker runs only when a scenario starts it."""
 
 AT_ONCE = common.RetryPolicy(
     initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=4
@@ -45,7 +45,7 @@ async def refuses(reason: str) -> None:
 
 @activity.defn
 async def stops_beating() -> None:
-    """Beats once; then nothing is heard of it."""
+    """Sends one heartbeat and no more."""
     activity.heartbeat("alive")
     await asyncio.sleep(3)
 

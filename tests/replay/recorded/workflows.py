@@ -1,6 +1,6 @@
-"""Workflows whose histories are recorded: one topic each. Their code must not change, the histories depend on it.
+"""The workflows whose histories are recorded, one topic each. Do not change their code: the histories depend on it.
 
-What a workflow returns tells in which order things happened in it: a replay must return the same.
+The result of a workflow shows in which order things happened. A replay must return the same result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.replay.recorded.steps import (
 
 
 def defined(cls: type) -> Any:
-    """`workflow.defn`; no sandbox, which would import the chosen library anew."""
+    """`workflow.defn` without the sandbox, which would import the chosen library again."""
     return workflow.defn(sandboxed=False)(cls)
 
 
@@ -43,7 +43,7 @@ class Greets:
 
 @defined
 class DiffersOnReplay:
-    """Not deterministic: its history must be refused."""
+    """Not deterministic: its replay must fail."""
 
     @workflow.run
     async def run(self, name: str) -> str:
@@ -55,7 +55,7 @@ class DiffersOnReplay:
 
 @defined
 class Traces:
-    """Every part yields once within a task, then waits for a condition that holds: the order shows single ticks."""
+    """Each part yields once, then waits for a condition that holds: the order of the results shows each tick."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -99,7 +99,7 @@ class Traces:
 
 @defined
 class CountsWhileDown:
-    """Signals and an activity's end arrive together, because no worker was there."""
+    """Signals and the end of an activity arrive in one workflow task, because no worker was running."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -127,7 +127,7 @@ class CountsWhileDown:
 
 @defined
 class LateUpdate:
-    """An update completes in the task in which the workflow returns, after it did."""
+    """An update completes after the workflow has returned, in the same workflow task."""
 
     def __init__(self) -> None:
         self.returned = False
@@ -145,7 +145,7 @@ class LateUpdate:
 
 @defined
 class CancelledAsAnActivityEnds:
-    """The workflow's cancellation and the end of its activity come in one task."""
+    """The cancellation of the workflow and the end of its activity arrive in one workflow task."""
 
     @workflow.run
     async def run(self) -> list[str]:
@@ -163,7 +163,7 @@ class CancelledAsAnActivityEnds:
 
 @defined
 class Activities:
-    """Retries, refusals, heartbeats that stay away, and each way of cancelling."""
+    """Retries, failures that are not retried, missing heartbeats, and each cancellation type."""
 
     @workflow.run
     async def run(self) -> list[Any]:
@@ -198,7 +198,9 @@ class Activities:
             handle = workflow.start_activity(
                 beats_until_cancelled,
                 start_to_close_timeout=timedelta(seconds=20),
-                heartbeat_timeout=timedelta(seconds=2),  # beats go out each 1.6 s at most
+                heartbeat_timeout=timedelta(
+                    seconds=2
+                ),  # the SDK sends a heartbeat every 1.6 s at most
                 cancellation_type=workflow.ActivityCancellationType[name],
                 retry_policy=ONCE,
             )
@@ -250,7 +252,7 @@ class Timers:
 
 @defined
 class Together:
-    """What asyncio offers for doing several things at once."""
+    """The ways of asyncio to do several things at once."""
 
     @workflow.run
     async def run(self) -> list[Any]:

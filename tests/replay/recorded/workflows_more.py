@@ -97,7 +97,7 @@ class ContinuesAsNew:
 
 @defined
 class CleansUp:
-    """Cancelled as a whole: a cancelled timer, a clean-up that is shielded, and the end as cancelled."""
+    """A cancelled workflow: its timer is cancelled, a shielded clean-up runs, and the run ends as cancelled."""
 
     @workflow.run
     async def run(self) -> None:
@@ -159,7 +159,7 @@ class LocalActivities:
 
 @defined
 class SideEffects:
-    """Random numbers, ids and the time decide what is done, and are the result."""
+    """Random numbers, ids and the time decide what the workflow does, and are its result."""
 
     @workflow.run
     async def run(self) -> list[Any]:
@@ -274,7 +274,7 @@ class Fails:
 
 @defined
 class TaskFails:
-    """A task fails while it is recorded, and its repetition goes well."""
+    """A workflow task fails during the recording, and its next attempt succeeds."""
 
     broken = False
 
