@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from perdure.common import (
     AutoUpgradeVersioningOverride,
@@ -45,7 +46,7 @@ def test_raw_value_refuses_another_pickle_format() -> None:
     raw = RawValue(common_pb.Payload())
     with pytest.raises(ValueError, match="version"):
         raw.__setstate__(b"2")
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="Expected bytes state, got <class 'str'>"):
         raw.__setstate__("1")
 
 
@@ -70,11 +71,19 @@ def test_deployment_version_in_canonical_form() -> None:
 
 def test_versioning_overrides() -> None:
     version = WorkerDeploymentVersion("shop", "1")
-    pinned = PinnedVersioningOverride(version).to_proto()
-    assert (pinned.pinned.version.build_id, pinned.pinned_version) == ("1", "shop.1")
-    assert AutoUpgradeVersioningOverride().to_proto().auto_upgrade
-    one_time = OneTimeVersioningOverride(version).to_proto().one_time
-    assert one_time.target_deployment_version.deployment_name == "shop"
+    message = {"deploymentName": "shop", "buildId": "1"}
+    assert MessageToDict(PinnedVersioningOverride(version).to_proto()) == {
+        "behavior": "VERSIONING_BEHAVIOR_PINNED",
+        "pinnedVersion": "shop.1",
+        "pinned": {"behavior": "PINNED_OVERRIDE_BEHAVIOR_PINNED", "version": message},
+    }
+    assert MessageToDict(AutoUpgradeVersioningOverride().to_proto()) == {
+        "behavior": "VERSIONING_BEHAVIOR_AUTO_UPGRADE",
+        "autoUpgrade": True,
+    }
+    assert MessageToDict(OneTimeVersioningOverride(version).to_proto()) == {
+        "oneTime": {"targetDeploymentVersion": message}
+    }
 
 
 class TestSearchAttributes:

@@ -27,7 +27,7 @@ from perdure.converter import (
     encode_typed_search_attribute_value,
     value_to_type,
 )
-from perdure.exceptions import ApplicationError
+from perdure.exceptions import ApplicationError, ApplicationErrorCategory
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import failure as failure_pb
 
@@ -178,6 +178,8 @@ def test_converters_that_are_replaced_are_asked_anew() -> None:
     assert made.with_context(CONTEXT) is made, "nothing changes any more"
     converter.converters = {b"json/plain": plain}
     assert converter.with_context(CONTEXT) is converter
+    converter.converters = {b"tagged": Tagged()}
+    assert converter.with_context(CONTEXT) is not converter, "as many as before, but others"
     growing: dict[bytes, EncodingPayloadConverter] = {b"json/plain": plain}
     converter.converters = growing
     assert converter.with_context(CONTEXT) is converter
@@ -216,6 +218,19 @@ class Strange(dict[str, int]):
 def test_only_typed_dicts_are_asked_for_the_types_of_their_keys() -> None:
     hint: Any = Strange
     assert value_to_type(hint, {"a": 1}) == {"a": 1}
+
+
+def test_messages_as_json_have_their_fields_in_order() -> None:
+    payload = CONVERTER.to_payload(common_pb.WorkflowExecution(workflow_id="w", run_id="r"))
+    assert payload.data == b'{"runId":"r","workflowId":"w"}'
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, 0), (1, 1), (99, 0)])
+def test_categories_of_later_versions(number: int, expected: int) -> None:
+    failure = failure_pb.Failure(message="m")
+    failure.application_failure_info.category = number  # pyright: ignore[reportAttributeAccessIssue]
+    error: Any = FailureConverter.default.from_failure(failure, CONVERTER)
+    assert error.category is ApplicationErrorCategory(expected)
 
 
 # Search attributes ----------------------------------------------------------------------------------

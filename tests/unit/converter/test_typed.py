@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import typing
 import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -52,6 +53,18 @@ class Frozen:
 class Movie(TypedDict):
     at: datetime
     level: NotRequired[Level]
+
+
+class Metres(int):
+    """A number, but no enum."""
+
+
+@dataclasses.dataclass
+class Computed:
+    size: int
+    double: float = dataclasses.field(init=False, default=0.0)
+    triple: float = dataclasses.field(init=False, default=0.0)
+    name: str = dataclasses.field(init=False, default="")
 
 
 class OnlyOptional(TypedDict, total=False):
@@ -229,6 +242,8 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (tuple[int, str], [1, "a", 2], "only expecting 2 values, got at least 3"),
     (tuple[int, ...], [1, "x"], "index 1"),
     (complex, 1, "Unserializable type during conversion: <class 'complex'>"),
+    (Metres, 1, "Unserializable type"),
+    (typing.Sequence[int], ["x"], "index 0"),
 ]
 
 
@@ -242,3 +257,24 @@ def test_what_does_not_fit_is_refused(hint: Any, value: Any, words: str) -> None
 def test_a_number_that_is_no_member_is_the_enum_s_own_error() -> None:
     with pytest.raises(ValueError, match="9 is not a valid Level"):
         value_to_type(Level, 9)
+
+
+def test_every_computed_field_comes_back() -> None:
+    found = value_to_type(Computed, {"size": 1, "double": 2, "triple": 3, "name": "x"})
+    assert same(dataclasses.astuple(found), (1, 2.0, 3.0, "x"))
+
+
+OLDER: list[tuple[Any, Any]] = [
+    (typing.Sequence[int], [1]),
+    (typing.List[int], [1]),  # noqa: UP006 - what older code writes
+    (typing.Tuple[int, ...], (1, 2)),  # noqa: UP006
+    (typing.Deque[int], collections.deque([1])),  # noqa: UP006
+    (typing.Dict[str, int], {"a": 1}),  # noqa: UP006
+    (typing.Optional[int], None),  # noqa: UP045
+]
+
+
+@pytest.mark.parametrize(("hint", "value"), OLDER)
+def test_hints_as_older_code_writes_them(hint: Any, value: Any) -> None:
+    assert same(restored(hint, value), value)
+    assert same(restored(list[hint], [value]), [value])

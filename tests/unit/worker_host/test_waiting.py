@@ -313,3 +313,26 @@ def test_cancelling_asks_the_activity_and_its_outcome_decides() -> None:
     assert run.signal("stop") == [], "asked once"
     ended = run.activate(jobs.ResolveActivity(seq=1, result=jobs.Cancelled(activity_cancelled())))
     assert result(ended) == CancelledFailure.__name__
+
+
+@workflow.defn
+class WaitsBeside:
+    """Another task wakes up together with a wait, and schedules something."""
+
+    @workflow.run
+    async def run(self) -> None:
+        handle = scheduled("a")
+        wait = asyncio.create_task(workflow.wait([handle], timeout=60.0))
+        await asyncio.sleep(0)
+
+        async def other() -> None:
+            await handle
+            await scheduled("b")
+
+        await asyncio.gather(wait, other())
+
+
+def test_the_timer_of_a_wait_is_cancelled_before_others_go_on() -> None:
+    run = Driver(WaitsBeside)
+    assert names(run.start()) == ["ScheduleActivity", "StartTimer"]
+    assert names(run.complete_activity(1)) == ["CancelTimer", "ScheduleActivity"]
