@@ -23,11 +23,7 @@ CAUSES_SHOWN_MAX = 10
 
 
 def encoding_of(payload: common.Payload) -> str:
-    return (
-        payload.metadata["encoding"].decode("utf-8", "replace")
-        if "encoding" in payload.metadata
-        else ""
-    )
+    return payload.metadata.get("encoding", b"").decode("utf-8", "replace")
 
 
 def value(payload: common.Payload) -> object:

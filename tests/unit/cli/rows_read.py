@@ -206,6 +206,7 @@ def _follow(bench: Bench) -> None:
 def _describe(bench: Bench) -> None:
     workflow_id, first, second = bench.two_runs()
     words = ("workflow", "describe", "-w", workflow_id)
+    bench.engine.recorder.requests.clear()
     for run, run_id, status in (
         ((), second, "RUNNING"),
         (("-r", second), second, "RUNNING"),
@@ -221,11 +222,19 @@ def _describe(bench: Bench) -> None:
         )
         assert (named["Type"], named["TaskQueue"]) == ("Open", QUEUE)
         assert ("Closed" in named) is (run_id == first)
+    assert bench.engine.requests("GetWorkflowExecutionHistory") == [], "nothing fails"
     assert bench.run("workflow", "describe", "-w", "no-such-workflow").code == 4
     # Its class takes no argument: the task fails again and again, and the reason is told.
     stuck, _ = bench.opened("1", kind="Waits")
     reason = "  TypeError: Workflow Waits was started with 1 argument(s)"
     eventually(lambda: reason in bench.done("workflow", "describe", "-w", stuck).out)
+    assert bench.engine.requests("GetWorkflowExecutionHistory")
+    bench.engine.recorder.requests.clear()
+    for form in (["-o", "json"], ["-o", "none"], ["--raw"]):
+        bench.done("workflow", "describe", "-w", stuck, *form)
+    assert bench.engine.requests("GetWorkflowExecutionHistory") == [], (
+        "who does not read is not told"
+    )
     bench.done("workflow", "terminate", "-w", stuck)
 
 
