@@ -65,7 +65,7 @@ def _heartbeat_ns(state: RunState, key: int) -> int:
 
 
 def _retry_ns(state: RunState, key: int) -> int:
-    return progress_of(state, key).next_attempt_ns if key in state.activities else 0
+    return progress_of(state, key).next_attempt_ns
 
 
 def arm_scheduled(draft: Draft, activity: Activity) -> None:

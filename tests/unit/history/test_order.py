@@ -14,6 +14,7 @@ from perdure.history.evolve import evolve
 from perdure.history.evolve_marker import merged, payload_map
 from perdure.history.state import RunState
 from perdure.history.transition import Transition
+from perdure.history.visible import visibility_row
 from perdure.wire import events
 from perdure.wire.api import common, enums, history, sdk
 from tests.transcripts.script import Script
@@ -59,6 +60,20 @@ def with_activity(keys: list[str]) -> RunState:
 @pytest.mark.parametrize("fold", [started, with_activity])
 def test_the_order_of_a_map_does_not_reach_the_state(fold: Callable[[list[str]], RunState]) -> None:
     assert fold(KEYS).snapshot() == fold(KEYS[::-1]).snapshot()
+
+
+def test_the_order_of_a_map_does_not_reach_the_lists() -> None:
+    state = RunState(KEY)
+    fields = {key: payload(["k"]) for key in KEYS}
+    attributes = history.WorkflowExecutionStartedEventAttributes(
+        memo=common.Memo(fields=fields),
+        search_attributes=common.SearchAttributes(indexed_fields=fields),
+    )
+    evolve(state, events.event(attributes, event_id=1, time_ns=1))
+    row = visibility_row(state)
+    assert row.memo == attributes.memo.SerializeToString(deterministic=True)
+    indexed = attributes.search_attributes.SerializeToString(deterministic=True)
+    assert row.search_attributes == indexed
 
 
 def test_payloads_are_kept_alike_whatever_the_order_of_their_metadata() -> None:
