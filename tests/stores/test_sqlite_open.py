@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from perdure.storage import sqlite_open
+from perdure.storage import sqlite, sqlite_open
+from perdure.storage.executors import InlineExecutor
 from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, migrate
-from perdure.storage.sqlite import open_sqlite
+from perdure.storage.sqlite import open_memory, open_sqlite
 from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory
 from tests.stores.conftest import files, open_inline, store_threads
 from tests.stores.test_sqlite_file import child_environment
@@ -104,6 +105,51 @@ async def test_what_was_started_for_a_refused_file_is_ended(tmp_path: Path):
     with pytest.raises(Damaged):
         await open_sqlite(path)
     assert store_threads() == []
+
+
+async def test_what_was_opened_is_closed_again_when_the_rest_can_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[sqlite3.Connection] = []
+
+    def connect(path: Path, shard_count: int) -> sqlite3.Connection:
+        opened.append(connect_file(path, shard_count))
+        return opened[-1]
+
+    def refused(_: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("no more files (test)")
+
+    path = tmp_path / "x.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "connect_file", connect)
+        patch.setattr(sqlite, "connect_reader", refused)
+        with pytest.raises(sqlite3.OperationalError):
+            await open_sqlite(path)
+    (writing,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        writing.execute("SELECT 1")
+    assert store_threads() == []
+    await (await open_inline(path)).close()
+
+
+async def test_a_store_works_where_it_is_told_to_and_leaves_a_database_that_is_not_its_own_open(
+    tmp_path: Path,
+):
+    writer, reader = InlineExecutor(), InlineExecutor()
+    store = await open_sqlite(tmp_path / "x.db", writer=writer, reader=reader)
+    assert (store._writer, store._reader) == (writer, reader)
+    assert store_threads() == []
+    await store.close()
+    connection = connect_memory(3)
+    kept = open_memory(connection=connection)
+    assert kept.shard_count == 3
+    await kept.close()
+    assert connection.execute("SELECT count(*) FROM shards").fetchone() == (3,)
+    connection.close()
+    own = open_memory()
+    await own.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        own._writing.execute("SELECT 1")
 
 
 async def test_a_large_database_is_checked_only_in_outline(

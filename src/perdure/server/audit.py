@@ -206,8 +206,7 @@ class _Audit:
             self._find("facts", f"{name}: events are buffered without a started workflow task")
 
     def _wants_tasks(self, key: EntityKey, state: RunState) -> None:
-        if not state.is_running:
-            return
+        # A closed run has neither: what was pending ended with it.
         task = state.workflow_task
         if task is not None and not task.started_event_id:
             self._wanted.add((key, QueueKind.WORKFLOW, task.scheduled_event_id, task.stamp))

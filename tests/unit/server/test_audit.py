@@ -7,9 +7,13 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from perdure.history.facts import ActivityProgress, FactChange, FactKind, Sticky
+from perdure.history.state import WorkflowTask
 from perdure.server.audit import CHECKS, AuditReport, audit
+from perdure.server.codec import encode_fact
 from perdure.storage.port import NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite import open_sqlite
@@ -241,6 +245,53 @@ def test_one_thing_that_is_wrong_is_one_finding(database: Path):
         assert f"workflow {name!r} (run " in found.what
         assert "secret" not in found.what
         database.write_bytes(before)
+
+
+def test_effects_that_wait_are_looked_at(database: Path):
+    change(
+        database,
+        f"INSERT INTO outbox SELECT 0, 1, {CLOSED}, 1, '', '', '', 'k', '', x''",
+        f"UPDATE outbox SET shard_id = entity >> 40, sequence = 1 WHERE entity = {CLOSED}",
+        "INSERT INTO outbox SELECT shard_id, 2, entity, 1, '', '', '', 'k', '', x'' FROM outbox",
+    )
+    report = audit(database)
+    assert report.findings == []
+    assert report.looked_at["outbox"] == 2
+
+
+LEFT_OVER: dict[FactKind, msgspec.Struct] = {
+    FactKind.WORKFLOW_TASK: WorkflowTask(
+        scheduled_event_id=2, queue_name="q", scheduled_ns=0, start_to_close_ns=1
+    ),
+    FactKind.STICKY: Sticky("q", 1),
+    FactKind.ACTIVITY: ActivityProgress(),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_OVER)
+def test_each_fact_of_open_runs_is_one_too_many_of_a_closed_one(database: Path, kind: FactKind):
+    row = encode_fact(FactChange(kind, "6", LEFT_OVER[kind]))
+    assert row.value is not None
+    ((number,),) = read(database, f"SELECT {CLOSED}")
+    change(
+        database,
+        f"INSERT INTO facts VALUES ({number}, {row.kind}, '6', x'{row.value.hex()}')",
+    )
+    found = [one.what for one in audit(database).findings]
+    assert any(f"still has facts of {kind.name}" in what for what in found), found
+
+
+async def test_a_run_that_ended_with_tasks_under_way_wants_none(tmp_path: Path):
+    world = await open_world(await open_sqlite(tmp_path / "x.db"))
+    await world.start()
+    task = await world.poll()
+    await world.complete(task.task_token, schedule_activity("a"), schedule_activity("b"))
+    await world.poll_activity()
+    await world.signal()
+    await world.terminate()
+    await world.node.close()
+    report = audit(tmp_path / "x.db")
+    assert report.findings == []
 
 
 def test_rows_that_mean_nothing_are_counted_and_do_no_harm(database: Path):

@@ -73,6 +73,11 @@ def test_the_innermost_and_latest_mount_counts(path: str, kind: str):
     assert file_system_of(Path(path), "") == ""
 
 
+def test_a_line_needs_its_mount_point_and_no_more():
+    assert file_system_of(Path("/a/x.db"), "1 2 3 / /a - nfs4 host") == "nfs4"
+    assert file_system_of(Path("/a/x.db"), "1 2 3 / - nfs4 host") == ""
+
+
 @pytest.fixture
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = tmp_path / "mountinfo"
