@@ -49,26 +49,23 @@ def database(path: Path, *statements: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("work", "made_count"),
-    [
-        (lambda path: connect_file(path, 2), 1),
-        (audit, 1),
-    ],
-)
+def write(path: Path) -> object:
+    return connect_file(path, 2)
+
+
+@pytest.mark.parametrize("work", [write, audit])
 @pytest.mark.parametrize("damage", ["PRAGMA user_version = 99", "PRAGMA application_id = 7"])
 def test_a_file_that_is_refused_is_let_go_of(
     tmp_path: Path,
     made: list[sqlite3.Connection],
     work: Callable[[Path], object],
-    made_count: int,
     damage: str,
 ):
     path = database(tmp_path / "x.db", damage)
     del made[:]
     with pytest.raises(OpenError) as refused:
         work(path)
-    assert len(made) == made_count
+    assert len(made) == 1
     assert still_open(made) == 0, refused.value
 
 

@@ -128,12 +128,8 @@ class TaskQueue(Generic[T]):
     @property
     def wants_rows(self) -> bool:
         """True when rows may exist that are not in the buffer, a poller could use them, and nobody reads them yet."""
-        return (
-            self._has_unread_rows
-            and not self._is_scanning
-            and bool(self._parked)
-            and not self._heap
-        )
+        # Nobody is parked while something is in the buffer.
+        return self._has_unread_rows and not self._is_scanning and bool(self._parked)
 
     def rows_wanted(self) -> None:
         """The rows must be read again: the owner changed, a start failed, or it was long ago."""
