@@ -132,7 +132,7 @@ class _Engine:
     async def leave(self) -> None:
         """A connection was closed; with the last one the engine is."""
         self._connections -= 1
-        if self._connections == 0 and self._closing is None:
+        if self._connections == 0:
             self._closing = self.loop.create_task(self._close())
             await asyncio.shield(self._closing)
 
