@@ -1,4 +1,4 @@
-"""The engines of a process: which it knows, what becomes of one that nobody wants, or whose loop or process has ended."""
+"""The engines of a process: known while open; let go of when nobody wants them, or their loop or process has ended."""
 
 from __future__ import annotations
 
