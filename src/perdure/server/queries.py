@@ -85,8 +85,6 @@ class PendingQuery:
     def abandon(self) -> None:
         """The caller has gone."""
         self.answer.cancel()
-        self.taken.cancel()
-        self.stirred.cancel()
 
 
 class Queries:

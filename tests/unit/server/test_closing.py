@@ -154,3 +154,20 @@ async def test_an_orderly_end_gives_nothing_up(
     second = await opened(database)
     assert await second.engine.read(key, lambda state: state.signal_count) == 1
     await second.node.close()
+
+
+async def test_a_poll_whose_task_is_being_committed_is_not_answered_before(
+    database: sqlite3.Connection,
+):
+    world = await opened(database)
+    poll = asyncio.ensure_future(world.poll())
+    await settle()
+    (starting,) = await world.holding(world.start())
+    ending = asyncio.ensure_future(world.node.matching.close())
+    await settle()
+    assert ending.done()
+    assert not poll.done()
+    world.go_on()
+    key = await starting
+    assert (await poll).workflow_execution.run_id == key.run_id
+    await world.node.close()

@@ -73,7 +73,7 @@ class _Tokens:
         self._next += 1
         if kind == "text":
             return re.sub(r"\\(.)", r"\1", text[1:-1])
-        return text.strip("`") if kind == "word" else text
+        return text.strip("`")
 
     def expect_word(self, word: str) -> None:
         text = self.take("word", "op", "text")
