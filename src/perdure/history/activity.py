@@ -97,10 +97,8 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
 def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> Transition:
     """The poller vanished before it was told: the same attempt goes back to its queue (DESIGN 10.6)."""
     with Draft(state, env) as draft:
-        activity = state.activities.get(token.scheduled_event_id)
-        if activity is None or not _is_current(state, token):
-            return draft.done()
-        back_to_queue(draft, activity)
+        if _is_current(state, token):
+            back_to_queue(draft, state.activities[token.scheduled_event_id])
         return draft.done()
 
 

@@ -34,12 +34,10 @@ def query_route(state: RunState, until_ns: int) -> QueryRoute:
     Raises:
         FailedPrecondition: WorkflowNotReady: no worker could answer before then.
     """
-    if not state.is_running:
-        if state.completed_workflow_tasks == 0:
-            raise workflow_not_ready(
-                "Unable to query workflow: it closed before its first workflow task completed."
-            )
-        return QueryRoute.DIRECT
+    if not state.is_running and state.completed_workflow_tasks == 0:
+        raise workflow_not_ready(
+            "Unable to query workflow: it closed before its first workflow task completed."
+        )
     if awaits_first_task(state):
         info = state.info
         if info.start_ns + info.first_task_backoff_ns > until_ns:

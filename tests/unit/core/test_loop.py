@@ -311,6 +311,10 @@ def test_it_refuses_all_of_the_interface_that_it_does_not_offer() -> None:
     own = set(vars(DeterministicLoop))
     assert offered - own == set()
     assert set(loops._UNSUPPORTED) <= offered
+    network = {name for name in offered if name.startswith(("sock_", "create_unix", "connect_"))}
+    for name in sorted(network | {"add_reader", "add_writer", "getaddrinfo", "run_in_executor"}):
+        with pytest.raises(UnsupportedCall, match=rf"^loop\.{name} "):
+            getattr(Steps(), name)()
 
 
 def test_small_answers() -> None:

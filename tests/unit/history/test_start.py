@@ -95,6 +95,19 @@ def test_the_first_event_says_what_the_request_said() -> None:
     assert run.state.info.started_attributes == b"", "only a retry needs them again"
 
 
+@pytest.mark.parametrize(("field", "limit"), [("input", "blob"), ("memo", "memo")])
+def test_an_input_and_a_memo_may_be_as_large_as_their_limits(field: str, limit: str) -> None:
+    memo = common.Memo(fields={"m": common.Payload(data=b"x" * 50)})
+    value = {"input": payloads("x" * 50), "memo": memo}[field]
+    size = value.ByteSize()
+    Run(limits=Limits(**{f"{limit}_size_bytes_max": size})).start(start_request(**{field: value}))
+    small = Run(limits=Limits(**{f"{limit}_size_bytes_max": size - 1}))
+    with pytest.raises(
+        InvalidArgument, match=rf"^{field} has {size} bytes; the limit is {size - 1}"
+    ):
+        small.start(start_request(**{field: value}))
+
+
 def test_rule_33_time_outs_are_filled_in_and_capped() -> None:
     run = Run()
     run.start(

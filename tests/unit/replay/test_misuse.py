@@ -51,6 +51,27 @@ def test_a_task_while_code_runs_is_refused() -> None:
     assert engine.error == EARLY
 
 
+def test_nothing_is_answered_while_a_page_is_missing() -> None:
+    events = Events().start()
+    engine = WorkflowReplay(RUN, EngineConfig())
+    assert engine.feed(WorkflowTask(events[:2], 0, 3, b"more")) == NeedPage(b"more")
+    assert (engine.next(), engine.ready(), engine.heartbeat()) == (None, None, None)
+    assert engine.feed_page(events[2:], b"") is None
+    assert engine.next() is not None
+
+
+def test_nothing_is_answered_while_a_query_waits() -> None:
+    engine = WorkflowReplay(RUN, EngineConfig())
+    asked = {"q": query.WorkflowQuery(query_type="state")}
+    engine.feed(live(Events().start(), queries=asked))
+    engine.next()
+    engine.commit(NOTHING)
+    assert engine.ready() is None
+    assert engine.next() is not None
+    engine.commit(cmd.ActivationResult([cmd.QueryResult(query_id="q")]))
+    assert isinstance(engine.ready(), Completion)
+
+
 def test_a_task_while_a_page_is_missing_is_refused() -> None:
     events = Events().start()
     engine = WorkflowReplay(RUN, EngineConfig())

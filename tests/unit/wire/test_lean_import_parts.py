@@ -15,6 +15,7 @@ import pytest
 from perdure.wire import api, lean_import
 
 OUTER = "outer_package_of_a_test"
+SERVICES = ("greeting", "parting", "waiting")
 INIT = """
 from outer_package_log import note
 note("opened")
@@ -40,17 +41,18 @@ other = 1
 @pytest.fixture(name="notes")
 def _notes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
     """A package like the API's, on the path and not imported; what its `__init__` notes when it runs."""
-    service = tmp_path / OUTER / "api" / "greeting" / "v1"
-    service.mkdir(parents=True)
+    for name in SERVICES:
+        service = tmp_path / OUTER / "api" / name / "v1"
+        service.mkdir(parents=True)
+        (tmp_path / OUTER / "api" / name / "__init__.py").write_text("")
+        (service / "__init__.py").write_text(SERVICE)
+        (service / "service_pb2_grpc.py").write_text(STUBS)
     (tmp_path / OUTER / "__init__.py").write_text(INIT)
     (tmp_path / OUTER / "api" / "__init__.py").write_text("")
-    (tmp_path / OUTER / "api" / "greeting" / "__init__.py").write_text("")
-    (service / "__init__.py").write_text(SERVICE)
-    (service / "service_pb2_grpc.py").write_text(STUBS)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     importlib.invalidate_caches()
     monkeypatch.setattr(lean_import, "_PACKAGE", OUTER)
-    monkeypatch.setattr(lean_import, "_SERVICES", ("greeting", "absent"))
+    monkeypatch.setattr(lean_import, "_SERVICES", (*SERVICES, "absent"))
     notes: list[str] = []
     log = ModuleType("outer_package_log")
     log.__dict__["note"] = notes.append
@@ -194,6 +196,12 @@ def test_stubs_of_a_service_that_came_inside_the_block_are_loaded_on_request(
     lean_import.leave_unopened()
     with lean_import.without_grpc():
         package = importlib.import_module(SERVICE_NAME)
+        others = [importlib.import_module(f"{OUTER}.api.{name}.v1") for name in SERVICES]
+    assert [each.GreetingStub.__module__ for each in others] == [
+        f"{OUTER}.api.{name}.v1.service_pb2_grpc" for name in SERVICES
+    ]
+    for name in SERVICES:
+        del sys.modules[f"{OUTER}.api.{name}.v1.service_pb2_grpc"]
     assert package.message == "plain"
     for name in ("other", "_HiddenStub", "Greeting"):
         with pytest.raises(AttributeError, match=f"'{SERVICE_NAME}' has no attribute '{name}'"):

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _WAIT = cmd.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 _TRY = cmd.ActivityCancellationType.TRY_CANCEL
-_ABANDON = cmd.ActivityCancellationType.ABANDON
 
 
 class State(enum.IntEnum):
@@ -190,7 +189,7 @@ class LocalActivityMachine(Machine):
             else:
                 run.local.finished(self.command.seq)
             self._resolve(self._cancellation(), None, run)
-        elif self.state != State.RECORDED or kind != _ABANDON:
+        else:
             run.local.cancel(self, run)
 
     # --- the marker event ---
