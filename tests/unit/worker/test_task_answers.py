@@ -54,7 +54,12 @@ class Waits:
 class Ends:
     @workflow.run
     async def run(self, text: str) -> str:
+        self.text = text
         return text
+
+    @workflow.query
+    def length(self) -> int:
+        return len(self.text)
 
 
 @workflow.defn

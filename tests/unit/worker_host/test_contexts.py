@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,8 +21,10 @@ from perdure.converter import (
 )
 from perdure.exceptions import ApplicationError
 from perdure.replay import commands, jobs
+from perdure.replay.task import RunInfo
 from perdure.wire.api import common
 from perdure.worker.host import HostOptions
+from perdure.worker.host.converters import RunConverters
 from tests.unit.worker_host.driver import Driver, failure_of, one
 
 SECOND = timedelta(seconds=1)
@@ -177,3 +180,104 @@ def test_signals_to_other_workflows() -> None:
 def test_the_next_run() -> None:
     _, command = begin("next")
     assert text(command.arguments) == "x in default w"
+
+
+class Picky(EncodingPayloadConverter):
+    """Does not ask for a context, in a composite that could pass one on."""
+
+    @property
+    def encoding(self) -> str:
+        return "named"
+
+    def to_payload(self, value: Any) -> common.Payload | None:
+        return raw(str(value))
+
+    def from_payload(self, payload: common.Payload, type_hint: type | None = None) -> Any:
+        if payload.data == b"bad":
+            raise LookupError("bad")
+        if payload.data == b"refused":
+            raise ApplicationError("refused")
+        return payload.data.decode()
+
+
+class PickyPayloads(CompositePayloadConverter):
+    def __init__(self) -> None:
+        super().__init__(Picky())
+
+
+def begin_with(converter: DataConverter, step: str, **options: Any) -> Driver:
+    run = Driver(Steps, HostOptions(data_converter=converter, **options))
+    job = run.init_job()
+    run.activate(
+        jobs.InitializeWorkflow(
+            workflow_id="w",
+            workflow_type="Steps",
+            arguments=[raw(step)],
+            randomness_seed=1,
+            headers={},
+            start_time_ns=job.start_time_ns,
+            attributes=job.attributes,
+        )
+    )
+    return run
+
+
+NO = jobs.Failed(failure_of(ApplicationError("no")))
+
+
+def test_only_one_of_the_converters_asks_for_contexts() -> None:
+    payload_only = DataConverter(payload_converter_class=NamingPayloads)
+    found = begin_with(payload_only, "activity").activate(
+        jobs.ResolveActivity(seq=1, result=jobs.Completed(raw("r")))
+    )
+    assert "r in default remote a id" in text([one(found, commands.CompleteWorkflow).result])
+    failure_only = DataConverter(
+        payload_converter_class=PickyPayloads, failure_converter_class=NamingFailures
+    )
+    found = begin_with(failure_only, "activity").activate(jobs.ResolveActivity(seq=1, result=NO))
+    assert text([one(found, commands.CompleteWorkflow).result]).startswith("no in default remote a")
+
+
+def test_without_questions_there_are_no_contexts() -> None:
+    plain = DataConverter(payload_converter_class=PickyPayloads)
+    run = begin_with(plain, "activity")
+    converters = run.host._state.converters
+    assert converters.for_workflow("c") is converters.workflow
+    assert converters.for_activity("a", None, None, is_local=False) is converters.workflow
+
+
+def test_results_that_can_not_be_decoded() -> None:
+    plain = DataConverter(payload_converter_class=PickyPayloads)
+    with pytest.raises(RuntimeError, match="Failed decoding arguments") as caught:
+        begin_with(plain, "activity").activate(
+            jobs.ResolveActivity(seq=1, result=jobs.Completed(raw("bad")))
+        )
+    assert isinstance(caught.value.__cause__, LookupError)
+    failed = begin_with(plain, "activity", failure_exception_types=[LookupError]).activate(
+        jobs.ResolveActivity(seq=1, result=jobs.Completed(raw("bad")))
+    )
+    assert one(failed, commands.FailWorkflow).failure.message == "bad"
+    failed = begin_with(plain, "activity").activate(
+        jobs.ResolveActivity(seq=1, result=jobs.Completed(raw("refused")))
+    )
+    assert one(failed, commands.FailWorkflow).failure.message == "refused"
+
+
+class Several(PickyPayloads):
+    """Makes as many payloads of a value as it says."""
+
+    def to_payloads(self, values: Sequence[Any]) -> list[common.Payload]:
+        return [raw(str(value)) for value in values for _ in range(int(value))]
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_result_is_one_payload(number: int) -> None:
+    converter = RunConverters(
+        DataConverter(payload_converter_class=Several),
+        RunInfo("default", "w", "r", "Steps", "queue"),
+        lambda _: False,
+    ).workflow
+    assert converter.one_payload(1) == raw("1")
+    assert converter.payloads([]) == ()
+    with pytest.raises(ValueError, match=f"Expected 1 result payload, got {number}"):
+        converter.one_payload(number)

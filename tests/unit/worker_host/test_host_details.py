@@ -386,3 +386,13 @@ def test_an_unsupported_call_without_a_users_line(caplog: pytest.LogCaptureFixtu
     (record,) = (each for each in caplog.records if each.exc_info)
     assert record.exc_info is not None
     assert str(record.exc_info[1]).startswith("loop.run_in_executor() in workflow Does: ")
+
+
+def test_the_memo_is_converted_once_and_forgets_what_was_never_there() -> None:
+    async def main() -> list[Any]:
+        workflow.upsert_memo({"never": None})
+        before = workflow.memo()
+        workflow.upsert_memo({"a": 1, "never": None})
+        return [workflow.memo() is before, dict(workflow.memo()), workflow.memo_value("a")]
+
+    assert done(main) == [True, {"a": 1}, 1]
