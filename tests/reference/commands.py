@@ -1,4 +1,4 @@
-"""Short builders for what workers and clients put into their requests."""
+"""Builders for commands, messages and other parts of requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fields(**texts: str) -> dict[str, Any]:
 
 
 def attributes(**values: str) -> dict[str, Any]:
-    """Search attributes: name to the JSON of the value."""
+    """Search attributes: name → value as JSON."""
     kinds = {"CustomInt": "Int", "CustomDouble": "Double", "CustomBool": "Bool"}
     kinds |= {"CustomText": "Text", "CustomDatetime": "Datetime"}
     kinds |= {"CustomKeyword": "Keyword", "CustomKeywordList": "KeywordList"}
@@ -55,7 +55,7 @@ def application_failure(
 
 
 def make(kind: str, **attributes: Any) -> Command:
-    """A command by the end of its type's name, for example `make("START_TIMER", timer_id="t")`."""
+    """Build a command from the end of its type's name, for example `make("START_TIMER", timer_id="t")`."""
     result = Command(command_type=enums.CommandType.Value(f"COMMAND_TYPE_{kind}"))
     field = f"{kind.lower()}_command_attributes"
     target: Any = getattr(result, field)
@@ -81,8 +81,8 @@ def continue_as_new(queue: dict[str, Any], **fields: Any) -> Command:
     return make("CONTINUE_AS_NEW_WORKFLOW_EXECUTION", task_queue=queue, **fields)
 
 
-def start_timer(timer_id: str = "t", timeout: float = 3600) -> Command:
-    return make("START_TIMER", timer_id=timer_id, start_to_fire_timeout=seconds(timeout))
+def start_timer(timer_id: str = "t", timeout_s: float = 3600) -> Command:
+    return make("START_TIMER", timer_id=timer_id, start_to_fire_timeout=seconds(timeout_s))
 
 
 def cancel_timer(timer_id: str = "t") -> Command:
@@ -104,13 +104,13 @@ def no_retry() -> dict[str, Any]:
 
 
 def retry(
-    attempts: int = 0, initial: float = 0.1, maximum: float = 0.1, **more: Any
+    attempts: int = 0, initial_s: float = 0.1, maximum_s: float = 0.1, **more: Any
 ) -> dict[str, Any]:
-    """A retry policy whose intervals are short."""
+    """A retry policy with short intervals."""
     return {
-        "initial_interval": seconds(initial),
+        "initial_interval": seconds(initial_s),
         "backoff_coefficient": 1.0,
-        "maximum_interval": seconds(maximum),
+        "maximum_interval": seconds(maximum_s),
         "maximum_attempts": attempts,
         **more,
     }
@@ -125,7 +125,7 @@ def update(update_id: str = "u", name: str = "update", *texts: str) -> dict[str,
 
 
 def accept(message: protocol.Message) -> protocol.Message:
-    """The worker takes an update on."""
+    """The worker accepts an update."""
     request = api_update.Request()
     message.body.Unpack(request)
     return _answer(
@@ -140,7 +140,7 @@ def accept(message: protocol.Message) -> protocol.Message:
 
 
 def reject(message: protocol.Message, text: str = "not now") -> protocol.Message:
-    """The worker refuses an update."""
+    """The worker rejects an update."""
     request = api_update.Request()
     message.body.Unpack(request)
     return _answer(
@@ -156,12 +156,12 @@ def reject(message: protocol.Message, text: str = "not now") -> protocol.Message
 
 
 def respond(update_id: str, text: str = "result") -> protocol.Message:
-    """The worker has carried an update out."""
+    """The worker has completed an update."""
     return _outcome(update_id, api_update.Outcome(success=payloads(text)))
 
 
 def respond_failed(update_id: str, text: str = "it failed") -> protocol.Message:
-    """The worker could not carry an update out."""
+    """The update has failed."""
     return _outcome(update_id, api_update.Outcome(failure=application_failure(text)))
 
 
@@ -180,5 +180,5 @@ def _answer(message: protocol.Message, kind: str, body: Message) -> protocol.Mes
 
 
 def at_this_point(*messages: protocol.Message) -> list[Command]:
-    """Commands that say at which point of the task messages take effect."""
+    """Commands that mark the place of messages among the other commands."""
     return [make("PROTOCOL_MESSAGE", message_id=message.id) for message in messages]

@@ -1,8 +1,8 @@
-"""Two normalised results, field by field: where they differ.
+"""Compares two normalised results field by field.
 
-Placeholders are compared by what they stand for: the first time one of the reference meets one of ours they become a
-pair, and both must stay with it. So a field that is missing on one side does not shift all that follow.
-Not here: which differences are expected (`differences`).
+Placeholders are compared in pairs: the first time that a placeholder of the reference is compared with one of ours, the
+two become a pair, and each then equals only the other. So a field that is missing on one side does not change the
+comparison of later ones. Not here: which differences are expected (`differences`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(r"<(?:id|token) \d+>")
 
 
 class Found(NamedTuple):
-    """One difference: where, and what either side has there."""
+    """One difference: its place, and the value on each side."""
 
     path: str
     reference: str
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def compare(reference: Any, ours: Any) -> list[Found]:
-    """All differences between two values of JSON."""
+    """All differences between two JSON values."""
     comparison = _Comparison()
     comparison.values("", reference, ours)
     return comparison.found
@@ -83,7 +83,7 @@ class _Comparison:
 
 
 def _name(item: Any) -> str:
-    """What an item of a list is: the type of an event or a command, the name of a call."""
+    """A label for an item of a list: the type of an event or the name of a call."""
     if not isinstance(item, dict):
         return ""
     fields = cast("dict[str, Any]", item)

@@ -1,9 +1,9 @@
-"""The known differences between the reference and our server: `differences.txt`, and which of its entries were met.
+"""The known differences between the reference and our server, which are listed in `differences.txt`.
 
-The file has blocks: a line with the status and the reason, `to mend: …` or `on purpose: …`, and indented entries of
-four patterns, `script | path | reference | ours`, in which `*` stands for anything. What is on purpose stays; what is
-to mend is a fault of ours. Invariants: a difference without an entry fails the test; so does an entry that matches
-nothing.
+The file has blocks. Each begins with a status and a reason, `to mend: …` or `on purpose: …`. The indented entries
+below have four patterns, `script | path | reference | ours`, in which `*` matches anything. Differences on purpose
+stay; those to mend are bugs of ours. Invariants: a difference without an entry fails the test, and so does an entry
+that matches nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Difference(NamedTuple):
 
 
 def parse(text: str) -> list[Difference]:
-    """The entries of the file."""
+    """Parse the entries of the file."""
     entries: list[Difference] = []
     status, reason = Status.TO_MEND, ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -54,22 +54,24 @@ def parse(text: str) -> list[Difference]:
             status = Status(head)
         else:
             patterns = line.strip().split(" | ")
-            assert reason, f"{FILE.name}:{number}: an entry without a reason"
-            assert len(patterns) == 4, f"{FILE.name}:{number}: script | path | reference | ours"
+            assert reason, f"{FILE.name}:{number}: this entry has no reason"
+            assert len(patterns) == 4, (
+                f"{FILE.name}:{number}: expected script | path | reference | ours"
+            )
             script, path, reference, ours = patterns
             entries.append(Difference(script, path, reference, ours, status, reason))
     return entries
 
 
 class Ledger:
-    """Which of the known differences were met."""
+    """The known differences, and which of them have occurred."""
 
     def __init__(self, known: Iterable[Difference] | None = None) -> None:
         self._known = parse(FILE.read_text(encoding="utf-8")) if known is None else list(known)
         self._met: set[Difference] = set()
 
     def unexpected(self, script: str, found: Iterable[Found]) -> list[Found]:
-        """The differences that no entry covers; entries that cover one count as met."""
+        """The differences that no entry covers. Entries that cover one are marked as used."""
         result: list[Found] = []
         for difference in found:
             entries = [entry for entry in self._known if entry.covers(script, difference)]

@@ -1,8 +1,9 @@
-"""Messages and errors as plain values that can be compared, written down and read.
+"""Turns messages and errors into JSON values that can be compared, stored and read.
 
-What differs in every run is replaced: ids and tokens by numbered placeholders (the same value gets the same one),
-times by `<time>`, with the whole minutes to or from now when it is at least one. All other set fields stay as they are.
-Not here: what may differ (`differences`), and how two results are compared (`compare`).
+Values that differ in every run are replaced: ids and tokens by numbered placeholders (equal values get the same one),
+and times by `<time>`, with the number of whole minutes before or after the start if there is at least one. All other
+set fields keep their values. Not here: which differences are expected (`differences`), and how results are compared
+(`compare`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from perdure.wire.times import duration_ns, timestamp_ns
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 AGAIN = "~"
-"""Marks the ids of a script that is played a second time."""
+"""Added to the ids of a script each time it is played again on the same server."""
 _TOKENS = {"task_token", "next_page_token", "run_id_token"}
 _MEASURED = {
     "task_id": "<task id>",
@@ -34,9 +35,9 @@ _MEASURED = {
     "execution_duration": "<duration>",
     "state_transition_count": "<count>",
 }
-# How the server measures its load; which column an attribute got.
+# The server's measure of its load, and the column of a search attribute.
 _LEFT_OUT = {"poller_scaling_decision", "custom_search_attribute_aliases"}
-# Kept in maps by the reference: their order means nothing.
+# The reference keeps these in maps, so their order is random.
 _UNORDERED = {
     "pending_activities": "activity_id",
     "pending_children": "workflow_id",
@@ -45,7 +46,7 @@ _UNORDERED = {
 
 
 class Normaliser:
-    """Turns what one server says in the course of one script into plain values."""
+    """Normalises the answers of one server to one script."""
 
     def __init__(self, now_ns: int | None = None) -> None:
         self.now_ns = time.time_ns() if now_ns is None else now_ns
@@ -53,7 +54,7 @@ class Normaliser:
         self._counts: dict[str, int] = {}
 
     def message(self, message: Message) -> Any:
-        """A message as a value of JSON."""
+        """A message as a JSON value."""
         match message:
             case Timestamp():
                 return self._time(message)
@@ -74,7 +75,7 @@ class Normaliser:
                 }
 
     def error(self, error: RpcError) -> Any:
-        """An error as a value of JSON: code, text, details."""
+        """An error as a JSON value: code, message, details."""
         status = to_status(error)
         result: dict[str, Any] = {
             "code": error.status_code.name,
@@ -85,7 +86,7 @@ class Normaliser:
         return result
 
     def text(self, text: str) -> str:
-        """A text in which ids are replaced."""
+        """A text with placeholders for ids."""
         shown = text.replace(AGAIN, "")
         return _UUID.sub(lambda found: self._placeholder("id", found[0]), shown)
 

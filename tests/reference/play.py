@@ -1,8 +1,8 @@
-"""Scripts, and what it takes to play one against a server: every call and what came of it is written down.
+"""Plays scripts on a server, and records every call with its answer.
 
-A script is a coroutine function that makes calls through a `Case`; the same script is played on the reference and on
-ours. It looks at answers only to go on (a task's token), never to judge: judging is `compare`'s. So a script must bring
-both servers to the same answers whatever the speed of the machine: it waits for tasks and events, not for time.
+A script is a coroutine function that makes calls through a `Case`. The same script is played on the reference and on
+our server. It uses answers only to continue (for example the token of a task); `compare` judges them. The answers must
+not depend on the speed of the machine, so a script waits for tasks and events, not for some time to pass.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Connection
 from tests.reference.normalise import AGAIN, Normaliser
 
 PATIENCE_SECONDS = 75.0
-"""How long a script may take on a slow machine; nothing depends on it but hangs."""
+"""How long a script may take. Only a script that hangs takes this long, even on a slow machine."""
 POLL_SECONDS = 30.0
 TASK_SECONDS = {"seconds": 20}
-"""Workflow tasks may take longer than by default, so that a slow machine changes nothing."""
+"""The time-out of workflow tasks, longer than the default because of slow machines."""
 METHODS = {**OPERATOR_SERVICE, **WORKFLOW_SERVICE}
 
 Play = Callable[["Case"], Awaitable[None]]
@@ -36,11 +36,11 @@ class Script(NamedTuple):
 
 
 SCRIPTS: dict[str, Script] = {}
-"""Family and name -> script, for example `signals.buffered`."""
+"""Family and name → script, for example `signals.buffered`."""
 
 
 def script(play: Play) -> Play:
-    """Register a script; its family is the module's name."""
+    """Register a script. Its family is the name of its module."""
     add(f"{play.__module__.rpartition('.')[2]}.{play.__name__}", play)
     return play
 
@@ -52,12 +52,12 @@ def add(name: str, play: Play) -> None:
 
 
 async def play(script: Script, connection: Connection, attempt: int = 1) -> list[Any]:
-    """Play a script on one server; what was called and answered, normalised.
+    """Play a script on one server, and return the normalised calls and answers.
 
     Args:
-        script: What to play.
-        connection: To the server.
-        attempt: The server has seen the script before when it is not the first; other ids are used then.
+        script: The script.
+        connection: A connection to the server.
+        attempt: How often this server has played the script, this time included. Each attempt uses its own ids.
     """
     case = Case(script.name, connection, attempt)
     try:
@@ -65,17 +65,17 @@ async def play(script: Script, connection: Connection, attempt: int = 1) -> list
             await script.play(case)
             for pending in case.later:
                 await pending.end()
-    except Exception as error:  # noqa: BLE001 — the servers differ so much that the script can not go on
+    except Exception as error:  # noqa: BLE001 — an unexpected answer: the script cannot continue
         line = traceback.extract_tb(error.__traceback__)[-1].line
         case.steps.append({"call": "stopped", "error": f"{type(error).__name__}: {line}"})
     return case.steps
 
 
 class Case:
-    """One script's dealings with one server.
+    """One script on one server.
 
-    `call` makes a call; the other methods are calls with the usual fields filled in. Ids and task queues begin with
-    the script's name, so that scripts can share a server.
+    `call` makes a call; most other methods make a call with the usual fields filled in. Ids and task queues begin with
+    the name of the script, so that scripts can share a server.
     """
 
     def __init__(self, name: str, connection: Connection, attempt: int = 1) -> None:
@@ -85,27 +85,27 @@ class Case:
         self._normaliser = Normaliser()
         self._requests = 0
         self.later: list[Pending] = []
-        """Calls whose answers come with the end of the script."""
+        """Calls that are awaited when the script has ended."""
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────
 
     async def call(
         self, name: str, *, label: str = "", seconds: float = POLL_SECONDS, **fields: Any
     ) -> Any:
-        """Make a call and write down what comes of it; an error is returned, not raised.
+        """Make a call and record its answer. An error is returned, not raised.
 
         Args:
             name: The method.
-            label: What is special about this call, as a word for the list of differences.
-            seconds: How long the caller waits.
-            fields: Of the request; namespace and identity are filled in.
+            label: A word that distinguishes this call in the list of differences.
+            seconds: The time-out of the call.
+            fields: The fields of the request. Namespace and identity are filled in.
         """
         answer = await self.ask(name, seconds=seconds, **fields)
         self.note(f"{name} ({label})" if label else name, answer)
         return answer
 
     async def ask(self, name: str, *, seconds: float = POLL_SECONDS, **fields: Any) -> Any:
-        """Make a call that is not written down."""
+        """Make a call without recording it."""
         method = METHODS[name]
         known = method.request_type.DESCRIPTOR.fields_by_name
         if "namespace" in known:
@@ -119,14 +119,14 @@ class Case:
             return error
 
     async def seen(self, name: str, **fields: Any) -> None:
-        """Ask, without writing it down, until there is an answer and no error."""
+        """Repeat a call, without recording it, until it succeeds."""
         while True:
             if not isinstance(await self.ask(name, **fields), RpcError):
                 return
             await asyncio.sleep(0.05)
 
     def note(self, name: str, answer: Any) -> None:
-        """Write down what a call gave."""
+        """Record the answer of a call."""
         step: dict[str, Any] = {"call": name}
         if isinstance(answer, RpcError):
             step["error"] = self._normaliser.error(answer)
@@ -136,19 +136,19 @@ class Case:
         self.steps.append(step)
 
     def begin(self, name: str, **fields: Any) -> Pending:
-        """Begin a call that waits for something; `Pending.end` waits for its answer and writes it down."""
+        """Begin a call; `Pending.end` waits for its answer and records it."""
         return Pending(self, name, asyncio.ensure_future(self.ask(name, **fields)))
 
     async def until(self, condition: Callable[[Any], bool], name: str, **fields: Any) -> Any:
-        """Ask again until the answer is as it should be; only that one is written down."""
-        pause = 0.02
+        """Repeat a call until its answer fulfils a condition, and record that answer."""
+        pause_s = 0.02
         while True:
             answer = await self.ask(name, **fields)
             if isinstance(answer, RpcError) or condition(answer):
                 self.note(name, answer)
                 return answer
-            await asyncio.sleep(pause)
-            pause = min(0.5, 1.5 * pause)
+            await asyncio.sleep(pause_s)
+            pause_s = min(0.5, 1.5 * pause_s)
 
     def request_id(self) -> str:
         """A new request id."""
@@ -163,14 +163,14 @@ class Case:
         return self.queue_named("queue")
 
     def queue_named(self, name: str) -> dict[str, Any]:
-        """A queue of its own for each of several tasks: the order of tasks in one queue is not promised."""
+        """Another queue. Tasks that are polled in a fixed order need their own, because a queue promises no order."""
         return {"name": self.id(name)}
 
     def execution(self, name: str = "w", run_id: str = "") -> dict[str, Any]:
         return {"workflow_id": self.id(name), "run_id": run_id}
 
     async def old_enough(self) -> None:
-        """Wait until the run is older than a second: younger ones are not replaced, or more slowly."""
+        """Wait until the run is more than a second old. The reference replaces a younger one late or not at all."""
         await asyncio.sleep(1.2)
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────
@@ -216,7 +216,7 @@ class Case:
         return await self.call("GetWorkflowExecutionHistory", **fields)
 
     async def closed(self, name: str = "w", run_id: str = "") -> Any:
-        """Wait until a run has closed, then write down its history and its description."""
+        """Wait until a run has closed, then record its history and its description."""
         await self.ask(
             "GetWorkflowExecutionHistory",
             execution=self.execution(name, run_id),
@@ -229,7 +229,7 @@ class Case:
         )
 
     async def happened(self, *events: str, name: str = "w", run_id: str = "") -> Any:
-        """Wait until the history has these events, in any order; write it down."""
+        """Wait until the history has these events, in any order, and record it."""
         wanted = [enums.EventType.Value(f"EVENT_TYPE_{event}") for event in events]
 
         def there(answer: Any) -> bool:
@@ -265,7 +265,7 @@ class Case:
         return await self.call("RespondWorkflowTaskFailed", task_token=task.task_token, **fields)
 
     async def step(self, *commands: command.Command, **fields: Any) -> Any:
-        """Wait for a workflow task, and complete it with commands."""
+        """Wait for a workflow task and complete it with commands."""
         return await self.complete(await self.poll(), *commands, **fields)
 
     async def heartbeat(self, task: Any, **fields: Any) -> Any:
@@ -286,7 +286,7 @@ class Pending(NamedTuple):
     answer: asyncio.Future[Any]
 
     async def end(self) -> Any:
-        """Wait for the answer and write it down."""
+        """Wait for the answer and record it."""
         answer = await self.answer
         self.case.note(self.name, answer)
         return answer

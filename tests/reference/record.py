@@ -1,6 +1,6 @@
-"""Records what the reference answers: `make reference-record`, or with patterns only some scripts.
+"""Records the answers of the reference (`make reference-record`), or only those of scripts that match patterns.
 
-An answer is recorded when it was given twice, so that an accident of a busy machine is not.
+Answers are recorded only when two attempts agree, because a busy machine may disturb one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def record(patterns: list[str]) -> None:
     everything |= dict(zip((script.name for script in scripts), answers, strict=True))
     write({name: steps for name, steps in everything.items() if steps})
     steps = sum(map(len, answers))
-    print(f"recorded {len(scripts)} scripts, {steps} calls, of reference {pinned_version()}")
+    print(f"recorded {len(scripts)} scripts with {steps} calls on the reference {pinned_version()}")
 
 
 async def _twice_the_same(script: Script, reference: Connection) -> list[Any]:

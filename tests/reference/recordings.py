@@ -1,7 +1,7 @@
-"""What the reference answered when the scripts were last recorded; `make reference-record` writes it anew.
+"""The recorded answers of the reference; `make reference-record` writes them.
 
-One file per family in `recordings/`, one line per step, so that a change can be read in review. The pinned version of
-the reference stands in each file: with another pin the recordings must be made again.
+Each family of scripts has a file in `recordings/` with one line per step, so that changes are readable in review. Each
+file names the version of the reference. When the pinned version changes, the scripts must be recorded again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def recorded(name: str) -> list[Any]:
 
 
 def recorded_scripts() -> set[str]:
-    """The names of all scripts that are recorded with the pinned version."""
+    """The names of all scripts that were recorded with the pinned version."""
     found: set[str] = set()
     for file in FOLDER.glob("*.json"):
         content = _load(file.stem)
@@ -33,7 +33,7 @@ def recorded_scripts() -> set[str]:
 
 
 def write(answers: Mapping[str, list[Any]]) -> None:
-    """Write the answers of all scripts, in place of what is recorded."""
+    """Replace all recordings."""
     for file in FOLDER.glob("*.json"):
         file.unlink()
     FOLDER.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""The two servers that are compared: the pinned reference, as a process, and ours, in this process behind real gRPC.
+"""Starts the two servers: the pinned reference as a process, and ours in this process, with gRPC.
 
-Both are fresh and in memory, with the same namespaces and search attributes. Invariant: a server ends with its block.
-Not here: what is called on them (`play`, `scripts`).
+Both are empty, keep their data in memory, and have the same namespaces and search attributes. Invariant: a server stops
+at the end of its block. Not here: the calls (`play`, `scripts`).
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def reference_program(package: str = PACKAGE, name: str = "temporal") -> Path | 
 
 @contextlib.asynccontextmanager
 async def reference_server(config: Mapping[str, str] | None = None) -> AsyncGenerator[str]:
-    """Start the reference server; the block gets its address.
+    """Start the reference server, and yield its address.
 
     Args:
-        config: Dynamic configuration: key to JSON value.
+        config: The dynamic configuration: key → JSON value.
     """
     program = reference_program()
     assert program is not None, f"{PACKAGE} {pinned_version()} is not installed"
@@ -90,7 +90,7 @@ async def reference_server(config: Mapping[str, str] | None = None) -> AsyncGene
 
 @contextlib.asynccontextmanager
 async def our_server() -> AsyncGenerator[str]:
-    """Start our server in this process; the block gets its address."""
+    """Start our server in this process, and yield its address."""
     options = DevServerOptions(
         port=0, headless=True, namespaces=NAMESPACES, search_attributes=SEARCH_ATTRIBUTES
     )
@@ -109,7 +109,7 @@ async def our_server() -> AsyncGenerator[str]:
 
 @contextlib.asynccontextmanager
 async def connected(address: str) -> AsyncGenerator[Connection]:
-    """A raw connection: one call is one request, nothing is tried again."""
+    """A connection without retries: each call is one request."""
     connection = open_connection(ConnectConfig(target_host=address))
     try:
         yield connection
@@ -123,7 +123,7 @@ async def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes])
         for namespace in NAMESPACES:
             request = method.request_type(namespace=namespace)
             while True:
-                assert process.poll() is None, "the reference server ended by itself"
+                assert process.poll() is None, "the reference server exited unexpectedly"
                 with contextlib.suppress(RpcError):
                     await connection.call(method, request, timeout_ns=2 * SECOND_NS)
                     break
@@ -131,7 +131,7 @@ async def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes])
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """A port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,6 +1,6 @@
-"""Plays scripts side by side: on the reference, or with its recorded answers, and on ours.
+"""Plays scripts on our server and on the reference, or takes the recorded answers of the reference.
 
-Scripts share the servers and run at the same time, because most of their time is waiting.
+Scripts share the servers and run concurrently, because they spend most of their time waiting.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from tests.reference.servers import connected, our_server, reference_server
 AT_ONCE = 8
 ATTEMPTS = 3
 ACCIDENTS_MAX = 15
-"""When more scripts give something unexpected it is no accident, and they are not played again."""
+"""If more scripts than this have unexpected differences, the cause is no accident, and none is played again."""
 
 
 class Result(NamedTuple):
-    """What either server answered in a script."""
+    """The answers of both servers to one script."""
 
     reference: list[Any]
     ours: list[Any]
 
     @property
     def stopped(self) -> str:
-        """Why the script could not go on with what the reference answered; empty when it came to its end."""
+        """Why the script stopped on the reference; empty when it played to its end."""
         last = self.reference[-1] if self.reference else {"call": "stopped", "error": "no answers"}
         return str(last["error"]) if last["call"] == "stopped" else ""
 
@@ -44,7 +44,7 @@ class Result(NamedTuple):
 
 
 def chosen(*patterns: str) -> list[Script]:
-    """The scripts whose names match one of the patterns; all of them without any."""
+    """The scripts whose names match a pattern; without patterns, all scripts."""
     for module in sorted(Path(__file__).with_name("scripts").glob("*.py")):
         importlib.import_module(f"tests.reference.scripts.{module.stem}")
     return [
@@ -56,7 +56,7 @@ def chosen(*patterns: str) -> list[Script]:
 
 @contextlib.asynccontextmanager
 async def servers(*, live: bool) -> AsyncGenerator[tuple[Connection | None, Connection]]:
-    """Connections to the reference (None without `live`) and to ours, both started for the block."""
+    """Start both servers, and yield connections to the reference (None without `live`) and to ours."""
     async with contextlib.AsyncExitStack() as stack:
         address = await stack.enter_async_context(our_server())
         ours = await stack.enter_async_context(connected(address))
@@ -73,9 +73,9 @@ async def play_all(
     """Play scripts on both servers.
 
     Args:
-        scripts: What to play.
-        live: Play them on the reference too; otherwise its recorded answers are taken.
-        attempts: How often a script is played until there is nothing unexpected.
+        scripts: The scripts.
+        live: Whether to play them on the reference; if not, its recorded answers are taken.
+        attempts: How often a script is played at most, as long as it has unexpected differences.
     """
     gate = asyncio.Semaphore(AT_ONCE)
     async with servers(live=live) as (reference, ours):
@@ -99,11 +99,10 @@ async def play_all(
 
 
 def _is_unexpected(name: str, results: Mapping[str, Result]) -> bool:
-    """Whether a script is played once more, alone.
+    """Whether a script has unexpected differences. It is then played again, alone.
 
-    The reference loses a workflow task when writing it down takes more than a second, as on an overloaded machine: the
-    task then times out. What is no accident is the same the next time.
-    """
+    On an overloaded machine the reference may lose a workflow task, if writing it takes more than a second. The task
+    then times out. A real difference appears again."""
     result = results[name]
     changed = bool(recorded(name)) and compare(recorded(name), result.reference) != []
     return changed or Ledger().unexpected(name, result.differences) != []

@@ -1,7 +1,7 @@
-"""Shows how the servers differ: `python -m tests.reference.show [PATTERN …] [--all] [--steps]`.
+"""Prints how the servers differ: `python -m tests.reference.show [PATTERN …] [--all] [--steps]`.
 
-Scripts are chosen by patterns of their names (`signals.*`). Without `--all`, differences that `differences.txt` lists
-are left out; with `--steps`, what the reference answered is printed as well.
+Patterns choose scripts by name (`signals.*`). Without `--all`, differences in `differences.txt` are left out. With
+`--steps`, the answers of the reference are printed too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tests.reference.session import chosen, play_all
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("patterns", nargs="*", default=["*"])
-    parser.add_argument("--all", action="store_true")
-    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("patterns", nargs="*", default=["*"], help="which scripts to play")
+    parser.add_argument("--all", action="store_true", help="print the known differences too")
+    parser.add_argument("--steps", action="store_true", help="print the answers of the reference")
     arguments = parser.parse_args()
     scripts = chosen(*arguments.patterns)
     results = asyncio.run(play_all(scripts, live=True, attempts=1))
@@ -28,7 +28,7 @@ def main() -> None:
             for step in result.reference:
                 print(json.dumps(step, ensure_ascii=False))
         if result.stopped:
-            print(f"    it stopped on the reference: {result.stopped}")
+            print(f"    stopped on the reference: {result.stopped}")
         found = result.differences
         for difference in found if arguments.all else Ledger().unexpected(name, found):
             print(difference)

@@ -1,4 +1,4 @@
-"""The comparison itself: what it notices, and what it takes as the same."""
+"""The comparison: which differences it finds, and which values it treats as equal."""
 
 from __future__ import annotations
 

@@ -38,4 +38,4 @@ async def test_side_by_side(mode: str, subtests: pytest.Subtests):
             with subtests.test(f"{name}: the recording is current"):
                 changed = compare(recorded(name), result.reference)
                 assert changed == [], "\n".join([HOW_TO_RECORD, *map(str, changed)])
-    assert ledger.stale == [], "these differences are gone: remove them from the list"
+    assert ledger.stale == [], "these differences no longer occur: remove them from differences.txt"

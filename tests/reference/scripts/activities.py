@@ -17,17 +17,17 @@ from tests.reference.commands import (
 )
 from tests.reference.play import Case, script
 
-HOUR = 3600.0
+HOUR_S = 3600.0
 
 
 async def scheduled(case: Case, **options: Any) -> None:
-    """A run with one activity `a`, whose scheduled event is the fifth."""
+    """Start a run with one activity `a`, whose scheduled event is event 5."""
     await case.start()
     await case.step(schedule_activity(case.queue, **options))
 
 
 async def ended(case: Case) -> None:
-    """The workflow task that the activity's end brings, and the whole history."""
+    """Complete the workflow after the end of the activity, and record its history."""
     await case.step(complete_workflow())
     await case.closed()
 
@@ -61,7 +61,10 @@ async def options_are_filled_in(case: Case) -> None:
             case.queue, "c", heartbeat_timeout=seconds(900), start_to_close_timeout=seconds(30)
         ),
         schedule_activity(
-            case.queue, "d", schedule_to_start_timeout=seconds(5), retry_policy=retry(3, HOUR, HOUR)
+            case.queue,
+            "d",
+            schedule_to_start_timeout=seconds(5),
+            retry_policy=retry(3, HOUR_S, HOUR_S),
         ),
         schedule_activity(case.queue, "e", priority={"priority_key": 4}),
     )
@@ -98,7 +101,7 @@ async def retried(case: Case) -> None:
 @script
 async def waiting_for_a_retry(case: Case) -> None:
     await scheduled(
-        case, retry_policy=retry(5, HOUR, HOUR), schedule_to_close_timeout=seconds(9000)
+        case, retry_policy=retry(5, HOUR_S, HOUR_S), schedule_to_close_timeout=seconds(9000)
     )
     task = await case.poll_activity(identity="first")
     await case.fail_activity(task, failure=application_failure("no"))
@@ -139,14 +142,16 @@ async def a_type_that_is_final(case: Case) -> None:
 @script
 async def the_failure_names_the_delay(case: Case) -> None:
     await scheduled(case, retry_policy=retry(3))
-    failure = application_failure("later", next_retry_delay=seconds(HOUR))
+    failure = application_failure("later", next_retry_delay=seconds(HOUR_S))
     await case.fail_activity(await case.poll_activity(), failure=failure)
     await case.describe()
 
 
 @script
 async def no_time_for_a_retry(case: Case) -> None:
-    await scheduled(case, retry_policy=retry(0, HOUR, HOUR), schedule_to_close_timeout=seconds(600))
+    await scheduled(
+        case, retry_policy=retry(0, HOUR_S, HOUR_S), schedule_to_close_timeout=seconds(600)
+    )
     await case.fail_activity(await case.poll_activity(), failure=application_failure("no"))
     await ended(case)
 
@@ -177,7 +182,9 @@ async def it_takes_too_long_twice(case: Case) -> None:
 
 @script
 async def all_attempts_take_too_long(case: Case) -> None:
-    await scheduled(case, schedule_to_close_timeout=seconds(3), retry_policy=retry(0, HOUR, HOUR))
+    await scheduled(
+        case, schedule_to_close_timeout=seconds(3), retry_policy=retry(0, HOUR_S, HOUR_S)
+    )
     await case.poll_activity()
     await ended(case)
 
@@ -241,7 +248,7 @@ async def scheduled_and_canceled_at_once(case: Case) -> None:
 
 
 async def cancel_requested(case: Case, **options: Any) -> Any:
-    """An activity that runs and is asked to stop; its task."""
+    """Start an activity and request its cancellation; return its task."""
     await scheduled(case, **options)
     task = await case.poll_activity()
     await case.signal()
@@ -284,7 +291,7 @@ async def canceled_without_being_asked(case: Case) -> None:
 
 @script
 async def canceled_during_the_back_off(case: Case) -> None:
-    await scheduled(case, retry_policy=retry(0, HOUR, HOUR))
+    await scheduled(case, retry_policy=retry(0, HOUR_S, HOUR_S))
     await case.fail_activity(await case.poll_activity(), failure=application_failure("no"))
     await case.signal()
     await case.step(cancel_activity(5))

@@ -24,7 +24,7 @@ A_RUN = "8b1f2f2e-0a2b-4c3d-9e4f-5a6b7c8d9e0f"
 
 
 async def refused(case: Case, tries: dict[str, list[Command]]) -> None:
-    """Each list of commands in a run of its own."""
+    """Play each list of commands in its own run."""
     for label, commands in tries.items():
         name = label.replace(" ", "-")
         await case.start(name, task_queue=case.queue_named(name))

@@ -1,4 +1,4 @@
-"""Requests that are refused: the code, the words and the details of the errors."""
+"""Requests that are refused: the code, message and details of the errors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def signal_with_start(case: Case) -> None:
 
 
 async def on_executions(case: Case, method: str, field: str, **fields: Any) -> None:
-    """What every call that names a run refuses in the same way."""
+    """Requests that every call which names a run refuses in the same way."""
     bad: dict[str, dict[str, Any]] = {
         "no execution": {},
         "no id": {field: {"run_id": A_RUN}},

@@ -23,7 +23,7 @@ from tests.reference.play import Case, script
 
 
 async def continued(case: Case, first: Any) -> None:
-    """Both runs, when the second has closed."""
+    """Wait until the second run has closed, and record both."""
     await case.step(complete_workflow("second"))
     await case.closed(run_id=first.run_id)
     await case.closed()

@@ -36,7 +36,7 @@ def start_child(case: Case, name: str = "child", **options: Any) -> Command:
 
 
 async def started(case: Case, **options: Any) -> Any:
-    """A parent with one child; the child's first task."""
+    """Start a parent with one child; return the first task of the child."""
     await case.start()
     await case.step(start_child(case, **options))
     task = await case.poll(child_queue(case))
@@ -50,7 +50,7 @@ async def ended(case: Case) -> None:
 
 
 async def parent_ends(case: Case) -> None:
-    """The tasks of the parent until it has the child's end."""
+    """Complete the tasks of the parent until it has the end of the child."""
     task = await case.poll()
     await case.complete(task, complete_workflow("parent"))
     await case.closed()
@@ -237,7 +237,7 @@ async def in_an_unknown_namespace(case: Case) -> None:
 
 @script
 async def the_id_belongs_to_another_when_the_parent_closes(case: Case) -> None:
-    """The policy is for the child that was started, not for whatever has its id by now."""
+    """The policy applies to the child, not to a later run with the same workflow id."""
     task = await started(case)
     await case.complete(task, complete_workflow("child"))
     await case.happened("CHILD_WORKFLOW_EXECUTION_COMPLETED")

@@ -29,7 +29,7 @@ def send_cancel(case: Case, run_id: str = "", **options: Any) -> Command:
 
 
 async def target(case: Case) -> Any:
-    """The other workflow, on a queue of its own; its run id."""
+    """Start the other workflow on its own queue; return its run id."""
     started = await case.start("target", task_queue={"name": case.id("targets")})
     return started.run_id
 
@@ -143,7 +143,7 @@ async def cancel_a_closed_run(case: Case) -> None:
 
 @script
 async def during_a_task(case: Case) -> None:
-    """What comes of it waits behind the workflow task."""
+    """The outcome is buffered until the workflow task ends."""
     await target(case)
     await case.start()
     await case.step(send_signal(case), force_create_new_workflow_task=True)

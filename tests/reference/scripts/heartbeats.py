@@ -1,4 +1,4 @@
-"""Heartbeats that move a deadline, and what comes between."""
+"""Heartbeats that move a deadline, and calls between them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ async def reply(case: Case, task: Any, **answer: Any) -> Any:
 
 
 async def waiting(case: Case) -> None:
-    """A run that waits, with its first task behind it."""
+    """Start a run and complete its first workflow task."""
     await case.start()
     await case.step(start_timer())
 
@@ -127,11 +127,11 @@ async def attached_to_a_task(case: Case) -> None:
 
 
 async def signalled_and_asked(case: Case) -> Any:
-    """A task that was scheduled by a signal and carries a query; the query is answered with it."""
+    """A workflow task that a signal caused carries a query, and its completion answers the query."""
     await case.signal()
     pending = ask(case)
     task = await case.ask("PollWorkflowTaskQueue", task_queue=case.queue)
-    while not task.queries:  # the query came after the poll: it will come with another task
+    while not task.queries:  # the query arrived after the poll: another task will carry it
         await case.ask(
             "RespondWorkflowTaskCompleted",
             task_token=task.task_token,

@@ -37,7 +37,7 @@ async def pages_of_a_history(case: Case) -> None:
 
 
 async def pages(case: Case, size: int) -> None:
-    """All pages of a history as one: how many events a page has is not promised."""
+    """Record all pages of a history as one, because the size of a page is not promised."""
     answer = workflowservice.GetWorkflowExecutionHistoryResponse()
     while True:
         page = await case.ask(
@@ -86,7 +86,9 @@ async def waiting_for_news(case: Case) -> None:
             wait_new_event=True,
             next_page_token=page.next_page_token,
         )
-        await asyncio.sleep(0.5)  # the call waits by now; if not, its answer is the same
+        await asyncio.sleep(
+            0.5
+        )  # the call is probably waiting now; its answer is the same if it is not
         await case.signal()
         page = await pending.end()
     await case.terminate()
@@ -95,7 +97,7 @@ async def waiting_for_news(case: Case) -> None:
 
 @script
 async def the_rest_of_a_long_history(case: Case) -> None:
-    """A worker reads on from its task: no further than to where the task began."""
+    """A worker that reads more pages of its task gets no events after the start of the task."""
     await case.start()
     await case.step(*(make("RECORD_MARKER", marker_name=f"m-{n}") for n in range(300)))
     await case.signal()
@@ -131,7 +133,7 @@ async def in_reverse(case: Case) -> None:
 
 
 async def three_runs(case: Case) -> None:
-    """A running, a completed and a failed workflow, visible in lists."""
+    """Start a running, a completed and a failed workflow, and wait until lists show them."""
     await case.start("running", workflow_type={"name": case.id("Type")}, memo=fields(note="n"))
     await case.poll()
     for name, command in (("completed", complete_workflow()), ("failed", fail_workflow())):
@@ -147,7 +149,7 @@ async def three_runs(case: Case) -> None:
 
 
 async def listed(case: Case, query: str, count: int, **more: Any) -> Any:
-    """Wait until a list has so many entries; write it down."""
+    """Wait until a list has a number of entries, and record it."""
     return await case.until(
         lambda answer: len(answer.executions) == count,
         "ListWorkflowExecutions",

@@ -1,4 +1,4 @@
-"""Signals, and signals that start."""
+"""Signals, and signal-with-start."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def sticky_queue(case: Case) -> dict[str, Any]:
 
 
 async def a_worker_polls(case: Case) -> None:
-    """A poll in vain tells the server that the sticky queue has a worker."""
+    """Poll without result, to tell the server that the sticky queue has a worker."""
     await case.ask("PollWorkflowTaskQueue", task_queue=sticky_queue(case), seconds=2.5)
 
 

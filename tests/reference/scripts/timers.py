@@ -44,14 +44,14 @@ async def an_id_is_used_again(case: Case) -> None:
 
 @script
 async def canceled_when_already_fired(case: Case) -> None:
-    """The firing waits behind the workflow task, and the cancellation takes it back."""
+    """The timer fires during a workflow task that cancels it: the buffered event is removed."""
     await case.start("witness", task_queue=case.queue_named("witness"))
     witness = await case.poll(case.queue_named("witness"))
     await case.start()
     await case.step(start_timer("t", 0.5))
     await case.signal()
     task = await case.poll()
-    # A timer that is due later, and more than a second later, has fired: so has the first.
+    # A timer that is due more than a second later has fired, so the first one has fired too.
     await case.complete(witness, start_timer("later", 2))
     await case.poll(case.queue_named("witness"))
     await case.complete(task, cancel_timer("t"), complete_workflow())

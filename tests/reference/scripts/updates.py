@@ -1,4 +1,4 @@
-"""Updates: accepted, rejected, carried out, asked again, and what a closing run does to them."""
+"""Updates: accepted, rejected, completed, repeated, and unfinished when the run closes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ask_outcome(case: Case, update_id: str = "u", wait: dict[str, Any] = COMPLET
 
 
 async def started(case: Case) -> None:
-    """A run that waits, with its first task behind it."""
+    """Start a run and complete its first workflow task."""
     await case.start()
     await case.step(start_timer())
 
@@ -115,7 +115,7 @@ async def rejected_with_the_first_task(case: Case) -> None:
 
 
 async def admitted(case: Case, update_id: str = "u") -> None:
-    """Wait until the server has an update, so that the next workflow task brings it along."""
+    """Wait until the server has an update, so that the next workflow task carries it."""
     reference = {"workflow_execution": case.execution(), "update_id": update_id}
     await case.seen("PollWorkflowExecutionUpdate", update_ref=reference)
 

@@ -1,7 +1,7 @@
-"""Random walks: a seed decides what clients and workers do, the same on both servers.
+"""Random walks: the seed decides what clients and workers do, which is the same on both servers.
 
-A walk knows from its own actions when a workflow task is due, and waits for it; everything that the servers answer is
-compared, and nothing that they answer decides what comes next but tokens and event ids.
+A walk knows from its own actions when a workflow task is due, and waits for it. All answers are compared. A walk uses
+only their tokens and event ids, so that the answers do not decide what comes next.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Work(NamedTuple):
 
 
 class Walk:
-    """One run, what it waits for, and what may happen next."""
+    """One run: its open steps, and what may happen next."""
 
     def __init__(self, case: Case, seed: int) -> None:
         self.case = case
@@ -118,14 +118,14 @@ class Walk:
     # ── the workflow ─────────────────────────────────────────────────────────────────────────────────
 
     async def _failed_task(self) -> None:
-        if self.failed_tasks == 2:  # the time-out of later attempts is random
+        if self.failed_tasks == 2:  # because later attempts have a random time-out
             return
         self.failed_tasks += 1
         task = await self.case.poll()
         await self.case.fail(task, failure=application_failure("the worker is at fault"))
 
     async def _work(self) -> None:
-        """A workflow task, perhaps with news that come while it is being worked on."""
+        """Complete a workflow task; events may arrive in the meantime."""
         task = await self.case.poll()
         self.task_is_due = False
         self.failed_tasks = 0
@@ -150,7 +150,7 @@ class Walk:
         made: list[Command] = []
         for _ in range(self.random.randrange(3)):
             made += await self._command()
-        if self.random.random() < 0.2:  # one at most: which of two would be first?
+        if self.random.random() < 0.2:  # at most one, because the order of two would be undefined
             made.append(self._short_command())
         return made
 
@@ -193,10 +193,10 @@ class Walk:
                 else:
                     self.work[work.name] = work._replace(cancel_requested=True)
                 return [cancel_activity(event.event_id)]
-        return []  # scheduled by this very task
+        return []  # scheduled by this task
 
     async def _wait_for_what_is_short(self, commands: list[Command]) -> None:
-        """What fires by itself has happened before the walk goes on, so that the order is the same."""
+        """Wait for timers and time-outs before the walk continues, so that the order is the same on both servers."""
         short = [c.start_timer_command_attributes.timer_id for c in commands]
         short += [c.schedule_activity_task_command_attributes.activity_id for c in commands]
         ends = (enums.EVENT_TYPE_TIMER_FIRED, enums.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
@@ -255,7 +255,7 @@ class Walk:
             await self.case.step(complete_workflow())
         else:
             task = await self.case.poll()
-            if end == 2:  # the end is not accepted, because there is news
+            if end == 2:  # the completion is refused, because there are new events
                 await self._signal()
                 await self.case.complete(task, complete_workflow())
                 task = await self.case.poll()

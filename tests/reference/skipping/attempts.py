@@ -1,4 +1,4 @@
-"""What an activity's worker does with one attempt, and who sleeps for activities that nobody fetches."""
+"""Plays the attempts of activities, and sleeps for activities in queues that nobody polls."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 CANCEL_REQUESTED = enums.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
 LOOKS = 20
 LOOK_S = 0.01
-"""How long a time-out may take to be recorded after its time has come, in real time."""
+"""How long, in real time, a due time-out may take until it is recorded."""
 
 
 async def attempt(stage: Stage, task: Any, who: str) -> None:
-    """Do with an attempt what the walk says.
+    """Play an attempt as the walk says.
 
     Args:
-        stage: The server.
+        stage: The walk in progress.
         task: The answer to the poll.
-        who: Under which name to write down what comes of it.
+        who: The name under which to record answers.
     """
     step = stage.walk.steps[task.activity_id]
     assert isinstance(step, Activity)
@@ -67,7 +67,7 @@ class _Attempt:
         await self._answer()
 
     async def _place(self) -> tuple[str, int]:
-        """Run and scheduled event of this activity."""
+        """The run id and the scheduled event id of this activity."""
         execution = self._task.workflow_execution
         page = await self._stage.ask("GetWorkflowExecutionHistory", execution=execution)
         events = [
@@ -78,7 +78,7 @@ class _Attempt:
         return execution.run_id, max(events)
 
     def _boundaries_ns(self) -> list[int]:
-        """When this attempt may time out."""
+        """The times at which this attempt may time out."""
         limits = (
             (self._started_ns, self._step.start_to_close),
             (self._scheduled_ns, self._step.schedule_to_close),
@@ -87,7 +87,7 @@ class _Attempt:
         return [since_ns + minutes * MINUTE_NS for since_ns, minutes in limits if minutes]
 
     async def _sleep(self, minutes: int) -> bool:
-        """Sleep in test time; whether the attempt is still one."""
+        """Sleep in test time. Return whether the attempt is still running."""
         stage = self._stage
         now_ns = await stage.now_ns()
         until_ns = now_ns + minutes * MINUTE_NS
@@ -113,7 +113,7 @@ class _Attempt:
         execution = self._task.workflow_execution
         found = await self._stage.ask("DescribeWorkflowExecution", execution=execution)
         if found.workflow_execution_info.status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING:
-            return False  # where the reference goes on listing activities
+            return False  # the reference still lists the activities of a closed run
         for pending in found.pending_activities:
             if (pending.activity_id, pending.attempt) == (self._step.id, self._task.attempt):
                 self._is_cancelled = pending.state == CANCEL_REQUESTED
@@ -121,7 +121,7 @@ class _Attempt:
         return False
 
     async def _beat(self, details: str) -> bool:
-        """Send a heartbeat; whether there is more to do."""
+        """Send a heartbeat. Return whether the attempt goes on."""
         stage, token = self._stage, self._task.task_token
         answer = await stage.ask(
             "RecordActivityTaskHeartbeat", task_token=token, details=payloads(details)
@@ -140,16 +140,16 @@ class _Attempt:
         return False
 
     async def _end_cancelled(self) -> None:
-        """Hear of the request by a heartbeat, and end: the reference's time-outs do not fire any more then."""
+        """Learn of the request by a heartbeat and end, because time-outs no longer fire on the reference."""
         if await self._beat("cancelled?"):
             await self._answer()
 
     async def _answer(self, at_ns: int | None = None) -> None:
-        """Say how the attempt ended; too late, if `at_ns` says when it was over."""
+        """Send the result of the attempt. It is late if `at_ns` is given, the time at which the attempt was over."""
         stage, task, plan = self._stage, self._task, self._plan
         is_late = at_ns is not None
         if at_ns is None:
-            at_ns = await stage.now_ns()  # before time may be skipped
+            at_ns = await stage.now_ns()  # before the call, because time may be skipped after it
         if plan.end in ("complete", "vanish"):
             result = payloads(f"{task.activity_id} {task.attempt}")
             answer = await stage.ask(
@@ -167,7 +167,7 @@ class _Attempt:
 
 
 async def wait_for_nobody(stage: Stage, step: Activity, run_id: str) -> None:
-    """Sleep for an activity in a queue that nobody polls, for as long as it waits."""
+    """Sleep in test time for as long as an activity waits in a queue that nobody polls."""
     began_ns = await stage.now_ns()
     limits = [minutes for minutes in (step.schedule_to_start, step.schedule_to_close) if minutes]
     until_ns = began_ns + min(limits) * MINUTE_NS

@@ -1,4 +1,4 @@
-"""What the client of a walk does between the times that pass."""
+"""The actions of a walk's client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 async def do(stage: Stage, name: str, step: str) -> None:
-    """Look at the run, then do what `name` says, to an activity or timer if it concerns one."""
+    """Describe the run, then perform the action `name`, on an activity or timer if it needs one."""
     await stage.note("client", f"look before: {name} {step}", await stage.describe())
     by_id: dict[str, Any] = {"workflow_id": stage.walk.name, "activity_id": step}
     target: dict[str, Any] = {"workflow_execution": stage.execution}

@@ -1,12 +1,12 @@
 """Plays a walk on one server: a scripted worker, a client, and test time that passes in segments.
 
-Time is locked but for sleeps, each of which gives one lock away until it ends: the client's, and one of each activity
-that runs. A segment ends when the client has something to do, or the run's time is up; no sleep is longer than the
-segment, or than the time-outs of the attempt that sleeps. So no more locks are ever given away than are held, test time
-moves only while everybody sleeps, and what happens in which minute does not depend on the speed of the machine.
+Time is locked. Each sleep releases one lock until it ends: the client's, or that of a running activity. A segment ends
+when the client has something to do or the run may time out. No sleep is longer than the segment, or passes a time-out
+of the attempt that sleeps. So no more locks are released than are held, test time moves only while all actors sleep,
+and the speed of the machine does not decide in which minute something happens.
 
-What is written down, normalised (minutes since the start stand for times): the answers that the client got, those of
-each activity attempt, and in the end the histories and descriptions of all runs.
+The result has the normalised answers to the client and to each activity attempt, and the histories and descriptions of
+all runs. Times are given in minutes since the start.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from tests.reference.skipping.workflow import Decider, policy
 
 METHODS = {**TEST_SERVICE, **WORKFLOW_SERVICE}
 PATIENCE_S = 100.0
-"""How long one server may take for a walk; nothing depends on it but hangs."""
+"""How long one server may take for a walk. Only a walk that hangs takes this long."""
 CALL_S = 20.0
 POLL_S = 60.0
 MARGIN_NS = 5 * SECOND_NS
-"""Minutes are counted from a little before the start: a server may round its times down."""
+"""Minutes are counted from this long before the start, because a server may round times down."""
 ACTIVITY_POLLERS = 6
 RUN_OUT_MINUTES = 500
 SEGMENTS_MAX = 60
 STUCK_S = 0.15
 STUCK_LOOKS = 3
-"""For how long the reference may skip no time while everybody sleeps before a lock is held to be leaked: it skips
-within a millisecond."""
+"""After this many looks without progress while all actors sleep, the reference has leaked a lock. Normally it skips
+time within a millisecond."""
 
 
 async def play(walk: Walk, connection: Connection, *, is_reference: bool) -> dict[str, Any]:
     """Play a walk on a server whose time is locked, and leave it locked.
 
     Args:
-        walk: What happens.
-        connection: To the server. Its time is this walk's alone.
-        is_reference: The server skips no time while an activity's task waits in a queue that nobody polls, so that
-            somebody has to sleep for it; and it forgets to release the locks of activities whose run was closed, so
-            that they have to be opened from outside.
+        walk: The walk.
+        connection: A connection to a server that no other walk uses.
+        is_reference: Whether the server is the reference. It skips no time while a task waits in a queue that nobody
+            polls, so an actor has to sleep for the task. It does not release the locks of activities whose run was
+            closed, so the walk has to.
     """
     stage = Stage(walk, connection, is_reference=is_reference)
     async with asyncio.timeout(PATIENCE_S):
@@ -62,7 +62,7 @@ async def play(walk: Walk, connection: Connection, *, is_reference: bool) -> dic
 
 
 class Stage:
-    """See the module; activity attempts use it too."""
+    """A walk in progress on one server."""
 
     def __init__(self, walk: Walk, connection: Connection, *, is_reference: bool) -> None:
         self.walk = walk
@@ -72,23 +72,23 @@ class Stage:
         self._notes: dict[str, list[Any]] = {}
         self._actors: set[asyncio.Task[None]] = set()
         self._parked: list[asyncio.Future[None]] = []
-        """Actors that wait for the next segment."""
+        """The actors that wait for the next segment."""
         self._is_passing = False
         self._segment_end_ns = 0
         self._began_ns = 0
         self._in_tasks = 0
         self.taken: set[tuple[str, int]] = set()
-        """(run id, scheduled event id) of the activities that the worker got."""
+        """(run id, scheduled event id) of the activities that the worker has polled."""
         self._asleep = 0
-        """Actors that sleep in test time."""
+        """How many actors sleep in test time."""
 
     # Calls.
 
     async def ask(self, name: str, *, timeout_s: float = CALL_S, **fields: Any) -> Any:
-        """Make a call; an error is returned, not raised.
+        """Make a call. An error is returned, not raised.
 
         Raises:
-            TimeoutError: A call that does not wait for anything had no answer: the server hangs.
+            TimeoutError: The server did not answer a call that does not wait for anything.
         """
         method = METHODS[name]
         known = method.request_type.DESCRIPTOR.fields_by_name
@@ -102,15 +102,15 @@ class Stage:
             return await self._connection.call(method, request, timeout_ns=timeout_ns)
         except RpcError as error:
             if isinstance(error, DeadlineExceeded) and timeout_s == CALL_S:
-                raise TimeoutError(f"{name} had no answer within {CALL_S} s") from None
+                raise TimeoutError(f"{name} was not answered within {CALL_S} s") from None
             return error
 
     async def note(
         self, who: str, what: str, answer: Any, at_ns: int | None = None, *, is_late: bool = False
     ) -> None:
-        """Write an answer down, with the time: `at_ns`, or now.
+        """Record an answer with a time: `at_ns`, or now.
 
-        Of the error of a late call only the code: what it says depends on how far time is by then.
+        The message of the error of a late call is left out, because it depends on the time of the call.
         """
         at = Timestamp()
         at.FromNanoseconds(await self.now_ns() if at_ns is None else at_ns)
@@ -125,12 +125,12 @@ class Stage:
         self._notes.setdefault(who, []).append(step)
 
     async def now_ns(self) -> int:
-        """Test time."""
+        """The test time."""
         answer = await self.ask("GetCurrentTime")
         return answer.time.ToNanoseconds()
 
     async def sleep_until(self, at_ns: int) -> None:
-        """Let test time pass until then, with one lock given away."""
+        """Release one lock until a point in test time."""
         left_ns = at_ns - await self.now_ns()
         if left_ns > 0:
             length = seconds(left_ns / SECOND_NS)
@@ -140,10 +140,9 @@ class Stage:
     # Segments.
 
     async def sleep_in_segments(self, at_ns: int) -> int | None:
-        """For an actor: sleep until then, or to the end of the segment; between segments wait for the next one.
+        """Sleep as an actor until a point in test time or the end of the segment, and return that time.
 
-        Who waited has to look again whether there is anything left to sleep for, and gets None; who slept gets the time
-        until which.
+        Between segments, wait for the next one and return None: the actor has to check again whether it has to sleep.
         """
         if not self._is_passing or await self.now_ns() >= self._segment_end_ns:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -164,11 +163,11 @@ class Stage:
         self._parked.clear()
 
     async def _pass(self, minutes: int) -> None:
-        """Let test time pass; actors sleep as well."""
+        """Let test time pass while the actors sleep too."""
         end_ns = await self.now_ns() + minutes * MINUTE_NS
         while (now_ns := await self.now_ns()) < end_ns:
             await self._settled()
-            self._wake_parked()  # whose attempt has ended says so before time passes
+            self._wake_parked()  # attempts that have ended are reported before time passes
             await self._settled()
             expiries = [at_ns for at_ns in await self._expiries_ns() if at_ns > now_ns]
             self._segment_end_ns = min([end_ns, *expiries])
@@ -181,7 +180,7 @@ class Stage:
         await self._settled()
 
     async def _release_leaked_locks(self) -> None:
-        """Unlock time that stands although everybody sleeps."""
+        """Unlock time when it does not move although all actors sleep."""
         stuck, before_ns = 0, 0
         while self._is_reference:
             await asyncio.sleep(STUCK_S)
@@ -194,7 +193,7 @@ class Stage:
                 stuck = 0
 
     async def _expiries_ns(self) -> list[int]:
-        """When the current run may run out of time."""
+        """The times at which the current run may time out."""
         walk = self.walk
         found = [self._began_ns + walk.execution_timeout * MINUTE_NS]
         page = await self.ask("GetWorkflowExecutionHistory", execution=self.execution)
@@ -204,7 +203,7 @@ class Stage:
         return [*found, limit_ns, limit_ns + backoff.ToNanoseconds()]
 
     async def _settled(self) -> None:
-        """Wait until the worker has done all that it can do now."""
+        """Wait until the worker has nothing to do."""
         while not (await self._is_settled() and await self._is_settled()):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         for actor in tuple(self._actors):
@@ -237,14 +236,14 @@ class Stage:
     def _live(self) -> int:
         return sum(not actor.done() for actor in self._actors)
 
-    # The whole.
+    # The walk.
 
     @property
     def execution(self) -> dict[str, str]:
         return {"workflow_id": self.walk.name}
 
     async def play(self) -> dict[str, Any]:
-        """See `play` of the module."""
+        """Play the walk; see the function `play`."""
         self._began_ns = await self.now_ns()
         self._normaliser.now_ns = self._began_ns - MARGIN_NS
         started = await self.ask("StartWorkflowExecution", **self._start_fields())
@@ -260,7 +259,7 @@ class Stage:
                 if await self._has_closed():
                     break
                 await self._pass(RUN_OUT_MINUTES)
-            await self._pass(1)  # who still sleeps hears that it is too late
+            await self._pass(1)  # actors that still sleep learn that the run has closed
             runs = await self._runs(started.run_id)
         return {**dict(sorted(self._notes.items())), "runs": runs}
 
@@ -287,7 +286,7 @@ class Stage:
         return {"name": f"{self.walk.name}: {name}"}
 
     async def describe(self) -> Any:
-        """What the server says of the current run."""
+        """Describe the current run."""
         return await self.ask("DescribeWorkflowExecution", execution=self.execution)
 
     async def _run_id(self) -> str:
@@ -300,7 +299,7 @@ class Stage:
         return info.status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 
     async def _runs(self, run_id: str) -> list[Any]:
-        """Histories and descriptions along the chain of runs."""
+        """The history and description of each run of the chain."""
         found: list[Any] = []
         while run_id:
             execution = {**self.execution, "run_id": run_id}

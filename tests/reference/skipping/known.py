@@ -1,7 +1,7 @@
-"""Where the reference's time-skipping server and ours differ, and why.
+"""The known differences between the reference's time-skipping server and ours, each with its reason.
 
-That server is an engine of its own, simpler than the real one. Where they disagree ours follows the real one.
-Invariants: a difference without an entry fails the test; an entry that matches nothing fails it too.
+That server has its own, simpler engine. Where it disagrees with the real server, ours follows the real one.
+Invariants: a difference without an entry fails the test, and so does an entry that matches nothing.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from tests.reference.differences import Difference, Status
 ABSENT, ANY = "(absent)", "*"
 
 NOT_FILLED = "the time-skipping server leaves it out; the real one fills it in"
-EMPTY = "an empty message there, nothing on the real server"
-UNLIMITED = "ten years stand there for no limit; the real server writes none"
-FORGOTTEN = "an activity that waits for its next attempt counts as started there"
-RETRIED = "there a run that is tried again ends as if it continued as new; asked, the real server says failed"
-WORDS = "each server has words of its own"
-CAPPED = "there a limit is not lowered to one that contains it, or ten years stand for none"
-EVENTS = "the number of events; there not all starts of activities are among them"
+EMPTY = "the time-skipping server writes an empty message, the real one nothing"
+UNLIMITED = "the time-skipping server writes ten years for no limit; the real one writes nothing"
+FORGOTTEN = (
+    "on the time-skipping server an activity that waits for its next attempt counts as started"
+)
+RETRIED = "on the time-skipping server a retried run ends as continued as new; on the real one it ends as failed"
+WORDS = "each server has its own messages"
+CAPPED = "the time-skipping server does not cap a limit by a longer one, or writes ten years for no limit"
+NOT_STARTED = "the time-skipping server writes no start before a time-out"
+EVENTS = "the time-skipping server does not write the start of every activity"
 
 
 def _known(path: str, reference: str, ours: str, reason: str) -> Difference:
@@ -62,21 +65,28 @@ DIFFERENCES: tuple[Difference, ...] = (
         "*failure.cause.source",
         "*failure.cause.message",
     ),
-    _known("runs[*].started.*", ABSENT, "{*", "there no start is written before a time-out"),
-    _known("*.started_event_id", "event -1", ANY, "there no start is written before a time-out"),
-    _known("*.workflow_task_completed_event_id", "*STARTED*", "*COMPLETED*", "off by one there"),
+    _known("runs[*].started.*", ABSENT, "{*", NOT_STARTED),
+    _known("*.started_event_id", "event -1", ANY, NOT_STARTED),
+    _known(
+        "*.workflow_task_completed_event_id",
+        "*STARTED*",
+        "*COMPLETED*",
+        "off by one on that server",
+    ),
     _known("*.header", "{}", ABSENT, EMPTY),
     _known("*.sdk_metadata", "{}", ABSENT, EMPTY),
     _known("*.metering_metadata", "{}", ABSENT, EMPTY),
     _known("*.user_metadata", "{}", ABSENT, EMPTY),
     _known("*.input", "[]", ABSENT, EMPTY),
     _known("*.last_completion_result", "[]", ABSENT, EMPTY),
-    _known("*.request_id_infos.<id *>", ANY, ABSENT, "there it is an id of another request"),
+    _known("*.request_id_infos.<id *>", ANY, ABSENT, "the id of another request on that server"),
     _known("*.first_workflow_task_backoff", "0s", ABSENT, EMPTY),
-    _known("client[1 start].response.link", ANY, ABSENT, "links to events are not given"),
+    _known("client[1 start].response.link", ANY, ABSENT, "our server returns no links to events"),
     _known("*.workflow_execution_timeout", "3.1536e+08s", ANY, UNLIMITED),
     _known("*.workflow_run_timeout", "3.1536e+08s", ANY, UNLIMITED),
-    _known("*.root_execution.run_id", ANY, ANY, "there every run of a chain is its own root"),
+    _known(
+        "*.root_execution.run_id", ANY, ANY, "on that server every run of a chain is its own root"
+    ),
     _known("runs[*].history", '*CONTINUED_AS_NEW"]', '*EXECUTION_FAILED"]', RETRIED),
     _known("*.status", "*CONTINUED_AS_NEW", "*FAILED", RETRIED),
     _known("*.schedule_to_close_timeout", ANY, ANY, CAPPED),
@@ -85,7 +95,10 @@ DIFFERENCES: tuple[Difference, ...] = (
     _known("*.heartbeat_timeout", ANY, ANY, CAPPED),
     _known("*.history_length", ANY, ANY, EVENTS),
     _known(
-        "*.current_attempt_scheduled_time", ANY, ANY, "there it is when the attempt before ended"
+        "*.current_attempt_scheduled_time",
+        ANY,
+        ANY,
+        "on that server the time at which the previous attempt ended",
     ),
     _known("*.error.message", ANY, ANY, WORDS),
     _known(
@@ -99,22 +112,27 @@ DIFFERENCES: tuple[Difference, ...] = (
         "*.pending_activities[*].last_heartbeat_time",
         ANY,
         ANY,
-        "there the start of an attempt counts as a heartbeat",
+        "on that server the start of an attempt counts as a heartbeat",
     ),
     _known("*.pending_activities[*].scheduled_time", ANY, ANY, FORGOTTEN),
     _known("*.pending_activities[*].expiration_time", ANY, ABSENT, UNLIMITED),
-    _known("*.activities_of_closed_run", ANY, ABSENT, "there closed runs keep their activities"),
+    _known(
+        "*.activities_of_closed_run",
+        ANY,
+        ABSENT,
+        "on that server closed runs keep their activities",
+    ),
     _known(
         "*WORKFLOW_EXECUTION_TIMED_OUT].retry_state",
         "RETRY_STATE_TIMEOUT",
         "RETRY_STATE_RETRY_POLICY_NOT_SET",
-        "the real server says why there is no other run",
+        "the real server names the reason why there is no further run",
     ),
 )
 
 
 class Divergence(NamedTuple):
-    """A walk in which the reference goes another way from some minute on; until then they agree."""
+    """A walk in which the servers agree only until some minute."""
 
     seed: int
     minute: int
@@ -126,11 +144,11 @@ SEEDS: tuple[int, ...] = (
     59, 63, 67, 69, 70, 72, 75, 77, 78, 83, 89, 91, 99, 100, 101, 102, 104, 106, 109, 112, 114, 117, 120,
     122, 123, 125, 128, 129, 131, 137, 143, 147, 148, 149, 154, 165, 167, 171, 172, 174, 175, 176,
 )  # fmt: skip
-"""Walks that agree to the end. In those left out two things happen in one minute, or they diverge and teach no more."""
+"""The walks that agree to the end. In others two things happen in one minute, or a known divergence recurs."""
 
 RUN_RETRIED = (
-    "a run with a retry policy ran out of time: there it is the last one; asked, the real server starts"
-    " another"
+    "a run with a retry policy timed out: on the time-skipping server the chain ends there; the real"
+    " server starts another run"
 )
 DIVERGENCES: tuple[Divergence, ...] = (
     Divergence(126, 271, RUN_RETRIED),

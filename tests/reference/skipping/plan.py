@@ -1,7 +1,7 @@
-"""A walk as data: one workflow, what its activities do in each attempt, and what a client does to it meanwhile.
+"""A walk as data: a workflow, what its activities do in each attempt, and the actions of a client.
 
-Everything is drawn from a seed. All times are whole minutes of test time: the seconds that real machines add stay far
-below one, so what happens in which minute does not depend on them.
+Everything is drawn from a seed. All times are whole minutes of test time. A real machine adds much less than a minute,
+so its speed does not decide in which minute something happens.
 
 Not here: how a walk is played (`drive`).
 """
@@ -22,7 +22,7 @@ OPS = (
 
 
 class Retry(NamedTuple):
-    """A retry policy; minutes, 0 for what is left out."""
+    """A retry policy. Intervals are in minutes; 0 means that a field is not set."""
 
     initial: int
     coefficient: float
@@ -32,14 +32,14 @@ class Retry(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """What an activity's worker does with one attempt.
+    """What the worker does in one attempt of an activity.
 
     Attributes:
-        actions: Minutes to sleep, or a heartbeat's details.
-        end: `complete`, `fail`, `fail for good` or `vanish`: nothing more, until every time-out is over.
-        type: Of the failure.
-        delay: Minutes until the next attempt, as the failure asks for; 0 for none.
-        heeds_cancel: Whether it answers a request to cancel that a heartbeat brings.
+        actions: Each is a number of minutes to sleep, or the details of a heartbeat.
+        end: `complete`, `fail`, `fail for good`, or `vanish`: the worker does nothing until all time-outs are over.
+        type: The type of the failure.
+        delay: The minutes until the next attempt that the failure asks for; 0 for none.
+        heeds_cancel: Whether the attempt ends as canceled when a heartbeat reports a cancel request.
     """
 
     actions: tuple[int | str, ...]
@@ -50,13 +50,15 @@ class Attempt(NamedTuple):
 
 
 class Timer(NamedTuple):
+    """A timer; `length` is in minutes."""
+
     id: str
     length: int
 
 
 @dataclass(frozen=True)
 class Activity:
-    """A step that a worker does. Time-outs are minutes, 0 for none."""
+    """An activity. Time-outs are in minutes; 0 means none."""
 
     id: str
     queue: str = "served"
@@ -66,11 +68,11 @@ class Activity:
     heartbeat: int = 0
     retry: Retry | None = None
     attempts: tuple[Attempt, ...] = ()
-    """After these an attempt completes at once."""
+    """Later attempts complete at once."""
 
 
 class Op(NamedTuple):
-    """What the client does after `wait` minutes: its name, and the id of a step if it concerns one."""
+    """An action of the client after `wait` minutes: its name, and the id of a step if it needs one."""
 
     wait: int
     name: str
@@ -79,16 +81,16 @@ class Op(NamedTuple):
 
 @dataclass(frozen=True)
 class Walk:
-    """See the module."""
+    """One walk; times are in minutes, and 0 means none."""
 
     name: str
     stages: tuple[tuple[Timer | Activity, ...], ...]
-    """The steps of a stage begin when all of the stage before have closed."""
+    """The steps of a stage begin when all steps of the previous stage have closed."""
     ops: tuple[Op, ...] = ()
     end: str = "complete"
     """`complete`, `fail`, `fail for good` or `continue`."""
     on_cancel: str = "steps"
-    """What the workflow does when it is to be cancelled: cancel its `steps` first, end at `once`, or `ignore` it."""
+    """What the workflow does on a cancel request: cancel its `steps` first, end at `once`, or `ignore` it."""
     run_timeout: int = 0
     execution_timeout: int = 0
     start_delay: int = 0
@@ -100,7 +102,7 @@ class Walk:
 
 
 def walk(seed: int) -> Walk:
-    """The walk of this seed."""
+    """Draw the walk of a seed."""
     draw = _Draw(Random(seed))
     random = draw.random
     stages = tuple(

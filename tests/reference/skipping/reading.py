@@ -1,7 +1,7 @@
-"""What was written down of a walk, in a form in which two servers can be compared.
+"""Brings the record of a walk into a form in which two servers can be compared.
 
-Event ids give way to names (`ACTIVITY_TASK_SCHEDULED a0`), and the start events of activities stand beside the history:
-the reference does not write all of them, and one event less would shift the numbers of all that follow.
+Event ids are replaced by names (`ACTIVITY_TASK_SCHEDULED a0`), and the start events of activities are moved out of the
+history. The reference does not write all of them, and a missing event would change the ids of all later ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 _NO_TIME = re.compile(r"<time -\d{6,}m>")
-"""The reference's time for what has not happened: 1970."""
+"""The year 1970, which the reference writes for a time that is not set."""
 
 CAUSES = {
     "TIMER_FIRED",
@@ -24,18 +24,18 @@ CAUSES = {
     "WORKFLOW_EXECUTION_TIMED_OUT",
     "WORKFLOW_EXECUTION_TERMINATED",
 }
-"""What happens to a run from outside."""
+"""The events that do not follow from a workflow task."""
 
 
 def readable(result: dict[str, Any]) -> dict[str, Any]:
-    """The result of `play`, to be compared."""
+    """The result of `play` in comparable form."""
     result = json.loads(_NO_TIME.sub("<no time>", json.dumps(result)))
     notes = {who: [_note(step) for step in steps] for who, steps in result.items() if who != "runs"}
     return {**notes, "runs": [_run(run) for run in result["runs"]]}
 
 
 def is_clear(result: dict[str, Any]) -> bool:
-    """Nothing happens in the same minute as something else, so that the order of all events is known."""
+    """Whether no two things happen in the same minute, so that the order of all events is defined."""
     looks = [
         step["at"] for step in result["client"] if step["call"].startswith("look before: look")
     ]
@@ -53,7 +53,7 @@ def is_clear(result: dict[str, Any]) -> bool:
 
 
 def before(result: dict[str, Any], minute: int) -> dict[str, Any]:
-    """What is known of a readable result before some minute."""
+    """The part of a readable result before some minute."""
     kept: dict[str, Any] = {
         who: [step for step in steps if minute_of(step["at"]) < minute]
         for who, steps in result.items()
@@ -79,7 +79,7 @@ def before(result: dict[str, Any], minute: int) -> dict[str, Any]:
 def minute_of(time: str) -> int:
     """`<time +37m>` as 37."""
     found = re.fullmatch(r"<time(?: ([+-]\d+)m)?>", time)
-    assert found, f"{time} is a time"
+    assert found, f"{time} is not a time"
     return int(found[1] or 0)
 
 
@@ -113,7 +113,7 @@ def _note(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _description(description: dict[str, Any]) -> dict[str, Any]:
-    """Activities of a closed run under another name: there should be none."""
+    """A description. The activities of a closed run, which should have none, get another name."""
     if description["workflow_execution_info"]["status"] == "WORKFLOW_EXECUTION_STATUS_RUNNING":
         return description
     names = {"pending_activities": "activities_of_closed_run"}
@@ -132,7 +132,7 @@ def _attributes(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(event: dict[str, Any], names: dict[int, str]) -> dict[str, Any]:
-    """The event with names in place of the ids of others, its attributes directly in it."""
+    """An event with names in place of event ids, and with its attributes as fields of its own."""
     fields = {key: value for key, value in event.items() if not key.endswith("_attributes")}
     del fields["event_id"]
     for key, value in _attributes(event).items():

@@ -1,4 +1,4 @@
-"""Records what the reference makes of every walk: `make reference-record`."""
+"""Records the results of all walks on the reference (`make reference-record`)."""
 
 from __future__ import annotations
 

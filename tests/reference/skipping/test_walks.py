@@ -1,4 +1,4 @@
-"""Walks in virtual time over heartbeats, retries and time-outs: ours does what the reference does, minute by minute.
+"""Walks in virtual time over heartbeats, retries and time-outs: both servers do the same in each minute.
 
 Our server is always compared with the recording. Where the pinned time-skipping server is installed, one more test
 plays the walks on it and compares the result with the recording.
@@ -52,8 +52,8 @@ def test_ours_does_what_is_recorded(subtests: pytest.Subtests) -> None:
             found = ledger.unexpected(f"walk {seed}", before)
             assert found == [], "\n".join(map(str, found))
             after = Ledger(DIFFERENCES).unexpected("", differences(reference[seed], mine))
-            assert after != [], f"the walks agree now, although {reason}"
-    assert ledger.stale == [], "these differences are gone: remove them from the list"
+            assert after != [], f"the walks agree now: remove the divergence ({reason})"
+    assert ledger.stale == [], "these differences no longer occur: remove them from known.py"
 
 
 def test_no_walk_depends_on_the_order_of_what_happens_at_once(subtests: pytest.Subtests) -> None:

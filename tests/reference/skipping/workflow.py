@@ -1,4 +1,4 @@
-"""The workflow of a walk, as a pure function: from the history to the commands of the next workflow task."""
+"""The workflow of a walk: a pure function from a history to the commands of the next workflow task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.reference.skipping.plan import Activity, Retry, Timer, Walk
 
 
 class Decider:
-    """The workflow: a pure function from its history to the next commands."""
+    """Reads a history and decides the next commands."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Decider:
         self._walk = walk
         self._queues = {"served": served, "nobody": nobody}
         self.waiting: list[Activity] = []
-        """Activities that this task schedules where nobody fetches them."""
+        """Activities that this task schedules in the queue that nobody polls."""
         self._begun: dict[str, int] = {}
         self._asked: set[str] = set()
         self._closed: set[str] = set()
