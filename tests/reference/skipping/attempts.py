@@ -80,9 +80,9 @@ class _Attempt:
     def _boundaries_ns(self) -> list[int]:
         """The times at which this attempt may time out."""
         limits = (
-            (self._started_ns, self._step.start_to_close),
-            (self._scheduled_ns, self._step.schedule_to_close),
-            (self._beat_ns, self._step.heartbeat),
+            (self._started_ns, self._step.start_to_close_minutes),
+            (self._scheduled_ns, self._step.schedule_to_close_minutes),
+            (self._beat_ns, self._step.heartbeat_minutes),
         )
         return [since_ns + minutes * MINUTE_NS for since_ns, minutes in limits if minutes]
 
@@ -157,8 +157,8 @@ class _Attempt:
             )
         else:
             info: dict[str, Any] = {"non_retryable": plan.end == "fail for good"}
-            if plan.delay:
-                info["next_retry_delay"] = seconds(plan.delay * 60)
+            if plan.delay_minutes:
+                info["next_retry_delay"] = seconds(plan.delay_minutes * 60)
             failure = application_failure(f"attempt {task.attempt}", plan.type, **info)
             answer = await stage.ask(
                 "RespondActivityTaskFailed", task_token=task.task_token, failure=failure
@@ -169,7 +169,11 @@ class _Attempt:
 async def wait_for_nobody(stage: Stage, step: Activity, run_id: str) -> None:
     """Sleep in test time for as long as an activity waits in a queue that nobody polls."""
     began_ns = await stage.now_ns()
-    limits = [minutes for minutes in (step.schedule_to_start, step.schedule_to_close) if minutes]
+    limits = [
+        minutes
+        for minutes in (step.schedule_to_start_minutes, step.schedule_to_close_minutes)
+        if minutes
+    ]
     until_ns = began_ns + min(limits) * MINUTE_NS
     execution = {**stage.execution, "run_id": run_id}
     while await stage.now_ns() < until_ns:

@@ -195,11 +195,11 @@ class Stage:
     async def _expiries_ns(self) -> list[int]:
         """The times at which the current run may time out."""
         walk = self.walk
-        found = [self._began_ns + walk.execution_timeout * MINUTE_NS]
+        found = [self._began_ns + walk.execution_timeout_minutes * MINUTE_NS]
         page = await self.ask("GetWorkflowExecutionHistory", execution=self.execution)
         first = page.history.events[0]
         backoff = first.workflow_execution_started_event_attributes.first_workflow_task_backoff
-        limit_ns = first.event_time.ToNanoseconds() + walk.run_timeout * MINUTE_NS
+        limit_ns = first.event_time.ToNanoseconds() + walk.run_timeout_minutes * MINUTE_NS
         return [*found, limit_ns, limit_ns + backoff.ToNanoseconds()]
 
     async def _settled(self) -> None:
@@ -250,7 +250,7 @@ class Stage:
         await self.note("client", "start", started)
         async with self._working():
             for op in self.walk.ops:
-                await self._pass(op.wait)
+                await self._pass(op.wait_minutes)
                 await do(self, op.name, op.step)
                 await self._settled()
                 if await self._has_closed():
@@ -272,9 +272,9 @@ class Stage:
             "request_id": "start",
         }
         limits = {
-            "workflow_run_timeout": walk.run_timeout,
-            "workflow_execution_timeout": walk.execution_timeout,
-            "workflow_start_delay": walk.start_delay,
+            "workflow_run_timeout": walk.run_timeout_minutes,
+            "workflow_execution_timeout": walk.execution_timeout_minutes,
+            "workflow_start_delay": walk.start_delay_minutes,
         }
         fields |= {name: seconds(minutes * 60) for name, minutes in limits.items() if minutes}
         if walk.retry is not None:

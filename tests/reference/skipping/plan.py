@@ -22,11 +22,11 @@ OPS = (
 
 
 class Retry(NamedTuple):
-    """A retry policy. Intervals are in minutes; 0 means that a field is not set."""
+    """A retry policy; 0 means that a field is not set."""
 
-    initial: int
+    initial_minutes: int
     coefficient: float
-    maximum: int
+    maximum_minutes: int
     attempts: int
     final_types: tuple[str, ...] = ()
 
@@ -38,50 +38,50 @@ class Attempt(NamedTuple):
         actions: Each is a number of minutes to sleep, or the details of a heartbeat.
         end: `complete`, `fail`, `fail for good`, or `vanish`: the worker does nothing until all time-outs are over.
         type: The type of the failure.
-        delay: The minutes until the next attempt that the failure asks for; 0 for none.
+        delay_minutes: The time until the next attempt that the failure asks for; 0 for none.
         heeds_cancel: Whether the attempt ends as canceled when a heartbeat reports a cancel request.
     """
 
     actions: tuple[int | str, ...]
     end: str
     type: str = "Oops"
-    delay: int = 0
+    delay_minutes: int = 0
     heeds_cancel: bool = True
 
 
 class Timer(NamedTuple):
-    """A timer; `length` is in minutes."""
+    """A timer."""
 
     id: str
-    length: int
+    length_minutes: int
 
 
 @dataclass(frozen=True)
 class Activity:
-    """An activity. Time-outs are in minutes; 0 means none."""
+    """An activity; a time-out of 0 means none."""
 
     id: str
     queue: str = "served"
-    start_to_close: int = 0
-    schedule_to_start: int = 0
-    schedule_to_close: int = 0
-    heartbeat: int = 0
+    start_to_close_minutes: int = 0
+    schedule_to_start_minutes: int = 0
+    schedule_to_close_minutes: int = 0
+    heartbeat_minutes: int = 0
     retry: Retry | None = None
     attempts: tuple[Attempt, ...] = ()
     """Later attempts complete at once."""
 
 
 class Op(NamedTuple):
-    """An action of the client after `wait` minutes: its name, and the id of a step if it needs one."""
+    """An action of the client after some minutes: its name, and the id of a step if it needs one."""
 
-    wait: int
+    wait_minutes: int
     name: str
     step: str = ""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """One walk; times are in minutes, and 0 means none."""
+    """One walk; a time of 0 means none."""
 
     name: str
     stages: tuple[tuple[Timer | Activity, ...], ...]
@@ -91,9 +91,9 @@ class Walk:
     """`complete`, `fail`, `fail for good` or `continue`."""
     on_cancel: str = "steps"
     """What the workflow does on a cancel request: cancel its `steps` first, end at `once`, or `ignore` it."""
-    run_timeout: int = 0
-    execution_timeout: int = 0
-    start_delay: int = 0
+    run_timeout_minutes: int = 0
+    execution_timeout_minutes: int = 0
+    start_delay_minutes: int = 0
     retry: Retry | None = None
     steps: dict[str, Timer | Activity] = field(default_factory=dict[str, Timer | Activity])
 
@@ -116,9 +116,9 @@ def walk(seed: int) -> Walk:
         ops=tuple(draw.op(ids) for _ in range(random.randint(1, 5))),
         end=random.choice(("complete",) * 5 + ("fail", "fail", "fail for good", "continue")),
         on_cancel=random.choice(("steps", "steps", "once", "ignore")),
-        run_timeout=draw.maybe(0.25, 100, 900),
-        execution_timeout=draw.maybe(0.2, 200, 2_000),
-        start_delay=draw.maybe(0.15, 5, 300),
+        run_timeout_minutes=draw.maybe(0.25, 100, 900),
+        execution_timeout_minutes=draw.maybe(0.2, 200, 2_000),
+        start_delay_minutes=draw.maybe(0.15, 5, 300),
         retry=draw.retry(attempts=(2, 3)) if random.random() < 0.35 else None,
     )
 
@@ -133,9 +133,9 @@ class _Draw:
     def retry(self, attempts: tuple[int, ...]) -> Retry:
         random = self.random
         return Retry(
-            initial=random.randint(3, 40),
+            initial_minutes=random.randint(3, 40),
             coefficient=random.choice((1.0, 1.0, 2.0, 3.0)),
-            maximum=self.maybe(0.4, 41, 90),
+            maximum_minutes=self.maybe(0.4, 41, 90),
             attempts=random.choice(attempts),
             final_types=("Fatal",) if random.random() < 0.4 else (),
         )
@@ -156,10 +156,12 @@ class _Draw:
         return Activity(
             id=id,
             queue=QUEUES[0] if is_served else QUEUES[1],
-            start_to_close=close,
-            schedule_to_start=self.maybe(0.2, 5, 60) if is_served else random.randint(5, 400),
-            schedule_to_close=whole,
-            heartbeat=self.maybe(0.5, 3, 50),
+            start_to_close_minutes=close,
+            schedule_to_start_minutes=self.maybe(0.2, 5, 60)
+            if is_served
+            else random.randint(5, 400),
+            schedule_to_close_minutes=whole,
+            heartbeat_minutes=self.maybe(0.5, 3, 50),
             retry=self.retry(attempts=(1, 2, 3, 4, 0)) if random.random() < 0.8 else None,
             attempts=tuple(self.attempt() for _ in range(random.randint(1, 4))),
         )
@@ -178,7 +180,7 @@ class _Draw:
             actions=actions,
             end=end,
             type=random.choice(("Oops", "Oops", "Fatal")),
-            delay=self.maybe(0.25, 1, 80) if end == "fail" else 0,
+            delay_minutes=self.maybe(0.25, 1, 80) if end == "fail" else 0,
             heeds_cancel=random.random() < 0.7,
         )
 

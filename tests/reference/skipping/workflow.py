@@ -98,16 +98,16 @@ class Decider:
 
     def _begin(self, step: Timer | Activity) -> command.Command:
         if isinstance(step, Timer):
-            return start_timer(step.id, step.length * 60)
+            return start_timer(step.id, step.length_minutes * 60)
         if step.queue == "nobody":
             self.waiting.append(step)
         limits: dict[str, Any] = {
             f"{name}_timeout": seconds(minutes * 60)
             for name, minutes in (
-                ("start_to_close", step.start_to_close),
-                ("schedule_to_start", step.schedule_to_start),
-                ("schedule_to_close", step.schedule_to_close),
-                ("heartbeat", step.heartbeat),
+                ("start_to_close", step.start_to_close_minutes),
+                ("schedule_to_start", step.schedule_to_start_minutes),
+                ("schedule_to_close", step.schedule_to_close_minutes),
+                ("heartbeat", step.heartbeat_minutes),
             )
         }
         if step.retry is not None:
@@ -129,11 +129,11 @@ class Decider:
 def policy(retry: Retry) -> dict[str, Any]:
     """The fields of a retry policy."""
     fields: dict[str, Any] = {
-        "initial_interval": seconds(retry.initial * 60),
+        "initial_interval": seconds(retry.initial_minutes * 60),
         "backoff_coefficient": retry.coefficient,
         "maximum_attempts": retry.attempts,
         "non_retryable_error_types": retry.final_types,
     }
-    if retry.maximum:
-        fields["maximum_interval"] = seconds(retry.maximum * 60)
+    if retry.maximum_minutes:
+        fields["maximum_interval"] = seconds(retry.maximum_minutes * 60)
     return fields
