@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 import pytest
@@ -240,7 +241,7 @@ async def test_a_completion_that_is_repeated_gets_the_same_answer(caller: Caller
 
 
 async def test_a_task_whose_start_fails_is_tried_again_and_the_poll_waits(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     await caller.start()
     engine = caller.node.engine
@@ -254,6 +255,9 @@ async def test_a_task_whose_start_fails_is_tried_again_and_the_poll_waits(
 
     monkeypatch.setattr(engine, "start_task", failing)
     monkeypatch.setattr("perdure.server.matching_host.RETRY_NS", 1_000_000)
-    task = await caller.poll()
+    with caplog.at_level(logging.ERROR):
+        task = await caller.poll()
     assert ids(task) == [1, 2, 3]
     assert failures == []
+    said = [one.getMessage() for one in caplog.records]
+    assert said == [f"a task of {QUEUE} could not be started"], "of the bug, and of nothing else"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from perdure.history.replies import ActivityTaskReply, CompletionReply
 from perdure.history.tokens import ActivityTaskToken
 from perdure.server import kept
@@ -44,6 +46,12 @@ def test_an_answer_of_the_end_of_a_generation_is_kept_for_a_minute_too():
     replies.keep(b"last", outcome("2"), 99 + kept.KEPT_NS)
     replies.keep(b"next", outcome("3"), 100 + kept.KEPT_NS)
     assert reply_of(replies.get(b"last", 99 + 2 * kept.KEPT_NS)) == "2"
+
+
+def test_after_two_minutes_without_a_call_nothing_is_kept():
+    replies = KeptReplies()
+    replies.keep(b"t", outcome("a"), 100)
+    assert replies.get(b"t", 100 + 2 * kept.KEPT_NS) is None
 
 
 def test_a_repetition_waits_for_the_same_commit():
@@ -86,7 +94,8 @@ def test_a_failed_commit_is_no_answer():
     assert replies.get(b"u", 100) is None
 
 
-def test_old_answers_make_room():
+def test_old_answers_make_room(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept, "KEPT_MAX", 60)
     replies = KeptReplies()
     for n in range(3 * kept.KEPT_MAX):
         replies.keep(b"%d" % n, outcome("a"), 100)

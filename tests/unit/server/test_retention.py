@@ -11,7 +11,7 @@ import pytest
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key, workflow_id_key
 from perdure.core.limits import Limits
-from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.core.units import HOUR_NS, SECOND_NS
 from perdure.history.transition import Effect
 from perdure.server import retention as module
 from perdure.server.retention import Retention
@@ -152,7 +152,7 @@ async def exists(world: World, key: EntityKey) -> bool:
 
 @on_virtual_time
 async def test_a_run_stays_for_exactly_as_long_as_was_promised():
-    retention_ns = 3 * DAY_NS
+    retention_ns = 3 * HOUR_NS
     async with virtual_world(limits=Limits(retention_default_ns=retention_ns)) as world:
         await world.start("open")
         await asyncio.sleep(100)

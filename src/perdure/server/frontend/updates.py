@@ -198,6 +198,6 @@ async def _goes_on(services: Services, closed: EntityKey) -> bool:
     """True when another run follows the closed one, and runs."""
 
     def look(state: RunState, env: Env) -> bool:
-        return state.key != closed and state.is_running
+        return state.is_running
 
     return await services.engine.read_current(closed.namespace_id, closed.name, "", look)
