@@ -125,7 +125,7 @@ def apply(state: RunState, change: FactChange) -> None:
 
 
 def _apply_create(state: RunState, _key: str, value: Any) -> None:
-    state.create_request_id = value.request_id if value else ""
+    state.create_request_id = value.request_id
 
 
 def _apply_workflow_task(state: RunState, _key: str, value: Any) -> None:
@@ -137,7 +137,7 @@ def _apply_sticky(state: RunState, _key: str, value: Any) -> None:
 
 
 def _apply_cancel_request(state: RunState, _key: str, value: Any) -> None:
-    state.cancel_request_id = value.request_id if value else ""
+    state.cancel_request_id = value.request_id
 
 
 def _apply_activity(state: RunState, key: str, value: ActivityProgress | None) -> None:

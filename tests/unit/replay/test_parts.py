@@ -12,6 +12,7 @@ from perdure.replay import outgoing as out
 from perdure.replay.buffer import HistoryBuffer
 from perdure.replay.flags import Flag, Flags
 from perdure.replay.markers import patch_details, read_patch
+from perdure.replay.mismatch import BadHistory, NondeterminismFound, Rule
 from perdure.replay.seed import randomness_seed, siphash13
 from perdure.replay.task import WorkflowTask
 from perdure.replay.to_api import _BUILDERS, to_api
@@ -165,6 +166,11 @@ def test_which_events_end_a_run_undo_a_task_or_may_be_ignored() -> None:
     assert names(ev.UNSTARTS_TASK) == undoing | {"WorkflowTaskFailed", "WorkflowTaskTimedOut"}
     others = ("OptionsUpdated", "Paused", "Unpaused", "TimeSkippingTransitioned")
     assert names(ev.IGNORABLE) == {f"WorkflowExecution{each}" for each in others}
+
+
+def test_what_went_wrong_is_said_wherever_it_is_shown() -> None:
+    assert str(BadHistory("it ends too early", 7)) == "it ends too early"
+    assert str(NondeterminismFound(Rule.NO_COMMAND)) == Rule.NO_COMMAND.value
 
 
 def test_type_names_are_how_people_write_them() -> None:
