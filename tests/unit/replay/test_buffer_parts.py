@@ -39,6 +39,14 @@ def test_a_partial_history_is_cut_after_what_is_known() -> None:
     assert ids(buffer.peek(11)) == []
 
 
+def test_commands_before_what_is_known_do_not_end_a_heartbeat() -> None:
+    events = Events().start().completed()
+    events.timer()
+    events.signal().task().completed().task().completed().task()
+    assert ids(loaded(events).peek(8))[-1] == 14
+    assert taken(loaded(events), 8) == ([9, 10, 11, 12, 13, 14], True)
+
+
 def test_a_peek_does_not_bind_the_next_take() -> None:
     events = Events().start().completed().signal().task().completed().signal().task()
     buffer = loaded(events)
