@@ -82,7 +82,7 @@ def _is_users_doing() -> bool:
         ):
             return False
         frame = frame.f_back
-    return False
+    return False  # never reached: below workflow code there are always the host's frames
 
 
 def refuse(state: RunState, call: str, advice: str) -> None:
