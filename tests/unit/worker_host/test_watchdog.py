@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ import pytest
 from perdure import workflow
 from perdure.worker.host import HostOptions
 from perdure.worker.host.host import DeadlockError
+from perdure.worker.host.watchdog import watchdog
 from tests.unit.worker_host.driver import Driver
 from tests.unit.worker_host.programs import in_process
 
@@ -106,3 +108,34 @@ print("traced")
 def test_debuggers_work_after_a_workflow_was_stopped() -> None:
     """An exception that is raised in a thread and then taken back makes CPython 3.11 loop in traced functions."""
     assert in_process(TRACED) == ("traced\n", 0)
+
+
+@workflow.defn
+class SpinsForAWhile:
+    """Ends by itself, so that a watchdog that does not come fails the test instead of hanging it."""
+
+    @workflow.run
+    async def run(self) -> None:
+        for _ in range(300_000_000):
+            pass
+
+
+def test_a_workflow_is_stopped_although_another_thread_is_at_work_since_before() -> None:
+    began, over = threading.Event(), threading.Event()
+
+    def work() -> None:
+        watch = watchdog.begin(3_600_000_000_000, lambda: "the other thread")
+        assert watch is not None
+        began.set()
+        over.wait(60)
+        watchdog.end(watch)
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        began.wait(60)
+        with pytest.raises(DeadlockError):
+            Driver(SpinsForAWhile, HostOptions(deadlock_budget_ns=100_000_000)).start()
+    finally:
+        over.set()
+        other.join()
