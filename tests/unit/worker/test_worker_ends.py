@@ -181,3 +181,19 @@ async def test_a_server_that_ends_polls_itself_may_still_deliver(answers_polls: 
         polls = len(connection.calls) - 1
     assert polls > 2
     assert ended == ["answered" if answers_polls else "given up"] * polls
+
+
+async def test_a_worker_that_was_cancelled_leaves_its_user_alone() -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    worker, _ = worker_over()
+    with pytest.raises(asyncio.CancelledError):
+        async with worker:
+            await turns()
+            run = worker._run_task
+            assert run is not None
+            run.cancel()
+            await turns()
+            assert run.done(), "and the block goes on"
+    assert reported == []
+    assert worker.is_shutdown
