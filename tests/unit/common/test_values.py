@@ -56,10 +56,20 @@ def test_priority_round_trip_and_unset_fields() -> None:
     assert Priority.from_proto(common_pb.Priority()) == Priority.default
 
 
-@pytest.mark.parametrize(("key", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError)])
-def test_priority_checks_its_key(key: Any, error: type[Exception]) -> None:
-    with pytest.raises(error):
+@pytest.mark.parametrize(
+    ("key", "error", "words"),
+    [
+        (0, ValueError, "must be a positive integer"),
+        (-1, ValueError, "must be a positive integer"),
+        ("1", TypeError, "must be an integer"),
+        (1.5, TypeError, "must be an integer"),
+    ],
+)
+def test_priority_checks_its_key(key: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
         Priority(priority_key=key)
+    assert Priority(priority_key=1).priority_key == 1
+    assert Priority(fairness_key="x").priority_key is None
 
 
 def test_deployment_version_in_canonical_form() -> None:
@@ -93,6 +103,8 @@ class TestSearchAttributes:
         )
         assert [pair.key.name for pair in attributes] == ["Count", "Name"]
         assert attributes[COUNT] == 1
+        assert attributes.get(COUNT) == 1
+        assert attributes.get(NAME, 5) == "a"
         assert NAME in attributes
         assert SearchAttributeKey.for_text("Name") not in attributes
         assert attributes.get(SearchAttributeKey.for_text("Name")) is None

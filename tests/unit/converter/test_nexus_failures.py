@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import nexusrpc
@@ -129,3 +130,8 @@ def test_an_original_without_details() -> None:
     )
     failure = write(nexusrpc.HandlerError("bad", type=Kind.INTERNAL, original_failure=original))
     assert failure == failure_pb.Failure(message="first", stack_trace="there")
+
+
+def test_before_anything_of_nexus_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "nexusrpc")
+    assert write(ValueError("x")).application_failure_info.type == "ValueError"

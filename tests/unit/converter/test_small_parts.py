@@ -93,6 +93,18 @@ async def test_without_a_codec_payloads_stay_as_they_are() -> None:
     assert await converter.encode([1, "a"]) == payloads
 
 
+async def test_failures_without_a_codec() -> None:
+    converter = DataConverter()
+    failure = failure_pb.Failure()
+    await converter.encode_failure(ApplicationError("m", 1), failure)
+    before = failure_pb.Failure()
+    before.CopyFrom(failure)
+    error: Any = await converter.decode_failure(failure)
+    assert (error.message, list(error.details)) == ("m", [1])
+    assert error.failure is failure
+    assert failure == before
+
+
 class Counting(PayloadCodec):
     """Marks payloads, and counts how often it is asked."""
 

@@ -243,6 +243,9 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (tuple[int, ...], [1, "x"], "index 1"),
     (complex, 1, "Unserializable type during conversion: <class 'complex'>"),
     (Metres, 1, "Unserializable type"),
+    (5, 1, "Unserializable type during conversion: 5"),
+    ("int", 1, "Unserializable type during conversion: int"),
+    (None, 0, "Expected None, got value of type <class 'int'>"),
     (typing.Sequence[int], ["x"], "index 0"),
 ]
 
@@ -278,3 +281,13 @@ OLDER: list[tuple[Any, Any]] = [
 def test_hints_as_older_code_writes_them(hint: Any, value: Any) -> None:
     assert same(restored(hint, value), value)
     assert same(restored(list[hint], [value]), [value])
+
+
+def test_parameters_that_say_nothing() -> None:
+    assert value_to_type(None, None) is None
+    anything: Any = list[...]  # type: ignore[misc]
+    assert same(value_to_type(anything, [1, "a"]), [1, "a"])
+    assert same(value_to_type(tuple[T, float], [1, 2]), (1, 2.0))  # type: ignore[valid-type]
+    assert same(value_to_type(tuple[float, T], [1, 2]), (1.0, 2))  # type: ignore[valid-type]
+    assert same(value_to_type(dict[T, float], {"a": 2}), {"a": 2.0})  # type: ignore[valid-type]
+    assert same(value_to_type(dict[str, T], {"a": 2}), {"a": 2})  # type: ignore[valid-type]
