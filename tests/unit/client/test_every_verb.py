@@ -365,6 +365,7 @@ async def test_pages_that_are_fetched_by_hand(
     connection.on("ListWorkflowExecutions", page, pb.ListWorkflowExecutionsResponse())
     listing = client.list_workflows(page_size=3)
     assert (listing.current_page, listing.next_page_token) == (None, None)
+    assert listing.current_page_index == 0
     await listing.fetch_next_page(page_size=1)
     assert listing.current_page is not None
     assert [each.id for each in listing.current_page] == ["a"]

@@ -106,6 +106,11 @@ async def test_page_sizes_of_a_history(
     connection.on("GetWorkflowExecutionHistory", pb.GetWorkflowExecutionHistoryResponse())
     handle = client.get_workflow_handle("w")
     events = handle.fetch_history_events(page_size=of_fetch)
+    assert (events.current_page_index, events.current_page, events.next_page_token) == (
+        0,
+        None,
+        None,
+    )
     await events.fetch_next_page(page_size=of_page)
     (request,) = connection.requests("GetWorkflowExecutionHistory")
     assert request.maximum_page_size == expected

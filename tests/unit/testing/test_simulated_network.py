@@ -301,3 +301,71 @@ def test_a_call_that_the_node_cancels_by_itself_is_noted() -> None:
         assert bench.endpoint.cancelled_by_others == ["DescribeNamespace"]
 
     play(work, work_s=1_000.0)
+
+
+# The edges of a call: answers, crashes and withdrawals at the same moment ------------------------------
+
+
+def test_nothing_is_kept_of_calls_that_have_ended(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(bench: Bench) -> None:
+        await bench.outcome()
+        bench.node.error = errors.NotFound("nothing")
+        await bench.outcome()
+        bench.node.work_s = 1_000.0
+        await bench.outcome(timeout_ns=SECOND_NS)
+        call = asyncio.ensure_future(bench.outcome())
+        await asyncio.sleep(1)
+        bench.endpoint.down()
+        await call
+        await asyncio.sleep(0)
+        assert bench.endpoint._callers == {}
+        assert bench.endpoint._open == {}
+
+    play(work)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_answer_to_a_connection_that_was_reset_is_lost(
+    caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    async def work(bench: Bench) -> None:
+        bench.node.error = errors.NotFound("nothing") if fails else None
+        call = asyncio.ensure_future(bench.outcome())
+        await asyncio.sleep(0.5)
+        bench.endpoint.down()
+        assert (await call)[0] == "Unavailable"
+        await asyncio.sleep(1)
+        assert bench.node.ended == ["done"]
+        assert [task.exception() for task in bench.process.tasks] == [None]
+
+    play(work, work_s=1.0)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_crash_in_the_moment_of_the_answer(caplog: pytest.LogCaptureFixture, fails: bool) -> None:
+    async def work(bench: Bench) -> str:
+        async def answer(*_: Any) -> Message:
+            asyncio.get_running_loop().call_soon(bench.endpoint.down)
+            if fails:
+                raise errors.NotFound("nothing")
+            return pb.DescribeNamespaceResponse()
+
+        bench.endpoint.up(bench.process, answer)
+        how, _ = await bench.outcome()
+        assert not bench.endpoint.is_up
+        return how
+
+    assert play(work) == ("NotFound" if fails else "answered")
+    assert caplog.records == []
+
+
+def test_an_answer_may_come_before_the_caller_breaks_off(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(bench: Bench) -> str:
+        how, _ = await bench.outcome()
+        assert bench.node.ended == ["done"]
+        return how
+
+    assert {play(work, seed=seed, impatient=1.0) for seed in SEEDS} == {"Unavailable"}
+    assert caplog.records == []

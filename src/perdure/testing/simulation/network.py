@@ -123,6 +123,7 @@ class Endpoint:
     def withdraw(self, reply: asyncio.Future[Message]) -> None:
         """The caller left: cancel the call, as a broken stream does."""
         task = self._open.pop(reply, None)
+        self._callers.pop(reply, None)
         if task is not None:
             task.cancel()
 
