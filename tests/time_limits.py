@@ -33,6 +33,9 @@ import pytest_timeout
 REPEAT_S = 5.0
 """The time between two exceptions; less when the limit itself is shorter."""
 
+OVERDUE = "takes longer than"
+"""Part of the message of both exceptions."""
+
 _is_debugging: Callable[[], bool] = vars(pytest_timeout)["is_debugging"]  # untyped
 
 
@@ -92,7 +95,7 @@ class TimeLimits:
             if not self._in_phase or _is_debugging():
                 return
             faulthandler.dump_traceback(self._stderr)
-            raise _kind()(f"{item.nodeid} takes longer than {settings.timeout:g} s")
+            raise _kind()(f"{item.nodeid} {OVERDUE} {settings.timeout:g} s")
 
         signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, settings.timeout, min(REPEAT_S, settings.timeout))

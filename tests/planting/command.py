@@ -268,7 +268,7 @@ def _play(job: _Job) -> Result:
             last = judge.run(_tree, job.always, expected_s=ALWAYS_SECONDS)
         if last.found and _is_steady(job.always, ALWAYS_SECONDS):
             verdict = last
-    elif verdict.found and "imeout" in verdict.how and not _is_steady(job.tests, job.expected_s):
+    elif verdict.may_be_load and not _is_steady(job.tests, job.expected_s):
         how = "its tests also fail without the bug"
         verdict = Verdict(found=False, how=how, shown=verdict.shown)
     own = verdict.found and AREAS[job.area].is_own(verdict.by)

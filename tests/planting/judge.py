@@ -24,8 +24,10 @@ from pathlib import Path
 from tests.planting.listener import RESULT_VARIABLE
 from tests.planting.plant import Plant
 from tests.planting.record import OPTIONS
+from tests.time_limits import OVERDUE
 
 SECONDS_PER_TEST = "45"
+HUNG = "(hung)"
 HUNG_MIN_S = 120.0
 HUNG_FACTOR = 20.0
 CPU_MIN_S = 60
@@ -68,6 +70,12 @@ class Verdict:
     by: str = ""
     how: str = ""
     shown: int = 0
+
+    @property
+    def may_be_load(self) -> bool:
+        """Whether something took too long, which a busy machine can cause without the bug."""
+        is_late = OVERDUE in self.how or "timeout" in self.how.lower()
+        return self.found and (is_late or self.by == HUNG)
 
 
 class Tree:
@@ -128,7 +136,7 @@ def run(tree: Tree, tests: Sequence[str], *, expected_s: float) -> Verdict:
         _in_child(tree.folder, tests, result, log, expected_s)
     status = _wait(child, HUNG_MIN_S + HUNG_FACTOR * expected_s)
     if status is None:
-        return Verdict(found=True, by="(hung)", how="did not end", shown=len(tests))
+        return Verdict(found=True, by=HUNG, how="did not end", shown=len(tests))
     content = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
     if content is not None and content["failed"]:
         by, how = content["failed"][0]
