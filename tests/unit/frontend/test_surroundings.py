@@ -94,6 +94,19 @@ async def test_search_attributes_must_be_registered(caller: Caller):
         await caller.start("other", search_attributes=attributes)
 
 
+@pytest.mark.parametrize("other", ["A", "Size", "Zone", "Weight", "x"])
+async def test_one_search_attribute_of_another_type_refuses_them_all(caller: Caller, other: str):
+    keyword, number = enums.INDEXED_VALUE_TYPE_KEYWORD, enums.INDEXED_VALUE_TYPE_INT
+    await caller.call("AddSearchAttributes", search_attributes={other: keyword})
+    with pytest.raises(AlreadyExists, match=f"Search attribute {other} already exists"):
+        await caller.call(
+            "AddSearchAttributes",
+            search_attributes=dict.fromkeys(("B", "C", other, "D", "E"), number),
+        )
+    listed = await caller.call("ListSearchAttributes")
+    assert dict(listed.custom_attributes) == {other: keyword}
+
+
 async def test_lists_come_in_pages_and_follow_the_runs(caller: Caller):
     for number in range(5):
         await caller.start(f"w{number}")

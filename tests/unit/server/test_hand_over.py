@@ -163,6 +163,25 @@ async def test_a_task_that_is_given_back_goes_to_the_next_poller():
 
 
 @on_virtual_time
+async def test_an_activity_is_given_back_when_that_is_durable():
+    async with virtual_world() as world:
+        await world.start()
+        await world.complete((await world.poll()).task_token, schedule_activity())
+        queue = QueueKey(world.namespace_id, "q", QueueKind.ACTIVITY)
+        (found,) = [
+            (row.task, TaskRowId(queue, shard_id, row.sequence))
+            for shard_id in world.engine.owned_shards()
+            for row in await world.engine.task_rows(queue, shard_id, 0, 9)
+        ]
+        started: Any = await world.engine.start_task(*found, PollInfo(identity="i", request_id="r"))
+        (giving_back,) = await world.holding(world.engine.give_back(found[0], started))
+        assert not giving_back.done()
+        world.go_on()
+        await giving_back
+        assert (await world.poll_activity()).attempt == 1
+
+
+@on_virtual_time
 async def test_a_start_that_could_not_be_taken_back_times_out_as_any_other(
     monkeypatch: pytest.MonkeyPatch,
 ):

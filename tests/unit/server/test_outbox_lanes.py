@@ -166,8 +166,9 @@ async def test_recovery_reads_the_shards_it_was_given_until_the_database_answers
 @on_virtual_time
 async def test_after_the_end_nothing_is_delivered():
     office = Office()
-    office.takes_s = {"a1": 1.0}
-    office.lanes.push(effect("a1", "x"))
+    office.takes_s = {"a1": 1.0, "a2": 1.0, "a3": 1.0}
+    for name, to in (("a1", "x"), ("a2", "y"), ("a3", "z")):
+        office.lanes.push(effect(name, to))
     await asyncio.sleep(0.5)
     office.lanes.stop()
     await asyncio.sleep(10)

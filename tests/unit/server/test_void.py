@@ -6,13 +6,17 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from typing import cast
 
 import pytest
 
-from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.ids import EntityKey, EntityKind, run_key
 from perdure.core.units import HOUR_NS, SECOND_NS
+from perdure.server.void import void_attempts
+from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
+from perdure.wire import errors
 from perdure.wire.api import command, enums, taskqueue, workflowservice
 from perdure.wire.times import duration
 from tests.unit.server.world import (
@@ -137,6 +141,24 @@ async def test_every_attempt_ends_however_many_there_are(
     third = await reopened(database)
     assert loaded_runs(third) == set(), "what was voided is not looked at again"
     await third.node.close()
+
+
+async def test_a_bug_while_attempts_are_voided_is_not_kept_silent_and_a_damaged_run_is_left():
+    def found(*names: str) -> Store:
+        class Held:
+            async def held(self, _: object) -> list[EntityKey]:
+                return [run_key("n", name, "r") for name in names]
+
+        return cast("Store", Held())
+
+    async def void(key: EntityKey) -> None:
+        if key.name == "damaged":
+            raise errors.DataLoss("cannot be read back (test)")
+        raise ZeroDivisionError("a bug (test)")
+
+    await void_attempts(found("damaged"), (0,), void)
+    with pytest.raises(ZeroDivisionError):
+        await void_attempts(found("damaged", "fine"), (0,), void)
 
 
 async def test_what_a_worker_holds_is_stored_with_every_change(world: World):

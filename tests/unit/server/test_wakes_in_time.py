@@ -273,7 +273,8 @@ async def test_no_more_than_a_few_are_woken_at_once_and_the_next_as_soon_as_one_
 
 
 @on_virtual_time
-async def test_many_that_fail_hinder_none_behind_them():
+async def test_many_that_fail_hinder_none_behind_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "SCAN_ROWS", 200)
     table = Table()
     for number in range(module.SCAN_ROWS + 100):
         table.set(key(number), 0.001 * number)
