@@ -15,7 +15,7 @@ from perdure.client import (
     OutboundInterceptor,
 )
 from perdure.client.names import Target
-from perdure.common import HeaderCodecBehavior, RawValue
+from perdure.common import AutoUpgradeVersioningOverride, HeaderCodecBehavior, RawValue
 from perdure.converter import (
     CompositePayloadConverter,
     DataConverter,
@@ -347,3 +347,45 @@ async def test_every_verb_of_an_activity_converts_as_its_handle_says(
     ]
     assert marks == [b"", b"own"]
     assert {request.identity for request in connection.requests(method)} == {"me"}
+
+
+def test_a_function_whose_types_are_unknown_accepts_everything() -> None:
+    def function(*arguments: Any) -> None: ...
+
+    Target("t", None, None, function).check([1, "x"], "Signal", DefaultPayloadConverter())
+
+
+# What few callers give ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+async def test_a_versioning_override_travels(
+    client: Client, connection: ScriptedConnection, is_given: bool
+) -> None:
+    connection.on("StartWorkflowExecution", pb.StartWorkflowExecutionResponse(run_id="r"))
+    override = AutoUpgradeVersioningOverride()
+    options: dict[str, Any] = {"versioning_override": override} if is_given else {}
+    await client.start_workflow("W", id="w", task_queue="q", **options)
+    (request,) = connection.requests("StartWorkflowExecution")
+    assert request.HasField("versioning_override") == is_given
+    assert request.versioning_override.auto_upgrade == is_given
+
+
+class WithHeaders(ScriptedConnection):
+    """Remembers the headers that it is told to use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers: list[tuple[Any, str | None]] = []
+
+    def update_headers(self, rpc_metadata: Any, api_key: str | None) -> None:
+        self.headers.append((rpc_metadata, api_key))
+
+
+def test_each_change_of_headers_reaches_the_connection() -> None:
+    connection = WithHeaders()
+    client = client_over(connection)
+    client.rpc_metadata = {"a": "1"}
+    client.api_key = "k"
+    client.rpc_metadata = {}
+    assert connection.headers == [({"a": "1"}, None), ({"a": "1"}, "k"), ({}, "k")]

@@ -219,3 +219,22 @@ async def test_activities_within_activities() -> None:
 
     assert await env.run(outer) == ("test", True)
     assert not activity.in_activity()
+
+
+@pytest.mark.parametrize("how", ["cancel", "worker_shutdown"])
+async def test_everything_that_runs_is_told(how: str) -> None:
+    environment = ActivityEnvironment()
+    wait = activity.wait_for_cancelled if how == "cancel" else activity.wait_for_worker_shutdown
+
+    async def waits() -> str:
+        try:
+            await wait()
+        except asyncio.CancelledError:
+            return "cancelled"
+        return "told"
+
+    running = [asyncio.ensure_future(environment.run(waits)) for _ in range(3)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    getattr(environment, how)()
+    assert await asyncio.gather(*running) == ["cancelled" if how == "cancel" else "told"] * 3

@@ -379,3 +379,11 @@ def test_a_copy_of_a_class_is_not_the_workflow() -> None:
     copy = type("Copy", (), dict(original.__dict__))
     assert Definition.from_class(copy) is None
     assert Definition.from_class(original) is not None
+
+
+def test_every_override_is_looked_at() -> None:
+    first, last = workflow.signal(name="a")(plain()), workflow.signal(name="z")(plain())
+    said = issue({"run": run_method(), "z": plain()}, (base(a=first, z=last),))
+    assert (
+        said == "Invalid workflow class: @workflow.signal defined on Base.z but not on the override"
+    )
