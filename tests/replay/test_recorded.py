@@ -1,4 +1,4 @@
-"""Histories of our own replay for ever: with our worker to the same result, and with the official one."""
+"""Our worker and the official one replay the recorded histories, ours to the recorded result."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Server(World):
             self.lost_task()
         news = len(self.events) > self.completed_at or self.forced
         self.forced = False
-        # After a task without commands, a cold worker can not tell an update's task from a
+        # After a task without commands, a cold worker cannot tell an update's task from a
         # heartbeat: both engines then merge the two (trap 3), so no such history is made here.
         speculative = not news and self.had_commands
         if not news and not speculative:
