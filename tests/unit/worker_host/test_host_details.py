@@ -150,6 +150,8 @@ def test_queries_that_wait_end_with_their_activation() -> None:
 class Named:
     @workflow.run
     async def run(self) -> None:
+        workflow.set_query_handler("a", print)
+        workflow.set_update_handler("a", print)
         await forever()
 
     @workflow.query
@@ -172,12 +174,12 @@ def test_what_is_known_is_listed_in_order() -> None:
     assert failure is not None
     assert failure.message == (
         "Query handler for 'other' expected but not found, known queries: [__enhanced_stack_trace"
-        " __stack_trace __temporal_workflow_metadata aa zz]"
+        " __stack_trace __temporal_workflow_metadata a aa zz]"
     )
     rejected: Any = one(run.update("other"), commands.UpdateResponse).response
     assert rejected.failure.message == (
         "Update handler for 'other' expected but not found, and there is no dynamic handler."
-        " known updates: [first last]"
+        " known updates: [a first last]"
     )
 
 
