@@ -165,6 +165,7 @@ async def test_an_answer_counts_once_and_says_what_it_is():
 @pytest.mark.parametrize(
     ("fields", "message", "detail"),
     [
+        ({}, "", ""),
         ({"error_message": "text"}, "text", ""),
         ({"failure": {"message": "failure"}}, "failure", "failure"),
         ({"failure": {"message": "failure"}, "error_message": "text"}, "text", "failure"),
@@ -189,6 +190,7 @@ async def test_what_a_failed_query_says(fields: dict[str, Any], message: str, de
         assert caught.value.message == message
         (said,) = caught.value.details
         assert said.failure.message == detail  # type: ignore[attr-defined]
+        assert said.HasField("failure") is bool(detail), "none is made up"
 
 
 # With a workflow task.

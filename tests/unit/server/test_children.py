@@ -282,7 +282,11 @@ async def test_parent_close_policy(
     if seen == "WORKFLOW_EXECUTION_TERMINATED":
         said = await event(world, child, seen)
         assert (said.reason, said.identity) == (PARENT_CLOSED_REASON, "history-service")
-    else:
+    elif seen:
+        said = await event(world, child, seen)
+        assert said.identity == "history-service"
+        assert said.external_workflow_execution.workflow_id == "p"
+    if seen != "WORKFLOW_EXECUTION_TERMINATED":
         await step(world, "c", complete_workflow())
     assert (await beyond_tasks(world, parent))[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 

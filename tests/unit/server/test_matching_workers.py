@@ -292,3 +292,15 @@ async def test_a_row_that_is_offered_and_read_is_one_task():
     await settle()
     assert source.host.backlog_hint("n", "q", QueueKind.WORKFLOW) == 1
     assert await source.names(1) == ["a"]
+
+
+@on_virtual_time
+async def test_a_poll_whose_task_could_not_be_started_gets_the_next_one_at_once():
+    source = Source()
+    for name in ("a", "b"):
+        source.add(task(name))
+    source.start_errors = [Unavailable("not now (test)")]
+    reply = await source.poll()
+    assert reply.token.workflow_id == "b"
+    assert asyncio.get_running_loop().time() == 0
+    assert await source.names(1) == ["a"], "a little later"
