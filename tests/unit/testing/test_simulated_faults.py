@@ -15,7 +15,7 @@ from perdure import activity, workflow
 from perdure.testing import Outcome, Signal, SimulationFailed, WorkflowEnvironment, simulate
 from perdure.testing.pytest_plugin import _Shown, _timelines
 from perdure.testing.simulation.disk import DiskFaults, SimExecutor
-from perdure.testing.simulation.loop import SimLoop
+from perdure.testing.simulation.loop import EPOCH_NS, SimClock, SimLoop
 from perdure.testing.simulation.scenario import WORKFLOW_ID, Scenario, stuck
 from perdure.testing.simulator import (
     ActivityLate,
@@ -191,3 +191,24 @@ def test_how_often_an_activity_was_executed_in_words() -> None:
     assert "do has been executed once" in DiesAfterExecuting(activity="do").words()
     second = DiesAfterExecuting(activity="do", execution=2)
     assert "do has been executed 2 times" in second.words()
+
+
+@pytest.mark.parametrize("skew_ns", [0, 5, -7])
+def test_a_skewed_clock_differs_by_its_skew(skew_ns: int) -> None:
+    clock = SimClock(SimLoop())
+    plain_ns = clock.now_ns()
+    clock.skew_ns = skew_ns
+    assert clock.now_ns() - plain_ns == skew_ns
+    assert clock.monotonic_ns() == plain_ns - EPOCH_NS
+
+
+def test_only_errors_that_nobody_asked_for_are_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "Future exception was never retrieved"})
+        loop.call_exception_handler({"message": "something else"})
+
+    SimLoop().run(main())
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
