@@ -70,3 +70,22 @@ def test_a_registry_refuses_two_of_a_name() -> None:
     with pytest.raises(ApplicationError, match="Unheard is not registered") as caught:
         WorkflowRegistry([Does]).definition_for("Unheard")
     assert caught.value.type == "NotFoundError"
+
+
+def test_names_are_in_order_and_the_dynamic_class_comes_last() -> None:
+    registry = WorkflowRegistry([OtherDynamic, Late, Early])
+    assert list(registry.names) == ["early", "late"]
+    found = [definition.cls for definition in registry.definitions]
+    assert found == [Late, Early, OtherDynamic]
+
+
+@workflow.defn(name="late")
+class Late:
+    @workflow.run
+    async def run(self) -> None: ...
+
+
+@workflow.defn(name="early")
+class Early:
+    @workflow.run
+    async def run(self) -> None: ...
