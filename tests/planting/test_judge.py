@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting.judge import HUNG, Verdict
+from tests.planting.judge import HUNG, Verdict, functions_of
 
 SLOW = """
 import time
@@ -50,3 +50,8 @@ def test_other_verdicts(by: str, how: str, *, may_be_load: bool) -> None:
 
 def test_a_bug_that_was_not_found_is_not_doubted() -> None:
     assert not Verdict(found=False).may_be_load
+
+
+def test_the_functions_of_tests_have_no_parameters() -> None:
+    tests = ["a.py::one[1-x]", "a.py::two", "a.py::one[2-[y]]", "a.py::C::three[x]"]
+    assert functions_of(tests) == ("a.py::one", "a.py::two", "a.py::C::three")
