@@ -264,3 +264,21 @@ async def test_lines_without_a_slot_end_at_once_and_polls_when_they_are_answered
     await withdrawn
     assert lines.handled == ["late"]
     await lines.end()
+
+
+async def test_polls_become_more_again_after_they_became_fewer() -> None:
+    lines = Lines(10, 1, 4)
+    lines.start()
+    for _ in range(3):
+        grown: list[int] = []
+        for _ in range(3):
+            lines.script.append("task")
+            lines.more.set()
+            await lines.turns()
+            grown.append(lines.parked)
+        assert grown == [2, 4, 4]
+        lines.script.extend([None] * 10)
+        lines.more.set()
+        await lines.turns()
+        assert lines.parked == 1
+    await lines.end()

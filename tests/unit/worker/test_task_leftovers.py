@@ -133,3 +133,12 @@ async def test_a_run_that_was_asked_after_its_end_is_not_kept() -> None:
     for _, request in server.answers():
         assert [each.data for each in request.query_result.payloads] == [b"5"]
     assert number == 0
+
+
+async def test_nothing_is_kept_of_tasks_that_were_worked_off() -> None:
+    server = Server([task("Waits", run_id=str(number)) for number in range(3)], {})
+    async with working(server), asyncio.timeout(60):
+        await server.all_taken.wait()
+        in_hand = [each for each in gc.get_objects() if type(each).__name__ == "_InHand"]
+        assert in_hand == []
+    assert server.names() == [COMPLETED] * 3
