@@ -195,11 +195,17 @@ def test_how_often_an_activity_was_executed_in_words() -> None:
 
 @pytest.mark.parametrize("skew_ns", [0, 5, -7])
 def test_a_skewed_clock_differs_by_its_skew(skew_ns: int) -> None:
-    clock = SimClock(SimLoop())
-    plain_ns = clock.now_ns()
-    clock.skew_ns = skew_ns
-    assert clock.now_ns() - plain_ns == skew_ns
-    assert clock.monotonic_ns() == plain_ns - EPOCH_NS
+    loop = SimLoop()
+    clock = SimClock(loop)
+
+    async def main() -> tuple[int, int, int]:
+        plain_ns = clock.now_ns()
+        clock.skew_ns = skew_ns
+        return plain_ns, clock.now_ns(), clock.monotonic_ns()
+
+    plain_ns, skewed_ns, monotonic_ns = loop.run(main())
+    assert skewed_ns - plain_ns == skew_ns
+    assert monotonic_ns == plain_ns - EPOCH_NS
 
 
 def test_only_errors_that_nobody_asked_for_are_passed_over(
