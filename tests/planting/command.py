@@ -117,7 +117,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seconds",
         type=float,
         default=SECONDS_MAX,
-        help="how many seconds of tests to run for one bug",
+        help="how many seconds of tests of each folder to run for one bug",
     )
     parser.add_argument(
         "--goal", type=float, help="the share that must be found, in each area and in all"

@@ -6,6 +6,7 @@ A record is out of date when tests were added or moved after it was made.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import subprocess
@@ -54,8 +55,8 @@ class Record:
     def tests_for(self, plant: Plant, area: Area, *, seconds_max: float) -> list[str]:
         """The tests to run against a bug, the most direct and fastest first.
 
-        These are as many of the area's own tests as fit into the time, then as many tests of other areas as fit into
-        the same time again.
+        Each folder of tests has the time again, so that many slow tests of one folder do not keep a bug from the tests
+        of the next, which may be closer to its line.
         """
         of_file = self.lines.get(plant.path, {})
         ranks = {
@@ -72,9 +73,11 @@ class Record:
                 if (rank := _rank(test, area)) is not None
             }
         ordered = sorted(ranks, key=lambda name: (ranks[name], self.durations_s[name], name))
-        own = [test for test in ordered if area.is_own(test)]
-        others = [test for test in ordered if not area.is_own(test)]
-        return self._fitting(own, seconds_max) + self._fitting(others, seconds_max)
+        return [
+            test
+            for _, of_folder in itertools.groupby(ordered, key=ranks.__getitem__)
+            for test in self._fitting(of_folder, seconds_max)
+        ]
 
     def _fitting(self, tests: Iterable[str], seconds_max: float) -> list[str]:
         chosen: list[str] = []
