@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,13 +20,16 @@ from perdure.storage.sqlite_open import connect_file, connect_memory
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
-    """Every connection that is made during the test."""
+    """Every connection that Perdure makes during the test; coverage makes some of its own."""
     connections: list[sqlite3.Connection] = []
     connect = sqlite3.connect
 
     def recorded(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connections.append(connect(*arguments, **options))
-        return connections[-1]
+        connection = connect(*arguments, **options)
+        caller: str = sys._getframe(1).f_globals["__name__"]
+        if caller.partition(".")[0] == "perdure":
+            connections.append(connection)
+        return connection
 
     monkeypatch.setattr(sqlite3, "connect", recorded)
     return connections
