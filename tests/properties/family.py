@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 from perdure.core.ids import EntityKey
-from perdure.history.cancel import is_cancel_requested
-from perdure.history.child import is_start_buffered
-from perdure.history.flush import is_ending
-from perdure.history.phases import awaits_parent
+from perdure.history.child.command import is_start_buffered
+from perdure.history.draft.flush import is_ending
+from perdure.history.message.cancel import is_cancel_requested
+from perdure.history.state.phases import awaits_parent
 from perdure.wire.api import enums, history
 from perdure.wire.events import attributes_of
 from tests.properties.universe import RunWorld, Universe

@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
-from perdure.history.replies import CompletionReply, WorkflowTaskReply
-from perdure.history.tokens import WorkflowTaskToken
+from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
+from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.wire.api import command as api
 from perdure.wire.api import common, enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import RpcError

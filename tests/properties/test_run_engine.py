@@ -24,13 +24,21 @@ from hypothesis.stateful import (
 
 from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
-from perdure.history import activity, cancel, signal, terminate, workflow_task
-from perdure.history.activity_close import FRESH
-from perdure.history.draft import Draft
-from perdure.history.replies import ActivityTaskReply, CompletionReply, PollInfo, WorkflowTaskReply
-from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
-from perdure.history.transition import Transition
-from perdure.history.wake import wake
+from perdure.history.activity import attempts as activity
+from perdure.history.activity.close import FRESH
+from perdure.history.draft.draft import Draft
+from perdure.history.draft.replies import (
+    ActivityTaskReply,
+    CompletionReply,
+    PollInfo,
+    WorkflowTaskReply,
+)
+from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
+from perdure.history.draft.transition import Transition
+from perdure.history.message import cancel, signal
+from perdure.history.run import terminate
+from perdure.history.run.wake import wake
+from perdure.history.workflow_task import attempts as workflow_task
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import (
     AlreadyExists,

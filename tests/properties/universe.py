@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, cast
 from perdure.core.ids import EntityKey, QueueKind
 from perdure.core.limits import Limits
 from perdure.history import transitions
-from perdure.history.env import Env
-from perdure.history.facts import CurrentRun
-from perdure.history.replies import PollInfo, StaleTask
-from perdure.history.state import RunState
-from perdure.history.transition import Effect, Transition
+from perdure.history.draft.env import Env
+from perdure.history.draft.replies import PollInfo, StaleTask
+from perdure.history.draft.transition import Effect, Transition
+from perdure.history.state.facts import CurrentRun
+from perdure.history.state.run_state import RunState
 from perdure.server.deliveries import Deliveries
 from perdure.server.updates import Updates
 from perdure.wire.errors import RpcError, not_found

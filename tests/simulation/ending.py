@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKind
 from perdure.core.units import SECOND_NS
-from perdure.history.facts import FactKind
 from perdure.history.loader import load_run
+from perdure.history.state.facts import FactKind
 from perdure.server.audit import audit_memory
 from perdure.server.codec import decode_fact
 from perdure.service import RPCError, RPCStatusCode

@@ -5,8 +5,10 @@ A guard whose absence no world can notice does not belong here: unit tests cover
 
 from __future__ import annotations
 
-from perdure.history import flush, signal, wake
-from perdure.history.draft import Draft
+from perdure.history.draft import flush
+from perdure.history.draft.draft import Draft
+from perdure.history.message import signal
+from perdure.history.run import wake
 from perdure.matching.queue import TaskQueue
 from perdure.server import retention, row_sweep, step, void
 from perdure.server.cache import EntityCache

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.core.units import SECOND_NS
-from perdure.history.deadlines import live_deadlines
+from perdure.history.draft.deadlines import live_deadlines
 from perdure.wire.api import enums
 from tests.simulation.violations import Kind, Violation
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
-from perdure.history import transitions, unstick, void
-from perdure.history.query import query_route
-from perdure.history.signal_with_start import signal_with_start
-from perdure.history.stale import is_stale
-from perdure.history.start import Parent, needs_existing
-from perdure.history.transition import Transition
-from perdure.history.update_with_start import update_with_start
-from perdure.history.update_words import TaskUpdates
+from perdure.history import transitions
+from perdure.history.activity import void
+from perdure.history.activity.stale import is_stale
+from perdure.history.draft.transition import Transition
+from perdure.history.draft.update_words import TaskUpdates
+from perdure.history.message.query import query_route
+from perdure.history.run.signal_with_start import signal_with_start
+from perdure.history.run.start import Parent, needs_existing
+from perdure.history.run.update_with_start import update_with_start
+from perdure.history.workflow_task import unstick
 from perdure.wire import events
 from perdure.wire.api import enums, history, update, workflowservice
 from perdure.wire.events import attributes_of

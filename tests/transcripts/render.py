@@ -14,18 +14,18 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.core.ids import QueueKey
-from perdure.history.effects import decode_body
-from perdure.history.facts import BufferedEvent, FactChange
-from perdure.history.replies import (
+from perdure.history.draft.effects import decode_body
+from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
     EagerStartReply,
     StaleTask,
     WorkflowTaskReply,
 )
-from perdure.history.transition import Effect, Task, Transition
-from perdure.history.update_with_start import StartedAndAdmitted
-from perdure.history.update_words import UpdateAdmission
+from perdure.history.draft.transition import Effect, Task, Transition
+from perdure.history.draft.update_words import UpdateAdmission
+from perdure.history.run.update_with_start import StartedAndAdmitted
+from perdure.history.state.facts import BufferedEvent, FactChange
 from perdure.wire.api import common, enums, failure, history
 from perdure.wire.errors import RpcError
 from perdure.wire.events import attributes_of, parse_rows

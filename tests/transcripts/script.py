@@ -15,17 +15,18 @@ import msgspec
 
 from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.history import activity, workflow_task
-from perdure.history.facts import FactKind
-from perdure.history.replies import (
+from perdure.history.activity import attempts as activity
+from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
     EagerStartReply,
     PollInfo,
     WorkflowTaskReply,
 )
-from perdure.history.tokens import ActivityTaskToken, WorkflowTaskToken
-from perdure.history.transition import Task, Transition
+from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
+from perdure.history.draft.transition import Task, Transition
+from perdure.history.state.facts import FactKind
+from perdure.history.workflow_task import attempts as workflow_task
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import RpcError
 from tests.transcripts.commands import (

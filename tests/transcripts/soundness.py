@@ -6,7 +6,7 @@ step would forget it in both.
 
 from __future__ import annotations
 
-from perdure.history.state import RunState
+from perdure.history.state.run_state import RunState
 from perdure.wire.api import history
 
 

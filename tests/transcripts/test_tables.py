@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from perdure.history import child, commands, deadlines, evolve, flush
-from perdure.history.state import DeadlineKind
+from perdure.history.child import command as child
+from perdure.history.commands import table as commands
+from perdure.history.draft import deadlines, flush
+from perdure.history.state.fold import evolve
+from perdure.history.state.run_state import DeadlineKind
 from perdure.wire.api import enums
 from tests.transcripts.script import run
 

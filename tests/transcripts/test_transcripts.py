@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.history.facts import FactKind
+from perdure.history.state.facts import FactKind
 from tests.transcripts.script import run
 
 DATA = sorted((Path(__file__).parent / "data").glob("*.txt"))

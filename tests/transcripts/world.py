@@ -12,14 +12,14 @@ import msgspec
 
 from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS, Limits
-from perdure.history.deadlines import live_deadlines
-from perdure.history.env import Env
-from perdure.history.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
+from perdure.history.draft.deadlines import live_deadlines
+from perdure.history.draft.env import Env
+from perdure.history.draft.transition import Task, Transition
 from perdure.history.loader import load_run
-from perdure.history.start import Parent, start
-from perdure.history.state import RunState
-from perdure.history.transition import Task, Transition
-from perdure.history.wake import wake
+from perdure.history.run.start import Parent, start
+from perdure.history.run.wake import wake
+from perdure.history.state.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
+from perdure.history.state.run_state import RunState
 from perdure.wire.api import history, workflowservice
 from perdure.wire.errors import RpcError
 from perdure.wire.events import parse_rows

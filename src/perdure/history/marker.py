@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from perdure.history.command_checks import CommandChecks, metadata_of
-from perdure.history.commands import Command, CommandContext, handles
-from perdure.history.visible import visibility_row
+from perdure.history.commands.checks import CommandChecks, metadata_of
+from perdure.history.commands.table import Command, CommandContext, handles
+from perdure.history.draft.visible import visibility_row
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, history
 
 if TYPE_CHECKING:
-    from perdure.history.draft import Draft
+    from perdure.history.draft.draft import Draft
     from perdure.wire.api import common
 
 Record = commands_api.RecordMarkerCommandAttributes

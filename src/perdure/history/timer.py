@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.history.command_checks import CommandChecks, metadata_of
-from perdure.history.commands import Command, CommandContext, CommandRejected, handles
-from perdure.history.deadlines import arm, deadline
-from perdure.history.facts import FactKind
-from perdure.history.state import DeadlineKind
-from perdure.history.workflow_task_steps import schedule_workflow_task
+from perdure.history.commands.checks import CommandChecks, metadata_of
+from perdure.history.commands.table import Command, CommandContext, CommandRejected, handles
+from perdure.history.draft.deadlines import arm, deadline
+from perdure.history.state.facts import FactKind
+from perdure.history.state.run_state import DeadlineKind
+from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, history
 from perdure.wire.times import duration
@@ -17,8 +17,8 @@ from perdure.wire.times import duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perdure.history.draft import Draft
-    from perdure.history.state import RunState
+    from perdure.history.draft.draft import Draft
+    from perdure.history.state.run_state import RunState
 
 Start = commands_api.StartTimerCommandAttributes
 Cancel = commands_api.CancelTimerCommandAttributes

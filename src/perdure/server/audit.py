@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKind, shard_of, workflow_id_key
-from perdure.history.activity_close import progress_of
-from perdure.history.close import current_run
-from perdure.history.deadlines import live_deadlines
-from perdure.history.facts import CurrentRun, FactKind
+from perdure.history.activity.close import progress_of
+from perdure.history.activity.void import is_held
+from perdure.history.draft.close import current_run
+from perdure.history.draft.deadlines import live_deadlines
+from perdure.history.draft.visible import visibility_row
 from perdure.history.loader import load_run
-from perdure.history.visible import visibility_row
-from perdure.history.void import is_held
+from perdure.history.state.facts import CurrentRun, FactKind
 from perdure.server.codec import decode_fact
 from perdure.server.namespace_facts import NamespaceFact
 from perdure.storage.sqlite_audit import AuditReader, Shard, Stored, TaskPlace
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from perdure.history.state import RunState
+    from perdure.history.state.run_state import RunState
 
 ENTITY_BITS = 40
 TASK_BITS = 36

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.history.facts import FACT_TYPES, FactChange, FactKind
+from perdure.history.state.facts import FACT_TYPES, FactChange, FactKind
 from perdure.server.namespace_facts import NamespaceFact
 from perdure.storage.port import FactRow
 

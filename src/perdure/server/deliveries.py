@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKey
 from perdure.history import transitions
-from perdure.history.child import ChildStart
-from perdure.history.effects import (
+from perdure.history.child.command import ChildStart
+from perdure.history.draft.effects import (
     CancelExternal,
     ChildClosed,
     ParentClosed,
@@ -24,8 +24,8 @@ from perdure.history.effects import (
     StartChild,
     decode_body,
 )
-from perdure.history.start import Parent
-from perdure.history.workflow_task_steps import SERVER_IDENTITY
+from perdure.history.run.start import Parent
+from perdure.history.workflow_task.steps import SERVER_IDENTITY
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from perdure.wire.events import parse_rows
@@ -33,10 +33,10 @@ from perdure.wire.events import parse_rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.history.env import Env
-    from perdure.history.facts import CurrentRun
-    from perdure.history.state import RunState
-    from perdure.history.transition import Effect, Transition
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Effect, Transition
+    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.run_state import RunState
     from perdure.server.engine import Engine
     from perdure.wire.api import history
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
-from perdure.history.facts import FactKind
+from perdure.history.state.facts import FactKind
 from perdure.server import closing
 from perdure.server.cache import EntityCache, trim
 from perdure.server.committer import Committer
@@ -46,11 +46,16 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.ids import QueueKey, TaskRowId
-    from perdure.history.env import Env
-    from perdure.history.facts import CurrentRun
-    from perdure.history.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
-    from perdure.history.state import RunState
-    from perdure.history.transition import Effect, Task, Transition, VisibilityRow
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.replies import (
+        ActivityTaskReply,
+        PollInfo,
+        StaleTask,
+        WorkflowTaskReply,
+    )
+    from perdure.history.draft.transition import Effect, Task, Transition, VisibilityRow
+    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.run_state import RunState
     from perdure.server.namespace_facts import NamespaceFact
     from perdure.server.shard import Shard
     from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery

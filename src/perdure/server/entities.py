@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
-from perdure.history.env import Env
+from perdure.history.draft.env import Env
 from perdure.server.step import Outcome, barrier_of
 from perdure.wire import errors
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.limits import Limits
-    from perdure.history.facts import CurrentRun
-    from perdure.history.state import RunState
-    from perdure.history.transition import Transition
+    from perdure.history.draft.transition import Transition
+    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.run_state import RunState
     from perdure.server.cache import EntityCache, Entry
     from perdure.server.loading import Loader
     from perdure.server.namespace_facts import NamespaceFact

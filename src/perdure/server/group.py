@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from perdure.history.transition import EventRow
+from perdure.history.draft.transition import EventRow
 from perdure.storage.port import EntityWrite, FactRow
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey, TaskRowId
-    from perdure.history.replies import ActivityTaskReply, WorkflowTaskReply
-    from perdure.history.transition import Effect, Task
+    from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
+    from perdure.history.draft.transition import Effect, Task
     from perdure.server.cache import Entry
     from perdure.server.matcher import Poller
     from perdure.server.shard import Shard

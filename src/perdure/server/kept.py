@@ -16,7 +16,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from perdure.core.units import MINUTE_NS
-from perdure.history.replies import CompletionReply
+from perdure.history.draft.replies import CompletionReply
 from perdure.server.step import Outcome
 
 KEPT_MAX = 20_000

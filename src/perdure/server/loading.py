@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.ids import EntityKey, EntityKind
 from perdure.core.units import MS_NS
-from perdure.history.evolve import UnknownEventError
 from perdure.history.loader import fold_run
+from perdure.history.state.fold.evolve import UnknownEventError
 from perdure.server.cache import Entry
 from perdure.server.codec import UnknownFactError, decode_fact
 from perdure.storage.port import StoreError

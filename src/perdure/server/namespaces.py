@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKey, EntityKind
-from perdure.history.facts import FactChange, FactKind
-from perdure.history.transition import Transition
+from perdure.history.draft.transition import Transition
+from perdure.history.state.facts import FactChange, FactKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -4,7 +4,7 @@ Role: a query either waits for a poller of its own (`direct`), or is attached to
 (`attached`, at most `buffered_queries_max` per run) and answered with that task's completion.
 
 Invariants: a query is answered at most once; when its caller has gone it is forgotten and nobody gets it any more.
-Not here: which of the two ways is right (`perdure.history.query`), and RPCs (`frontend/queries.py`).
+Not here: which of the two ways is right (`perdure.history.message.query`), and RPCs (`frontend/queries.py`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from perdure.core.units import MINUTE_NS, SECOND_NS
-from perdure.history.stale import is_stale
+from perdure.history.activity.stale import is_stale
 from perdure.storage.port import StoreError
 from perdure.wire.errors import RpcError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.ids import TaskRowId
-    from perdure.history.transition import Task
+    from perdure.history.draft.transition import Task
     from perdure.server.entities import Entities
     from perdure.server.step import Outcome, Steps
     from perdure.storage.port import Store

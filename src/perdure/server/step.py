@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, TaskRowId, workflow_id_key
-from perdure.history.facts import FactChange, FactKind
-from perdure.history.replies import StaleTask
-from perdure.history.void import is_asleep, is_held
-from perdure.history.wake import next_deadline_ns
+from perdure.history.activity.void import is_asleep, is_held
+from perdure.history.draft.replies import StaleTask
+from perdure.history.run.wake import next_deadline_ns
+from perdure.history.state.facts import FactChange, FactKind
 from perdure.server.cache import Entry
 from perdure.server.codec import encode_fact
 from perdure.server.group import Group, Handover, Offer, Sent
@@ -28,9 +28,9 @@ from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.history.env import Env
-    from perdure.history.state import RunState
-    from perdure.history.transition import Task, Transition
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Task, Transition
+    from perdure.history.state.run_state import RunState
     from perdure.server.cache import EntityCache
     from perdure.server.committer import Committer
     from perdure.server.group import GroupHost

@@ -7,17 +7,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import workflow_id_key
-from perdure.history.replies import ActivityTaskReply, StaleTask, WorkflowTaskReply
-from perdure.history.unstick import unstick
+from perdure.history.draft.replies import ActivityTaskReply, StaleTask, WorkflowTaskReply
+from perdure.history.workflow_task.unstick import unstick
 from perdure.server.step import Outcome
 from perdure.wire import errors
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
-    from perdure.history.env import Env
-    from perdure.history.replies import PollInfo
-    from perdure.history.state import RunState
-    from perdure.history.transition import Task
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.replies import PollInfo
+    from perdure.history.draft.transition import Task
+    from perdure.history.state.run_state import RunState
     from perdure.server.committer import Committer
     from perdure.server.entities import Entities
     from perdure.server.group import Handover

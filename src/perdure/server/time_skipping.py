@@ -31,14 +31,14 @@ import msgspec
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind
 from perdure.core.units import MS_NS, SECOND_NS
-from perdure.history.wake import next_deadline_ns
+from perdure.history.run.wake import next_deadline_ns
 from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from perdure.core.clock import Clock
-    from perdure.history.state import RunState
+    from perdure.history.state.run_state import RunState
     from perdure.server.engine import Engine
     from perdure.server.group import Group
     from perdure.server.matching_host import MatchingHost

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from perdure.history.update_words import NO_UPDATES, TaskUpdates
+from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
 from perdure.wire.api import failure, protocol, update
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from perdure.core.ids import EntityKey
-    from perdure.history.replies import CompletionReply, WorkflowTaskReply
-    from perdure.history.state import RunState
+    from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
+    from perdure.history.state.run_state import RunState
 
 RUNS_MAX = 10_000
 """With waiting updates. The oldest are forgotten beyond that; their callers are told to try again."""

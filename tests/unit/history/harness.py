@@ -16,20 +16,20 @@ from perdure.core.ids import QueueKey, QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
-from perdure.history.deadlines import live_deadlines
-from perdure.history.env import Env
-from perdure.history.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
-from perdure.history.loader import load_run
-from perdure.history.replies import (
+from perdure.history.draft.deadlines import live_deadlines
+from perdure.history.draft.env import Env
+from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
     PollInfo,
     StaleTask,
     WorkflowTaskReply,
 )
-from perdure.history.state import RunState
-from perdure.history.tokens import WorkflowTaskToken
-from perdure.history.transition import Task, Transition
+from perdure.history.draft.tokens import WorkflowTaskToken
+from perdure.history.draft.transition import Task, Transition
+from perdure.history.loader import load_run
+from perdure.history.state.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
+from perdure.history.state.run_state import RunState
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
 from perdure.wire.errors import RpcError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.history.activity_command import Timeouts, normalised
-from perdure.history.activity_retry import decide_retry, is_retryable, next_retry_delay_ns
-from perdure.history.command_checks import complete_retry_policy, duration_in_range
-from perdure.history.state import Activity, RetryPolicy
+from perdure.history.activity.command import Timeouts, normalised
+from perdure.history.activity.retry import decide_retry, is_retryable, next_retry_delay_ns
+from perdure.history.commands.checks import complete_retry_policy, duration_in_range
+from perdure.history.state.run_state import Activity, RetryPolicy
 from perdure.wire.api import common, enums, failure
 from perdure.wire.times import duration, duration_ns
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.history.buffer import Buffer
-from perdure.history.facts import BufferedEvent
-from perdure.history.table import Journal
+from perdure.history.state.buffer import Buffer
+from perdure.history.state.facts import BufferedEvent
+from perdure.history.state.table import Journal
 from perdure.wire.api import enums, history
 from perdure.wire.events import event
 

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import HOUR_NS, MINUTE_NS, SECOND_NS
-from perdure.history.state import RunStatus
+from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, failure, taskqueue
 from perdure.wire.errors import InvalidArgument

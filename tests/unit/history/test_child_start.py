@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from perdure.core.ids import run_key
 from perdure.history import transitions
-from perdure.history.env import Env
-from perdure.history.start import Parent
-from perdure.history.state import RunState
+from perdure.history.draft.env import Env
+from perdure.history.run.start import Parent
+from perdure.history.state.run_state import RunState
 from perdure.wire.api import common, taskqueue, workflowservice
 
 MINE, OTHER = run_key("n", "mine", "r1"), run_key("n", "other", "r2")

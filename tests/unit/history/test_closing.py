@@ -7,8 +7,8 @@ import pytest
 from perdure.core.limits import DEFAULT_LIMITS
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.history import transitions
-from perdure.history.facts import FactKind
-from perdure.history.state import RunStatus
+from perdure.history.state.facts import FactKind
+from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, failure, workflowservice
 from perdure.wire.errors import InvalidArgument, NotFound

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.history import evolve as evolve_module
-from perdure.history.commands import CLOSING, HANDLERS, CommandRejected
-from perdure.history.draft import Draft
-from perdure.history.evolve import UnknownEventError
-from perdure.history.state import RunState
-from perdure.history.tokens import (
+from perdure.history.commands.table import CLOSING, HANDLERS, CommandRejected
+from perdure.history.draft.draft import Draft
+from perdure.history.draft.tokens import (
     ActivityTaskToken,
     QueryToken,
     WorkflowTaskToken,
     decode_token,
     encode_token,
 )
+from perdure.history.state.fold import evolve as evolve_module
+from perdure.history.state.fold.evolve import UnknownEventError
+from perdure.history.state.run_state import RunState
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, history
 from perdure.wire.errors import InvalidArgument

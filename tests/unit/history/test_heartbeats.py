@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.history import activity
-from perdure.history.deadlines import live_deadlines
-from perdure.history.draft import Draft
-from perdure.history.state import DeadlineKind
+from perdure.history.activity import attempts as activity
+from perdure.history.draft.deadlines import live_deadlines
+from perdure.history.draft.draft import Draft
+from perdure.history.state.run_state import DeadlineKind
 from tests.transcripts.commands import failure_of
 from tests.transcripts.script import Script
 from tests.transcripts.values import START_NS

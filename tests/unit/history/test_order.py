@@ -9,12 +9,12 @@ import pytest
 
 from perdure.core.ids import run_key
 from perdure.history import transitions
-from perdure.history.draft import Draft
-from perdure.history.evolve import evolve
-from perdure.history.evolve_marker import merged, payload_map
-from perdure.history.state import RunState
-from perdure.history.transition import Transition
-from perdure.history.visible import visibility_row
+from perdure.history.draft.draft import Draft
+from perdure.history.draft.transition import Transition
+from perdure.history.draft.visible import visibility_row
+from perdure.history.state.fold.evolve import evolve
+from perdure.history.state.fold.marker import merged, payload_map
+from perdure.history.state.run_state import RunState
 from perdure.wire import events
 from perdure.wire.api import common, enums, history, sdk
 from tests.transcripts.script import Script
@@ -105,7 +105,7 @@ def test_a_heartbeat_that_repeats_its_details_is_not_written() -> None:
 
 
 def transitions_request(keys: list[str]) -> Any:
-    from perdure.history.activity import Heartbeat
+    from perdure.history.activity.attempts import Heartbeat
 
     return Heartbeat(details=common.Payloads(payloads=[payload(keys)]))
 

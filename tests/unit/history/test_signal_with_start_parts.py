@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from perdure.history import signal_with_start as parts
+from perdure.history.run import signal_with_start as parts
 from perdure.history.transitions import start_part
 from perdure.wire.api import common, enums, workflowservice
 

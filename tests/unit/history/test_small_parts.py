@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
-from perdure.history import activity, deadlines, state, tokens, transitions
-from perdure.history.draft import Draft
-from perdure.history.facts import CurrentRun, FactChange, FactKind
-from perdure.history.replies import PollInfo, StaleTask
-from perdure.history.stale import is_stale
-from perdure.history.state import Activity, Deadline, DeadlineKind, RunState, Timer
-from perdure.history.table import Table
-from perdure.history.transition import Effect, EventRow, Task, Transition, VisibilityRow
+from perdure.history import transitions
+from perdure.history.activity import attempts as activity
+from perdure.history.activity.stale import is_stale
+from perdure.history.draft import deadlines, tokens
+from perdure.history.draft.draft import Draft
+from perdure.history.draft.replies import PollInfo, StaleTask
+from perdure.history.draft.transition import Effect, EventRow, Task, Transition, VisibilityRow
+from perdure.history.state import run_state as state
+from perdure.history.state.facts import CurrentRun, FactChange, FactKind
+from perdure.history.state.run_state import Activity, Deadline, DeadlineKind, RunState, Timer
+from perdure.history.state.table import Table
 from perdure.wire.errors import InvalidArgument
 from tests.transcripts.script import Script
 from tests.transcripts.world import NAMESPACE_ID, World

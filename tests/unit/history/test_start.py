@@ -9,8 +9,8 @@ import pytest
 from perdure.core.limits import Limits
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.history import transitions
-from perdure.history.replies import EagerStartReply
-from perdure.history.state import RunStatus
+from perdure.history.draft.replies import EagerStartReply
+from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import common, enums, errordetails, failure, workflow, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument
 from perdure.wire.times import duration

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.history.buffer import EMPTY_BUFFER
-from perdure.history.facts import BufferedEvent
-from perdure.history.state import RunState, Timer
-from perdure.history.table import EMPTY
+from perdure.history.state.buffer import EMPTY_BUFFER
+from perdure.history.state.facts import BufferedEvent
+from perdure.history.state.run_state import RunState, Timer
+from perdure.history.state.table import EMPTY
 
 
 def new_state() -> RunState:

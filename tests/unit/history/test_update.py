@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 
 from perdure.core.limits import DEFAULT_LIMITS
 from perdure.history import transitions
-from perdure.history.env import Env
-from perdure.history.replies import CompletionReply
-from perdure.history.state import RunState, RunStatus
-from perdure.history.transition import Transition
-from perdure.history.update_words import TaskUpdates, UpdateAdmission, UpdateRejection
+from perdure.history.draft.env import Env
+from perdure.history.draft.replies import CompletionReply
+from perdure.history.draft.transition import Transition
+from perdure.history.draft.update_words import TaskUpdates, UpdateAdmission, UpdateRejection
+from perdure.history.state.run_state import RunState, RunStatus
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, failure, protocol, update
 from perdure.wire.errors import (

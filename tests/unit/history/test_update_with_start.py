@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from perdure.history import transitions
-from perdure.history.transition import Transition
-from perdure.history.update_with_start import StartedAndAdmitted
+from perdure.history.draft.transition import Transition
+from perdure.history.run.update_with_start import StartedAndAdmitted
 from perdure.wire.api import enums, errordetails
 from perdure.wire.errors import AlreadyExists, NotFound, ResourceExhausted, RpcError, StatusCode
 from tests.unit.history.harness import NAMESPACE, Run, complete_workflow, start_request

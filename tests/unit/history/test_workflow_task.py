@@ -8,10 +8,10 @@ from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
-from perdure.history.commands import HANDLERS
-from perdure.history.replies import PollInfo, StaleTask
-from perdure.history.state import RunStatus, WorkflowTaskKind
-from perdure.history.tokens import WorkflowTaskToken
+from perdure.history.commands.table import HANDLERS
+from perdure.history.draft.replies import PollInfo, StaleTask
+from perdure.history.draft.tokens import WorkflowTaskToken
+from perdure.history.state.run_state import RunStatus, WorkflowTaskKind
 from perdure.wire.api import common, enums, sdk, workflowservice
 from perdure.wire.errors import InvalidArgument, NotFound
 from perdure.wire.times import duration_ns

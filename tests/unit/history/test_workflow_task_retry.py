@@ -6,7 +6,7 @@ import pytest
 
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
-from perdure.history.state import RunStatus
+from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import NotFound
 from tests.unit.history.harness import (

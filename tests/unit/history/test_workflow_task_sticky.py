@@ -5,7 +5,7 @@ from __future__ import annotations
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.history import transitions
-from perdure.history.replies import PollInfo
+from perdure.history.draft.replies import PollInfo
 from perdure.wire.api import enums
 from perdure.wire.errors import NotFound
 from tests.unit.history.harness import (

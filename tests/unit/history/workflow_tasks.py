@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.core.limits import Limits
 from perdure.history import transitions
-from perdure.history.replies import WorkflowTaskReply
+from perdure.history.draft.replies import WorkflowTaskReply
 from perdure.wire.api import enums, failure, workflowservice
 from tests.unit.history.harness import (
     Run,

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.history.facts import ActivityProgress, FactChange, FactKind, Sticky
-from perdure.history.state import WorkflowTask
+from perdure.history.state.facts import ActivityProgress, FactChange, FactKind, Sticky
+from perdure.history.state.run_state import WorkflowTask
 from perdure.server.audit import CHECKS, AuditReport, audit
 from perdure.server.codec import encode_fact
 from perdure.storage.port import NewerSchema, OpenError

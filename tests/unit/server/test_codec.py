@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.history.facts import FACT_TYPES, CreateFact, FactChange, FactKind
+from perdure.history.state.facts import FACT_TYPES, CreateFact, FactChange, FactKind
 from perdure.server.codec import TYPES, UnknownFactError, decode_fact, encode_fact
 from perdure.server.namespace_facts import NamespaceFact
 from perdure.storage.port import FactRow

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from perdure.history.draft import Draft
-from perdure.history.env import Env
-from perdure.history.facts import CreateFact, FactKind
-from perdure.history.state import RunState
-from perdure.history.transition import Transition
+from perdure.history.draft.draft import Draft
+from perdure.history.draft.env import Env
+from perdure.history.draft.transition import Transition
+from perdure.history.state.facts import CreateFact, FactKind
+from perdure.history.state.run_state import RunState
 from perdure.storage.sqlite import open_memory
 from perdure.wire import errors
 from tests.unit.server.world import (

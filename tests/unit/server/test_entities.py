@@ -11,8 +11,8 @@ import pytest
 
 from perdure.core.ids import run_key, workflow_id_key
 from perdure.core.units import DAY_NS, SECOND_NS
-from perdure.history.env import Env
-from perdure.history.state import RunState
+from perdure.history.draft.env import Env
+from perdure.history.state.run_state import RunState
 from perdure.server.cache import EntityCache, HistoryTail
 from perdure.server.loading import Loader
 from perdure.server.namespace_facts import NamespaceFact

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from perdure.history.replies import ActivityTaskReply, CompletionReply
-from perdure.history.tokens import ActivityTaskToken
+from perdure.history.draft.replies import ActivityTaskReply, CompletionReply
+from perdure.history.draft.tokens import ActivityTaskToken
 from perdure.server import kept
 from perdure.server.group import Group
 from perdure.server.kept import KeptReplies

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from perdure.core.ids import EntityKey, run_key
-from perdure.history.replies import CompletionReply, WorkflowTaskReply
-from perdure.history.state import RunState
-from perdure.history.tokens import WorkflowTaskToken
-from perdure.history.update_words import UpdateRejection
+from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
+from perdure.history.draft.tokens import WorkflowTaskToken
+from perdure.history.draft.update_words import UpdateRejection
+from perdure.history.state.run_state import RunState
 from perdure.server import kept, updates
 from perdure.server.group import Group
 from perdure.server.kept import KeptReplies

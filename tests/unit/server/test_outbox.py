@@ -7,9 +7,9 @@ from itertools import count
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
-from perdure.history.facts import CreateFact, FactChange, FactKind
-from perdure.history.state import RunState
-from perdure.history.transition import Effect, Transition
+from perdure.history.draft.transition import Effect, Transition
+from perdure.history.state.facts import CreateFact, FactChange, FactKind
+from perdure.history.state.run_state import RunState
 from perdure.server.engine import Engine
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory

@@ -9,11 +9,11 @@ import pytest
 
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.units import HOUR_NS, SECOND_NS
-from perdure.history.draft import Draft
-from perdure.history.env import Env
-from perdure.history.facts import CreateFact, CurrentRun, FactChange, FactKind
-from perdure.history.state import RunState
-from perdure.history.transition import Effect, Transition
+from perdure.history.draft.draft import Draft
+from perdure.history.draft.env import Env
+from perdure.history.draft.transition import Effect, Transition
+from perdure.history.state.facts import CreateFact, CurrentRun, FactChange, FactKind
+from perdure.history.state.run_state import RunState
 from perdure.server.cache import Entry
 from perdure.server.group import Group
 from perdure.server.step import barrier_of

@@ -10,9 +10,9 @@ from typing import Any, cast
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import SECOND_NS
+from perdure.history.activity.void import is_held
 from perdure.history.loader import load_run
-from perdure.history.void import is_held
-from perdure.history.wake import next_deadline_ns
+from perdure.history.run.wake import next_deadline_ns
 from perdure.server.codec import decode_fact
 from perdure.server.engine import CACHE_BYTES_MAX
 from perdure.server.node import Node, open_node

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
-from perdure.history.replies import ActivityTaskReply
-from perdure.history.tokens import ActivityTaskToken, decode_token
+from perdure.history.draft.replies import ActivityTaskReply
+from perdure.history.draft.tokens import ActivityTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
 from perdure.wire.api import workflowservice
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from perdure.history.env import Env
-    from perdure.history.state import RunState
-    from perdure.history.transition import Transition
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Transition
+    from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 

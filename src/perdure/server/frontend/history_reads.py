@@ -18,7 +18,7 @@ from perdure.wire.api import enums, workflowservice
 from perdure.wire.splice import with_field
 
 if TYPE_CHECKING:
-    from perdure.history.replies import HistoryTail
+    from perdure.history.draft.replies import HistoryTail
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 

@@ -29,11 +29,11 @@ from perdure.wire.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.history.env import Env
-    from perdure.history.facts import CurrentRun
-    from perdure.history.state import RunState
-    from perdure.history.transition import Transition
-    from perdure.history.update_with_start import StartedAndAdmitted
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Transition
+    from perdure.history.run.update_with_start import StartedAndAdmitted
+    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
     from perdure.wire.api import update

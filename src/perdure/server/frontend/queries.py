@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from perdure.core.ids import EntityKey, QueueKey, QueueKind
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
-from perdure.history.tokens import QueryToken, decode_token
+from perdure.history.draft.tokens import QueryToken, decode_token
 from perdure.server.frontend import checks
 from perdure.server.queries import PendingQuery, QueryAnswer
 from perdure.wire.api import enums, errordetails, query, workflowservice
 from perdure.wire.errors import DeadlineExceeded, InvalidArgument, not_found
 
 if TYPE_CHECKING:
-    from perdure.history.env import Env
-    from perdure.history.state import RunState
+    from perdure.history.draft.env import Env
+    from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKey
-from perdure.history.replies import (
+from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
     EagerStartReply,
     WorkflowTaskReply,
 )
-from perdure.history.tokens import QueryToken, encode_token
+from perdure.history.draft.tokens import QueryToken, encode_token
 from perdure.server.frontend.pages import HistoryToken, cut, tail_bytes
 from perdure.server.frontend.pages import encode_token as encode_page_token
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
@@ -19,7 +19,7 @@ from perdure.wire.splice import field_bytes, with_field
 from perdure.wire.times import set_timestamp
 
 if TYPE_CHECKING:
-    from perdure.history.state import RunState
+    from perdure.history.state.run_state import RunState
     from perdure.server.frontend.services import Services
     from perdure.server.queries import PendingQuery
 

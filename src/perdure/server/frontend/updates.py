@@ -23,10 +23,10 @@ from perdure.wire.errors import (
 from perdure.wire.events import execution_of, parse_rows
 
 if TYPE_CHECKING:
-    from perdure.history.env import Env
-    from perdure.history.state import RunState
-    from perdure.history.transition import Transition
-    from perdure.history.update_words import UpdateAdmission, UpdateView
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Transition
+    from perdure.history.draft.update_words import UpdateAdmission, UpdateView
+    from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 

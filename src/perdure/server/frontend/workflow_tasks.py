@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
-from perdure.history.replies import CompletionReply, WorkflowTaskReply
-from perdure.history.tokens import WorkflowTaskToken, decode_token
+from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
+from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
 from perdure.server.queries import PendingQuery
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
 
 if TYPE_CHECKING:
-    from perdure.history.env import Env
-    from perdure.history.state import RunState
-    from perdure.history.transition import Transition
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Transition
+    from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
     from perdure.server.updates import Updates

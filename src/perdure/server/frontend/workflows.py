@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history import transitions
-from perdure.history.replies import EagerStartReply
+from perdure.history.draft.replies import EagerStartReply
 from perdure.server.frontend import checks, task_replies
 from perdure.server.frontend.search_attributes import check_search_attributes, note_types
 from perdure.wire.api import enums, workflowservice
@@ -13,7 +13,7 @@ from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
-    from perdure.history.facts import CurrentRun
+    from perdure.history.state.facts import CurrentRun
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 

@@ -1,0 +1,338 @@
+"""Activity attempts: start, heartbeat, complete, fail, cancel. Rules 28 to 32 and 35.
+
+Role: the transitions behind the RPCs of activity workers. Each checks that the token is the current attempt's and
+answers NotFound otherwise, before anything changed; a worker takes that as "stop, somebody else's now".
+Invariants: an attempt is started for one poller; a start that repeats its request id is the same start.
+Not here: scheduling and cancel commands (`activity.command`), deadlines (`activity.timeouts`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from perdure.history.activity.close import (
+    attempt_failed,
+    attempt_scheduled_ns,
+    attempt_timed_out,
+    back_to_queue,
+    close,
+    oversized,
+    progress_of,
+    put_progress,
+)
+from perdure.history.activity.timeouts import arm_started
+from perdure.history.draft.draft import Draft, nothing
+from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask
+from perdure.history.draft.tokens import ActivityTaskToken
+from perdure.wire.api import enums, history, workflowservice
+from perdure.wire.errors import InvalidArgument, not_found
+
+if TYPE_CHECKING:
+    from perdure.core.ids import TaskRowId
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Task, Transition
+    from perdure.history.state.facts import ActivityProgress
+    from perdure.history.state.run_state import Activity, RunState
+    from perdure.wire.api import common
+
+Completed = workflowservice.RespondActivityTaskCompletedRequest
+CompletedById = workflowservice.RespondActivityTaskCompletedByIdRequest
+Failed = workflowservice.RespondActivityTaskFailedRequest
+FailedById = workflowservice.RespondActivityTaskFailedByIdRequest
+Canceled = workflowservice.RespondActivityTaskCanceledRequest
+CanceledById = workflowservice.RespondActivityTaskCanceledByIdRequest
+Heartbeat = workflowservice.RecordActivityTaskHeartbeatRequest
+HeartbeatById = workflowservice.RecordActivityTaskHeartbeatByIdRequest
+
+_HEARD_SPARE = 16
+
+
+def start_activity(
+    state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
+) -> Transition:
+    """A poller takes an attempt. Rule 28: a fact, no event.
+
+    Args:
+        state: The run.
+        task: What the poller was matched with.
+        row: The task's row, which goes whether the task is stale or not; None when it never became one.
+        poll: Who takes it.
+        env: Time and limits.
+
+    Returns:
+        A transition whose reply is an `ActivityTaskReply`, or a `StaleTask` when nobody wants the task any more.
+    """
+    with Draft(state, env) as draft:
+        draft.finish_task(row)
+        activity = state.activities.get(task.scheduled_event_id)
+        if activity is None:
+            return draft.done(StaleTask())
+        progress = progress_of(state, task.scheduled_event_id)
+        if progress.is_started:
+            repeated = progress.started_request_id == poll.request_id
+            return draft.done(_task_reply(state, activity) if repeated else StaleTask())
+        if progress.stamp != task.stamp or progress.next_attempt_ns:
+            return draft.done(StaleTask())
+        start_attempt(draft, activity, poll)
+        return draft.done(_task_reply(state, activity))
+
+
+def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityTaskReply:
+    """Mark the current attempt as started by this poller; what to tell it."""
+    progress = progress_of(draft.state, activity.scheduled_event_id)
+    started = msgspec.structs.replace(
+        progress,
+        is_started=True,
+        started_ns=draft.now_ns,
+        started_request_id=poll.request_id,
+        started_identity=poll.identity,
+    )
+    put_progress(draft, activity.scheduled_event_id, started)
+    arm_started(draft, activity)
+    return _task_reply(draft.state, activity)
+
+
+def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> Transition:
+    """The poller vanished before it was told: the same attempt goes back to its queue (DESIGN 10.6)."""
+    with Draft(state, env) as draft:
+        if _is_current(state, token):
+            back_to_queue(draft, state.activities[token.scheduled_event_id])
+        return draft.done()
+
+
+def void_started_activities(state: RunState, env: Env) -> Transition:
+    """The process that ran the attempts died: each is timed out at once (DESIGN 6.4)."""
+    with Draft(state, env) as draft:
+        void_started(draft)
+        return draft.done()
+
+
+def void_started(draft: Draft) -> None:
+    """As `void_started_activities`, within a change that concerns more."""
+    state = draft.state
+    for activity in tuple(state.activities.values()):
+        if progress_of(state, activity.scheduled_event_id).is_started:
+            attempt_timed_out(draft, activity, enums.TIMEOUT_TYPE_START_TO_CLOSE)
+
+
+def complete_activity(
+    state: RunState, token: ActivityTaskToken, request: Completed | CompletedById, env: Env
+) -> Transition:
+    """The attempt succeeded. By id it may even complete an activity that no worker has started.
+
+    Raises:
+        NotFound: The token is not the current attempt's, or the run has closed.
+    """
+    by_id = isinstance(request, CompletedById)
+    activity, progress = _pending(state, token, started=not by_id)
+    response = (
+        workflowservice.RespondActivityTaskCompletedByIdResponse()
+        if by_id
+        else workflowservice.RespondActivityTaskCompletedResponse()
+    )
+    with Draft(state, env) as draft:
+        if request.result.ByteSize() > env.limits.blob_size_bytes_max:
+            attempt_failed(
+                draft, activity, oversized(draft, "The activity's result"), request.identity
+            )
+            return draft.done(response)
+        if not progress.is_started:
+            start_attempt(draft, activity, PollInfo(identity=request.identity, request_id=""))
+        close(
+            draft,
+            activity,
+            history.ActivityTaskCompletedEventAttributes(
+                result=request.result if request.HasField("result") else None,
+                scheduled_event_id=activity.scheduled_event_id,
+                identity=request.identity,
+            ),
+        )
+        return draft.done(response)
+
+
+def fail_activity(
+    state: RunState, token: ActivityTaskToken, request: Failed | FailedById, env: Env
+) -> Transition:
+    """The attempt failed: it is retried, or the activity fails (rules 28 to 31).
+
+    Raises:
+        NotFound: The token is not the current attempt's, or the run has closed.
+    """
+    activity, _ = _pending(state, token)
+    with Draft(state, env) as draft:
+        limit = env.limits.blob_size_bytes_max
+        details = request.last_heartbeat_details
+        if request.HasField("last_heartbeat_details") and details.ByteSize() <= limit:
+            _record_heartbeat(draft, activity, details)
+        cause = request.failure if request.HasField("failure") else None
+        if cause is not None and cause.ByteSize() > limit:
+            cause = oversized(draft, "The activity's failure")
+        attempt_failed(draft, activity, cause, request.identity)
+        if isinstance(request, FailedById):
+            return draft.done(workflowservice.RespondActivityTaskFailedByIdResponse())
+        return draft.done(workflowservice.RespondActivityTaskFailedResponse())
+
+
+def cancel_activity(
+    state: RunState, token: ActivityTaskToken, request: Canceled | CanceledById, env: Env
+) -> Transition:
+    """The worker stopped the attempt because it was asked to (rule 32).
+
+    Raises:
+        NotFound: The token is not the current attempt's, or the run has closed.
+        InvalidArgument: Nobody asked for it.
+    """
+    activity, _ = _pending(state, token)
+    if not activity.cancel_requested_event_id:
+        raise InvalidArgument(
+            f"Activity {activity.activity_id} can not be reported as canceled: its workflow has not requested that. "
+            "Report it as failed instead."
+        )
+    response = (
+        workflowservice.RespondActivityTaskCanceledByIdResponse()
+        if isinstance(request, CanceledById)
+        else workflowservice.RespondActivityTaskCanceledResponse()
+    )
+    with Draft(state, env) as draft:
+        if request.details.ByteSize() > env.limits.blob_size_bytes_max:
+            attempt_failed(
+                draft, activity, oversized(draft, "The cancellation's details"), request.identity
+            )
+            return draft.done(response)
+        close(
+            draft,
+            activity,
+            history.ActivityTaskCanceledEventAttributes(
+                details=request.details if request.HasField("details") else None,
+                latest_cancel_requested_event_id=activity.cancel_requested_event_id,
+                scheduled_event_id=activity.scheduled_event_id,
+                identity=request.identity,
+            ),
+        )
+        return draft.done(response)
+
+
+def heartbeat(
+    state: RunState, token: ActivityTaskToken, request: Heartbeat | HeartbeatById, env: Env
+) -> Transition:
+    """The attempt lives (rule 31). Written only when its details changed: liveness is memory (DESIGN 10.8).
+
+    Raises:
+        NotFound: The token is not the current attempt's, or the run has closed.
+    """
+    activity, progress = _pending(state, token)
+    response = (
+        workflowservice.RecordActivityTaskHeartbeatByIdResponse()
+        if isinstance(request, HeartbeatById)
+        else workflowservice.RecordActivityTaskHeartbeatResponse()
+    )
+    response.cancel_requested = activity.cancel_requested_event_id != 0
+    key = activity.scheduled_event_id
+    if request.details.ByteSize() > env.limits.blob_size_bytes_max:
+        with Draft(state, env) as draft:
+            attempt_failed(
+                draft, activity, oversized(draft, "The heartbeat's details"), request.identity
+            )
+            response.cancel_requested = True
+            return draft.done(response)
+    _hear(state, key, env.now_ns)
+    if request.details.SerializeToString(deterministic=True) == progress.heartbeat_details:
+        return nothing(state.key, response)
+    with Draft(state, env) as draft:
+        _record_heartbeat(draft, activity, request.details)
+        return draft.done(response)
+
+
+def activity_token_by_id(state: RunState, activity_id: str) -> ActivityTaskToken:
+    """The token of the current attempt, for the RPCs that name an activity by its id.
+
+    Raises:
+        NotFound: No such activity is pending.
+        InvalidArgument: The id is empty.
+    """
+    if not activity_id:
+        raise InvalidArgument("The activity id is empty: name the activity to report on.")
+    scheduled_event_id = state.activity_ids.get(activity_id)
+    if not state.is_running:
+        raise not_found("workflow execution already completed")
+    if scheduled_event_id is None:
+        raise not_found(
+            f"Workflow {state.key.name} has no pending activity {activity_id}; its history says whether it has ended."
+        )
+    return _token(state, state.activities[scheduled_event_id])
+
+
+def _pending(
+    state: RunState, token: ActivityTaskToken, *, started: bool = True
+) -> tuple[Activity, ActivityProgress]:
+    if not state.is_running:
+        raise not_found("workflow execution already completed")
+    activity = state.activities.get(token.scheduled_event_id)
+    if activity is None or not _is_current(state, token, started=started):
+        _gone(token)
+    return activity, progress_of(state, token.scheduled_event_id)
+
+
+def _is_current(state: RunState, token: ActivityTaskToken, *, started: bool = True) -> bool:
+    progress = progress_of(state, token.scheduled_event_id)
+    if (progress.attempt, progress.stamp) != (token.attempt, token.stamp):
+        return False
+    return progress.is_started or not started
+
+
+def _gone(token: ActivityTaskToken) -> NoReturn:
+    raise not_found(
+        f"Activity {token.activity_id} has no running attempt {token.attempt}: "
+        "it completed, timed out or was replaced by a later attempt."
+    )
+
+
+def _hear(state: RunState, key: int, now_ns: int) -> None:
+    """Note that the worker lives: in memory, outside any draft, so entries of ended activities go only here."""
+    heard = state.heard_ns
+    if len(heard) > _HEARD_SPARE + 2 * len(state.activities):
+        state.heard_ns = heard = {k: at for k, at in heard.items() if k in state.activities}
+    heard[key] = max(now_ns, heard.get(key, 0))
+
+
+def _record_heartbeat(draft: Draft, activity: Activity, details: common.Payloads) -> None:
+    key = activity.scheduled_event_id
+    progress = progress_of(draft.state, key)
+    put_progress(
+        draft,
+        key,
+        msgspec.structs.replace(
+            progress,
+            heartbeat_details=details.SerializeToString(deterministic=True),
+            last_heartbeat_ns=draft.now_ns,
+        ),
+    )
+
+
+def _token(state: RunState, activity: Activity) -> ActivityTaskToken:
+    progress = progress_of(state, activity.scheduled_event_id)
+    return ActivityTaskToken(
+        namespace_id=state.key.namespace_id,
+        workflow_id=state.key.name,
+        run_id=state.key.run_id,
+        scheduled_event_id=activity.scheduled_event_id,
+        attempt=progress.attempt,
+        activity_id=activity.activity_id,
+        stamp=progress.stamp,
+    )
+
+
+def _task_reply(state: RunState, activity: Activity) -> ActivityTaskReply:
+    progress = progress_of(state, activity.scheduled_event_id)
+    return ActivityTaskReply(
+        token=_token(state, activity),
+        workflow_type=state.info.workflow_type,
+        attributes=activity.attributes,
+        attempt=progress.attempt,
+        heartbeat_details=progress.heartbeat_details,
+        scheduled_ns=activity.scheduled_ns,
+        current_attempt_scheduled_ns=attempt_scheduled_ns(activity, progress),
+        started_ns=progress.started_ns,
+    )

@@ -1,0 +1,235 @@
+"""The end of an activity attempt: another attempt, or the one event that closes the activity.
+
+Role: the helpers that all paths share (RPCs, time-outs, cancel commands). Every function works on an open draft.
+Invariants: an attempt's start reaches history only here, directly before the close event (rule 28); whoever closes an
+activity removes its progress in the same draft, so it is closed once.
+Not here: validation of tokens (`activity`), which deadlines are due (`activity.timeouts`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.core.ids import QueueKey, QueueKind
+from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
+from perdure.history.draft.deadlines import arm
+from perdure.history.draft.transition import Task
+from perdure.history.state.facts import ActivityProgress, FactKind
+from perdure.history.state.run_state import DeadlineKind
+from perdure.history.workflow_task.steps import schedule_workflow_task
+from perdure.wire.api import common, enums, failure, history
+from perdure.wire.events import event as build_event
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from perdure.history.draft.draft import Draft
+    from perdure.history.state.run_state import Activity, RunState
+
+Failure = failure.Failure
+FRESH = ActivityProgress()
+
+
+def progress_of(state: RunState, scheduled_event_id: int) -> ActivityProgress:
+    """How far the activity is: as scheduled, until a fact says more."""
+    return state.activity_progress.get(scheduled_event_id, FRESH)
+
+
+def put_progress(draft: Draft, scheduled_event_id: int, progress: ActivityProgress) -> None:
+    draft.fact(FactKind.ACTIVITY, str(scheduled_event_id), progress)
+
+
+def attempt_scheduled_ns(activity: Activity, progress: ActivityProgress) -> int:
+    """When the current attempt was, or will be, put on its queue."""
+    return progress.scheduled_ns or activity.scheduled_ns
+
+
+def dispatch(draft: Draft, activity: Activity) -> None:
+    """Put the current attempt on its queue."""
+    state = draft.state
+    progress = progress_of(state, activity.scheduled_event_id)
+    draft.task(
+        Task(
+            queue=QueueKey(state.key.namespace_id, activity.queue_name, QueueKind.ACTIVITY),
+            entity=state.key,
+            scheduled_event_id=activity.scheduled_event_id,
+            stamp=progress.stamp,
+            created_ns=draft.now_ns,
+            priority=activity.priority,
+        )
+    )
+    if activity.schedule_to_start_ns:
+        due_ns = attempt_scheduled_ns(activity, progress) + activity.schedule_to_start_ns
+        arm(draft, DeadlineKind.ACTIVITY_SCHEDULE_TO_START, due_ns, activity.scheduled_event_id)
+
+
+def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: int) -> None:
+    """The attempt failed and another follows after the interval: nothing reaches history (rule 28)."""
+    key = activity.scheduled_event_id
+    old = progress_of(draft.state, key)
+    next_ns = draft.now_ns + interval_ns
+    put_progress(
+        draft,
+        key,
+        ActivityProgress(
+            attempt=old.attempt + 1,
+            stamp=old.stamp + 1,
+            scheduled_ns=next_ns,
+            next_attempt_ns=next_ns,
+            retry_interval_ns=interval_ns,
+            last_failure=_fitting(draft, cause).SerializeToString() if cause is not None else b"",
+            last_worker_identity=old.started_identity or old.last_worker_identity,
+            last_attempt_complete_ns=draft.now_ns,
+            heartbeat_details=old.heartbeat_details,
+            last_heartbeat_ns=old.last_heartbeat_ns,
+        ),
+    )
+    arm(draft, DeadlineKind.ACTIVITY_RETRY, next_ns, key)
+
+
+def back_to_queue(draft: Draft, activity: Activity) -> None:
+    """The attempt has not started after all, or its pause is over: offer it."""
+    key = activity.scheduled_event_id
+    old = progress_of(draft.state, key)
+    waiting = msgspec.structs.replace(
+        old,
+        stamp=old.stamp + 1 if old.is_started else old.stamp,
+        is_started=False,
+        started_ns=0,
+        started_request_id="",
+        started_identity="",
+        next_attempt_ns=0,
+    )
+    put_progress(draft, key, waiting)
+    dispatch(draft, activity)
+
+
+def attempt_failed(
+    draft: Draft, activity: Activity, cause: Failure | None, identity: str
+) -> RetryDecision:
+    """A worker reported that the attempt failed: retry, or ActivityTaskFailed (rule 29)."""
+    progress = progress_of(draft.state, activity.scheduled_event_id)
+    decision = decide_retry(activity, progress.attempt, cause, draft.now_ns)
+    if decision.again:
+        retry(draft, activity, cause, decision.interval_ns)
+    else:
+        close(
+            draft,
+            activity,
+            history.ActivityTaskFailedEventAttributes(
+                failure=cause,
+                scheduled_event_id=activity.scheduled_event_id,
+                identity=identity,
+                retry_state=decision.state,
+            ),
+        )
+    return decision
+
+
+def attempt_timed_out(
+    draft: Draft, activity: Activity, kind: enums.TimeoutType.ValueType
+) -> RetryDecision:
+    """A time-out passed: retry, or ActivityTaskTimedOut, rewritten where time ran out (rule 29)."""
+    progress = progress_of(draft.state, activity.scheduled_event_id)
+    cause = timeout_failure(kind)
+    decision = decide_retry(activity, progress.attempt, cause, draft.now_ns)
+    if decision.again:
+        retry(draft, activity, cause, decision.interval_ns)
+        return decision
+    out_of_time = decision.state == enums.RETRY_STATE_TIMEOUT
+    if out_of_time and kind != enums.TIMEOUT_TYPE_SCHEDULE_TO_START:
+        cause = timeout_failure(enums.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE)
+        cause.message = "no time for another attempt before the activity's ScheduleToClose timeout"
+    if progress.heartbeat_details:
+        details = common.Payloads.FromString(progress.heartbeat_details)
+        cause.timeout_failure_info.last_heartbeat_details.CopyFrom(details)
+    if progress.last_failure:
+        cause.cause.CopyFrom(Failure.FromString(progress.last_failure))
+    close(
+        draft,
+        activity,
+        history.ActivityTaskTimedOutEventAttributes(
+            failure=cause,
+            scheduled_event_id=activity.scheduled_event_id,
+            retry_state=decision.state,
+        ),
+    )
+    return decision
+
+
+def close(draft: Draft, activity: Activity, attributes: Message) -> None:
+    """Write (or buffer) Started when the attempt had started, then the close event, and wake the workflow."""
+    state = draft.state
+    key = activity.scheduled_event_id
+    progress = progress_of(state, key)
+    if progress.is_started and not activity.started_event_id:
+        started = build_event(
+            history.ActivityTaskStartedEventAttributes(
+                scheduled_event_id=key,
+                identity=progress.started_identity,
+                request_id=progress.started_request_id,
+                attempt=progress.attempt,
+                last_failure=Failure.FromString(progress.last_failure)
+                if progress.last_failure
+                else None,
+            ),
+            time_ns=progress.started_ns,
+        )
+        if state.workflow_task_is_started:
+            draft.buffer(started)
+        else:
+            draft.add_event(started)
+    pending = state.activities[key]
+    if pending.started_event_id:
+        attributes.started_event_id = pending.started_event_id  # pyright: ignore[reportAttributeAccessIssue]  -- every close event has it
+    if key in state.activity_progress:
+        draft.fact(FactKind.ACTIVITY, str(key), None)
+    draft.buffer_or_add(attributes)
+    schedule_workflow_task(draft)
+
+
+def close_after_commands(draft: Draft, activity: Activity, attributes: Message) -> None:
+    """Close an activity that nobody had started, from a command: the event follows the commands' events (rule 1)."""
+    key = activity.scheduled_event_id
+    if key in draft.state.activity_progress:
+        draft.fact(FactKind.ACTIVITY, str(key), None)
+    draft.buffer(build_event(attributes, time_ns=draft.now_ns))
+
+
+def timeout_failure(kind: enums.TimeoutType.ValueType) -> Failure:
+    return Failure(
+        message=f"activity {TIMEOUT_NAMES[kind]} timeout",
+        source="Server",
+        timeout_failure_info=failure.TimeoutFailureInfo(timeout_type=kind),
+    )
+
+
+def oversized(draft: Draft, what: str) -> Failure:
+    """The failure of an attempt whose worker sent more than a blob may hold; its content is never stored."""
+    limit = draft.env.limits.blob_size_bytes_max
+    return Failure(
+        message=f"{what} exceeds the limit of {limit} bytes",
+        source="Server",
+        server_failure_info=failure.ServerFailureInfo(non_retryable=True),
+    )
+
+
+def _fitting(draft: Draft, cause: Failure) -> Failure:
+    """`cause`, or when it is too large to keep between attempts, its head."""
+    limit = draft.env.limits.activity_last_failure_bytes_max
+    if cause.ByteSize() <= limit:
+        return cause
+    head = Failure(
+        message=cause.message[: limit // 8],
+        source=cause.source,
+        stack_trace=cause.stack_trace[: limit // 8],
+        server_failure_info=failure.ServerFailureInfo(non_retryable=False),
+    )
+    return Failure(
+        message=f"the failure of the last attempt exceeds the limit of {limit} bytes",
+        source="Server",
+        cause=head,
+        server_failure_info=failure.ServerFailureInfo(non_retryable=False),
+    )

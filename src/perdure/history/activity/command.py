@@ -1,0 +1,184 @@
+"""The commands that schedule an activity and ask for its cancellation. Rules 7, 32, 33 and 34.
+
+Not here: the attempts (`activity`), the close event (`activity.close`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from perdure.history.activity.attempts import start_attempt
+from perdure.history.activity.close import (
+    FRESH,
+    close_after_commands,
+    dispatch,
+    progress_of,
+    put_progress,
+)
+from perdure.history.activity.timeouts import arm_scheduled
+from perdure.history.commands.checks import (
+    ACTIVITIES_LIMIT,
+    CommandChecks,
+    metadata_of,
+    pending_limit,
+    text_payloads,
+)
+from perdure.history.commands.table import Command, CommandContext, CommandRejected, handles
+from perdure.history.draft.flush import is_ending
+from perdure.history.draft.replies import PollInfo
+from perdure.wire.api import command as commands_api
+from perdure.wire.api import enums, history, taskqueue
+from perdure.wire.times import duration
+
+if TYPE_CHECKING:
+    from perdure.history.draft.draft import Draft
+
+Schedule = commands_api.ScheduleActivityTaskCommandAttributes
+RequestCancel = commands_api.RequestCancelActivityTaskCommandAttributes
+
+_BAD_SCHEDULE = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES
+_BAD_CANCEL = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES
+_DUPLICATE = enums.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID
+
+NOT_STARTED = "ACTIVITY_ID_NOT_STARTED"
+"""What the details of a cancellation say when no worker had the activity (rule 32)."""
+
+
+class Timeouts(NamedTuple):
+    """The time-outs of an activity in ns; 0 for none."""
+
+    schedule_to_close_ns: int
+    schedule_to_start_ns: int
+    start_to_close_ns: int
+    heartbeat_ns: int
+
+
+def normalised(asked: Timeouts, run_timeout_ns: int) -> Timeouts:
+    """What the time-outs mean together (rule 33).
+
+    Args:
+        asked: As the command says, each 0 when left open.
+        run_timeout_ns: The run's own time-out, which bounds all of them; 0 for none.
+
+    Raises:
+        ValueError: Neither schedule-to-close nor start-to-close is set.
+    """
+    to_close, to_start, start_to_close, heartbeat = asked
+    if to_close:
+        to_start = min(to_start or to_close, to_close)
+        start_to_close = min(start_to_close or to_close, to_close)
+    elif start_to_close:
+        to_close = run_timeout_ns
+        to_start = to_start or run_timeout_ns
+    else:
+        raise ValueError("set the start-to-close or the schedule-to-close timeout")
+    if run_timeout_ns:
+        to_close, to_start, start_to_close = (
+            min(value, run_timeout_ns) for value in (to_close, to_start, start_to_close)
+        )
+    return Timeouts(to_close, to_start, start_to_close, min(heartbeat, start_to_close))
+
+
+@handles(enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
+def _schedule(draft: Draft, asked: Schedule, command: Command, context: CommandContext) -> None:
+    state = draft.state
+    limits = draft.env.limits
+    check = CommandChecks(command, _BAD_SCHEDULE, limits)
+    check.id(asked.activity_id, "activity id")
+    check.id(asked.activity_type.name, "activity type")
+    if asked.activity_id in state.activity_ids:
+        raise CommandRejected(
+            _DUPLICATE, f"An activity with the id {asked.activity_id} is already pending."
+        )
+    check.blob(asked.input.ByteSize(), "input")
+    pending_limit(
+        ACTIVITIES_LIMIT, "activities", len(state.activities), limits.pending_activities_max
+    )
+    draft.add(_scheduled_event(draft, asked, check, context), user_metadata=metadata_of(command))
+    activity = state.activities[state.activity_ids[asked.activity_id]]
+    arm_scheduled(draft, activity)
+    if asked.request_eager_execution and not context.is_closing:
+        # Rule 34: started for the worker that asked, unless a later command of this task cancels it.
+        poll = PollInfo(identity=context.identity, request_id=draft.env.new_id())
+        context.eager_activities.append(start_attempt(draft, activity, poll))
+    else:
+        dispatch(draft, activity)
+
+
+def _scheduled_event(
+    draft: Draft, asked: Schedule, check: CommandChecks, context: CommandContext
+) -> history.ActivityTaskScheduledEventAttributes:
+    timeouts = Timeouts(
+        check.duration_ns(asked.schedule_to_close_timeout, "schedule-to-close timeout"),
+        check.duration_ns(asked.schedule_to_start_timeout, "schedule-to-start timeout"),
+        check.duration_ns(asked.start_to_close_timeout, "start-to-close timeout"),
+        check.duration_ns(asked.heartbeat_timeout, "heartbeat timeout"),
+    )
+    info = draft.state.info
+    try:
+        timeouts = normalised(timeouts, info.run_timeout_ns)
+    except ValueError as error:
+        raise check.reject(f"activity {asked.activity_id}: {error}.") from None
+    queue_name = asked.task_queue.name or info.task_queue
+    check.id(queue_name, "task queue")
+    return history.ActivityTaskScheduledEventAttributes(
+        activity_id=asked.activity_id,
+        activity_type=asked.activity_type,
+        task_queue=taskqueue.TaskQueue(name=queue_name, kind=enums.TASK_QUEUE_KIND_NORMAL),
+        header=asked.header if asked.HasField("header") else None,
+        input=asked.input if asked.HasField("input") else None,
+        schedule_to_close_timeout=duration(timeouts.schedule_to_close_ns),
+        schedule_to_start_timeout=duration(timeouts.schedule_to_start_ns),
+        start_to_close_timeout=duration(timeouts.start_to_close_ns),
+        heartbeat_timeout=duration(timeouts.heartbeat_ns),
+        workflow_task_completed_event_id=context.completed_event_id,
+        retry_policy=check.retry_policy(asked.retry_policy),
+        use_workflow_build_id=asked.use_workflow_build_id,
+        priority=asked.priority if asked.HasField("priority") else None,
+    )
+
+
+@handles(enums.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
+def _request_cancel(
+    draft: Draft, asked: RequestCancel, command: Command, context: CommandContext
+) -> None:
+    state = draft.state
+    check = CommandChecks(command, _BAD_CANCEL, draft.env.limits)
+    key = asked.scheduled_event_id
+    activity = state.activities.get(key)
+    if activity is None and not is_ending(state, key):
+        raise check.reject(f"event {key} is not that of a pending activity.")
+    if activity is not None and activity.cancel_requested_event_id:
+        raise check.reject(f"cancellation of activity {activity.activity_id} is requested already.")
+    requested_event_id = draft.add(
+        history.ActivityTaskCancelRequestedEventAttributes(
+            scheduled_event_id=key, workflow_task_completed_event_id=context.completed_event_id
+        ),
+        user_metadata=metadata_of(command),
+    )
+    if activity is None:
+        return  # Its end waits in the buffer.
+    _take_back_eager_start(draft, key, context)
+    if progress_of(state, key).is_started:
+        return  # Its worker learns of the request by heartbeat.
+    context.needs_workflow_task = True
+    context.own_buffered += 1
+    close_after_commands(
+        draft,
+        activity,
+        history.ActivityTaskCanceledEventAttributes(
+            details=text_payloads(NOT_STARTED),
+            latest_cancel_requested_event_id=requested_event_id,
+            scheduled_event_id=key,
+            identity=context.identity,
+        ),
+    )
+
+
+def _take_back_eager_start(draft: Draft, key: int, context: CommandContext) -> None:
+    """Rule 34: an activity that is canceled in the task that scheduled it is not handed out."""
+    for reply in context.eager_activities:
+        if reply.token.scheduled_event_id == key:
+            context.eager_activities.remove(reply)
+            put_progress(draft, key, FRESH)
+            return

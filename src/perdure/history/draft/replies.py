@@ -1,0 +1,94 @@
+"""Reply plans: what to answer once a transition is durable, when that is more than a finished message.
+
+A plan names the history it needs as a range; the shell reads those rows and builds the response. `Transition.reply` is
+a response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed
+workflow task is written *and* answered with an error: rules 4 and 7).
+
+Plans of tasks are kept for a while by the thousand (`server.kept`). They are values that can not be part of a cycle, so
+the garbage collector need not look at them (`gc=False`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from perdure.core.ids import EntityKey
+from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
+from perdure.history.draft.update_words import UpdateRejection
+from perdure.wire.api import history, workflowservice
+
+
+class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine needs to know of the poller that takes a task."""
+
+    identity: str
+    request_id: str
+    """Of this delivery: a repeated start with the same id is the same start."""
+    build_id: str = ""
+    queue_name: str = ""
+    """The queue that the poller asked for, when it is not the task's own (rule 11); empty: the task's own."""
+
+
+class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A workflow task for a worker: the plan of PollWorkflowTaskQueueResponse."""
+
+    token: WorkflowTaskToken
+    workflow_type: str
+    previous_started_event_id: int
+    started_event_id: int
+    attempt: int
+    first_event_id: int
+    """1, or on a sticky hit the event after previous_started_event_id (rule 12)."""
+    last_event_id: int
+    """The last durable event to send; transient events follow it."""
+    transient_events: tuple[history.HistoryEvent, ...] = ()
+    """Scheduled and Started of a transient task: shown, never stored (rule 8)."""
+    is_sticky: bool
+    queue_name: str
+    """The normal queue of the run."""
+    scheduled_ns: int
+    started_ns: int
+
+
+class EagerStartReply(msgspec.Struct, frozen=True):
+    """The plan of a StartWorkflowExecutionResponse that carries the first workflow task (rule 34)."""
+
+    response: workflowservice.StartWorkflowExecutionResponse
+    task: WorkflowTaskReply
+
+
+class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An activity task for a worker: the plan of PollActivityTaskQueueResponse."""
+
+    token: ActivityTaskToken
+    workflow_type: str
+    attributes: bytes
+    """Serialised ActivityTaskScheduledEventAttributes: type, id, header, input, time-outs, retry policy, priority."""
+    attempt: int
+    heartbeat_details: bytes
+    scheduled_ns: int
+    current_attempt_scheduled_ns: int
+    started_ns: int
+
+
+class StaleTask(msgspec.Struct, frozen=True):
+    """The task offered to a poller is not wanted any more: drop it and match the poller with another."""
+
+
+class CompletionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The plan of RespondWorkflowTaskCompletedResponse."""
+
+    workflow_task: WorkflowTaskReply | None = None
+    activities: tuple[ActivityTaskReply, ...] = ()
+    rejected_updates: tuple[UpdateRejection, ...] = ()
+
+
+class HistoryTail(msgspec.Struct, frozen=True):
+    """How far a run's history reaches, for readers of GetWorkflowExecutionHistory."""
+
+    entity: EntityKey
+    next_event_id: int
+    is_running: bool
+    close_event_id: int
+    transient_events: tuple[history.HistoryEvent, ...] = ()
+    """Of a transient workflow task: shown to SDKs after the last event (rule 27)."""

@@ -1,0 +1,45 @@
+"""What lists show of a run, taken from its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history.draft.transition import VisibilityRow
+from perdure.wire.api import common
+
+if TYPE_CHECKING:
+    from perdure.history.state.run_state import RunState
+
+
+def visibility_row(state: RunState) -> VisibilityRow:
+    """The row for the run as it is now; a draft writes it only when something visible changed (DESIGN 10.8)."""
+    info = state.info
+    return VisibilityRow(
+        namespace_id=state.key.namespace_id,
+        workflow_id=state.key.name,
+        run_id=state.key.run_id,
+        workflow_type=info.workflow_type,
+        task_queue=info.task_queue,
+        status=int(state.status),
+        start_ns=info.start_ns,
+        execution_ns=info.start_ns + info.first_task_backoff_ns,
+        close_ns=state.close_ns,
+        history_length=state.next_event_id - 1,
+        history_size_bytes=state.history_size_bytes,
+        memo=memo_of(state).SerializeToString(deterministic=True),
+        search_attributes=search_attributes_of(state).SerializeToString(deterministic=True),
+        parent_workflow_id=info.parent.name if info.parent else "",
+        parent_run_id=info.parent.run_id if info.parent else "",
+        root_workflow_id=info.root_workflow_id,
+        root_run_id=info.root_run_id,
+    )
+
+
+def memo_of(state: RunState) -> common.Memo:
+    fields = {key: common.Payload.FromString(data) for key, data in state.memo}
+    return common.Memo(fields=fields)
+
+
+def search_attributes_of(state: RunState) -> common.SearchAttributes:
+    fields = {key: common.Payload.FromString(data) for key, data in state.search_attributes}
+    return common.SearchAttributes(indexed_fields=fields)

@@ -1,0 +1,204 @@
+"""Signals and cancel requests that a workflow sends to others: the commands, and how they ended.
+
+Role: a command writes Initiated and sends an effect; the effect's delivery changes the destination (`signal`, `cancel`)
+and then records here, once, that it arrived or why it could not (rule 38).
+
+Invariants: Initiated is followed by one event that ends it; a delivery that is repeated changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.history.commands.checks import (
+    CANCELS_LIMIT,
+    SIGNALS_LIMIT,
+    CommandChecks,
+    metadata_of,
+    pending_limit,
+)
+from perdure.history.commands.table import Command, CommandContext, handles
+from perdure.history.draft.draft import Draft, nothing
+from perdure.history.draft.effects import CancelExternal, SignalExternal, send
+from perdure.history.workflow_task.steps import schedule_workflow_task
+from perdure.wire.api import command as commands_api
+from perdure.wire.api import common, enums, history
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Transition
+    from perdure.history.state.run_state import RunState
+
+Signal = commands_api.SignalExternalWorkflowExecutionCommandAttributes
+Cancel = commands_api.RequestCancelExternalWorkflowExecutionCommandAttributes
+SignalInitiated = history.SignalExternalWorkflowExecutionInitiatedEventAttributes
+CancelInitiated = history.RequestCancelExternalWorkflowExecutionInitiatedEventAttributes
+SignalCause = enums.SignalExternalWorkflowExecutionFailedCause
+CancelCause = enums.CancelExternalWorkflowExecutionFailedCause
+
+_BAD_SIGNAL = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+_BAD_SIGNAL_SIZE = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SIGNAL_INPUT_SIZE
+_BAD_CANCEL = (
+    enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+)
+
+
+@handles(enums.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
+def _signal(draft: Draft, asked: Signal, command: Command, context: CommandContext) -> None:
+    state, limits = draft.state, draft.env.limits
+    check = CommandChecks(command, _BAD_SIGNAL, limits)
+    check.id(asked.execution.workflow_id, "workflow id")
+    check.id(asked.signal_name, "signal name")
+    namespace_id, namespace = check.namespace(asked.namespace, draft.env, state.key.namespace_id)
+    size_bytes = asked.input.ByteSize() + asked.header.ByteSize()
+    CommandChecks(command, _BAD_SIGNAL_SIZE, limits).blob(size_bytes, "input and header")
+    pending_limit(
+        SIGNALS_LIMIT,
+        "signals to other workflows",
+        len(state.external_signals),
+        limits.pending_signals_external_max,
+    )
+    event_id = draft.add(
+        SignalInitiated(
+            workflow_task_completed_event_id=context.completed_event_id,
+            namespace=namespace,
+            namespace_id=namespace_id,
+            workflow_execution=asked.execution,
+            signal_name=asked.signal_name,
+            input=asked.input if asked.HasField("input") else None,
+            control=asked.control,
+            child_workflow_only=asked.child_workflow_only,
+            header=asked.header if asked.HasField("header") else None,
+        ),
+        user_metadata=metadata_of(command),
+    )
+    send(draft, namespace_id, asked.execution.workflow_id, event_id, SignalExternal(event_id))
+
+
+@handles(enums.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)
+def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandContext) -> None:
+    state, limits = draft.state, draft.env.limits
+    check = CommandChecks(command, _BAD_CANCEL, limits)
+    check.id(asked.workflow_id, "workflow id")
+    namespace_id, namespace = check.namespace(asked.namespace, draft.env, state.key.namespace_id)
+    if asked.workflow_id in context.initiated_children:
+        raise check.reject(
+            f"child workflow {asked.workflow_id} is started by the same workflow task."
+        )
+    pending_limit(
+        CANCELS_LIMIT,
+        "requests to cancel other workflows",
+        len(state.external_cancels),
+        limits.pending_cancels_external_max,
+    )
+    event_id = draft.add(
+        CancelInitiated(
+            workflow_task_completed_event_id=context.completed_event_id,
+            namespace=namespace,
+            namespace_id=namespace_id,
+            workflow_execution=common.WorkflowExecution(
+                workflow_id=asked.workflow_id, run_id=asked.run_id
+            ),
+            control=asked.control,
+            child_workflow_only=asked.child_workflow_only,
+            reason=asked.reason,
+        ),
+        user_metadata=metadata_of(command),
+    )
+    send(draft, namespace_id, asked.workflow_id, event_id, CancelExternal(event_id))
+
+
+def is_external_answered(state: RunState, initiated_event_id: int) -> bool:
+    """The sender has recorded how its signal or cancel request fared: delivering it again would be another one."""
+    waiting = (state.external_signals, state.external_cancels)
+    return not any(initiated_event_id in each for each in waiting)
+
+
+def external_signaled(
+    state: RunState,
+    initiated_event_id: int,
+    said: SignalInitiated,
+    cause: SignalCause.ValueType | None,
+    env: Env,
+) -> Transition:
+    """A signal to another workflow has arrived, or with a cause: will not.
+
+    Args:
+        state: The run that sent it.
+        initiated_event_id: Of the event with which it did.
+        said: That event.
+        cause: Why it failed.
+        env: The world.
+    """
+    if not state.is_running or is_external_answered(state, initiated_event_id):
+        return nothing(state.key, None)
+    if cause is None:
+        return _end(
+            state,
+            history.ExternalWorkflowExecutionSignaledEventAttributes(
+                initiated_event_id=initiated_event_id,
+                namespace=said.namespace,
+                namespace_id=said.namespace_id,
+                workflow_execution=said.workflow_execution,
+                control=said.control,
+            ),
+            env,
+        )
+    return _end(
+        state,
+        history.SignalExternalWorkflowExecutionFailedEventAttributes(
+            cause=cause,
+            workflow_task_completed_event_id=said.workflow_task_completed_event_id,
+            namespace=said.namespace,
+            namespace_id=said.namespace_id,
+            workflow_execution=said.workflow_execution,
+            initiated_event_id=initiated_event_id,
+            control=said.control,
+        ),
+        env,
+    )
+
+
+def external_cancel_requested(
+    state: RunState,
+    initiated_event_id: int,
+    said: CancelInitiated,
+    cause: CancelCause.ValueType | None,
+    env: Env,
+) -> Transition:
+    """As `external_signaled`, of a request to cancel another workflow."""
+    if not state.is_running or is_external_answered(state, initiated_event_id):
+        return nothing(state.key, None)
+    if cause is None:
+        return _end(
+            state,
+            history.ExternalWorkflowExecutionCancelRequestedEventAttributes(
+                initiated_event_id=initiated_event_id,
+                namespace=said.namespace,
+                namespace_id=said.namespace_id,
+                workflow_execution=said.workflow_execution,
+            ),
+            env,
+        )
+    return _end(
+        state,
+        history.RequestCancelExternalWorkflowExecutionFailedEventAttributes(
+            cause=cause,
+            workflow_task_completed_event_id=said.workflow_task_completed_event_id,
+            namespace=said.namespace,
+            namespace_id=said.namespace_id,
+            workflow_execution=said.workflow_execution,
+            initiated_event_id=initiated_event_id,
+            control=said.control,
+        ),
+        env,
+    )
+
+
+def _end(state: RunState, attributes: Message, env: Env) -> Transition:
+    with Draft(state, env) as draft:
+        draft.buffer_or_add(attributes)
+        schedule_workflow_task(draft)
+        return draft.done()

@@ -1,0 +1,52 @@
+"""Which way a query takes to a worker (rule 39). Queries change nothing, so they are no transitions."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from perdure.history.state.phases import awaits_first_task
+from perdure.wire.errors import workflow_not_ready
+
+if TYPE_CHECKING:
+    from perdure.history.state.run_state import RunState
+
+_NOT_READY_FROM_ATTEMPT = 3
+
+
+class QueryRoute(Enum):
+    """What to do with a query."""
+
+    DIRECT = "direct"
+    """A task of its own, on the run's sticky or normal queue: nothing happened that the worker should see first."""
+    ATTACH = "attach"
+    """With the workflow task that is pending, or with the first one, which is still to come: the worker must first see
+    the events that wait."""
+
+
+def query_route(state: RunState, until_ns: int) -> QueryRoute:
+    """How a query gets to a worker. The caller's reject condition is the shell's to test, before.
+
+    Args:
+        state: The run.
+        until_ns: How long the caller waits, since the epoch.
+
+    Raises:
+        FailedPrecondition: WorkflowNotReady: no worker could answer before then.
+    """
+    if not state.is_running and state.completed_workflow_tasks == 0:
+        raise workflow_not_ready(
+            "Unable to query workflow: it closed before its first workflow task completed."
+        )
+    if awaits_first_task(state):
+        info = state.info
+        if info.start_ns + info.first_task_backoff_ns > until_ns:
+            raise workflow_not_ready(
+                "Unable to query workflow: its first workflow task is not scheduled yet, and will "
+                "not be before the caller's time is up."
+            )
+        return QueryRoute.ATTACH
+    task = state.workflow_task
+    if task is not None and task.attempt >= _NOT_READY_FROM_ATTEMPT:
+        raise workflow_not_ready("Unable to query workflow due to Workflow Task in failed state.")
+    return QueryRoute.DIRECT if task is None else QueryRoute.ATTACH

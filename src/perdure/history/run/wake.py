@@ -1,0 +1,73 @@
+"""The wake-up of a run: do everything that is due, and say when to look again (D7)."""
+
+from __future__ import annotations
+
+from heapq import heappop
+from typing import TYPE_CHECKING
+
+from perdure.history.draft.deadlines import WATCHES
+from perdure.history.draft.draft import Draft
+from perdure.history.state.run_state import Deadline
+from perdure.history.workflow_task.steps import schedule_workflow_task
+
+if TYPE_CHECKING:
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Transition
+    from perdure.history.state.run_state import RunState
+
+
+def wake(state: RunState, env: Env) -> Transition:
+    """Fire what is due, in order of time; early wake-ups only re-arm.
+
+    `Transition.wake_at_ns` *replaces* the stored bound: the next deadline, or 0 when there is none any more.
+    """
+    popped: list[Deadline] = []
+    try:
+        with Draft(state, env) as draft:
+            draft.postpones_workflow_task = True
+            _fire_due(draft, popped)
+            draft.postpones_workflow_task = False
+            if draft.owes_workflow_task:
+                schedule_workflow_task(draft)
+            transition = draft.done()
+    except BaseException:
+        # The draft is undone; the heap is derived and has no journal.
+        for entry in popped:
+            state.watch(entry)
+        raise
+    transition.wake_at_ns = next_deadline_ns(state)
+    return transition
+
+
+def _fire_due(draft: Draft, popped: list[Deadline]) -> None:
+    state = draft.state
+    heap = state.deadlines
+    while heap and heap[0].at_ns <= draft.now_ns and state.is_running:
+        entry = heappop(heap)
+        popped.append(entry)
+        watch = WATCHES[entry.kind]
+        due_ns = watch.due_ns(state, entry.key)
+        if not due_ns:
+            continue
+        if due_ns > draft.now_ns:
+            state.watch(Deadline(due_ns, entry.kind, entry.key))
+            continue
+        watch.fire(draft, entry.key)
+        left_ns = watch.due_ns(state, entry.key) if state.is_running else 0
+        assert not 0 < left_ns <= draft.now_ns, f"{entry.kind.name} of {state.key} stays due"
+
+
+def next_deadline_ns(state: RunState) -> int:
+    """The earliest deadline, 0 for none; drops entries whose reason is gone."""
+    if not state.is_running:
+        state.deadlines.clear()
+    heap = state.deadlines
+    while heap:
+        entry = heap[0]
+        due_ns = WATCHES[entry.kind].due_ns(state, entry.key)
+        if due_ns == entry.at_ns:
+            return due_ns
+        heappop(heap)
+        if due_ns:
+            state.watch(Deadline(due_ns, entry.kind, entry.key))
+    return 0

@@ -1,0 +1,86 @@
+"""How the first and the last event of a run change its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import run_key
+from perdure.history.state.fold.activity import retry_policy_of
+from perdure.history.state.fold.evolve import evolves
+from perdure.history.state.fold.marker import payload_map
+from perdure.history.state.run_state import RunInfo, RunStatus
+from perdure.wire.api import enums, history
+from perdure.wire.times import duration_ns, timestamp_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.history.state.run_state import RunState
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+def _started(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_execution_started_event_attributes
+    parent = None
+    if said.HasField("parent_workflow_execution"):
+        execution = said.parent_workflow_execution
+        parent = run_key(said.parent_workflow_namespace_id, execution.workflow_id, execution.run_id)
+    info = RunInfo(
+        workflow_type=said.workflow_type.name,
+        task_queue=said.task_queue.name,
+        first_run_id=said.first_execution_run_id,
+        original_run_id=said.original_execution_run_id,
+        continued_run_id=said.continued_execution_run_id,
+        attempt=said.attempt,
+        cron_schedule=said.cron_schedule,
+        retry_policy=retry_policy_of(said.retry_policy) if said.HasField("retry_policy") else None,
+        execution_timeout_ns=duration_ns(said.workflow_execution_timeout),
+        run_timeout_ns=duration_ns(said.workflow_run_timeout),
+        workflow_task_timeout_ns=duration_ns(said.workflow_task_timeout),
+        start_ns=timestamp_ns(event.event_time),
+        execution_expiration_ns=timestamp_ns(said.workflow_execution_expiration_time),
+        first_task_backoff_ns=duration_ns(said.first_workflow_task_backoff),
+        identity=said.identity,
+        parent=parent,
+        parent_namespace=said.parent_workflow_namespace,
+        parent_initiated_event_id=said.parent_initiated_event_id,
+        root_workflow_id=said.root_workflow_execution.workflow_id,
+        root_run_id=said.root_workflow_execution.run_id,
+        priority=said.priority.SerializeToString(),
+        eager_execution_accepted=said.eager_execution_accepted,
+        # Deterministic: a load must fold to the same bytes, whatever the order of maps in memory.
+        user_metadata=event.user_metadata.SerializeToString(deterministic=True),
+        started_attributes=(
+            said.SerializeToString(deterministic=True) if said.HasField("retry_policy") else b""
+        ),
+    )
+    state.status = RunStatus.RUNNING
+    state.info = info
+    state.memo = payload_map(said.memo.fields)
+    state.search_attributes = payload_map(said.search_attributes.indexed_fields)
+
+
+def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], None]:
+    def close(state: RunState, event: history.HistoryEvent) -> None:
+        state.status = status
+        state.close_event_id = event.event_id
+        state.close_ns = timestamp_ns(event.event_time)
+        state.workflow_task = None
+        # Nothing of a closed run is pending: its closing event says so, no event of their own does.
+        for key in tuple(state.activities):
+            state.drop_activity(key)
+        for key in tuple(state.timers_by_event):
+            state.drop_timer(key)
+        for key, child in tuple(state.children.items()):
+            if not child.started_event_id:
+                state.children.remove(key)
+
+    return close
+
+
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED)(_closes(RunStatus.COMPLETED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)(_closes(RunStatus.FAILED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED)(_closes(RunStatus.CANCELED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED)(_closes(RunStatus.TERMINATED))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)(_closes(RunStatus.CONTINUED_AS_NEW))
+evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT)(_closes(RunStatus.TIMED_OUT))

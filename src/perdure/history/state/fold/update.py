@@ -1,0 +1,34 @@
+"""How updates change the state: known from Accepted on; where their outcome is, from Completed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.history.state.fold.evolve import evolves
+from perdure.history.state.run_state import Update
+from perdure.wire.api import enums, history
+
+if TYPE_CHECKING:
+    from perdure.history.state.run_state import RunState
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
+def _accepted(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_execution_update_accepted_event_attributes
+    state.updates = state.owned(state.updates)
+    state.updates.set(said.protocol_instance_id, Update(accepted_event_id=event.event_id))
+    state.open_updates = state.open_updates + 1
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED)
+def _completed(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_execution_update_completed_event_attributes
+    update = state.updates.get(said.meta.update_id)
+    if update is None or update.completed_event_id:
+        return  # of a run that this one continues by reset
+    state.updates.set(
+        said.meta.update_id, msgspec.structs.replace(update, completed_event_id=event.event_id)
+    )
+    state.open_updates = state.open_updates - 1

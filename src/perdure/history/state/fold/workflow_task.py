@@ -1,0 +1,63 @@
+"""How workflow task events change the state: at most one is pending, from Scheduled to the event that ends it.
+
+What these events do not say is in the WORKFLOW_TASK fact, which replaces what was folded: see `WorkflowTask.stamp`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.history.state.fold.evolve import evolves
+from perdure.history.state.run_state import WorkflowTask
+from perdure.wire.api import enums, history
+from perdure.wire.times import duration_ns, timestamp_ns
+
+if TYPE_CHECKING:
+    from perdure.history.state.run_state import RunState
+
+_STICKY = enums.TASK_QUEUE_KIND_STICKY
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)
+def _scheduled(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_task_scheduled_event_attributes
+    queue = said.task_queue
+    state.workflow_task = WorkflowTask(
+        scheduled_event_id=event.event_id,
+        attempt=said.attempt,
+        queue_name=queue.name,
+        is_sticky=queue.kind == _STICKY,
+        scheduled_ns=timestamp_ns(event.event_time),
+        start_to_close_ns=duration_ns(said.start_to_close_timeout),
+    )
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_TASK_STARTED)
+def _started(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_task_started_event_attributes
+    task = state.workflow_task
+    assert task is not None, f"{state.key}: a workflow task started that was not scheduled"
+    state.workflow_task = msgspec.structs.replace(
+        task,
+        started_event_id=event.event_id,
+        started_ns=timestamp_ns(event.event_time),
+        request_id=said.request_id,
+        identity=said.identity,
+    )
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+def _completed(state: RunState, event: history.HistoryEvent) -> None:
+    said = event.workflow_task_completed_event_attributes
+    state.workflow_task = None
+    state.last_started_event_id = said.started_event_id
+    state.last_completed_event_id = event.event_id
+    state.completed_workflow_tasks += 1
+
+
+@evolves(enums.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+@evolves(enums.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
+def _not_completed(state: RunState, _event: history.HistoryEvent) -> None:
+    state.workflow_task = None
