@@ -19,7 +19,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.embedded_calls import CLOSED, LATE, Call, TimeLimits
-from perdure.server.node import open_node
+from perdure.server.node.node import open_node
 from perdure.storage.port import InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
 from perdure.wire import errors
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
     from perdure.wire.seam import Method
 
 IN_USE_WAIT_NS = 2 * SECOND_NS

@@ -15,7 +15,7 @@ import pytest
 from perdure.client import Client, RPCError, RPCStatusCode
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
-from perdure.server.node import open_node
+from perdure.server.node.node import open_node
 from perdure.storage.schema import SCHEMA_VERSION
 from perdure.storage.sqlite import open_sqlite
 from perdure.wire.api import common, workflowservice

@@ -20,7 +20,7 @@ from perdure.client import Client, WorkflowExecutionStatus
 from perdure.core.ids import new_id
 from perdure.core.units import DAY_NS, MINUTE_NS
 from perdure.embedded import EmbeddedConnection
-from perdure.server.node import Node, open_node
+from perdure.server.node.node import Node, open_node
 from perdure.service import ConnectConfig, ServiceClient
 from perdure.storage.sqlite import open_sqlite
 from perdure.worker import Replayer, Worker

@@ -16,7 +16,7 @@ import pytest
 from perdure import workflow
 from perdure.client import Client, RPCError, WorkflowExecutionStatus, WorkflowFailureError
 from perdure.exceptions import WorkflowAlreadyStartedError
-from perdure.server.audit import audit
+from perdure.server.admin.audit import audit
 from perdure.worker import Worker
 from tests.e2e.embedded_app import QUEUE, Steps, make_worker
 from tests.e2e.processes import PATIENCE_S, ROOT, Processes

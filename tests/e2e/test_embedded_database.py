@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from perdure.cli.app import cli
 from perdure.cli.exits import CommandError
 from perdure.embedded import open_embedded
-from perdure.server.audit import audit
+from perdure.server.admin.audit import audit
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite_backup import back_up
 from tests.unit.embedded.calls import QUEUE, call, start

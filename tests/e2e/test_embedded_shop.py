@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from perdure.server.audit import audit
+from perdure.server.admin.audit import audit
 from tests.e2e.processes import PATIENCE_S, ROOT, Processes, free_port
 
 pytestmark = [pytest.mark.e2e]

@@ -88,10 +88,10 @@ AREAS: dict[str, Area] = {
         ("tests/unit/server", "tests/unit/frontend", "tests/unit/embedded", *_SIMULATION),
         further=("tests/unit/worker", "tests/unit/client"),
         always=_REFERENCE,
-        without=("server/time_skipping*.py", "server/audit.py"),
+        without=("server/time_skipping", "server/admin/audit.py"),
     ),
     "storage": Area(
-        ("storage", "server/audit.py"),
+        ("storage", "server/admin/audit.py"),
         ("tests/unit/storage", "tests/stores", "tests/unit/server"),
     ),
     "worker": Area(
@@ -121,7 +121,7 @@ AREAS: dict[str, Area] = {
         always=("tests/unit/cli/test_app.py", "tests/unit/cli/test_session.py"),
     ),
     "testing": Area(
-        ("testing", "server/time_skipping*.py"),
+        ("testing", "server/time_skipping"),
         ("tests/unit/testing", "tests/simulation/test_loop.py"),
         further=_SIMULATION,
     ),

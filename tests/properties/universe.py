@@ -22,7 +22,7 @@ from perdure.history.draft.transition import Effect, Transition
 from perdure.history.state.facts import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.server.deliveries import Deliveries
-from perdure.server.updates import Updates
+from perdure.server.pending.updates import Updates
 from perdure.wire.errors import RpcError, not_found
 from perdure.wire.events import frame
 from tests.transcripts.values import START_NS

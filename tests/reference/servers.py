@@ -19,9 +19,9 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from perdure.core.units import SECOND_NS
-from perdure.server.grpc import GrpcServer
-from perdure.server.main import open_dev_node
-from perdure.server.options import DevServerOptions
+from perdure.server.common.options import DevServerOptions
+from perdure.server.node.main import open_dev_node
+from perdure.server.transport.grpc import GrpcServer
 from perdure.service import ConnectConfig
 from perdure.service.grpc_connection import open_connection
 from perdure.wire.errors import RpcError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.core.ids import EntityKey, EntityKind
 from perdure.history.state.facts import CurrentRun, FactKind
-from perdure.server.codec import decode_fact
+from perdure.server.common.codec import decode_fact
 from perdure.storage import sqlite_read
 from perdure.storage.port import StoredEntity, StoreError
 from perdure.wire.events import parse_rows

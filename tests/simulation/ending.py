@@ -9,8 +9,8 @@ from perdure.core.ids import EntityKind
 from perdure.core.units import SECOND_NS
 from perdure.history.loader import load_run
 from perdure.history.state.facts import FactKind
-from perdure.server.audit import audit_memory
-from perdure.server.codec import decode_fact
+from perdure.server.admin.audit import audit_memory
+from perdure.server.common.codec import decode_fact
 from perdure.service import RPCError, RPCStatusCode
 from perdure.storage import sqlite_read
 from perdure.testing.simulation.network import NetworkFaults
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
     from tests.simulation.workloads import Workload
     from tests.simulation.world import World
 

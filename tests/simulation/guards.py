@@ -10,21 +10,22 @@ from perdure.history.draft.draft import Draft
 from perdure.history.message import signal
 from perdure.history.run import wake
 from perdure.matching.queue import TaskQueue
-from perdure.server import retention, row_sweep, step, void
-from perdure.server.cache import EntityCache
-from perdure.server.committer import Committer
 from perdure.server.deliveries import Deliveries
 from perdure.server.engine import Engine
-from perdure.server.entities import Entities
 from perdure.server.frontend import history_reads, queries
-from perdure.server.loading import Loader
-from perdure.server.matching_host import MatchingHost
-from perdure.server.node_shards import NodeShards
-from perdure.server.outbox import Outbox
-from perdure.server.release import Release
-from perdure.server.shard import Shard
-from perdure.server.step import Steps
-from perdure.server.wakes import Wakes
+from perdure.server.matching.host import MatchingHost
+from perdure.server.shards import step
+from perdure.server.shards.cache import EntityCache
+from perdure.server.shards.committer import Committer
+from perdure.server.shards.entities import Entities
+from perdure.server.shards.loading import Loader
+from perdure.server.shards.node_shards import NodeShards
+from perdure.server.shards.outbox import Outbox
+from perdure.server.shards.release import Release
+from perdure.server.shards.shard import Shard
+from perdure.server.shards.step import Steps
+from perdure.server.shards.wakes import Wakes
+from perdure.server.timers import retention, row_sweep, void
 from perdure.storage import sqlite_commit
 from tests.simulation.edit import Edit
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
 
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
     from perdure.testing.simulation.loop import SimClock, SimLoop
     from perdure.wire.api import history
     from tests.simulation.outages import Outages

@@ -16,8 +16,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
-from perdure.server.entities import Entities
-from perdure.server.group import Group
+from perdure.server.shards.entities import Entities
+from perdure.server.shards.group import Group
 from tests.simulation.guards import GUARDS
 from tests.simulation.play import is_attack, play
 from tests.simulation.violations import Violation

@@ -13,7 +13,9 @@ from random import Random
 from types import ModuleType
 
 from perdure.core.units import DAY_NS, SECOND_NS
-from perdure.server import committer, matching_host, retention, row_sweep, wakes
+from perdure.server.matching import host as matching_host
+from perdure.server.shards import committer, wakes
+from perdure.server.timers import retention, row_sweep
 
 RETENTIONS_S = (3, 8, 20)
 

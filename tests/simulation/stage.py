@@ -24,7 +24,7 @@ SIGNALED = enums.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 
 
 if TYPE_CHECKING:
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
     from perdure.testing.simulation.disk import SimExecutor
     from perdure.testing.simulation.loop import Process
 

@@ -21,7 +21,7 @@ from perdure.client import Client
 from perdure.converter import DataConverter
 from perdure.core.ids import new_id, seeded_ids
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.server.node import Node, open_node
+from perdure.server.node.node import Node, open_node
 from perdure.service import ConnectConfig, ServiceClient
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from perdure.server.audit import audit, audit_memory
+from perdure.server.admin.audit import audit, audit_memory
 from perdure.storage import sqlite_open
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite_backup import back_up

@@ -5,7 +5,7 @@ that says what to do. `timeline.py` draws a history and is pure; `exits.py` hold
 
 Invariants: a command's module is imported only when that command runs, so `perdure --help` stays fast; only this
 package configures logging; nothing here decides anything that the client or server does not.
-Not here: any RPC that `perdure.client` does not offer; the server's start-up (`perdure.server.main`).
+Not here: any RPC that `perdure.client` does not offer; the server's start-up (`perdure.server.node.main`).
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ import click
 
 from perdure.cli import output
 from perdure.cli.exits import CommandError
-from perdure.server.backups import OpenError, back_up
+from perdure.server.admin.backups import OpenError, back_up
 
 if TYPE_CHECKING:
-    from perdure.server.audit import AuditReport
+    from perdure.server.admin.audit import AuditReport
 
 SHOWN_MAX = 50
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -46,7 +46,7 @@ def check(file: Path, form: str) -> None:
     Pages and indexes, numbers of events, every run folded again and compared with pointers, tasks, wake-ups, lists and
     retention. Exit code 1 when something is wrong.
     """
-    from perdure.server.audit import audit
+    from perdure.server.admin.audit import audit
 
     try:
         report = audit(file)
@@ -63,7 +63,7 @@ def check(file: Path, form: str) -> None:
 
 
 def _show(report: AuditReport) -> None:
-    from perdure.server.audit import CHECKS
+    from perdure.server.admin.audit import CHECKS
 
     wrong = {name: sum(one.check == name for one in report.findings) for name in CHECKS}
     output.table(

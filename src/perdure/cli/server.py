@@ -13,7 +13,7 @@ import click
 from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
-from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
+from perdure.server.common.options import DevServerOptions, DevServerReady, ServerStartError
 
 logger = logging.getLogger("perdure.cli.server")
 
@@ -144,7 +144,7 @@ def _json(key: str, text: str) -> object:
 
 
 async def _serve(options: DevServerOptions) -> None:
-    from perdure.server.main import run_dev_server
+    from perdure.server.node.main import run_dev_server
 
     stop = session.stop_on_signals()
     try:

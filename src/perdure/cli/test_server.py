@@ -10,7 +10,7 @@ import click
 from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
-from perdure.server.options import PORT_MAX, ServerStartError
+from perdure.server.common.options import PORT_MAX, ServerStartError
 
 
 @click.command("start-test")
@@ -33,7 +33,7 @@ def start_test(port: int, ip: str, log_level: str, log_format: str) -> None:
 
 
 async def _serve(ip: str, port: int) -> None:
-    from perdure.server.time_skipping_node import run_test_server
+    from perdure.server.time_skipping.node import run_test_server
 
     stop = session.stop_on_signals()
 

@@ -1,6 +1,6 @@
 """All task queues of a node: made when first used, forgotten when idle.
 
-Not here: the meaning of an item (`perdure.server.matching_host`).
+Not here: the meaning of an item (`perdure.server.matching.host`).
 """
 
 from __future__ import annotations

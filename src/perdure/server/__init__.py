@@ -1,7 +1,8 @@
 """The node: everything between an RPC and the store.
 
-Role: shards (load → transition → commit), the committer, outbox, wake-ups, the frontends and their one table of RPCs,
-interceptors, gRPC, and the wiring of all this. Decisions are made in the pure packages; this package does the I/O.
+Role: the I/O around the pure packages. Its rooms, from the lowest up: `common` and `pending`, `matching` and `admin`,
+`shards` (load, step, commit, release), `timers`, `engine`, `frontend` with the one table of RPCs and `deliveries`,
+`transport`, `node`, `time_skipping`.
 
 Invariants: after any `await` the cache is read again in the same synchronous step as the append; an outcome is released
 only when the run's last batch is durable.

@@ -6,7 +6,7 @@ computed only when everything it rests on is durable (D5). The parts: `loading`,
 
 Invariants: between the last look into the cache and the commit nothing awaits; outcomes belong to groups, so a
 caller who is cancelled changes nothing; no caller sees a state that is not durable. Not here: what a request means
-(`history`), who polls (`matching_host`), validation and responses (`frontend/`).
+(`history`), who polls (`matching.host`), validation and responses (`frontend/`).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.history.state.facts import FactKind
-from perdure.server import closing
-from perdure.server.cache import EntityCache, trim
-from perdure.server.committer import Committer
-from perdure.server.entities import Entities, Raised
-from perdure.server.kept import KeptReplies
-from perdure.server.loading import Loader
-from perdure.server.matcher import Matcher, NoMatcher
-from perdure.server.namespaces import Namespaces
-from perdure.server.node_shards import NodeShards
-from perdure.server.outbox import Outbox
-from perdure.server.pace import Pace
-from perdure.server.release import Release
-from perdure.server.retention import Retention
-from perdure.server.row_sweep import RowSweep
-from perdure.server.step import Steps
-from perdure.server.task_starts import TaskStarts
-from perdure.server.verbs import StartRequest, Verbs, production
-from perdure.server.void import void_attempts
-from perdure.server.wakes import Wakes
+from perdure.server.common import closing
+from perdure.server.matching.matcher import Matcher, NoMatcher
+from perdure.server.shards.cache import EntityCache, trim
+from perdure.server.shards.committer import Committer
+from perdure.server.shards.entities import Entities, Raised
+from perdure.server.shards.kept import KeptReplies
+from perdure.server.shards.loading import Loader
+from perdure.server.shards.namespaces import Namespaces
+from perdure.server.shards.node_shards import NodeShards
+from perdure.server.shards.outbox import Outbox
+from perdure.server.shards.pace import Pace
+from perdure.server.shards.release import Release
+from perdure.server.shards.step import Steps
+from perdure.server.shards.task_starts import TaskStarts
+from perdure.server.shards.verbs import StartRequest, Verbs, production
+from perdure.server.shards.wakes import Wakes
+from perdure.server.timers.retention import Retention
+from perdure.server.timers.row_sweep import RowSweep
+from perdure.server.timers.void import void_attempts
 from perdure.storage.port import StoreError
 from perdure.wire import errors
 
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from perdure.history.draft.transition import Effect, Task, Transition, VisibilityRow
     from perdure.history.state.facts import CurrentRun
     from perdure.history.state.run_state import RunState
-    from perdure.server.namespace_facts import NamespaceFact
-    from perdure.server.shard import Shard
+    from perdure.server.common.namespace_facts import NamespaceFact
+    from perdure.server.shards.shard import Shard
     from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
 
 log = logging.getLogger(__name__)

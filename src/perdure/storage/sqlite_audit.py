@@ -1,6 +1,6 @@
 """Reads for an audit of a whole database: every table, in one reading transaction, nothing written.
 
-Not here: what must hold between the rows (`perdure.server.audit`).
+Not here: what must hold between the rows (`perdure.server.admin.audit`).
 """
 
 from __future__ import annotations

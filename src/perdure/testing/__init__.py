@@ -6,7 +6,7 @@
     pytest_plugin         fixtures, and the timelines of the runs of a failing test
 
 Nothing is downloaded, nothing listens on a port, nothing sleeps in real time. Not here: how time is skipped
-(`perdure.server.time_skipping`).
+(`perdure.server.time_skipping.skipping`).
 """
 
 from __future__ import annotations

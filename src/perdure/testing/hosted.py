@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from perdure.client import Interceptor
     from perdure.common import SearchAttributeKey
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
 
 
 class HostedEnvironment(WorkflowEnvironment):

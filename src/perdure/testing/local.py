@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.units import SECOND_NS
-from perdure.server.main import open_dev_node
-from perdure.server.options import DevServerOptions
+from perdure.server.common.options import DevServerOptions
+from perdure.server.node.main import open_dev_node
 from perdure.testing.assertions import AssertionErrors
 from perdure.testing.hosted import HostedEnvironment, attribute_types
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from perdure.common import SearchAttributeKey
-    from perdure.server.grpc import GrpcServer
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
+    from perdure.server.transport.grpc import GrpcServer
     from perdure.testing.environment import WorkflowEnvironment
 
 STOP_GRACE_NS = 2 * SECOND_NS
@@ -55,7 +55,7 @@ async def start_local(
 
 
 async def _listen(node: Node, ip: str, port: int) -> GrpcServer:
-    from perdure.server.grpc import GrpcServer  # most tests need none
+    from perdure.server.transport.grpc import GrpcServer  # most tests need none
 
     server = GrpcServer(node.frontend, ip, port)
     await server.start()

@@ -13,7 +13,7 @@ from perdure.client import Interceptor, OutboundInterceptor
 from perdure.client.history import WorkflowHistoryEventAsyncIterator
 from perdure.client.history_filter import WorkflowHistoryEventFilterType
 from perdure.core.units import SECOND_NS
-from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skipping_node
+from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
 from perdure.testing.assertions import AssertionErrors
 from perdure.testing.environment import seconds, utc
 from perdure.testing.hosted import HostedEnvironment, attribute_types

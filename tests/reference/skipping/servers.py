@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from perdure.core.ids import seeded_ids
 from perdure.core.units import SECOND_NS
-from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skipping_node
+from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
 from perdure.testing.simulation.loop import SimClock, SimLoop
 from perdure.wire.errors import RpcError
 from perdure.wire.seam import TEST_SERVICE, Method

@@ -21,9 +21,9 @@ import grpc
 
 from perdure.cli import app
 from perdure.client import Client
-from perdure.server.grpc import GrpcServer
-from perdure.server.main import open_dev_node
-from perdure.server.options import DevServerOptions
+from perdure.server.common.options import DevServerOptions
+from perdure.server.node.main import open_dev_node
+from perdure.server.transport.grpc import GrpcServer
 from perdure.worker import Worker
 from tests.unit.cli import workflows
 

@@ -14,7 +14,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
-from perdure.server.node import Node, open_node
+from perdure.server.node.node import Node, open_node
 from perdure.storage.executors import InlineExecutor
 from perdure.storage.sqlite import open_memory
 from perdure.wire.api import command, common, enums, workflowservice

@@ -15,8 +15,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from perdure.server.grpc import MESSAGE_BYTES_MAX, STATUS_DETAILS_KEY, GrpcServer, why_not
-from perdure.server.options import ServerStartError
+from perdure.server.common.options import ServerStartError
+from perdure.server.transport.grpc import MESSAGE_BYTES_MAX, STATUS_DETAILS_KEY, GrpcServer, why_not
 from perdure.wire.api import common, errordetails, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from tests.unit.frontend.conftest import QUEUE, Caller

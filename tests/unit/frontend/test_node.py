@@ -14,11 +14,11 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import HOUR_NS, SECOND_NS
-from perdure.server import grpc as transport
-from perdure.server.grpc import MESSAGE_BYTES_MAX, GrpcServer, check_size
-from perdure.server.main import limits_of, open_dev_node
-from perdure.server.node import Node, open_node
-from perdure.server.options import PORT_MAX, DevServerOptions, ServerStartError
+from perdure.server.common.options import PORT_MAX, DevServerOptions, ServerStartError
+from perdure.server.node.main import limits_of, open_dev_node
+from perdure.server.node.node import Node, open_node
+from perdure.server.transport import grpc as transport
+from perdure.server.transport.grpc import MESSAGE_BYTES_MAX, GrpcServer, check_size
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire import health

@@ -10,9 +10,9 @@ import grpc.aio
 import pytest
 
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.server.grpc import why_not
-from perdure.server.main import limits_of, run_dev_server
-from perdure.server.options import DevServerOptions, DevServerReady, ServerStartError
+from perdure.server.common.options import DevServerOptions, DevServerReady, ServerStartError
+from perdure.server.node.main import limits_of, run_dev_server
+from perdure.server.transport.grpc import why_not
 
 
 def test_known_keys_change_limits_and_unknown_ones_are_noted(caplog: pytest.LogCaptureFixture):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.server.queries import PendingQuery, Queries
+from perdure.server.pending.queries import PendingQuery, Queries
 from perdure.wire.api import query
 from tests.unit.frontend.conftest import QUEUE, settle, virtual_caller
 from tests.unit.frontend.test_query_routes import STICKY, ask, now_s, results, sticky_run, value

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.core.units import SECOND_NS
-from perdure.server.rpcs import RPCS
+from perdure.server.frontend.rpcs import RPCS
 from perdure.wire.api import common, enums, errordetails, workflowservice
 from perdure.wire.errors import (
     AlreadyExists,

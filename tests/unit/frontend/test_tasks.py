@@ -254,7 +254,7 @@ async def test_a_task_whose_start_fails_is_tried_again_and_the_poll_waits(
         return await real(*arguments)
 
     monkeypatch.setattr(engine, "start_task", failing)
-    monkeypatch.setattr("perdure.server.matching_host.RETRY_NS", 1_000_000)
+    monkeypatch.setattr("perdure.server.matching.host.RETRY_NS", 1_000_000)
     with caplog.at_level(logging.ERROR):
         task = await caller.poll()
     assert ids(task) == [1, 2, 3]

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any, cast
 
 from perdure.core.ids import run_key
-from perdure.server.cache import Entry
-from perdure.server.committer import Committer
-from perdure.server.group import Group
-from perdure.server.shard import Shard
+from perdure.server.shards.cache import Entry
+from perdure.server.shards.committer import Committer
+from perdure.server.shards.group import Group
+from perdure.server.shards.shard import Shard
 from perdure.storage.port import CommitBatch, EntityWrite, GuiltyWrite, ShardLease, Store
 from perdure.wire import errors
 from tests.unit.server.virtual import virtual_clock

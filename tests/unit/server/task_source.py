@@ -11,7 +11,7 @@ from perdure.core.units import SECOND_NS
 from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.history.draft.transition import Task
-from perdure.server.matching_host import MatchingHost
+from perdure.server.matching.host import MatchingHost
 from perdure.storage.port import TaskRow
 from tests.unit.server.virtual import virtual_clock
 

@@ -11,8 +11,8 @@ import pytest
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.server.engine import Engine, _for_ever
-from perdure.server.node import open_node
-from perdure.server.retention import Retention
+from perdure.server.node.node import open_node
+from perdure.server.timers.retention import Retention
 from perdure.storage.port import Store, StoredEffect, StoreError
 from perdure.storage.sqlite import open_memory
 from perdure.wire.api import common, taskqueue, workflowservice

@@ -12,8 +12,8 @@ import pytest
 
 from perdure.history.state.facts import ActivityProgress, FactChange, FactKind, Sticky
 from perdure.history.state.run_state import WorkflowTask
-from perdure.server.audit import CHECKS, AuditReport, audit
-from perdure.server.codec import encode_fact
+from perdure.server.admin.audit import CHECKS, AuditReport, audit
+from perdure.server.common.codec import encode_fact
 from perdure.storage.port import NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite import open_sqlite

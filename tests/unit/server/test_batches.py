@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from perdure.core.units import SECOND_NS
-from perdure.server import committer as module
-from perdure.server.committer import CallsUnderWay
+from perdure.server.shards import committer as module
+from perdure.server.shards.committer import CallsUnderWay
 from tests.unit.server.bench import Bench
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.server.world import settle

@@ -9,10 +9,10 @@ import pytest
 
 from perdure.core.ids import run_key, workflow_id_key
 from perdure.history.draft.transition import EventRow
-from perdure.server import cache
-from perdure.server.cache import EntityCache, Entry, HistoryTail, trim
-from perdure.server.group import Group
-from perdure.server.shard import Shard
+from perdure.server.shards import cache
+from perdure.server.shards.cache import EntityCache, Entry, HistoryTail, trim
+from perdure.server.shards.group import Group
+from perdure.server.shards.shard import Shard
 from perdure.wire import errors
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.events import frame, frames

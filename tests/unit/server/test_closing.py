@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from perdure.core.units import MS_NS
-from perdure.server import closing as module
+from perdure.server.common import closing as module
 from perdure.storage.port import NotWritten, ShardLease
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perdure.history.state.facts import FACT_TYPES, CreateFact, FactChange, FactKind
-from perdure.server.codec import TYPES, UnknownFactError, decode_fact, encode_fact
-from perdure.server.namespace_facts import NamespaceFact
+from perdure.server.common.codec import TYPES, UnknownFactError, decode_fact, encode_fact
+from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.storage.port import FactRow
 from perdure.wire import errors
 from tests.unit.server.world import World

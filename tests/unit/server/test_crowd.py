@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.server import committer
-from perdure.server.committer import Crowd
+from perdure.server.shards import committer
+from perdure.server.shards.committer import Crowd
 
 
 def waits(crowd: Crowd, batches: int, *, groups: int, joining: int) -> int:

@@ -309,7 +309,7 @@ async def test_a_failing_wake_up_is_tried_again(world: World):
 async def test_folding_a_long_history_lets_others_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perdure.server import loading
+    from perdure.server.shards import loading
 
     key = await world.start()
     for number in range(200):

@@ -13,11 +13,11 @@ from perdure.core.ids import run_key, workflow_id_key
 from perdure.core.units import DAY_NS, SECOND_NS
 from perdure.history.draft.env import Env
 from perdure.history.state.run_state import RunState
-from perdure.server.cache import EntityCache, HistoryTail
-from perdure.server.loading import Loader
-from perdure.server.namespace_facts import NamespaceFact
-from perdure.server.namespaces import Namespaces
-from perdure.server.shard import Shard
+from perdure.server.common.namespace_facts import NamespaceFact
+from perdure.server.shards.cache import EntityCache, HistoryTail
+from perdure.server.shards.loading import Loader
+from perdure.server.shards.namespaces import Namespaces
+from perdure.server.shards.shard import Shard
 from perdure.storage.port import ShardLease, Store, StoredEntity, StoreError, VisibilityQuery
 from perdure.wire import errors
 from tests.unit.server.virtual import on_virtual_time, virtual_clock, virtual_world

@@ -14,7 +14,7 @@ from perdure.history.draft.env import Env
 from perdure.history.draft.replies import PollInfo, StaleTask
 from perdure.history.draft.transition import Task, Transition
 from perdure.history.state.run_state import RunState
-from perdure.server.task_starts import TaskStarts
+from perdure.server.shards.task_starts import TaskStarts
 from perdure.wire import errors
 from tests.unit.server.test_handover import rows
 from tests.unit.server.virtual import on_virtual_time, virtual_world

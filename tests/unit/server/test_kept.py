@@ -9,10 +9,10 @@ import pytest
 
 from perdure.history.draft.replies import ActivityTaskReply, CompletionReply
 from perdure.history.draft.tokens import ActivityTaskToken
-from perdure.server import kept
-from perdure.server.group import Group
-from perdure.server.kept import KeptReplies
-from perdure.server.step import Outcome
+from perdure.server.shards import kept
+from perdure.server.shards.group import Group
+from perdure.server.shards.kept import KeptReplies
+from perdure.server.shards.step import Outcome
 from perdure.wire.api import workflowservice
 from perdure.wire.errors import RpcError, Unavailable
 from tests.unit.server.world import World

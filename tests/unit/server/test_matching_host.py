@@ -9,8 +9,8 @@ import pytest
 
 from perdure.core.ids import QueueKey
 from perdure.core.units import SECOND_NS
-from perdure.server import matching_host as module
-from perdure.server.polls import ParkedPoll
+from perdure.server.matching import host as module
+from perdure.server.matching.polls import ParkedPoll
 from perdure.storage.port import StoreError
 from perdure.wire.errors import Unavailable
 from tests.unit.server.task_source import (

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, run_key
 from perdure.core.units import SECOND_NS
-from perdure.server.queries import PendingQuery
+from perdure.server.pending.queries import PendingQuery
 from perdure.wire.api import query
 from perdure.wire.errors import Unavailable
 from tests.unit.server.task_source import (

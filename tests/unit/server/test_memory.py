@@ -12,12 +12,13 @@ from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.history.draft.update_words import UpdateRejection
 from perdure.history.state.run_state import RunState
-from perdure.server import kept, updates
-from perdure.server.group import Group
-from perdure.server.kept import KeptReplies
-from perdure.server.queries import PendingQuery, Queries
-from perdure.server.step import Outcome
-from perdure.server.updates import Updates
+from perdure.server.pending import updates
+from perdure.server.pending.queries import PendingQuery, Queries
+from perdure.server.pending.updates import Updates
+from perdure.server.shards import kept
+from perdure.server.shards.group import Group
+from perdure.server.shards.kept import KeptReplies
+from perdure.server.shards.step import Outcome
 from perdure.wire.api import common, enums, failure, query, update, workflowservice
 from perdure.wire.errors import ResourceExhausted
 

@@ -9,7 +9,7 @@ import pytest
 
 from perdure.core.ids import EntityKey, run_key
 from perdure.history.draft.transition import Effect
-from perdure.server.outbox import Outbox
+from perdure.server.shards.outbox import Outbox
 from perdure.storage.port import Store, StoredEffect, StoreError
 from tests.unit.server.virtual import on_virtual_time
 

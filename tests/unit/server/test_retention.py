@@ -13,8 +13,8 @@ from perdure.core.ids import EntityKey, run_key, workflow_id_key
 from perdure.core.limits import Limits
 from perdure.core.units import HOUR_NS, SECOND_NS
 from perdure.history.draft.transition import Effect
-from perdure.server import retention as module
-from perdure.server.retention import Retention
+from perdure.server.timers import retention as module
+from perdure.server.timers.retention import Retention
 from perdure.storage.port import Store, StoreError
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import AlreadyExists, DataLoss, NotFound

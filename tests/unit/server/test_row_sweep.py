@@ -10,7 +10,7 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.core.units import DAY_NS
-from perdure.server import row_sweep
+from perdure.server.timers import row_sweep
 from perdure.wire.api import enums, taskqueue, workflowservice
 from tests.unit.server.world import World, complete_workflow, schedule_activity
 

@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from perdure.core.ids import EntityKey, run_key, shard_of
-from perdure.server import node_shards as module
-from perdure.server.cache import EntityCache, Entry
-from perdure.server.node_shards import NodeShards
-from perdure.server.shard import Shard
+from perdure.server.shards import node_shards as module
+from perdure.server.shards.cache import EntityCache, Entry
+from perdure.server.shards.node_shards import NodeShards
+from perdure.server.shards.shard import Shard
 from perdure.storage.port import NotWritten, ShardLease, Store
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.server.world import settle

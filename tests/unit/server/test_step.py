@@ -14,9 +14,9 @@ from perdure.history.draft.env import Env
 from perdure.history.draft.transition import Effect, Transition
 from perdure.history.state.facts import CreateFact, CurrentRun, FactChange, FactKind
 from perdure.history.state.run_state import RunState
-from perdure.server.cache import Entry
-from perdure.server.group import Group
-from perdure.server.step import barrier_of
+from perdure.server.shards.cache import Entry
+from perdure.server.shards.group import Group
+from perdure.server.shards.step import barrier_of
 from perdure.storage.port import CommitBatch, EntityWrite
 from perdure.wire import errors
 from perdure.wire.api import common, enums

@@ -10,7 +10,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from perdure.core.ids import run_key
-from perdure.server.updates import Updates
+from perdure.server.pending.updates import Updates
 from perdure.wire.api import command, common, enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import (
     FailedPrecondition,

@@ -12,7 +12,7 @@ import pytest
 
 from perdure.core.ids import EntityKey, EntityKind, run_key
 from perdure.core.units import HOUR_NS, SECOND_NS
-from perdure.server.void import void_attempts
+from perdure.server.timers.void import void_attempts
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
@@ -128,7 +128,7 @@ async def test_only_runs_of_which_a_worker_held_something_are_loaded(
 async def test_every_attempt_ends_however_many_there_are(
     world: World, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("perdure.server.void.TOGETHER_MAX", 3)
+    monkeypatch.setattr("perdure.server.timers.void.TOGETHER_MAX", 3)
     many = 7
     for number in range(many):
         await brought_to(world, f"w{number}", an_hour_of_work())

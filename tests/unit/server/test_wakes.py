@@ -9,8 +9,8 @@ import pytest
 
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import MS_NS, SECOND_NS
-from perdure.server import wakes
-from perdure.server.wakes import Wakes
+from perdure.server.shards import wakes
+from perdure.server.shards.wakes import Wakes
 from perdure.storage.port import CommitBatch, EntityWrite, ShardWrite
 from perdure.storage.sqlite import SqliteStore, open_memory
 from perdure.wire.errors import Internal

@@ -13,8 +13,8 @@ import pytest
 
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import MINUTE_NS, SECOND_NS
-from perdure.server import wakes as module
-from perdure.server.wakes import Wakes
+from perdure.server.shards import wakes as module
+from perdure.server.shards.wakes import Wakes
 from perdure.storage.port import Store, StoreError, WakeRow
 from perdure.testing.simulation.loop import EPOCH_NS, SimClock
 from perdure.wire.errors import Internal, NotFound, ResourceExhausted, Unavailable

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, ParamSpec, cast
 
 from perdure.core.limits import DEFAULT_LIMITS, Limits
-from perdure.server.node import open_node
+from perdure.server.node.node import open_node
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.testing.simulation.loop import SimClock, SimLoop

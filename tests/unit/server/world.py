@@ -13,9 +13,9 @@ from perdure.core.units import SECOND_NS
 from perdure.history.activity.void import is_held
 from perdure.history.loader import load_run
 from perdure.history.run.wake import next_deadline_ns
-from perdure.server.codec import decode_fact
+from perdure.server.common.codec import decode_fact
 from perdure.server.engine import CACHE_BYTES_MAX
-from perdure.server.node import Node, open_node
+from perdure.server.node.node import Node, open_node
 from perdure.storage.port import Store
 from perdure.wire.api import command, common, enums, taskqueue, workflowservice
 from perdure.wire.seam import WORKFLOW_SERVICE

@@ -17,8 +17,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from perdure.core.ids import EntityKey, run_key, seeded_ids
 from perdure.core.units import SECOND_NS
-from perdure.server.time_skipping import Work, work_of
-from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skipping_node
+from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
+from perdure.server.time_skipping.skipping import Work, work_of
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.testing.simulation.loop import SimClock, SimLoop

@@ -10,7 +10,7 @@ import pytest
 from perdure import workflow
 from perdure.client import Client
 from perdure.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from perdure.server.options import ServerStartError
+from perdure.server.common.options import ServerStartError
 from perdure.testing import WorkflowEnvironment
 from perdure.worker import Worker
 

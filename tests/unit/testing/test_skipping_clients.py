@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perdure.client import Client, RPCError
-from perdure.server.time_skipping_node import open_time_skipping_node
+from perdure.server.time_skipping.node import open_time_skipping_node
 from perdure.testing.time_skipping import TARGET, TimeSkippingEnvironment
 from perdure.wire.api import enums
 from tests.unit.server.world import complete_workflow, schedule_activity

@@ -15,12 +15,12 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id, seeded_ids
 from perdure.core.limits import DEFAULT_LIMITS
 from perdure.core.units import DAY_NS, HOUR_NS
-from perdure.server.node import Node, open_node
-from perdure.server.options import ServerStartError
-from perdure.server.rpcs import RPCS, Access
-from perdure.server.time_skipping import SkippingClock, TimeSkipping
-from perdure.server.time_skipping_node import open_time_skipping_node, run_test_server
-from perdure.server.time_skipping_rpcs import table
+from perdure.server.common.options import ServerStartError
+from perdure.server.frontend.rpcs import RPCS, Access
+from perdure.server.node.node import Node, open_node
+from perdure.server.time_skipping.node import open_time_skipping_node, run_test_server
+from perdure.server.time_skipping.rpcs import table
+from perdure.server.time_skipping.skipping import SkippingClock, TimeSkipping
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory

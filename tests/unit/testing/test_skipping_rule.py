@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from perdure.core.ids import EntityKey
-from perdure.server.time_skipping import SETTLE_NS, START_UP_NS
+from perdure.server.time_skipping.skipping import SETTLE_NS, START_UP_NS
 from perdure.storage.port import StoreFull
 from perdure.wire.api import enums, taskqueue
 from perdure.wire.errors import NotFound

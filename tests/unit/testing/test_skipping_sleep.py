@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.core.units import SECOND_NS
-from perdure.server.time_skipping import SETTLE_NS, SkippingClock
+from perdure.server.time_skipping.skipping import SETTLE_NS, SkippingClock
 from perdure.testing.simulation.loop import SimClock, SimLoop
 from perdure.wire.errors import InvalidArgument
 from tests.unit.server.world import schedule_activity

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from perdure.core.units import DAY_NS, SECOND_NS
-from perdure.server.time_skipping_node import TimeSkippingNode, open_time_skipping_node
+from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
 from perdure.wire.api import testservice
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.seam import TEST_SERVICE

@@ -1,9 +1,9 @@
 """Updates: the request, and what workers answer to it. Rules 17 to 20.
 
 Role: `request_update` decides whether a run takes an update and makes sure that a workflow task carries it. An update
-that waits for a worker is memory of the server (`server/updates.py`), so transitions are told of it (`TaskUpdates`).
-Workers answer with protocol messages in the completed workflow task: acceptance and response are events, a rejection
-leaves none.
+that waits for a worker is memory of the server (`server/pending/updates.py`), so transitions are told of it
+(`TaskUpdates`). Workers answer with protocol messages in the completed workflow task: acceptance and response are
+events, a rejection leaves none.
 
 Invariants: an update is accepted once and completed once; only what is in history outlives a crash, and a caller whose
 update is lost before acceptance asks again with the same id.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from perdure.server.frontend.rpcs import Rpc
     from perdure.server.frontend.services import Services
-    from perdure.server.rpcs import Rpc
     from perdure.wire.seam import Method
 
 _log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.frontend import checks
-from perdure.server.namespace_facts import NamespaceFact
 from perdure.wire.api import enums, namespace, replication, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument, namespace_not_found
 from perdure.wire.times import duration, duration_ns

@@ -10,7 +10,7 @@ from perdure.core.units import SECOND_NS
 from perdure.history import transitions
 from perdure.history.draft.tokens import QueryToken, decode_token
 from perdure.server.frontend import checks
-from perdure.server.queries import PendingQuery, QueryAnswer
+from perdure.server.pending.queries import PendingQuery, QueryAnswer
 from perdure.wire.api import enums, errordetails, query, workflowservice
 from perdure.wire.errors import DeadlineExceeded, InvalidArgument, not_found
 

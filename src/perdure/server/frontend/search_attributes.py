@@ -10,9 +10,9 @@ from perdure.wire.api import common, enums, operatorservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument
 
 if TYPE_CHECKING:
+    from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
-    from perdure.server.namespace_facts import NamespaceFact
 
 _Type = enums.IndexedValueType
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.limits import Limits
+    from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.engine import Engine
-    from perdure.server.matching_host import MatchingHost
-    from perdure.server.namespace_facts import NamespaceFact
-    from perdure.server.queries import Queries
-    from perdure.server.updates import Updates
+    from perdure.server.matching.host import MatchingHost
+    from perdure.server.pending.queries import Queries
+    from perdure.server.pending.updates import Updates
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):

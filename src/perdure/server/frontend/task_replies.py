@@ -21,7 +21,7 @@ from perdure.wire.times import set_timestamp
 if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.services import Services
-    from perdure.server.queries import PendingQuery
+    from perdure.server.pending.queries import PendingQuery
 
 _NORMAL = enums.TaskQueueKind.TASK_QUEUE_KIND_NORMAL
 

@@ -10,7 +10,7 @@ from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
-from perdure.server.queries import PendingQuery
+from perdure.server.pending.queries import PendingQuery
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
-    from perdure.server.updates import Updates
+    from perdure.server.pending.updates import Updates
 
 _STICKY = enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY
 

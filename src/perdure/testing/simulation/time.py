@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.core.units import SECOND_NS
-from perdure.server.time_skipping import SkippingClock, TimeSkipping
+from perdure.server.time_skipping.skipping import SkippingClock, TimeSkipping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from perdure.core.clock import Clock
     from perdure.core.ids import EntityKey
     from perdure.server.engine import Engine
-    from perdure.server.group import Group
-    from perdure.server.matching_host import MatchingHost
+    from perdure.server.matching.host import MatchingHost
+    from perdure.server.shards.group import Group
 
 TRANSIT_NS = 3 * SECOND_NS
 """For how long an attempt that does not execute may still be on its way, in the loop's time."""

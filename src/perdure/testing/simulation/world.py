@@ -23,8 +23,8 @@ from perdure.client import Client, WorkflowFailureError
 from perdure.core.ids import EntityKind, new_id, seeded_ids
 from perdure.core.limits import DEFAULT_LIMITS
 from perdure.core.units import DAY_NS, SECOND_NS
-from perdure.server.node import open_node
-from perdure.server.time_skipping_rpcs import table
+from perdure.server.node.node import open_node
+from perdure.server.time_skipping.rpcs import table
 from perdure.service import ConnectConfig, ServiceClient
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
@@ -41,8 +41,8 @@ from perdure.testing.simulation.time import SimTime
 from perdure.worker import Worker
 
 if TYPE_CHECKING:
-    from perdure.server.group import Group
-    from perdure.server.node import Node
+    from perdure.server.node.node import Node
+    from perdure.server.shards.group import Group
     from perdure.testing.simulation.scenario import Scenario
     from perdure.wire.seam import Method
 

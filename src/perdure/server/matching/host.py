@@ -1,0 +1,399 @@
+"""Polls and tasks brought together: the shell around `perdure.matching`.
+
+Role: parks polls with futures, implements the shard's `Matcher` protocol, reads rows of queues somebody polls,
+starts tasks for pollers, sends tasks of dead sticky queues to the normal ones (rule 11), answers polls empty in time
+(rule 40).
+
+Invariants: a started task reaches a poller that is still there, or is undone or redelivered (DESIGN 10.6); starts run
+in tasks of the host, so that a cancelled poll never cancels one. Everything here can be forgotten: rows are the truth
+(D8).
+Not here: order and priorities (`perdure.matching`), transitions (`perdure.history`), responses (`frontend/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from perdure.core.ids import QueueKey, QueueKind, TaskRowId
+from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
+from perdure.history.draft.transition import Task
+from perdure.history.state.run_state import DEFAULT_PRIORITY
+from perdure.matching.queue import Item, Match, Poller
+from perdure.matching.queues import TaskQueues
+from perdure.server.common import closing
+from perdure.server.matching.polls import ParkedPoll, QueryBody, TaskBody
+from perdure.wire.errors import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from perdure.core.clock import Clock
+    from perdure.server.matching.matcher import Poller as ReservedPoller
+    from perdure.server.matching.polls import Body, PollResult
+    from perdure.server.matching.task_source import TaskSource
+    from perdure.server.pending.queries import PendingQuery
+
+_log = logging.getLogger(__name__)
+
+SCAN_ROWS = 200
+"""Rows read at once from one queue and shard."""
+SWEEP_NS = MINUTE_NS
+"""How often idle queues are forgotten and rows of polled queues are read again, in case an offer was lost."""
+RETRY_NS = SECOND_NS
+"""Pause before the rows of a queue are read again after a failure."""
+LATE_RESULT_NS = SECOND_NS // 2
+"""A poll whose time is up waits this much longer for a task that is being committed for it."""
+
+
+class MatchingHost:
+    """All task queues of this node."""
+
+    def __init__(self, clock: Clock, new_id: Callable[[], str]) -> None:
+        self._clock = clock
+        self._new_id = new_id
+        self._source: TaskSource | None = None
+        self._queues: TaskQueues[Body] = TaskQueues()
+        self._polls: dict[int, ParkedPoll] = {}
+        self._next_poll_id = 1
+        self._cursors: dict[QueueKey, dict[int, int]] = {}
+        self._normal_of: dict[QueueKey, QueueKey] = {}
+        self._gone_instances: dict[str, int] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def open(self, source: TaskSource) -> None:
+        """Begin; called once by the wiring, on the loop that serves."""
+        self._source = source
+        self._sweep()
+
+    # Polls.
+
+    async def poll(
+        self,
+        queue: QueueKey,
+        *,
+        identity: str,
+        wait_ns: int,
+        instance_key: str = "",
+        normal_queue: str = "",
+    ) -> PollResult:
+        """Wait for a task of the queue; None when none came in time.
+
+        Args:
+            queue: Which queue; a sticky one by its own name.
+            identity: Of the worker, for history and poller lists.
+            wait_ns: How long to wait at most.
+            instance_key: Of the worker process, which ShutdownWorker names.
+            normal_queue: For a sticky queue: where its tasks go when its worker is gone.
+        """
+        if self._is_closed or (instance_key and instance_key in self._gone_instances):
+            return None
+        if normal_queue:
+            self._normal_of[queue] = queue._replace(name=normal_queue)
+        poller = Poller(self._next_poll_id, identity, instance_key)
+        self._next_poll_id += 1
+        info = PollInfo(identity=identity, request_id=self._new_id(), queue_name=queue.name)
+        poll = ParkedPoll(queue, poller, info)
+        self._polls[poller.poll_id] = poll
+        try:
+            self._seek(poll)
+            return await self._wait(poll, wait_ns)
+        except asyncio.CancelledError:
+            # The caller may go in the very moment in which a task arrives.
+            if poll.result.done() and not poll.result.cancelled():
+                self.unsent(queue, poll.result.result())
+            raise
+        finally:
+            self._queues.get(queue).cancel(poller.poll_id)
+            poll.leave()
+            del self._polls[poller.poll_id]
+
+    async def _wait(self, poll: ParkedPoll, wait_ns: int) -> PollResult:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(wait_ns / SECOND_NS, self._time_is_up, poll)
+        try:
+            return await poll.result
+        finally:
+            timer.cancel()
+
+    def _time_is_up(self, poll: ParkedPoll) -> None:
+        if poll.is_here and not self._queues.get(poll.queue).cancel(poll.poller.poll_id):
+            # It is in the hands of a commit or a start: nearly always the task comes within milliseconds.
+            loop = asyncio.get_running_loop()
+            loop.call_later(LATE_RESULT_NS / SECOND_NS, poll.give, None)
+        else:
+            poll.give(None)
+
+    def unsent(self, queue: QueueKey, result: PollResult) -> None:
+        """A poll of `queue` was given this and its caller was not told: another poll gets it (DESIGN 10.6)."""
+        if isinstance(result, WorkflowTaskReply | ActivityTaskReply):
+            token, now_ns = result.token, self._clock.now_ns()
+            task = Task(queue, token.entity, token.scheduled_event_id, stamp=0, created_ns=now_ns)
+            self._spawn(self._engine.give_back(task, result))
+        elif result is not None and result.is_waiting:
+            self.offer_query(queue, result)
+
+    def _seek(self, poll: ParkedPoll, *, at_front: bool = False) -> None:
+        """Find a task for the poll, or park it."""
+        queue = self._queues.get(poll.queue)
+        now_ns = self._clock.now_ns()
+        item = queue.poll(poll.poller, now_ns=now_ns, at_front=at_front)
+        if item is not None:
+            self._hand_over(poll, item)
+        elif queue.wants_rows:
+            self._spawn(self._scan(poll.queue))
+
+    def _hand_over(self, poll: ParkedPoll, item: Item[Body]) -> None:
+        body = item.body
+        if isinstance(body, QueryBody):
+            if not body.query.is_waiting:
+                self._seek(poll, at_front=True)
+            elif not poll.give(body.query):
+                self._offer(poll.queue, item)
+        else:
+            self._spawn(self._start(poll, body))
+
+    def _take(self, match: Match[Body]) -> None:
+        poll = self._polls.get(match.poller.poll_id)
+        assert poll is not None, "a poll leaves its queue before it is forgotten"
+        self._hand_over(poll, match.item)
+
+    async def _start(self, poll: ParkedPoll, body: TaskBody) -> None:
+        try:
+            reply = await self._engine.start_task(body.task, body.row, poll.info)
+        except RpcError as error:
+            _log.debug("a task of %s was not started: %s", poll.queue.name, error.message)
+            self._not_started(poll, body)
+        except Exception:  # noqa: BLE001 -- a bug in one task must not strand the poll
+            _log.exception("a task of %s could not be started", poll.queue.name)
+            self._not_started(poll, body)
+        else:
+            await self._started(poll, body, reply)
+
+    async def _started(
+        self,
+        poll: ParkedPoll,
+        body: TaskBody,
+        reply: WorkflowTaskReply | ActivityTaskReply | StaleTask,
+    ) -> None:
+        if isinstance(reply, StaleTask):
+            if poll.is_here:
+                self._seek(poll, at_front=True)
+        elif not poll.give(reply):
+            await self._engine.give_back(body.task, reply)
+
+    def _not_started(self, poll: ParkedPoll, body: TaskBody) -> None:
+        """Look at the task again a little later; the poll waits on, without asking for rows at once."""
+        self._retry_later(poll.queue, body)
+        if not poll.is_here or self._is_closed:
+            poll.give(None)
+            return
+        queue = self._queues.get(poll.queue)
+        item = queue.poll(poll.poller, now_ns=self._clock.now_ns(), at_front=True)
+        if item is not None:
+            self._hand_over(poll, item)
+
+    def _retry_later(self, key: QueueKey, body: TaskBody) -> None:
+        def again() -> None:
+            if self._is_closed:
+                return
+            if body.row is None:
+                self.offer(body.task, None)
+            else:
+                self._read_again(key)
+
+        asyncio.get_running_loop().call_later(RETRY_NS / SECOND_NS, again)
+
+    # The shard's side: see `perdure.server.matching.matcher`.
+
+    def reserve(self, task: Task) -> ReservedPoller | None:
+        queue = self._queues.find(task.queue)
+        if queue is None or self._is_closed:
+            return None
+        poller = queue.reserve()
+        return None if poller is None else self._polls[poller.poll_id]
+
+    def restore(self, poller: ReservedPoller) -> None:
+        assert isinstance(poller, ParkedPoll)
+        if poller.is_here:
+            if self._is_closed:
+                poller.give(None)
+            else:
+                self._seek(poller, at_front=True)
+
+    def deliver(
+        self,
+        poller: ReservedPoller,
+        task: Task,
+        reply: WorkflowTaskReply | ActivityTaskReply,
+    ) -> bool:
+        assert isinstance(poller, ParkedPoll)
+        return poller.give(reply)
+
+    def offer(self, task: Task, row: TaskRowId | None) -> None:
+        if self._is_closed:
+            return
+        key = row if row is not None else ("started", task.entity, task.scheduled_event_id)
+        item: Item[Body] = Item(key, task.priority, TaskBody(task, row), has_row=row is not None)
+        key = self._living(task.queue)
+        self._offer(key, item)
+        if row is not None and key == task.queue and not self.is_served(key):
+            self._unstick(task, row)
+
+    def _unstick(self, task: Task, row: TaskRowId) -> None:
+        """Rule 11, where the queue's name says nothing: its worker may have died before this node began."""
+        if task.queue.kind is QueueKind.WORKFLOW:
+            self._spawn(self._engine.unstick(task, row))
+
+    def shard_acquired(self, shard_id: int) -> None:
+        for key, _ in self._queues.all():
+            self._read_again(key)
+
+    def _offer(self, key: QueueKey, item: Item[Body]) -> None:
+        match = self._queues.get(key).offer(item)
+        if match is not None:
+            self._take(match)
+
+    def _living(self, key: QueueKey) -> QueueKey:
+        """Rule 11: the queue itself, or its normal queue when it is sticky and its worker is gone."""
+        normal = self._normal_of.get(key)
+        if normal is None or self._queues.get(key).is_served(self._clock.now_ns()):
+            return key
+        return normal
+
+    # Rows.
+
+    def _read_again(self, key: QueueKey) -> None:
+        queue = self._queues.get(key)
+        queue.rows_wanted()
+        self._cursors.pop(key, None)
+        if queue.wants_rows:
+            self._spawn(self._scan(key))
+
+    async def _scan(self, key: QueueKey) -> None:
+        queue = self._queues.get(key)
+        if not queue.wants_rows:
+            return
+        queue.scan_started()
+        source, cursors = self._engine, self._cursors.setdefault(key, {})
+        items: list[Item[Body]] = []
+        is_complete = True
+        try:
+            for shard_id in source.owned_shards():
+                rows = await source.task_rows(key, shard_id, cursors.get(shard_id, 0), SCAN_ROWS)
+                for row in rows:
+                    row_id = TaskRowId(key, shard_id, row.sequence)
+                    items.append(Item(row_id, row.task.priority, TaskBody(row.task, row_id)))
+                    cursors[shard_id] = row.sequence
+                is_complete &= len(rows) < SCAN_ROWS
+        except Exception:  # noqa: BLE001 -- whatever the store raised, the rows are read again later
+            _log.warning("could not read the tasks of queue %s", key.name, exc_info=True)
+            is_complete = True
+            self._cursors.pop(key, None)
+            asyncio.get_running_loop().call_later(
+                RETRY_NS / SECOND_NS, lambda: None if self._is_closed else self._read_again(key)
+            )
+        items.sort(key=_created_ns)
+        for match in queue.rows_read(items, complete=is_complete):
+            self._take(match)
+        if queue.wants_rows:
+            self._spawn(self._scan(key))
+
+    def _sweep(self) -> None:
+        now_ns = self._clock.now_ns()
+        for key, queue in self._queues.all():
+            queue.pollers(now_ns)  # forgets those who have been gone for long
+            if queue.parked_pollers:
+                self._read_again(key)
+        self._queues.forget_idle(now_ns)
+        for table in (self._normal_of, self._cursors):
+            for key in [key for key in table if self._queues.find(key) is None]:
+                del table[key]
+        self._gone_instances = {
+            key: at for key, at in self._gone_instances.items() if now_ns - at < 2 * SWEEP_NS
+        }
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(SWEEP_NS / SECOND_NS, self._sweep)
+
+    # Queries.
+
+    def offer_query(self, key: QueueKey, query: PendingQuery) -> None:
+        """Give the query to the next poller of the queue."""
+        body = QueryBody(query)
+        self._offer(key, Item(("query", query.query_id), DEFAULT_PRIORITY, body, has_row=False))
+
+    def withdraw_query(self, key: QueueKey, query: PendingQuery) -> bool:
+        """Forget it; False when a poller has it already."""
+        return self._queues.get(key).withdraw(("query", query.query_id))
+
+    def is_served(self, key: QueueKey) -> bool:
+        """Somebody polls the queue, or did so lately."""
+        queue = self._queues.find(key)
+        return queue is not None and queue.is_served(self._clock.now_ns())
+
+    # Workers that go, and readers.
+
+    def close_sticky(self, key: QueueKey) -> None:
+        """Rule 11: the worker of this sticky queue is going: its tasks go to the normal queue at once."""
+        queue = self._queues.find(key)
+        if queue is None:
+            return
+        for poller in queue.close():
+            self._polls[poller.poll_id].give(None)
+        normal = self._normal_of.get(key)
+        if normal is not None:
+            for item in queue.drain():
+                self._offer(normal, item)
+
+    def end_instance(self, instance_key: str) -> None:
+        """A worker process shuts down: its polls, those that wait and those to come, are answered empty."""
+        self._gone_instances[instance_key] = self._clock.now_ns()
+        for _, queue in self._queues.all():
+            for poller in queue.cancel_instance(instance_key):
+                self._polls[poller.poll_id].give(None)
+
+    def pollers(self, key: QueueKey) -> list[tuple[str, int]]:
+        """(identity, last poll in ns), latest first."""
+        queue = self._queues.find(key)
+        return queue.pollers(self._clock.now_ns()) if queue is not None else []
+
+    def backlog_hint(self, namespace_id: str, name: str, kind: QueueKind) -> int:
+        """Tasks of a queue that wait in memory."""
+        queue = self._queues.find(QueueKey(namespace_id, name, kind))
+        return queue.waiting_tasks if queue is not None else 0
+
+    async def close(self) -> None:
+        """Stop matching and answer parked polls empty; starts under way are finished."""
+        self._is_closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for poll in tuple(self._polls.values()):
+            if self._queues.get(poll.queue).cancel(poll.poller.poll_id):
+                poll.give(None)
+        if not await closing.ended(self._running, "starts of tasks"):
+            for poll in tuple(self._polls.values()):
+                poll.give(None)
+
+    @property
+    def _engine(self) -> TaskSource:
+        assert self._source is not None, "MatchingHost.open comes first"
+        return self._source
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("matching failed", exc_info=error)
+
+
+def _created_ns(item: Item[Body]) -> int:
+    """Rows of one shard lie in commit order; between shards the time of their tasks decides."""
+    return item.body.task.created_ns if isinstance(item.body, TaskBody) else 0

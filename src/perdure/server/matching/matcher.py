@@ -1,0 +1,70 @@
+"""What the shard asks of matching, and what it tells it: the protocol between `shard` and `matching.host`.
+
+The order of one task (D6, D8, DESIGN §10.6): in the synchronous step of the commit the shard asks `reserve`; a parked
+poller gets the task started in the same batch and no row is written, otherwise a row is. After durability exactly
+one of `deliver` (for a reserved poller) or `offer` (for a row) is called; after a failed batch `restore` is called
+instead. Every method is synchronous and never raises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from perdure.core.ids import TaskRowId
+    from perdure.history.draft.replies import ActivityTaskReply, PollInfo, WorkflowTaskReply
+    from perdure.history.draft.transition import Task
+
+
+class Poller(Protocol):
+    """A parked poll that was taken out of its queue for one task."""
+
+    @property
+    def info(self) -> PollInfo: ...
+
+
+class Matcher(Protocol):
+    """Task queues in memory."""
+
+    def reserve(self, task: Task) -> Poller | None:
+        """Take a parked poller of the task's queue out, or None: the task becomes a row."""
+        ...
+
+    def restore(self, poller: Poller) -> None:
+        """The batch failed, or the task was stale: park the poller again, first in its queue."""
+        ...
+
+    def deliver(
+        self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply
+    ) -> bool:
+        """The task is durably started: hand it over. False when the poller has gone meanwhile."""
+        ...
+
+    def offer(self, task: Task, row: TaskRowId | None) -> None:
+        """A task waits. `row` is None for a started workflow task whose poller vanished: start it to have it again."""
+        ...
+
+    def shard_acquired(self, shard_id: int) -> None:
+        """Forget cursors and waiting tasks of this shard and read its rows again."""
+        ...
+
+
+class NoMatcher:
+    """Every task becomes a row and stays one: for engines without a matching host."""
+
+    def reserve(self, task: Task) -> Poller | None:
+        return None
+
+    def restore(self, poller: Poller) -> None:
+        return None
+
+    def deliver(
+        self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply
+    ) -> bool:
+        return False
+
+    def offer(self, task: Task, row: TaskRowId | None) -> None:
+        return None
+
+    def shard_acquired(self, shard_id: int) -> None:
+        return None

@@ -1,0 +1,66 @@
+"""A poll that waits in a task queue, and what it can be given.
+
+Role: the values that `matching.host` puts into the pure queues. A `ParkedPoll` lives from the arrival of a poll until
+it is answered; whoever has it in hand (a queue, a commit under way, a start) may give it a result if it is still there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.core.ids import QueueKey, TaskRowId
+from perdure.history.draft.replies import ActivityTaskReply, PollInfo, WorkflowTaskReply
+from perdure.history.draft.transition import Task
+
+if TYPE_CHECKING:
+    from perdure.matching.queue import Poller
+    from perdure.server.pending.queries import PendingQuery
+
+
+class TaskBody(msgspec.Struct, frozen=True):
+    """A task that waits for a poller; `row` None: a started workflow task whose poller has gone."""
+
+    task: Task
+    row: TaskRowId | None
+
+
+class QueryBody(msgspec.Struct, frozen=True):
+    """A query on its own: memory only."""
+
+    query: PendingQuery
+
+
+if TYPE_CHECKING:
+    Body = TaskBody | QueryBody
+    PollResult = WorkflowTaskReply | ActivityTaskReply | PendingQuery | None
+
+
+class ParkedPoll:
+    """One poll. `result` is set at most once, and awaited by its caller alone: a poll that has gone takes nothing."""
+
+    __slots__ = ("info", "poller", "queue", "result")
+
+    def __init__(self, queue: QueueKey, poller: Poller, info: PollInfo) -> None:
+        self.queue = queue
+        self.poller = poller
+        self.info = info
+        self.result: asyncio.Future[PollResult] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_here(self) -> bool:
+        """True while somebody waits for the result."""
+        return not self.result.done()
+
+    def give(self, result: PollResult) -> bool:
+        """Answer the poll; False when nobody waits any more."""
+        if self.result.done():
+            return False
+        self.result.set_result(result)
+        return True
+
+    def leave(self) -> None:
+        """The caller has gone."""
+        self.result.cancel()

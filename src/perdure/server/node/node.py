@@ -1,0 +1,151 @@
+"""A node, wired: one function builds its objects top to bottom (DESIGN D15). Server and embedded engine both use it.
+
+Order of life: store, then matching and queries (memory), then the engine over them, then the frontend. `close` goes
+the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed
+(DESIGN 10.9). Not here: transports, options of the command line, signals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure import __version__
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.server.common.namespace_facts import NamespaceFact
+from perdure.server.deliveries import Deliveries
+from perdure.server.engine import Engine
+from perdure.server.frontend.dispatch import Frontend
+from perdure.server.frontend.rpcs import RPCS, Rpc
+from perdure.server.frontend.services import ServerInfo, Services
+from perdure.server.matching.host import MatchingHost
+from perdure.server.pending.queries import Queries
+from perdure.server.pending.updates import Updates
+from perdure.wire.api import enums
+
+if TYPE_CHECKING:
+    from perdure.core.clock import Clock
+    from perdure.storage.port import Store
+
+DEFAULT_NAMESPACE = "default"
+
+
+class Node:
+    """A running node. `frontend` is the way in."""
+
+    def __init__(self, engine: Engine, matching: MatchingHost, frontend: Frontend) -> None:
+        self.engine = engine
+        self.matching = matching
+        self.frontend = frontend
+
+    async def stop_polls(self) -> None:
+        """First step of the end: nothing new is matched, parked polls are answered empty."""
+        await self.matching.close()
+
+    async def close(self) -> None:
+        """Finish what is under way, durably, and let go of the store."""
+        self.frontend.drain()
+        await self.matching.close()
+        await self.engine.close()
+
+
+async def open_node(
+    store: Store,
+    *,
+    clock: Clock,
+    new_id: Callable[[], str],
+    limits: Limits = DEFAULT_LIMITS,
+    store_name: str = "sqlite",
+    namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
+    search_attributes: Mapping[str, str] | None = None,
+    void_activities: bool = False,
+    matching_clock: Clock | None = None,
+    rpcs: Mapping[str, Rpc] = RPCS,
+) -> Node:
+    """Build and start a node over an open store, which it closes at its end.
+
+    Args:
+        store: Where everything lies.
+        clock: The present.
+        new_id: Fresh UUIDs as text.
+        limits: Of every namespace.
+        store_name: For GetClusterInfo.
+        namespaces: Registered when they are not there yet.
+        search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
+        void_activities: Activity attempts of an earlier process are dead with it (embedded engine, DESIGN §6.4).
+        matching_clock: Tells for how long pollers have been gone; `clock` unless given.
+        rpcs: What is answered.
+
+    Raises:
+        StoreError: The store can not be taken over; it is closed.
+        RpcError: A namespace can not be registered; the store is closed.
+    """
+    matching = MatchingHost(matching_clock or clock, new_id)
+    deliveries = Deliveries()
+    engine = Engine(
+        store, clock, new_id, matcher=matching, limits=limits, deliver=deliveries.deliver
+    )
+    deliveries.engine = engine
+    matching.open(engine)
+    try:
+        await engine.open(void_activities=void_activities)
+        for name in namespaces:
+            await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
+    except BaseException:
+        await matching.close()
+        await engine.close()
+        raise
+    services = Services(
+        engine=engine,
+        matching=matching,
+        queries=Queries(),
+        updates=Updates(),
+        clock=clock,
+        new_id=new_id,
+        limits=limits,
+        info=ServerInfo(
+            version=__version__,
+            cluster_id=_cluster_id(engine),
+            store=store_name,
+            shard_count=store.shard_count,
+        ),
+    )
+    return Node(engine, matching, Frontend(services, rpcs))
+
+
+def _cluster_id(engine: Engine) -> str:
+    """As lasting as the database: the id of its oldest namespace."""
+    facts = engine.namespaces.all()
+    return min(facts, key=lambda fact: fact.created_ns).namespace_id if facts else ""
+
+
+async def _ensure_namespace(
+    engine: Engine,
+    name: str,
+    search_attributes: Mapping[str, str],
+    clock: Clock,
+    new_id: Callable[[], str],
+    limits: Limits,
+) -> None:
+    found = engine.namespaces.find(name)
+    wanted = {key: _attribute_type(kind) for key, kind in search_attributes.items()}
+    if found is None:
+        await engine.namespaces.put(
+            NamespaceFact(
+                namespace_id=new_id(),
+                name=name,
+                retention_ns=limits.retention_default_ns,
+                created_ns=clock.now_ns(),
+                search_attributes=wanted,
+            )
+        )
+    elif wanted.items() - found.search_attributes.items():
+        merged = found.search_attributes | wanted
+        await engine.namespaces.put(msgspec.structs.replace(found, search_attributes=merged))
+
+
+def _attribute_type(kind: str) -> int:
+    snake = {"KeywordList": "KEYWORD_LIST"}.get(kind, kind.upper())
+    return enums.IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{snake}")

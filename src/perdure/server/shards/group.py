@@ -1,0 +1,219 @@
+"""The unit of commit: the writes of one synchronous step, and what to do once they are durable or have failed.
+
+A group is written wholly or not at all. Groups are *linked* when they touch the same entity: if one is dropped, those
+after it were computed on a state that never was, and are dropped too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from perdure.history.draft.transition import EventRow
+from perdure.storage.port import EntityWrite, FactRow
+
+if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey, TaskRowId
+    from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
+    from perdure.history.draft.transition import Effect, Task
+    from perdure.server.matching.matcher import Poller
+    from perdure.server.shards.cache import Entry
+    from perdure.server.shards.shard import Shard
+    from perdure.wire.errors import RpcError
+
+
+class Handover(NamedTuple):
+    """A task that was started for a parked poller in the batch that scheduled it (D6)."""
+
+    poller: Poller
+    task: Task
+    reply: WorkflowTaskReply | ActivityTaskReply
+
+
+class Offer(NamedTuple):
+    task: Task
+    row: TaskRowId
+
+
+class Sent(NamedTuple):
+    """An effect that was put into the outbox."""
+
+    source: Entry
+    sequence: int
+    effect: Effect
+
+
+class GroupHost(Protocol):
+    """Who performs what follows a commit."""
+
+    def batch_written(self) -> None:
+        """A batch is durable; its groups are told next."""
+        ...
+
+    def durable(self, group: Group) -> None: ...
+
+    def failed(self, group: Group, error: RpcError) -> None: ...
+
+
+_NONE = cast("list[Any]", ())
+"""In place of the lists of a settled group, which may be asked for its outcome for a minute, and of those that stay
+empty in most groups: lists would cost."""
+
+
+class Group:
+    """See the module. Filled by `step`, written by `committer`, settled by its host.
+
+    Args:
+        shard: Of every entity in it.
+        host: Performs what follows the commit.
+        read: The entries on which it was computed; those written come through `add`.
+    """
+
+    __slots__ = (
+        "_waiters", "entries", "error", "handovers", "host", "is_broken", "is_settled", "offers", "read", "sent",
+        "shard", "size_bytes", "writes",
+    )  # fmt: skip
+
+    def __init__(self, shard: Shard, host: GroupHost, read: Sequence[Entry] = ()) -> None:
+        self.shard = shard
+        self.host = host
+        self.read = read
+        self.writes: list[EntityWrite] = []
+        self.entries: list[Entry] = []
+        """Parallel to `writes`."""
+        self.handovers: list[Handover] = _NONE
+        self.offers: list[Offer] = _NONE
+        self.sent: list[Sent] = _NONE
+        self.size_bytes = 0
+        self.is_broken = False
+        """It cannot be written: something in it has no encoding."""
+        self.is_settled = False
+        self.error: RpcError | None = None
+        """Once settled: None when it is durable, or why it failed."""
+        self._waiters: list[asyncio.Future[None]] = _NONE
+
+    def add(self, entry: Entry, write: EntityWrite) -> None:
+        self.writes.append(write)
+        self.entries.append(entry)
+        self.size_bytes += _size_bytes(write)
+
+    def hand_over(self, handover: Handover) -> None:
+        """Once it is durable: the poller gets the task."""
+        if self.handovers:
+            self.handovers.append(handover)
+        else:
+            self.handovers = [handover]
+
+    def offer(self, offer: Offer) -> None:
+        """Once it is durable: whoever polls may have the task of this row."""
+        if self.offers:
+            self.offers.append(offer)
+        else:
+            self.offers = [offer]
+
+    def settled(self) -> asyncio.Future[None]:
+        """Done when it is settled. Each caller has a future of its own: one who goes away takes nothing along."""
+        assert not self.is_settled, "who asks looks first"
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters:
+            self._waiters.append(waiter)
+        else:
+            self._waiters = [waiter]
+        return waiter
+
+    def settle(self, error: RpcError | None) -> None:
+        """It is durable (None), or will never be: whoever waits goes on."""
+        assert not self.is_settled, "a group is settled once"
+        self.is_settled, self.error = True, error
+        for waiter in self._waiters:
+            if not waiter.done():  # otherwise its caller was cancelled
+                waiter.set_result(None)
+
+    def forget(self) -> None:
+        """Settled, and everybody told: only the outcome is asked for from now on."""
+        self.writes = self.entries = self.handovers = self.offers = self.sent = _NONE
+        self.read = self._waiters = _NONE
+
+    def is_linked(self, entries: set[Entry]) -> bool:
+        return not (entries.isdisjoint(self.entries) and entries.isdisjoint(self.read))
+
+
+def _size_bytes(write: EntityWrite) -> int:
+    size = 200
+    for row in write.events:
+        size += len(row.data)
+    for fact in write.facts:
+        size += 50 + len(fact.value or b"")
+    for row in write.outbox:
+        size += 200 + len(row.effect.body)
+    if write.visibility is not None:
+        size += 400 + len(write.visibility.memo) + len(write.visibility.search_attributes)
+    return size
+
+
+def merge(writes: Iterable[EntityWrite]) -> tuple[EntityWrite, ...]:
+    """The writes of a batch with one per entity: later values win, neighbouring event rows become one.
+
+    A task that is scheduled and finished in the same batch never becomes a row.
+    """
+    by_entity: dict[tuple[int, EntityKey], list[EntityWrite]] = {}
+    for write in writes:
+        by_entity.setdefault((write.number, write.key), []).append(write)
+    return tuple(many[0] if len(many) == 1 else _merge_entity(many) for many in by_entity.values())
+
+
+def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
+    first, last = many[0], many[-1]
+    if last.is_deleted:
+        finished = [row for write in many for row in write.finished_tasks]
+        return EntityWrite(
+            number=last.number,
+            key=last.key,
+            shard_id=last.shard_id,
+            is_deleted=True,
+            finished_tasks=finished,
+        )
+    facts: dict[tuple[int, str], FactRow] = {}
+    tasks = {row.sequence: row for write in many for row in write.tasks}
+    outbox = {row.sequence: row for write in many for row in write.outbox}
+    merged = EntityWrite(
+        number=first.number, key=first.key, shard_id=first.shard_id, is_new=first.is_new
+    )
+    events: list[EventRow] = []
+    for write in many:
+        for row in write.events:
+            _append_events(events, row)
+        for fact in write.facts:
+            facts[fact.kind, fact.key] = fact
+        if write.wake_at_ns is not None:
+            merged.wake_at_ns = write.wake_at_ns
+        if write.is_held is not None:
+            merged.is_held = write.is_held
+        merged.visibility = write.visibility or merged.visibility
+        if write.delete_at_ns is not None:
+            merged.delete_at_ns = write.delete_at_ns
+    finished = [row for write in many for row in write.finished_tasks]
+    merged.finished_tasks = [row for row in finished if tasks.pop(row.sequence, None) is None]
+    delivered = [number for write in many for number in write.finished_outbox]
+    merged.finished_outbox = [n for n in delivered if outbox.pop(n, None) is None]
+    merged.events = events
+    merged.facts = list(facts.values())
+    merged.tasks = list(tasks.values())
+    merged.outbox = list(outbox.values())
+    return merged
+
+
+def _append_events(events: list[EventRow], row: EventRow) -> None:
+    if events:
+        before = events[-1]
+        follows = before.first_event_id + before.count == row.first_event_id
+        if follows and before.branch == row.branch:
+            events[-1] = EventRow(
+                before.branch,
+                before.first_event_id,
+                before.count + row.count,
+                before.data + row.data,
+            )
+            return
+    events.append(row)

@@ -1,0 +1,97 @@
+"""Answers kept for a while: a Respond* call repeated after a lost response gets the same answer (DESIGN §10.7).
+
+An answer is kept for a minute at least, unless too many newer ones came, or too large ones: a completion that carries
+eager activities holds their inputs. While its commit is under way the outcome is kept, which a repetition waits for;
+afterwards the reply alone, and of a message that says nothing only its class: there are thousands, and the garbage
+collector walks over all that live.
+
+Invariant: the answer of a commit that failed is none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from google.protobuf.message import Message
+
+from perdure.core.units import MINUTE_NS
+from perdure.history.draft.replies import CompletionReply
+from perdure.server.shards.step import Outcome
+
+KEPT_MAX = 20_000
+KEPT_BYTES_MAX = 64 * 1024 * 1024
+"""Of what may be large in the answers: inputs of activities, and messages."""
+KEPT_NS = MINUTE_NS
+
+
+class KeptReplies:
+    """The last answer per token, in two generations: the older one is let go of as a whole."""
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, Any] = {}
+        self._old: dict[bytes, Any] = {}
+        self._young_bytes = 0
+        self._turn_ns = 0
+        """When the young ones become the old ones."""
+        self._unsettled: deque[bytes] = deque()
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, token: bytes, now_ns: int) -> Outcome | None:
+        """The outcome to answer a repetition with; None for a call that is new, or whose commit failed."""
+        self._turn(now_ns)
+        kept = self._young.get(token) or self._old.get(token)
+        if kept is None:
+            return None
+        if not isinstance(kept, Outcome):
+            return Outcome((), kept() if isinstance(kept, type) else kept)
+        return None if _failed(kept) else kept
+
+    def keep(self, token: bytes, outcome: Outcome, now_ns: int) -> None:
+        self._turn(now_ns)
+        self._young[token] = outcome
+        self._young_bytes += _size_bytes(outcome.reply)
+        self._unsettled.append(token)
+        self._condense()
+
+    def _turn(self, now_ns: int) -> None:
+        is_full = len(self._young) >= KEPT_MAX // 2 or self._young_bytes >= KEPT_BYTES_MAX // 2
+        if now_ns < self._turn_ns and not is_full:
+            return
+        # After a long pause both generations are too old.
+        self._old = self._young if now_ns < self._turn_ns + KEPT_NS else {}
+        self._young = {}
+        self._young_bytes = 0
+        self._turn_ns = now_ns + KEPT_NS
+
+    def _condense(self) -> None:
+        """Keep the reply alone of what is settled: groups are settled in the order in which they came."""
+        while self._unsettled:
+            token = self._unsettled[0]
+            table = self._young if token in self._young else self._old
+            kept = table.get(token)
+            if isinstance(kept, Outcome):
+                if not all(group.is_settled for group in kept.barrier):
+                    return
+                if _failed(kept) or kept.reply is None:
+                    del table[token]
+                else:
+                    table[token] = _compact(kept.reply)
+            self._unsettled.popleft()
+
+
+def _failed(outcome: Outcome) -> bool:
+    return any(group.error is not None for group in outcome.barrier)
+
+
+def _compact(reply: Any) -> Any:
+    return type(reply) if isinstance(reply, Message) and not reply.ByteSize() else reply
+
+
+def _size_bytes(reply: Any) -> int:
+    if isinstance(reply, CompletionReply):
+        size = sum(len(task.attributes) + len(task.heartbeat_details) for task in reply.activities)
+        return size + sum(refused.failure.ByteSize() for refused in reply.rejected_updates)
+    return reply.ByteSize() if isinstance(reply, Message) else 0

@@ -1,0 +1,109 @@
+"""Entities from the store into the cache: one load at a time per entity, and none that outlives its shard's epoch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.units import MS_NS
+from perdure.history.loader import fold_run
+from perdure.history.state.fold.evolve import UnknownEventError
+from perdure.server.common.codec import UnknownFactError, decode_fact
+from perdure.server.shards.cache import Entry
+from perdure.storage.port import StoreError
+from perdure.wire import errors
+
+if TYPE_CHECKING:
+    from perdure.core.clock import Clock
+    from perdure.server.shards.cache import EntityCache
+    from perdure.server.shards.shard import Shard
+    from perdure.storage.port import Store, StoredEntity
+
+log = logging.getLogger(__name__)
+
+SLICE_NS = 4 * MS_NS
+"""Folding a long history lets others run this often; with the step under way it stays below 5 ms."""
+
+
+class Loader:
+    """Loads what is missing; a stampede on one cold entity costs one read."""
+
+    def __init__(self, store: Store, cache: EntityCache, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._cache = cache
+        self._loading: dict[tuple[EntityKey, int], asyncio.Task[None]] = {}
+
+    async def load(self, key: EntityKey, shard: Shard) -> None:
+        """Try to bring `key` into the cache. The caller looks into the cache again, and calls again if need be.
+
+        Raises:
+            RpcError: The entity cannot be read or understood.
+        """
+        await shard.ready.wait()
+        if shard.is_closed:
+            raise errors.Unavailable("The engine is shutting down.")
+        if key in self._cache:
+            return
+        place = key, shard.epoch
+        task = self._loading.get(place)
+        if task is None:
+            # A task of its own: the caller who came first may be cancelled, the others still want the entity.
+            task = asyncio.get_running_loop().create_task(self._load(key, shard, shard.epoch))
+            self._loading[place] = task
+            task.add_done_callback(lambda _: self._loading.pop(place))
+        await asyncio.shield(task)
+
+    async def _load(self, key: EntityKey, shard: Shard, epoch: int) -> None:
+        if shard.epoch != epoch:
+            return  # dropped before this began: not ours to read
+        try:
+            stored = await self._store.load(key)
+        except StoreError as error:
+            log.error("%s", error)
+            raise errors.Unavailable("The database could not be read; try again.") from None
+        if shard.epoch != epoch:
+            return  # the shard was dropped meanwhile: what was read may be older than what its next owner wrote
+        entry = Entry(key, shard)
+        if stored is not None:
+            await self._fill(entry, stored)
+        if shard.epoch == epoch and key not in self._cache:
+            self._cache.add(entry)
+            self._cache.shrink()
+
+    async def _fill(self, entry: Entry, stored: StoredEntity) -> None:
+        entry.number = stored.number
+        entry.wake_at_ns = stored.wake_at_ns
+        entry.is_held = stored.is_held
+        for row in stored.events:
+            entry.tail.append(row)
+        try:
+            entry.state = await self._state(entry.key, stored)
+        except (UnknownEventError, UnknownFactError) as error:
+            raise errors.FailedPrecondition(str(error)) from error
+        except Exception as error:
+            log.exception("%s cannot be read back", entry.key)
+            raise errors.DataLoss(
+                f"{entry.key.name} cannot be read back from the database; the server's log says why."
+            ) from error
+        if entry.key.kind is EntityKind.RUN:
+            entry.durable_event_id = entry.state.next_event_id - 1
+
+    async def _state(self, key: EntityKey, stored: StoredEntity) -> Any:
+        facts = [decode_fact(row) for row in stored.facts]
+        if key.kind is not EntityKind.RUN:
+            # A pointer and a namespace are one fact each.
+            return facts[0].value if facts else None
+        rows = (row.data for row in stored.events)
+        steps = fold_run(key, rows, facts, self._clock.now_ns())
+        slice_ends_ns = self._clock.monotonic_ns() + SLICE_NS
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            if self._clock.monotonic_ns() > slice_ends_ns:
+                await asyncio.sleep(0)
+                slice_ends_ns = self._clock.monotonic_ns() + SLICE_NS

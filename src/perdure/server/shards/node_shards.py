@@ -1,0 +1,120 @@
+"""The shards of this node: taken over at the start, dropped when their fence is lost, taken over again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from perdure.core.backoff import exponential_ns
+from perdure.core.ids import shard_of
+from perdure.core.units import MS_NS, SECOND_NS
+from perdure.server.shards.shard import Shard
+from perdure.storage.port import ShardLease, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.core.ids import EntityKey
+    from perdure.server.shards.cache import EntityCache
+    from perdure.storage.port import Store
+
+log = logging.getLogger(__name__)
+
+RETRY_NS = 100 * MS_NS
+RETRY_MAX_NS = 5 * SECOND_NS
+RETAKE_MAX_NS = 30 * SECOND_NS
+"""Two nodes that both believe to own a shard must not take it from each other for ever."""
+HELD_S = 60
+"""Who held a shard for so long is not in such a fight."""
+
+
+class NodeShards:
+    """See the module.
+
+    Args:
+        store: Holds the shards' rows.
+        cache: Loses what belongs to a dropped shard.
+        acquired: Called after a shard was taken over.
+    """
+
+    def __init__(self, store: Store, cache: EntityCache, acquired: Callable[[Shard], None]) -> None:
+        self._store = store
+        self._cache = cache
+        self._acquired = acquired
+        self._shards = [Shard(n) for n in range(store.shard_count)]
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._losses: dict[int, tuple[int, float]] = {}
+        """Shard -> how often its fence was lost lately, and when it was taken over last, in the loop's time."""
+
+    def of(self, key: EntityKey) -> Shard:
+        return self._shards[shard_of(key, len(self._shards))]
+
+    def ready_ids(self) -> tuple[int, ...]:
+        return tuple(s.shard_id for s in self._shards if s.ready.is_set())
+
+    async def acquire_all(self) -> None:
+        """Take every shard over.
+
+        Raises:
+            StoreError: The database cannot be written.
+        """
+        for shard in self._shards:
+            shard.install(await self._store.acquire(shard.shard_id))
+            self._acquired(shard)
+
+    def drop(self, shard: Shard, take_again: bool) -> None:
+        """Forget all that was computed under this ownership; its groups have been settled as failed."""
+        shard.drop()
+        self._cache.drop_shard(shard)
+        if take_again:
+            task = asyncio.get_running_loop().create_task(self._take_again(shard))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def settle(self, shards: list[Shard]) -> bool:
+        """After an unknown outcome: take these shards over; true when their last batch had been written."""
+        landed = True
+        for shard in shards:
+            before = shard.range_id, shard.sequence + 1
+            lease = await self._take(shard)
+            landed &= (lease.previous_range_id, lease.sequence) == before
+        log.warning("the batch of unknown outcome was %s", "written" if landed else "not written")
+        return landed
+
+    def stop(self) -> None:
+        """Take nothing over any more; who waits for a shard is told."""
+        for task in self._tasks:
+            task.cancel()
+        for shard in self._shards:
+            shard.close()
+
+    async def _take_again(self, shard: Shard) -> None:
+        loop = asyncio.get_running_loop()
+        losses, taken = self._losses.get(shard.shard_id, (0, 0.0))
+        losses = 1 if loop.time() - taken > HELD_S else losses + 1
+        pause_ns = exponential_ns(RETRY_NS, 4.0, RETAKE_MAX_NS, losses)
+        await asyncio.sleep(pause_ns / SECOND_NS)
+        await self._take(shard)
+        self._losses[shard.shard_id] = losses, loop.time()
+
+    async def _take(self, shard: Shard) -> ShardLease:
+        failures = 0
+        while True:
+            try:
+                lease = await self._store.acquire(shard.shard_id)
+            except Exception as error:
+                # Whatever it is: without its shard the node serves nothing, and the committer may be waiting for it.
+                failures += 1
+                pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
+                log.error(
+                    "%s; again in %d ms",
+                    error,
+                    pause_ns // MS_NS,
+                    exc_info=not isinstance(error, StoreError),
+                )
+                await asyncio.sleep(pause_ns / SECOND_NS)
+            else:
+                shard.install(lease)
+                self._acquired(shard)
+                return lease

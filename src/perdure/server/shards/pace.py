@@ -1,0 +1,65 @@
+"""What a clock that skips time must know of an engine: whether it is busy, and when something is due next.
+
+Not here: when time is skipped (`time_skipping.skipping`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.storage.port import StoreError
+from perdure.wire import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from perdure.core.ids import EntityKey
+    from perdure.server.shards.committer import Committer
+    from perdure.server.shards.group import Group
+    from perdure.server.shards.outbox import Outbox
+    from perdure.server.shards.step import Steps
+    from perdure.server.shards.wakes import Wakes
+    from perdure.storage.port import WakeRow
+
+
+class Pace:
+    """See the module; `Engine.pace`."""
+
+    def __init__(
+        self,
+        wakes: Wakes,
+        outbox: Outbox,
+        committer: Committer,
+        steps: Steps,
+        fire: Callable[[EntityKey], Awaitable[None]],
+    ) -> None:
+        self._wakes = wakes
+        self._outbox = outbox
+        self._committer = committer
+        self._steps = steps
+        self.fire = fire
+        """Wakes an entity now: if it is too early, only its stored wake-up becomes exact."""
+
+    def watch(self, watch: Callable[[Group], None]) -> None:
+        """Have every step told, in the step itself."""
+        self._steps.watch = watch
+
+    @property
+    def is_busy(self) -> bool:
+        """A call that may commit, a wake-up or an effect is under way."""
+        return (
+            bool(self._committer.under_way().count)
+            or self._wakes.is_firing
+            or self._outbox.is_delivering
+        )
+
+    def poke(self) -> None:
+        """The clock was moved: look again what is due."""
+        self._wakes.poke()
+
+    async def next_wake(self) -> WakeRow | None:
+        """The next stored wake-up: a lower bound of when its entity is due."""
+        try:
+            return await self._wakes.earliest()
+        except StoreError as error:
+            raise errors.Unavailable(f"The database could not be read: {error}") from None

@@ -1,0 +1,148 @@
+"""What follows a commit: callers are answered, pollers get their tasks, wake-ups are armed, effects set off (D5).
+
+Role: the `GroupHost` of the node. After a failure the entities are forgotten (the next reader loads them again), parked
+pollers are parked again, and callers are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.units import SECOND_NS
+from perdure.storage.port import StoredEffect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.core.ids import EntityKey
+    from perdure.server.matching.matcher import Matcher
+    from perdure.server.shards.cache import EntityCache, Entry
+    from perdure.server.shards.group import Group, Handover
+    from perdure.server.shards.outbox import Outbox
+    from perdure.server.shards.wakes import Wakes
+    from perdure.wire.errors import RpcError
+
+log = logging.getLogger(__name__)
+
+
+class Release:
+    """See the module.
+
+    Args:
+        cache: Loses entities whose change failed.
+        matcher: Gets tasks and pollers.
+        wakes: Armed with what was asked for.
+        outbox: Gets effects on their way.
+    """
+
+    def __init__(
+        self,
+        cache: EntityCache,
+        matcher: Matcher,
+        wakes: Wakes,
+        outbox: Outbox,
+    ) -> None:
+        self._cache = cache
+        self._matcher = matcher
+        self._wakes = wakes
+        self._outbox = outbox
+        self.give_back: Callable[[Handover], None]
+        """Takes a started task back whose poller has gone; set when the node is wired."""
+        self._waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
+        """For any event of a run."""
+        self._end_waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
+        """For the end of a run: by far the most common wait, which every other event would interrupt in vain."""
+
+    def batch_written(self) -> None:
+        """What was kept for the readers of earlier batches may go."""
+        self._cache.forget_closed()
+
+    def durable(self, group: Group) -> None:
+        """The group is written: let everybody know."""
+        for entry, write in zip(group.entries, group.writes, strict=True):
+            if entry.pending is group:
+                entry.pending = None
+            if write.wake_at_ns is not None:
+                self._wakes.arm(entry.key, write.wake_at_ns)
+            if write.events:
+                row = write.events[-1]
+                entry.durable_event_id = row.first_event_id + row.count - 1
+                _wake_all(self._waiters, entry.key)
+            if write.delete_at_ns is not None:
+                self._cache.note_closed(entry)
+                _wake_all(self._end_waiters, entry.key)
+            if write.is_deleted:
+                self._tell_everyone(entry.key)
+        group.settle(None)
+        for handover in group.handovers:
+            _alone(self._hand_over, handover)
+        for offer in group.offers:
+            _alone(self._matcher.offer, *offer)
+        for source, sequence, effect in group.sent:
+            stored = StoredEffect(source.key, source.number, sequence, effect)
+            _alone(self._outbox.push, stored)
+        group.forget()
+        self._cache.shrink()
+
+    def _hand_over(self, handover: Handover) -> None:
+        if not self._matcher.deliver(*handover):
+            self.give_back(handover)
+
+    def failed(self, group: Group, error: RpcError) -> None:
+        """The group is not written: forget what was computed."""
+        for entry in group.entries:
+            entry.pending = None
+            self._cache.drop(entry)
+            self._tell_everyone(entry.key)
+        group.settle(error)
+        for handover in group.handovers:
+            self._matcher.restore(handover.poller)
+        group.forget()
+
+    async def next_event(self, entry: Entry, timeout_ns: int, *, until_end: bool = False) -> bool:
+        """Wait until something becomes durable in this run's history, or only its end; false when time is up."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        table = self._end_waiters if until_end else self._waiters
+        table.setdefault(entry.key, []).append(waiter)
+        timer = loop.call_later(timeout_ns / SECOND_NS, _answer, waiter, False)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            _forget(table, entry.key, waiter)
+
+    def _tell_everyone(self, key: EntityKey) -> None:
+        """What is known of the run may be wrong now: whoever waits looks again."""
+        _wake_all(self._waiters, key)
+        _wake_all(self._end_waiters, key)
+
+
+def _alone(tell: Callable[..., object], *what: object) -> None:
+    """What is durable is told to everybody concerned: a bug on the way to one must not keep it from the next."""
+    try:
+        tell(*what)
+    except Exception:
+        log.exception("something durable could not be handed on; it is taken up again later")
+
+
+def _wake_all(table: dict[EntityKey, list[asyncio.Future[bool]]], key: EntityKey) -> None:
+    for waiter in table.pop(key, ()):
+        _answer(waiter, True)
+
+
+def _forget(
+    table: dict[EntityKey, list[asyncio.Future[bool]]], key: EntityKey, waiter: asyncio.Future[Any]
+) -> None:
+    waiters = table.get(key)
+    if waiters is not None and waiter in waiters:
+        waiters.remove(waiter)
+        if not waiters:
+            del table[key]
+
+
+def _answer(waiter: asyncio.Future[bool], answer: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(answer)

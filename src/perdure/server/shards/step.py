@@ -1,0 +1,275 @@
+"""The synchronous step: transitions become a group, tasks meet parked pollers, and the group joins the open batch.
+
+Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so what was read from the cache is
+what is written. Tasks for which a poller is parked are started in the same group (D6); all others become rows (D8).
+
+Invariants: after `perform`, every written entry's `pending` is the new group; on any error before that, nothing
+changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure.core.ids import EntityKey, EntityKind, TaskRowId, workflow_id_key
+from perdure.history.activity.void import is_asleep, is_held
+from perdure.history.draft.replies import StaleTask
+from perdure.history.run.wake import next_deadline_ns
+from perdure.history.state.facts import FactChange, FactKind
+from perdure.server.common.codec import encode_fact
+from perdure.server.shards.cache import Entry
+from perdure.server.shards.group import Group, Handover, Offer, Sent
+from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.history.draft.env import Env
+    from perdure.history.draft.transition import Task, Transition
+    from perdure.history.state.run_state import RunState
+    from perdure.server.matching.matcher import Matcher, Poller
+    from perdure.server.shards.cache import EntityCache
+    from perdure.server.shards.committer import Committer
+    from perdure.server.shards.group import GroupHost
+    from perdure.server.shards.shard import Shard
+    from perdure.server.shards.verbs import Verbs
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a step computed, and the commits that must be durable before anyone may see it (D5)."""
+
+    barrier: tuple[Group, ...]
+    reply: Any
+
+
+class Steps:
+    """Performs steps against the cache of a node."""
+
+    def __init__(
+        self,
+        cache: EntityCache,
+        committer: Committer,
+        host: GroupHost,
+        verbs: Verbs,
+        matcher: Matcher,
+    ) -> None:
+        self._cache = cache
+        self._committer = committer
+        self._host = host
+        self._verbs = verbs
+        self.matcher = matcher
+        self.watch: Callable[[Group], None] | None = None
+        """Told of every group in the step itself; for a clock that skips time while nothing runs."""
+
+    def perform(
+        self,
+        shard: Shard,
+        read: Sequence[Entry],
+        transitions: Sequence[Transition],
+        env: Env,
+        *,
+        is_wake: bool = False,
+    ) -> Outcome:
+        """Write the transitions as one group.
+
+        Args:
+            shard: Of every entity concerned.
+            read: The entries from which the transitions were computed.
+            transitions: In order; each one's state is already changed.
+            env: Of the transitions; tasks handed over at once are started in it.
+            is_wake: The stored wake-up was used up by this step: it is replaced, not only lowered.
+        """
+        reply = None
+        is_empty = not is_wake
+        for transition in transitions:
+            if transition.reply is not None:
+                reply = transition.reply
+            is_empty = is_empty and transition.is_empty
+        if is_empty:
+            return Outcome(barrier_of(read), reply)
+        group = Group(shard, self._host, read)
+        try:
+            for transition in transitions:
+                self._write(group, transition, is_wake=is_wake)
+            for transition in transitions:
+                if transition.tasks:
+                    self._place(group, transition.tasks, env)
+        except Exception:
+            # What is in memory has changed and cannot be written: the committer drops it in its turn.
+            log.exception("a change of %s cannot be stored", transitions[0].key)
+            group.is_broken = True
+            for transition in transitions:
+                entry = self._entry(shard, transition.key)
+                group.add(entry, new_write(entry))
+        return Outcome(self._append(group, read), reply)
+
+    def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
+        """Remove entities with everything they own."""
+        group = Group(shard, self._host, entries)
+        for entry in entries:
+            group.add(entry, new_write(entry, is_deleted=True))
+            entry.clear()
+        return Outcome(self._append(group, entries), None)
+
+    def finish_rows(
+        self, entry: Entry, *, tasks: tuple[TaskRowId, ...] = (), outbox: tuple[int, ...] = ()
+    ) -> Outcome:
+        """Remove rows whose entity has nothing to say about it (or is gone)."""
+        group = Group(entry.shard, self._host)
+        group.add(
+            entry,
+            new_write(entry, finished_tasks=tasks, finished_outbox=outbox),
+        )
+        return Outcome(self._append(group, (entry,)), None)
+
+    def _append(self, group: Group, read: Sequence[Entry]) -> tuple[Group, ...]:
+        barrier = (*barrier_of(read), group)
+        for entry in group.entries:
+            entry.pending = group
+            self._cache.resize(entry)
+        if self.watch is not None:
+            self.watch(group)
+        self._committer.append(group)
+        return barrier
+
+    def _write(self, group: Group, transition: Transition, *, is_wake: bool = False) -> None:
+        entry = self._entry(group.shard, transition.key)
+        is_new = not entry.number
+        if is_new:
+            if transition.is_empty:
+                return
+            entry.number = group.shard.next_entity()
+        write = EntityWrite(
+            number=entry.number, key=entry.key, shard_id=group.shard.shard_id, is_new=is_new
+        )
+        if transition.state is not None:
+            entry.state = transition.state
+        if transition.events is not None:
+            write.events = (transition.events,)
+            entry.tail.append(transition.events)
+        if transition.facts:
+            write.facts = [encode_fact(change) for change in transition.facts]
+        write.finished_tasks = transition.finished_tasks
+        write.visibility = transition.visibility
+        write.delete_at_ns = transition.delete_at_ns
+        if entry.key.kind is EntityKind.RUN:
+            write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
+            write.is_held = _held(entry)
+        if transition.effects:
+            rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
+            write.outbox = rows
+            group.sent = [*group.sent, *(Sent(entry, row.sequence, row.effect) for row in rows)]
+        group.add(entry, write)
+        if transition.current is not None:
+            self._point(group, transition, is_new=write.is_new)
+
+    def _entry(self, shard: Shard, key: EntityKey) -> Entry:
+        entry = self._cache.get(key)
+        if entry is None:
+            # Only a fresh run: its id was drawn just now, so it is known to be nowhere.
+            entry = Entry(key, shard)
+            self._cache.add(entry)
+        return entry
+
+    def _point(self, group: Group, transition: Transition, *, is_new: bool) -> None:
+        """Write what the workflow id means from now on."""
+        key, current = transition.key, transition.current
+        assert current is not None
+        entry = self._entry(group.shard, workflow_id_key(key.namespace_id, key.name))
+        assert current.run_id == key.run_id, "a run's transition points to itself"
+        is_taken = entry.state is not None and entry.state.run_id != key.run_id
+        if is_taken and not is_new:
+            return  # a later run has the workflow id now: this one's end does not concern the pointer
+        write = new_write(entry)
+        if not entry.number:
+            write.is_new = True
+            write.number = entry.number = group.shard.next_entity()
+        write.facts = (encode_fact(FactChange(FactKind.CURRENT_RUN, "", current)),)
+        entry.state = current
+        group.add(entry, write)
+
+    # Tasks.
+
+    def _place(self, group: Group, tasks: Sequence[Task], env: Env) -> None:
+        """Hand each task to a parked poller, or make it a row."""
+        for task in tasks:
+            poller = self.matcher.reserve(task)
+            if poller is None or not self._hand_over(group, task, poller, env):
+                self._row(group, task)
+
+    def _hand_over(self, group: Group, task: Task, poller: Poller, env: Env) -> bool:
+        entry = self._entry(group.shard, task.entity)
+        state: RunState = entry.state
+        try:
+            started = self._verbs.start_task(state, task, None, poller.info, env)
+        except Exception:
+            log.exception("a task of %s could not be started; it waits in its queue", task.entity)
+            self.matcher.restore(poller)
+            return False
+        if isinstance(started.reply, StaleTask):
+            self.matcher.restore(poller)
+        else:
+            group.hand_over(Handover(poller, task, started.reply))
+        if not started.is_empty:
+            self._write(group, started)
+        return True
+
+    def _row(self, group: Group, task: Task) -> None:
+        sequence = group.shard.next_row()
+        entry = self._entry(group.shard, task.entity)
+        group.add(
+            entry,
+            new_write(entry, tasks=(TaskRow(sequence, task),)),
+        )
+        group.offer(Offer(task, TaskRowId(task.queue, group.shard.shard_id, sequence)))
+
+
+def new_write(entry: Entry, **changes: Any) -> EntityWrite:
+    return EntityWrite(number=entry.number, key=entry.key, shard_id=entry.shard.shard_id, **changes)
+
+
+def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
+    """The uncommitted changes on which anything computed from these entries rests."""
+    groups: list[Group] = []
+    for entry in entries:
+        group = entry.pending
+        if group is not None and group not in groups:
+            groups.append(group)
+    return tuple(groups)
+
+
+def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
+    """The bound to write, or None when the stored one is right. Keeps `entry.wake_at_ns`.
+
+    A run that falls asleep is not to be woken by what its steps had asked for: its bound is exact.
+    """
+    asked, stored = transition.wake_at_ns, entry.wake_at_ns
+    if transition.closed or asked == 0:
+        bound = 0
+    elif is_wake:
+        bound = asked or 0
+    elif is_asleep(entry.state):
+        bound = next_deadline_ns(entry.state)
+    elif asked is None:
+        bound = stored
+    else:
+        bound = min(asked, stored) if stored else asked
+    if bound == stored and not is_wake:
+        return None
+    entry.wake_at_ns = bound
+    return bound
+
+
+def _held(entry: Entry) -> bool | None:
+    """Whether a worker holds something of the run, when that is not what is stored. Keeps `entry.is_held`."""
+    held = is_held(entry.state)
+    if held is entry.is_held:
+        return None
+    entry.is_held = held
+    return held

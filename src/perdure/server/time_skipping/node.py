@@ -1,0 +1,113 @@
+"""A node in memory whose time can be skipped, alone or behind gRPC.
+
+Role: the wiring of the test server and of the in-process test environment. Runs are kept for ever: a skip of years must
+not delete what a test wants to see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.core.clock import SystemClock
+from perdure.core.ids import new_id
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.server.node.node import DEFAULT_NAMESPACE, Node, open_node
+from perdure.server.time_skipping.rpcs import table
+from perdure.server.time_skipping.skipping import SkippingClock, TimeSkipping
+from perdure.storage.sqlite import open_memory
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Mapping
+
+    from perdure.core.clock import Clock
+    from perdure.storage.port import Store
+
+RETENTION_NS = 100 * 365 * DAY_NS
+STOP_GRACE_NS = 2 * SECOND_NS
+
+
+class TimeSkippingNode:
+    """A running node and its time; made by `open_time_skipping_node`."""
+
+    def __init__(self, node: Node, time: TimeSkipping) -> None:
+        self.node = node
+        self.time = time
+
+    async def stop_polls(self) -> None:
+        """First step of the end: time stands, polls are answered empty."""
+        await self.time.close()
+        await self.node.stop_polls()
+
+    async def close(self) -> None:
+        """End the node."""
+        await self.time.close()
+        await self.node.close()
+
+
+async def open_time_skipping_node(
+    *,
+    namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
+    search_attributes: Mapping[str, str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    real: Clock | None = None,
+    store: Store | None = None,
+) -> TimeSkippingNode:
+    """A node in memory whose time is locked at first.
+
+    Args:
+        namespaces: Registered at once.
+        search_attributes: Name to type (`Keyword`, `Int`, …), registered in them.
+        limits: Of every namespace; retention is replaced.
+        real: The clock that flows when no time is skipped; the machine's unless given.
+        store: Where everything lies; memory unless given. The node closes it at its end.
+    """
+    real = real or SystemClock()
+    clock = SkippingClock(real)
+    time = TimeSkipping(clock)
+    node = await open_node(
+        store or open_memory(),
+        clock=clock,
+        new_id=new_id,
+        limits=msgspec.structs.replace(limits, retention_default_ns=RETENTION_NS),
+        store_name="memory",
+        namespaces=namespaces,
+        search_attributes=search_attributes,
+        matching_clock=real,
+        rpcs=table(time),
+    )
+    time.open(node.engine, node.matching)
+    return TimeSkippingNode(node, time)
+
+
+async def run_test_server(
+    ip: str, port: int, *, stop: asyncio.Event, on_ready: Callable[[int], None]
+) -> None:
+    """Serve a time-skipping node until `stop` is set.
+
+    Args:
+        ip: Address to listen on.
+        port: 0 takes a free one.
+        stop: Set by the caller to end.
+        on_ready: Called once with the port, when RPCs are answered.
+
+    Raises:
+        ServerStartError: Nobody can listen there.
+    """
+    from perdure.server.transport.grpc import GrpcServer  # in-process tests need no gRPC
+
+    node = await open_time_skipping_node()
+    try:
+        server = GrpcServer(node.node.frontend, ip, port)
+        await server.start()
+        try:
+            on_ready(server.port)
+            await stop.wait()
+        finally:
+            await node.stop_polls()
+            await server.stop(STOP_GRACE_NS)
+    finally:
+        await node.close()

@@ -1,0 +1,359 @@
+"""Time that is skipped while nothing runs: the heart of the test server and of `perdure.testing`.
+
+Role: a clock with an offset that only grows, and the rule for when it may grow. Time is skipped to the next wake-up of
+the engine or the end of the next sleep, whichever is first, while
+
+- the locks are open: the explicit ones plus one for each running activity, less those given away by sleepers, are not
+  above zero (an activity that itself sleeps in test time gives its own lock away, as on the reference test server);
+- no workflow task is started, no commit or call that may commit is under way, and no task waits in a queue that
+  somebody polls (or is so young that its worker may still be starting);
+- no caller has been answered within the last few milliseconds: he may be about to lock.
+
+Otherwise time flows as on the wall. Invariant: time never goes back, and a skip never passes a wake-up.
+
+Explicit locks are counted below zero. The clients of other SDKs unlock for the length of each wait for a result, so
+several waits at once unlock more often than anybody has locked, and lock as often afterwards. What is missing then is
+nobody's else: an unlock too many never stands for the lock of a running activity.
+
+Not here: RPCs (`time_skipping.rpcs`), wiring (`time_skipping.node`), who locks and unlocks (the client's environment).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure.core.clock import SystemClock
+from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind
+from perdure.core.units import MS_NS, SECOND_NS
+from perdure.history.run.wake import next_deadline_ns
+from perdure.wire.errors import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from perdure.core.clock import Clock
+    from perdure.history.state.run_state import RunState
+    from perdure.server.engine import Engine
+    from perdure.server.matching.host import MatchingHost
+    from perdure.server.shards.group import Group
+    from perdure.storage.port import WakeRow
+
+_log = logging.getLogger(__name__)
+
+SETTLE_NS = 5 * MS_NS
+"""How long an answered caller has to lock time before it is skipped on."""
+START_UP_NS = SECOND_NS
+"""Real time for which a task in a queue that nobody polls still counts as about to run."""
+LOOK_NS = 2 * MS_NS
+LOOK_BUSY_NS = 100 * MS_NS
+"""How often a blocked skip is considered again without a hint: shortly after a call, and while work runs."""
+
+
+class SkippingClock:
+    """The machine's clock plus what was skipped. `monotonic_ns` stays real: patience of callers is not test time."""
+
+    def __init__(self, base: Clock | None = None) -> None:
+        self._base = base or SystemClock()
+        self.skipped_ns = 0
+
+    def now_ns(self) -> int:
+        return self._base.now_ns() + self.skipped_ns
+
+    def monotonic_ns(self) -> int:
+        return self._base.monotonic_ns()
+
+    def skip_to(self, at_ns: int) -> None:
+        """Make it `at_ns`; a time in the past changes nothing."""
+        self.skipped_ns += max(0, at_ns - self.now_ns())
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a run is doing right now."""
+
+    attempts: tuple[str, ...] = ()
+    """Activity attempts that a worker has: the identity of each one's worker."""
+    is_in_workflow_task: bool = False
+    queues: tuple[QueueKey, ...] = ()
+    """Where it has tasks that no worker has yet."""
+
+    def __bool__(self) -> bool:
+        return bool(self.attempts or self.is_in_workflow_task or self.queues)
+
+
+IDLE = Work()
+
+
+def work_of(state: RunState | None) -> Work:
+    """What the run of this state is doing; nothing, when it only waits for time or for the outside."""
+    if state is None or not state.is_running:
+        return IDLE
+    namespace_id = state.key.namespace_id
+    queues: list[QueueKey] = []
+    task = state.workflow_task
+    is_started = task is not None and task.started_event_id != 0
+    if task is not None and not is_started:
+        queues.append(QueueKey(namespace_id, task.queue_name, QueueKind.WORKFLOW))
+    attempts: list[str] = []
+    for key, activity in state.activities.items():
+        progress = state.activity_progress.get(key)
+        if progress is not None and progress.is_started:
+            attempts.append(progress.started_identity)
+        elif progress is None or not progress.next_attempt_ns:
+            queues.append(QueueKey(namespace_id, activity.queue_name, QueueKind.ACTIVITY))
+    return Work(tuple(attempts), is_started, tuple(queues))
+
+
+class _Sleeper(msgspec.Struct, frozen=True, order=True):
+    at_ns: int
+    number: int
+
+
+class TimeSkipping:
+    """See the module. `open` it over a node; until then, and without `run`, time flows.
+
+    Args:
+        clock: The node's clock, which this object alone moves.
+
+    Example:
+        time = TimeSkipping(SkippingClock())
+        time.open(engine, matching)
+        time.unlock()
+    """
+
+    def __init__(self, clock: SkippingClock) -> None:
+        self.clock = clock
+        self.locks = 1
+        """The explicit ones. Below zero while more than one caller waits with time unlocked."""
+        self.lent = 0
+        """Locks that sleepers have given away and take back when they wake."""
+        self.skips = 0
+        """How often time was skipped, for diagnosis and tests."""
+        self.work: dict[EntityKey, Work] = {}
+        """What the runs are doing that do not only wait."""
+        self._since_ns: dict[EntityKey, int] = {}
+        """Run with waiting tasks -> when it began to wait, in real time."""
+        self._activities = 0
+        self._in_workflow_tasks = 0
+        self._unsettled = 0
+        self._quiet_from_ns = 0
+        self._changed = asyncio.Event()
+        self._sleepers: list[tuple[_Sleeper, asyncio.Future[None]]] = []
+        self._relocks: set[int] = set()
+        self._numbers = 0
+        self._engine: Engine | None = None
+        self._matching: MatchingHost | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    def open(self, engine: Engine, matching: MatchingHost) -> None:
+        """Watch this node, and skip its time from now on."""
+        self._engine = engine
+        self._matching = matching
+        engine.pace.watch(self.noted)
+        self._loop = asyncio.get_running_loop().create_task(self.run(), name="time skipping")
+
+    async def take_over(self, engine: Engine) -> None:
+        """Look at the runs that were busy on an earlier node, over the same database, that has died."""
+        keys = tuple(self.work)
+        self.work.clear()
+        self._since_ns.clear()
+        self._activities = self._in_workflow_tasks = self._unsettled = 0
+        for key in keys:
+            self._note(key, await engine.read(key, work_of))
+
+    async def close(self) -> None:
+        """Skip no more; sleepers are woken as they are."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        for _, waiter in self._sleepers:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Locks.
+
+    @property
+    def is_open(self) -> bool:
+        """No lock is held, neither explicitly nor by a running activity."""
+        return max(self.locks, 0) + self._activities - self.lent <= 0
+
+    def lock(self) -> None:
+        """Skip no time until as many `unlock`s have followed."""
+        self.locks += 1
+
+    def unlock(self) -> None:
+        """Take back one `lock`, which may have been or may yet come."""
+        self.locks -= 1
+        self._changed.set()
+
+    async def sleep_until(self, at_ns: int, *, is_unlocked: bool = False) -> None:
+        """Return when it is `at_ns` in test time.
+
+        Args:
+            at_ns: Nanoseconds since the epoch.
+            is_unlocked: Give one lock away until then, if one is held: the caller's, or his activity's.
+        """
+        self._numbers += 1
+        number = self._numbers
+        if is_unlocked and not self.is_open:
+            self.lent += 1
+            self._relocks.add(number)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._sleepers, (_Sleeper(at_ns, number), waiter))
+        self._wake_sleepers()
+        self._changed.set()
+        try:
+            await waiter
+        finally:
+            self._relock(number)
+            self.answered()
+
+    def answered(self) -> None:
+        """A caller got an answer: give him a moment to say what he wants next."""
+        self._quiet_from_ns = self.clock.monotonic_ns() + SETTLE_NS
+
+    @contextmanager
+    def answering(self) -> Generator[None]:
+        """For the length of a call by somebody who is not a worker."""
+        try:
+            yield
+        finally:
+            self.answered()
+
+    def _relock(self, number: int) -> None:
+        if number in self._relocks:
+            self._relocks.discard(number)
+            self.lent -= 1
+
+    def _wake_sleepers(self) -> None:
+        now_ns = self.clock.now_ns()
+        while self._sleepers and self._sleepers[0][0].at_ns <= now_ns:
+            sleeper, waiter = heappop(self._sleepers)
+            # Locked again before anything else can happen: the sleeper must find the time he asked for.
+            self._relock(sleeper.number)
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _next_sleep_end_ns(self) -> int | None:
+        """When the next sleeper wakes. One who has given up is no reason to move time."""
+        while self._sleepers and self._sleepers[0][1].done():
+            heappop(self._sleepers)
+        return self._sleepers[0][0].at_ns if self._sleepers else None
+
+    # What runs.
+
+    def noted(self, group: Group) -> None:
+        """A step changed these entities; called in the same synchronous step."""
+        # A run has an entry per task that was scheduled: thousands, where it starts thousands of activities.
+        for entry in dict.fromkeys(group.entries):
+            if entry.key.kind is EntityKind.RUN:
+                self._note(entry.key, work_of(entry.state))
+        self._unsettled += 1
+        group.settled().add_done_callback(self._settled)
+
+    def _settled(self, _outcome: object) -> None:
+        self._unsettled -= 1
+        self._changed.set()
+
+    def _note(self, key: EntityKey, work: Work) -> None:
+        before = self.work.pop(key, IDLE)
+        if work:
+            self.work[key] = work
+        self._activities += len(work.attempts) - len(before.attempts)
+        self._in_workflow_tasks += work.is_in_workflow_task - before.is_in_workflow_task
+        if work.queues != before.queues:
+            self._since_ns[key] = self.clock.monotonic_ns()
+        if not work.queues:
+            self._since_ns.pop(key, None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing runs, nothing is about to, and nobody has just been answered."""
+        now_ns = self.clock.monotonic_ns()
+        return (
+            not self._in_workflow_tasks
+            and not self._is_settling
+            and not any(self._is_about_to_run(key, now_ns) for key in self._since_ns)
+        )
+
+    @property
+    def _is_settling(self) -> bool:
+        """What will be over in milliseconds is under way."""
+        assert self._engine is not None, "TimeSkipping.open comes first"
+        return (
+            bool(self._unsettled)
+            or self._engine.pace.is_busy
+            or self.clock.monotonic_ns() < self._quiet_from_ns
+        )
+
+    def _is_about_to_run(self, key: EntityKey, now_ns: int) -> bool:
+        assert self._matching is not None, "TimeSkipping.open comes first"
+        return now_ns - self._since_ns[key] < START_UP_NS or any(
+            self._matching.is_served(queue) for queue in self.work[key].queues
+        )
+
+    # Skipping.
+
+    async def run(self) -> None:
+        """Skip time whenever that is right, for ever."""
+        while True:
+            self._changed.clear()
+            self._wake_sleepers()
+            look_ns = None
+            try:
+                if self.is_open:
+                    look_ns = await self._skip()
+            except RpcError as error:
+                _log.warning("time was not skipped: %s", error.message)
+                look_ns = LOOK_BUSY_NS
+            await self._pause(look_ns)
+
+    async def _skip(self) -> int | None:
+        """Skip once if that is right; after how much real time to look again at the latest, None for a hint only."""
+        assert self._engine is not None
+        if not self.is_idle:
+            return LOOK_NS if self._is_settling else LOOK_BUSY_NS
+        at_ns = await self._next_ns()
+        if not (self.is_open and self.is_idle):
+            return LOOK_NS
+        if at_ns is None:
+            return None
+        if at_ns > self.clock.now_ns():
+            self.skips += 1
+            self.clock.skip_to(at_ns)
+            self._wake_sleepers()
+        self._engine.pace.poke()
+        return LOOK_NS
+
+    async def _next_ns(self) -> int | None:
+        """When the next thing happens in test time; None when nothing will."""
+        assert self._engine is not None
+        sleep_ns = self._next_sleep_end_ns()
+        while (row := await self._engine.pace.next_wake()) is not None:
+            if sleep_ns is not None and sleep_ns <= row.at_ns:
+                return sleep_ns
+            if row.at_ns <= self.clock.now_ns() or await self._is_exact(row):
+                return row.at_ns
+            await self._engine.pace.fire(row.key)  # too early: it only says when it is really due
+        return sleep_ns
+
+    async def _is_exact(self, row: WakeRow) -> bool:
+        """A stored wake-up is a lower bound (D7): skipping to one without a reason would move time for nothing."""
+        assert self._engine is not None
+        return await self._engine.read(row.key, next_deadline_ns) == row.at_ns
+
+    async def _pause(self, look_ns: int | None) -> None:
+        sleep_ns = self._next_sleep_end_ns()
+        if sleep_ns is not None:
+            left_ns = max(sleep_ns - self.clock.now_ns(), 0)
+            look_ns = left_ns if look_ns is None else min(look_ns, left_ns)
+        try:
+            async with asyncio.timeout(None if look_ns is None else look_ns / SECOND_NS):
+                await self._changed.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,106 @@
+"""Removing task rows that mean nothing any more and that no poller will ever meet.
+
+Role: a worker that dies leaves its sticky queue behind, a run that closes may leave rows in queues without a worker.
+Once a minute the table is read in pages; the store names rows that may be such (no open run, or a workflow task
+outside the run's own queue), and the run's state decides.
+
+Invariants: a row goes only when the state says that nobody can start its task; being early, late or interrupted is
+harmless. Not here: rows that a poller meets, which go with the transition that finds them stale; rows of open runs in
+queues that have no worker: they are removed when they are polled, or when the run has closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.history.activity.stale import is_stale
+from perdure.storage.port import StoreError
+from perdure.wire.errors import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure.core.clock import Clock
+    from perdure.core.ids import TaskRowId
+    from perdure.history.draft.transition import Task
+    from perdure.server.shards.entities import Entities
+    from perdure.server.shards.step import Outcome, Steps
+    from perdure.storage.port import Store
+
+log = logging.getLogger(__name__)
+
+PAUSE_NS = MINUTE_NS
+GRACE_NS = 10 * SECOND_NS
+"""Younger rows are left alone: nearly all of them are about to be polled."""
+PAGE_ROWS = 1_000
+
+
+class RowSweep:
+    """See the module.
+
+    Args:
+        store: Knows the rows.
+        clock: Tells their age.
+        owned: The shards of this node that are ready.
+        entities: Runs in memory.
+        steps: Where removals are written.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        owned: Callable[[], Sequence[int]],
+        entities: Entities,
+        steps: Steps,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._owned = owned
+        self._entities = entities
+        self._steps = steps
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await asyncio.sleep(PAUSE_NS / SECOND_NS)
+            try:
+                await self.sweep()
+            except (StoreError, RpcError) as error:
+                log.warning("stale task rows could not be removed (%s); again in a minute", error)
+
+    async def sweep(self) -> int:
+        """Read the table once; how many rows were removed.
+
+        Raises:
+            StoreError: The rows could not be read.
+            RpcError: A removal could not be written.
+        """
+        removed = 0
+        after: TaskRowId | None = None
+        before_ns = self._clock.now_ns() - GRACE_NS
+        while True:
+            page = await self._store.doubtful_tasks(self._owned(), before_ns, after, PAGE_ROWS)
+            if page.tasks:
+                removed += await self._remove(page.tasks)
+            after = page.last
+            if after is None:
+                return removed
+
+    async def _remove(self, rows: Sequence[tuple[Task, TaskRowId]]) -> int:
+        outcomes: list[Outcome] = []
+        for task, row in rows:
+            try:
+                (entry,) = await self._entities.ready(task.entity)
+            except RpcError as error:
+                # One damaged run keeps its rows; it must not keep those of others.
+                log.debug("a task of %s is left: %s", task.entity, error.message)
+                continue
+            if entry.state is None or is_stale(entry.state, task):
+                outcomes.append(self._steps.finish_rows(entry, tasks=(row,)))
+        for outcome in outcomes:
+            await self._entities.reveal(outcome)
+        return len(outcomes)

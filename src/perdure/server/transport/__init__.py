@@ -1,0 +1,4 @@
+"""How requests arrive: gRPC and its reflection service.
+
+Not here: what a request means (`frontend`).
+"""

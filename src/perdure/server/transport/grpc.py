@@ -1,0 +1,192 @@
+"""The gRPC face of a frontend: bytes in, bytes out, status and details of errors.
+
+Role: generic handlers over the table of RPCs (no generated servicers), health and reflection, and the one place that
+knows grpcio. Cancelled calls and vanished clients cancel the handler, which withdraws a parked poll.
+Not here: what RPCs do (`frontend/`), which exist (`rpcs.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+import grpc.aio
+
+from perdure.core.units import SECOND_NS
+from perdure.server.common.options import ServerStartError
+from perdure.wire import health
+from perdure.wire.errors import NotFound, ResourceExhausted, RpcError, to_status
+from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE, Method
+
+if TYPE_CHECKING:
+    from perdure.server.frontend.dispatch import Frontend
+
+_log = logging.getLogger(__name__)
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+RECEIVED_BYTES_MAX = 8 * MESSAGE_BYTES_MAX
+"""Messages up to this size are read, so that the refusal is ours: workers know it by its words (`check_size`)."""
+PENDING_CALLS_MAX = 100_000
+"""Calls that the transport has read and Python has not taken yet. Of more than 1,000, grpc would by itself end some at
+random with CANCELLED, which tells clients that they did it: a burst of 2,000 starts must only wait its turn."""
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+# Some releases of gRPC report a deadline about 10^12 s away for an RPC that has none.
+_NO_DEADLINE_SECONDS = 365 * 86_400
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
+    # Official clients ping every 30 s, also without calls under way: no number of pings is too many.
+    ("grpc.http2.max_ping_strikes", 0),
+    # A client that lost its power is noticed, with or without calls, and its parked polls are withdrawn.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX + 1),
+]
+
+Unary = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Full method name -> handler; reflection is loaded when first asked for."""
+
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        path: str = handler_call_details.method
+        is_reflection = path.startswith("/grpc.reflection.")
+        return (_reflection() if is_reflection else self._handlers).get(path)
+
+
+@functools.cache
+def _reflection() -> dict[str, Any]:
+    from perdure.server.transport.reflection import reflection_handlers
+
+    return reflection_handlers()
+
+
+class GrpcServer:
+    """A listening server.
+
+    Args:
+        frontend: Who answers.
+        address: `host:port`; port 0 takes a free one.
+    """
+
+    def __init__(self, frontend: Frontend, ip: str, port: int) -> None:
+        self._frontend = frontend
+        self._is_serving = False
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((_Handlers(self._table()),))
+        self.port = self._bind(ip, port)
+
+    def _bind(self, ip: str, port: int) -> int:
+        address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        # Asked first, because gRPC would write lines of its own to standard error.
+        reason = why_not(ip, port)
+        bound = 0
+        if not reason:
+            try:
+                bound = self._server.add_insecure_port(address)
+            except RuntimeError:
+                reason = why_not(ip, port)
+        if not bound:
+            raise ServerStartError(
+                f"can not listen on {ip}:{port}: {reason or 'gRPC could not bind it'}. "
+                "Stop what uses this port, or choose another one with --port."
+            )
+        return bound
+
+    async def start(self) -> None:
+        await self._server.start()
+        self._is_serving = True
+
+    async def stop(self, grace_ns: int) -> None:
+        """Take no new calls; let those under way end, at most for `grace_ns`, then cancel them."""
+        self._is_serving = False
+        await self._server.stop(grace_ns / SECOND_NS)
+
+    def _table(self) -> dict[str, Any]:
+        methods = (
+            *WORKFLOW_SERVICE.values(),
+            *OPERATOR_SERVICE.values(),
+            *TEST_SERVICE.values(),
+        )
+        table: dict[str, Any] = {
+            method.path: grpc.unary_unary_rpc_method_handler(self._unary(method))
+            for method in methods
+        }
+        table[f"/{health.SERVICE_NAME}/Check"] = grpc.unary_unary_rpc_method_handler(
+            self._check_health
+        )
+        return table
+
+    def _unary(self, method: Method) -> Unary:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            # None without a deadline, whatever the type stubs say; never below 0.
+            remaining = cast("float | None", context.time_remaining())
+            timeout_ns = (
+                None
+                if remaining is None or remaining > _NO_DEADLINE_SECONDS
+                else int(remaining * SECOND_NS)
+            )
+            metadata = dict(cast("grpc.aio.Metadata", context.invocation_metadata()))
+            try:
+                check_size(len(request))
+                return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
+            except RpcError as error:
+                await abort(context, error)
+                raise  # unreachable: abort raises
+
+        return answer
+
+    async def _check_health(
+        self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
+        service = health.HealthCheckRequest.FromString(request).service
+        known = (
+            "",
+            *(next(iter(t.values())).service for t in (WORKFLOW_SERVICE, OPERATOR_SERVICE)),
+        )
+        if service not in known:
+            await abort(context, NotFound(f"unknown service {service}"))
+        status = health.SERVING if self._is_serving else health.NOT_SERVING
+        return health.HealthCheckResponse(status=status).SerializeToString()
+
+
+def check_size(size_bytes: int) -> None:
+    """Refuse a message above the limit; the beginning of the text is what official workers look for."""
+    if size_bytes > MESSAGE_BYTES_MAX:
+        raise ResourceExhausted(
+            f"grpc: received message larger than max ({size_bytes} vs. {MESSAGE_BYTES_MAX}): "
+            "keep large values elsewhere and pass references"
+        )
+
+
+async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError) -> None:
+    """End the call with the error's status; programs find its details in the trailing metadata."""
+    details = to_status(error).SerializeToString()
+    await context.abort(
+        _STATUS[int(error.status_code)], error.message, ((STATUS_DETAILS_KEY, details),)
+    )
+
+
+def why_not(ip: str, port: int) -> str:
+    """Why nobody can listen there, in a few words; empty when one can."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((ip, port))
+    except OSError as error:  # of the system, or of the look-up of a name: both have a text
+        return str(error.strerror)
+    return ""
