@@ -16,7 +16,7 @@ from perdure.replay.jobs import Activation
 from perdure.wire.api import enums
 from perdure.wire.history_json import history_from_json
 from perdure.worker.host import HostOptions, WorkflowRegistry
-from perdure.worker.replay_history import HistoryReplay
+from perdure.worker.replayer.replay_history import HistoryReplay
 from perdure.workflow import NondeterminismError
 from tests.replay.recorded.histories import DATA, REFUSED, name_of, paths, read
 from tests.replay.recorded.scenarios import SCENARIOS, WORKFLOWS

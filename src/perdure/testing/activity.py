@@ -17,7 +17,7 @@ from perdure.common import MetricMeter, Priority
 from perdure.common.events import CompositeEvent
 from perdure.converter import DataConverter, PayloadConverter
 from perdure.exceptions import CancelledError
-from perdure.worker.threads import ThreadRaiser
+from perdure.worker.activity.threads import ThreadRaiser
 
 if TYPE_CHECKING:
     from perdure.client import Client

@@ -7,15 +7,13 @@ with history (`perdure.replay`).
 
 from __future__ import annotations
 
-from perdure.worker.activity_interceptors import (
+from perdure.worker.interceptors.activity import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
 )
-from perdure.worker.interceptors import Interceptor
-from perdure.worker.replayer import Replayer, WorkflowReplayResult, WorkflowReplayResults
-from perdure.worker.worker import Worker
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.interceptor import Interceptor
+from perdure.worker.interceptors.workflow import (
     ContinueAsNewInput,
     ExecuteWorkflowInput,
     HandleQueryInput,
@@ -30,6 +28,8 @@ from perdure.worker.workflow_interceptors import (
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
+from perdure.worker.replayer.replayer import Replayer, WorkflowReplayResult, WorkflowReplayResults
+from perdure.worker.worker import Worker
 
 __all__ = [
     "ActivityInboundInterceptor",

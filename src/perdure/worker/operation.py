@@ -2,7 +2,7 @@
 
 Shutdown, in order: no new polls; tell the server, which ends the polls under way and routes sticky tasks elsewhere; let
 running tasks finish (activities have `graceful_shutdown_timeout`, then they are cancelled); evict all cached runs.
-Not here: what a task means (`workflow_tasks`, `activities`), how polls survive outages (`pollers`).
+Not here: what a task means (`workflow.tasks`, `activities`), how polls survive outages (`pollers`).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from perdure.core.units import SECOND_NS
 from perdure.service import RPCError
 from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue
-from perdure.worker.activities import Activities
-from perdure.worker.cache import RunCache
-from perdure.worker.eager import EAGER_PER_COMPLETION_MAX, EagerActivities, EagerFirstTasks
-from perdure.worker.local_activities import LocalActivities
-from perdure.worker.poll_numbers import activity_polls, workflow_polls
-from perdure.worker.pollers import Pollers, until_answered
-from perdure.worker.rpc import WorkerRpc
-from perdure.worker.slots import Slots
-from perdure.worker.workflow_factory import WorkflowFactory
-from perdure.worker.workflow_tasks import WorkflowTasks
+from perdure.worker.activity.activities import Activities
+from perdure.worker.activity.local import LocalActivities
+from perdure.worker.polling.eager import EAGER_PER_COMPLETION_MAX, EagerActivities, EagerFirstTasks
+from perdure.worker.polling.poll_numbers import activity_polls, workflow_polls
+from perdure.worker.polling.pollers import Pollers, until_answered
+from perdure.worker.polling.rpc import WorkerRpc
+from perdure.worker.polling.slots import Slots
+from perdure.worker.workflow.cache import RunCache
+from perdure.worker.workflow.factory import WorkflowFactory
+from perdure.worker.workflow.tasks import WorkflowTasks
 
 if TYPE_CHECKING:
     from perdure.client import Client
-    from perdure.worker.activity_registry import ActivityRegistry
+    from perdure.worker.activity.registry import ActivityRegistry
     from perdure.worker.host import WorkflowRegistry
-    from perdure.worker.interceptors import Interceptor
+    from perdure.worker.interceptors.interceptor import Interceptor
     from perdure.worker.options import WorkerOptions
 
 logger = logging.getLogger("perdure.worker")

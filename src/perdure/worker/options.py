@@ -41,7 +41,7 @@ class WorkerOptions:
     max_concurrent_activities: int
     max_concurrent_local_activities: int
     workflow_pollers: int | None
-    """None: as many as are useful; `poll_numbers` says how many that is."""
+    """None: as many as are useful; `polling.poll_numbers` says how many that is."""
     activity_pollers: int | None
     nonsticky_to_sticky_poll_ratio: float
     no_remote_activities: bool

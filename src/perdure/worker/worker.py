@@ -16,9 +16,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from perdure.worker.activity_registry import ActivityRegistry
+from perdure.worker.activity.registry import ActivityRegistry
 from perdure.worker.host import WorkflowRegistry
-from perdure.worker.interceptors import Interceptor
+from perdure.worker.interceptors.interceptor import Interceptor
 from perdure.worker.operation import WorkerOperation
 from perdure.worker.options import MAX_CONCURRENT_DEFAULT, WorkerOptions, to_ns
 

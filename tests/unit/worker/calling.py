@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from perdure.converter import PayloadCodec
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
-from perdure.worker.rpc import WorkerRpc
+from perdure.worker.polling.rpc import WorkerRpc
 from tests.unit.worker.scripted import ScriptedConnection
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from perdure.wire.seam import Method
-    from perdure.worker.run_codec import RunCodec
+    from perdure.worker.polling.run_codec import RunCodec
 
 PAYLOADS = common.Payloads(payloads=[common.Payload(data=b"value")])
 SEALED = common.Payloads(payloads=[common.Payload(data=b"sealed value")])

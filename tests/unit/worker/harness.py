@@ -11,9 +11,9 @@ from perdure.common.metrics import MetricMeter
 from perdure.converter import DataConverter
 from perdure.core.units import SECOND_NS
 from perdure.wire.api import workflowservice
-from perdure.worker.activities import Activities
-from perdure.worker.activity_registry import ActivityRegistry
-from perdure.worker.rpc import WorkerRpc
+from perdure.worker.activity.activities import Activities
+from perdure.worker.activity.registry import ActivityRegistry
+from perdure.worker.polling.rpc import WorkerRpc
 from tests.unit.worker.scripted import ScriptedConnection, activity_task
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from perdure.replay.jobs import Completed, Failed
 from perdure.replay.local import LocalActivityRequest, LocalResult
 from perdure.replay.task import RunInfo
 from perdure.wire.api import enums
-from perdure.worker.local_activities import LocalActivities, RunLocalActivities
-from perdure.worker.slots import Slots
+from perdure.worker.activity.local import LocalActivities, RunLocalActivities
+from perdure.worker.polling.slots import Slots
 from tests.unit.worker.harness import CONVERTER, Harness
 
 if TYPE_CHECKING:

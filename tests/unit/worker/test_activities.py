@@ -15,7 +15,7 @@ from perdure.common import RawValue
 from perdure.exceptions import ApplicationError, CancelledError
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
-from perdure.worker.activity_registry import ActivityRegistry
+from perdure.worker.activity.registry import ActivityRegistry
 from tests.unit.worker.harness import CONVERTER, Harness, HeartbeatResponse
 from tests.unit.worker.scripted import activity_task
 

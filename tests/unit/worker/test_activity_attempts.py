@@ -13,8 +13,8 @@ from perdure.converter import ActivitySerializationContext, DataConverter
 from perdure.replay.jobs import Cancelled, Failed
 from perdure.wire import errors
 from perdure.wire.times import duration
-from perdure.worker.activities import LOCAL_TIMEOUT_GRACE_NS
-from perdure.worker.activity_attempt import Attempt
+from perdure.worker.activity.activities import LOCAL_TIMEOUT_GRACE_NS
+from perdure.worker.activity.attempt import Attempt
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.worker.harness import CONVERTER, Harness, HeartbeatResponse
 from tests.unit.worker.scripted import activity_task

@@ -21,7 +21,7 @@ from perdure.converter import (
 )
 from perdure.wire.api import common, workflowservice
 from perdure.wire.times import duration, timestamp
-from perdure.worker.activity_registry import ActivityRegistry
+from perdure.worker.activity.registry import ActivityRegistry
 from tests.unit.worker.harness import CONVERTER, Harness
 from tests.unit.worker.scripted import activity_task
 

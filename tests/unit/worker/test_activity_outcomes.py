@@ -19,7 +19,7 @@ from perdure.exceptions import ApplicationError, ApplicationErrorCategory, Cance
 from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
 from perdure.wire.times import duration
-from perdure.worker import activities
+from perdure.worker.activity import activities
 from tests.unit.worker.harness import CONVERTER, Harness, HeartbeatResponse
 from tests.unit.worker.scripted import activity_task
 

@@ -12,8 +12,9 @@ from perdure.client import Client, WorkflowQueryFailedError
 from perdure.converter import DataConverter, PayloadCodec
 from perdure.wire import errors
 from perdure.wire.api import common, enums, workflowservice
-from perdure.worker import Worker, pollers
-from perdure.worker.rpc import QUERY_TRIES, WorkerRpc
+from perdure.worker import Worker
+from perdure.worker.polling import pollers
+from perdure.worker.polling.rpc import QUERY_TRIES, WorkerRpc
 from tests.unit.worker.scripted import ScriptedConnection
 
 Answer = workflowservice.RespondQueryTaskCompletedRequest

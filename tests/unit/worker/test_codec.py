@@ -17,7 +17,7 @@ from perdure.wire.api import (
     update,
     workflowservice,
 )
-from perdure.worker.codec import apply_codec
+from perdure.worker.polling.codec import apply_codec
 
 
 async def mark(payloads: Sequence[common.Payload]) -> list[common.Payload]:

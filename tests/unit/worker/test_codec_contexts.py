@@ -17,7 +17,7 @@ from perdure.converter import (
 )
 from perdure.wire.api import command as api
 from perdure.wire.api import common, enums, history, workflowservice
-from perdure.worker.run_codec import RunCodec
+from perdure.worker.polling.run_codec import RunCodec
 
 Seen = list[tuple[str, SerializationContext | None]]
 

@@ -12,8 +12,8 @@ from perdure.client import Client
 from perdure.wire.api import command as api
 from perdure.wire.api import enums, taskqueue, workflowservice
 from perdure.worker import Worker
-from perdure.worker.eager import ActivityTask, EagerActivities
-from perdure.worker.slots import Slots
+from perdure.worker.polling.eager import ActivityTask, EagerActivities
+from perdure.worker.polling.slots import Slots
 
 PATIENCE_S = 30.0
 

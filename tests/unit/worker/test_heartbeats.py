@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perdure.core.units import SECOND_NS
-from perdure.worker.heartbeats import Heartbeats, throttle_ns
+from perdure.worker.activity.heartbeats import Heartbeats, throttle_ns
 
 
 @pytest.mark.parametrize(("timeout_s", "expected_s"), [(10, 8), (0, 30), (1000, 60)])

@@ -21,13 +21,13 @@ from perdure.replay.jobs import Cancelled
 from perdure.replay.local import LocalActivityCancel, LocalActivityRequest
 from perdure.replay.task import RunInfo
 from perdure.worker import Replayer, Worker
-from perdure.worker.activity_interceptors import (
+from perdure.worker.activity.local import LocalActivities
+from perdure.worker.interceptors.activity import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
 )
-from perdure.worker.interceptors import Interceptor
-from perdure.worker.local_activities import LocalActivities
-from perdure.worker.slots import Slots
+from perdure.worker.interceptors.interceptor import Interceptor
+from perdure.worker.polling.slots import Slots
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

@@ -10,7 +10,7 @@ from perdure.core.units import SECOND_NS
 from perdure.wire.api import common, enums
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration
-from perdure.worker.local_retry import retry_delay_ns
+from perdure.worker.activity.local_retry import retry_delay_ns
 
 
 def policy(**fields: Any) -> common.RetryPolicy:

@@ -10,7 +10,12 @@ from perdure import activity, workflow
 from perdure.client import Client
 from perdure.worker import Worker
 from perdure.worker.options import WorkerOptions
-from perdure.worker.poll_numbers import NO_POLLS, PollNumbers, activity_polls, workflow_polls
+from perdure.worker.polling.poll_numbers import (
+    NO_POLLS,
+    PollNumbers,
+    activity_polls,
+    workflow_polls,
+)
 from tests.unit.worker.scripted import ScriptedConnection
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from perdure.wire import errors
-from perdure.worker import pollers
-from perdure.worker.poll_numbers import PollNumbers
-from perdure.worker.pollers import Pollers, until_answered
-from perdure.worker.slots import Slots
+from perdure.worker.polling import pollers
+from perdure.worker.polling.poll_numbers import PollNumbers
+from perdure.worker.polling.pollers import Pollers, until_answered
+from perdure.worker.polling.slots import Slots
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from perdure.wire.api import common, history
 from perdure.wire.events import event
 from perdure.worker import Replayer
 from perdure.worker.host import HostOptions, WorkflowRegistry
-from perdure.worker.replay_history import HistoryReplay
+from perdure.worker.replayer.replay_history import HistoryReplay
 from perdure.workflow import NondeterminismError
 from tests.unit.worker.test_task_answers import task
 

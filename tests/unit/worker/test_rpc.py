@@ -11,8 +11,8 @@ from perdure.core.units import SECOND_NS
 from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, history, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
-from perdure.worker import pollers
-from perdure.worker.rpc import QUERY_TRIES
+from perdure.worker.polling import pollers
+from perdure.worker.polling.rpc import QUERY_TRIES
 from tests.unit.worker.calling import (
     DOWN,
     PAYLOADS,

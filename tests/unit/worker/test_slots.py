@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from perdure.worker.slots import Slots
+from perdure.worker.polling.slots import Slots
 
 
 async def test_who_waited_longest_gets_the_slot() -> None:

@@ -10,18 +10,18 @@ import pytest
 
 from perdure.wire import errors
 from perdure.wire.api import workflowservice
-from perdure.worker import pollers
-from perdure.worker.cache import RunCache
-from perdure.worker.callbacks import from_callback
-from perdure.worker.eager import EagerFirstTasks
-from perdure.worker.slots import Slots
+from perdure.worker.polling import pollers
+from perdure.worker.polling.eager import EagerFirstTasks
+from perdure.worker.polling.slots import Slots
+from perdure.worker.workflow.cache import RunCache
+from perdure.worker.workflow.callbacks import from_callback
 from tests.unit.worker.test_eager import Eager, schedule
 from tests.unit.worker.test_pollers import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from perdure.worker.workflow_run import CachedRun
+    from perdure.worker.workflow.run import CachedRun
 
 
 async def turns(number: int = 20) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from perdure.worker.threads import ThreadRaiser
+from perdure.worker.activity.threads import ThreadRaiser
 
 
 class Hit(Exception):

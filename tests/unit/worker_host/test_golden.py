@@ -10,8 +10,8 @@ import pytest
 from perdure.replay.commands import CompleteWorkflow
 from perdure.worker.host import HostOptions, WorkflowRegistry
 from perdure.worker.host.state import SINGLE_BATCH
-from perdure.worker.replay_history import HistoryReplay
-from perdure.worker.replayer import Replayer
+from perdure.worker.replayer.replay_history import HistoryReplay
+from perdure.worker.replayer.replayer import Replayer
 from perdure.workflow import NondeterminismError
 
 from . import golden

@@ -16,7 +16,7 @@ from perdure.exceptions import ApplicationError
 from perdure.replay import commands, jobs
 from perdure.wire.api import sdk
 from perdure.worker.host import HostOptions, WorkflowRegistry
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.workflow import (
     ExecuteWorkflowInput,
     StartActivityInput,
     WorkflowInboundInterceptor,

@@ -14,7 +14,7 @@ from perdure.wire.api import enums, history
 from perdure.worker import Replayer
 from perdure.worker.host import HostOptions, WorkflowRegistry
 from perdure.worker.host.options import WaitForProfile
-from perdure.worker.replay_history import HistoryReplay
+from perdure.worker.replayer.replay_history import HistoryReplay
 from perdure.workflow import NondeterminismError
 
 SECOND = timedelta(seconds=1)

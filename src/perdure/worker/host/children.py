@@ -20,7 +20,7 @@ from perdure.wire.api import common as common_pb
 from perdure.wire.api import enums
 from perdure.worker.host import waiting
 from perdure.worker.host.handles import nanoseconds, priority, retry_policy, versioning_intent
-from perdure.worker.workflow_interceptors import SignalChildWorkflowInput
+from perdure.worker.interceptors.workflow import SignalChildWorkflowInput
 from perdure.workflow._handler_definitions import signal_name
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from perdure.common import SearchAttributes, TypedSearchAttributes
     from perdure.worker.host.state import RunState
-    from perdure.worker.workflow_interceptors import (
+    from perdure.worker.interceptors.workflow import (
         StartChildWorkflowInput,
         WorkflowOutboundInterceptor,
     )

@@ -11,7 +11,7 @@ from perdure import workflow
 from perdure.common.signatures import UNSET, arg_or_args
 from perdure.replay import commands
 from perdure.worker.host import waiting
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.workflow import (
     SignalChildWorkflowInput,
     SignalExternalWorkflowInput,
 )
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perdure.worker.host.state import RunState
-    from perdure.worker.workflow_interceptors import WorkflowOutboundInterceptor
+    from perdure.worker.interceptors.workflow import WorkflowOutboundInterceptor
 
 
 class HostedExternal(workflow.ExternalWorkflowHandle[Any]):

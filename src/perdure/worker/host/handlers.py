@@ -16,7 +16,7 @@ from perdure.exceptions import CancelledError
 from perdure.replay import commands, jobs
 from perdure.worker.host import outcome
 from perdure.worker.host.state import RunningHandler
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.workflow import (
     HandleQueryInput,
     HandleSignalInput,
     HandleUpdateInput,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from perdure.wire.api import common as common_pb
     from perdure.worker.host.state import RunState
-    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+    from perdure.worker.interceptors.workflow import WorkflowInboundInterceptor
     from perdure.workflow._handler_definitions import (
         HandlerDefinition,
         SignalDefinition,

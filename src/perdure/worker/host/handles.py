@@ -18,7 +18,7 @@ from perdure.replay import commands, jobs
 from perdure.wire.api import common as common_pb
 from perdure.worker.host import waiting
 from perdure.worker.host.state import RAISE_ON_CANCELLING_COMPLETED_ACTIVITY
-from perdure.worker.workflow_interceptors import StartActivityInput, StartLocalActivityInput
+from perdure.worker.interceptors.workflow import StartActivityInput, StartLocalActivityInput
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from perdure.replay.task import RunInfo
-    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+    from perdure.worker.interceptors.workflow import WorkflowInboundInterceptor
     from perdure.workflow._definition import Definition
 
 _log = logging.getLogger(__name__)

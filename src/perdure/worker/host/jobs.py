@@ -12,7 +12,7 @@ from perdure.common import RawValue
 from perdure.replay import jobs
 from perdure.worker.host import outcome
 from perdure.worker.host.info import Start
-from perdure.worker.workflow_interceptors import ExecuteWorkflowInput
+from perdure.worker.interceptors.workflow import ExecuteWorkflowInput
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perdure.wire.api import failure as failure_pb
     from perdure.worker.host.handlers import Handlers
     from perdure.worker.host.state import RunState
-    from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+    from perdure.worker.interceptors.workflow import WorkflowInboundInterceptor
 
     Failure = failure_pb.Failure
 

@@ -15,7 +15,7 @@ from perdure.activity.definition import Definition as ActivityDefinition
 from perdure.replay import commands
 from perdure.worker.host.external import HostedExternal
 from perdure.worker.host.loop import TimerOptions, timer_options
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.workflow import (
     ContinueAsNewInput,
     StartActivityInput,
     StartChildWorkflowInput,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from perdure.worker.host.state import RunState
-    from perdure.worker.workflow_interceptors import WorkflowOutboundInterceptor
+    from perdure.worker.interceptors.workflow import WorkflowOutboundInterceptor
     from perdure.workflow._activities import ActivityHandle
     from perdure.workflow._children import ChildWorkflowHandle
     from perdure.workflow._external import ExternalWorkflowHandle

@@ -10,7 +10,7 @@ from typing import Any
 
 from perdure.common import MetricMeter
 from perdure.converter import DataConverter
-from perdure.worker.workflow_interceptors import WorkflowInboundInterceptor
+from perdure.worker.interceptors.workflow import WorkflowInboundInterceptor
 
 
 class WaitForProfile(Enum):

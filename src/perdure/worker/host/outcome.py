@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from perdure.worker.host.state import RunningHandler, RunState
-    from perdure.worker.workflow_interceptors import ContinueAsNewInput
+    from perdure.worker.interceptors.workflow import ContinueAsNewInput
 
 TERMINAL = (
     commands.CompleteWorkflow,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from typing_extensions import override
 
 from perdure.worker.host import children, external, handles, outcome
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.workflow import (
     ContinueAsNewInput,
     ExecuteWorkflowInput,
     HandleQueryInput,

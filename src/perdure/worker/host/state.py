@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perdure.worker.host.handles import HostedActivity
     from perdure.worker.host.loop import WorkflowLoop
     from perdure.worker.host.options import HostOptions
-    from perdure.worker.workflow_interceptors import (
+    from perdure.worker.interceptors.workflow import (
         ExecuteWorkflowInput,
         WorkflowOutboundInterceptor,
     )

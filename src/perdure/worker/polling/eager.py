@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from perdure.service.eager_starts import FirstTask, Settle
 from perdure.wire.api import command as api
 from perdure.wire.api import workflowservice
-from perdure.worker.slots import Slots
+from perdure.worker.polling.slots import Slots
 
 logger = logging.getLogger("perdure.worker")
 

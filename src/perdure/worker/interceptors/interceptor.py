@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from perdure.worker.activity_interceptors import ActivityInboundInterceptor
-from perdure.worker.workflow_interceptors import (
+from perdure.worker.interceptors.activity import ActivityInboundInterceptor
+from perdure.worker.interceptors.workflow import (
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
 )

@@ -1,7 +1,7 @@
 """Whether a local activity is tried again, and after how long: arithmetic, no clock.
 
 The server decides this for normal activities; here the worker must, with the same defaults. Not here: waiting, and
-whether the wait is a durable timer (`local_activities`).
+whether the wait is a durable timer (`activity.local`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from perdure.converter import (
 from perdure.replay.markers import LOCAL_ACTIVITY_MARKER, first_data
 from perdure.wire.api import command as api
 from perdure.wire.api import enums, history, workflowservice
-from perdure.worker.codec import apply_codec
+from perdure.worker.polling.codec import apply_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

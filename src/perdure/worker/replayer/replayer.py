@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from perdure.common import HeaderCodecBehavior
 from perdure.converter import DataConverter
 from perdure.wire.api import history as history_pb
-from perdure.worker.callbacks import from_callback
 from perdure.worker.host import HostOptions, WorkflowRegistry
 from perdure.worker.host.options import WaitForProfile
-from perdure.worker.interceptors import workflow_interceptor_classes
-from perdure.worker.replay_history import HistoryReplay
-from perdure.worker.run_codec import RunCodec
+from perdure.worker.interceptors.interceptor import workflow_interceptor_classes
+from perdure.worker.polling.run_codec import RunCodec
+from perdure.worker.replayer.replay_history import HistoryReplay
+from perdure.worker.workflow.callbacks import from_callback
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from perdure.client.history import WorkflowHistory
-    from perdure.worker.interceptors import Interceptor
+    from perdure.worker.interceptors.interceptor import Interceptor
 
 _log = logging.getLogger("perdure.worker")
 

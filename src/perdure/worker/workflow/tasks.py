@@ -7,7 +7,7 @@ replay.md): later attempts time out, which paces the retries.
 Invariants: one task of a run at a time; a run whose task failed, or whose answer the server did not take, is evicted.
 A task that waited while the server issued a later one of its run is dropped: nobody takes its answer any more, and
 working off a queue of such tasks, each a replay, would make the last one late as well.
-Not here: polling (`pollers`), replay (`workflow_run`), user code (`host`).
+Not here: polling (`pollers`), replay (`workflow.run`), user code (`host`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from perdure.wire import errors
 from perdure.wire.api import common, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration
-from perdure.worker.cache import RunCache
-from perdure.worker.eager import EagerActivities
-from perdure.worker.workflow_run import CachedRun
+from perdure.worker.polling.eager import EagerActivities
+from perdure.worker.workflow.cache import RunCache
+from perdure.worker.workflow.run import CachedRun
 
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
-    from perdure.worker.rpc import WorkerRpc
-    from perdure.worker.run_codec import RunCodec
+    from perdure.worker.polling.rpc import WorkerRpc
+    from perdure.worker.polling.run_codec import RunCodec
 
 logger = logging.getLogger("perdure.worker")
 

@@ -5,7 +5,7 @@ completed, failed, cancelled, or nothing (completed by somebody else later). Tim
 attempt the server has given up frees its slot.
 
 Invariant: every attempt is answered exactly once, or not at all when it will be completed asynchronously.
-Not here: polling (`pollers`), threads and cancellation (`activity_attempt`, `threads`).
+Not here: polling (`pollers`), threads and cancellation (`activity.attempt`, `threads`).
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
 from perdure.wire.times import duration_ns
-from perdure.worker.activity_attempt import Attempt, InboundCall, OutboundCall
-from perdure.worker.activity_info import info_of
-from perdure.worker.activity_interceptors import ActivityInboundInterceptor, ExecuteActivityInput
-from perdure.worker.activity_payloads import (
+from perdure.worker.activity.attempt import Attempt, InboundCall, OutboundCall
+from perdure.worker.activity.heartbeats import Heartbeats, throttle_ns
+from perdure.worker.activity.info import info_of
+from perdure.worker.activity.payloads import (
     decode_args,
     decode_headers,
     decode_heartbeat,
     encode_failure,
 )
-from perdure.worker.activity_registry import ActivityRegistry
-from perdure.worker.heartbeats import Heartbeats, throttle_ns
+from perdure.worker.activity.registry import ActivityRegistry
+from perdure.worker.interceptors.activity import ActivityInboundInterceptor, ExecuteActivityInput
 
 if TYPE_CHECKING:
     from perdure.client import Client
-    from perdure.worker.rpc import WorkerRpc
+    from perdure.worker.polling.rpc import WorkerRpc
 
 Poll = workflowservice.PollActivityTaskQueueResponse
 Heartbeat = Callable[[Sequence[Any]], None]

@@ -5,7 +5,7 @@ back off exponentially and are logged once per outage, never raised; only a conn
 `until_answered` repeats a completion with the same token (the server keeps the last reply per token), so a lost
 response costs nothing.
 
-Not here: what a task means (`workflow_tasks`, `activities`), how many polls there are (`poll_numbers`).
+Not here: what a task means (`workflow.tasks`, `activities`), how many polls there are (`polling.poll_numbers`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.service.calls import is_too_large
 from perdure.wire import errors
-from perdure.worker.poll_numbers import PollNumbers
-from perdure.worker.slots import Slots
+from perdure.worker.polling.poll_numbers import PollNumbers
+from perdure.worker.polling.slots import Slots
 
 logger = logging.getLogger("perdure.worker")
 

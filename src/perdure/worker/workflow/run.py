@@ -6,7 +6,7 @@ and gets a successor when its time-out comes near. Long replays yield to the eve
 inside one.
 
 Invariants: the engine and the host belong together and die together: after any error the run is evicted and the
-next task replays from the first event. Not here: answering the server (`workflow_tasks`), the loop user code runs
+next task replays from the first event. Not here: answering the server (`workflow.tasks`), the loop user code runs
 on (`host`).
 """
 
@@ -20,15 +20,15 @@ from perdure.core.units import MS_NS, SECOND_NS
 from perdure.replay.jobs import InitializeWorkflow
 from perdure.wire.api import workflowservice
 from perdure.wire.times import duration_ns
-from perdure.worker.callbacks import from_callback
+from perdure.worker.workflow.callbacks import from_callback
 
 if TYPE_CHECKING:
     from perdure.replay.commands import ActivationResult
     from perdure.replay.engine import WorkflowReplay
     from perdure.replay.jobs import Activation
     from perdure.replay.task import Answer, NeedPage, WorkflowTask
-    from perdure.worker.local_activities import RunLocalActivities
-    from perdure.worker.run_codec import RunCodec
+    from perdure.worker.activity.local import RunLocalActivities
+    from perdure.worker.polling.run_codec import RunCodec
 
 FetchPage = Callable[[bytes], Awaitable[workflowservice.GetWorkflowExecutionHistoryResponse]]
 

@@ -2,7 +2,7 @@
 
 The first heartbeat is sent at once; then at most one per throttle interval, which is 80 % of the heartbeat time-out
 within the worker's bounds. What is held back when the activity fails goes with the failure (rule 31). The server's
-answer tells of cancellation, pause and reset. Not here: what an activity does about it (`activity_attempt`).
+answer tells of cancellation, pause and reset. Not here: what an activity does about it (`activity.attempt`).
 """
 
 from __future__ import annotations

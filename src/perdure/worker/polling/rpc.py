@@ -16,8 +16,8 @@ from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.seam import WORKFLOW_SERVICE, Connection
-from perdure.worker.pollers import logger, until_answered
-from perdure.worker.run_codec import RunCodec
+from perdure.worker.polling.pollers import logger, until_answered
+from perdure.worker.polling.run_codec import RunCodec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

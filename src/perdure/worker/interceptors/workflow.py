@@ -3,7 +3,7 @@
 Inbound: the worker calls the workflow. Outbound: the workflow calls the worker. A chain ends in the host
 (`perdure.worker.host.roots`); each link calls `self.next` for what it does not handle.
 
-Not here: interceptors of activities (`activity_interceptors`).
+Not here: interceptors of activities (`interceptors.activity`).
 """
 
 from __future__ import annotations

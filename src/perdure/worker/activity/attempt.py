@@ -20,12 +20,12 @@ from perdure.activity import ActivityCancellationDetails, Info
 from perdure.activity.context import CancellationDetailsHolder, Context
 from perdure.common.events import CompositeEvent
 from perdure.exceptions import CancelledError
-from perdure.worker.activity_interceptors import (
+from perdure.worker.activity.threads import ThreadRaiser
+from perdure.worker.interceptors.activity import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
 )
-from perdure.worker.threads import ThreadRaiser
 
 HEARTBEAT_FROM_THREAD_TIMEOUT_S = 10.0
 

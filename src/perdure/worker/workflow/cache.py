@@ -1,7 +1,7 @@
 """Runs that a worker keeps in memory, so that a workflow task costs its new events and not a replay.
 
 Least recently used, and only idle runs are evicted: a run in the middle of a task, or with one waiting, stays. A
-cache of size 0 keeps a run for exactly one task. Not here: what a run is (`workflow_run`).
+cache of size 0 keeps a run for exactly one task. Not here: what a run is (`workflow.run`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perdure.worker.workflow_run import CachedRun
+    from perdure.worker.workflow.run import CachedRun
 
 
 class RunCache:

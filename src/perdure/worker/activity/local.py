@@ -6,7 +6,7 @@ longer than the local retry threshold are reported instead of waited for: workfl
 
 Invariants: one result per request, none after `close`; a cancelled one is not tried again. An attempt that ran out of
 time is told so and left behind: its slot is free at once.
-Not here: the workflow task's own time (`workflow_run`), markers and replay (`perdure.replay`).
+Not here: the workflow task's own time (`workflow.run`), markers and replay (`perdure.replay`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from perdure.replay.local import LocalActivityCancel, LocalRequest, LocalResult
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration, timestamp
-from perdure.worker.local_retry import retry_delay_ns
+from perdure.worker.activity.local_retry import retry_delay_ns
 
 if TYPE_CHECKING:
     from perdure.replay.commands import ScheduleLocalActivity
     from perdure.replay.task import RunInfo
-    from perdure.worker.activities import Activities
-    from perdure.worker.activity_attempt import Attempt
-    from perdure.worker.slots import Slots
+    from perdure.worker.activity.activities import Activities
+    from perdure.worker.activity.attempt import Attempt
+    from perdure.worker.polling.slots import Slots
 
 T = TypeVar("T")
 

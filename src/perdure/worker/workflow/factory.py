@@ -1,6 +1,6 @@
 """Makes runs: the replay engine and the host of one run, from the first task that this worker gets of it.
 
-Not here: keeping them (`cache`), driving them (`workflow_run`).
+Not here: keeping them (`cache`), driving them (`workflow.run`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from perdure.replay.task import EngineConfig, RunInfo
 from perdure.wire.api import failure as failures
 from perdure.wire.api import workflowservice
 from perdure.worker.host import HostOptions, WorkflowHost, WorkflowRegistry
-from perdure.worker.interceptors import Interceptor, workflow_interceptor_classes
-from perdure.worker.workflow_run import CachedRun
+from perdure.worker.interceptors.interceptor import Interceptor, workflow_interceptor_classes
+from perdure.worker.workflow.run import CachedRun
 
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
-    from perdure.worker.local_activities import LocalActivities
+    from perdure.worker.activity.local import LocalActivities
     from perdure.worker.options import WorkerOptions
-    from perdure.worker.rpc import WorkerRpc
-    from perdure.worker.run_codec import RunCodec
+    from perdure.worker.polling.rpc import WorkerRpc
+    from perdure.worker.polling.run_codec import RunCodec
 
 
 class WorkflowFactory:
