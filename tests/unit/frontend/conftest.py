@@ -56,7 +56,11 @@ class Caller:
         if "namespace" in method.request_type.DESCRIPTOR.fields_by_name:
             fields.setdefault("namespace", "default")
         request = method.request_type(**fields)
-        return await self.node.frontend.dispatch(method, request, metadata, timeout_ns)
+        before = request.SerializeToString(deterministic=True)
+        try:
+            return await self.node.frontend.dispatch(method, request, metadata, timeout_ns)
+        finally:
+            assert request.SerializeToString(deterministic=True) == before, "dispatch changed it"
 
     async def start(self, workflow_id: str = "w", **fields: Any) -> str:
         response = await self.call(

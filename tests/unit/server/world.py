@@ -35,7 +35,13 @@ class World:
 
     async def call(self, name: str, request: Any, timeout_s: float = 10) -> Any:
         method = WORKFLOW_SERVICE[name]
-        return await self.node.frontend.dispatch(method, request, None, int(timeout_s * SECOND_NS))
+        before = request.SerializeToString(deterministic=True)
+        try:
+            return await self.node.frontend.dispatch(
+                method, request, None, int(timeout_s * SECOND_NS)
+            )
+        finally:
+            assert request.SerializeToString(deterministic=True) == before, "dispatch changed it"
 
     async def start(self, workflow_id: str = "w", **changes: Any) -> EntityKey:
         fields: dict[str, Any] = {

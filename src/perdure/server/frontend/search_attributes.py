@@ -60,11 +60,20 @@ def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttrib
                 f"Namespace {namespace.name} has no mapping defined for search attribute {name}: "
                 "register it with AddSearchAttributes first."
             )
-    note_types(namespace, value)
+
+
+def lack_types(value: common.SearchAttributes) -> bool:
+    """Whether a value does not carry its type."""
+    return any(not payload.metadata.get("type") for payload in value.indexed_fields.values())
 
 
 def note_types(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
-    """Write the registered type into the values that do not carry one, as clients that look at values expect."""
+    """Write the registered type into the values that do not carry one, as clients that look at values expect.
+
+    Args:
+        namespace: Whose types.
+        value: Changed in place; never a part of a caller's request.
+    """
     for name, payload in value.indexed_fields.items():
         if not payload.metadata.get("type"):
             kind = namespace.search_attributes.get(name) or PREDEFINED_ATTRIBUTES.get(name)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from perdure.history import transitions
 from perdure.history.draft.replies import EagerStartReply
 from perdure.server.frontend import checks, task_replies
-from perdure.server.frontend.search_attributes import check_search_attributes, note_types
+from perdure.server.frontend.search_attributes import (
+    check_search_attributes,
+    lack_types,
+    note_types,
+)
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
     from perdure.history.state.facts import CurrentRun
+    from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
+_StartsT = TypeVar(
+    "_StartsT",
+    workflowservice.StartWorkflowExecutionRequest,
+    workflowservice.SignalWithStartWorkflowExecutionRequest,
+)
 _Reuse = enums.WorkflowIdReusePolicy
 _Conflict = enums.WorkflowIdConflictPolicy
 
@@ -27,16 +37,25 @@ async def start_workflow_execution(
     namespace = services.namespace(request.namespace)
     check_start(services, request)
     check_search_attributes(namespace, request.search_attributes)
-    if not request.request_id:
-        # Without one a repeated request can not be recognised, but it can be served (rule 24).
-        with_id = workflowservice.StartWorkflowExecutionRequest()
-        with_id.CopyFrom(request)
-        with_id.request_id = services.new_id()
-        request = with_id
+    request = _completed(services, namespace, request)
     reply = await services.engine.start(namespace.namespace_id, request)
     if isinstance(reply, EagerStartReply):
         return await task_replies.eager_start(services, reply)
     return reply
+
+
+def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) -> _StartsT:
+    """The request with what callers may leave out: its id, and the types of search attributes.
+
+    Without an id a repeated request cannot be recognised, but it can be served (rule 24).
+    """
+    if request.request_id and not lack_types(request.search_attributes):
+        return request
+    completed = type(request)()
+    completed.CopyFrom(request)
+    completed.request_id = request.request_id or services.new_id()
+    note_types(namespace, completed.search_attributes)
+    return completed
 
 
 def check_start(services: Services, request: workflowservice.StartWorkflowExecutionRequest) -> None:
@@ -99,11 +118,7 @@ async def signal_with_start_workflow_execution(
     check_start(services, transitions.start_part(request))
     checks.text(request.signal_name, "SignalName", services.limits)
     check_search_attributes(namespace, request.search_attributes)
-    if not request.request_id:
-        with_id = workflowservice.SignalWithStartWorkflowExecutionRequest()
-        with_id.CopyFrom(request)
-        with_id.request_id = services.new_id()
-        request = with_id
+    request = _completed(services, namespace, request)
     namespace_id = namespace.namespace_id
     return await services.engine.start_with(
         namespace_id,
