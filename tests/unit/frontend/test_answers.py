@@ -113,14 +113,11 @@ async def test_what_the_server_says_of_itself(caller: Caller):
             signal_and_query_header=True,
             internal_error_differentiation=True,
             activity_failure_include_heartbeat=True,
-            supports_schedules=True,
             encoded_failure_attributes=True,
-            build_id_based_versioning=True,
             upsert_memo=True,
             eager_workflow_start=True,
             sdk_metadata=True,
             count_group_by_execution_status=True,
-            nexus=True,
         ),
     )
     cluster = await caller.call("GetClusterInfo")

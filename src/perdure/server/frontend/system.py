@@ -20,16 +20,16 @@ _CAPABILITIES = workflowservice.GetSystemInfoResponse.Capabilities(
     signal_and_query_header=True,
     internal_error_differentiation=True,
     activity_failure_include_heartbeat=True,
-    supports_schedules=True,
     encoded_failure_attributes=True,
-    build_id_based_versioning=True,
     upsert_memo=True,
     eager_workflow_start=True,
     sdk_metadata=True,
     count_group_by_execution_status=True,
-    nexus=True,
 )
-"""As the reference server's. SDKs write no flags without `sdk_metadata`, and gate whole features on the others."""
+"""What exists: SDKs gate features on these. They write no flags without `sdk_metadata`.
+
+The reference server also says `supports_schedules`, `build_id_based_versioning` and `nexus`.
+"""
 
 
 async def get_system_info(
