@@ -86,6 +86,8 @@ class Run:
         self.rows: list[bytes] = []
         self.facts: dict[tuple[FactKind, str], bytes] = {}
         self.tasks: dict[TaskRowId, Task] = {}
+        self.offered: list[Task] = []
+        """All tasks that were ever made, of both kinds."""
         self.wake_at_ns = 0
         self.current: CurrentRun | None = None
         self.delete_at_ns = 0
@@ -132,6 +134,7 @@ class Run:
         self._write_facts(transition.facts)
         for row in transition.finished_tasks:
             del self.tasks[row]
+        self.offered += transition.tasks
         for task in transition.tasks:
             assert task.entity == self.state.key
             self.tasks[TaskRowId(task.queue, 0, next(self._sequence))] = task

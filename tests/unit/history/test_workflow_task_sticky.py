@@ -30,6 +30,7 @@ def test_rule_12_a_sticky_hit_gets_only_what_is_new() -> None:
         enums.TASK_QUEUE_KIND_STICKY,
     )
     assert scheduled.task_queue.normal_name == QUEUE
+    assert [each.may_be_sticky for each in run.offered] == [False, True]
     task = run.poll_workflow(STICKY)
     assert task.is_sticky
     assert (task.previous_started_event_id, task.first_event_id) == (3, 4)

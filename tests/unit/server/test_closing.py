@@ -126,6 +126,8 @@ async def test_a_start_of_a_task_without_its_shard_is_given_up_and_its_poll_answ
     database: sqlite3.Connection, caplog: pytest.LogCaptureFixture
 ):
     world = await opened(database)
+    await world.start("earlier")
+    assert (await world.poll()).task_token, "the queue has a worker, and keeps its tasks in memory"
     await world.start()
     lose_the_shards(world)
     poll = asyncio.ensure_future(world.poll())

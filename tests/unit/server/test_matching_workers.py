@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, run_key
@@ -66,6 +67,7 @@ async def test_a_row_in_a_queue_that_nobody_polls_is_unstuck_when_it_is_a_workfl
     source.offer(task("a", STICKY))
     source.offer(task("b", ACTIVITIES))
     source.host.offer(task("c", STICKY), None)
+    source.offer(msgspec.structs.replace(task("e"), may_be_sticky=False))
     await settle()
     assert source.unstuck == ["a"]
     poll = source.poll()

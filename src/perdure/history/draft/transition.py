@@ -21,6 +21,8 @@ class Task(msgspec.Struct, frozen=True):
     """Work for a poller of `queue`. It is a row until the transition that starts it removes it.
 
     `stamp` is compared at start: a task whose stamp is not the current one is stale and only removed.
+    `may_be_sticky` is false when the queue is known not to be sticky. It is not stored: nothing is known of a task that
+    was read from its row.
     """
 
     queue: QueueKey
@@ -29,6 +31,7 @@ class Task(msgspec.Struct, frozen=True):
     stamp: int
     created_ns: int
     priority: int = DEFAULT_PRIORITY
+    may_be_sticky: bool = True
 
 
 class EventRow(msgspec.Struct, frozen=True):

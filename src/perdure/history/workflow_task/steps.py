@@ -157,6 +157,7 @@ def offer(draft: Draft) -> None:
             stamp=task.stamp,
             created_ns=draft.now_ns,
             priority=state.info.priority_key or DEFAULT_PRIORITY,
+            may_be_sticky=task.is_sticky,
         )
     )
     if state.sticky is not None:

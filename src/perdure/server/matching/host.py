@@ -241,7 +241,7 @@ class MatchingHost:
         item: Item[Body] = Item(key, task.priority, TaskBody(task, row), has_row=row is not None)
         key = self._living(task.queue)
         self._offer(key, item)
-        if row is not None and key == task.queue and not self.is_served(key):
+        if row is not None and task.may_be_sticky and key == task.queue and not self.is_served(key):
             self._unstick(task, row)
 
     def _unstick(self, task: Task, row: TaskRowId) -> None:
