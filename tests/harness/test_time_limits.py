@@ -68,7 +68,10 @@ def test_overdue_tests_fail_one_after_the_other() -> None:
     done = run(NEVER_ENDING, "--tb=line", "--timeout=0.5", f"--overdue-grace={PATIENCE_S}")
     failed = set(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", done.stdout, re.MULTILINE))
     assert failed == expected, done.stdout
-    assert f"{len(expected) - 1} failed, 2 passed, 2 errors" in done.stdout
+    # On a busy machine the end of a failed test may be overdue too, which is one more error.
+    counts = re.search(rf"{len(expected) - 1} failed, 2 passed, (\d+) errors", done.stdout)
+    assert counts, done.stdout
+    assert int(counts[1]) >= 2
     for name in expected:
         assert f"::{name} takes longer than 0.5 s" in done.stdout
 
