@@ -221,7 +221,7 @@ async def _start(
             raise
         click.echo(f"perdure: {workflow_id!r} is already running; this is that run", err=True)
         handle = client.get_workflow_handle(workflow_id, run_id=error.run_id, result_type=RawValue)
-    run_id = handle.result_run_id or handle.first_execution_run_id or handle.run_id or ""
+    run_id = handle.result_run_id or ""
     started = Started(
         workflow_id=workflow_id,
         run_id=run_id,

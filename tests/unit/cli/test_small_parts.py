@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from perdure.cli import session, workflow_change
+from perdure.cli import db, session, worker, workflow_change, workflow_start
 from perdure.cli.exits import CommandError, Exit
-from perdure.cli.options import Target
+from perdure.cli.options import ConnectionOptions, Target
 from perdure.cli.worker import HINT, make_worker
+from perdure.client import RPCError, RPCStatusCode
 from perdure.common import RawValue
 from perdure.converter import PayloadConverter
+from perdure.core.units import SECOND_NS
 from perdure.rendering import payloads
+from perdure.server.admin.audit import AuditReport, Finding
 from perdure.wire import errors
-from perdure.wire.api import common
+from perdure.wire.api import common, enums, history
 from perdure.wire.api import workflowservice as pb
 from perdure.worker import Worker
 from tests.unit.client.scripted import ScriptedConnection, client_over
@@ -134,8 +140,6 @@ def test_what_is_rooted_in_a_transport_s_error_is_explained():
     assert session.explain_cause(outer, "nowhere:1") is None
     outer.__cause__ = ZeroDivisionError()
     assert session.explain_cause(outer, "nowhere:1") is None
-    from perdure.client import RPCError, RPCStatusCode
-
     outer.__cause__ = RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
     explained = session.explain_cause(outer, "nowhere:1")
     assert explained is not None
@@ -151,3 +155,62 @@ def test_reading_a_payload_leaves_it_as_it_is():
     assert bare == common.Payload(data=b"x")
     odd = common.Payload(metadata={"encoding": b"\xff"}, data=b"")
     assert payloads.encoding_of(odd) == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("count", "more"), [(0, ""), (50, ""), (51, "… and 1 more"), (60, "… and 10 more")]
+)
+def test_at_most_fifty_findings_of_a_check_are_shown(
+    capsys: pytest.CaptureFixture[str], count: int, more: str
+):
+    findings = [Finding("pages", f"<{number}>") for number in range(count)]
+    db._show(AuditReport(Counter(), findings))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("✗")] == [
+        f"✗ pages: <{number}>" for number in range(min(count, 50))
+    ]
+    assert [line for line in lines if line.startswith("…")] == ([more] if more else [])
+    assert ("sound" in lines) == (count == 0)
+
+
+async def test_a_worker_waits_for_its_server_until_it_is_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setattr(worker, "RETRY_SECONDS", 0.001)
+        stop = asyncio.Event()
+        options = ConnectionOptions(
+            address=address, namespace="default", connect_timeout_ns=SECOND_NS // 200
+        )
+        waiting = asyncio.create_task(worker._connect_patiently(options, stop))
+        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert not done, "it tries again"
+        stop.set()
+        assert await waiting is None
+    assert [one.getMessage() for one in caplog.records] == [f"waiting for a server at {address}"]
+
+
+async def test_a_workflow_that_returns_no_payload_has_the_result_null(
+    capsys: pytest.CaptureFixture[str],
+):
+    connection = ScriptedConnection()
+    closed = history.HistoryEvent(
+        event_id=3,
+        event_type=enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        workflow_execution_completed_event_attributes=history.WorkflowExecutionCompletedEventAttributes(),
+    )
+    connection.on(
+        "GetWorkflowExecutionHistory",
+        pb.GetWorkflowExecutionHistoryResponse(history=history.History(events=[closed])),
+    )
+    handle = client_over(connection).get_workflow_handle("w", result_type=RawValue)
+    await workflow_start._await_result(handle, "json", {"workflowId": "w"})
+    assert json.loads(capsys.readouterr().out) == {
+        "workflowId": "w",
+        "status": "COMPLETED",
+        "result": None,
+    }
+    await workflow_start._await_result(handle, "text", {})
+    assert capsys.readouterr().out.split() == ["Status", "COMPLETED", "Result", "null"]

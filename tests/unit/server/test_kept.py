@@ -104,13 +104,13 @@ def test_old_answers_make_room(monkeypatch: pytest.MonkeyPatch):
     assert reply_of(replies.get(b"%d" % (3 * kept.KEPT_MAX - 1), 100)) == "a"
 
 
-def eager(size_bytes: int) -> CompletionReply:
+def eager(size_bytes: int, details_bytes: int = 0) -> CompletionReply:
     task = ActivityTaskReply(
         token=ActivityTaskToken("n", "w", "r", 5, 1, "a"),
         workflow_type="W",
         attributes=bytes(size_bytes),
         attempt=1,
-        heartbeat_details=b"",
+        heartbeat_details=bytes(details_bytes),
         scheduled_ns=0,
         current_attempt_scheduled_ns=0,
         started_ns=0,
@@ -118,13 +118,16 @@ def eager(size_bytes: int) -> CompletionReply:
     return CompletionReply(activities=(task,))
 
 
-def test_large_answers_make_room_sooner():
+@pytest.mark.parametrize("details_share", [0.0, 0.5, 1.0])
+def test_large_answers_make_room_sooner(details_share: float):
     replies, size_bytes = KeptReplies(), kept.KEPT_BYTES_MAX // 16
+    details_bytes = int(size_bytes * details_share)
+    answer = eager(size_bytes - details_bytes, details_bytes)
     for n in range(64):
-        replies.keep(b"%d" % n, outcome(eager(size_bytes)), 100)
+        replies.keep(b"%d" % n, outcome(answer), 100)
         assert len(replies) <= 16
-    assert reply_of(replies.get(b"63", 100)) == eager(size_bytes)
-    assert reply_of(replies.get(b"56", 100)) == eager(size_bytes), "half of them in any case"
+    assert reply_of(replies.get(b"63", 100)) == answer
+    assert reply_of(replies.get(b"56", 100)) == answer, "half of them in any case"
     assert replies.get(b"47", 100) is None
 
 

@@ -70,6 +70,9 @@ def test_a_registry_refuses_two_of_a_name() -> None:
     with pytest.raises(ApplicationError, match="Unheard is not registered") as caught:
         WorkflowRegistry([Does]).definition_for("Unheard")
     assert caught.value.type == "NotFoundError"
+    assert str(caught.value).endswith("available workflows: Does")
+    with pytest.raises(ApplicationError, match=r"available workflows: none$"):
+        WorkflowRegistry([]).definition_for("Unheard")
 
 
 def test_names_are_in_order_and_the_dynamic_class_comes_last() -> None:
