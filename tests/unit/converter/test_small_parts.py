@@ -55,7 +55,8 @@ def test_a_hint_that_is_not_given_is_no_list() -> None:
     assert converter.from_payload(payload) == 1
     assert converter.from_payload(payload, float) == 1.0
     assert converter.from_payloads_wrapper(common_pb.Payloads(payloads=[payload])) == [1]
-    assert converter.hints == [None, [float], None]
+    assert converter.from_payloads_wrapper(common_pb.Payloads()) == []
+    assert converter.hints == [None, [float], None], "an empty message is not converted"
 
 
 async def test_hints_of_memo_fields() -> None:

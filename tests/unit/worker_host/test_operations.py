@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -354,6 +355,29 @@ def test_continue_as_new_is_not_swallowed() -> None:
     assert [value(p) for p in command.arguments] == [2]
     assert command.workflow_run_timeout_ns == 1_000_000_000
     assert CONVERTER.from_payload(command.memo["k"]) == "v"
+
+
+@workflow.defn(name="the-next")
+class Next:
+    @workflow.run
+    async def run(self, given: str) -> None: ...
+
+
+NEXT: dict[str, Any] = {"by its name": "the-next", "by its method": Next.run, "the same": None}
+
+
+@workflow.defn
+class ContinuesAs:
+    @workflow.run
+    async def run(self, how: str) -> None:
+        workflow.continue_as_new("x", workflow=NEXT[how])
+
+
+@pytest.mark.parametrize("how", NEXT)
+def test_what_a_workflow_continues_as(how: str) -> None:
+    command = one(Driver(ContinuesAs).start(how), commands.ContinueAsNew)
+    assert command.workflow_type == ("" if NEXT[how] is None else "the-next")
+    assert [value(p) for p in command.arguments] == ["x"]
 
 
 @workflow.defn(failure_exception_types=[KeyError])
