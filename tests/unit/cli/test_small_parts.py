@@ -173,6 +173,14 @@ def test_at_most_fifty_findings_of_a_check_are_shown(
     assert ("sound" in lines) == (count == 0)
 
 
+@pytest.mark.parametrize("count", [0, 3])
+def test_stale_tasks_are_shown_when_there_are_any(capsys: pytest.CaptureFixture[str], count: int):
+    db._show(AuditReport(Counter(), [], stale_tasks=count))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "stale" in line]
+    told = [f"{count} stale tasks: harmless, a running engine removes them"]
+    assert lines == (told if count else [])
+
+
 async def test_a_worker_waits_for_its_server_until_it_is_told_to_stop(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
