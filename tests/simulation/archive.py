@@ -45,7 +45,7 @@ class Deletion(NamedTuple):
 
 
 class Archive:
-    """Remembers deleted entities; see the module."""
+    """Remembers the entities that were deleted, for later checks."""
 
     def __init__(self, database: sqlite3.Connection, clock: SimClock) -> None:
         self._database = database

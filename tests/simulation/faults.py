@@ -55,7 +55,7 @@ class Faults:
         self._kinds = every
 
     async def run(self) -> None:
-        """Cause a random fault every few seconds, then heal the world."""
+        """Cause a random fault every few seconds, then end all faults."""
         while self._world.loop.time() < FAULTY_S:
             await asyncio.sleep(self._random.expovariate(0.6))
             await self._random.choice(self._kinds)()

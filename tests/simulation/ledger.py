@@ -26,7 +26,7 @@ class Ledger:
     )
     """(run id, step) -> history length and virtual time at which code that was not replaying took the step."""
     now_s: Callable[[], float] = float
-    """The virtual time of the world."""
+    """The simulated time."""
 
     meant: dict[str, str] = field(default_factory=dict[str, str])
     """Acknowledged signals to a named run: signal name -> run id."""

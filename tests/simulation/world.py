@@ -69,7 +69,7 @@ class Report:
 
 
 class World:
-    """One world; see the module."""
+    """One simulated cluster with its faults and workloads."""
 
     shards = SHARDS
 

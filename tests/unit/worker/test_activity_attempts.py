@@ -251,5 +251,5 @@ async def test_a_local_activity_can_not_be_completed_later() -> None:
     task = activity_task("later")
     outcome = await harness.activities.run_local(task, harness.activities.new_attempt(task))
     assert isinstance(outcome, Failed)
-    assert "can not be completed asynchronously" in outcome.failure.message
+    assert "cannot be completed asynchronously" in outcome.failure.message
     assert outcome.failure.application_failure_info.non_retryable

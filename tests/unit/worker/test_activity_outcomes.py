@@ -310,7 +310,7 @@ async def test_outcomes_of_local_activities() -> None:
     assert completed.result is not None
     assert completed.result.data == b"5"
     for function, words, is_final in (
-        (later, "can not be completed asynchronously", True),
+        (later, "cannot be completed asynchronously", True),
         (odd, "is not JSON serializable", False),
         (own_idea, "own idea", False),
     ):

@@ -271,7 +271,7 @@ async def test_the_last_failure_is_the_workflows(client: Client) -> None:
         assert cause.type == "NotFoundError"
         cause = await cause_of(await start(client, "later"))
         assert isinstance(cause, ApplicationError)
-        assert "can not be completed asynchronously" in str(cause)
+        assert "cannot be completed asynchronously" in str(cause)
 
 
 async def test_a_long_back_off_is_a_timer_and_attempts_go_on_counting(client: Client) -> None:

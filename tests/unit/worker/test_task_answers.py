@@ -188,8 +188,8 @@ class Codec(PayloadCodec):
 FAILURES = {
     "workflow code": ("Raises", None, "a bug"),
     "an unknown type": ("Unknown", None, "Workflow class Unknown is not registered"),
-    "a payload that can not be decoded": ("Ends", Codec(decodes=False), "no key to decode"),
-    "a result that can not be encoded": ("Ends", Codec(encodes=False), "no key to encode"),
+    "a payload that cannot be decoded": ("Ends", Codec(decodes=False), "no key to decode"),
+    "a result that cannot be encoded": ("Ends", Codec(encodes=False), "no key to encode"),
 }
 
 

@@ -111,7 +111,7 @@ def _apply(draft: Draft, message: protocol.Message, context: CommandContext) -> 
             try:
                 message.body.Unpack(body)
             except DecodeError:
-                raise rejected(message, "its body can not be read") from None
+                raise rejected(message, "its body cannot be read") from None
             handle(draft, message, body, context)
             return
     raise rejected(message, f"its body is of the unknown type {message.body.TypeName()!r}")

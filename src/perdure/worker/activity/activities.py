@@ -135,7 +135,7 @@ class Activities:
                 value = error
         if isinstance(value, CompleteAsyncError):
             value = ApplicationError(
-                "A local activity can not be completed asynchronously", non_retryable=True
+                "A local activity cannot be completed asynchronously", non_retryable=True
             )
         elif isinstance(value, CANCELS) and attempt.by_request:
             logger.debug("Local activity was cancelled")

@@ -1,6 +1,6 @@
 """Signals, queries and updates: from a job to the user's handler and back.
 
-Invariants: a signal without a handler waits until one is set; one whose arguments can not be decoded is
+Invariants: a signal without a handler waits until one is set; one whose arguments cannot be decoded is
 dropped (logged). An update is looked up inside its task, so handlers set at the top of `run` are found; its
 acceptance is issued before any command of its handler. Queries and validators can not issue commands.
 """
@@ -93,7 +93,7 @@ class Handlers:
             arguments = self._arguments(definition, job.signal_name, job.input)
         except Exception:  # converters may raise anything  # noqa: BLE001
             _log.exception(
-                "Dropped the signal %s of workflow %s (id %s, run %s): its arguments can not be decoded",
+                "Dropped the signal %s of workflow %s (id %s, run %s): its arguments cannot be decoded",
                 job.signal_name,
                 state.run.workflow_type,
                 state.run.workflow_id,

@@ -175,7 +175,7 @@ class WorkflowHost:
             if sets[_QUERIES]:
                 self._handlers.answer_stuck_queries()
         except Exception as error:
-            # Some errors of an activation, such as arguments that can not be decoded, may fail the
+            # Some errors of an activation, such as arguments that cannot be decoded, may fail the
             # workflow rather than its task.
             if state.is_failure_exception(error):
                 outcome.fail_workflow(state, error)
