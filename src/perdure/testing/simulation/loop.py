@@ -124,13 +124,11 @@ class SimLoop(base_events.BaseEventLoop):
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run `main` to its end, then cancel and await what it left."""
-        asyncio.set_event_loop(self)
         try:
             return self.run_until_complete(main)
         finally:
             self._cancel_rest()
             self.run_until_complete(self.shutdown_asyncgens())
-            asyncio.set_event_loop(None)
             self.close()
 
     def _cancel_rest(self) -> None:
