@@ -86,14 +86,12 @@ class Flags:
         """Whether ``flag`` is in force; ``record`` (new work, not replay) puts it in force."""
         if not record:
             return flag in self.core
-        if self._can_write:
-            self._new_core |= {flag}
+        self._new_core |= {flag}
         return self._can_write
 
     def add_lang(self, used: Iterable[int]) -> None:
         """Language flags that the last activation relied on."""
-        if self._can_write:
-            self._new_lang = self._new_lang.union(used)
+        self._new_lang = self._new_lang.union(used)
 
     def take_metadata(self) -> sdk.WorkflowTaskCompletedMetadata:
         """What to write into the completion of the current task: only what history lacks."""

@@ -285,11 +285,9 @@ class Run:
         workflow (a cancellation that resolves at once causes one). The server ignores what follows
         the end, so it is not queued: then any engine replays the history alike (trap 11).
         """
-        if any(entry.machine.cancelled_before_sent for entry in self.commands):
-            withdrawn = [entry for entry in self.commands if entry.machine.cancelled_before_sent]
-            for entry in withdrawn:
-                self.commands.remove(entry)
-                self.operations.forget(entry.machine)
+        for entry in [entry for entry in self.commands if entry.machine.cancelled_before_sent]:
+            self.commands.remove(entry)
+            self.operations.forget(entry.machine)
         ended = bool(self.commands) and isinstance(self.commands[-1].command, TERMINAL)
         for entry in self.fresh:
             if entry.machine.cancelled_before_sent:

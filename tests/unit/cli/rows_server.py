@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from perdure import __version__
 from perdure.wire.api import operatorservice, workflowservice
 from tests.e2e.stack import free_port
 from tests.unit.cli.engine import Ran, eventually, perdure
@@ -26,9 +27,13 @@ WITHOUT_EFFECT = {
 def _plain_server(bench: Bench) -> None:
     ran, answer = served("--headless", "--ui-disable-news-fetch", visit=info)
     assert answer.server_version
-    assert ran.out.splitlines()[0].startswith("perdure ")
-    assert "in memory: everything is lost at the end" in ran.out
-    assert "web pages" not in ran.out
+    first, address, *rest = ran.out.splitlines()
+    assert first == f"perdure {__version__}, development server"
+    assert address.startswith("  address    127.0.0.1:")
+    assert rest == [
+        "  database   in memory: everything is lost at the end; keep it with --db-filename perdure.db",
+        "  stop       Ctrl-C",
+    ]
     assert "no effect" not in ran.err
     assert "stopping: answering polls" in ran.err
     quiet, _ = served("--log-level", "never", "--ui-port", "8233", visit=info)

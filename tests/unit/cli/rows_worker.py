@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+import pytest
+
+from perdure.client import RPCError
 from tests.e2e.stack import free_port
+from tests.unit.cli import served
 from tests.unit.cli.engine import Ran, eventually, perdure
 from tests.unit.cli.rows_common import SOON, TLS, flat
 from tests.unit.cli.serving import serve
@@ -39,6 +44,10 @@ def _worker(bench: Bench) -> None:
         }
         assert queues == {"served"}
         assert {one.message.namespace for one in polls(bench)} == {"default"}
+    (client,) = served.clients
+    served.clients.clear()
+    with pytest.raises(RPCError, match="is closed: connect again"):
+        asyncio.run(client.count_workflows())
     assert work(bench, "--task-queue", "elsewhere", "-n", "other").code == 0
     queues = {
         one.message.task_queue.normal_name or one.message.task_queue.name for one in polls(bench)

@@ -12,9 +12,12 @@ worker = {
     "activities": workflows.ACTIVITIES,
 }
 number = 7
+clients: list[Client] = []
+"""What `make_worker` was given."""
 
 
 async def make_worker(client: Client) -> Worker:
+    clients.append(client)
     return Worker(
         client,
         task_queue="served",

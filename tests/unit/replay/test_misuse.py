@@ -14,7 +14,7 @@ from perdure.replay.engine import WorkflowReplay
 from perdure.replay.jobs import Completed
 from perdure.replay.local import LocalResult
 from perdure.replay.task import Completion, EngineConfig, Fatal, NeedPage, WorkflowTask
-from perdure.wire.api import common, query, sdk
+from perdure.wire.api import common, enums, query, sdk
 from tests.unit.replay.build import RUN, SECOND_NS, Driver, Events, live, payload, script, timer
 from tests.unit.replay.script_values import command_of
 from tests.unit.replay.test_engine import _update
@@ -102,6 +102,50 @@ def test_a_query_is_answered_once() -> None:
     engine.commit(cmd.ActivationResult([cmd.QueryResult(query_id="legacy_query")]))
     assert engine.ready() is not None
     assert engine.ready() is None
+
+
+def test_what_else_the_code_of_a_query_issues_is_dropped() -> None:
+    engine = engine_at(Events().start())
+    engine.next()
+    engine.commit(NOTHING)
+    engine.ready()
+    engine.feed(WorkflowTask([], 3, 0, query=query.WorkflowQuery(query_type="state")))
+    assert engine.next() is not None
+    engine.commit(cmd.ActivationResult([timer(), cmd.QueryResult(query_id="legacy_query")]))
+    assert engine.ready() is not None
+    assert engine.pending_operations == 0
+
+
+def test_an_operation_begun_and_cancelled_after_the_end_leaves_nothing_behind() -> None:
+    engine = WorkflowReplay(RUN, EngineConfig())
+    asked = {"q": query.WorkflowQuery(query_type="state")}
+    engine.feed(live(Events().start(), queries=asked))
+    engine.next()
+    engine.commit(cmd.ActivationResult([cmd.CompleteWorkflow()]))
+    assert engine.next() is not None
+    late = [timer(), cmd.CancelTimer(seq=1), cmd.QueryResult(query_id="q")]
+    engine.commit(cmd.ActivationResult(late))
+    answer = engine.ready()
+    assert isinstance(answer, Completion)
+    assert len(answer.commands) == 1
+    assert engine.pending_operations == 0
+
+
+def test_all_operations_that_are_cancelled_before_they_were_sent_are_taken_back() -> None:
+    engine = engine_at(Events().start())
+    engine.next()
+    engine.commit(cmd.ActivationResult([LOCAL, *(timer(number) for number in (1, 2, 3, 4))]))
+    engine.local_requests()
+    engine.local_result(1, LocalResult(Completed(payload("x"))))
+    assert engine.next() is not None
+    cancelled = [cmd.CancelTimer(seq=number) for number in (1, 2, 3)]
+    engine.commit(cmd.ActivationResult(cancelled))
+    answer = engine.ready()
+    assert isinstance(answer, Completion)
+    kinds = [enums.CommandType.Name(command.command_type) for command in answer.commands]
+    assert kinds == ["COMMAND_TYPE_START_TIMER", "COMMAND_TYPE_RECORD_MARKER"]
+    assert answer.commands[0].start_timer_command_attributes.timer_id == "4"
+    assert engine.pending_operations == 1
 
 
 def test_an_unanswered_query_does_not_come_with_the_next_task() -> None:

@@ -281,6 +281,19 @@ def test_each_fact_of_open_runs_is_one_too_many_of_a_closed_one(database: Path, 
     assert any(f"still has facts of {kind.name}" in what for what in found), found
 
 
+def test_facts_that_are_too_many_are_named_in_order(database: Path):
+    ((number,),) = read(database, f"SELECT {CLOSED}")
+    for kind, left in LEFT_OVER.items():
+        row = encode_fact(FactChange(kind, "6", left))
+        assert row.value is not None
+        change(
+            database,
+            f"INSERT INTO facts VALUES ({number}, {row.kind}, '6', x'{row.value.hex()}')",
+        )
+    found = [one.what for one in audit(database).findings]
+    assert any(what.endswith("of ACTIVITY, STICKY, WORKFLOW_TASK") for what in found), found
+
+
 async def test_a_run_that_ended_with_tasks_under_way_wants_none(tmp_path: Path):
     world = await open_world(await open_sqlite(tmp_path / "x.db"))
     await world.start()

@@ -290,6 +290,23 @@ def test_as_completed_has_a_time_out() -> None:
     assert result(run.fire_timer(1)) == ["quick", "late"]
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_no_time_at_all_is_enough_for_what_is_done(profile: WaitForProfile, timeout: int) -> None:
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        order: list[str] = []
+        ready: asyncio.Future[str] = loop.create_future()
+        ready.set_result("waited")
+        loop.call_soon(order.append, "another")
+        order.append(await asyncio.wait_for(ready, timeout))
+        await asyncio.sleep(0)
+        return order
+
+    _, found = doing(main, wait_for_profile=profile)
+    assert result(found)[0] == "waited"
+
+
 async def test_outside_workflows_time_outs_and_conditions_are_passed_on() -> None:
     never = asyncio.get_running_loop().create_future()
     with pytest.raises(TimeoutError):

@@ -252,6 +252,8 @@ def test_an_override_of_run_is_decorated_too() -> None:
         said == "Invalid workflow class: @workflow.run defined on Base.run but not on the override"
     )
     assert defined({"run": run_method()}, (parent,)).name == "Made"
+    other = issue({"run": again, "begin": run_method()}, (parent,))
+    assert other == said, "another method of the class is not the override"
 
 
 @pytest.mark.parametrize("kind", ["signal", "query", "update"])
