@@ -1,8 +1,8 @@
 """What activity code uses: the decorator, and the functions to call inside an activity.
 
 `definition` holds what `defn` records, `context` what a worker provides to a running activity (a context variable; code
-in another thread needs the context passed on), `api` the functions on top. Not here: running activities
-(`perdure.worker`), scheduling them (`perdure.workflow`).
+in another thread needs the context passed on), `cancellation` why one is cancelled, and `api` the functions on top. Not
+here: running activities (`perdure.worker`), scheduling them (`perdure.workflow`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from perdure.activity.api import (
     wait_for_worker_shutdown,
     wait_for_worker_shutdown_sync,
 )
-from perdure.activity.context import ActivityCancellationDetails, Info
+from perdure.activity.cancellation import ActivityCancellationDetails
+from perdure.activity.context import Info
 from perdure.activity.definition import ActivityOptions, defn
 from perdure.activity.logs import LoggerAdapter, logger
 

@@ -7,12 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perdure.activity.context import (
-    ActivityCancellationDetails,
-    CompleteAsyncError,
-    Context,
-    Info,
-)
+from perdure.activity.cancellation import ActivityCancellationDetails
+from perdure.activity.context import CompleteAsyncError, Context, Info
 from perdure.common.metrics import MetricMeter
 from perdure.converter.payload import PayloadConverter
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from perdure.activity.cancellation import CancellationDetailsHolder
 from perdure.common.events import CompositeEvent
 from perdure.common.metrics import MetricMeter
 from perdure.common.priority import Priority
@@ -77,34 +78,6 @@ class Info:
             "workflow_run_id": self.workflow_run_id,
             "workflow_type": self.workflow_type,
         }
-
-
-@dataclass(frozen=True)
-class ActivityCancellationDetails:
-    """Why the activity is being cancelled. Set once.
-
-    Attributes:
-        not_found: The server does not know this attempt (any more).
-        cancel_requested: Somebody asked for it.
-        paused: It was paused.
-        reset: It was reset.
-        timed_out: A time-out has passed.
-        worker_shutdown: The worker is stopping.
-    """
-
-    not_found: bool = False
-    cancel_requested: bool = False
-    paused: bool = False
-    reset: bool = False
-    timed_out: bool = False
-    worker_shutdown: bool = False
-
-
-@dataclass
-class CancellationDetailsHolder:
-    """Where the worker puts the details, once."""
-
-    details: ActivityCancellationDetails | None = None
 
 
 @dataclass

@@ -10,10 +10,15 @@ schedules, standalone activities and Nexus clients are not part of this version.
 
 from __future__ import annotations
 
-from perdure.activity import ActivityCancellationDetails
-from perdure.client.async_activity import AsyncActivityHandle, AsyncActivityIDReference
+from perdure.activity.cancellation import ActivityCancellationDetails
+from perdure.client.async_activity import AsyncActivityHandle
 from perdure.client.client import Client
-from perdure.client.config import ClientConfig, ClientConnectConfig
+from perdure.client.config import ClientConfig, ClientConnectConfig, Plugin
+from perdure.client.enums import (
+    WorkflowExecutionStatus,
+    WorkflowHistoryEventFilterType,
+    WorkflowUpdateStage,
+)
 from perdure.client.errors import (
     AsyncActivityCancelledError,
     RPCTimeoutOrCancelledError,
@@ -26,18 +31,13 @@ from perdure.client.errors import (
 )
 from perdure.client.executions import (
     WorkflowExecution,
-    WorkflowExecutionAsyncIterator,
     WorkflowExecutionCount,
     WorkflowExecutionCountAggregationGroup,
     WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
 )
-from perdure.client.history import (
-    WorkflowHistory,
-    WorkflowHistoryEventAsyncIterator,
-    WorkflowHistoryEventFilterType,
-)
+from perdure.client.history import WorkflowHistory, WorkflowHistoryEventAsyncIterator
 from perdure.client.inputs import (
+    AsyncActivityIDReference,
     CancelWorkflowInput,
     CompleteAsyncActivityInput,
     CountWorkflowsInput,
@@ -54,8 +54,8 @@ from perdure.client.inputs import (
     TerminateWorkflowInput,
 )
 from perdure.client.interceptor import Interceptor, OutboundInterceptor
-from perdure.client.plugin import Plugin
-from perdure.client.update_handle import WorkflowUpdateHandle, WorkflowUpdateStage
+from perdure.client.listing import WorkflowExecutionAsyncIterator
+from perdure.client.update_handle import WorkflowUpdateHandle
 from perdure.client.workflow_handle import WorkflowHandle
 from perdure.common import HeaderCodecBehavior
 from perdure.converter import DataConverter

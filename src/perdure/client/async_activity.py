@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure.client import inputs
-from perdure.client.async_activity_reference import AsyncActivityIDReference
+from perdure.client.inputs import AsyncActivityIDReference
+from perdure.client.outbound import HandleClient
 from perdure.common.signatures import UNSET
 from perdure.converter import DataConverter, SerializationContext, WithSerializationContext
-
-if TYPE_CHECKING:
-    from perdure.client.client import Client
-
-__all__ = ["AsyncActivityHandle", "AsyncActivityIDReference"]
 
 
 class AsyncActivityHandle(WithSerializationContext):
@@ -28,7 +24,7 @@ class AsyncActivityHandle(WithSerializationContext):
 
     def __init__(
         self,
-        client: Client,
+        client: HandleClient,
         id_or_token: AsyncActivityIDReference | bytes,
         data_converter_override: DataConverter | None = None,
     ) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Concatenate, Self, Unpack, overload
 
-from perdure.client.async_activity import AsyncActivityHandle, AsyncActivityIDReference
-from perdure.client.config import ClientConfig
-from perdure.client.encode import Caller
+from perdure.client import inputs
+from perdure.client.async_activity import AsyncActivityHandle
+from perdure.client.caller import Caller
+from perdure.client.config import ClientConfig, Plugin
+from perdure.client.executions import WorkflowExecutionCount
 from perdure.client.impl import ClientImpl
 from perdure.client.interceptor import Interceptor, OutboundInterceptor
-from perdure.client.listing import ListsWorkflows
+from perdure.client.listing import WorkflowExecutionAsyncIterator
 from perdure.client.names import workflow_target
-from perdure.client.plugin import Plugin
-from perdure.client.starting import StartsWorkflows
+from perdure.client.options import StartWorkflowOptions
 from perdure.client.workflow_handle import WorkflowHandle
-from perdure.common import HeaderCodecBehavior, QueryRejectCondition
+from perdure.common import HeaderCodecBehavior, QueryRejectCondition, TypedSearchAttributes
+from perdure.common.signatures import UNSET, arg_or_args
 from perdure.converter import DataConverter
 from perdure.service import (
     ConnectConfig,
@@ -37,12 +40,14 @@ from perdure.service import (
 from perdure.types import (
     MethodAsyncNoParam,
     MethodAsyncSingleParam,
+    MultiParamSpec,
+    ParamType,
     ReturnType,
     SelfType,
 )
 
 
-class Client(StartsWorkflows, ListsWorkflows):
+class Client:
     """Talks to a service, or to an engine in this process. Belongs to the event loop that it was connected in.
 
     Example:
@@ -273,6 +278,135 @@ class Client(StartsWorkflows, ListsWorkflows):
             and self.data_converter.payload_codec is not None,
         )
 
+    # ── starting workflows ───────────────────────────────────────────────────────────────────────────────
+
+    @overload
+    async def start_workflow(
+        self,
+        workflow: MethodAsyncNoParam[SelfType, ReturnType],
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[SelfType, ReturnType]: ...
+    @overload
+    async def start_workflow(
+        self,
+        workflow: MethodAsyncSingleParam[SelfType, ParamType, ReturnType],
+        arg: ParamType,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[SelfType, ReturnType]: ...
+    @overload
+    async def start_workflow(
+        self,
+        workflow: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[ReturnType]],
+        *,
+        args: Sequence[Any],
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[SelfType, ReturnType]: ...
+    @overload
+    async def start_workflow(
+        self,
+        workflow: str | type,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        result_type: type | None = None,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[Any, Any]: ...
+    async def start_workflow(
+        self,
+        workflow: str | type | Callable[..., Awaitable[Any]],
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        result_type: type | None = None,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[Any, Any]:
+        """Start a workflow; with ``start_signal``, signal it and start it if it is not open.
+
+        Args:
+            workflow: The ``@workflow.run`` method, the class, or the workflow type as a string.
+            arg: Its only argument.
+            args: Its arguments, when there are several.
+            result_type: What to convert the result to; taken from the method otherwise.
+            **options: See `perdure.client.options.StartWorkflowOptions`: ``id`` and ``task_queue`` are required.
+
+        Raises:
+            WorkflowAlreadyStartedError: The id is taken, and the policies do not allow another run.
+            RPCError: The service refused.
+            TypeError: Wrong number or types of arguments (checked when given the method or class), unknown options.
+            ValueError: `workflow` is not decorated, or `arg` and `args` are both given.
+
+        Example:
+            >>> handle = await client.start_workflow(
+            ...     Greeting.run, "Ada", id="greeting-1", task_queue="greetings"
+            ... )
+        """
+        target = workflow_target(workflow)
+        arguments = arg_or_args(arg, args)
+        target.check(arguments, "Workflow", self._config["data_converter"].payload_converter)
+        attributes = options.get("search_attributes")
+        if attributes and not isinstance(attributes, TypedSearchAttributes):
+            warnings.warn(
+                "Dictionary-based search attributes are deprecated",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        if options.get("rpc_metadata") is None:
+            options["rpc_metadata"] = {}
+        return await self._outbound.start_workflow(
+            inputs.StartWorkflowInput(
+                workflow=target.name,
+                args=arguments,
+                ret_type=result_type or target.ret_type,
+                **options,
+            )
+        )
+
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: MethodAsyncNoParam[SelfType, ReturnType],
+        **options: Unpack[StartWorkflowOptions],
+    ) -> ReturnType: ...
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: MethodAsyncSingleParam[SelfType, ParamType, ReturnType],
+        arg: ParamType,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> ReturnType: ...
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[ReturnType]],
+        *,
+        args: Sequence[Any],
+        **options: Unpack[StartWorkflowOptions],
+    ) -> ReturnType: ...
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: str | type,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        result_type: type | None = None,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> Any: ...
+    async def execute_workflow(
+        self,
+        workflow: Any,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        result_type: type | None = None,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> Any:
+        """`start_workflow`, then `WorkflowHandle.result`."""
+        handle: WorkflowHandle[Any, Any] = await self.start_workflow(
+            workflow, arg, args=args, result_type=result_type, **options
+        )
+        return await handle.result()
+
     # ── handles and lists ────────────────────────────────────────────────────────────────────────────
 
     def get_workflow_handle(
@@ -354,7 +488,60 @@ class Client(StartsWorkflows, ListsWorkflows):
             raise ValueError(
                 "Task token or activity ID (with its workflow ID and run ID) must be given"
             )
-        return AsyncActivityHandle(self, AsyncActivityIDReference(workflow_id, run_id, activity_id))
+        return AsyncActivityHandle(
+            self, inputs.AsyncActivityIDReference(workflow_id, run_id, activity_id)
+        )
+
+    def list_workflows(
+        self,
+        query: str | None = None,
+        *,
+        limit: int | None = None,
+        page_size: int = 1000,
+        next_page_token: bytes | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowExecutionAsyncIterator:
+        """The workflows that match, fetched as they are iterated over.
+
+        Args:
+            query: A list filter, ``"WorkflowType = 'Greeting'"``; all unless given.
+            limit: Most entries in all.
+            page_size: Most entries of a page.
+            next_page_token: Where to begin.
+            rpc_metadata: Headers of each call.
+            rpc_timeout: For each call.
+        """
+        return self._outbound.list_workflows(
+            inputs.ListWorkflowsInput(
+                query=query,
+                page_size=page_size,
+                next_page_token=next_page_token,
+                rpc_metadata=rpc_metadata or {},
+                rpc_timeout=rpc_timeout,
+                limit=limit,
+            )
+        )
+
+    async def count_workflows(
+        self,
+        query: str | None = None,
+        *,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowExecutionCount:
+        """How many workflows match.
+
+        Args:
+            query: A list filter, possibly with ``GROUP BY``; all unless given.
+            rpc_metadata: Headers of the call.
+            rpc_timeout: For one try.
+        """
+        return await self._outbound.count_workflows(
+            inputs.CountWorkflowsInput(
+                query=query, rpc_metadata=rpc_metadata or {}, rpc_timeout=rpc_timeout
+            )
+        )
 
 
 def _wrapped(

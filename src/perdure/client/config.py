@@ -1,14 +1,20 @@
-"""The configuration of clients as dictionaries: what plugins change, and what `Client.config` returns."""
+"""The configuration of clients as dictionaries, and the plugins that change it.
+
+`Client.config` returns such a dictionary. A plugin configures clients, and workers too if it is also a worker plugin.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
+from perdure.client.interceptor import Interceptor
 from perdure.common import HeaderCodecBehavior, QueryRejectCondition
 from perdure.converter import DataConverter
 from perdure.service import (
+    ConnectConfig,
     DnsLoadBalancingConfig,
     GrpcCompression,
     HttpConnectProxyConfig,
@@ -18,10 +24,6 @@ from perdure.service import (
     ServiceClient,
     TLSConfig,
 )
-
-if TYPE_CHECKING:
-    from perdure.client.interceptor import Interceptor
-    from perdure.client.plugin import Plugin
 
 
 class ClientConfig(TypedDict):
@@ -59,3 +61,23 @@ class ClientConnectConfig(TypedDict, total=False):
     grpc_compression: GrpcCompression
     payload_limits: PayloadLimitsConfig
     header_codec_behavior: HeaderCodecBehavior
+
+
+class Plugin(ABC):
+    """Changes how clients are configured and connected. Earlier plugins wrap later ones."""
+
+    def name(self) -> str:
+        """The plugin's name: module and class unless overridden."""
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @abstractmethod
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """The configuration to use instead of `config` (which may be changed and returned)."""
+
+    @abstractmethod
+    async def connect_service_client(
+        self,
+        config: ConnectConfig,
+        next: Callable[[ConnectConfig], Awaitable[ServiceClient]],
+    ) -> ServiceClient:
+        """Connect, usually through ``await next(config)``."""

@@ -7,15 +7,11 @@ so that all tries of it carry the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from perdure.client import inputs
-from perdure.converter import (
-    DataConverter,
-    WorkflowSerializationContext,
-    encode_search_attributes,
-)
+from perdure.client.caller import Caller
+from perdure.converter import DataConverter, encode_search_attributes
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import query as query_pb
 from perdure.wire.api import sdk as sdk_pb
@@ -27,26 +23,12 @@ StartRequest: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who calls, and how payloads travel."""
-
-    namespace: str
-    identity: str
-    data_converter: DataConverter
-    encodes_headers: bool
-
-    def converter_for(self, workflow_id: str) -> DataConverter:
-        """The data converter with the workflow's context."""
-        context = WorkflowSerializationContext(namespace=self.namespace, workflow_id=workflow_id)
-        return self.data_converter.with_context(context)
-
-
 def _execution(workflow_id: str, run_id: str | None) -> common_pb.WorkflowExecution:
     return common_pb.WorkflowExecution(workflow_id=workflow_id, run_id=run_id or "")
 
 
-async def _payloads(converter: DataConverter, values: Sequence[Any]) -> common_pb.Payloads | None:
+async def payloads(converter: DataConverter, values: Sequence[Any]) -> common_pb.Payloads | None:
+    """Encoded values; None when there are none, which leaves the field unset."""
     return await converter.encode_wrapper(values) if values else None
 
 
@@ -83,7 +65,7 @@ async def start_workflow(
     else:
         request = pb.SignalWithStartWorkflowExecutionRequest(
             signal_name=input.start_signal,
-            signal_input=await _payloads(converter, input.start_signal_args),
+            signal_input=await payloads(converter, input.start_signal_args),
         )
     request.namespace = caller.namespace
     request.identity = caller.identity
@@ -157,7 +139,7 @@ async def terminate_workflow(
         namespace=caller.namespace,
         workflow_execution=_execution(input.id, input.run_id),
         reason=input.reason or "",
-        details=await _payloads(caller.converter_for(input.id), input.args),
+        details=await payloads(caller.converter_for(input.id), input.args),
         identity=caller.identity,
         first_execution_run_id=input.first_execution_run_id or "",
     )
@@ -171,7 +153,7 @@ async def signal_workflow(
         namespace=caller.namespace,
         workflow_execution=_execution(input.id, input.run_id),
         signal_name=input.signal,
-        input=await _payloads(caller.converter_for(input.id), input.args),
+        input=await payloads(caller.converter_for(input.id), input.args),
         identity=caller.identity,
         request_id=request_id,
         header=await _header(caller, input.headers),
@@ -187,7 +169,7 @@ async def query_workflow(
         execution=_execution(input.id, input.run_id),
         query=query_pb.WorkflowQuery(
             query_type=input.query,
-            query_args=await _payloads(caller.converter_for(input.id), input.args),
+            query_args=await payloads(caller.converter_for(input.id), input.args),
             header=await _header(caller, input.headers),
         ),
         query_reject_condition=int(input.reject_condition or 0),  # pyright: ignore[reportArgumentType]
@@ -223,7 +205,7 @@ async def start_workflow_update(
             meta=update_pb.Meta(update_id=update_id, identity=caller.identity),
             input=update_pb.Input(
                 name=input.update,
-                args=await _payloads(caller.converter_for(input.id), input.args),
+                args=await payloads(caller.converter_for(input.id), input.args),
                 header=await _header(caller, input.headers),
             ),
         ),

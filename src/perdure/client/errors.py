@@ -15,13 +15,9 @@ TemporalError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from perdure.activity.cancellation import ActivityCancellationDetails
+from perdure.client.enums import WorkflowExecutionStatus
 from perdure.exceptions import TemporalError
-
-if TYPE_CHECKING:
-    from perdure.activity import ActivityCancellationDetails
-    from perdure.client.executions import WorkflowExecutionStatus
 
 
 class _CausedError(TemporalError):

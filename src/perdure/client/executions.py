@@ -1,14 +1,13 @@
-"""Descriptions, lists and counts of workflow executions."""
+"""Workflow executions as values: entries of lists, descriptions and counts. Fetching them is in `listing`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import IntEnum
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, overload
 
-from perdure.client.history import WorkflowHistory, WorkflowHistoryEventFilterType
+from perdure.client.enums import WorkflowExecutionStatus, status_or_none
 from perdure.common import SearchAttributes, SearchAttributeValue, TypedSearchAttributes
 from perdure.common.signatures import UNSET
 from perdure.converter import (
@@ -21,31 +20,9 @@ from perdure.converter.search_attributes import decode_search_attribute_value
 from perdure.types import AnyType, ParamType
 from perdure.wire.api import workflow as workflow_pb
 from perdure.wire.api import workflowservice as pb
-from perdure.wire.seam import WORKFLOW_SERVICE
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
-
-    from perdure.client.client import Client
-    from perdure.client.inputs import ListWorkflowsInput
-
-
-class WorkflowExecutionStatus(IntEnum):
-    """Where a workflow execution stands. Numbers are those of the wire."""
-
-    RUNNING = 1
-    COMPLETED = 2
-    FAILED = 3
-    CANCELED = 4
-    TERMINATED = 5
-    CONTINUED_AS_NEW = 6
-    TIMED_OUT = 7
-
-
-def status_or_none(number: int) -> WorkflowExecutionStatus | None:
-    """The status of that number; None for "unspecified" and for numbers of later versions."""
-    known = {int(status): status for status in WorkflowExecutionStatus}
-    return known.get(number)
 
 
 @dataclass
@@ -210,87 +187,3 @@ def count_from_response(response: pb.CountWorkflowExecutionsResponse) -> Workflo
         for group in response.groups
     ]
     return WorkflowExecutionCount(count=response.count, groups=groups)
-
-
-class WorkflowExecutionAsyncIterator:
-    """Executions one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
-
-    def __init__(self, client: Client, input: ListWorkflowsInput) -> None:
-        self._client = client
-        self._input = input
-        self._next_page_token = input.next_page_token
-        self._current_page: Sequence[WorkflowExecution] | None = None
-        self._current_page_index = 0
-        self._yielded = 0
-
-    @property
-    def current_page_index(self) -> int:
-        """Which entry of the current page comes next."""
-        return self._current_page_index
-
-    @property
-    def current_page(self) -> Sequence[WorkflowExecution] | None:
-        """The page that was fetched last."""
-        return self._current_page
-
-    @property
-    def next_page_token(self) -> bytes | None:
-        """Names the next page; None when there is none."""
-        return self._next_page_token
-
-    async def fetch_next_page(self, *, page_size: int | None = None) -> None:
-        """Fetch the next page, of at most `page_size` entries."""
-        given = self._input
-        size = page_size or given.page_size
-        if given.limit is not None:
-            size = min(size, given.limit - self._yielded)
-        response: pb.ListWorkflowExecutionsResponse = await self._client.service_client.call(
-            WORKFLOW_SERVICE["ListWorkflowExecutions"],
-            pb.ListWorkflowExecutionsRequest(
-                namespace=self._client.namespace,
-                page_size=size,
-                next_page_token=self._next_page_token or b"",
-                query=given.query or "",
-            ),
-            metadata=given.rpc_metadata,
-            timeout=given.rpc_timeout,
-        )
-        self._current_page = [
-            execution_from_info(info, self._client.namespace, self._client.data_converter)
-            for info in response.executions
-        ]
-        self._current_page_index = 0
-        self._next_page_token = response.next_page_token or None
-
-    def __aiter__(self) -> WorkflowExecutionAsyncIterator:
-        return self
-
-    async def __anext__(self) -> WorkflowExecution:
-        if self._input.limit is not None and self._yielded >= self._input.limit:
-            raise StopAsyncIteration
-        while self._current_page is None or self._current_page_index >= len(self._current_page):
-            if self._current_page is not None and self._next_page_token is None:
-                raise StopAsyncIteration
-            await self.fetch_next_page()
-        execution = self._current_page[self._current_page_index]
-        self._current_page_index += 1
-        self._yielded += 1
-        return execution
-
-    async def map_histories(
-        self,
-        *,
-        event_filter_type: WorkflowHistoryEventFilterType = WorkflowHistoryEventFilterType.ALL_EVENT,
-        skip_archival: bool = False,
-        rpc_metadata: Mapping[str, str | bytes] | None = None,
-        rpc_timeout: timedelta | None = None,
-    ) -> AsyncIterator[WorkflowHistory]:
-        """The history of each execution; parameters as in `WorkflowHandle.fetch_history`."""
-        async for execution in self:
-            handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
-            yield await handle.fetch_history(
-                event_filter_type=event_filter_type,
-                skip_archival=skip_archival,
-                rpc_metadata=rpc_metadata or {},
-                rpc_timeout=rpc_timeout,
-            )

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from perdure.client.history_filter import WorkflowHistoryEventFilterType
+from perdure.client.caller import CallingClient
+from perdure.client.inputs import FetchWorkflowHistoryEventsInput
 from perdure.wire import history_json
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import history as history_pb
 from perdure.wire.api import workflowservice as pb
 from perdure.wire.seam import WORKFLOW_SERVICE
-
-if TYPE_CHECKING:
-    from perdure.client.client import Client
-    from perdure.client.inputs import FetchWorkflowHistoryEventsInput
-
-__all__ = [
-    "WorkflowHistory",
-    "WorkflowHistoryEventAsyncIterator",
-    "WorkflowHistoryEventFilterType",
-]
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ class WorkflowHistory:
 class WorkflowHistoryEventAsyncIterator:
     """Events one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
 
-    def __init__(self, client: Client, input: FetchWorkflowHistoryEventsInput) -> None:
+    def __init__(self, client: CallingClient, input: FetchWorkflowHistoryEventsInput) -> None:
         self._client = client
         self._input = input
         self._next_page_token = input.next_page_token
@@ -96,7 +87,7 @@ class WorkflowHistoryEventAsyncIterator:
         """Fetch the next page, of at most `page_size` events."""
         given = self._input
         request = pb.GetWorkflowExecutionHistoryRequest(
-            namespace=self._client.namespace,
+            namespace=self._client.caller.namespace,
             execution=common_pb.WorkflowExecution(workflow_id=given.id, run_id=given.run_id or ""),
             maximum_page_size=page_size or given.page_size or 0,
             next_page_token=self._next_page_token or b"",

@@ -9,34 +9,38 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.message import Message
 
+from perdure.activity.cancellation import ActivityCancellationDetails
 from perdure.client import encode, inputs
-from perdure.client.async_activity_calls import AsyncActivityCalls
+from perdure.client.enums import WorkflowUpdateStage, status_or_none
 from perdure.client.errors import (
+    AsyncActivityCancelledError,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from perdure.client.executions import (
-    WorkflowExecutionAsyncIterator,
     WorkflowExecutionCount,
     WorkflowExecutionDescription,
     count_from_response,
     description_from_response,
-    status_or_none,
 )
 from perdure.client.history import WorkflowHistoryEventAsyncIterator
 from perdure.client.interceptor import OutboundInterceptor
-from perdure.client.update_handle import WorkflowUpdateHandle, WorkflowUpdateStage
+from perdure.client.listing import WorkflowExecutionAsyncIterator
+from perdure.client.outbound import HandleClient
+from perdure.client.update_handle import WorkflowUpdateHandle
 from perdure.client.workflow_handle import WorkflowHandle
+from perdure.common.signatures import UNSET
+from perdure.converter import DataConverter
 from perdure.core.ids import new_id
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import RPCError, RPCStatusCode
 from perdure.wire.api import errordetails
+from perdure.wire.api import failure as failure_pb
 from perdure.wire.api import workflowservice as pb
 from perdure.wire.seam import WORKFLOW_SERVICE
 
 if TYPE_CHECKING:
-    from perdure.client.client import Client
     from perdure.service.eager_starts import FirstTask
 
 
@@ -45,10 +49,10 @@ class _HasRpcOptions(Protocol):
     rpc_timeout: Any
 
 
-class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
+class ClientImpl(OutboundInterceptor):
     """What every call reaches when no interceptor keeps it."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: HandleClient) -> None:
         self._client = client
 
     async def _call(self, name: str, request: Message, options: _HasRpcOptions) -> Any:
@@ -87,7 +91,7 @@ class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
         if not input.request_eager_start:
             return await self._call("StartWorkflowExecution", request, input)
         starts = self._client.service_client.eager_starts
-        settle = starts.reserve(self._client.namespace, input.task_queue)
+        settle = starts.reserve(self._client.caller.namespace, input.task_queue)
         request.request_eager_execution = settle is not None
         first_task: FirstTask | None = None
         try:
@@ -109,7 +113,7 @@ class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
         request = encode.describe_workflow(self._client.caller, input)
         response = await self._call("DescribeWorkflowExecution", request, input)
         return description_from_response(
-            response, self._client.namespace, self._client.data_converter
+            response, self._client.caller.namespace, self._client.data_converter
         )
 
     def fetch_workflow_history_events(
@@ -182,6 +186,87 @@ class ClientImpl(AsyncActivityCalls, OutboundInterceptor):
                 raise WorkflowUpdateRPCTimeoutOrCancelledError from error
             if response.stage >= WorkflowUpdateStage.ACCEPTED:
                 return response
+
+    # ── activities that are completed from outside: by task token or by ids ──
+
+    async def _complete_activity(
+        self,
+        verb: str,
+        input: inputs.HeartbeatAsyncActivityInput
+        | inputs.CompleteAsyncActivityInput
+        | inputs.FailAsyncActivityInput
+        | inputs.ReportCancellationAsyncActivityInput,
+        **fields: Any,
+    ) -> Any:
+        target = input.id_or_token
+        if isinstance(target, inputs.AsyncActivityIDReference):
+            verb += "ById"
+            fields |= {
+                "workflow_id": target.workflow_id or "",
+                "run_id": target.run_id or "",
+                "activity_id": target.activity_id,
+            }
+        else:
+            fields["task_token"] = target
+        method = WORKFLOW_SERVICE[verb]
+        caller = self._client.caller
+        request = method.request_type(
+            namespace=caller.namespace, identity=caller.identity, **fields
+        )
+        return await self._client.service_client.call(
+            method, request, metadata=input.rpc_metadata, timeout=input.rpc_timeout
+        )
+
+    def _converter(self, override: DataConverter | None) -> DataConverter:
+        return override or self._client.data_converter
+
+    async def heartbeat_async_activity(self, input: inputs.HeartbeatAsyncActivityInput) -> None:
+        """See `OutboundInterceptor`."""
+        converter = self._converter(input.data_converter_override)
+        response = await self._complete_activity(
+            "RecordActivityTaskHeartbeat",
+            input,
+            details=await encode.payloads(converter, input.details),
+        )
+        if response.cancel_requested or response.activity_paused or response.activity_reset:
+            raise AsyncActivityCancelledError(
+                ActivityCancellationDetails(
+                    cancel_requested=response.cancel_requested,
+                    paused=response.activity_paused,
+                    reset=response.activity_reset,
+                )
+            )
+
+    async def complete_async_activity(self, input: inputs.CompleteAsyncActivityInput) -> None:
+        """See `OutboundInterceptor`."""
+        converter = self._converter(input.data_converter_override)
+        values = () if input.result is UNSET else (input.result,)
+        await self._complete_activity(
+            "RespondActivityTaskCompleted", input, result=await encode.payloads(converter, values)
+        )
+
+    async def fail_async_activity(self, input: inputs.FailAsyncActivityInput) -> None:
+        """See `OutboundInterceptor`."""
+        converter = self._converter(input.data_converter_override)
+        failure = failure_pb.Failure()
+        await converter.encode_failure(input.error, failure)
+        await self._complete_activity(
+            "RespondActivityTaskFailed",
+            input,
+            failure=failure,
+            last_heartbeat_details=await encode.payloads(converter, input.last_heartbeat_details),
+        )
+
+    async def report_cancellation_async_activity(
+        self, input: inputs.ReportCancellationAsyncActivityInput
+    ) -> None:
+        """See `OutboundInterceptor`."""
+        converter = self._converter(input.data_converter_override)
+        await self._complete_activity(
+            "RespondActivityTaskCanceled",
+            input,
+            details=await encode.payloads(converter, input.details),
+        )
 
 
 def single(values: Sequence[Any], what: str) -> Any:

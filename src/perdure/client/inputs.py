@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from perdure.client.async_activity_reference import AsyncActivityIDReference
-from perdure.client.history_filter import WorkflowHistoryEventFilterType
-from perdure.client.update_stage import WorkflowUpdateStage
+from perdure.client.enums import WorkflowHistoryEventFilterType, WorkflowUpdateStage
 from perdure.common import (
     Priority,
     QueryRejectCondition,
@@ -180,6 +178,15 @@ class StartWorkflowUpdateInput:
     ret_type: type | None
     rpc_metadata: Metadata
     rpc_timeout: timedelta | None
+
+
+@dataclass(frozen=True)
+class AsyncActivityIDReference:
+    """An activity by its ids; without a workflow, a standalone one."""
+
+    workflow_id: str | None
+    run_id: str | None
+    activity_id: str
 
 
 @dataclass

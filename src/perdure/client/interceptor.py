@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from perdure.client import inputs
-    from perdure.client.executions import (
-        WorkflowExecutionAsyncIterator,
-        WorkflowExecutionCount,
-        WorkflowExecutionDescription,
-    )
-    from perdure.client.history import WorkflowHistoryEventAsyncIterator
-    from perdure.client.update_handle import WorkflowUpdateHandle
-    from perdure.client.workflow_handle import WorkflowHandle
+from perdure.client import inputs
+from perdure.client.executions import WorkflowExecutionCount, WorkflowExecutionDescription
+from perdure.client.history import WorkflowHistoryEventAsyncIterator
+from perdure.client.listing import WorkflowExecutionAsyncIterator
+from perdure.client.update_handle import WorkflowUpdateHandle
+from perdure.client.workflow_handle import WorkflowHandle
 
 
 class Interceptor:

@@ -1,67 +1,105 @@
-"""Listing and counting workflows: the part of `Client` that asks visibility."""
+"""Lists of workflow executions, fetched page by page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 
-from perdure.client import inputs
-from perdure.client.executions import WorkflowExecutionAsyncIterator, WorkflowExecutionCount
-from perdure.client.interceptor import OutboundInterceptor
+from perdure.client.enums import WorkflowHistoryEventFilterType
+from perdure.client.executions import WorkflowExecution, execution_from_info
+from perdure.client.history import WorkflowHistory
+from perdure.client.inputs import FetchWorkflowHistoryEventsInput, ListWorkflowsInput
+from perdure.client.outbound import HandleClient
+from perdure.wire.api import workflowservice as pb
+from perdure.wire.seam import WORKFLOW_SERVICE
 
 
-class ListsWorkflows:
-    """Lists and counts workflows through a chain of interceptors."""
+class WorkflowExecutionAsyncIterator:
+    """Executions one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
 
-    _outbound: OutboundInterceptor
+    def __init__(self, client: HandleClient, input: ListWorkflowsInput) -> None:
+        self._client = client
+        self._input = input
+        self._next_page_token = input.next_page_token
+        self._current_page: Sequence[WorkflowExecution] | None = None
+        self._current_page_index = 0
+        self._yielded = 0
 
-    def list_workflows(
+    @property
+    def current_page_index(self) -> int:
+        """Which entry of the current page comes next."""
+        return self._current_page_index
+
+    @property
+    def current_page(self) -> Sequence[WorkflowExecution] | None:
+        """The page that was fetched last."""
+        return self._current_page
+
+    @property
+    def next_page_token(self) -> bytes | None:
+        """Names the next page; None when there is none."""
+        return self._next_page_token
+
+    async def fetch_next_page(self, *, page_size: int | None = None) -> None:
+        """Fetch the next page, of at most `page_size` entries."""
+        given, caller = self._input, self._client.caller
+        size = page_size or given.page_size
+        if given.limit is not None:
+            size = min(size, given.limit - self._yielded)
+        response: pb.ListWorkflowExecutionsResponse = await self._client.service_client.call(
+            WORKFLOW_SERVICE["ListWorkflowExecutions"],
+            pb.ListWorkflowExecutionsRequest(
+                namespace=caller.namespace,
+                page_size=size,
+                next_page_token=self._next_page_token or b"",
+                query=given.query or "",
+            ),
+            metadata=given.rpc_metadata,
+            timeout=given.rpc_timeout,
+        )
+        self._current_page = [
+            execution_from_info(info, caller.namespace, caller.data_converter)
+            for info in response.executions
+        ]
+        self._current_page_index = 0
+        self._next_page_token = response.next_page_token or None
+
+    def __aiter__(self) -> WorkflowExecutionAsyncIterator:
+        return self
+
+    async def __anext__(self) -> WorkflowExecution:
+        if self._input.limit is not None and self._yielded >= self._input.limit:
+            raise StopAsyncIteration
+        while self._current_page is None or self._current_page_index >= len(self._current_page):
+            if self._current_page is not None and self._next_page_token is None:
+                raise StopAsyncIteration
+            await self.fetch_next_page()
+        execution = self._current_page[self._current_page_index]
+        self._current_page_index += 1
+        self._yielded += 1
+        return execution
+
+    async def map_histories(
         self,
-        query: str | None = None,
         *,
-        limit: int | None = None,
-        page_size: int = 1000,
-        next_page_token: bytes | None = None,
+        event_filter_type: WorkflowHistoryEventFilterType = WorkflowHistoryEventFilterType.ALL_EVENT,
+        skip_archival: bool = False,
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
-    ) -> WorkflowExecutionAsyncIterator:
-        """The workflows that match, fetched as they are iterated over.
-
-        Args:
-            query: A list filter, ``"WorkflowType = 'Greeting'"``; all unless given.
-            limit: Most entries in all.
-            page_size: Most entries of a page.
-            next_page_token: Where to begin.
-            rpc_metadata: Headers of each call.
-            rpc_timeout: For each call.
-        """
-        return self._outbound.list_workflows(
-            inputs.ListWorkflowsInput(
-                query=query,
-                page_size=page_size,
-                next_page_token=next_page_token,
-                rpc_metadata=rpc_metadata or {},
-                rpc_timeout=rpc_timeout,
-                limit=limit,
+    ) -> AsyncIterator[WorkflowHistory]:
+        """The history of each execution; parameters as in `WorkflowHandle.fetch_history`."""
+        async for execution in self:
+            events = self._client.outbound.fetch_workflow_history_events(
+                FetchWorkflowHistoryEventsInput(
+                    id=execution.id,
+                    run_id=execution.run_id,
+                    page_size=None,
+                    next_page_token=None,
+                    wait_new_event=False,
+                    event_filter_type=event_filter_type,
+                    skip_archival=skip_archival,
+                    rpc_metadata=rpc_metadata or {},
+                    rpc_timeout=rpc_timeout,
+                )
             )
-        )
-
-    async def count_workflows(
-        self,
-        query: str | None = None,
-        *,
-        rpc_metadata: Mapping[str, str | bytes] | None = None,
-        rpc_timeout: timedelta | None = None,
-    ) -> WorkflowExecutionCount:
-        """How many workflows match.
-
-        Args:
-            query: A list filter, possibly with ``GROUP BY``; all unless given.
-            rpc_metadata: Headers of the call.
-            rpc_timeout: For one try.
-        """
-        return await self._outbound.count_workflows(
-            inputs.CountWorkflowsInput(
-                query=query, rpc_metadata=rpc_metadata or {}, rpc_timeout=rpc_timeout
-            )
-        )
+            yield WorkflowHistory(execution.id, [event async for event in events])

@@ -1,11 +1,15 @@
-"""Reading the event that closed a run. One function for each question; calls are made elsewhere."""
+"""The result of a workflow: waiting for the event that closes a run, and reading it."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
+from perdure.client.errors import WorkflowContinuedAsNewError, WorkflowFailureError
+from perdure.client.inputs import FetchWorkflowHistoryEventsInput
+from perdure.client.outbound import HandleClient
 from perdure.converter import DataConverter
 from perdure.exceptions import CancelledError, TerminatedError, TimeoutType
 from perdure.exceptions import TimeoutError as TimeoutFailure
@@ -18,6 +22,42 @@ _SUCCESSOR_FIELDS = (
     "workflow_execution_timed_out_event_attributes",
     "workflow_execution_continued_as_new_event_attributes",
 )
+
+
+async def of_chain(
+    client: HandleClient,
+    input: FetchWorkflowHistoryEventsInput,
+    *,
+    follow_runs: bool,
+    result_type: type | None,
+) -> Any:
+    """Wait until a chain of runs has closed, and return its result.
+
+    Args:
+        client: The client of the handle.
+        input: Fetches the close event of the first run, and waits for it.
+        follow_runs: Go on with the run that a continue-as-new, retry or cron schedule led to.
+        result_type: What to convert the result to.
+
+    Raises:
+        WorkflowFailureError: It did not complete; the cause says why.
+        WorkflowContinuedAsNewError: It continued as new, and runs are not followed.
+    """
+    converter = client.caller.converter_for(input.id)
+    while True:
+        # Interceptors may change an input, so each run gets one of its own.
+        events = client.outbound.fetch_workflow_history_events(dataclasses.replace(input))
+        event = await close_event(events)
+        successor = successor_run_id(event)
+        if successor and follow_runs:
+            input = dataclasses.replace(input, run_id=successor)
+            continue
+        if event.HasField("workflow_execution_continued_as_new_event_attributes"):
+            raise WorkflowContinuedAsNewError(successor)
+        cause = await failure_cause(event, converter)
+        if cause is not None:
+            raise WorkflowFailureError(cause=cause)
+        return await value(event, converter, result_type)
 
 
 async def close_event(events: AsyncIterator[history_pb.HistoryEvent]) -> history_pb.HistoryEvent:

@@ -6,24 +6,20 @@ import asyncio
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import Any, Generic, cast
 
 from perdure.client import encode
+from perdure.client.caller import CallingClient
+from perdure.client.enums import WorkflowUpdateStage
 from perdure.client.errors import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from perdure.client.update_stage import WorkflowUpdateStage
 from perdure.service import RPCError, RPCStatusCode
 from perdure.types import LocalReturnType
 from perdure.wire.api import update as update_pb
 from perdure.wire.api import workflowservice as pb
 from perdure.wire.seam import WORKFLOW_SERVICE
-
-if TYPE_CHECKING:
-    from perdure.client.client import Client
-
-__all__ = ["WorkflowUpdateHandle", "WorkflowUpdateStage"]
 
 
 class WorkflowUpdateHandle(Generic[LocalReturnType]):
@@ -31,7 +27,7 @@ class WorkflowUpdateHandle(Generic[LocalReturnType]):
 
     def __init__(
         self,
-        client: Client,
+        client: CallingClient,
         id: str,
         workflow_id: str,
         *,

@@ -1,34 +1,36 @@
-"""Handles of workflows: everything one can do with one that was started.
-
-Queries and signals are in `handle_messages`, updates in `handle_updates`.
-"""
+"""Handles of workflows: everything one can do with one that was started."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, overload
 
 from perdure.client import inputs, results
-from perdure.client.errors import WorkflowContinuedAsNewError, WorkflowFailureError
-from perdure.client.handle_messages import HandleMessages
-from perdure.client.handle_updates import HandleUpdates
-from perdure.client.history import (
-    WorkflowHistory,
-    WorkflowHistoryEventAsyncIterator,
-    WorkflowHistoryEventFilterType,
+from perdure.client.enums import WorkflowHistoryEventFilterType, WorkflowUpdateStage
+from perdure.client.executions import WorkflowExecutionDescription
+from perdure.client.history import WorkflowHistory, WorkflowHistoryEventAsyncIterator
+from perdure.client.names import handler_target
+from perdure.client.outbound import HandleClient
+from perdure.client.update_handle import WorkflowUpdateHandle
+from perdure.common import QueryRejectCondition
+from perdure.common.signatures import UNSET, arg_or_args
+from perdure.types import (
+    LocalReturnType,
+    MethodSyncOrAsyncNoParam,
+    MethodSyncOrAsyncSingleParam,
+    MultiParamSpec,
+    ParamType,
+    ReturnType,
+    SelfType,
 )
-from perdure.types import ReturnType, SelfType
 from perdure.wire.api import workflowservice as pb
 
 if TYPE_CHECKING:
-    from perdure.client.client import Client
-    from perdure.client.executions import WorkflowExecutionDescription
+    from perdure.workflow import UpdateMethodMultiParam
 
 
-class WorkflowHandle(
-    HandleMessages[SelfType], HandleUpdates[SelfType], Generic[SelfType, ReturnType]
-):
+class WorkflowHandle(Generic[SelfType, ReturnType]):
     """A workflow by its id, and possibly its run. `Client.start_workflow` and `get_workflow_handle` make these.
 
     Every method takes ``rpc_metadata`` (headers that win over the client's) and ``rpc_timeout`` (for one try of one
@@ -37,7 +39,7 @@ class WorkflowHandle(
 
     def __init__(
         self,
-        client: Client,
+        client: HandleClient,
         id: str,
         *,
         run_id: str | None = None,
@@ -101,29 +103,22 @@ class WorkflowHandle(
             WorkflowFailureError: It did not complete; the cause says why.
             WorkflowContinuedAsNewError: It continued as new, and runs are not followed.
         """
-        converter = self._client.caller.converter_for(self._id)
-        run_id = self._result_run_id
-        while True:
-            event = await results.close_event(
-                self._fetch_events(
-                    run_id,
-                    wait_new_event=True,
-                    event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT,
-                    skip_archival=True,
-                    rpc_metadata=rpc_metadata,
-                    rpc_timeout=rpc_timeout,
-                )
-            )
-            successor = results.successor_run_id(event)
-            if successor and follow_runs:
-                run_id = successor
-                continue
-            if event.HasField("workflow_execution_continued_as_new_event_attributes"):
-                raise WorkflowContinuedAsNewError(successor)
-            cause = await results.failure_cause(event, converter)
-            if cause is not None:
-                raise WorkflowFailureError(cause=cause)
-            return await results.value(event, converter, self._result_type)
+        return await results.of_chain(
+            self._client,
+            inputs.FetchWorkflowHistoryEventsInput(
+                id=self._id,
+                run_id=self._result_run_id,
+                page_size=None,
+                next_page_token=None,
+                wait_new_event=True,
+                event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT,
+                skip_archival=True,
+                rpc_metadata=rpc_metadata or {},
+                rpc_timeout=rpc_timeout,
+            ),
+            follow_runs=follow_runs,
+            result_type=self._result_type,
+        )
 
     async def cancel(
         self,
@@ -232,33 +227,10 @@ class WorkflowHandle(
             rpc_metadata: Headers of each call.
             rpc_timeout: For each call.
         """
-        return self._fetch_events(
-            self._run_id,
-            page_size=page_size,
-            next_page_token=next_page_token,
-            wait_new_event=wait_new_event,
-            event_filter_type=event_filter_type,
-            skip_archival=skip_archival,
-            rpc_metadata=rpc_metadata,
-            rpc_timeout=rpc_timeout,
-        )
-
-    def _fetch_events(
-        self,
-        run_id: str | None,
-        *,
-        page_size: int | None = None,
-        next_page_token: bytes | None = None,
-        wait_new_event: bool,
-        event_filter_type: WorkflowHistoryEventFilterType,
-        skip_archival: bool,
-        rpc_metadata: Mapping[str, str | bytes] | None,
-        rpc_timeout: timedelta | None,
-    ) -> WorkflowHistoryEventAsyncIterator:
         return self._client.outbound.fetch_workflow_history_events(
             inputs.FetchWorkflowHistoryEventsInput(
                 id=self._id,
-                run_id=run_id,
+                run_id=self._run_id,
                 page_size=page_size,
                 next_page_token=next_page_token,
                 wait_new_event=wait_new_event,
@@ -267,4 +239,359 @@ class WorkflowHandle(
                 rpc_metadata=rpc_metadata or {},
                 rpc_timeout=rpc_timeout,
             )
+        )
+
+    # ── queries and signals ──────────────────────────────────────────────────────────────────────────────
+
+    @overload
+    async def query(
+        self,
+        query: MethodSyncOrAsyncNoParam[SelfType, LocalReturnType],
+        *,
+        reject_condition: QueryRejectCondition | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> LocalReturnType: ...
+    @overload
+    async def query(
+        self,
+        query: MethodSyncOrAsyncSingleParam[SelfType, ParamType, LocalReturnType],
+        arg: ParamType,
+        *,
+        reject_condition: QueryRejectCondition | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> LocalReturnType: ...
+    @overload
+    async def query(
+        self,
+        query: Callable[
+            Concatenate[SelfType, MultiParamSpec], Awaitable[LocalReturnType] | LocalReturnType
+        ],
+        *,
+        args: Sequence[Any],
+        reject_condition: QueryRejectCondition | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> LocalReturnType: ...
+    @overload
+    async def query(
+        self,
+        query: str,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        result_type: type | None = None,
+        reject_condition: QueryRejectCondition | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> Any: ...
+    async def query(
+        self,
+        query: str | Callable[..., Any],
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        result_type: type | None = None,
+        reject_condition: QueryRejectCondition | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> Any:
+        """Ask the workflow something.
+
+        Args:
+            query: The decorated method, or the query's name.
+            arg: Its only argument.
+            args: Its arguments, when there are several.
+            result_type: What to convert the result to; taken from the method otherwise.
+            reject_condition: When not to ask; the client's default unless given.
+            rpc_metadata: Headers of the call.
+            rpc_timeout: For one try.
+
+        Raises:
+            WorkflowQueryFailedError: The handler raised.
+            WorkflowQueryRejectedError: The reject condition held.
+        """
+        target = handler_target("query", query)
+        arguments = arg_or_args(arg, args)
+        target.check(arguments, "Query", self._client.data_converter.payload_converter)
+        return await self._client.outbound.query_workflow(
+            inputs.QueryWorkflowInput(
+                id=self._id,
+                run_id=self._run_id,
+                query=target.name,
+                args=arguments,
+                reject_condition=reject_condition
+                or self._client.default_workflow_query_reject_condition,
+                headers={},
+                ret_type=result_type or target.ret_type,
+                rpc_metadata=rpc_metadata or {},
+                rpc_timeout=rpc_timeout,
+            )
+        )
+
+    @overload
+    async def signal(
+        self,
+        signal: MethodSyncOrAsyncNoParam[SelfType, None],
+        *,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self,
+        signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None],
+        arg: ParamType,
+        *,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self,
+        signal: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[None] | None],
+        *,
+        args: Sequence[Any],
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> None: ...
+    @overload
+    async def signal(
+        self,
+        signal: str,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> None: ...
+    async def signal(
+        self,
+        signal: str | Callable[..., Any],
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> None:
+        """Tell the workflow something. Returns when it is recorded.
+
+        Args:
+            signal: The decorated method, or the signal's name.
+            arg: Its only argument.
+            args: Its arguments, when there are several.
+            rpc_metadata: Headers of the call.
+            rpc_timeout: For one try.
+        """
+        target = handler_target("signal", signal)
+        arguments = arg_or_args(arg, args)
+        target.check(arguments, "Signal", self._client.data_converter.payload_converter)
+        await self._client.outbound.signal_workflow(
+            inputs.SignalWorkflowInput(
+                id=self._id,
+                run_id=self._run_id,
+                signal=target.name,
+                args=arguments,
+                headers={},
+                rpc_metadata=rpc_metadata or {},
+                rpc_timeout=rpc_timeout,
+            )
+        )
+
+    # ── updates ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @overload
+    async def execute_update(
+        self,
+        update: UpdateMethodMultiParam[[SelfType], LocalReturnType],
+        *,
+        id: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> LocalReturnType: ...
+    @overload
+    async def execute_update(
+        self,
+        update: UpdateMethodMultiParam[[SelfType, ParamType], LocalReturnType],
+        arg: ParamType,
+        *,
+        id: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> LocalReturnType: ...
+    @overload
+    async def execute_update(
+        self,
+        update: UpdateMethodMultiParam[MultiParamSpec, LocalReturnType],
+        *,
+        args: Sequence[Any],
+        id: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> LocalReturnType: ...
+    @overload
+    async def execute_update(
+        self,
+        update: str,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        id: str | None = None,
+        result_type: type | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> Any: ...
+    async def execute_update(
+        self,
+        update: Any,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        id: str | None = None,
+        result_type: type | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> Any:
+        """Send an update and wait for its result. Parameters as in `start_update`.
+
+        Raises:
+            WorkflowUpdateFailedError: It was rejected, or failed.
+            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled; the update goes on.
+        """
+        handle: WorkflowUpdateHandle[Any] = await self.start_update(
+            update,
+            arg,
+            args=args,
+            wait_for_stage=WorkflowUpdateStage.COMPLETED,
+            id=id,
+            result_type=result_type,
+            rpc_metadata=rpc_metadata,
+            rpc_timeout=rpc_timeout,
+        )
+        return await handle.result()
+
+    @overload
+    async def start_update(
+        self,
+        update: UpdateMethodMultiParam[[SelfType], LocalReturnType],
+        *,
+        wait_for_stage: WorkflowUpdateStage,
+        id: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowUpdateHandle[LocalReturnType]: ...
+    @overload
+    async def start_update(
+        self,
+        update: UpdateMethodMultiParam[[SelfType, ParamType], LocalReturnType],
+        arg: ParamType,
+        *,
+        wait_for_stage: WorkflowUpdateStage,
+        id: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowUpdateHandle[LocalReturnType]: ...
+    @overload
+    async def start_update(
+        self,
+        update: UpdateMethodMultiParam[MultiParamSpec, LocalReturnType],
+        *,
+        args: Sequence[Any],
+        wait_for_stage: WorkflowUpdateStage,
+        id: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowUpdateHandle[LocalReturnType]: ...
+    @overload
+    async def start_update(
+        self,
+        update: str,
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        wait_for_stage: WorkflowUpdateStage,
+        id: str | None = None,
+        result_type: type | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowUpdateHandle[Any]: ...
+    async def start_update(
+        self,
+        update: str | Callable[..., Any],
+        arg: Any = UNSET,
+        *,
+        args: Sequence[Any] = (),
+        wait_for_stage: WorkflowUpdateStage,
+        id: str | None = None,
+        result_type: type | None = None,
+        rpc_metadata: Mapping[str, str | bytes] | None = None,
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowUpdateHandle[Any]:
+        """Send an update and wait until it has come as far as `wait_for_stage`.
+
+        Args:
+            update: The decorated method, or the update's name.
+            arg: Its only argument.
+            args: Its arguments, when there are several.
+            wait_for_stage: ``ACCEPTED`` or ``COMPLETED``.
+            id: Makes repeated calls one update; a new one unless given.
+            result_type: What to convert the result to; taken from the method otherwise.
+            rpc_metadata: Headers of each call.
+            rpc_timeout: For one try.
+
+        Raises:
+            ValueError: `wait_for_stage` is ``ADMITTED``.
+            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled.
+        """
+        arguments = arg_or_args(arg, args)
+        if wait_for_stage is WorkflowUpdateStage.ADMITTED:
+            raise ValueError("ADMITTED wait stage not supported")
+        target = handler_target("update", update)
+        target.check(arguments, "Update", self._client.data_converter.payload_converter)
+        return await self._client.outbound.start_workflow_update(
+            inputs.StartWorkflowUpdateInput(
+                id=self._id,
+                run_id=self._run_id,
+                first_execution_run_id=self._first_execution_run_id,
+                update_id=id,
+                update=target.name,
+                args=arguments,
+                wait_for_stage=wait_for_stage,
+                headers={},
+                ret_type=result_type or target.ret_type,
+                rpc_metadata=rpc_metadata or {},
+                rpc_timeout=rpc_timeout,
+            )
+        )
+
+    def get_update_handle(
+        self, id: str, *, workflow_run_id: str | None = None, result_type: type | None = None
+    ) -> WorkflowUpdateHandle[Any]:
+        """A handle of an update that was sent before; nothing is sent now.
+
+        Args:
+            id: The update's id.
+            workflow_run_id: Its run; this handle's unless given.
+            result_type: What to convert the result to.
+        """
+        return WorkflowUpdateHandle(
+            self._client,
+            id,
+            self._id,
+            workflow_run_id=workflow_run_id or self._run_id,
+            result_type=result_type,
+        )
+
+    def get_update_handle_for(
+        self,
+        update: UpdateMethodMultiParam[Any, LocalReturnType],
+        id: str,
+        *,
+        workflow_run_id: str | None = None,
+    ) -> WorkflowUpdateHandle[LocalReturnType]:
+        """`get_update_handle` with the result type of a decorated method."""
+        target = handler_target("update", update)
+        return self.get_update_handle(
+            id, workflow_run_id=workflow_run_id, result_type=target.ret_type
         )

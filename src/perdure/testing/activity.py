@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from perdure.activity import ActivityCancellationDetails, Info
-from perdure.activity.context import CancellationDetailsHolder, Context
+from perdure.activity.cancellation import CancellationDetailsHolder
+from perdure.activity.context import Context
 from perdure.activity.definition import Definition
 from perdure.common import MetricMeter, Priority
 from perdure.common.events import CompositeEvent

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.client import Interceptor, OutboundInterceptor
+from perdure.client.enums import WorkflowHistoryEventFilterType
 from perdure.client.history import WorkflowHistoryEventAsyncIterator
-from perdure.client.history_filter import WorkflowHistoryEventFilterType
 from perdure.core.units import SECOND_NS
 from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
 from perdure.testing.assertions import AssertionErrors

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perdure.activity import ActivityCancellationDetails, Info
-from perdure.activity.context import CancellationDetailsHolder, Context
+from perdure.activity.cancellation import CancellationDetailsHolder
+from perdure.activity.context import Context
 from perdure.common.events import CompositeEvent
 from perdure.exceptions import CancelledError
 from perdure.worker.activity.threads import ThreadRaiser
