@@ -69,7 +69,7 @@ _REFERENCE = ("tests/reference/test_side_by_side.py",)
 
 AREAS: dict[str, Area] = {
     "history": Area(
-        ("history",),
+        ("history", "entity"),
         ("tests/unit/history", "tests/transcripts", "tests/properties", "tests/unit/server"),
         further=("tests/unit/worker", *_SIMULATION),
         always=_REFERENCE,

@@ -34,7 +34,7 @@ from perdure.history.draft.replies import (
     WorkflowTaskReply,
 )
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
-from perdure.history.draft.transition import Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.message import cancel, signal
 from perdure.history.run import terminate
 from perdure.history.run.wake import wake
@@ -90,7 +90,7 @@ class SuddenDeath(Exception):
 def dying_drafts():
     """Each draft fails at its very end."""
 
-    def die(draft: Draft, reply: Any = None) -> Transition:
+    def die(draft: Draft, reply: Any = None) -> RunTransition:
         raise SuddenDeath
 
     with pytest.MonkeyPatch.context() as patch:
@@ -107,7 +107,9 @@ class RunEngine(RuleBasedStateMachine):
         self.deliveries = 0
         self.last_event_ns = 0
 
-    def step(self, take: Callable[[], Transition], *, woken: bool = False) -> Transition | None:
+    def step(
+        self, take: Callable[[], RunTransition], *, woken: bool = False
+    ) -> RunTransition | None:
         """Take a step twice: abandoned, then for real. None when it is refused."""
         world = self.world
         before = world.state.snapshot() if world.state is not None else None
@@ -308,7 +310,7 @@ class RunEngine(RuleBasedStateMachine):
             return
         token = self.activity_tokens[-min(back, len(self.activity_tokens))]
         blob = payloads("x" * size)
-        verbs: dict[str, Callable[[], Transition]] = {
+        verbs: dict[str, Callable[[], RunTransition]] = {
             "done": lambda: activity.complete_activity(
                 world.run, token, activity.Completed(result=blob), world.env
             ),
@@ -335,7 +337,7 @@ class RunEngine(RuleBasedStateMachine):
     def complete_activity_by_id(self, activity_id: str) -> None:
         world = self.world
 
-        def take() -> Transition:
+        def take() -> RunTransition:
             token = activity.activity_token_by_id(world.run, activity_id)
             return activity.complete_activity(world.run, token, activity.CompletedById(), world.env)
 

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple, cast
 
 from perdure.core.ids import EntityKey, QueueKind
 from perdure.core.limits import Limits
+from perdure.entity.env import Env
+from perdure.entity.transition import Effect
 from perdure.history import transitions
-from perdure.history.draft.env import Env
 from perdure.history.draft.replies import PollInfo, StaleTask
-from perdure.history.draft.transition import Effect, Transition
-from perdure.history.state.facts import CurrentRun
+from perdure.history.draft.transition import RunTransition
+from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.server.deliveries import Deliveries
 from perdure.server.pending.updates import Updates
@@ -28,7 +29,7 @@ from perdure.wire.events import frame
 from tests.transcripts.values import START_NS
 from tests.transcripts.world import NAMESPACE_ID, World
 
-Change = Callable[[RunState, Env], "Transition | tuple[Transition, ...]"]
+Change = Callable[[RunState, Env], "RunTransition | tuple[RunTransition, ...]"]
 
 
 class SuddenDeathError(Exception):
@@ -123,13 +124,13 @@ class Universe:
     def start_with(
         self,
         workflow_id: str,
-        change: Callable[[CurrentRun | None, RunState | None, Env], tuple[Transition, ...]],
+        change: Callable[[CurrentRun | None, RunState | None, Env], tuple[RunTransition, ...]],
     ) -> Any:
         current = self.pointers.get(workflow_id)
         existing = self.worlds[current.run_id].run if current is not None else None
         return self.write(change(current, existing, self.env))
 
-    def write(self, made: Sequence[Transition], *, woken: bool = False) -> Any:
+    def write(self, made: Sequence[RunTransition], *, woken: bool = False) -> Any:
         """Write transitions together; the last reply."""
         flat = [each for one in made for each in (one, *one.also)]
         self.is_writing = True
@@ -150,7 +151,7 @@ class Universe:
             raise reply
         return reply
 
-    def _write(self, transition: Transition, *, woken: bool) -> RunWorld:
+    def _write(self, transition: RunTransition, *, woken: bool) -> RunWorld:
         key = transition.key
         world = self.worlds.get(key.run_id)
         is_new = world is None

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.core.ids import EntityKey, EntityKind
-from perdure.history.state.facts import CurrentRun, FactKind
+from perdure.history.state.facts import FactKind
+from perdure.history.state.pointer import CurrentRun
 from perdure.server.common.codec import decode_fact
 from perdure.storage import sqlite_read
 from perdure.storage.port import StoredEntity, StoreError

@@ -44,7 +44,7 @@ from tests.simulation.workloads.base import TASK_QUEUE
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.transition import Effect
+    from perdure.entity.transition import Effect
     from perdure.storage.port import Store
     from perdure.wire.seam import Method
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
-from perdure.history.draft.transition import EventRow, VisibilityRow
+from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage.executors import InlineExecutor
 from perdure.storage.port import CommitBatch, EntityWrite, ShardWrite, Store
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite

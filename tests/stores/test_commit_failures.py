@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.history.draft.transition import EventRow
+from perdure.entity.transition import EventRow
 from perdure.storage.port import (
     CommitBatch,
     EntityWrite,

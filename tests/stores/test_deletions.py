@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKind, TaskRowId, run_key
-from perdure.history.draft.transition import Effect, Task
+from perdure.entity.transition import Effect, Task
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
 from perdure.storage.schema import MIGRATIONS
 from perdure.storage.sqlite import SqliteStore, open_memory

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.history.draft.transition import VisibilityRow
+from perdure.entity.transition import VisibilityRow
 from perdure.storage.port import EntityWrite, Span, VisibilityQuery
 from perdure.storage.sqlite import open_memory
 from tests.stores.conftest import Writer, row

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind, TaskRowId, run_key
-from perdure.history.draft.transition import Effect, EventRow, Task
+from perdure.entity.transition import Effect, EventRow, Task
 from perdure.storage.port import CommitBatch, EntityWrite, FactRow, OutboxRow, Store, TaskRow
 from tests.stores.conftest import QUEUE, A, B, Writer, events, open_inline, row
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.history.draft.transition import EventRow
+from perdure.entity.transition import EventRow
 from perdure.storage.port import (
     CommitBatch,
     Damaged,

@@ -14,7 +14,7 @@ from perdure.core.ids import (
     run_key,
     workflow_id_key,
 )
-from perdure.history.draft.transition import Effect, Task
+from perdure.entity.transition import Effect, Task
 from perdure.storage.port import (
     CommitBatch,
     EntityWrite,

@@ -11,7 +11,7 @@ from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
 from perdure.history import transitions
 from perdure.history.activity import void
 from perdure.history.activity.stale import is_stale
-from perdure.history.draft.transition import Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import TaskUpdates
 from perdure.history.message.query import query_route
 from perdure.history.run.signal_with_start import signal_with_start
@@ -72,17 +72,17 @@ class Others:
         for path in [path for path in options if "." in path or path == "cron_schedule"]:
             set_field(request, path, options[path])
 
-    def _do_start(self, options: Options) -> list[Transition | str]:
+    def _do_start(self, options: Options) -> list[RunTransition | str]:
         request = self._start_request(options)
         parent = None
         if "parent" in options:
             root = options.get("root", "root")
             parent = Parent(parent_key(options), "default", 5, root, f"{root}-run")
         needs = needs_existing(self.world.current, request)
-        done: list[Transition | str] = list(self.world.start(request, parent))
+        done: list[RunTransition | str] = list(self.world.start(request, parent))
         return ["needs the existing run", *done] if needs else done
 
-    def _do_signal_with_start(self, name: str, options: Options) -> list[Transition]:
+    def _do_signal_with_start(self, name: str, options: Options) -> list[RunTransition]:
         request = workflowservice.SignalWithStartWorkflowExecutionRequest(
             workflow_id="w",
             request_id=options.get("request", "start"),
@@ -97,7 +97,7 @@ class Others:
             signal_with_start(world.current, world.state, request, NAMESPACE_ID, world.env)
         )
 
-    def _do_update_with_start(self, update_id: str, options: Options) -> list[Transition]:
+    def _do_update_with_start(self, update_id: str, options: Options) -> list[RunTransition]:
         world = self.world
         waiting = None if "waits" in options else int(options.get("waiting", 0))
         return world.commit_all(
@@ -117,7 +117,7 @@ class Others:
 
     # Clients.
 
-    def _do_signal(self, name: str = "", *, options: Options) -> Transition:
+    def _do_signal(self, name: str = "", *, options: Options) -> RunTransition:
         request = workflowservice.SignalWorkflowExecutionRequest(
             signal_name=name, request_id=options.get("request", ""), identity="client"
         )
@@ -138,7 +138,7 @@ class Others:
             )
         )
 
-    def _do_cancel(self, options: Options) -> Transition:
+    def _do_cancel(self, options: Options) -> RunTransition:
         request = workflowservice.RequestCancelWorkflowExecutionRequest(
             request_id=options.get("request", "cancel"),
             reason=options.get("reason", ""),
@@ -159,7 +159,7 @@ class Others:
             )
         )
 
-    def _do_terminate(self, options: Options) -> Transition:
+    def _do_terminate(self, options: Options) -> RunTransition:
         request = workflowservice.TerminateWorkflowExecutionRequest(
             reason="enough",
             identity=options.get("identity", ""),
@@ -186,7 +186,7 @@ class Others:
 
     # Updates.
 
-    def _do_update(self, update_id: str, options: Options) -> Transition:
+    def _do_update(self, update_id: str, options: Options) -> RunTransition:
         admitted = self.world.commit(
             transitions.request_update(
                 self.world.run,
@@ -218,12 +218,12 @@ class Others:
     def _initiated(self, event_id: str) -> Any:
         return attributes_of(self.world.history.events[int(event_id) - 1])
 
-    def _do_child_started(self, event_id: str, options: Options) -> Transition:
+    def _do_child_started(self, event_id: str, options: Options) -> RunTransition:
         world = self.world
         run_id = options.get("run", "c1")
         return world.commit(transitions.child_started(world.run, int(event_id), run_id, world.env))
 
-    def _do_child_start_failed(self, event_id: str, cause: str, options: Options) -> Transition:
+    def _do_child_start_failed(self, event_id: str, cause: str, options: Options) -> RunTransition:
         world = self.world
         name = f"START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_{cause}"
         number = enums.StartChildWorkflowExecutionFailedCause.Value(name)
@@ -235,7 +235,7 @@ class Others:
     def _do_child_start_of(self, event_id: str, options: Options) -> list[str]:
         return [transitions.child_start_of(self.world.run, int(event_id)).value]
 
-    def _do_child_closed(self, event_id: str, how: str, options: Options) -> Transition:
+    def _do_child_closed(self, event_id: str, how: str, options: Options) -> RunTransition:
         name = f"WorkflowExecution{how}EventAttributes"
         attributes = getattr(history, name)()
         for path in [path for path in options if path not in {"run", "first"}]:
@@ -254,7 +254,7 @@ class Others:
             )
         )
 
-    def _do_signal_sent(self, event_id: str, cause: str = "", *, options: Options) -> Transition:
+    def _do_signal_sent(self, event_id: str, cause: str = "", *, options: Options) -> RunTransition:
         world = self.world
         prefix = "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE"
         kind = enums.SignalExternalWorkflowExecutionFailedCause
@@ -264,7 +264,7 @@ class Others:
             transitions.external_signaled(world.run, int(event_id), said, number, world.env)
         )
 
-    def _do_cancel_sent(self, event_id: str, cause: str = "", *, options: Options) -> Transition:
+    def _do_cancel_sent(self, event_id: str, cause: str = "", *, options: Options) -> RunTransition:
         world = self.world
         prefix = "CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE"
         kind = enums.CancelExternalWorkflowExecutionFailedCause
@@ -279,14 +279,14 @@ class Others:
 
     # A child, as it sees its parent.
 
-    def _do_release(self, options: Options) -> Transition:
+    def _do_release(self, options: Options) -> RunTransition:
         world = self.world
         request_id = options.get("request", "start")
         return world.commit(
             transitions.release_child(world.run, parent_key(options), request_id, world.env)
         )
 
-    def _do_discard(self, options: Options) -> Transition:
+    def _do_discard(self, options: Options) -> RunTransition:
         world = self.world
         request_id = options.get("request", "start")
         return world.commit(
@@ -298,7 +298,7 @@ class Others:
 
     # Engines.
 
-    def _do_unstick(self, options: Options) -> Transition:
+    def _do_unstick(self, options: Options) -> RunTransition:
         row, task = self.world.queue(QueueKind.WORKFLOW)[int(options.get("skip", 0))]
         return self.world.commit(unstick.unstick(self.world.run, task, row, self.world.env))
 
@@ -310,7 +310,7 @@ class Others:
             for row, task in self.world.tasks.items()
         ]
 
-    def _do_void_all(self, options: Options) -> Transition:
+    def _do_void_all(self, options: Options) -> RunTransition:
         return self.world.commit(void.void_attempts(self.world.run, self.world.env))
 
     def _do_held(self, options: Options) -> list[str]:

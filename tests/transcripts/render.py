@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.core.ids import QueueKey
+from perdure.entity.transition import Effect, FactChange, Task
 from perdure.history.draft.effects import decode_body
 from perdure.history.draft.replies import (
     ActivityTaskReply,
@@ -22,10 +23,10 @@ from perdure.history.draft.replies import (
     StaleTask,
     WorkflowTaskReply,
 )
-from perdure.history.draft.transition import Effect, Task, Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import UpdateAdmission
 from perdure.history.run.update_with_start import StartedAndAdmitted
-from perdure.history.state.facts import BufferedEvent, FactChange
+from perdure.history.state.facts import BufferedEvent, FactKind
 from perdure.wire.api import common, enums, failure, history
 from perdure.wire.errors import RpcError
 from perdure.wire.events import attributes_of, parse_rows
@@ -36,7 +37,7 @@ _NOT_SHOWN = {"history_size_bytes"}
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"))
 
 
-def transition_lines(transition: Transition, now_ns: int) -> list[str]:
+def transition_lines(transition: RunTransition, now_ns: int) -> list[str]:
     """What a shard would write for it and then answer."""
     lines: list[str] = []
     if transition.events is not None:
@@ -83,7 +84,7 @@ def event_text(event: history.HistoryEvent, now_ns: int) -> str:
 
 
 def fact_text(change: FactChange) -> str:
-    words = ["fact", change.kind.name, change.key]
+    words = ["fact", FactKind(change.kind).name, change.key]
     value = change.value
     if value is None:
         words.append("removed")

@@ -15,6 +15,7 @@ import msgspec
 
 from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS
+from perdure.entity.transition import Task
 from perdure.history.activity import attempts as activity
 from perdure.history.draft.replies import (
     ActivityTaskReply,
@@ -24,8 +25,7 @@ from perdure.history.draft.replies import (
     WorkflowTaskReply,
 )
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
-from perdure.history.draft.transition import Task, Transition
-from perdure.history.state.facts import FactKind
+from perdure.history.draft.transition import RunTransition
 from perdure.history.workflow_task import attempts as workflow_task
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import RpcError
@@ -78,7 +78,7 @@ class Outcome(NamedTuple):
 
     written: str
     actual: str
-    fact_kinds: frozenset[FactKind]
+    fact_kinds: frozenset[int]
 
 
 def run(path: Path) -> Outcome:
@@ -118,7 +118,7 @@ class Script(Others):
 
     def _line(self, words: list[str], commands: list[str]) -> list[str]:
         verb, names, options = split(words)
-        method: Callable[..., Transition | list[Transition | str] | None] = getattr(
+        method: Callable[..., RunTransition | list[RunTransition | str] | None] = getattr(
             self, f"_do_{verb.replace('-', '_')}"
         )
         try:
@@ -166,7 +166,7 @@ class Script(Others):
     def _do_wait(self, how_long: str, options: Options) -> None:
         self.world.advance_to(self.world.now_ns + span(how_long))
 
-    def _do_wake(self, how_long: str = "0s", *, options: Options) -> Transition:
+    def _do_wake(self, how_long: str = "0s", *, options: Options) -> RunTransition:
         self._do_wait(how_long, options)
         return self.world.wake()
 
@@ -190,14 +190,14 @@ class Script(Others):
             identity="worker", request_id=request_id, queue_name=options.get("worker", "")
         )
 
-    def _do_poll(self, what: str, options: Options) -> Transition:
+    def _do_poll(self, what: str, options: Options) -> RunTransition:
         kind = QueueKind.WORKFLOW if what == "workflow" else QueueKind.ACTIVITY
         waiting = self.world.queue(kind, options.get("queue"))
         assert waiting, f"no task waits on a {what} queue"
         row, task = self.polled = waiting[int(options.get("skip", 0))]
         return self._start_task(kind, row, task, options)
 
-    def _do_poll_again(self, what: str, options: Options) -> Transition:
+    def _do_poll_again(self, what: str, options: Options) -> RunTransition:
         """A poll that gets the task of the last one again, or the oldest when there was none."""
         kind = QueueKind.WORKFLOW if what == "workflow" else QueueKind.ACTIVITY
         known = self.polled
@@ -212,14 +212,14 @@ class Script(Others):
 
     def _start_task(
         self, kind: QueueKind, row: TaskRowId | None, task: Task, options: Options
-    ) -> Transition:
+    ) -> RunTransition:
         world, poll = self.world, self._poll_info(options)
         start = workflow_task.start_workflow_task
         if kind is QueueKind.ACTIVITY:
             start = activity.start_activity
         return world.commit(start(world.run, task, row, poll, world.env))
 
-    def _do_complete(self, options: Options) -> Transition:
+    def _do_complete(self, options: Options) -> RunTransition:
         request = workflowservice.RespondWorkflowTaskCompletedRequest(identity="worker")
         for path in [path for path in options if "." in path or path == "binary_checksum"]:
             set_field(request, path, options[path])
@@ -241,10 +241,10 @@ class Script(Others):
             )
         )
 
-    def _do_reset_sticky(self, options: Options) -> Transition:
+    def _do_reset_sticky(self, options: Options) -> RunTransition:
         return self.world.commit(workflow_task.reset_sticky(self.world.run, self.world.env))
 
-    def _do_fail_task(self, options: Options) -> Transition:
+    def _do_fail_task(self, options: Options) -> RunTransition:
         request = workflowservice.RespondWorkflowTaskFailedRequest(
             cause=enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
             identity="worker",
@@ -264,7 +264,7 @@ class Script(Others):
             return self.previous_tokens[activity_id]
         return self.activity_tokens[activity_id]
 
-    def _do_done(self, activity_id: str, result: str = "", *, options: Options) -> Transition:
+    def _do_done(self, activity_id: str, result: str = "", *, options: Options) -> RunTransition:
         kind = workflowservice.RespondActivityTaskCompletedRequest
         if "by_id" in options:
             kind = workflowservice.RespondActivityTaskCompletedByIdRequest
@@ -273,7 +273,7 @@ class Script(Others):
         world = self.world
         return world.commit(activity.complete_activity(world.run, token, request, world.env))
 
-    def _do_failed(self, activity_id: str, options: Options) -> Transition:
+    def _do_failed(self, activity_id: str, options: Options) -> RunTransition:
         fail_kind = workflowservice.RespondActivityTaskFailedRequest
         if "by_id" in options:
             fail_kind = workflowservice.RespondActivityTaskFailedByIdRequest
@@ -288,7 +288,7 @@ class Script(Others):
         world = self.world
         return world.commit(activity.fail_activity(world.run, token, request, world.env))
 
-    def _do_canceled(self, activity_id: str, options: Options) -> Transition:
+    def _do_canceled(self, activity_id: str, options: Options) -> RunTransition:
         cancel_kind = workflowservice.RespondActivityTaskCanceledRequest
         if "by_id" in options:
             cancel_kind = workflowservice.RespondActivityTaskCanceledByIdRequest
@@ -299,7 +299,9 @@ class Script(Others):
         world = self.world
         return world.commit(activity.cancel_activity(world.run, token, request, world.env))
 
-    def _do_heartbeat(self, activity_id: str, details: str = "", *, options: Options) -> Transition:
+    def _do_heartbeat(
+        self, activity_id: str, details: str = "", *, options: Options
+    ) -> RunTransition:
         kind = workflowservice.RecordActivityTaskHeartbeatRequest
         if "by_id" in options:
             kind = workflowservice.RecordActivityTaskHeartbeatByIdRequest
@@ -310,10 +312,10 @@ class Script(Others):
         world = self.world
         return world.commit(activity.heartbeat(world.run, token, request, world.env))
 
-    def _do_undo(self, activity_id: str, options: Options) -> Transition:
+    def _do_undo(self, activity_id: str, options: Options) -> RunTransition:
         token = self._token(activity_id, options)
         world = self.world
         return world.commit(activity.undo_activity_start(world.run, token, world.env))
 
-    def _do_void(self, options: Options) -> Transition:
+    def _do_void(self, options: Options) -> RunTransition:
         return self.world.commit(activity.void_started_activities(self.world.run, self.world.env))

@@ -12,13 +12,15 @@ import msgspec
 
 from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.entity.env import Env
+from perdure.entity.transition import FactChange, Task
 from perdure.history.draft.deadlines import live_deadlines
-from perdure.history.draft.env import Env
-from perdure.history.draft.transition import Task, Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.loader import load_run
 from perdure.history.run.start import Parent, start
 from perdure.history.run.wake import wake
-from perdure.history.state.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
+from perdure.history.state.facts import FACT_TYPES
+from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.wire.api import history, workflowservice
 from perdure.wire.errors import RpcError
@@ -40,11 +42,11 @@ class World:
         self.state: RunState | None = None
         self.current: CurrentRun | None = None
         self.rows: list[bytes] = []
-        self.facts: dict[tuple[FactKind, str], bytes] = {}
+        self.facts: dict[tuple[int, str], bytes] = {}
         self.tasks: dict[TaskRowId, Task] = {}
         self.wake_at_ns = 0
-        self.successor: Transition | None = None
-        self.fact_kinds_seen: set[FactKind] = set()
+        self.successor: RunTransition | None = None
+        self.fact_kinds_seen: set[int] = set()
 
     @property
     def env(self) -> Env:
@@ -72,13 +74,13 @@ class World:
 
     def start(
         self, request: workflowservice.StartWorkflowExecutionRequest, parent: Parent | None = None
-    ) -> list[Transition]:
+    ) -> list[RunTransition]:
         existing = self.state
         return self.commit_all(
             start(self.current, existing, request, NAMESPACE_ID, self.env, parent)
         )
 
-    def commit_all(self, transitions: tuple[Transition, ...]) -> list[Transition]:
+    def commit_all(self, transitions: tuple[RunTransition, ...]) -> list[RunTransition]:
         """Transitions of one batch; a run that begins with one takes the place of the one before."""
         for transition in transitions:
             if transition.state is not None and transition.state is not self.state:
@@ -97,7 +99,7 @@ class World:
     def _make_room(self) -> None:
         self.rows, self.facts, self.tasks, self.wake_at_ns = [], {}, {}, 0
 
-    def wake(self) -> Transition:
+    def wake(self) -> RunTransition:
         transition = self.commit(wake(self.run, self.env), woken=True)
         assert self.wake_at_ns == 0 or self.wake_at_ns > self.now_ns, "a wake-up re-arms"
         return transition
@@ -116,13 +118,13 @@ class World:
 
     # Committing.
 
-    def commit(self, transition: Transition, *, woken: bool = False) -> Transition:
+    def commit(self, transition: RunTransition, *, woken: bool = False) -> RunTransition:
         """Write a transition; its reply may be an error value, which the caller raises."""
         self._write(transition, woken=woken)
         self.check()
         return transition
 
-    def _write(self, transition: Transition, *, woken: bool = False) -> None:
+    def _write(self, transition: RunTransition, *, woken: bool = False) -> None:
         if transition.state is not None:
             self.state = transition.state
         if transition.events is not None:
@@ -141,7 +143,7 @@ class World:
         elif transition.wake_at_ns is not None:
             known = self.wake_at_ns or transition.wake_at_ns
             self.wake_at_ns = min(known, transition.wake_at_ns)
-        if transition.closed:
+        if transition.delete_at_ns is not None:
             self.wake_at_ns = 0
         for follower in transition.also:
             self.successor = follower
@@ -236,7 +238,7 @@ def _step_ended_by(event: history.HistoryEvent) -> list[tuple[str, int]]:
     return [("run", 0)] if name in closing else []
 
 
-def outcome(transition: Transition) -> Any:
+def outcome(transition: RunTransition) -> Any:
     """The reply; raises it when it is an error."""
     if isinstance(transition.reply, RpcError):
         raise transition.reply

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
+from perdure.entity.transition import FactChange
 from perdure.history.draft.deadlines import rebuild
 from perdure.history.families import evolve
-from perdure.history.state.facts import FactChange, apply
+from perdure.history.state.facts import apply
 from perdure.history.state.run_state import RunState
 from perdure.wire.api import history
 from perdure.wire.events import frames

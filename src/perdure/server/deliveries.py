@@ -33,9 +33,9 @@ from perdure.wire.events import parse_rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Effect, Transition
-    from perdure.history.state.facts import CurrentRun
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Effect, Transition
+    from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
     from perdure.server.engine import Engine
     from perdure.wire.api import history

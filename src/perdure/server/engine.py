@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
-from perdure.history.state.facts import FactKind
 from perdure.server.common import closing
+from perdure.server.common.namespace_facts import NAMESPACE
 from perdure.server.matching.matcher import Matcher, NoMatcher
 from perdure.server.shards.cache import EntityCache, trim
 from perdure.server.shards.committer import Committer
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.ids import QueueKey, TaskRowId
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Effect, Task, Transition, VisibilityRow
     from perdure.history.draft.replies import (
         ActivityTaskReply,
         PollInfo,
         StaleTask,
         WorkflowTaskReply,
     )
-    from perdure.history.draft.transition import Effect, Task, Transition, VisibilityRow
-    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.shards.shard import Shard
@@ -171,7 +171,7 @@ class Engine:
         """
         await self._shards.acquire_all()
         self._loops = [self._spawn(self.committer.run())]
-        for key in await self._store.entities(EntityKind.NAMESPACE, FactKind.NAMESPACE):
+        for key in await self._store.entities(EntityKind.NAMESPACE, NAMESPACE):
             fact: NamespaceFact = (await self._entities.ready(key))[0].state
             self.namespaces.install(fact)
         if void_activities:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
-from perdure.history.draft.transition import Effect, EventRow, Task, VisibilityRow
+from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────────────
 

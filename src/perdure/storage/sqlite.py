@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
-from perdure.history.draft.transition import EventRow, VisibilityRow
+from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
 from perdure.storage.file_system import check_file_system

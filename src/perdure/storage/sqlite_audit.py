@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from perdure.core.ids import EntityKey, EntityKind
-from perdure.history.draft.transition import EventRow, VisibilityRow
+from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage.port import FactRow, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite_open import connect_reader

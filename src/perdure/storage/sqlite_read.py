@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind, TaskRowId
-from perdure.history.draft.transition import Effect, EventRow, Task, VisibilityRow
+from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 from perdure.storage import visibility_sql
 from perdure.storage.port import (
     DoubtfulTasks,

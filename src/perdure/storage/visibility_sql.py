@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from perdure.history.draft.transition import VisibilityRow
+from perdure.entity.transition import VisibilityRow
 from perdure.storage.port import VisibilityQuery
 
 _COLUMNS = VisibilityRow.__struct_fields__

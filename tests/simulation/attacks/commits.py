@@ -14,8 +14,8 @@ from tests.simulation.stage import Stage, insist
 from tests.simulation.violations import Kind, require
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Transition
 
 RUNS = 2
 USERS = 10

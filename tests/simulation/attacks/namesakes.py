@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.transition import Effect
+    from perdure.entity.transition import Effect
     from tests.simulation.stage import Stage
 
 FAMILIES = 20

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from perdure.core.units import SECOND_NS
-from perdure.history.draft.transition import VisibilityRow
+from perdure.entity.transition import VisibilityRow
 from perdure.server.frontend.lists import execution_info
 from perdure.wire.api import (
     common,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.history.draft.transition import VisibilityRow
+from perdure.entity.transition import VisibilityRow
 from perdure.server.frontend.list_filter import parse_filter
 from perdure.server.frontend.lists import execution_info
 from perdure.storage.port import Span

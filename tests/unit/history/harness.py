@@ -15,9 +15,10 @@ import msgspec
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
+from perdure.entity.env import Env
+from perdure.entity.transition import FactChange, Task
 from perdure.history import transitions
 from perdure.history.draft.deadlines import live_deadlines
-from perdure.history.draft.env import Env
 from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
@@ -26,9 +27,10 @@ from perdure.history.draft.replies import (
     WorkflowTaskReply,
 )
 from perdure.history.draft.tokens import WorkflowTaskToken
-from perdure.history.draft.transition import Task, Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.loader import load_run
-from perdure.history.state.facts import FACT_TYPES, CurrentRun, FactChange, FactKind
+from perdure.history.state.facts import FACT_TYPES
+from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
@@ -84,14 +86,14 @@ class Run:
         self._sequence = count(1)
         self._state: RunState | None = None
         self.rows: list[bytes] = []
-        self.facts: dict[tuple[FactKind, str], bytes] = {}
+        self.facts: dict[tuple[int, str], bytes] = {}
         self.tasks: dict[TaskRowId, Task] = {}
         self.offered: list[Task] = []
         """All tasks that were ever made, of both kinds."""
         self.wake_at_ns = 0
         self.current: CurrentRun | None = None
         self.delete_at_ns = 0
-        self.last: Transition | None = None
+        self.last: RunTransition | None = None
         self.successor: Run | None = None
         """The run that followed in the same commit."""
 
@@ -112,7 +114,7 @@ class Run:
 
     # Applying.
 
-    def do(self, verb: Callable[..., Transition], *arguments: Any) -> Any:
+    def do(self, verb: Callable[..., RunTransition], *arguments: Any) -> Any:
         """`verb(state, *arguments, env)`, committed; its reply, raised when that is an error."""
         before = self.state.snapshot()
         try:
@@ -122,7 +124,7 @@ class Run:
             raise
         return self.commit(transition)
 
-    def commit(self, transition: Transition, *, is_wake: bool = False) -> Any:
+    def commit(self, transition: RunTransition, *, is_wake: bool = False) -> Any:
         """Write what the transition says, load the run again, compare; its reply."""
         self.last = transition
         if transition.state is not None:
@@ -152,7 +154,7 @@ class Run:
             raise transition.reply
         return transition.reply
 
-    def _follow(self, transition: Transition) -> None:
+    def _follow(self, transition: RunTransition) -> None:
         self.successor = Run(limits=self.limits, now_ns=self.now_ns)
         self.successor._ids = self._ids
         self.successor.commit(transition)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from perdure.core.ids import run_key
+from perdure.entity.env import Env
 from perdure.history import transitions
-from perdure.history.draft.env import Env
 from perdure.history.run.start import Parent
 from perdure.history.state.run_state import RunState
 from perdure.wire.api import common, taskqueue, workflowservice

@@ -45,7 +45,7 @@ def check_closed(run: Run, status: RunStatus) -> None:
     assert (run.current.status, run.current.close_ns) == (status, run.now_ns)
     assert run.delete_at_ns == run.now_ns + DEFAULT_LIMITS.retention_default_ns
     assert run.last is not None
-    assert run.last.closed
+    assert run.last.delete_at_ns is not None
     assert run.last.visibility is not None
     assert run.last.visibility.status == status
     assert run.last.visibility.history_length == len(run.events)

@@ -10,7 +10,7 @@ import pytest
 from perdure.core.ids import run_key
 from perdure.history import transitions
 from perdure.history.draft.draft import Draft
-from perdure.history.draft.transition import Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.visible import visibility_row
 from perdure.history.state.fold.evolve import evolve
 from perdure.history.state.fold.marker import merged, payload_map
@@ -133,7 +133,7 @@ def test_describe_shows_what_is_pending_in_the_order_of_its_beginning(step: str)
     script = Script()
     script.run(list(PENDING))
 
-    def die(draft: Draft, reply: object = None) -> Transition:
+    def die(draft: Draft, reply: object = None) -> RunTransition:
         raise Died
 
     with pytest.MonkeyPatch.context() as patch:

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
+from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
 from perdure.history import transitions
 from perdure.history.activity import attempts as activity
 from perdure.history.activity.stale import is_stale
 from perdure.history.draft import deadlines, tokens
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.replies import PollInfo, StaleTask
-from perdure.history.draft.transition import Effect, EventRow, Task, Transition, VisibilityRow
+from perdure.history.draft.transition import RunTransition
 from perdure.history.state import run_state as state
-from perdure.history.state.facts import CurrentRun, FactChange, FactKind
+from perdure.history.state.facts import FactKind
+from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import Activity, Deadline, DeadlineKind, RunState, Timer
 from perdure.history.state.table import Table
 from perdure.wire.errors import InvalidArgument
@@ -35,23 +37,23 @@ CHANGES: dict[str, Any] = {
     "current": CurrentRun("r", "r", "q", 1, 1),
     "wake_at_ns": 0,
     "delete_at_ns": 0,
-    "also": (Transition(KEY),),
+    "also": (RunTransition(KEY),),
 }
 
 
 def test_a_transition_that_only_answers_is_empty() -> None:
-    assert Transition(KEY).is_empty
-    assert Transition(KEY, reply="something", state=RunState(KEY), closed=True).is_empty
+    assert RunTransition(KEY).is_empty
+    assert RunTransition(KEY, reply="something", state=RunState(KEY)).is_empty
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_whatever_is_to_be_written_makes_it_one_that_is_not(name: str) -> None:
-    assert not Transition(KEY, **{name: CHANGES[name]}).is_empty
+    assert not RunTransition(KEY, **{name: CHANGES[name]}).is_empty
 
 
 def test_every_field_of_a_transition_is_judged() -> None:
-    known = set(Transition.__struct_fields__)
-    assert known == {*CHANGES, "key", "state", "reply", "closed"}
+    known = set(RunTransition.__struct_fields__)
+    assert known == {*CHANGES, "key", "state", "reply"}
 
 
 # --- deadlines of steps that ended ---
@@ -250,7 +252,7 @@ def test_a_step_that_fails_changes_nothing_and_can_be_taken_again(step: list[str
     world: World = script.world
     before, due = world.run.snapshot(), deadlines.live_deadlines(world.run)
 
-    def die(draft: Draft, reply: object = None) -> Transition:
+    def die(draft: Draft, reply: object = None) -> RunTransition:
         raise Died
 
     wait = ["wait " + step[0].split()[1]] if step[0].startswith("wake") else []

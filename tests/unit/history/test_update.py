@@ -10,10 +10,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from perdure.core.limits import DEFAULT_LIMITS
+from perdure.entity.env import Env
 from perdure.history import transitions
-from perdure.history.draft.env import Env
 from perdure.history.draft.replies import CompletionReply
-from perdure.history.draft.transition import Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import TaskUpdates, UpdateAdmission, UpdateRejection
 from perdure.history.state.run_state import RunState, RunStatus
 from perdure.wire.api import command as commands_api
@@ -83,14 +83,14 @@ def answer(
     commands = fields.pop("commands", ())
     asked = completed(commands, sticky=False, messages=messages, **fields)
 
-    def change(state: RunState, env: Env) -> Transition:
+    def change(state: RunState, env: Env) -> RunTransition:
         return transitions.complete_workflow_task(state, task.token, asked, env, updates)
 
     return run.do(change)
 
 
 def admit(run: Run, update_id: str = "u", *, waiting: int = 0, chain: str = "") -> UpdateAdmission:
-    def change(state: RunState, env: Env) -> Transition:
+    def change(state: RunState, env: Env) -> RunTransition:
         return transitions.request_update(state, update_id, chain, waiting, env)
 
     return run.do(change)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.history import transitions
-from perdure.history.draft.transition import Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.run.update_with_start import StartedAndAdmitted
 from perdure.wire.api import enums, errordetails
 from perdure.wire.errors import AlreadyExists, NotFound, ResourceExhausted, RpcError, StatusCode
@@ -19,7 +19,7 @@ USE_EXISTING = enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
 
 def both(
     run: Run, update_id: str = "u", *, waiting: int | None = 0, **fields: Any
-) -> tuple[Transition, ...]:
+) -> tuple[RunTransition, ...]:
     values: dict[str, Any] = {"request_id": "another"}
     request = start_request(**(values | fields))
     existing = run.state if run.current else None
@@ -28,7 +28,7 @@ def both(
     )
 
 
-def reply(made: tuple[Transition, ...]) -> StartedAndAdmitted:
+def reply(made: tuple[RunTransition, ...]) -> StartedAndAdmitted:
     return made[-1].reply
 
 

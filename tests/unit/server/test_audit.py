@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.history.state.facts import ActivityProgress, FactChange, FactKind, Sticky
+from perdure.entity.transition import FactChange
+from perdure.history.state.facts import ActivityProgress, FactKind, Sticky
 from perdure.history.state.run_state import WorkflowTask
 from perdure.server.admin.audit import CHECKS, AuditReport, audit
 from perdure.server.common.codec import encode_fact

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from perdure.core.ids import run_key, workflow_id_key
-from perdure.history.draft.transition import EventRow
+from perdure.entity.transition import EventRow
 from perdure.server.shards import cache
 from perdure.server.shards.cache import EntityCache, Entry, HistoryTail, trim
 from perdure.server.shards.group import Group

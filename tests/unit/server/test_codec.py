@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.history.state.facts import FACT_TYPES, CreateFact, FactChange, FactKind
+from perdure.entity.transition import FactChange
+from perdure.history.state.facts import FACT_TYPES, CreateFact, FactKind
+from perdure.history.state.pointer import CURRENT_RUN
 from perdure.server.common.codec import TYPES, UnknownFactError, decode_fact, encode_fact
-from perdure.server.common.namespace_facts import NamespaceFact
+from perdure.server.common.namespace_facts import NAMESPACE, NamespaceFact
 from perdure.storage.port import FactRow
 from perdure.wire import errors
 from tests.unit.server.world import World
@@ -15,16 +17,14 @@ from tests.unit.server.world import World
 def test_a_fact_comes_back_as_it_went():
     for change in (
         FactChange(FactKind.CREATE, "", CreateFact("id")),
-        FactChange(
-            FactKind.NAMESPACE, "", NamespaceFact(namespace_id="n", name="x", data={"a": "b"})
-        ),
+        FactChange(NAMESPACE, "", NamespaceFact(namespace_id="n", name="x", data={"a": "b"})),
     ):
         assert decode_fact(encode_fact(change)) == change
     assert encode_fact(FactChange(FactKind.CREATE, "k", None)) == FactRow(1, "k", None)
 
 
 def test_every_kind_has_its_type():
-    assert set(TYPES) == set(FactKind)
+    assert set(TYPES) == {*FactKind, CURRENT_RUN, NAMESPACE}
     assert set(FACT_TYPES) < set(TYPES)
 
 

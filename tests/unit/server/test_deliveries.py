@@ -9,7 +9,7 @@ import pytest
 
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.limits import Limits
-from perdure.history.draft.transition import Effect
+from perdure.entity.transition import Effect
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import InvalidArgument
 from tests.unit.server.test_chain import continue_as_new

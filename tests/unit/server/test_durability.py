@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from perdure.entity.env import Env
+from perdure.entity.transition import Transition
 from perdure.history.draft.draft import Draft
-from perdure.history.draft.env import Env
-from perdure.history.draft.transition import Transition
 from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.run_state import RunState
 from perdure.storage.sqlite import open_memory

@@ -11,7 +11,7 @@ import pytest
 
 from perdure.core.ids import run_key, workflow_id_key
 from perdure.core.units import DAY_NS, SECOND_NS
-from perdure.history.draft.env import Env
+from perdure.entity.env import Env
 from perdure.history.state.run_state import RunState
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.shards.cache import EntityCache, HistoryTail

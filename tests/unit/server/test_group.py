@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
-from perdure.history.draft.transition import Effect, EventRow, Task, VisibilityRow
+from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 from perdure.server.shards.cache import Entry
 from perdure.server.shards.group import Group, Handover, Offer, merge
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow

@@ -10,9 +10,9 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key
 from perdure.core.units import MINUTE_NS, SECOND_NS
-from perdure.history.draft.env import Env
+from perdure.entity.env import Env
+from perdure.entity.transition import Task, Transition
 from perdure.history.draft.replies import PollInfo, StaleTask
-from perdure.history.draft.transition import Task, Transition
 from perdure.history.state.run_state import RunState
 from perdure.server.shards.task_starts import TaskStarts
 from perdure.wire import errors

@@ -7,8 +7,8 @@ from itertools import count
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
-from perdure.history.draft.transition import Effect, Transition
-from perdure.history.state.facts import CreateFact, FactChange, FactKind
+from perdure.entity.transition import Effect, FactChange, Transition
+from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.run_state import RunState
 from perdure.server.engine import Engine
 from perdure.storage.port import Store

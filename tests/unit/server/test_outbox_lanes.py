@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from perdure.core.ids import EntityKey, run_key
-from perdure.history.draft.transition import Effect
+from perdure.entity.transition import Effect
 from perdure.server.shards.outbox import Outbox
 from perdure.storage.port import Store, StoredEffect, StoreError
 from tests.unit.server.virtual import on_virtual_time

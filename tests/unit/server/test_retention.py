@@ -12,7 +12,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key, workflow_id_key
 from perdure.core.limits import Limits
 from perdure.core.units import HOUR_NS, SECOND_NS
-from perdure.history.draft.transition import Effect
+from perdure.entity.transition import Effect
 from perdure.server.timers import retention as module
 from perdure.server.timers.retention import Retention
 from perdure.storage.port import Store, StoreError

@@ -9,10 +9,12 @@ import pytest
 
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.units import HOUR_NS, SECOND_NS
+from perdure.entity.env import Env
+from perdure.entity.transition import Effect, FactChange, Transition
 from perdure.history.draft.draft import Draft
-from perdure.history.draft.env import Env
-from perdure.history.draft.transition import Effect, Transition
-from perdure.history.state.facts import CreateFact, CurrentRun, FactChange, FactKind
+from perdure.history.draft.transition import RunTransition
+from perdure.history.state.facts import CreateFact, FactKind
+from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.server.shards.cache import Entry
 from perdure.server.shards.group import Group
@@ -120,9 +122,9 @@ async def test_the_end_of_an_old_run_does_not_concern_the_pointer_of_a_newer_one
     pointer = await pointer_of(world, "w")
     assert pointer.run_id == new.run_id
 
-    def end(state: RunState, _: Env) -> Transition:
+    def end(state: RunState, _: Env) -> RunTransition:
         past = CurrentRun(old.run_id, old.run_id, "x", status=2, start_ns=1)
-        return Transition(key=old, state=state, current=past)
+        return RunTransition(key=old, state=state, current=past)
 
     await world.engine.update(old, end)
     assert await pointer_of(world, "w") is pointer

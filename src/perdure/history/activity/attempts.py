@@ -31,8 +31,9 @@ from perdure.wire.errors import InvalidArgument, not_found
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Task, Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Task
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.facts import ActivityProgress
     from perdure.history.state.run_state import Activity, RunState
     from perdure.wire.api import common
@@ -51,7 +52,7 @@ _HEARD_SPARE = 16
 
 def start_activity(
     state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
-) -> Transition:
+) -> RunTransition:
     """A poller takes an attempt. Rule 28: a fact, no event.
 
     Args:
@@ -94,7 +95,7 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
     return _task_reply(draft.state, activity)
 
 
-def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> Transition:
+def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> RunTransition:
     """The poller vanished before it was told: the same attempt goes back to its queue (DESIGN 10.6)."""
     with Draft(state, env) as draft:
         if _is_current(state, token):
@@ -102,7 +103,7 @@ def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> 
         return draft.done()
 
 
-def void_started_activities(state: RunState, env: Env) -> Transition:
+def void_started_activities(state: RunState, env: Env) -> RunTransition:
     """The process that ran the attempts died: each is timed out at once (DESIGN 6.4)."""
     with Draft(state, env) as draft:
         void_started(draft)
@@ -119,7 +120,7 @@ def void_started(draft: Draft) -> None:
 
 def complete_activity(
     state: RunState, token: ActivityTaskToken, request: Completed | CompletedById, env: Env
-) -> Transition:
+) -> RunTransition:
     """The attempt succeeded. By id it may even complete an activity that no worker has started.
 
     Raises:
@@ -154,7 +155,7 @@ def complete_activity(
 
 def fail_activity(
     state: RunState, token: ActivityTaskToken, request: Failed | FailedById, env: Env
-) -> Transition:
+) -> RunTransition:
     """The attempt failed: it is retried, or the activity fails (rules 28 to 31).
 
     Raises:
@@ -177,7 +178,7 @@ def fail_activity(
 
 def cancel_activity(
     state: RunState, token: ActivityTaskToken, request: Canceled | CanceledById, env: Env
-) -> Transition:
+) -> RunTransition:
     """The worker stopped the attempt because it was asked to (rule 32).
 
     Raises:
@@ -216,7 +217,7 @@ def cancel_activity(
 
 def heartbeat(
     state: RunState, token: ActivityTaskToken, request: Heartbeat | HeartbeatById, env: Env
-) -> Transition:
+) -> RunTransition:
     """The attempt lives (rule 31). Written only when its details changed: liveness is memory (DESIGN 10.8).
 
     Raises:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.ids import QueueKey, QueueKind
+from perdure.entity.transition import Task
 from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
 from perdure.history.draft.deadlines import arm
-from perdure.history.draft.transition import Task
 from perdure.history.state.facts import ActivityProgress, FactKind
 from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.steps import schedule_workflow_task

@@ -12,7 +12,7 @@ from perdure.core.ids import QueueKind
 from perdure.history.activity.close import progress_of
 
 if TYPE_CHECKING:
-    from perdure.history.draft.transition import Task
+    from perdure.entity.transition import Task
     from perdure.history.state.run_state import RunState
 
 

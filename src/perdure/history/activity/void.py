@@ -17,8 +17,8 @@ from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.steps import schedule_workflow_task
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 
@@ -35,7 +35,7 @@ def is_asleep(state: RunState) -> bool:
     return state.is_running and state.workflow_task is None and not state.activities
 
 
-def void_attempts(state: RunState, env: Env) -> Transition:
+def void_attempts(state: RunState, env: Env) -> RunTransition:
     """Time out, now, whatever a worker had or was to have; nothing when there is none of it."""
     with Draft(state, env) as draft:
         draft.postpones_workflow_task = True

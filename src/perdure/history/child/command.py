@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import Child, RunState
 
 Asked = commands_api.StartChildWorkflowExecutionCommandAttributes
@@ -129,7 +129,7 @@ def child_start_of(state: RunState, initiated_event_id: int) -> ChildStart:
     return ChildStart.RECORDED if child.started_event_id else ChildStart.WANTED
 
 
-def child_started(state: RunState, initiated_event_id: int, run_id: str, env: Env) -> Transition:
+def child_started(state: RunState, initiated_event_id: int, run_id: str, env: Env) -> RunTransition:
     """The child was created; reply: True when that is recorded, now or before, so that it may go on.
 
     Args:
@@ -155,7 +155,7 @@ def child_start_failed(
     said: Initiated,
     cause: FailedCause.ValueType,
     env: Env,
-) -> Transition:
+) -> RunTransition:
     """The child can not be created; `said` is the event that asked for it."""
     if not state.is_running or initiated_event_id not in state.children:
         return nothing(state.key, None)
@@ -183,7 +183,7 @@ def child_closed(
     first_run_id: str,
     closing: history.HistoryEvent,
     env: Env,
-) -> Transition:
+) -> RunTransition:
     """The last run of a child has ended; a repetition, or news for a closed parent, changes nothing.
 
     Args:

@@ -21,10 +21,10 @@ from perdure.wire.api import history, taskqueue, workflowservice
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.run.start import Parent
-    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
 
 Initiated = history.StartChildWorkflowExecutionInitiatedEventAttributes
@@ -68,12 +68,12 @@ def start_child(
     namespace_id: str,
     parent: Parent,
     env: Env,
-) -> tuple[Transition, ...]:
+) -> tuple[RunTransition, ...]:
     """As `start`, of a child: it waits for `release_child`."""
     return start(current, existing, request, namespace_id, env, parent)
 
 
-def release_child(state: RunState, parent: EntityKey, request_id: str, env: Env) -> Transition:
+def release_child(state: RunState, parent: EntityKey, request_id: str, env: Env) -> RunTransition:
     """The parent has recorded the start: the child's first workflow task is scheduled. A repeat changes nothing."""
     if not _waits_for(state, parent, request_id):
         return nothing(state.key, None)
@@ -83,7 +83,7 @@ def release_child(state: RunState, parent: EntityKey, request_id: str, env: Env)
         return draft.done()
 
 
-def discard_child(state: RunState, parent: EntityKey, request_id: str, env: Env) -> Transition:
+def discard_child(state: RunState, parent: EntityKey, request_id: str, env: Env) -> RunTransition:
     """The parent has closed without knowing of this child, which `request_id` created: it must never begin."""
     if not _waits_for(state, parent, request_id):
         return nothing(state.key, None)

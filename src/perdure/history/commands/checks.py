@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
     from perdure.core.limits import Limits
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
     from perdure.wire.api import sdk
 
 DEFAULT_INITIAL_INTERVAL_S = 1

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from perdure.history.draft.effects import ChildClosed, ParentClosed, send
 from perdure.history.draft.visible import visibility_row
-from perdure.history.state.facts import CurrentRun, FactKind
+from perdure.history.state.facts import FactKind
+from perdure.history.state.pointer import CurrentRun
 from perdure.wire.api import enums
 
 if TYPE_CHECKING:

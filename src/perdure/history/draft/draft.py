@@ -13,11 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.core.ids import EntityKey, TaskRowId
+from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
 from perdure.history.draft.deadlines import compact
 from perdure.history.draft.flush import buffered_event
-from perdure.history.draft.transition import Effect, EventRow, Task, Transition, VisibilityRow
-from perdure.history.state.facts import CurrentRun, FactChange, FactKind, apply
+from perdure.history.draft.transition import RunTransition
+from perdure.history.state.facts import FactKind, apply
 from perdure.history.state.fold.evolve import evolve
+from perdure.history.state.pointer import CurrentRun
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
 from perdure.wire.events import frame
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     import msgspec
     from google.protobuf.message import Message
 
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
     from perdure.history.state.run_state import RunState
 
 BRANCH = 0
@@ -51,7 +53,7 @@ class Draft:
         state.open_draft()
         self._first_event_id = state.next_event_id
         self._frames: list[bytes] = []
-        self._facts: dict[tuple[FactKind, str], FactChange] = {}
+        self._facts: dict[tuple[int, str], FactChange] = {}
         self._tasks: list[Task] = []
         self._finished: list[TaskRowId] = []
         self._effects: list[Effect] = []
@@ -59,7 +61,7 @@ class Draft:
         self._visibility: VisibilityRow | None = None
         self._delete_at_ns: int | None = None
         self._current: CurrentRun | None = None
-        self._also: list[Transition] = []
+        self._also: list[RunTransition] = []
         self.postpones_workflow_task = False
         """While set, `schedule_workflow_task` only sets the next: several events make one task, after them all."""
         self.owes_workflow_task = False
@@ -147,13 +149,13 @@ class Draft:
         """What the workflow id's pointer shall say."""
         self._current = value
 
-    def also(self, transition: Transition) -> None:
+    def also(self, transition: RunTransition) -> None:
         """Another entity's change, to be written in the same transaction."""
         self._also.append(transition)
 
     # The end.
 
-    def done(self, reply: Any = None) -> Transition:
+    def done(self, reply: Any = None) -> RunTransition:
         """Close the draft: its changes are now the state's, and the transition says what to write."""
         self._end()
         compact(self.state)
@@ -162,7 +164,7 @@ class Draft:
             events = EventRow(
                 BRANCH, self._first_event_id, len(self._frames), b"".join(self._frames)
             )
-        return Transition(
+        return RunTransition(
             key=self.state.key,
             state=self.state,
             events=events,
@@ -175,7 +177,6 @@ class Draft:
             delete_at_ns=self._delete_at_ns,
             reply=reply,
             current=self._current,
-            closed=self._delete_at_ns is not None,
             also=tuple(self._also),
         )
 
@@ -203,6 +204,6 @@ class Draft:
             self.abandon()
 
 
-def nothing(key: EntityKey, reply: Any) -> Transition:
+def nothing(key: EntityKey, reply: Any) -> RunTransition:
     """A transition that writes nothing; its reply still waits for the entity's earlier commits."""
-    return Transition(key=key, reply=reply)
+    return RunTransition(key=key, reply=reply)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.ids import EntityKey, workflow_id_key
-from perdure.history.draft.transition import Effect
+from perdure.entity.transition import Effect
 
 if TYPE_CHECKING:
     from perdure.history.draft.draft import Draft

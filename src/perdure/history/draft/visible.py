@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.history.draft.transition import VisibilityRow
+from perdure.entity.transition import VisibilityRow
 from perdure.wire.api import common
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from perdure.wire.events import execution_of
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 Request = workflowservice.RequestCancelWorkflowExecutionRequest
@@ -29,7 +29,7 @@ def request_cancel(
     sender: EntityKey | None = None,
     sender_event_id: int = 0,
     child_only: bool = False,
-) -> Transition:
+) -> RunTransition:
     """Ask the workflow to cancel itself. A repeat changes nothing, and so does asking a closed run (rule 24).
 
     Args:

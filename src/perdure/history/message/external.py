@@ -27,8 +27,8 @@ from perdure.wire.api import common, enums, history
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 Signal = commands_api.SignalExternalWorkflowExecutionCommandAttributes
@@ -122,7 +122,7 @@ def external_signaled(
     said: SignalInitiated,
     cause: SignalCause.ValueType | None,
     env: Env,
-) -> Transition:
+) -> RunTransition:
     """A signal to another workflow has arrived, or with a cause: will not.
 
     Args:
@@ -167,7 +167,7 @@ def external_cancel_requested(
     said: CancelInitiated,
     cause: CancelCause.ValueType | None,
     env: Env,
-) -> Transition:
+) -> RunTransition:
     """As `external_signaled`, of a request to cancel another workflow."""
     if not state.is_running or is_external_answered(state, initiated_event_id):
         return nothing(state.key, None)
@@ -197,7 +197,7 @@ def external_cancel_requested(
     )
 
 
-def _end(state: RunState, attributes: Message, env: Env) -> Transition:
+def _end(state: RunState, attributes: Message, env: Env) -> RunTransition:
     with Draft(state, env) as draft:
         draft.buffer_or_add(attributes)
         schedule_workflow_task(draft)

@@ -16,8 +16,8 @@ from perdure.wire.events import execution_of
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 Request = workflowservice.SignalWorkflowExecutionRequest
@@ -32,7 +32,7 @@ def signal(
     *,
     sender: EntityKey | None = None,
     child_only: bool = False,
-) -> Transition:
+) -> RunTransition:
     """Record the signal and wake the workflow, unless its first task is still to come (rule 37).
 
     A request id that the run has seen is answered again and changes nothing, also after the run has closed (rule 24).

@@ -34,8 +34,8 @@ from perdure.wire.errors import (
 )
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 _NOT_READY_FROM_ATTEMPT = 3
@@ -43,7 +43,7 @@ _NOT_READY_FROM_ATTEMPT = 3
 
 def request_update(
     state: RunState, update_id: str, first_run_id: str, waiting: int, env: Env
-) -> Transition:
+) -> RunTransition:
     """A caller wants an update: let it in, and see to a workflow task; reply UpdateAdmission.
 
     Args:

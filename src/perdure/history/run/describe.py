@@ -24,7 +24,7 @@ from perdure.wire.times import duration, duration_or_none, timestamp, timestamp_
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
     from perdure.history.state.facts import ActivityProgress
     from perdure.history.state.run_state import Activity, RunState
 

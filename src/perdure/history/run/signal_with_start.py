@@ -16,9 +16,9 @@ from perdure.history.state.run_state import RunState
 from perdure.wire.api import enums, workflowservice
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
-    from perdure.history.state.facts import CurrentRun
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
+    from perdure.history.state.pointer import CurrentRun
 
 _Request = workflowservice.SignalWithStartWorkflowExecutionRequest
 _Response = workflowservice.SignalWithStartWorkflowExecutionResponse
@@ -63,7 +63,7 @@ def signal_with_start(
     request: _Request,
     namespace_id: str,
     env: Env,
-) -> tuple[Transition, ...]:
+) -> tuple[RunTransition, ...]:
     """Signal the run of this workflow id, after starting one when none is running.
 
     Args:

@@ -32,9 +32,9 @@ from perdure.wire.times import duration_ns, duration_or_none
 
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
-    from perdure.history.state.facts import CurrentRun
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
+    from perdure.history.state.pointer import CurrentRun
 
 _Request = workflowservice.StartWorkflowExecutionRequest
 _Response = workflowservice.StartWorkflowExecutionResponse
@@ -61,7 +61,7 @@ def start(
     namespace_id: str,
     env: Env,
     parent: Parent | None = None,
-) -> tuple[Transition, ...]:
+) -> tuple[RunTransition, ...]:
     """Start a run, or answer with the one that is there.
 
     Args:
@@ -175,7 +175,7 @@ def _taken(current: CurrentRun, request: _Request, what: str, why: str) -> RpcEr
     )
 
 
-def _terminate_for(existing: RunState, new_run_id: str, env: Env) -> Transition:
+def _terminate_for(existing: RunState, new_run_id: str, env: Env) -> RunTransition:
     """Rule 23: the running one makes room."""
     with Draft(existing, env) as draft:
         fail_if_started(draft)
@@ -197,7 +197,7 @@ def _terminate_for(existing: RunState, new_run_id: str, env: Env) -> Transition:
 
 def start_new(
     request: _Request, namespace_id: str, env: Env, parent: Parent | None = None
-) -> Transition:
+) -> RunTransition:
     """The first run of a chain, with its first workflow task unless that is delayed."""
     run_id = env.new_id()
     attributes = _started_attributes(request, run_id, env)

@@ -11,14 +11,14 @@ from perdure.wire.api import history, workflowservice
 from perdure.wire.errors import not_found
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 _Request = workflowservice.TerminateWorkflowExecutionRequest
 
 
-def terminate(state: RunState, request: _Request, env: Env) -> Transition:
+def terminate(state: RunState, request: _Request, env: Env) -> RunTransition:
     """End the run with WorkflowExecutionTerminated; a started workflow task is failed before.
 
     Raises:

@@ -17,10 +17,10 @@ from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import RpcError, aborted_operation, multi_operation
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.draft.update_words import UpdateAdmission
-    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
 
 MESSAGE = "Update-with-Start could not be executed."
@@ -43,7 +43,7 @@ def update_with_start(
     waiting: int | None,
     namespace_id: str,
     env: Env,
-) -> tuple[Transition, ...]:
+) -> tuple[RunTransition, ...]:
     """Let an update in, after starting a run when none takes it.
 
     Args:

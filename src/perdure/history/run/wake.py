@@ -11,12 +11,12 @@ from perdure.history.state.run_state import Deadline
 from perdure.history.workflow_task.steps import schedule_workflow_task
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 
-def wake(state: RunState, env: Env) -> Transition:
+def wake(state: RunState, env: Env) -> RunTransition:
     """Fire what is due, in order of time; early wake-ups only re-arm.
 
     `Transition.wake_at_ns` *replaces* the stored bound: the next deadline, or 0 when there is none any more.

@@ -6,21 +6,21 @@ other reader. New fields of a struct are additive with defaults; kinds are store
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from perdure.entity.transition import FactChange
 from perdure.history.state.run_state import WorkflowTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from perdure.history.state.run_state import RunState
 
 
 class FactKind(IntEnum):
-    """Numbers are stored: never reuse one."""
+    """The kinds of facts of a run. Numbers are stored: never reuse one."""
 
     CREATE = 1
     WORKFLOW_TASK = 2
@@ -28,8 +28,6 @@ class FactKind(IntEnum):
     ACTIVITY = 4
     BUFFERED = 5
     CANCEL_REQUEST = 6
-    CURRENT_RUN = 8
-    NAMESPACE = 10
 
 
 class CreateFact(msgspec.Struct, frozen=True):
@@ -87,59 +85,51 @@ class BufferedEvent(msgspec.Struct, frozen=True):
     """The StartChildWorkflowExecutionInitiated whose child has started: known, though no event says so."""
 
 
-class CurrentRun(msgspec.Struct, frozen=True):
-    """On the WORKFLOW_ID entity: which run a workflow id means now, and enough of it to decide id conflicts."""
+FACT_TYPES: dict[int, type[msgspec.Struct]] = {}
+"""The struct of each kind."""
+_APPLY: dict[int, Callable[..., None]] = {}
 
-    run_id: str
-    first_run_id: str
-    create_request_id: str
-    status: int
-    start_ns: int
-    close_ns: int = 0
+Apply = TypeVar("Apply", bound=Callable[..., None])
 
 
-class FactChange(msgspec.Struct, frozen=True):
-    """One row to write, or to remove when `value` is None."""
+def _fact(kind: FactKind, struct: type[msgspec.Struct]) -> Callable[[Apply], Apply]:
+    """Register what a fact of this kind is, and how it is folded: called with state, key and value."""
 
-    kind: FactKind
-    key: str
-    value: msgspec.Struct | None
+    def register(function: Apply) -> Apply:
+        FACT_TYPES[kind], _APPLY[kind] = struct, function
+        return function
 
-
-FACT_TYPES: dict[FactKind, type[msgspec.Struct]] = {
-    FactKind.CREATE: CreateFact,
-    FactKind.WORKFLOW_TASK: WorkflowTask,
-    FactKind.STICKY: Sticky,
-    FactKind.ACTIVITY: ActivityProgress,
-    FactKind.BUFFERED: BufferedEvent,
-    FactKind.CANCEL_REQUEST: CancelRequestFact,
-    FactKind.CURRENT_RUN: CurrentRun,
-}
+    return register
 
 
 def apply(state: RunState, change: FactChange) -> None:
     """Fold one fact row into a run's state."""
     function = _APPLY.get(change.kind)
-    assert function is not None, f"a run has no fact of kind {change.kind.name}"
+    assert function is not None, f"a run has no fact of kind {change.kind}"
     function(state, change.key, change.value)
 
 
+@_fact(FactKind.CREATE, CreateFact)
 def _apply_create(state: RunState, _key: str, value: Any) -> None:
     state.create_request_id = value.request_id
 
 
+@_fact(FactKind.WORKFLOW_TASK, WorkflowTask)
 def _apply_workflow_task(state: RunState, _key: str, value: Any) -> None:
     state.workflow_task = value
 
 
+@_fact(FactKind.STICKY, Sticky)
 def _apply_sticky(state: RunState, _key: str, value: Any) -> None:
     state.sticky = value
 
 
+@_fact(FactKind.CANCEL_REQUEST, CancelRequestFact)
 def _apply_cancel_request(state: RunState, _key: str, value: Any) -> None:
     state.cancel_request_id = value.request_id
 
 
+@_fact(FactKind.ACTIVITY, ActivityProgress)
 def _apply_activity(state: RunState, key: str, value: ActivityProgress | None) -> None:
     number = int(key)
     before = state.activity_progress.get(number)
@@ -152,6 +142,7 @@ def _apply_activity(state: RunState, key: str, value: ActivityProgress | None) -
         state.activity_progress.set(number, value)
 
 
+@_fact(FactKind.BUFFERED, BufferedEvent)
 def _apply_buffered(state: RunState, key: str, value: BufferedEvent | None) -> None:
     number = int(key)
     if value is None:
@@ -164,13 +155,3 @@ def _apply_buffered(state: RunState, key: str, value: BufferedEvent | None) -> N
         state.buffered.set(number, value)
         state.drop_step(value.ends_event_id)
         state.next_buffered = max(state.next_buffered, number + 1)
-
-
-_APPLY: dict[FactKind, Callable[[RunState, str, Any], None]] = {
-    FactKind.CREATE: _apply_create,
-    FactKind.WORKFLOW_TASK: _apply_workflow_task,
-    FactKind.STICKY: _apply_sticky,
-    FactKind.ACTIVITY: _apply_activity,
-    FactKind.BUFFERED: _apply_buffered,
-    FactKind.CANCEL_REQUEST: _apply_cancel_request,
-}

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from perdure.history.state.facts import ActivityProgress, Sticky
 
 
-DEFAULT_PRIORITY = 3
-"""The priority key of a task whose request names none; 1 comes first, 5 last."""
-
-
 class RunStatus(IntEnum):
     """As `WorkflowExecutionStatus` of the API."""
 

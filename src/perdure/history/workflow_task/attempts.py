@@ -16,7 +16,7 @@ from perdure.history.draft.deadlines import deadline, only
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.flush import flush
 from perdure.history.draft.replies import CompletionReply, PollInfo, StaleTask
-from perdure.history.draft.transition import Transition
+from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
 from perdure.history.state.facts import FactKind, Sticky
 from perdure.history.state.run_state import DeadlineKind
@@ -40,9 +40,9 @@ from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Task
     from perdure.history.draft.tokens import WorkflowTaskToken
-    from perdure.history.draft.transition import Task
     from perdure.history.state.run_state import RunState, WorkflowTask
 
 __all__ = [
@@ -63,7 +63,7 @@ _MAX_COUNT_REASON = "Workflow history count exceeds limit."
 
 def start_workflow_task(
     state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
-) -> Transition:
+) -> RunTransition:
     """A poller takes `task`; reply: WorkflowTaskReply, or StaleTask when the run does not want it any more.
 
     Args:
@@ -82,7 +82,7 @@ def start_workflow_task(
         or (pending.started_event_id and pending.request_id != poll.request_id)
     ):
         finished = () if row is None else (row,)
-        return Transition(key=state.key, finished_tasks=finished, reply=StaleTask())
+        return RunTransition(key=state.key, finished_tasks=finished, reply=StaleTask())
     if pending.started_event_id:
         return nothing(state.key, redeliver(state, env))
     with Draft(state, env) as draft:
@@ -101,7 +101,7 @@ def complete_workflow_task(
     request: _CompletedRequest,
     env: Env,
     updates: TaskUpdates = NO_UPDATES,
-) -> Transition:
+) -> RunTransition:
     """The worker has made progress: apply its commands and messages, all or none.
 
     `updates` are those that no worker has accepted yet, as far as the shell knows (rule 17).
@@ -183,7 +183,7 @@ def _reject(
     request: _CompletedRequest,
     rejection: CommandRejected,
     env: Env,
-) -> Transition:
+) -> RunTransition:
     """Rule 7: the task fails instead; none of its commands applies."""
     text = rejection.text
     is_unhandled = rejection.cause == enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
@@ -212,7 +212,7 @@ def _reject(
 
 def fail_workflow_task(
     state: RunState, token: WorkflowTaskToken, request: _FailedRequest, env: Env
-) -> Transition:
+) -> RunTransition:
     """The worker could not make progress: record why, once, and try again (rule 8).
 
     Raises:
@@ -239,7 +239,7 @@ def fail_workflow_task(
         return draft.done(workflowservice.RespondWorkflowTaskFailedResponse())
 
 
-def reset_sticky(state: RunState, env: Env) -> Transition:
+def reset_sticky(state: RunState, env: Env) -> RunTransition:
     """The worker has dropped the run from its cache, or is gone: its sticky queue is no option any more (rule 11)."""
     with Draft(state, env) as draft:
         clear_sticky(draft)
@@ -296,7 +296,7 @@ def _heartbeat_expired(task: WorkflowTask, env: Env) -> bool:
     return env.now_ns > _original_ns(task) + env.limits.workflow_task_heartbeat_ns
 
 
-def _end_heartbeats(state: RunState, env: Env) -> Transition:
+def _end_heartbeats(state: RunState, env: Env) -> RunTransition:
     with Draft(state, env) as draft:
         previous = write_timed_out(draft, enums.TIMEOUT_TYPE_START_TO_CLOSE)
         schedule_again(draft, previous, counts=True)

@@ -11,7 +11,7 @@ from perdure.history.workflow_task.steps import transient_events
 
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
     from perdure.history.state.run_state import RunState
 
 

@@ -17,13 +17,12 @@ import msgspec
 from perdure.core.backoff import exponential_ns
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.core.units import SECOND_NS
+from perdure.entity.transition import DEFAULT_PRIORITY, Task
 from perdure.history.draft.deadlines import arm
 from perdure.history.draft.flush import flush
-from perdure.history.draft.transition import Task
 from perdure.history.state.facts import FactKind
 from perdure.history.state.phases import awaits_first_task, awaits_parent
 from perdure.history.state.run_state import (
-    DEFAULT_PRIORITY,
     DeadlineKind,
     WorkflowTask,
     WorkflowTaskKind,

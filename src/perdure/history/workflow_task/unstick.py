@@ -9,12 +9,13 @@ from perdure.history.workflow_task.steps import clear_sticky, offer_on_normal_qu
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Task, Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Task
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
 
-def unstick(state: RunState, task: Task, row: TaskRowId, env: Env) -> Transition:
+def unstick(state: RunState, task: Task, row: TaskRowId, env: Env) -> RunTransition:
     """Nobody polls the queue of `task`: if it is a sticky one, its row goes, and the run's own queue gets the task."""
     pending = state.workflow_task
     with Draft(state, env) as draft:

@@ -21,9 +21,10 @@ from perdure.history.draft.close import current_run
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.draft.visible import visibility_row
 from perdure.history.loader import load_run
-from perdure.history.state.facts import CurrentRun, FactKind
+from perdure.history.state.facts import FactKind
+from perdure.history.state.pointer import CURRENT_RUN, CurrentRun
 from perdure.server.common.codec import decode_fact
-from perdure.server.common.namespace_facts import NamespaceFact
+from perdure.server.common.namespace_facts import NAMESPACE, NamespaceFact
 from perdure.storage.sqlite_audit import AuditReader, Shard, Stored, TaskPlace
 from perdure.wire.events import frames
 
@@ -140,18 +141,18 @@ class _Audit:
                 self._run(stored)
             case EntityKind.WORKFLOW_ID:
                 self._look("pointers")
-                value = self._single(stored, FactKind.CURRENT_RUN, "pointers")
+                value = self._single(stored, CURRENT_RUN, "pointers")
                 if isinstance(value, CurrentRun):
                     self._pointers[key] = value
             case EntityKind.NAMESPACE:
                 self._look("namespaces")
-                value = self._single(stored, FactKind.NAMESPACE, "namespaces")
+                value = self._single(stored, NAMESPACE, "namespaces")
                 if isinstance(value, NamespaceFact):
                     if value.name in self._namespaces:
                         self._find("namespaces", f"two namespaces are called {value.name!r}")
                     self._namespaces.add(value.name)
 
-    def _single(self, stored: Stored, kind: FactKind, check: str) -> object:
+    def _single(self, stored: Stored, kind: int, check: str) -> object:
         try:
             facts = [decode_fact(row) for row in stored.facts]
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with the row, it is a finding

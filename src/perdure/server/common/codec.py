@@ -9,12 +9,18 @@ from typing import Any
 
 import msgspec
 
-from perdure.history.state.facts import FACT_TYPES, FactChange, FactKind
-from perdure.server.common.namespace_facts import NamespaceFact
+from perdure.entity.transition import FactChange
+from perdure.history.state.facts import FACT_TYPES
+from perdure.history.state.pointer import CURRENT_RUN, CurrentRun
+from perdure.server.common.namespace_facts import NAMESPACE, NamespaceFact
 from perdure.storage.port import FactRow
 
 FORMAT = b"\x01"
-TYPES: dict[FactKind, type[msgspec.Struct]] = {**FACT_TYPES, FactKind.NAMESPACE: NamespaceFact}
+TYPES: dict[int, type[msgspec.Struct]] = {
+    **FACT_TYPES,
+    CURRENT_RUN: CurrentRun,
+    NAMESPACE: NamespaceFact,
+}
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
@@ -38,4 +44,4 @@ def decode_fact(row: FactRow) -> FactChange:
         raise UnknownFactError(
             f"fact {row.kind}/{row.key} is of an unknown kind or format; a newer version of Perdure wrote it"
         )
-    return FactChange(FactKind(row.kind), row.key, decoder.decode(value[1:]))
+    return FactChange(row.kind, row.key, decoder.decode(value[1:]))

@@ -6,6 +6,9 @@ import msgspec
 
 from perdure.core.limits import DEFAULT_LIMITS
 
+NAMESPACE = 10
+"""The kind of the fact. Stored: never reuse the number."""
+
 
 class NamespaceFact(msgspec.Struct, frozen=True, kw_only=True):
     """A registered namespace. `state` as `NamespaceState` of the API (1 registered, 2 deprecated, 3 deleted)."""

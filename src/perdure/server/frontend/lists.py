@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.history.draft.transition import VisibilityRow
+from perdure.entity.transition import VisibilityRow
 from perdure.server.frontend import checks
 from perdure.server.frontend.list_filter import parse_filter
 from perdure.server.frontend.search_attributes import note_types

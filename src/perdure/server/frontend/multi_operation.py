@@ -29,10 +29,10 @@ from perdure.wire.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Transition
     from perdure.history.run.update_with_start import StartedAndAdmitted
-    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services

@@ -15,7 +15,7 @@ from perdure.wire.api import enums, errordetails, query, workflowservice
 from perdure.wire.errors import DeadlineExceeded, InvalidArgument, not_found
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services

@@ -23,8 +23,8 @@ from perdure.wire.errors import (
 from perdure.wire.events import execution_of, parse_rows
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Transition
     from perdure.history.draft.update_words import UpdateAdmission, UpdateView
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call

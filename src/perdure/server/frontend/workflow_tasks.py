@@ -15,8 +15,8 @@ from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
 
 if TYPE_CHECKING:
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Transition
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services

@@ -17,7 +17,7 @@ from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
-    from perdure.history.state.facts import CurrentRun
+    from perdure.history.state.pointer import CurrentRun
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services

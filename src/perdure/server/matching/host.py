@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId
 from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.entity.transition import DEFAULT_PRIORITY, Task
 from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
-from perdure.history.draft.transition import Task
-from perdure.history.state.run_state import DEFAULT_PRIORITY
 from perdure.matching.queue import Item, Match, Poller
 from perdure.matching.queues import TaskQueues
 from perdure.server.common import closing

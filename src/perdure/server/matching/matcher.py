@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
+    from perdure.entity.transition import Task
     from perdure.history.draft.replies import ActivityTaskReply, PollInfo, WorkflowTaskReply
-    from perdure.history.draft.transition import Task
 
 
 class Poller(Protocol):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.ids import QueueKey, TaskRowId
+from perdure.entity.transition import Task
 from perdure.history.draft.replies import ActivityTaskReply, PollInfo, WorkflowTaskReply
-from perdure.history.draft.transition import Task
 
 if TYPE_CHECKING:
     from perdure.matching.queue import Poller

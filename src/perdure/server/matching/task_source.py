@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from perdure.core.ids import QueueKey, TaskRowId
+    from perdure.entity.transition import Task
     from perdure.history.draft.replies import (
         ActivityTaskReply,
         PollInfo,
         StaleTask,
         WorkflowTaskReply,
     )
-    from perdure.history.draft.transition import Task
     from perdure.storage.port import TaskRow
 
 

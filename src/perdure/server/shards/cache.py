@@ -18,7 +18,7 @@ from perdure.core.ids import EntityKey, EntityKind, workflow_id_key
 from perdure.wire.events import frames
 
 if TYPE_CHECKING:
-    from perdure.history.draft.transition import EventRow
+    from perdure.entity.transition import EventRow
     from perdure.server.shards.group import Group
     from perdure.server.shards.shard import Shard
 

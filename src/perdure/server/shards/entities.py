@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
-from perdure.history.draft.env import Env
+from perdure.entity.env import Env
 from perdure.server.shards.step import Outcome, barrier_of
 from perdure.wire import errors
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.limits import Limits
-    from perdure.history.draft.transition import Transition
-    from perdure.history.state.facts import CurrentRun
+    from perdure.entity.transition import Transition
+    from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.shards.cache import EntityCache, Entry

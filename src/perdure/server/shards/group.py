@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from perdure.history.draft.transition import EventRow
+from perdure.entity.transition import EventRow
 from perdure.storage.port import EntityWrite, FactRow
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey, TaskRowId
+    from perdure.entity.transition import Effect, Task
     from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
-    from perdure.history.draft.transition import Effect, Task
     from perdure.server.matching.matcher import Poller
     from perdure.server.shards.cache import Entry
     from perdure.server.shards.shard import Shard

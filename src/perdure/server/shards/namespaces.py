@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKey, EntityKind
-from perdure.history.draft.transition import Transition
-from perdure.history.state.facts import FactChange, FactKind
+from perdure.entity.transition import FactChange, Transition
+from perdure.server.common.namespace_facts import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ class Namespaces:
 
     async def put(self, fact: NamespaceFact) -> None:
         """Register the namespace, or replace what is known of it, durably."""
-        change = FactChange(FactKind.NAMESPACE, "", fact)
+        change = FactChange(NAMESPACE, "", fact)
         key = namespace_key(fact.namespace_id)
         await self._write(Transition(key=key, state=fact, facts=(change,)))
         self.install(fact)

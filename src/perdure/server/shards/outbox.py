@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.transition import Effect
+    from perdure.entity.transition import Effect
     from perdure.storage.port import Store
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, TaskRowId, workflow_id_key
+from perdure.entity.transition import FactChange
 from perdure.history.activity.void import is_asleep, is_held
 from perdure.history.draft.replies import StaleTask
+from perdure.history.draft.transition import RunTransition
 from perdure.history.run.wake import next_deadline_ns
-from perdure.history.state.facts import FactChange, FactKind
+from perdure.history.state.pointer import CURRENT_RUN
 from perdure.server.common.codec import encode_fact
 from perdure.server.shards.cache import Entry
 from perdure.server.shards.group import Group, Handover, Offer, Sent
@@ -28,8 +30,8 @@ from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.history.draft.env import Env
-    from perdure.history.draft.transition import Task, Transition
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Task, Transition
     from perdure.history.state.run_state import RunState
     from perdure.server.matching.matcher import Matcher, Poller
     from perdure.server.shards.cache import EntityCache
@@ -166,7 +168,7 @@ class Steps:
             write.outbox = rows
             group.sent = [*group.sent, *(Sent(entry, row.sequence, row.effect) for row in rows)]
         group.add(entry, write)
-        if transition.current is not None:
+        if isinstance(transition, RunTransition) and transition.current is not None:
             self._point(group, transition, is_new=write.is_new)
 
     def _entry(self, shard: Shard, key: EntityKey) -> Entry:
@@ -177,7 +179,7 @@ class Steps:
             self._cache.add(entry)
         return entry
 
-    def _point(self, group: Group, transition: Transition, *, is_new: bool) -> None:
+    def _point(self, group: Group, transition: RunTransition, *, is_new: bool) -> None:
         """Write what the workflow id means from now on."""
         key, current = transition.key, transition.current
         assert current is not None
@@ -190,7 +192,7 @@ class Steps:
         if not entry.number:
             write.is_new = True
             write.number = entry.number = group.shard.next_entity()
-        write.facts = (encode_fact(FactChange(FactKind.CURRENT_RUN, "", current)),)
+        write.facts = (encode_fact(FactChange(CURRENT_RUN, "", current)),)
         entry.state = current
         group.add(entry, write)
 
@@ -250,7 +252,7 @@ def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | 
     A run that falls asleep is not to be woken by what its steps had asked for: its bound is exact.
     """
     asked, stored = transition.wake_at_ns, entry.wake_at_ns
-    if transition.closed or asked == 0:
+    if transition.delete_at_ns is not None or asked == 0:
         bound = 0
     elif is_wake:
         bound = asked or 0

@@ -14,9 +14,9 @@ from perdure.wire import errors
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
-    from perdure.history.draft.env import Env
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Task
     from perdure.history.draft.replies import PollInfo
-    from perdure.history.draft.transition import Task
     from perdure.history.state.run_state import RunState
     from perdure.server.matching.matcher import Matcher
     from perdure.server.shards.committer import Committer

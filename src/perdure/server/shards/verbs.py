@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from perdure.core.ids import QueueKind, TaskRowId
+from perdure.entity.env import Env
+from perdure.entity.transition import Task, Transition
 from perdure.history.activity import attempts as activity
 from perdure.history.activity import void
-from perdure.history.draft.env import Env
 from perdure.history.draft.replies import PollInfo, WorkflowTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken
-from perdure.history.draft.transition import Task, Transition
 from perdure.history.run import start, wake
-from perdure.history.state.facts import CurrentRun
+from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.history.workflow_task import attempts as workflow_task
 from perdure.wire.api import workflowservice

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.ids import TaskRowId
-    from perdure.history.draft.transition import Task
+    from perdure.entity.transition import Task
     from perdure.server.shards.entities import Entities
     from perdure.server.shards.step import Outcome, Steps
     from perdure.storage.port import Store

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.entity.transition import DEFAULT_PRIORITY
 from perdure.history.state.fold.evolve import evolves
-from perdure.history.state.run_state import DEFAULT_PRIORITY, Activity, RetryPolicy
+from perdure.history.state.run_state import Activity, RetryPolicy
 from perdure.wire.api import common, enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
 

@@ -1,0 +1,8 @@
+"""The floor under every kind of entity: what a shard owns, changes and commits.
+
+Role: the values of one change (`transition`), what a change may know of the world (`env`), and what a kind of entity
+tells the engine about itself (`entity_type`).
+
+Invariants: pure. Nothing here knows a kind: runs, pointers and namespaces are registrations like any other.
+Not here: keys (`perdure.core.ids`), the rules of workflow runs (`perdure.history`), rows (`perdure.storage`).
+"""
