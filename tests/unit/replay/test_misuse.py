@@ -145,7 +145,7 @@ def test_all_operations_that_are_cancelled_before_they_were_sent_are_taken_back(
     kinds = [enums.CommandType.Name(command.command_type) for command in answer.commands]
     assert kinds == ["COMMAND_TYPE_START_TIMER", "COMMAND_TYPE_RECORD_MARKER"]
     assert answer.commands[0].start_timer_command_attributes.timer_id == "4"
-    assert engine.pending_operations == 1
+    assert engine.pending_operations == 2, "the fourth timer and the local activity"
 
 
 def test_an_unanswered_query_does_not_come_with_the_next_task() -> None:
