@@ -53,7 +53,7 @@ async def open_time_skipping_node(
     namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
     search_attributes: Mapping[str, str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    real: Clock | None = None,
+    real: Clock = SystemClock(),  # noqa: B008 - it has no state
     store: Store | None = None,
 ) -> TimeSkippingNode:
     """A node in memory whose time is locked at first.
@@ -65,7 +65,6 @@ async def open_time_skipping_node(
         real: The clock that flows when no time is skipped; the machine's unless given.
         store: Where everything lies; memory unless given. The node closes it at its end.
     """
-    real = real or SystemClock()
     clock = SkippingClock(real)
     time = TimeSkipping(clock)
     node = await open_node(

@@ -58,8 +58,8 @@ LOOK_BUSY_NS = 100 * MS_NS
 class SkippingClock:
     """The machine's clock plus what was skipped. `monotonic_ns` stays real: patience of callers is not test time."""
 
-    def __init__(self, base: Clock | None = None) -> None:
-        self._base = base or SystemClock()
+    def __init__(self, base: Clock = SystemClock()) -> None:  # noqa: B008 - it has no state
+        self._base = base
         self.skipped_ns = 0
 
     def now_ns(self) -> int:

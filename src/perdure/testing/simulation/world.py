@@ -357,7 +357,7 @@ class Universe:
     # Moments.
 
     def _stepped(self, group: Group) -> None:
-        """The node took a step: when it is durable, faults may strike."""
+        """The node took a step: when it is durable, faults may strike. The simulated disk refuses nothing."""
         self._steps += 1
         if self._steps > STEPS_MAX:
             self._give_up(f"{STEPS_MAX} steps, and no end (retries without a limit?)")
@@ -371,7 +371,7 @@ class Universe:
                 continue
             length = entry.state.next_event_id - 1
             group.settled().add_done_callback(
-                lambda _, length=length: self._reached(length, is_written=group.error is None),
+                lambda _, length=length: self._reached(length),
                 context=self._world_context,
             )
 
@@ -379,9 +379,7 @@ class Universe:
         if not self._stuck.done():
             self._stuck.set_result(why)
 
-    def _reached(self, length: int, *, is_written: bool) -> None:
-        if not is_written:
-            return
+    def _reached(self, length: int) -> None:
         if length > max(self.outcome.points, default=0):
             self.outcome.points.append(length)
         for number, fault in enumerate(self._faults):
