@@ -16,6 +16,7 @@ are async: pytest-asyncio runs them, in either mode.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -102,22 +103,18 @@ async def perdure_worker(
     """
     from perdure.worker import Worker
 
-    workers: list[Worker] = []
+    async with AsyncExitStack() as workers:
 
-    async def start(*workflows: type, task_queue: str = "", **options: Any) -> Worker:
-        worker = Worker(
-            perdure_env.client,
-            task_queue=task_queue or request.node.name,
-            workflows=workflows,
-            **options,
-        )
-        await worker.__aenter__()
-        workers.append(worker)
-        return worker
+        async def start(*workflows: type, task_queue: str = "", **options: Any) -> Worker:
+            worker = Worker(
+                perdure_env.client,
+                task_queue=task_queue or request.node.name,
+                workflows=workflows,
+                **options,
+            )
+            return await workers.enter_async_context(worker)
 
-    yield start
-    for worker in reversed(workers):
-        await worker.__aexit__(None, None, None)
+        yield start
 
 
 @pytest.hookimpl(wrapper=True)

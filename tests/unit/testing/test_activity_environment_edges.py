@@ -238,3 +238,29 @@ async def test_everything_that_runs_is_told(how: str) -> None:
         await asyncio.sleep(0)
     getattr(environment, how)()
     assert await asyncio.gather(*running) == ["cancelled" if how == "cancel" else "told"] * 3
+
+
+def test_a_shield_holds_the_exception_back_until_it_ends() -> None:
+    environment = ActivityEnvironment()
+    started, cancelled = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def work() -> None:
+        try:
+            with activity.shield_thread_cancel_exception():
+                started.set()
+                cancelled.wait(60)
+                for _ in range(100):
+                    activity.is_cancelled()
+                seen.append("shielded to its end")
+            seen.append("not reached")
+        except CancelledError:
+            seen.append("cancelled")
+
+    thread = threading.Thread(target=environment.run, args=(work,))
+    thread.start()
+    started.wait(60)
+    environment.cancel()
+    cancelled.set()
+    thread.join(60)
+    assert seen == ["shielded to its end", "cancelled"]

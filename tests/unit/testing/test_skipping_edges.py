@@ -63,6 +63,7 @@ async def test_the_end_comes_twice_without_harm(stage: Stage) -> None:
     for _ in range(2):
         await stage.time.close()
     await stage.opened.close()
+    assert stage.time.skips == 0
 
 
 @hosted
