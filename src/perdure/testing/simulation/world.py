@@ -90,9 +90,7 @@ class Universe:
         self._endpoint = Endpoint()
         self._database = connect_memory(SHARDS)
         self._processes: list[Process] = []
-        self._node: Node | None = None
         self._node_process: Process | None = None
-        self._executor: SimExecutor | None = None
         self._worker: Process | None = None
         self._activities: Sequence[Callable[..., Any]] = ()
         self._calls = 0
@@ -241,7 +239,7 @@ class Universe:
     def note(self, what: f.Fault | str) -> None:
         """Say that something happened."""
         text = what if isinstance(what, str) else what.words()
-        at_s = (self._time.clock.now_ns() - self._began_ns) / SECOND_NS if self._began_ns else 0.0
+        at_s = (self._time.clock.now_ns() - self._began_ns) / SECOND_NS
         self.outcome.notes.append(f"{at_s:12.3f} s  {text}")
 
     # Processes.
@@ -253,12 +251,11 @@ class Universe:
 
     async def _start_node(self) -> None:
         process = self._process("server")
-        executor = SimExecutor(self._disk)
         opened: asyncio.Future[Node] = self._loop.create_future()
 
         async def open_it() -> None:
             node = await open_node(
-                open_memory(executor=executor, connection=self._database),
+                open_memory(executor=SimExecutor(self._disk), connection=self._database),
                 clock=self._time.clock,
                 new_id=new_id,
                 limits=_LIMITS,
@@ -268,12 +265,11 @@ class Universe:
             await self._time.reopen(node.engine, node.matching)
             opened.set_result(node)
 
-        self._node_process, self._executor = process, executor
+        self._node_process = process
         process.spawn(open_it(), "open").add_done_callback(
             lambda done: opened.set_exception(error) if (error := done.exception()) else None
         )
         node = await opened
-        self._node = node
 
         async def dispatch(
             method: Method,
@@ -286,14 +282,12 @@ class Universe:
         self._endpoint.up(process, dispatch)
 
     def _kill_node(self, down_ns: int) -> None:
-        if self._node_process is None or self._executor is None:
+        if self._node_process is None:
             return
         self._node_process.kill()
-        self._executor.crash()
         self._endpoint.down()
-        if self._database.in_transaction:
-            self._database.rollback()
-        self._node = self._node_process = self._executor = None
+        self._node_process = None
+        assert not self._database.in_transaction, "each job of the store is a whole transaction"
 
         async def restart() -> None:
             await asyncio.sleep(down_ns / SECOND_NS)
@@ -327,7 +321,7 @@ class Universe:
         self._worker = process
 
     def _worker_ended(self, work: asyncio.Task[None]) -> None:
-        if not work.cancelled() and (error := work.exception()) is not None:
+        if (error := work.exception()) is not None:
             self.break_off(error)
 
     def break_off(self, error: BaseException) -> None:
