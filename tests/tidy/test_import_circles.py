@@ -26,8 +26,6 @@ ALLOWED: dict[frozenset[str], str] = {
     _circle("history.state", "buffer facts run_state"): _TO_BREAK,
     _circle("history.draft", "deadlines draft flush"): _TO_BREAK,
     _circle("server.shards", "cache group"): _TO_BREAK,
-    _circle("workflow", "_activities _children _context _external _info _runtime"): _TO_BREAK,
-    _circle("worker.host", "children handles loop state waiting"): _TO_BREAK,
     _circle("replay", "machines.base outgoing"): _TO_BREAK,
     _circle(
         "replay",

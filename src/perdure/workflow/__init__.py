@@ -22,12 +22,11 @@ Example:
 from __future__ import annotations
 
 from perdure.workflow import _direct_calls
-from perdure.workflow._activities import ActivityHandle, execute_activity, start_activity
+from perdure.workflow._activities import execute_activity, start_activity
 from perdure.workflow._activity_methods import execute_activity_method, start_activity_method
 from perdure.workflow._asyncio import as_completed, wait
 from perdure.workflow._base import Workflow
 from perdure.workflow._children import (
-    ChildWorkflowHandle,
     execute_child_workflow,
     start_child_workflow,
 )
@@ -74,7 +73,6 @@ from perdure.workflow._errors import (
     VersioningIntent,
 )
 from perdure.workflow._external import (
-    ExternalWorkflowHandle,
     continue_as_new,
     get_external_workflow_handle,
     get_external_workflow_handle_for,
@@ -85,7 +83,7 @@ from perdure.workflow._handler_definitions import (
     UnfinishedUpdateHandlersWarning,
 )
 from perdure.workflow._handlers import UpdateMethodMultiParam, query, signal, update
-from perdure.workflow._info import Info, ParentInfo, RootInfo, UpdateInfo, current_update_info, info
+from perdure.workflow._handles import ActivityHandle, ChildWorkflowHandle, ExternalWorkflowHandle
 from perdure.workflow._local_activities import (
     execute_local_activity,
     execute_local_activity_method,
@@ -100,6 +98,14 @@ from perdure.workflow._options import (
     ChildWorkflowConfig,
     LocalActivityConfig,
     ParentClosePolicy,
+)
+from perdure.workflow._runtime import (
+    Info,
+    ParentInfo,
+    RootInfo,
+    UpdateInfo,
+    current_update_info,
+    info,
 )
 from perdure.workflow._set_handlers import (
     get_dynamic_query_handler,

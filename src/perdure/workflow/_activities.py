@@ -9,14 +9,12 @@ Not here: methods (`_activity_methods`) and local activities (`_local_activities
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from typing_extensions import Unpack
 
 from perdure.common.signatures import UNSET, arg_or_args
 from perdure.types import (
-    AnyType,
     CallableAsyncNoParam,
     CallableAsyncSingleParam,
     CallableSyncNoParam,
@@ -30,21 +28,7 @@ from perdure.workflow._options import NO_ARGS, ActivityConfig, ActivityOptions
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    class AsyncioTask(asyncio.Task[AnyType]):
-        """asyncio.Task as type checkers see it."""
-
-else:
-
-    class AsyncioTask(Generic[AnyType], asyncio.Task):  # Task is the C base  # noqa: PYI059
-        """asyncio.Task that can be subscribed at run time."""
-
-
-class ActivityHandle(AsyncioTask[ReturnType]):  # pyright: ignore[reportInvalidTypeArguments]
-    """A started activity: an `asyncio.Task` whose result is the activity's result.
-
-    Awaiting it raises `perdure.exceptions.ActivityError` when the activity fails; `cancel()` cancels the
-    activity in the way that its `cancellation_type` says.
-    """
+    from perdure.workflow._handles import ActivityHandle
 
 
 @overload

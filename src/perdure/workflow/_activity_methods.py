@@ -26,7 +26,7 @@ from perdure.workflow._options import NO_ARGS, ActivityConfig, ActivityOptions
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from perdure.workflow._activities import ActivityHandle
+    from perdure.workflow._handles import ActivityHandle
 
 
 @overload

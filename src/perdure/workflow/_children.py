@@ -1,11 +1,11 @@
-"""Child workflows: `start_child_workflow`, `execute_child_workflow` and the handle.
+"""Child workflows: `start_child_workflow` and `execute_child_workflow`.
 
 Options are the keys of `ChildWorkflowConfig`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, overload
+from typing import TYPE_CHECKING, Any, Concatenate, overload
 
 from typing_extensions import Unpack
 
@@ -14,15 +14,12 @@ from perdure.common.signatures import UNSET, arg_or_args
 from perdure.types import (
     MethodAsyncNoParam,
     MethodAsyncSingleParam,
-    MethodSyncOrAsyncNoParam,
-    MethodSyncOrAsyncSingleParam,
     MultiParamSpec,
     ParamType,
     ReturnType,
     SelfType,
 )
 from perdure.workflow import _context, _runtime
-from perdure.workflow._activities import AsyncioTask
 from perdure.workflow._options import (
     NO_ARGS,
     ChildOptions,
@@ -34,55 +31,7 @@ from perdure.workflow._options import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-
-class ChildWorkflowHandle(AsyncioTask[ReturnType], Generic[SelfType, ReturnType]):  # pyright: ignore[reportInvalidTypeArguments]
-    """A started child workflow: an `asyncio.Task` whose result is the child's result.
-
-    Awaiting it raises `perdure.exceptions.ChildWorkflowError` when the child does not complete.
-    """
-
-    @property
-    def id(self) -> str:
-        """The child's workflow id."""
-        raise NotImplementedError
-
-    @property
-    def first_execution_run_id(self) -> str | None:
-        """Run id of the child's first run."""
-        raise NotImplementedError
-
-    @overload
-    async def signal(self, signal: MethodSyncOrAsyncNoParam[SelfType, None]) -> None: ...
-    @overload
-    async def signal(
-        self, signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None], arg: ParamType
-    ) -> None: ...
-    @overload
-    async def signal(
-        self,
-        signal: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[None] | None],
-        *,
-        args: Sequence[Any],
-    ) -> None: ...
-    @overload
-    async def signal(
-        self, signal: str, arg: Any = UNSET, *, args: Sequence[Any] = NO_ARGS
-    ) -> None: ...
-    async def signal(
-        self,
-        signal: str | Callable[..., Any],
-        arg: Any = UNSET,
-        *,
-        args: Sequence[Any] = NO_ARGS,
-    ) -> None:
-        """Signal the child.
-
-        Args:
-            signal: Name or method of the signal.
-            arg: Its argument, when it takes one.
-            args: Its arguments, when it takes several; not together with `arg`.
-        """
-        raise NotImplementedError
+    from perdure.workflow._handles import ChildWorkflowHandle
 
 
 def _options(result_type: type | None, given: ChildWorkflowConfig) -> ChildOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, overload
 
 from typing_extensions import Unpack
 
@@ -10,8 +10,6 @@ from perdure.common.signatures import UNSET, arg_or_args
 from perdure.types import (
     MethodAsyncNoParam,
     MethodAsyncSingleParam,
-    MethodSyncOrAsyncNoParam,
-    MethodSyncOrAsyncSingleParam,
     MultiParamSpec,
     ParamType,
     SelfType,
@@ -22,59 +20,7 @@ from perdure.workflow._options import NO_ARGS, ContinueAsNewConfig, ContinueOpti
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-
-class ExternalWorkflowHandle(Generic[SelfType]):
-    """A workflow that this one did not start, to signal or cancel it."""
-
-    @property
-    def id(self) -> str:
-        """Its workflow id."""
-        raise NotImplementedError
-
-    @property
-    def run_id(self) -> str | None:
-        """The run that is meant, None for whichever is current."""
-        raise NotImplementedError
-
-    @overload
-    async def signal(self, signal: MethodSyncOrAsyncNoParam[SelfType, None]) -> None: ...
-    @overload
-    async def signal(
-        self, signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None], arg: ParamType
-    ) -> None: ...
-    @overload
-    async def signal(
-        self,
-        signal: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[None] | None],
-        *,
-        args: Sequence[Any],
-    ) -> None: ...
-    @overload
-    async def signal(
-        self, signal: str, arg: Any = UNSET, *, args: Sequence[Any] = NO_ARGS
-    ) -> None: ...
-    async def signal(
-        self,
-        signal: str | Callable[..., Any],
-        arg: Any = UNSET,
-        *,
-        args: Sequence[Any] = NO_ARGS,
-    ) -> None:
-        """Signal the workflow; returns when the server has recorded the signal.
-
-        Args:
-            signal: Name or method of the signal.
-            arg: Its argument, when it takes one.
-            args: Its arguments, when it takes several; not together with `arg`.
-
-        Raises:
-            ApplicationError: The workflow does not exist or can take no more signals.
-        """
-        raise NotImplementedError
-
-    async def cancel(self, *, reason: str = "") -> None:
-        """Request the workflow's cancellation; returns when the request is recorded."""
-        raise NotImplementedError
+    from perdure.workflow._handles import ExternalWorkflowHandle
 
 
 def get_external_workflow_handle(

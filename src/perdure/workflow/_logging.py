@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from perdure.workflow import _runtime
-from perdure.workflow._info import current_update_info
+from perdure.workflow._runtime import current_update_info
 from perdure.workflow._unsafe import unsafe
 
 if TYPE_CHECKING:

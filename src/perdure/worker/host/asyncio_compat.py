@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from typing_extensions import override
 
 from perdure.worker.host import binding
-from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import WaitForProfile
+from perdure.worker.host.state import running_state
 from perdure.workflow import as_completed as ordered_as_completed
 from perdure.workflow import wait as ordered_wait
 
@@ -168,20 +168,15 @@ _PROFILES: dict[WaitForProfile, Callable[[Any, float | None], Any]] = {
 }
 
 
-def _workflow_loop() -> WorkflowLoop | None:
-    loop = asyncio._get_running_loop()  # None instead of an error  # noqa: SLF001
-    return loop if type(loop) is WorkflowLoop else None
-
-
 def _dispatch_wait_for(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def wait_for(fut: Any, timeout: float | None) -> Any:
-        loop = _workflow_loop()
-        if loop is None:
+        state = running_state()
+        if state is None:
             return await original(fut, timeout)
         if timeout is not None and not isinstance(fut, asyncio.Future):
-            loop.state.wait_for_profile_matters = True
-        return await _PROFILES[loop.state.options.wait_for_profile](fut, timeout)
+            state.wait_for_profile_matters = True
+        return await _PROFILES[state.options.wait_for_profile](fut, timeout)
 
     return wait_for
 
@@ -194,7 +189,7 @@ def _dispatch_wait(original: Callable[..., Any]) -> Callable[..., Any]:
         timeout: float | None = None,
         return_when: str = asyncio.ALL_COMPLETED,
     ) -> Any:
-        if _workflow_loop() is None:
+        if running_state() is None:
             return await original(fs, timeout=timeout, return_when=return_when)
         futures: Any = fs
         if isinstance(futures, Iterable) and not isinstance(futures, asyncio.Future):
@@ -208,7 +203,7 @@ def _dispatch_wait(original: Callable[..., Any]) -> Callable[..., Any]:
 def _dispatch_as_completed(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
-        if _workflow_loop() is None:
+        if running_state() is None:
             return original(fs, timeout=timeout)
         return ordered_as_completed(fs, timeout=timeout)
 

@@ -13,7 +13,6 @@ Not here: what cannot be seen at run time, such as `datetime.now()`; see `scan`.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import os
@@ -29,8 +28,8 @@ from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 from perdure.worker.host import binding, callsite
-from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import GuardPolicy
+from perdure.worker.host.state import running_state
 from perdure.workflow._errors import NonDeterministicCall
 from perdure.workflow._unsafe import guard_is_off
 
@@ -56,11 +55,8 @@ _TEST_RUNNER = f"{os.sep}_pytest{os.sep}"
 
 def _guarded_run() -> RunState | None:
     """The run whose code is calling, None when the guard has nothing to say."""
-    loop = asyncio._get_running_loop()  # None instead of an error  # noqa: SLF001
-    if type(loop) is not WorkflowLoop:
-        return None
-    state = loop.state
-    if not state.guarded or state.closing or guard_is_off():
+    state = running_state()
+    if state is None or not state.guarded or state.closing or guard_is_off():
         return None
     return state
 

@@ -22,7 +22,7 @@ from perdure.worker.interceptors.workflow import (
     HandleUpdateInput,
 )
 from perdure.workflow._errors import ContinueAsNewError, ReadOnlyContextError
-from perdure.workflow._info import UpdateInfo, set_current_update_info
+from perdure.workflow._runtime import UpdateInfo, set_current_update_info
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -26,7 +26,7 @@ from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import GuardPolicy, HostOptions
 from perdure.worker.host.roots import InboundRoot, OutboundRoot
 from perdure.worker.host.scan import Severity, scan_class
-from perdure.worker.host.state import RunEvicted, RunState
+from perdure.worker.host.state import RunEvicted, RunState, running_state
 from perdure.worker.host.teardown import tear_down
 from perdure.worker.host.watchdog import WorkflowDeadlock, watchdog
 from perdure.workflow._callables import name_of, positional_arity
@@ -297,9 +297,9 @@ class _BuiltinQuery(QueryDefinition):
 
 def _builtin_query(name: str, fn: Callable[[RunState], Any], result: type) -> QueryDefinition:
     def answer() -> Any:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, WorkflowLoop), "queries are answered inside an activation"
-        return fn(loop.state)
+        state = running_state()
+        assert state is not None, "queries are answered inside an activation"
+        return fn(state)
 
     definition = _BuiltinQuery(name=name, fn=answer, is_method=False)
     object.__setattr__(definition, "ret_type", result)

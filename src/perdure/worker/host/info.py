@@ -9,7 +9,7 @@ from perdure.common import Priority, RetryPolicy, SearchAttributePair, TypedSear
 from perdure.converter import decode_search_attributes, decode_typed_search_attributes
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import history as history_pb
-from perdure.workflow._info import Info, ParentInfo, RootInfo
+from perdure.workflow._runtime import Info, ParentInfo, RootInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

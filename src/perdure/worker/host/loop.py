@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from typing_extensions import TypeVarTuple, Unpack, override
 
@@ -23,8 +23,8 @@ from perdure.workflow._errors import NonDeterministicCall
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.replay.task import RunInfo
     from perdure.wire.api import common as common_pb
-    from perdure.worker.host.state import RunState
     from perdure.worker.host.watchdog import Watch
     from perdure.workflow._runtime import Runtime
 
@@ -47,12 +47,29 @@ timer_options: contextvars.ContextVar[TimerOptions] = contextvars.ContextVar(
 )
 
 
+class LoopState(Protocol):
+    """What the loop uses of its run's state (`state.RunState`)."""
+
+    run: RunInfo
+    time_ns: int
+    read_only: bool
+    closing: bool
+
+    def check_mutable(self, action: str) -> None:
+        """Refuse `action` where the workflow must not be changed."""
+        ...
+
+    def issue(self, command: StartTimer | CancelTimer) -> None:
+        """Add a command to those of this activation."""
+        ...
+
+
 class WorkflowLoop(DeterministicLoop):
     """The loop. `workflow_runtime` is set by the host before any user code runs."""
 
     workflow_runtime: Runtime
 
-    def __init__(self, state: RunState) -> None:
+    def __init__(self, state: LoopState) -> None:
         super().__init__()
         self.state = state
         self.timers: dict[int, LoopTimer] = {}

@@ -12,26 +12,30 @@ import asyncio
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from perdure.exceptions import FailureError
 from perdure.replay.commands import CallSite
 from perdure.worker.host import callsite
 from perdure.worker.host.converters import RunConverters
 from perdure.worker.host.info import Start, build_info
+from perdure.worker.host.loop import WorkflowLoop
 from perdure.workflow._errors import ReadOnlyContextError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from perdure.replay.commands import Command
-    from perdure.replay.jobs import Activation, SignalWorkflow
+    from perdure.replay.jobs import (
+        Activation,
+        ChildOutcome,
+        ChildStartOutcome,
+        Resolution,
+        SignalWorkflow,
+    )
     from perdure.replay.task import RunInfo
     from perdure.wire.api import common as common_pb
     from perdure.wire.api import history as history_pb
-    from perdure.worker.host.children import HostedChild
-    from perdure.worker.host.handles import HostedActivity
-    from perdure.worker.host.loop import WorkflowLoop
     from perdure.worker.host.options import HostOptions
     from perdure.worker.interceptors.workflow import (
         ExecuteWorkflowInput,
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
         SignalDefinition,
         UpdateDefinition,
     )
-    from perdure.workflow._info import Info
+    from perdure.workflow._runtime import Info
 
     Payload = common_pb.Payload
     WorkflowExecutionStartedEventAttributes = history_pb.WorkflowExecutionStartedEventAttributes
@@ -69,6 +73,26 @@ class RunningHandler:
     name: str
     unfinished_policy: HandlerUnfinishedPolicy
     id: str | None = None
+
+
+class PendingActivity(Protocol):
+    """An activity whose outcome is awaited."""
+
+    def resolve(self, result: Resolution) -> None:
+        """Take the activity's outcome."""
+        ...
+
+
+class PendingChild(Protocol):
+    """A child workflow whose start, then end, is awaited."""
+
+    def resolve_start(self, outcome: ChildStartOutcome) -> bool:
+        """Take the server's answer to the start; False when the child will never end."""
+        ...
+
+    def resolve(self, result: ChildOutcome) -> None:
+        """Take the child's end."""
+        ...
 
 
 class RunState:
@@ -172,8 +196,8 @@ class RunState:
 
         # Operations under way, by sequence number
         self.seqs: dict[str, int] = {}
-        self.activities: dict[int, HostedActivity] = {}
-        self.children: dict[int, HostedChild] = {}
+        self.activities: dict[int, PendingActivity] = {}
+        self.children: dict[int, PendingChild] = {}
         self.external_signals: dict[int, tuple[asyncio.Future[None], str]] = {}
         self.external_cancels: dict[int, tuple[asyncio.Future[None], str]] = {}
         self.conditions: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
@@ -323,3 +347,9 @@ class RunState:
     def headers_of(self, headers: Mapping[str, Payload]) -> dict[str, Payload]:
         """Headers in a fixed order: protobuf maps have none."""
         return {key: headers[key] for key in sorted(headers)}
+
+
+def running_state() -> RunState | None:
+    """The state of the run whose code is calling; None outside workflows."""
+    loop = asyncio._get_running_loop()  # None instead of an error  # noqa: SLF001
+    return cast("RunState", loop.state) if type(loop) is WorkflowLoop else None
