@@ -9,7 +9,7 @@ from perdure.core.ids import EntityKey
 from perdure.history.child.command import is_start_buffered
 from perdure.history.draft.flush import is_ending
 from perdure.history.message.cancel import is_cancel_requested
-from perdure.history.state.phases import awaits_parent
+from perdure.history.workflow_task.phase import AwaitingParent, phase_of
 from perdure.wire.api import enums, history
 from perdure.wire.events import attributes_of
 from tests.properties.universe import RunWorld, Universe
@@ -84,7 +84,8 @@ def _history_is_sound(world: RunWorld) -> None:
 
 def _nothing_is_on_its_way(universe: Universe, world: RunWorld) -> None:
     state = world.run
-    assert not awaits_parent(state), f"{state.key} waits for a parent for ever"
+    waits = isinstance(phase_of(state), AwaitingParent)
+    assert not waits, f"{state.key} waits for a parent forever"
     for event_id in (*state.external_signals, *state.external_cancels):
         assert is_ending(state, event_id), "it waits for an answer for ever"
     for event_id, child in state.children.items():

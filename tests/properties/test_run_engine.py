@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
 from perdure.history.activity import attempts as activity
-from perdure.history.activity.close import FRESH
+from perdure.history.activity.phase import FRESH
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.replies import (
     ActivityTaskReply,

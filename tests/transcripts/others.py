@@ -10,14 +10,14 @@ from typing import Any
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
 from perdure.history import transitions
 from perdure.history.activity import void
-from perdure.history.activity.stale import is_stale
 from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import TaskUpdates
 from perdure.history.message.query import query_route
 from perdure.history.run.signal_with_start import signal_with_start
 from perdure.history.run.start import Parent, needs_existing
 from perdure.history.run.update_with_start import update_with_start
-from perdure.history.workflow_task import unstick
+from perdure.history.run.wanted_tasks import is_stale
+from perdure.history.workflow_task.attempts import unstick
 from perdure.wire import events
 from perdure.wire.api import enums, history, update, workflowservice
 from perdure.wire.events import attributes_of
@@ -300,7 +300,7 @@ class Others:
 
     def _do_unstick(self, options: Options) -> RunTransition:
         row, task = self.world.queue(QueueKind.WORKFLOW)[int(options.get("skip", 0))]
-        return self.world.commit(unstick.unstick(self.world.run, task, row, self.world.env))
+        return self.world.commit(unstick(self.world.run, task, row, self.world.env))
 
     def _do_stale(self, options: Options) -> list[str]:
         """Which of the rows that wait mean nothing any more."""

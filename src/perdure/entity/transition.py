@@ -42,6 +42,30 @@ class Task(msgspec.Struct, frozen=True):
     may_be_sticky: bool = True
 
 
+class WantedTask(msgspec.Struct, frozen=True, gc=False):
+    """A task that an entity wants in a queue, by its state alone. Its row (`Task`) says the same."""
+
+    queue: QueueKey
+    scheduled_event_id: int
+    stamp: int
+    visible_ns: int
+    """Since when pollers may take it."""
+    priority: int = DEFAULT_PRIORITY
+    is_sticky: bool = False
+
+    def row(self, entity: EntityKey, now_ns: int) -> Task:
+        """The task as it is offered now."""
+        return Task(
+            queue=self.queue,
+            entity=entity,
+            scheduled_event_id=self.scheduled_event_id,
+            stamp=self.stamp,
+            created_ns=now_ns,
+            priority=self.priority,
+            may_be_sticky=self.is_sticky,
+        )
+
+
 class EventRow(msgspec.Struct, frozen=True):
     """The events of one transition: `data` is a serialised `History` message, so rows concatenate into one."""
 

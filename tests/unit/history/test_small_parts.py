@@ -10,11 +10,11 @@ from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_i
 from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
 from perdure.history import transitions
 from perdure.history.activity import attempts as activity
-from perdure.history.activity.stale import is_stale
 from perdure.history.draft import deadlines, tokens
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.replies import PollInfo, StaleTask
 from perdure.history.draft.transition import RunTransition
+from perdure.history.run.wanted_tasks import is_stale
 from perdure.history.state import run_state as state
 from perdure.history.state.facts import FactKind
 from perdure.history.state.pointer import CurrentRun

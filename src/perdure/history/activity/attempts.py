@@ -8,19 +8,25 @@ Not here: scheduling and cancel commands (`activity.command`), deadlines (`activ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import msgspec
 
 from perdure.history.activity.close import (
     attempt_failed,
-    attempt_scheduled_ns,
     attempt_timed_out,
     back_to_queue,
     close,
     oversized,
-    progress_of,
     put_progress,
+)
+from perdure.history.activity.phase import (
+    BackingOff,
+    Running,
+    Waiting,
+    attempt_scheduled_ns,
+    phase_of,
+    progress_of,
 )
 from perdure.history.activity.timeouts import arm_started
 from perdure.history.draft.draft import Draft, nothing
@@ -34,7 +40,6 @@ if TYPE_CHECKING:
     from perdure.entity.env import Env
     from perdure.entity.transition import Task
     from perdure.history.draft.transition import RunTransition
-    from perdure.history.state.facts import ActivityProgress
     from perdure.history.state.run_state import Activity, RunState
     from perdure.wire.api import common
 
@@ -70,14 +75,16 @@ def start_activity(
         activity = state.activities.get(task.scheduled_event_id)
         if activity is None:
             return draft.done(StaleTask())
-        progress = progress_of(state, task.scheduled_event_id)
-        if progress.is_started:
-            repeated = progress.started_request_id == poll.request_id
-            return draft.done(_task_reply(state, activity) if repeated else StaleTask())
-        if progress.stamp != task.stamp or progress.next_attempt_ns:
-            return draft.done(StaleTask())
-        start_attempt(draft, activity, poll)
-        return draft.done(_task_reply(state, activity))
+        phase = phase_of(state, activity)
+        match phase:
+            case Running(request_id=request_id) if request_id == poll.request_id:
+                return draft.done(_task_reply(state, activity))
+            case Waiting() if progress_of(state, task.scheduled_event_id).stamp == task.stamp:
+                return draft.done(start_attempt(draft, activity, poll))
+            case Running() | Waiting() | BackingOff():
+                return draft.done(StaleTask())
+            case _:
+                assert_never(phase)
 
 
 def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityTaskReply:
@@ -98,8 +105,9 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
 def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> RunTransition:
     """The poller vanished before it was told: the same attempt goes back to its queue (DESIGN 10.6)."""
     with Draft(state, env) as draft:
-        if _is_current(state, token):
-            back_to_queue(draft, state.activities[token.scheduled_event_id])
+        activity = state.activities.get(token.scheduled_event_id)
+        if activity is not None and _is_current(state, activity, token):
+            back_to_queue(draft, activity)
         return draft.done()
 
 
@@ -114,7 +122,7 @@ def void_started(draft: Draft) -> None:
     """As `void_started_activities`, within a change that concerns more."""
     state = draft.state
     for activity in tuple(state.activities.values()):
-        if progress_of(state, activity.scheduled_event_id).is_started:
+        if isinstance(phase_of(state, activity), Running):
             attempt_timed_out(draft, activity, enums.TIMEOUT_TYPE_START_TO_CLOSE)
 
 
@@ -127,7 +135,7 @@ def complete_activity(
         NotFound: The token is not the current attempt's, or the run has closed.
     """
     by_id = isinstance(request, CompletedById)
-    activity, progress = _pending(state, token, started=not by_id)
+    activity = _pending(state, token, started=not by_id)
     response = (
         workflowservice.RespondActivityTaskCompletedByIdResponse()
         if by_id
@@ -139,8 +147,14 @@ def complete_activity(
                 draft, activity, oversized(draft, "The activity's result"), request.identity
             )
             return draft.done(response)
-        if not progress.is_started:
-            start_attempt(draft, activity, PollInfo(identity=request.identity, request_id=""))
+        phase = phase_of(state, activity)
+        match phase:
+            case Running():
+                pass
+            case Waiting() | BackingOff():
+                start_attempt(draft, activity, PollInfo(identity=request.identity, request_id=""))
+            case _:
+                assert_never(phase)
         close(
             draft,
             activity,
@@ -161,7 +175,7 @@ def fail_activity(
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.
     """
-    activity, _ = _pending(state, token)
+    activity = _pending(state, token)
     with Draft(state, env) as draft:
         limit = env.limits.blob_size_bytes_max
         details = request.last_heartbeat_details
@@ -185,7 +199,7 @@ def cancel_activity(
         NotFound: The token is not the current attempt's, or the run has closed.
         InvalidArgument: Nobody asked for it.
     """
-    activity, _ = _pending(state, token)
+    activity = _pending(state, token)
     if not activity.cancel_requested_event_id:
         raise InvalidArgument(
             f"Activity {activity.activity_id} can not be reported as canceled: its workflow has not requested that. "
@@ -223,7 +237,7 @@ def heartbeat(
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.
     """
-    activity, progress = _pending(state, token)
+    activity = _pending(state, token)
     response = (
         workflowservice.RecordActivityTaskHeartbeatByIdResponse()
         if isinstance(request, HeartbeatById)
@@ -239,7 +253,10 @@ def heartbeat(
             response.cancel_requested = True
             return draft.done(response)
     _hear(state, key, env.now_ns)
-    if request.details.SerializeToString(deterministic=True) == progress.heartbeat_details:
+    if (
+        request.details.SerializeToString(deterministic=True)
+        == progress_of(state, key).heartbeat_details
+    ):
         return nothing(state.key, response)
     with Draft(state, env) as draft:
         _record_heartbeat(draft, activity, request.details)
@@ -265,22 +282,29 @@ def activity_token_by_id(state: RunState, activity_id: str) -> ActivityTaskToken
     return _token(state, state.activities[scheduled_event_id])
 
 
-def _pending(
-    state: RunState, token: ActivityTaskToken, *, started: bool = True
-) -> tuple[Activity, ActivityProgress]:
+def _pending(state: RunState, token: ActivityTaskToken, *, started: bool = True) -> Activity:
     if not state.is_running:
         raise not_found("workflow execution already completed")
     activity = state.activities.get(token.scheduled_event_id)
-    if activity is None or not _is_current(state, token, started=started):
+    if activity is None or not _is_current(state, activity, token, started=started):
         _gone(token)
-    return activity, progress_of(state, token.scheduled_event_id)
+    return activity
 
 
-def _is_current(state: RunState, token: ActivityTaskToken, *, started: bool = True) -> bool:
+def _is_current(
+    state: RunState, activity: Activity, token: ActivityTaskToken, *, started: bool = True
+) -> bool:
     progress = progress_of(state, token.scheduled_event_id)
     if (progress.attempt, progress.stamp) != (token.attempt, token.stamp):
         return False
-    return progress.is_started or not started
+    phase = phase_of(state, activity)
+    match phase:
+        case Running():
+            return True
+        case Waiting() | BackingOff():
+            return not started
+        case _:
+            assert_never(phase)
 
 
 def _gone(token: ActivityTaskToken) -> NoReturn:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.core.ids import QueueKey, QueueKind
-from perdure.entity.transition import Task
+from perdure.history.activity.phase import Running, phase_of, progress_of, wanted_task
 from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
 from perdure.history.draft.deadlines import arm
 from perdure.history.state.facts import ActivityProgress, FactKind
@@ -26,42 +25,22 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from perdure.history.draft.draft import Draft
-    from perdure.history.state.run_state import Activity, RunState
+    from perdure.history.state.run_state import Activity
 
 Failure = failure.Failure
-FRESH = ActivityProgress()
-
-
-def progress_of(state: RunState, scheduled_event_id: int) -> ActivityProgress:
-    """How far the activity is: as scheduled, until a fact says more."""
-    return state.activity_progress.get(scheduled_event_id, FRESH)
 
 
 def put_progress(draft: Draft, scheduled_event_id: int, progress: ActivityProgress) -> None:
     draft.fact(FactKind.ACTIVITY, str(scheduled_event_id), progress)
 
 
-def attempt_scheduled_ns(activity: Activity, progress: ActivityProgress) -> int:
-    """When the current attempt was, or will be, put on its queue."""
-    return progress.scheduled_ns or activity.scheduled_ns
-
-
 def dispatch(draft: Draft, activity: Activity) -> None:
     """Put the current attempt on its queue."""
-    state = draft.state
-    progress = progress_of(state, activity.scheduled_event_id)
-    draft.task(
-        Task(
-            queue=QueueKey(state.key.namespace_id, activity.queue_name, QueueKind.ACTIVITY),
-            entity=state.key,
-            scheduled_event_id=activity.scheduled_event_id,
-            stamp=progress.stamp,
-            created_ns=draft.now_ns,
-            priority=activity.priority,
-        )
-    )
+    task = wanted_task(draft.state, activity)
+    assert task is not None, f"activity {activity.activity_id} has no attempt for a queue"
+    draft.task(task.row(draft.state.key, draft.now_ns))
     if activity.schedule_to_start_ns:
-        due_ns = attempt_scheduled_ns(activity, progress) + activity.schedule_to_start_ns
+        due_ns = task.visible_ns + activity.schedule_to_start_ns
         arm(draft, DeadlineKind.ACTIVITY_SCHEDULE_TO_START, due_ns, activity.scheduled_event_id)
 
 
@@ -95,7 +74,7 @@ def back_to_queue(draft: Draft, activity: Activity) -> None:
     old = progress_of(draft.state, key)
     waiting = msgspec.structs.replace(
         old,
-        stamp=old.stamp + 1 if old.is_started else old.stamp,
+        stamp=old.stamp + 1 if isinstance(phase_of(draft.state, activity), Running) else old.stamp,
         is_started=False,
         started_ns=0,
         started_request_id="",
@@ -163,19 +142,20 @@ def close(draft: Draft, activity: Activity, attributes: Message) -> None:
     """Write (or buffer) Started when the attempt had started, then the close event, and wake the workflow."""
     state = draft.state
     key = activity.scheduled_event_id
-    progress = progress_of(state, key)
-    if progress.is_started and not activity.started_event_id:
+    phase = phase_of(state, activity)
+    if isinstance(phase, Running) and not activity.started_event_id:
+        progress = progress_of(state, key)
         started = build_event(
             history.ActivityTaskStartedEventAttributes(
                 scheduled_event_id=key,
-                identity=progress.started_identity,
-                request_id=progress.started_request_id,
+                identity=phase.identity,
+                request_id=phase.request_id,
                 attempt=progress.attempt,
                 last_failure=Failure.FromString(progress.last_failure)
                 if progress.last_failure
                 else None,
             ),
-            time_ns=progress.started_ns,
+            time_ns=phase.started_ns,
         )
         if state.workflow_task_is_started:
             draft.buffer(started)

@@ -5,16 +5,15 @@ Not here: the attempts (`activity`), the close event (`activity.close`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from perdure.history.activity.attempts import start_attempt
 from perdure.history.activity.close import (
-    FRESH,
     close_after_commands,
     dispatch,
-    progress_of,
     put_progress,
 )
+from perdure.history.activity.phase import FRESH, BackingOff, Running, Waiting, phase_of
 from perdure.history.activity.timeouts import arm_scheduled
 from perdure.history.commands.checks import (
     ACTIVITIES_LIMIT,
@@ -159,8 +158,14 @@ def _request_cancel(
     if activity is None:
         return  # Its end waits in the buffer.
     _take_back_eager_start(draft, key, context)
-    if progress_of(state, key).is_started:
-        return  # Its worker learns of the request by heartbeat.
+    phase = phase_of(state, activity)
+    match phase:
+        case Running():
+            return  # Its worker learns of the request by heartbeat.
+        case Waiting() | BackingOff():
+            pass
+        case _:
+            assert_never(phase)
     context.needs_workflow_task = True
     context.own_buffered += 1
     close_after_commands(

@@ -6,14 +6,10 @@ heap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from perdure.history.activity.close import (
-    attempt_scheduled_ns,
-    attempt_timed_out,
-    back_to_queue,
-    progress_of,
-)
+from perdure.history.activity.close import attempt_timed_out, back_to_queue
+from perdure.history.activity.phase import BackingOff, Running, Waiting, phase_of, progress_of
 from perdure.history.activity.retry import expiration_ns
 from perdure.history.draft.deadlines import arm, deadline
 from perdure.history.state.run_state import DeadlineKind
@@ -39,33 +35,60 @@ def _schedule_to_start_ns(state: RunState, key: int) -> int:
     activity = state.activities.get(key)
     if activity is None or not activity.schedule_to_start_ns:
         return 0
-    progress = progress_of(state, key)
-    if progress.is_started or progress.next_attempt_ns:
-        return 0
-    return attempt_scheduled_ns(activity, progress) + activity.schedule_to_start_ns
+    phase = phase_of(state, activity)
+    match phase:
+        case Waiting(since_ns):
+            return since_ns + activity.schedule_to_start_ns
+        case BackingOff() | Running():
+            return 0
+        case _:
+            assert_never(phase)
 
 
 def _start_to_close_ns(state: RunState, key: int) -> int:
-    progress = progress_of(state, key)
-    if not progress.is_started:
+    activity = state.activities.get(key)
+    if activity is None:
         return 0
-    return progress.started_ns + state.activities[key].start_to_close_ns
+    phase = phase_of(state, activity)
+    match phase:
+        case Running(started_ns):
+            return started_ns + activity.start_to_close_ns
+        case Waiting() | BackingOff():
+            return 0
+        case _:
+            assert_never(phase)
 
 
 def _heartbeat_ns(state: RunState, key: int) -> int:
     activity = state.activities.get(key)
     if activity is None or not activity.heartbeat_ns:
         return 0
-    progress = progress_of(state, key)
-    if not progress.is_started:
-        return 0
-    # Heartbeats that said nothing new live in memory only: after a load the worker gets a full interval (DESIGN 10.8).
-    heard_ns = max(progress.started_ns, progress.last_heartbeat_ns, state.heard_ns.get(key, 0))
-    return max(heard_ns, state.loaded_ns) + activity.heartbeat_ns
+    phase = phase_of(state, activity)
+    match phase:
+        case Running(started_ns):
+            # Heartbeats that said nothing new live in memory only: after a load the worker gets a full interval
+            # (DESIGN 10.8).
+            told_ns = progress_of(state, key).last_heartbeat_ns
+            heard_ns = max(started_ns, told_ns, state.heard_ns.get(key, 0))
+            return max(heard_ns, state.loaded_ns) + activity.heartbeat_ns
+        case Waiting() | BackingOff():
+            return 0
+        case _:
+            assert_never(phase)
 
 
 def _retry_ns(state: RunState, key: int) -> int:
-    return progress_of(state, key).next_attempt_ns
+    activity = state.activities.get(key)
+    if activity is None:
+        return 0
+    phase = phase_of(state, activity)
+    match phase:
+        case BackingOff(until_ns):
+            return until_ns
+        case Waiting() | Running():
+            return 0
+        case _:
+            assert_never(phase)
 
 
 def arm_scheduled(draft: Draft, activity: Activity) -> None:

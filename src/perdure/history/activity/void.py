@@ -8,12 +8,21 @@ at those that sleep. Not here: stickiness of runs without a task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from perdure.history.activity.attempts import void_started
 from perdure.history.draft.deadlines import WATCHES
 from perdure.history.draft.draft import Draft
 from perdure.history.state.run_state import DeadlineKind
+from perdure.history.workflow_task.phase import (
+    AwaitingParent,
+    FirstTaskDelayed,
+    InNormalQueue,
+    InStickyQueue,
+    NotPending,
+    Started,
+    phase_of,
+)
 from perdure.history.workflow_task.steps import schedule_workflow_task
 
 if TYPE_CHECKING:
@@ -24,10 +33,16 @@ if TYPE_CHECKING:
 
 def is_held(state: RunState) -> bool:
     """A worker holds something of this run: `void_attempts` would change it. Asked after every change: O(1)."""
-    task = state.workflow_task
-    return state.started_activities > 0 or (
-        task is not None and (task.started_event_id != 0 or task.is_sticky)
-    )
+    if state.started_activities:
+        return True
+    phase = phase_of(state)
+    match phase:
+        case InStickyQueue() | Started():
+            return True
+        case NotPending() | AwaitingParent() | FirstTaskDelayed() | InNormalQueue():
+            return False
+        case _:
+            assert_never(phase)
 
 
 def is_asleep(state: RunState) -> bool:
@@ -39,11 +54,16 @@ def void_attempts(state: RunState, env: Env) -> RunTransition:
     """Time out, now, whatever a worker had or was to have; nothing when there is none of it."""
     with Draft(state, env) as draft:
         draft.postpones_workflow_task = True
-        task = state.workflow_task
-        if task is not None and task.started_event_id:
-            WATCHES[DeadlineKind.WORKFLOW_TASK_START_TO_CLOSE].fire(draft, 0)
-        elif task is not None and task.is_sticky:
-            WATCHES[DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START].fire(draft, 0)
+        phase = phase_of(state)
+        match phase:
+            case Started():
+                WATCHES[DeadlineKind.WORKFLOW_TASK_START_TO_CLOSE].fire(draft, 0)
+            case InStickyQueue():
+                WATCHES[DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START].fire(draft, 0)
+            case NotPending() | AwaitingParent() | FirstTaskDelayed() | InNormalQueue():
+                pass
+            case _:
+                assert_never(phase)
         void_started(draft)
         draft.postpones_workflow_task = False
         if draft.owes_workflow_task:

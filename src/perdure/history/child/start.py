@@ -1,6 +1,6 @@
 """Children of a workflow, seen from the child: created, let go, or discarded. Rule 38.
 
-Invariant: a child has no workflow task before `release_child` (`phases.awaits_parent`), so a child whose
+Invariant: a child has no workflow task before `release_child` (`AwaitingParent`), so a child whose
 parent closed too early has done nothing and can be discarded.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from perdure.history.draft.close import close_run
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.run.start import start
-from perdure.history.state.phases import awaits_parent
+from perdure.history.workflow_task.phase import AwaitingParent, phase_of
 from perdure.history.workflow_task.steps import (
     SERVER_IDENTITY,
     add_scheduled,
@@ -100,4 +100,4 @@ def discard_child(state: RunState, parent: EntityKey, request_id: str, env: Env)
 def _waits_for(state: RunState, parent: EntityKey, request_id: str) -> bool:
     """The workflow id may mean another run by now, even one that waits for a parent of its own."""
     is_meant = state.info.parent == parent and state.create_request_id == request_id
-    return is_meant and awaits_parent(state)
+    return is_meant and isinstance(phase_of(state), AwaitingParent)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from perdure.history.state.phases import awaits_first_task
+from perdure.history.workflow_task.phase import (
+    AwaitingParent,
+    FirstTaskDelayed,
+    InNormalQueue,
+    InStickyQueue,
+    NotPending,
+    Started,
+    phase_of,
+)
 from perdure.wire.errors import workflow_not_ready
 
 if TYPE_CHECKING:
@@ -38,15 +46,22 @@ def query_route(state: RunState, until_ns: int) -> QueryRoute:
         raise workflow_not_ready(
             "Unable to query workflow: it closed before its first workflow task completed."
         )
-    if awaits_first_task(state):
-        info = state.info
-        if info.start_ns + info.first_task_backoff_ns > until_ns:
+    phase = phase_of(state)
+    match phase:
+        case NotPending():
+            return QueryRoute.DIRECT
+        case FirstTaskDelayed(first_ns) if first_ns > until_ns:
             raise workflow_not_ready(
                 "Unable to query workflow: its first workflow task is not scheduled yet, and will "
                 "not be before the caller's time is up."
             )
-        return QueryRoute.ATTACH
-    task = state.workflow_task
-    if task is not None and task.attempt >= _NOT_READY_FROM_ATTEMPT:
-        raise workflow_not_ready("Unable to query workflow due to Workflow Task in failed state.")
-    return QueryRoute.DIRECT if task is None else QueryRoute.ATTACH
+        case AwaitingParent() | FirstTaskDelayed():
+            return QueryRoute.ATTACH
+        case InNormalQueue(task) | InStickyQueue(task) | Started(task):
+            if task.attempt >= _NOT_READY_FROM_ATTEMPT:
+                raise workflow_not_ready(
+                    "Unable to query workflow due to Workflow Task in failed state."
+                )
+            return QueryRoute.ATTACH
+        case _:
+            assert_never(phase)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history.draft.draft import Draft, nothing
-from perdure.history.state.phases import check_not_closing
+from perdure.history.workflow_task.phase import check_not_closing
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found

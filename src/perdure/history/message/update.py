@@ -23,7 +23,7 @@ from perdure.history.draft.update_words import (
     UpdateView,
     server_failure,
 )
-from perdure.history.state.phases import check_not_closing
+from perdure.history.workflow_task.phase import check_not_closing
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import enums, failure, history, protocol, update
 from perdure.wire.errors import (

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from perdure.history.draft.deadlines import arm, deadline, only
-from perdure.history.state.phases import awaits_first_task, awaits_parent
 from perdure.history.state.run_state import DeadlineKind
+from perdure.history.workflow_task.phase import (
+    AwaitingParent,
+    FirstTaskDelayed,
+    InNormalQueue,
+    InStickyQueue,
+    NotPending,
+    Started,
+    phase_of,
+)
 from perdure.history.workflow_task.steps import schedule_workflow_task
 
 if TYPE_CHECKING:
@@ -28,9 +36,14 @@ def execution_expiration_ns(state: RunState) -> int:
 
 
 def _first_task_due_ns(state: RunState, _key: int) -> int:
-    if not awaits_first_task(state) or awaits_parent(state):
-        return 0
-    return state.info.start_ns + state.info.first_task_backoff_ns
+    phase = phase_of(state)
+    match phase:
+        case FirstTaskDelayed(until_ns):
+            return until_ns
+        case NotPending() | AwaitingParent() | InNormalQueue() | InStickyQueue() | Started():
+            return 0
+        case _:
+            assert_never(phase)
 
 
 def arm_run(draft: Draft) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from perdure.history.activity.close import attempt_scheduled_ns, progress_of
+from perdure.history.activity import phase as attempt
+from perdure.history.activity.phase import attempt_scheduled_ns, progress_of
 from perdure.history.activity.retry import expiration_ns
 from perdure.history.draft.visible import memo_of, search_attributes_of
 from perdure.history.message.cancel import is_cancel_requested
 from perdure.history.run.deadlines import execution_expiration_ns, run_expiration_ns
+from perdure.history.workflow_task import phase as workflow_task
 from perdure.wire.api import activity as activity_api
 from perdure.wire.api import (
     common,
@@ -25,7 +27,6 @@ from perdure.wire.times import duration, duration_or_none, timestamp, timestamp_
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
     from perdure.entity.env import Env
-    from perdure.history.state.facts import ActivityProgress
     from perdure.history.state.run_state import Activity, RunState
 
 _Response = workflowservice.DescribeWorkflowExecutionResponse
@@ -45,8 +46,7 @@ def describe(state: RunState, env: Env) -> _Response:
         ),
         workflow_execution_info=execution_info(state),
         pending_activities=[
-            _activity(activity, progress_of(state, key), env)
-            for key, activity in sorted(state.activities.items())
+            _activity(state, activity, env) for _, activity in sorted(state.activities.items())
         ],
         pending_children=_children(state),
         pending_workflow_task=_workflow_task(state),
@@ -110,16 +110,22 @@ def _children(state: RunState) -> list[workflow.PendingChildExecutionInfo]:
 
 
 def _workflow_task(state: RunState) -> workflow.PendingWorkflowTaskInfo | None:
-    task = state.workflow_task
-    if task is None:
-        return None
-    is_started = task.started_event_id != 0
+    phase = workflow_task.phase_of(state)
+    match phase:
+        case workflow_task.InNormalQueue(task) | workflow_task.InStickyQueue(task):
+            shown = enums.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
+        case workflow_task.Started(task):
+            shown = enums.PENDING_WORKFLOW_TASK_STATE_STARTED
+        case (
+            workflow_task.NotPending()
+            | workflow_task.AwaitingParent()
+            | workflow_task.FirstTaskDelayed()
+        ):
+            return None
+        case _:
+            assert_never(phase)
     return workflow.PendingWorkflowTaskInfo(
-        state=(
-            enums.PENDING_WORKFLOW_TASK_STATE_STARTED
-            if is_started
-            else enums.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
-        ),
+        state=shown,
         scheduled_time=timestamp(task.scheduled_ns),
         original_scheduled_time=timestamp(task.original_scheduled_ns or task.scheduled_ns),
         started_time=timestamp_or_none(task.started_ns),
@@ -127,14 +133,13 @@ def _workflow_task(state: RunState) -> workflow.PendingWorkflowTaskInfo | None:
     )
 
 
-def _activity(
-    activity: Activity, progress: ActivityProgress, env: Env
-) -> workflow.PendingActivityInfo:
+def _activity(state: RunState, activity: Activity, env: Env) -> workflow.PendingActivityInfo:
+    progress = progress_of(state, activity.scheduled_event_id)
     scheduled = history.ActivityTaskScheduledEventAttributes.FromString(activity.attributes)
     result = workflow.PendingActivityInfo(
         activity_id=activity.activity_id,
         activity_type=common.ActivityType(name=activity.activity_type),
-        state=_activity_state(activity, progress),
+        state=_activity_state(state, activity),
         attempt=progress.attempt,
         scheduled_time=timestamp(attempt_scheduled_ns(activity, progress)),
         last_started_time=timestamp_or_none(progress.started_ns),
@@ -148,9 +153,15 @@ def _activity(
         result.heartbeat_details.ParseFromString(progress.heartbeat_details)
     if progress.last_failure:
         result.last_failure.CopyFrom(failure.Failure.FromString(progress.last_failure))
-    if progress.next_attempt_ns > env.now_ns:
-        result.next_attempt_schedule_time.CopyFrom(timestamp(progress.next_attempt_ns))
-        result.current_retry_interval.CopyFrom(duration(progress.retry_interval_ns))
+    phase = attempt.phase_of(state, activity)
+    match phase:
+        case attempt.BackingOff(until_ns) if until_ns > env.now_ns:
+            result.next_attempt_schedule_time.CopyFrom(timestamp(until_ns))
+            result.current_retry_interval.CopyFrom(duration(progress.retry_interval_ns))
+        case attempt.BackingOff() | attempt.Waiting() | attempt.Running():
+            pass
+        case _:
+            assert_never(phase)
     if activity.retry_policy is not None:
         result.maximum_attempts = activity.retry_policy.maximum_attempts
         if expires_ns := expiration_ns(activity):
@@ -158,14 +169,17 @@ def _activity(
     return result
 
 
-def _activity_state(
-    activity: Activity, progress: ActivityProgress
-) -> enums.PendingActivityState.ValueType:
+def _activity_state(state: RunState, activity: Activity) -> enums.PendingActivityState.ValueType:
     if activity.cancel_requested_event_id:
         return enums.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-    if progress.is_started:
-        return enums.PENDING_ACTIVITY_STATE_STARTED
-    return enums.PENDING_ACTIVITY_STATE_SCHEDULED
+    phase = attempt.phase_of(state, activity)
+    match phase:
+        case attempt.Running():
+            return enums.PENDING_ACTIVITY_STATE_STARTED
+        case attempt.Waiting() | attempt.BackingOff():
+            return enums.PENDING_ACTIVITY_STATE_SCHEDULED
+        case _:
+            assert_never(phase)
 
 
 def _options(

@@ -1,7 +1,7 @@
 """What a workflow run is: its values, and how events and facts change them.
 
 Role: the journaled tables and values of a run (`run_state`, `table`, `buffer`), the facts that never enter history
-(`facts`), the fold of events into the state (`fold`), and questions about the phase a run is in (`phases`).
+(`facts`), the fold of events into the state (`fold`).
 
 Invariant: only `fold` and the apply functions of facts write state.
 Not here: decisions, drafts, deadlines.

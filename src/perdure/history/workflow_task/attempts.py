@@ -5,7 +5,7 @@ Rules 4 to 15 of semantics.md. The steps are in `workflow_task.steps`, the comma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
@@ -20,6 +20,15 @@ from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
 from perdure.history.state.facts import FactKind, Sticky
 from perdure.history.state.run_state import DeadlineKind
+from perdure.history.workflow_task.phase import (
+    AwaitingParent,
+    FirstTaskDelayed,
+    InNormalQueue,
+    InStickyQueue,
+    NotPending,
+    Started,
+    phase_of,
+)
 from perdure.history.workflow_task.reply import redeliver, tail, task_reply
 from perdure.history.workflow_task.steps import (
     SERVER_IDENTITY,
@@ -52,6 +61,7 @@ __all__ = [
     "reset_sticky",
     "start_workflow_task",
     "tail",
+    "unstick",
 ]
 
 _CompletedRequest = workflowservice.RespondWorkflowTaskCompletedRequest
@@ -73,18 +83,33 @@ def start_workflow_task(
         poll: Who takes it. A repeat with the same request id is the same start.
         env: The world.
     """
-    pending = state.workflow_task
-    if (
-        not state.is_running
-        or pending is None
-        or pending.scheduled_event_id != task.scheduled_event_id
-        or pending.stamp != task.stamp
-        or (pending.started_event_id and pending.request_id != poll.request_id)
-    ):
-        finished = () if row is None else (row,)
-        return RunTransition(key=state.key, finished_tasks=finished, reply=StaleTask())
-    if pending.started_event_id:
-        return nothing(state.key, redeliver(state, env))
+    phase = phase_of(state)
+    match phase:
+        case InNormalQueue(pending) | InStickyQueue(pending) if _is_same(pending, task):
+            return _start(state, pending, row, poll, env)
+        case Started(pending) if _is_same(pending, task) and pending.request_id == poll.request_id:
+            return nothing(state.key, redeliver(state, env))
+        case (
+            InNormalQueue()
+            | InStickyQueue()
+            | Started()
+            | NotPending()
+            | AwaitingParent()
+            | FirstTaskDelayed()
+        ):
+            finished = () if row is None else (row,)
+            return RunTransition(key=state.key, finished_tasks=finished, reply=StaleTask())
+        case _:
+            assert_never(phase)
+
+
+def _is_same(pending: WorkflowTask, task: Task) -> bool:
+    return (pending.scheduled_event_id, pending.stamp) == (task.scheduled_event_id, task.stamp)
+
+
+def _start(
+    state: RunState, pending: WorkflowTask, row: TaskRowId | None, poll: PollInfo, env: Env
+) -> RunTransition:
     with Draft(state, env) as draft:
         draft.finish_task(row)
         if poll.queue_name not in ("", pending.queue_name):
@@ -243,20 +268,43 @@ def reset_sticky(state: RunState, env: Env) -> RunTransition:
     """The worker has dropped the run from its cache, or is gone: its sticky queue is no option any more (rule 11)."""
     with Draft(state, env) as draft:
         clear_sticky(draft)
-        task = state.workflow_task
-        if task is not None and task.is_sticky and not task.started_event_id:
+        if isinstance(phase_of(state), InStickyQueue):
             offer_on_normal_queue(draft)
         return draft.done(workflowservice.ResetStickyTaskQueueResponse())
+
+
+def unstick(state: RunState, task: Task, row: TaskRowId, env: Env) -> RunTransition:
+    """Nobody polls the queue of `task`: if it is a sticky one, its row goes, and the run's own queue gets the task."""
+    with Draft(state, env) as draft:
+        match phase_of(state):
+            case InStickyQueue(pending) if _is_same(pending, task):
+                draft.finish_task(row)
+                clear_sticky(draft)
+                offer_on_normal_queue(draft)
+            case _:
+                pass  # It is with a worker, or what waits is another task.
+        return draft.done()
 
 
 # Time-outs.
 
 
 def _schedule_to_start_due_ns(state: RunState, _key: int) -> int:
-    task = state.workflow_task
-    if task is None or task.started_event_id or state.sticky is None:
-        return 0
-    return task.scheduled_ns + state.sticky.schedule_to_start_ns
+    phase = phase_of(state)
+    match phase:
+        case InStickyQueue(task) if state.sticky is not None:
+            return task.scheduled_ns + state.sticky.schedule_to_start_ns
+        case (
+            InStickyQueue()
+            | InNormalQueue()
+            | Started()
+            | NotPending()
+            | AwaitingParent()
+            | FirstTaskDelayed()
+        ):
+            return 0
+        case _:
+            assert_never(phase)
 
 
 @deadline(DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START, keys=only, due_ns=_schedule_to_start_due_ns)
@@ -267,10 +315,16 @@ def _no_sticky_worker(draft: Draft, _key: int) -> None:
 
 
 def _start_to_close_due_ns(state: RunState, _key: int) -> int:
-    task = state.workflow_task
-    if task is None or not task.started_event_id:
-        return 0
-    return task.started_ns + task.start_to_close_ns
+    phase = phase_of(state)
+    match phase:
+        case Started(task):
+            return task.started_ns + task.start_to_close_ns
+        case (
+            NotPending() | AwaitingParent() | FirstTaskDelayed() | InNormalQueue() | InStickyQueue()
+        ):
+            return 0
+        case _:
+            assert_never(phase)
 
 
 @deadline(DeadlineKind.WORKFLOW_TASK_START_TO_CLOSE, keys=only, due_ns=_start_to_close_due_ns)
@@ -308,18 +362,16 @@ def _end_heartbeats(state: RunState, env: Env) -> RunTransition:
 
 def _started_task(state: RunState, token: WorkflowTaskToken) -> WorkflowTask:
     """The task that the token names; rule 13."""
-    task = state.workflow_task
-    if (
-        not state.is_running
-        or task is None
-        or not task.started_event_id
-        or task.scheduled_event_id != token.scheduled_event_id
-        or task.started_event_id != token.started_event_id
-        or task.attempt != token.attempt
-        or task.started_ns != token.started_ns
-    ):
-        raise not_found("Workflow task not found.")
-    return task
+    match phase_of(state):
+        case Started(task) if (
+            task.scheduled_event_id == token.scheduled_event_id
+            and task.started_event_id == token.started_event_id
+            and task.attempt == token.attempt
+            and task.started_ns == token.started_ns
+        ):
+            return task
+        case _:
+            raise not_found("Workflow task not found.")
 
 
 def _remember_sticky(draft: Draft, request: _CompletedRequest) -> None:

@@ -10,22 +10,29 @@ Invariant: `state.workflow_task.is_a_fact` iff its WORKFLOW_TASK row exists, whi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from perdure.core.backoff import exponential_ns
-from perdure.core.ids import QueueKey, QueueKind
 from perdure.core.units import SECOND_NS
-from perdure.entity.transition import DEFAULT_PRIORITY, Task
 from perdure.history.draft.deadlines import arm
 from perdure.history.draft.flush import flush
 from perdure.history.state.facts import FactKind
-from perdure.history.state.phases import awaits_first_task, awaits_parent
 from perdure.history.state.run_state import (
     DeadlineKind,
     WorkflowTask,
     WorkflowTaskKind,
+)
+from perdure.history.workflow_task.phase import (
+    AwaitingParent,
+    FirstTaskDelayed,
+    InNormalQueue,
+    InStickyQueue,
+    NotPending,
+    Started,
+    phase_of,
+    wanted_task,
 )
 from perdure.wire import events
 from perdure.wire.api import enums, failure, history, taskqueue
@@ -58,11 +65,20 @@ def schedule_workflow_task(draft: Draft, *, despite_backoff: bool = False) -> No
         return
     if not state.is_running:
         return
-    if state.workflow_task is not None:
-        _respect_buffer_limit(draft)
-        return
-    if awaits_parent(state) or (awaits_first_task(state) and not despite_backoff):
-        return
+    phase = phase_of(state)
+    match phase:
+        case InNormalQueue() | InStickyQueue() | Started():
+            _respect_buffer_limit(draft)
+            return
+        case AwaitingParent():
+            return
+        case FirstTaskDelayed():
+            if not despite_backoff:
+                return
+        case NotPending():
+            pass
+        case _:
+            assert_never(phase)
     add_scheduled(draft)
     offer(draft)
 
@@ -147,23 +163,14 @@ def _schedule_transient(draft: Draft, previous: WorkflowTask) -> None:
 def offer(draft: Draft) -> None:
     """Give the pending task to matching."""
     state = draft.state
-    task = _pending(state)
-    draft.task(
-        Task(
-            queue=QueueKey(state.key.namespace_id, task.queue_name, QueueKind.WORKFLOW),
-            entity=state.key,
-            scheduled_event_id=task.scheduled_event_id,
-            stamp=task.stamp,
-            created_ns=draft.now_ns,
-            priority=state.info.priority_key or DEFAULT_PRIORITY,
-            may_be_sticky=task.is_sticky,
-        )
-    )
+    task = wanted_task(state)
+    assert task is not None, f"{state.key} has no workflow task for a queue"
+    draft.task(task.row(state.key, draft.now_ns))
     if state.sticky is not None:
         arm(
             draft,
             DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START,
-            task.scheduled_ns + state.sticky.schedule_to_start_ns,
+            task.visible_ns + state.sticky.schedule_to_start_ns,
         )
 
 

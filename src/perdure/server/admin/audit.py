@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from perdure.core.ids import EntityKey, EntityKind, QueueKind, shard_of, workflow_id_key
-from perdure.history.activity.close import progress_of
 from perdure.history.activity.void import is_held
 from perdure.history.draft.close import current_run
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.draft.visible import visibility_row
 from perdure.history.loader import load_run
+from perdure.history.run.wanted_tasks import wanted_tasks
 from perdure.history.state.facts import FactKind
 from perdure.history.state.pointer import CURRENT_RUN, CurrentRun
 from perdure.server.common.codec import decode_fact
@@ -207,14 +207,8 @@ class _Audit:
             self._find("facts", f"{name}: events are buffered without a started workflow task")
 
     def _wants_tasks(self, key: EntityKey, state: RunState) -> None:
-        # A closed run has neither: what was pending ended with it.
-        task = state.workflow_task
-        if task is not None and not task.started_event_id:
-            self._wanted.add((key, QueueKind.WORKFLOW, task.scheduled_event_id, task.stamp))
-        for event_id in state.activities:
-            progress = progress_of(state, event_id)
-            if not progress.is_started and not progress.next_attempt_ns:
-                self._wanted.add((key, QueueKind.ACTIVITY, event_id, progress.stamp))
+        for task in wanted_tasks(state):
+            self._wanted.add((key, task.queue.kind, task.scheduled_event_id, task.stamp))
 
     def _wakes(self, stored: Stored, state: RunState, name: str) -> None:
         self._look("wake-ups", int(stored.wake is not None))

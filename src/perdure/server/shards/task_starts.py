@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import workflow_id_key
 from perdure.history.draft.replies import ActivityTaskReply, StaleTask, WorkflowTaskReply
-from perdure.history.workflow_task.unstick import unstick
+from perdure.history.workflow_task.attempts import unstick
 from perdure.server.shards.step import Outcome
 from perdure.wire import errors
 

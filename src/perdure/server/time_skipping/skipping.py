@@ -29,9 +29,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.clock import SystemClock
-from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind
+from perdure.core.ids import EntityKey, EntityKind, QueueKey
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.history.activity.phase import running_attempts
 from perdure.history.run.wake import next_deadline_ns
+from perdure.history.run.wanted_tasks import wanted_tasks
 from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
@@ -93,20 +95,11 @@ def work_of(state: RunState | None) -> Work:
     """What the run of this state is doing; nothing, when it only waits for time or for the outside."""
     if state is None or not state.is_running:
         return IDLE
-    namespace_id = state.key.namespace_id
-    queues: list[QueueKey] = []
-    task = state.workflow_task
-    is_started = task is not None and task.started_event_id != 0
-    if task is not None and not is_started:
-        queues.append(QueueKey(namespace_id, task.queue_name, QueueKind.WORKFLOW))
-    attempts: list[str] = []
-    for key, activity in state.activities.items():
-        progress = state.activity_progress.get(key)
-        if progress is not None and progress.is_started:
-            attempts.append(progress.started_identity)
-        elif progress is None or not progress.next_attempt_ns:
-            queues.append(QueueKey(namespace_id, activity.queue_name, QueueKind.ACTIVITY))
-    return Work(tuple(attempts), is_started, tuple(queues))
+    return Work(
+        attempts=tuple(attempt.identity for attempt in running_attempts(state)),
+        is_in_workflow_task=state.workflow_task_is_started,
+        queues=tuple(task.queue for task in wanted_tasks(state)),
+    )
 
 
 class _Sleeper(msgspec.Struct, frozen=True, order=True):

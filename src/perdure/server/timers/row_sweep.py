@@ -16,7 +16,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from perdure.core.units import MINUTE_NS, SECOND_NS
-from perdure.history.activity.stale import is_stale
+from perdure.history.run.wanted_tasks import is_stale
 from perdure.storage.port import StoreError
 from perdure.wire.errors import RpcError
 
