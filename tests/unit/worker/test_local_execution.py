@@ -381,3 +381,4 @@ async def test_waiting_ends_with_a_result_or_its_time_out() -> None:
     ((seq, _),) = world.run.take_results()
     assert seq == 1
     assert world.run.take_results() == []
+    assert not world.worker._running, "what has ended is not kept until the worker ends"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from perdure.replay import commands, jobs
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.host.state import SINGLE_BATCH
 from tests.unit.worker_host.doing import cancels, doing, done
-from tests.unit.worker_host.driver import Driver, names, result
+from tests.unit.worker_host.driver import Driver, names, result, value
 
 PROFILES = list(WaitForProfile)
 
@@ -272,6 +273,32 @@ def test_what_is_no_collection_can_not_be_waited_for(given: str, words: str) -> 
         raise AssertionError
 
     assert done(main) == words
+
+
+def test_several_that_are_done_at_once_end_one_wait(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> int:
+        works = [asyncio.ensure_future(quick()) for _ in range(3)]
+        ready, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        return len(ready)
+
+    assert done(main) == 3
+    assert caplog.records == []
+
+
+def test_the_summary_of_one_timer_is_not_that_of_the_next() -> None:
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: False, timeout=5, timeout_summary="first")
+        await asyncio.sleep(1)
+        await workflow.sleep(2, summary="second")
+        await asyncio.sleep(3)
+
+    run, found = doing(main)
+    for seq in (1, 2, 3):
+        found += run.fire_timer(seq)
+    timers = [each for each in found if isinstance(each, commands.StartTimer)]
+    said = [value(each.summary) if each.summary else None for each in timers]
+    assert said == ["first", None, "second", None]
 
 
 def test_as_completed_has_a_time_out() -> None:

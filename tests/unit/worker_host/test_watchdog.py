@@ -12,7 +12,7 @@ import pytest
 from perdure import workflow
 from perdure.worker.host import HostOptions
 from perdure.worker.host.host import DeadlockError
-from perdure.worker.host.watchdog import watchdog
+from perdure.worker.host.watchdog import Watchdog, WorkflowDeadlock, watchdog
 from tests.unit.worker_host.driver import Driver
 from tests.unit.worker_host.programs import in_process
 
@@ -118,6 +118,18 @@ class SpinsForAWhile:
     async def run(self) -> None:
         for _ in range(300_000_000):
             pass
+
+
+def test_a_new_watchdog_begins_to_look() -> None:
+    fresh = Watchdog()
+    watch = fresh.begin(100_000_000, lambda: "this test")
+    assert watch is not None
+    try:
+        with pytest.raises(WorkflowDeadlock):
+            for _ in range(300_000_000):
+                pass
+    finally:
+        fresh.end(watch)
 
 
 def test_a_workflow_is_stopped_although_another_thread_is_at_work_since_before() -> None:
