@@ -59,7 +59,14 @@ class Hears:
 def worker_of(server: Server) -> Worker:
     config = ConnectConfig(target_host="scripted", identity="me")
     client = Client(ServiceClient(config, server.connection))
-    return Worker(client, task_queue="q", workflows=[Fans, Hears], activities=[step])
+    return Worker(
+        client,
+        task_queue="q",
+        workflows=[Fans, Hears],
+        activities=[step],
+        max_concurrent_workflow_tasks=2,
+        max_concurrent_workflow_task_polls=2,
+    )
 
 
 def following(first_id: int, *attributes: Any) -> Poll:
@@ -114,8 +121,6 @@ async def test_three_activities_start_at_once_or_all_where_the_engine_is_in_this
     server.connection.polls_are_free = polls_are_free
     async with worker_of(server), asyncio.timeout(60):
         await server.all_taken.wait()
-        while not server.answers():
-            await asyncio.sleep(0)
     ((_, request),) = server.answers()
     wishes = [
         command.schedule_activity_task_command_attributes.request_eager_execution
