@@ -8,7 +8,7 @@ Not here: scheduling and cancel commands (`activity.command`), deadlines (`activ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -21,12 +21,10 @@ from perdure.history.activity.close import (
     put_progress,
 )
 from perdure.history.activity.phase import (
-    BackingOff,
-    Running,
-    Waiting,
     attempt_scheduled_ns,
-    phase_of,
     progress_of,
+    running,
+    wanted_task,
 )
 from perdure.history.activity.timeouts import arm_started
 from perdure.history.draft.draft import Draft, nothing
@@ -75,16 +73,14 @@ def start_activity(
         activity = state.activities.get(task.scheduled_event_id)
         if activity is None:
             return draft.done(StaleTask())
-        phase = phase_of(state, activity)
-        match phase:
-            case Running(request_id=request_id) if request_id == poll.request_id:
-                return draft.done(_task_reply(state, activity))
-            case Waiting() if progress_of(state, task.scheduled_event_id).stamp == task.stamp:
-                return draft.done(start_attempt(draft, activity, poll))
-            case Running() | Waiting() | BackingOff():
-                return draft.done(StaleTask())
-            case _:
-                assert_never(phase)
+        attempt = running(state, activity)
+        if attempt is not None:
+            repeated = attempt.request_id == poll.request_id
+            return draft.done(_task_reply(state, activity) if repeated else StaleTask())
+        wanted = wanted_task(state, activity)
+        if wanted is None or wanted.stamp != task.stamp:
+            return draft.done(StaleTask())
+        return draft.done(start_attempt(draft, activity, poll))
 
 
 def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityTaskReply:
@@ -122,7 +118,7 @@ def void_started(draft: Draft) -> None:
     """As `void_started_activities`, within a change that concerns more."""
     state = draft.state
     for activity in tuple(state.activities.values()):
-        if isinstance(phase_of(state, activity), Running):
+        if running(state, activity) is not None:
             attempt_timed_out(draft, activity, enums.TIMEOUT_TYPE_START_TO_CLOSE)
 
 
@@ -147,14 +143,8 @@ def complete_activity(
                 draft, activity, oversized(draft, "The activity's result"), request.identity
             )
             return draft.done(response)
-        phase = phase_of(state, activity)
-        match phase:
-            case Running():
-                pass
-            case Waiting() | BackingOff():
-                start_attempt(draft, activity, PollInfo(identity=request.identity, request_id=""))
-            case _:
-                assert_never(phase)
+        if running(state, activity) is None:
+            start_attempt(draft, activity, PollInfo(identity=request.identity, request_id=""))
         close(
             draft,
             activity,
@@ -297,14 +287,7 @@ def _is_current(
     progress = progress_of(state, token.scheduled_event_id)
     if (progress.attempt, progress.stamp) != (token.attempt, token.stamp):
         return False
-    phase = phase_of(state, activity)
-    match phase:
-        case Running():
-            return True
-        case Waiting() | BackingOff():
-            return not started
-        case _:
-            assert_never(phase)
+    return running(state, activity) is not None or not started
 
 
 def _gone(token: ActivityTaskToken) -> NoReturn:

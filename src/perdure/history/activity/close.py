@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.history.activity.phase import Running, phase_of, progress_of, wanted_task
+from perdure.history.activity.phase import progress_of, running, wanted_task
 from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
 from perdure.history.draft.deadlines import arm
 from perdure.history.state.facts import ActivityProgress, FactKind
@@ -74,7 +74,7 @@ def back_to_queue(draft: Draft, activity: Activity) -> None:
     old = progress_of(draft.state, key)
     waiting = msgspec.structs.replace(
         old,
-        stamp=old.stamp + 1 if isinstance(phase_of(draft.state, activity), Running) else old.stamp,
+        stamp=old.stamp + 1 if running(draft.state, activity) is not None else old.stamp,
         is_started=False,
         started_ns=0,
         started_request_id="",
@@ -142,20 +142,20 @@ def close(draft: Draft, activity: Activity, attributes: Message) -> None:
     """Write (or buffer) Started when the attempt had started, then the close event, and wake the workflow."""
     state = draft.state
     key = activity.scheduled_event_id
-    phase = phase_of(state, activity)
-    if isinstance(phase, Running) and not activity.started_event_id:
+    attempt = running(state, activity)
+    if attempt is not None and not activity.started_event_id:
         progress = progress_of(state, key)
         started = build_event(
             history.ActivityTaskStartedEventAttributes(
                 scheduled_event_id=key,
-                identity=phase.identity,
-                request_id=phase.request_id,
+                identity=attempt.identity,
+                request_id=attempt.request_id,
                 attempt=progress.attempt,
                 last_failure=Failure.FromString(progress.last_failure)
                 if progress.last_failure
                 else None,
             ),
-            time_ns=phase.started_ns,
+            time_ns=attempt.started_ns,
         )
         if state.workflow_task_is_started:
             draft.buffer(started)

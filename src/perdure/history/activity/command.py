@@ -5,7 +5,7 @@ Not here: the attempts (`activity`), the close event (`activity.close`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.history.activity.attempts import start_attempt
 from perdure.history.activity.close import (
@@ -13,7 +13,7 @@ from perdure.history.activity.close import (
     dispatch,
     put_progress,
 )
-from perdure.history.activity.phase import FRESH, BackingOff, Running, Waiting, phase_of
+from perdure.history.activity.phase import FRESH, running
 from perdure.history.activity.timeouts import arm_scheduled
 from perdure.history.commands.checks import (
     ACTIVITIES_LIMIT,
@@ -158,14 +158,8 @@ def _request_cancel(
     if activity is None:
         return  # Its end waits in the buffer.
     _take_back_eager_start(draft, key, context)
-    phase = phase_of(state, activity)
-    match phase:
-        case Running():
-            return  # Its worker learns of the request by heartbeat.
-        case Waiting() | BackingOff():
-            pass
-        case _:
-            assert_never(phase)
+    if running(state, activity) is not None:
+        return  # Its worker learns of the request by heartbeat.
     context.needs_workflow_task = True
     context.own_buffered += 1
     close_after_commands(

@@ -1,19 +1,21 @@
 """Where an activity's current attempt stands, as a sum type computed in one place.
 
-`phase_of` is the only reader of what the state stores about it. Callers match its result exhaustively, so that a new
-phase is a type error wherever nobody has decided what it means. A request to cancel is not a phase: an attempt with one
-waits or runs as others do, and its event is in the history.
+`phase_of` is the only reader of what the state stores about it. What follows from a phase is answered below it, by
+functions that match every phase: a new phase is a type error in each of them until it is decided there.
+A request to cancel is not a phase: an attempt with one waits or runs as others do, and its event is in the history.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import msgspec
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.entity.transition import WantedTask
 from perdure.history.state.facts import ActivityProgress
+from perdure.wire.api import enums, workflow
+from perdure.wire.times import duration, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +69,9 @@ def phase_of(state: RunState, activity: Activity) -> AttemptPhase:
     return Waiting(attempt_scheduled_ns(activity, progress))
 
 
+# What follows from a phase: each question is answered here, for every phase.
+
+
 def wanted_task(state: RunState, activity: Activity) -> WantedTask | None:
     """What the run wants in a queue so that this attempt is started; None when it wants nothing there."""
     phase = phase_of(state, activity)
@@ -85,9 +90,75 @@ def wanted_task(state: RunState, activity: Activity) -> WantedTask | None:
             assert_never(phase)
 
 
+class Clocks(NamedTuple):
+    """Since when each time-out of an activity counts; 0 for one that does not count in this phase."""
+
+    scheduled_ns: int = 0
+    """Schedule-to-close."""
+    waiting_ns: int = 0
+    """Schedule-to-start."""
+    running_ns: int = 0
+    """Start-to-close and heartbeat."""
+    retry_at_ns: int = 0
+    """When the back-off is over."""
+
+
+def clocks_of(state: RunState, scheduled_event_id: int) -> Clocks:
+    """The clocks that run for an activity; none when it is not pending."""
+    activity = state.activities.get(scheduled_event_id)
+    if activity is None:
+        return _STOPPED
+    phase = phase_of(state, activity)
+    match phase:
+        case Waiting(since_ns):
+            return Clocks(activity.scheduled_ns, waiting_ns=since_ns)
+        case BackingOff(until_ns):
+            return Clocks(activity.scheduled_ns, retry_at_ns=until_ns)
+        case Running(started_ns):
+            return Clocks(activity.scheduled_ns, running_ns=started_ns)
+        case _:
+            assert_never(phase)
+
+
+_STOPPED = Clocks()
+
+
+def running(state: RunState, activity: Activity) -> Running | None:
+    """The attempt that a worker has; None when none has it."""
+    phase = phase_of(state, activity)
+    match phase:
+        case Running():
+            return phase
+        case Waiting() | BackingOff():
+            return None
+        case _:
+            assert_never(phase)
+
+
 def running_attempts(state: RunState) -> Iterator[Running]:
     """The attempts that workers have."""
     for activity in state.activities.values():
-        phase = phase_of(state, activity)
-        if isinstance(phase, Running):
-            yield phase
+        if (attempt := running(state, activity)) is not None:
+            yield attempt
+
+
+def shown(state: RunState, activity: Activity, now_ns: int) -> workflow.PendingActivityInfo:
+    """What a description of the run says of the phase."""
+    result = workflow.PendingActivityInfo()
+    phase = phase_of(state, activity)
+    match phase:
+        case Waiting():
+            result.state = enums.PENDING_ACTIVITY_STATE_SCHEDULED
+        case BackingOff(until_ns):
+            result.state = enums.PENDING_ACTIVITY_STATE_SCHEDULED
+            if until_ns > now_ns:
+                interval_ns = progress_of(state, activity.scheduled_event_id).retry_interval_ns
+                result.next_attempt_schedule_time.CopyFrom(timestamp(until_ns))
+                result.current_retry_interval.CopyFrom(duration(interval_ns))
+        case Running():
+            result.state = enums.PENDING_ACTIVITY_STATE_STARTED
+        case _:
+            assert_never(phase)
+    if activity.cancel_requested_event_id:
+        result.state = enums.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+    return result

@@ -6,10 +6,10 @@ heap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from perdure.history.activity.close import attempt_timed_out, back_to_queue
-from perdure.history.activity.phase import BackingOff, Running, Waiting, phase_of, progress_of
+from perdure.history.activity.phase import clocks_of, progress_of
 from perdure.history.activity.retry import expiration_ns
 from perdure.history.draft.deadlines import arm, deadline
 from perdure.history.state.run_state import DeadlineKind
@@ -27,68 +27,32 @@ def _keys(state: RunState) -> Iterable[int]:
 
 
 def _schedule_to_close_ns(state: RunState, key: int) -> int:
-    activity = state.activities.get(key)
-    return expiration_ns(activity) if activity is not None else 0
+    return expiration_ns(state.activities[key]) if clocks_of(state, key).scheduled_ns else 0
 
 
 def _schedule_to_start_ns(state: RunState, key: int) -> int:
-    activity = state.activities.get(key)
-    if activity is None or not activity.schedule_to_start_ns:
-        return 0
-    phase = phase_of(state, activity)
-    match phase:
-        case Waiting(since_ns):
-            return since_ns + activity.schedule_to_start_ns
-        case BackingOff() | Running():
-            return 0
-        case _:
-            assert_never(phase)
+    since_ns = clocks_of(state, key).waiting_ns
+    timeout_ns = state.activities[key].schedule_to_start_ns if since_ns else 0
+    return since_ns + timeout_ns if timeout_ns else 0
 
 
 def _start_to_close_ns(state: RunState, key: int) -> int:
-    activity = state.activities.get(key)
-    if activity is None:
-        return 0
-    phase = phase_of(state, activity)
-    match phase:
-        case Running(started_ns):
-            return started_ns + activity.start_to_close_ns
-        case Waiting() | BackingOff():
-            return 0
-        case _:
-            assert_never(phase)
+    since_ns = clocks_of(state, key).running_ns
+    return since_ns + state.activities[key].start_to_close_ns if since_ns else 0
 
 
 def _heartbeat_ns(state: RunState, key: int) -> int:
-    activity = state.activities.get(key)
-    if activity is None or not activity.heartbeat_ns:
+    since_ns = clocks_of(state, key).running_ns
+    timeout_ns = state.activities[key].heartbeat_ns if since_ns else 0
+    if not timeout_ns:
         return 0
-    phase = phase_of(state, activity)
-    match phase:
-        case Running(started_ns):
-            # Heartbeats that said nothing new live in memory only: after a load the worker gets a full interval
-            # (DESIGN 10.8).
-            told_ns = progress_of(state, key).last_heartbeat_ns
-            heard_ns = max(started_ns, told_ns, state.heard_ns.get(key, 0))
-            return max(heard_ns, state.loaded_ns) + activity.heartbeat_ns
-        case Waiting() | BackingOff():
-            return 0
-        case _:
-            assert_never(phase)
+    # Heartbeats that said nothing new live in memory only: after a load the worker gets a full interval (DESIGN 10.8).
+    heard_ns = max(progress_of(state, key).last_heartbeat_ns, state.heard_ns.get(key, 0))
+    return max(since_ns, heard_ns, state.loaded_ns) + timeout_ns
 
 
 def _retry_ns(state: RunState, key: int) -> int:
-    activity = state.activities.get(key)
-    if activity is None:
-        return 0
-    phase = phase_of(state, activity)
-    match phase:
-        case BackingOff(until_ns):
-            return until_ns
-        case Waiting() | Running():
-            return 0
-        case _:
-            assert_never(phase)
+    return clocks_of(state, key).retry_at_ns
 
 
 def arm_scheduled(draft: Draft, activity: Activity) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perdure.history.activity import phase as attempt
-from perdure.history.activity.phase import attempt_scheduled_ns, progress_of
+from perdure.history.activity.phase import attempt_scheduled_ns, progress_of, shown
 from perdure.history.activity.retry import expiration_ns
 from perdure.history.draft.visible import memo_of, search_attributes_of
 from perdure.history.message.cancel import is_cancel_requested
@@ -139,7 +138,6 @@ def _activity(state: RunState, activity: Activity, env: Env) -> workflow.Pending
     result = workflow.PendingActivityInfo(
         activity_id=activity.activity_id,
         activity_type=common.ActivityType(name=activity.activity_type),
-        state=_activity_state(state, activity),
         attempt=progress.attempt,
         scheduled_time=timestamp(attempt_scheduled_ns(activity, progress)),
         last_started_time=timestamp_or_none(progress.started_ns),
@@ -153,33 +151,12 @@ def _activity(state: RunState, activity: Activity, env: Env) -> workflow.Pending
         result.heartbeat_details.ParseFromString(progress.heartbeat_details)
     if progress.last_failure:
         result.last_failure.CopyFrom(failure.Failure.FromString(progress.last_failure))
-    phase = attempt.phase_of(state, activity)
-    match phase:
-        case attempt.BackingOff(until_ns) if until_ns > env.now_ns:
-            result.next_attempt_schedule_time.CopyFrom(timestamp(until_ns))
-            result.current_retry_interval.CopyFrom(duration(progress.retry_interval_ns))
-        case attempt.BackingOff() | attempt.Waiting() | attempt.Running():
-            pass
-        case _:
-            assert_never(phase)
+    result.MergeFrom(shown(state, activity, env.now_ns))
     if activity.retry_policy is not None:
         result.maximum_attempts = activity.retry_policy.maximum_attempts
         if expires_ns := expiration_ns(activity):
             result.expiration_time.CopyFrom(timestamp(expires_ns))
     return result
-
-
-def _activity_state(state: RunState, activity: Activity) -> enums.PendingActivityState.ValueType:
-    if activity.cancel_requested_event_id:
-        return enums.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-    phase = attempt.phase_of(state, activity)
-    match phase:
-        case attempt.Running():
-            return enums.PENDING_ACTIVITY_STATE_STARTED
-        case attempt.Waiting() | attempt.BackingOff():
-            return enums.PENDING_ACTIVITY_STATE_SCHEDULED
-        case _:
-            assert_never(phase)
 
 
 def _options(
