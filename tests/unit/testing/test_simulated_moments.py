@@ -182,3 +182,11 @@ def test_a_run_without_a_world_has_none() -> None:
     scenario = Scenario(Sleeps.run, (), (Sleeps,), (), (), None, DAY)
     outcome = Universe(scenario, 1, ()).run()
     assert (outcome.world, outcome.error) == (None, None)
+
+
+def test_nothing_of_a_dead_server_runs_while_it_is_away() -> None:
+    """Its timer is due in an hour of test time, which nobody skips."""
+    outcome = play(Sleeps, ServerDies(after_event=5, down_ns=5 * SECOND_NS))
+    died_s, back_s = (float(note.split()[0]) for note in outcome.notes)
+    assert back_s - died_s == pytest.approx(5, abs=0.5)
+    assert times_s(outcome, enums.EVENT_TYPE_TIMER_FIRED) == pytest.approx([3_600], abs=1)
