@@ -26,14 +26,7 @@ ALLOWED: dict[frozenset[str], str] = {
     _circle("history.state", "buffer facts run_state"): _TO_BREAK,
     _circle("history.draft", "deadlines draft flush"): _TO_BREAK,
     _circle("server.shards", "cache group"): _TO_BREAK,
-    _circle("replay", "machines.base outgoing"): _TO_BREAK,
-    _circle(
-        "replay",
-        """failures local run machines.activity machines.child machines.external
-        machines.local_activity machines.nexus""",
-    ): _TO_BREAK,
     _circle("testing", "environment hosted local time_skipping"): _TO_BREAK,
-    _circle("testing.simulation", "activities world"): _TO_BREAK,
 }
 
 

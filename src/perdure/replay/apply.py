@@ -17,6 +17,7 @@ from perdure.replay.jobs import (
     NotifyHasPatch,
     SignalWorkflow,
     UpdateRandomSeed,
+    ordered_map,
 )
 from perdure.replay.machines.update import UpdateMachine, UpdateRequest
 from perdure.replay.markers import is_local_activity_marker, read_patch
@@ -24,7 +25,6 @@ from perdure.replay.matching import Step, match
 from perdure.replay.mismatch import BadHistory, NondeterminismFound, Rule
 from perdure.replay.run import Run, WorkflowTaskState
 from perdure.replay.seed import randomness_seed
-from perdure.replay.values import ordered_map
 from perdure.wire.api import enums, history
 from perdure.wire.times import timestamp_ns
 

@@ -24,11 +24,12 @@ from perdure.replay import commands as cmd
 from perdure.replay import events as ev
 from perdure.replay.facts import command_fact, event_fact
 from perdure.replay.failures import application
-from perdure.replay.jobs import LEGACY_QUERY_ID, Activation, QueryWorkflow
+from perdure.replay.jobs import LEGACY_QUERY_ID, Activation, QueryWorkflow, ordered_map
 from perdure.replay.local import LOCAL_ACTIVITY_KIND, LocalRequest, LocalResult
+from perdure.replay.machines.base import Outgoing
 from perdure.replay.machines.update import UpdateRequest
 from perdure.replay.mismatch import BadHistory, Mismatch, NondeterminismFound
-from perdure.replay.outgoing import TERMINAL, Outgoing
+from perdure.replay.outgoing import TERMINAL
 from perdure.replay.run import Run
 from perdure.replay.task import (
     Answer,
@@ -41,7 +42,6 @@ from perdure.replay.task import (
     WorkflowTask,
 )
 from perdure.replay.to_api import to_api
-from perdure.replay.values import ordered_map
 from perdure.wire.api import common, enums
 from perdure.wire.api import query as queries_api
 

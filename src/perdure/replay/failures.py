@@ -8,17 +8,45 @@ What is not here: turning failures into exceptions (``perdure.converter``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from perdure.wire.api import common, enums
 from perdure.wire.api import failure as api
 
 if TYPE_CHECKING:
-    from perdure.replay.machines.activity import ActivityMachine
-    from perdure.replay.machines.child import ChildWorkflowMachine
-    from perdure.replay.machines.local_activity import LocalActivityMachine
-    from perdure.replay.machines.nexus import NexusOperationMachine
+    from perdure.replay import commands as cmd
     from perdure.wire.api import history
+
+
+class Activity(Protocol):
+    """What a failure says about its activity."""
+
+    @property
+    def command(self) -> cmd.ScheduleActivity | cmd.ScheduleLocalActivity: ...
+    @property
+    def activity_id(self) -> str: ...
+
+
+class ChildWorkflow(Protocol):
+    """What a failure says about its child workflow."""
+
+    run_id: str
+    initiated_event_id: int
+    started_event_id: int
+
+    @property
+    def command(self) -> cmd.StartChildWorkflow: ...
+
+
+class NexusOperation(Protocol):
+    """What a failure says about its nexus operation."""
+
+    scheduled_event_id: int
+    operation_token: str
+
+    @property
+    def command(self) -> cmd.ScheduleNexusOperation: ...
+
 
 _RetryState = enums.RetryState
 
@@ -29,7 +57,7 @@ def canceled(details: common.Payloads | None = None) -> api.Failure:
 
 
 def _activity_info(
-    machine: ActivityMachine | LocalActivityMachine,
+    activity: Activity,
     *,
     identity: str,
     retry_state: enums.RetryState.ValueType,
@@ -38,8 +66,8 @@ def _activity_info(
 ) -> api.ActivityFailureInfo:
     return api.ActivityFailureInfo(
         identity=identity,
-        activity_type=common.ActivityType(name=machine.command.activity_type),
-        activity_id=machine.activity_id,
+        activity_type=common.ActivityType(name=activity.command.activity_type),
+        activity_id=activity.activity_id,
         retry_state=retry_state,
         started_event_id=started_event_id,
         scheduled_event_id=scheduled_event_id,
@@ -47,14 +75,14 @@ def _activity_info(
 
 
 def activity_failed(
-    machine: ActivityMachine, event: history.ActivityTaskFailedEventAttributes
+    activity: Activity, event: history.ActivityTaskFailedEventAttributes
 ) -> api.Failure:
     """An activity that failed for good."""
     return api.Failure(
         message="Activity task failed",
         cause=event.failure if event.HasField("failure") else None,
         activity_failure_info=_activity_info(
-            machine,
+            activity,
             identity=event.identity,
             retry_state=event.retry_state,
             started_event_id=event.started_event_id,
@@ -64,14 +92,14 @@ def activity_failed(
 
 
 def activity_timed_out(
-    machine: ActivityMachine, event: history.ActivityTaskTimedOutEventAttributes
+    activity: Activity, event: history.ActivityTaskTimedOutEventAttributes
 ) -> api.Failure:
     """An activity that timed out for good."""
     return api.Failure(
         message="Activity task timed out",
         cause=event.failure if event.HasField("failure") else None,
         activity_failure_info=_activity_info(
-            machine,
+            activity,
             identity="",
             retry_state=event.retry_state,
             started_event_id=event.started_event_id,
@@ -81,7 +109,7 @@ def activity_timed_out(
 
 
 def activity_cancelled(
-    machine: ActivityMachine, event: history.ActivityTaskCanceledEventAttributes | None = None
+    activity: Activity, event: history.ActivityTaskCanceledEventAttributes | None = None
 ) -> api.Failure:
     """A cancelled activity; without an event when nobody waited for the server's word."""
     details = event.details if event is not None and event.HasField("details") else None
@@ -89,7 +117,7 @@ def activity_cancelled(
         message="Activity cancelled",
         cause=canceled(details),
         activity_failure_info=_activity_info(
-            machine,
+            activity,
             identity=event.identity if event else "",
             retry_state=_RetryState.RETRY_STATE_CANCEL_REQUESTED,
             started_event_id=event.started_event_id if event else 0,
@@ -98,7 +126,7 @@ def activity_cancelled(
     )
 
 
-def local_activity_wrapped(machine: LocalActivityMachine, failure: api.Failure) -> api.Failure:
+def local_activity_wrapped(activity: Activity, failure: api.Failure) -> api.Failure:
     """Cancellations and time-outs of a local activity, seen as an activity's; others as they are."""
     if failure.HasField("canceled_failure_info"):
         message = "Local Activity cancelled"
@@ -110,7 +138,7 @@ def local_activity_wrapped(machine: LocalActivityMachine, failure: api.Failure) 
         message=message,
         cause=failure,
         activity_failure_info=_activity_info(
-            machine,
+            activity,
             identity="",
             retry_state=_RetryState.RETRY_STATE_CANCEL_REQUESTED,
             started_event_id=0,
@@ -120,41 +148,41 @@ def local_activity_wrapped(machine: LocalActivityMachine, failure: api.Failure) 
 
 
 def child_failure(
-    machine: ChildWorkflowMachine,
+    child: ChildWorkflow,
     message: str,
     cause: api.Failure | None,
     retry_state: enums.RetryState.ValueType = _RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE,
 ) -> api.Failure:
     """A child workflow that did not complete."""
-    command = machine.command
+    command = child.command
     return api.Failure(
         message=message,
         cause=cause,
         child_workflow_execution_failure_info=api.ChildWorkflowExecutionFailureInfo(
             namespace=command.namespace,
             workflow_execution=common.WorkflowExecution(
-                workflow_id=command.workflow_id, run_id=machine.run_id
+                workflow_id=command.workflow_id, run_id=child.run_id
             ),
             workflow_type=common.WorkflowType(name=command.workflow_type),
-            initiated_event_id=machine.initiated_event_id,
-            started_event_id=machine.started_event_id,
+            initiated_event_id=child.initiated_event_id,
+            started_event_id=child.started_event_id,
             retry_state=retry_state,
         ),
     )
 
 
-def nexus_failure(machine: NexusOperationMachine, message: str, cause: api.Failure) -> api.Failure:
+def nexus_failure(operation: NexusOperation, message: str, cause: api.Failure) -> api.Failure:
     """A nexus operation that ended because of its cancellation."""
-    command = machine.command
+    command = operation.command
     return api.Failure(
         message=message,
         cause=cause,
         nexus_operation_execution_failure_info=api.NexusOperationFailureInfo(
-            scheduled_event_id=machine.scheduled_event_id,
+            scheduled_event_id=operation.scheduled_event_id,
             endpoint=command.endpoint,
             service=command.service,
             operation=command.operation,
-            operation_token=machine.operation_token,
+            operation_token=operation.operation_token,
         ),
     )
 

@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.replay import commands as cmd
 from perdure.replay.flags import Flag
+from perdure.replay.jobs import ordered_map
 from perdure.replay.machines.activity import ActivityMachine
 from perdure.replay.machines.child import ChildWorkflowMachine
 from perdure.replay.machines.external import CancelExternalMachine, SignalExternalMachine
@@ -31,7 +32,6 @@ from perdure.replay.markers import (
 )
 from perdure.replay.mismatch import BadHistory
 from perdure.replay.outgoing import TERMINAL, CancelExternal, RecordMarker, Wirable
-from perdure.replay.values import ordered_map
 from perdure.wire.api import common
 
 if TYPE_CHECKING:

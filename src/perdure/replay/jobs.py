@@ -13,13 +13,17 @@ host decides by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
     from perdure.wire.api import common, history
     from perdure.wire.api import failure as failures
+
+_V = TypeVar("_V")
+_EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 
 LEGACY_QUERY_ID: Final = "legacy_query"
 """Query id of a query task (``RespondQueryTaskCompleted``): no command may accompany its answer."""
@@ -30,6 +34,13 @@ class DeploymentVersion(msgspec.Struct, frozen=True):
 
     deployment_name: str
     build_id: str
+
+
+def ordered_map(fields: Mapping[str, _V]) -> Mapping[str, _V]:
+    """A protobuf map in key order: its own order is not deterministic (trap 40)."""
+    if not fields:
+        return _EMPTY  # pyright: ignore[reportReturnType]
+    return {key: fields[key] for key in sorted(fields)}
 
 
 # --- outcomes -------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """Commands as they wait to be sent and matched, including those the engine itself adds.
 
-Invariants: a queue entry keeps its place from the activation that issued it until the event that
-records it; building the protobuf command is left to ``to_api`` because most commands of a replay
+Invariant: building the protobuf command is left to ``to_api`` because most commands of a replay
 never leave.
 
-What is not here: the order of the queue (``run``), and which event takes which entry (``matching``).
+What is not here: entries of the queue (``machines.base.Outgoing``), its order (``run``), and which
+event takes which entry (``matching``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from perdure.replay import commands as cmd
 from perdure.replay import events as ev
 
 if TYPE_CHECKING:
-    from perdure.replay.machines.base import Machine
     from perdure.wire.api import common
     from perdure.wire.api import failure as failures
 
@@ -113,14 +112,3 @@ def recorded_as(command: Wirable) -> int:
     if isinstance(command, SendMessage):
         return command.recorded_as
     return RECORDED_AS[type(command)]
-
-
-class Outgoing:
-    """One entry of the command queue."""
-
-    __slots__ = ("command", "machine", "task_started_event_id")
-
-    def __init__(self, machine: Machine, command: Wirable, task_started_event_id: int) -> None:
-        self.machine = machine
-        self.command = command
-        self.task_started_event_id = task_started_event_id

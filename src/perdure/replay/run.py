@@ -11,7 +11,7 @@ and answers (``engine``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perdure.replay import events as ev
 from perdure.replay.buffer import HistoryBuffer
@@ -28,11 +28,12 @@ from perdure.replay.jobs import (
     SignalWorkflow,
     UpdateRandomSeed,
 )
-from perdure.replay.local import LocalActivities
+from perdure.replay.machines.base import Outgoing
 from perdure.replay.machines.external import CancelExternalMachine
+from perdure.replay.machines.local_activity import LocalActivities
 from perdure.replay.machines.update import UpdateMachine
-from perdure.replay.mismatch import BadHistory
-from perdure.replay.outgoing import TERMINAL, CancelExternal, Outgoing, Wirable
+from perdure.replay.operations import Operations
+from perdure.replay.outgoing import TERMINAL, CancelExternal, Wirable
 
 if TYPE_CHECKING:
     from perdure.replay.machines.base import Machine
@@ -60,47 +61,6 @@ def job_order(job: Job) -> int:
     if type(job) is ResolveActivity:
         return 5 if job.is_local else 4
     return _JOB_ORDER.get(type(job), 4)
-
-
-class Operations:
-    """Machines by what user code calls them: kind and sequence number."""
-
-    __slots__ = ("_highest", "_machines")
-
-    def __init__(self) -> None:
-        self._machines: dict[tuple[str, int], Machine] = {}
-        self._highest: dict[str, int] = {}
-
-    def add(self, machine: Machine, seq: int) -> None:
-        """Register a machine; sequence numbers of a kind only grow."""
-        self._machines[machine.kind, seq] = machine
-        self._highest[machine.kind] = max(seq, self._highest.get(machine.kind, 0))
-
-    def find(self, kind: str, seq: int) -> Any:
-        """The machine, or None when it is over and forgotten; a BadHistory if it never was."""
-        machine = self._machines.get((kind, seq))
-        if machine is None and seq > self._highest.get(kind, 0):
-            raise BadHistory(f"workflow code cancelled {kind} {seq}, which it never started")
-        return machine
-
-    def find_quietly(self, kind: str, seq: int) -> Any:
-        """The machine, or None when there is none (yet)."""
-        return self._machines.get((kind, seq))
-
-    def of_kind(self, kind: str) -> list[Any]:
-        """All machines of a kind, in the order in which they were started."""
-        if kind not in self._highest:
-            return []
-        return [machine for (known, _), machine in self._machines.items() if known == kind]
-
-    def forget(self, machine: Machine) -> None:
-        """Nothing can name this machine any more."""
-        seq = getattr(machine.command, "seq", None)
-        if seq is not None:
-            self._machines.pop((machine.kind, seq), None)
-
-    def __len__(self) -> int:
-        return len(self._machines)
 
 
 class WorkflowTaskState:

@@ -87,6 +87,20 @@ class Machine:
             )
 
 
+class Outgoing:
+    """One entry of the command queue.
+
+    It keeps its place from the activation that issued it until the event that records it.
+    """
+
+    __slots__ = ("command", "machine", "task_started_event_id")
+
+    def __init__(self, machine: Machine, command: Wirable, task_started_event_id: int) -> None:
+        self.machine = machine
+        self.command = command
+        self.task_started_event_id = task_started_event_id
+
+
 def check(attribute: str, in_history: str, in_code: str) -> None:
     """Stop replay when an attribute that identifies an operation differs."""
     if in_history != in_code:

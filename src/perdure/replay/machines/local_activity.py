@@ -1,9 +1,19 @@
-"""One local activity: executed and then recorded, or answered by a marker (§1.8)."""
+"""Local activities: run inside a workflow task, remembered by a marker (§1.8).
+
+While executing, the worker is asked to run them (``take_requests``) and reports back; while
+replaying, results come from markers found ahead, each held back until the activation in which it
+was delivered originally (``activation_index``; markers without one come in batches, as they did).
+
+Invariants: a result is delivered once; nothing runs while a marker may still answer for it.
+
+What is not here: running them, their retries and time-outs (the worker).
+"""
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
@@ -19,8 +29,14 @@ from perdure.replay.jobs import (
     Resolution,
     ResolveActivity,
 )
-from perdure.replay.local import LOCAL_ACTIVITY_KIND, LocalResult, check_marker
-from perdure.replay.machines.base import Host, Machine, Table
+from perdure.replay.local import (
+    LOCAL_ACTIVITY_KIND,
+    LocalActivityCancel,
+    LocalActivityRequest,
+    LocalRequest,
+    LocalResult,
+)
+from perdure.replay.machines.base import Host, Machine, Table, check
 from perdure.replay.markers import (
     LOCAL_ACTIVITY_MARKER,
     LocalActivityMarker,
@@ -32,7 +48,8 @@ from perdure.replay.outgoing import RecordMarker
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
-    from perdure.replay.run import Run
+    from perdure.replay.jobs import Job
+    from perdure.replay.operations import Operations
     from perdure.wire.api import history
 
 _WAIT = cmd.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
@@ -49,14 +66,30 @@ class State(enum.IntEnum):
     RECORDED = 4
 
 
+class LocalHost(Host, Protocol):
+    """What local activities ask of their run besides what every machine may ask."""
+
+    replaying: bool
+    now_ns: int
+    jobs: list[Job]
+    operations: Operations
+    local: LocalActivities
+
+    def advance_clock(self, time_ns: int) -> None:
+        """Workflow time moves on, never back."""
+        ...
+
+
 class LocalActivityMachine(Machine):
+    """One local activity: executed and then recorded, or answered by a marker."""
+
     __slots__ = ("_new_work", "_started_ns", "_succeeded")
 
     kind: ClassVar[str] = LOCAL_ACTIVITY_KIND
     settled: ClassVar = frozenset({State.RECORDED})
     command: cmd.ScheduleLocalActivity
 
-    def __init__(self, command: cmd.ScheduleLocalActivity, run: Run) -> None:
+    def __init__(self, command: cmd.ScheduleLocalActivity, run: LocalHost) -> None:
         super().__init__(command, State.WAITING_FOR_MARKER if run.replaying else State.REQUESTED)
         self._started_ns = run.now_ns
         self._new_work = not run.replaying
@@ -93,7 +126,7 @@ class LocalActivityMachine(Machine):
 
     # --- results ---
 
-    def resolve_executed(self, result: LocalResult, run: Run) -> None:
+    def resolve_executed(self, result: LocalResult, run: LocalHost) -> None:
         """The worker finished it; too late when it was cancelled without waiting."""
         if self.state != State.REQUESTED:
             return
@@ -102,13 +135,13 @@ class LocalActivityMachine(Machine):
             result = msgspec.structs.replace(result, outcome=Completed(common.Payload()))
         self._resolve(result, self._started_ns + result.runtime_ns, run)
 
-    def resolve_cancelled(self, run: Run) -> None:
+    def resolve_cancelled(self, run: LocalHost) -> None:
         """It was cancelled before the worker took it."""
         result = self._cancellation()
         if self.state == State.REQUESTED:
             self._resolve(result, self._started_ns, run)
 
-    def resolve_from_marker(self, marker: LocalActivityMarker, run: Run) -> None:
+    def resolve_from_marker(self, marker: LocalActivityMarker, run: LocalHost) -> None:
         """History knows the result."""
         if self.state != State.WAITING_FOR_MARKER:
             raise BadHistory(f"history has two markers of local activity {marker.seq}")
@@ -133,7 +166,7 @@ class LocalActivityMachine(Machine):
             original_schedule_time_ns=self.command.original_schedule_time_ns,
         )
 
-    def _resolve(self, result: LocalResult, complete_time_ns: int | None, run: Run) -> None:
+    def _resolve(self, result: LocalResult, complete_time_ns: int | None, run: LocalHost) -> None:
         self.state = State.MARKER_CREATED if self._new_work else State.ANSWERED_BY_MARKER
         self._succeeded = isinstance(result.outcome, Completed)
         run.push_job(ResolveActivity(self.command.seq, self._seen_by_code(result), is_local=True))
@@ -154,7 +187,9 @@ class LocalActivityMachine(Machine):
             return Failed(local_activity_wrapped(self, outcome.failure))
         return outcome
 
-    def _marker(self, result: LocalResult, complete_time_ns: int | None, run: Run) -> RecordMarker:
+    def _marker(
+        self, result: LocalResult, complete_time_ns: int | None, run: LocalHost
+    ) -> RecordMarker:
         outcome = result.outcome
         marker = LocalActivityMarker(
             seq=self.command.seq,
@@ -180,7 +215,7 @@ class LocalActivityMachine(Machine):
 
     # --- cancellation ---
 
-    def cancel(self, run: Run) -> None:
+    def cancel(self, run: LocalHost) -> None:
         """User code cancelled it."""
         kind = self.command.cancellation_type
         if self.state == State.REQUESTED and kind != _WAIT:
@@ -208,3 +243,125 @@ class LocalActivityMachine(Machine):
         (State.MARKER_CREATED, ev.MARKER_RECORDED): _recorded,
         (State.ANSWERED_BY_MARKER, ev.MARKER_RECORDED): _recorded,
     }
+
+
+class LocalActivities:
+    """The local activities of one run that are not over."""
+
+    __slots__ = ("_ahead", "_cancels", "_requests", "_running", "activation_index", "terminating")
+
+    def __init__(self) -> None:
+        self._ahead: list[LocalActivityMarker] = []
+        self._requests: list[LocalActivityMachine] = []
+        self._cancels: list[int] = []
+        self._running: frozenset[int] = frozenset()
+        self.activation_index = 0
+        """Position of the next activation within its workflow task."""
+        self.terminating = False
+        """The workflow has ended: nothing is worth running or waiting for."""
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether the workflow task must wait for a result."""
+        return not self.terminating and bool(self._running or self._requests)
+
+    # --- execution ---
+
+    def enqueue(self, machine: LocalActivityMachine) -> None:
+        """Ask the worker to run it."""
+        self._requests.append(machine)
+
+    def take_requests(self) -> list[LocalRequest]:
+        """What the worker must do now."""
+        if self.terminating:
+            cancels: Iterable[int] = sorted(self._running)
+            self._requests.clear()
+            self._running = frozenset()
+        else:
+            cancels = self._cancels
+        requests: list[LocalRequest] = [LocalActivityCancel(seq) for seq in cancels]
+        requests += [LocalActivityRequest(machine.command) for machine in self._requests]
+        self._running = self._running.union(machine.command.seq for machine in self._requests)
+        self._requests, self._cancels = [], []
+        return requests
+
+    def finished(self, seq: int) -> None:
+        """It runs no longer, or nobody waits for it."""
+        self._requests = [machine for machine in self._requests if machine.command.seq != seq]
+        self._running -= {seq}
+
+    def cancel(self, machine: LocalActivityMachine, run: LocalHost) -> None:
+        """User code cancelled it: a marker may answer, else the queue, else the worker."""
+        seq = machine.command.seq
+        known = next((marker for marker in self._ahead if marker.seq == seq), None)
+        if known is not None:
+            if not self._held(known):
+                self._ahead.remove(known)
+                machine.resolve_from_marker(known, run)
+        elif machine in self._requests:
+            self._requests.remove(machine)
+            machine.resolve_cancelled(run)
+        elif seq in self._running:
+            self._cancels.append(seq)
+
+    def cancel_quietly(self, machine: LocalActivityMachine) -> None:
+        """It is already resolved for user code: just stop it, wherever it is."""
+        if machine in self._requests:
+            self._requests.remove(machine)
+        elif machine.command.seq in self._running:
+            self._cancels.append(machine.command.seq)
+
+    def execute_unrecorded(self, run: LocalHost) -> None:
+        """A new task began: what still waits for a marker will get none, so it must run."""
+        for machine in run.operations.of_kind(LOCAL_ACTIVITY_KIND):
+            if machine.stop_waiting_for_marker():
+                self.enqueue(machine)
+
+    # --- replay ---
+
+    def remember_marker(self, run: LocalHost, event: history.HistoryEvent) -> None:
+        """Look-ahead found a marker in the next sequence."""
+        marker = read_local_activity(event)
+        if marker is None:
+            raise BadHistory("a local activity's marker can not be read", event.event_id)
+        machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, marker.seq)
+        if machine is None or machine.waits_for_marker:
+            self._ahead.append(marker)
+            self.deliver(run, include_held=False)
+
+    def _held(self, marker: LocalActivityMarker) -> bool:
+        index = marker.activation_index
+        return index is not None and index > self.activation_index
+
+    def deliver(self, run: LocalHost, *, include_held: bool) -> None:
+        """Resolve from markers, in their order, as far as user code has got."""
+        while self._ahead and (include_held or not self._held(self._ahead[0])):
+            machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, self._ahead[0].seq)
+            if machine is None:
+                return
+            machine.resolve_from_marker(self._ahead.pop(0), run)
+
+    def release_if_idle(self, run: LocalHost) -> None:
+        """Without further jobs there is no later activation to hold results back for."""
+        if self._ahead and not run.jobs:
+            self.deliver(run, include_held=True)
+
+    def consume_marker(self, run: LocalHost, event: history.HistoryEvent) -> bool:
+        """A marker event whose result was delivered ahead is only checked; True when it was."""
+        marker = read_local_activity(event)
+        if marker is None:
+            raise BadHistory("a local activity's marker can not be read", event.event_id)
+        machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, marker.seq)
+        if machine is None:
+            raise NondeterminismFound(Rule.LOCAL_ACTIVITY)
+        if machine.has_command:
+            return False
+        machine.on_event(event, run)
+        run.operations.forget(machine)
+        return True
+
+
+def check_marker(marker: LocalActivityMarker, command: cmd.ScheduleLocalActivity) -> None:
+    """Id and type must be those of the code (flag 1 is checked by the caller)."""
+    check("local activity id", marker.activity_id, command.activity_id or str(command.seq))
+    check("local activity type", marker.activity_type, command.activity_type)

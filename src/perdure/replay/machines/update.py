@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from perdure.replay import commands as cmd
 from perdure.replay import events as ev
-from perdure.replay.jobs import DoUpdate
+from perdure.replay.jobs import DoUpdate, ordered_map
 from perdure.replay.machines.base import Host, Machine, Table
 from perdure.replay.mismatch import BadHistory
 from perdure.replay.outgoing import SendMessage
-from perdure.replay.values import ordered_map
 from perdure.wire.api import common, protocol, update
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from perdure import activity
 from perdure.core.units import SECOND_NS
@@ -16,11 +16,46 @@ from perdure.testing.simulation.outcome import Execution
 from perdure.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import timedelta
 
     from perdure.testing.simulation.loop import Process
-    from perdure.testing.simulation.world import Universe
+
+
+F = TypeVar("F", bound=f.Fault)
+
+
+class Universe(Protocol):
+    """What activities ask of the simulated world (`world.Universe`)."""
+
+    def began(self, name: str, args: Sequence[Any], attempt: int, timeout_ns: int) -> Execution:
+        """An execution begins."""
+        ...
+
+    def faults_of(self, record: Execution, kind: type[F]) -> list[F]:
+        """The faults of this kind that concern this execution."""
+        ...
+
+    def note(self, what: f.Fault | str) -> None:
+        """Say that something happened."""
+        ...
+
+    async def pause(self, length_ns: int) -> None:
+        """An attempt waits because of a fault."""
+        ...
+
+    def executing(self, process: Process) -> AbstractContextManager[None]:
+        """The user's function runs: test time is not skipped."""
+        ...
+
+    def kill_worker(self, down_ns: int) -> None:
+        """Kill the worker process; another one starts after `down_ns` of test time."""
+        ...
+
+    def break_off(self, error: BaseException) -> None:
+        """The test is wrong, not the workflow."""
+        ...
 
 
 class NoThreads(ThreadPoolExecutor):
