@@ -12,8 +12,18 @@ import pytest
 from perdure import activity, workflow
 from perdure.testing import Outcome, Signal
 from perdure.testing.simulation.scenario import Scenario
+from perdure.testing.simulation.search import singles
 from perdure.testing.simulation.world import Universe
-from perdure.testing.simulator import ActivityLate, Fault, ServerDies, WorkerDies
+from perdure.testing.simulator import (
+    ActivityFails,
+    ActivityLate,
+    AnswerLate,
+    DiesAfterExecuting,
+    Execution,
+    Fault,
+    ServerDies,
+    WorkerDies,
+)
 from perdure.wire.api import enums
 
 HOUR = timedelta(hours=1)
@@ -190,3 +200,11 @@ def test_nothing_of_a_dead_server_runs_while_it_is_away() -> None:
     died_s, back_s = (float(note.split()[0]) for note in outcome.notes)
     assert back_s - died_s == pytest.approx(5, abs=0.5)
     assert times_s(outcome, enums.EVENT_TYPE_TIMER_FIRED) == pytest.approx([3_600], abs=1)
+
+
+def test_each_execution_has_each_fault_of_an_activity() -> None:
+    calm = Outcome(0, ())
+    calm.executions = [Execution("ask", (), 1, number, 0) for number in (1, 2, 3)]
+    kinds = (DiesAfterExecuting, ActivityFails, ActivityLate, AnswerLate)
+    found = [(type(fault), getattr(fault, "execution", 0)) for fault in singles(calm, (), kinds)]
+    assert found == [(kind, number) for number in (1, 2, 3) for kind in kinds]

@@ -312,6 +312,7 @@ def test_nothing_is_kept_of_calls_that_have_ended(caplog: pytest.LogCaptureFixtu
         bench.node.error = errors.NotFound("nothing")
         await bench.outcome()
         bench.node.work_s = 1_000.0
+        assert bench.endpoint._open == {}
         await bench.outcome(timeout_ns=SECOND_NS)
         call = asyncio.ensure_future(bench.outcome())
         await asyncio.sleep(1)
