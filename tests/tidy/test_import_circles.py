@@ -26,7 +26,6 @@ ALLOWED: dict[frozenset[str], str] = {
     _circle("history.state", "buffer facts run_state"): _TO_BREAK,
     _circle("history.draft", "deadlines draft flush"): _TO_BREAK,
     _circle("server.shards", "cache group"): _TO_BREAK,
-    _circle("testing", "environment hosted local time_skipping"): _TO_BREAK,
 }
 
 

@@ -1,23 +1,23 @@
 """`WorkflowEnvironment`: a place for workflows to run in during a test.
 
 Names, parameters and behaviour are the official ones; the servers are not downloaded but run in this process.
-Invariant: what an environment started ends with it. Not here: skipping time (`time_skipping`, `server.time_skipping`).
+Invariant: what an environment started ends with it. Not here: what it runs on (`backend`; subclasses in `local` and
+`time_skipping`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.client import Client
 from perdure.converter import DataConverter
-from perdure.core.clock import SystemClock
 from perdure.testing.assertions import AssertionErrors
+from perdure.testing.backend import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     from perdure.client import Interceptor, Plugin, WorkflowHandle
@@ -37,7 +37,13 @@ class WorkflowEnvironment:
     """
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._backend = Backend(client)
+
+    @classmethod
+    def _on(cls, backend: Backend) -> Self:
+        environment = cls(backend.client)
+        environment._backend = backend
+        return environment
 
     @classmethod
     def from_client(cls, client: Client) -> WorkflowEnvironment:
@@ -87,7 +93,7 @@ class WorkflowEnvironment:
         """
         from perdure.testing.local import start_local
 
-        return await start_local(
+        backend = await start_local(
             ip=ip,
             port=port,
             database=dev_server_database_filename,
@@ -105,6 +111,7 @@ class WorkflowEnvironment:
                 "default_workflow_query_reject_condition": default_workflow_query_reject_condition,
             },
         )
+        return WorkflowEnvironment._on(backend)
 
     @staticmethod
     async def start_time_skipping(
@@ -139,7 +146,7 @@ class WorkflowEnvironment:
         """
         from perdure.testing.time_skipping import start_time_skipping
 
-        return await start_time_skipping(
+        backend = await start_time_skipping(
             search_attributes=search_attributes,
             config={
                 "retry_config": retry_config,
@@ -154,6 +161,7 @@ class WorkflowEnvironment:
                 "default_workflow_query_reject_condition": default_workflow_query_reject_condition,
             },
         )
+        return WorkflowEnvironment._on(backend)
 
     async def __aenter__(self) -> Self:
         return self
@@ -169,7 +177,7 @@ class WorkflowEnvironment:
     @property
     def client(self) -> Client:
         """A client of this environment; workers take it too."""
-        return self._client
+        return self._backend.client
 
     async def connect_client(self, **options: Any) -> Client:
         """Another client of this environment.
@@ -177,15 +185,11 @@ class WorkflowEnvironment:
         Args:
             options: As for `Client.connect`; the namespace is that of `client` unless given.
         """
-        config = self.client.service_client.config
-        given: dict[str, Any] = {
-            "namespace": self.client.namespace,
-            "rpc_metadata": config.rpc_metadata,
-        }
-        return await Client.connect(config.target_host, **(given | options))
+        return await self._backend.connect_client(**options)
 
     async def shutdown(self) -> None:
         """End what this environment started. Idempotent."""
+        await self._backend.shutdown()
 
     async def sleep(self, duration: timedelta | float) -> None:
         """Sleep: in real time, or by skipping where time can be skipped.
@@ -193,7 +197,7 @@ class WorkflowEnvironment:
         Args:
             duration: Seconds, or a timedelta.
         """
-        await asyncio.sleep(seconds(duration))
+        await self._backend.sleep(duration)
 
     async def get_current_time(self, handle: WorkflowHandle[Any, Any] | None = None) -> datetime:
         """What time it is in this environment, in UTC.
@@ -201,13 +205,12 @@ class WorkflowEnvironment:
         Args:
             handle: For compatibility; all workflows of an environment share one time.
         """
-        del handle
-        return utc(SystemClock().now_ns())
+        return await self._backend.get_current_time(handle)
 
     @property
     def supports_time_skipping(self) -> bool:
         """Whether `sleep` and waiting for results skip time."""
-        return False
+        return self._backend.supports_time_skipping
 
     @property
     def supports_time_skipping_v1(self) -> bool:
@@ -222,17 +225,8 @@ class WorkflowEnvironment:
     @contextmanager
     def auto_time_skipping_disabled(self) -> Generator[None]:
         """Within the block, waiting for results skips no time."""
-        yield
-
-
-def seconds(duration: timedelta | float) -> float:
-    """A duration in seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-
-
-def utc(time_ns: int) -> datetime:
-    """Nanoseconds since the epoch as a datetime; microseconds are what it can hold."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+        with self._backend.auto_time_skipping_disabled():
+            yield
 
 
 def _with_interceptors(client: Client, *interceptors: Interceptor) -> Client:

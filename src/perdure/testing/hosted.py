@@ -1,4 +1,4 @@
-"""What environments over a node in this process have in common: clients without a network, and one end for all."""
+"""What backends over a node in this process have in common: clients without a network, and one end for all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.client import Client
 from perdure.embedded import EmbeddedConnection
 from perdure.service import ConnectConfig, ServiceClient
-from perdure.testing.environment import WorkflowEnvironment
+from perdure.testing.backend import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from perdure.server.node.node import Node
 
 
-class HostedEnvironment(WorkflowEnvironment):
-    """An environment over `node`, which it ends.
+class HostedBackend(Backend):
+    """A backend over `node`, which it ends.
 
     Args:
         node: It runs already.
         target: What clients show as their target.
         config: Parameters of `ConnectConfig` for every client.
-        client: Parameters of `Client` for the environment's own.
-        interceptors: The environment's own, inside those of the client.
+        client: Parameters of `Client` for the backend's own.
+        interceptors: The backend's own, inside those of the client.
     """
 
     def __init__(

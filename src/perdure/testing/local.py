@@ -1,4 +1,4 @@
-"""The environment on real time: an engine in this process, reachable from others only when a port is given."""
+"""The backend on real time: an engine in this process, reachable from others only when a port is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perdure.core.units import SECOND_NS
 from perdure.server.common.options import DevServerOptions
 from perdure.server.node.main import open_dev_node
 from perdure.testing.assertions import AssertionErrors
-from perdure.testing.hosted import HostedEnvironment, attribute_types
+from perdure.testing.hosted import HostedBackend, attribute_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perdure.common import SearchAttributeKey
     from perdure.server.node.node import Node
     from perdure.server.transport.grpc import GrpcServer
-    from perdure.testing.environment import WorkflowEnvironment
+    from perdure.testing.backend import Backend
 
 STOP_GRACE_NS = 2 * SECOND_NS
 TARGET = "perdure-local"
@@ -32,7 +32,7 @@ async def start_local(
     search_attributes: Sequence[SearchAttributeKey[Any]],
     config: Mapping[str, Any],
     client: Mapping[str, Any],
-) -> WorkflowEnvironment:
+) -> Backend:
     """See `WorkflowEnvironment.start_local`; `config` is for the connection, `client` for the client."""
     node = await open_dev_node(
         DevServerOptions(
@@ -44,14 +44,14 @@ async def start_local(
         )
     )
     if port is None:
-        return _LocalEnvironment(node, None, target=TARGET, config=config, client=client)
+        return _LocalBackend(node, None, target=TARGET, config=config, client=client)
     try:
         server = await _listen(node, ip, port)
     except BaseException:
         await node.close()
         raise
     target = f"{ip}:{server.port}"
-    return _LocalEnvironment(node, server, target=target, config=config, client=client)
+    return _LocalBackend(node, server, target=target, config=config, client=client)
 
 
 async def _listen(node: Node, ip: str, port: int) -> GrpcServer:
@@ -62,7 +62,7 @@ async def _listen(node: Node, ip: str, port: int) -> GrpcServer:
     return server
 
 
-class _LocalEnvironment(HostedEnvironment):
+class _LocalBackend(HostedBackend):
     def __init__(self, node: Node, server: GrpcServer | None, **options: Any) -> None:
         self._server = server
         super().__init__(node, interceptors=(AssertionErrors(),), **options)

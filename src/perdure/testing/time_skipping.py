@@ -1,6 +1,6 @@
-"""The environment whose time is skipped: an engine in this process, and a client that unlocks time while it waits.
+"""The backend whose time is skipped: an engine in this process, and a client that unlocks time while it waits.
 
-Invariant: the locks that this environment takes away are put back, whatever ends the wait. Several waits at once may do
+Invariant: the locks that this backend takes away are put back, whatever ends the wait. Several waits at once may do
 so independently: the server counts, and time is locked again when the last one has its result.
 """
 
@@ -15,8 +15,8 @@ from perdure.client.history import WorkflowHistoryEventAsyncIterator
 from perdure.core.units import SECOND_NS
 from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
 from perdure.testing.assertions import AssertionErrors
-from perdure.testing.environment import seconds, utc
-from perdure.testing.hosted import HostedEnvironment, attribute_types
+from perdure.testing.backend import seconds, utc
+from perdure.testing.hosted import HostedBackend, attribute_types
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from perdure.client import WorkflowHandle
     from perdure.client.inputs import FetchWorkflowHistoryEventsInput
     from perdure.common import SearchAttributeKey
-    from perdure.testing.environment import WorkflowEnvironment
+    from perdure.testing.backend import Backend
     from perdure.wire.api import history as history_pb
 
 TARGET = "perdure-test"
@@ -37,16 +37,16 @@ async def start_time_skipping(
     search_attributes: Sequence[SearchAttributeKey[Any]],
     config: Mapping[str, Any],
     client: Mapping[str, Any],
-) -> WorkflowEnvironment:
+) -> Backend:
     """See `WorkflowEnvironment.start_time_skipping`; `config` is for the connection, `client` for the client."""
     node = await open_time_skipping_node(
         namespaces=dict.fromkeys(("default", client["namespace"])),
         search_attributes=attribute_types(search_attributes),
     )
-    return TimeSkippingEnvironment(node, config=config, client=client)
+    return TimeSkippingBackend(node, config=config, client=client)
 
 
-class TimeSkippingEnvironment(HostedEnvironment):
+class TimeSkippingBackend(HostedBackend):
     """Made by `WorkflowEnvironment.start_time_skipping`."""
 
     def __init__(
@@ -118,17 +118,17 @@ class TimeSkippingEnvironment(HostedEnvironment):
 class _Unlocks(Interceptor):
     """Unlocks time while somebody waits for the end of a workflow."""
 
-    def __init__(self, environment: TimeSkippingEnvironment) -> None:
-        self._environment = environment
+    def __init__(self, backend: TimeSkippingBackend) -> None:
+        self._backend = backend
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
-        return _UnlocksOutbound(next, self._environment)
+        return _UnlocksOutbound(next, self._backend)
 
 
 class _UnlocksOutbound(OutboundInterceptor):
-    def __init__(self, next: OutboundInterceptor, environment: TimeSkippingEnvironment) -> None:
+    def __init__(self, next: OutboundInterceptor, backend: TimeSkippingBackend) -> None:
         super().__init__(next)
-        self._environment = environment
+        self._backend = backend
 
     def fetch_workflow_history_events(
         self, input: FetchWorkflowHistoryEventsInput
@@ -138,17 +138,17 @@ class _UnlocksOutbound(OutboundInterceptor):
             input.wait_new_event
             and input.event_filter_type is WorkflowHistoryEventFilterType.CLOSE_EVENT
         )
-        return _UnlockedEvents(events, self._environment) if waits_for_end else events
+        return _UnlockedEvents(events, self._backend) if waits_for_end else events
 
 
 class _UnlockedEvents(WorkflowHistoryEventAsyncIterator):
     """Another iterator's events; time is unlocked while the next one is awaited."""
 
     def __init__(
-        self, inner: WorkflowHistoryEventAsyncIterator, environment: TimeSkippingEnvironment
+        self, inner: WorkflowHistoryEventAsyncIterator, backend: TimeSkippingBackend
     ) -> None:
         self._inner = inner
-        self._environment = environment
+        self._backend = backend
 
     @property
     def current_page_index(self) -> int:
@@ -163,9 +163,9 @@ class _UnlockedEvents(WorkflowHistoryEventAsyncIterator):
         return self._inner.next_page_token
 
     async def fetch_next_page(self, *, page_size: int | None = None) -> None:
-        with self._environment.unlocked():
+        with self._backend.unlocked():
             await self._inner.fetch_next_page(page_size=page_size)
 
     async def __anext__(self) -> history_pb.HistoryEvent:
-        with self._environment.unlocked():
+        with self._backend.unlocked():
             return await self._inner.__anext__()

@@ -7,18 +7,26 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from perdure.client import Interceptor
-from perdure.testing.time_skipping import TimeSkippingEnvironment
+from perdure.testing import WorkflowEnvironment
+from perdure.testing.time_skipping import TimeSkippingBackend
 from tests.unit.testing.stage import Stage, staged
 
-Test = Callable[[Stage, TimeSkippingEnvironment], Coroutine[Any, Any, None]]
+Test = Callable[[Stage, WorkflowEnvironment], Coroutine[Any, Any, None]]
 
 
-def environment(stage: Stage, *interceptors: Interceptor) -> TimeSkippingEnvironment:
-    return TimeSkippingEnvironment(
+def environment(stage: Stage, *interceptors: Interceptor) -> WorkflowEnvironment:
+    backend = TimeSkippingBackend(
         stage.opened,
         config={"identity": "tester"},
         client={"namespace": "default", "interceptors": interceptors},
     )
+    return WorkflowEnvironment._on(backend)
+
+
+def backend_of(env: WorkflowEnvironment) -> TimeSkippingBackend:
+    backend = env._backend
+    assert isinstance(backend, TimeSkippingBackend)
+    return backend
 
 
 def hosted(test: Test) -> Callable[[], None]:
@@ -32,7 +40,7 @@ def hosted(test: Test) -> Callable[[], None]:
     return run
 
 
-async def start(env: TimeSkippingEnvironment, workflow_id: str = "w") -> Any:
+async def start(env: WorkflowEnvironment, workflow_id: str = "w") -> Any:
     return await env.client.start_workflow("T", id=workflow_id, task_queue="q")
 
 

@@ -16,7 +16,7 @@ from perdure.converter import DataConverter
 from perdure.service import RetryConfig
 from perdure.testing import ActivityEnvironment, Outcome, WorkflowEnvironment
 from perdure.testing.assertions import AssertionErrors
-from perdure.testing.environment import seconds, utc
+from perdure.testing.backend import seconds, utc
 from perdure.testing.hosted import attribute_types
 from tests.unit.testing.stage import Stage, staged
 

@@ -9,7 +9,8 @@ import pytest
 
 from perdure.client import Client, RPCError
 from perdure.server.time_skipping.node import open_time_skipping_node
-from perdure.testing.time_skipping import TARGET, TimeSkippingEnvironment
+from perdure.testing import WorkflowEnvironment
+from perdure.testing.time_skipping import TARGET, TimeSkippingBackend
 from perdure.wire.api import enums
 from tests.unit.server.world import complete_workflow, schedule_activity
 from tests.unit.testing.hosted import environment, hosted, locks, settle, start
@@ -22,7 +23,7 @@ DAY_S = 86_400.0
 
 @hosted
 async def test_an_environment_sleeps_exactly_and_gives_its_lock_back(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     expected = 0.0
     for length in (1.5, timedelta(days=400, microseconds=7), 0, -5, timedelta(milliseconds=1)):
@@ -37,7 +38,7 @@ async def test_an_environment_sleeps_exactly_and_gives_its_lock_back(
 
 @hosted
 async def test_the_environments_time_is_that_of_its_workflows(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     await env.sleep(DAY_S)
     handle = await start(env)
@@ -52,10 +53,10 @@ async def test_the_environments_time_is_that_of_its_workflows(
 
 @hosted
 async def test_two_environments_sleep_each_for_itself(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     """Two nodes in one process share nothing."""
-    other = TimeSkippingEnvironment(
+    other = TimeSkippingBackend(
         await open_time_skipping_node(real=stage.real), config={}, client={"namespace": "default"}
     )
     await other.sleep(10 * DAY_S)
@@ -92,7 +93,7 @@ async def test_two_runs_that_change_in_one_step_are_both_seen(stage: Stage) -> N
 
 
 @hosted
-async def test_clients_of_an_environment(stage: Stage, env: TimeSkippingEnvironment) -> None:
+async def test_clients_of_an_environment(stage: Stage, env: WorkflowEnvironment) -> None:
     assert env.supports_time_skipping
     assert env.supports_time_skipping_v1
     assert not env.supports_time_skipping_v2
@@ -112,7 +113,7 @@ async def test_clients_of_an_environment(stage: Stage, env: TimeSkippingEnvironm
 
 @hosted
 async def test_the_end_reaches_every_client_and_comes_once(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     clients: list[Client] = [env.client, await env.connect_client(), await env.connect_client()]
     await start(env)

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from perdure.server.time_skipping.skipping import SkippingClock, TimeSkipping
+from perdure.testing import WorkflowEnvironment
 from perdure.testing.simulation.loop import SimClock, SimLoop
-from perdure.testing.time_skipping import TimeSkippingEnvironment
 from perdure.wire.errors import Unavailable
-from tests.unit.testing.hosted import environment, hosted
+from tests.unit.testing.hosted import backend_of, environment, hosted
 from tests.unit.testing.stage import Stage, staged, timer
 
 DAY_S = 86_400.0
@@ -68,12 +68,12 @@ async def test_the_end_comes_twice_without_harm(stage: Stage) -> None:
 
 @hosted
 async def test_the_end_of_an_environment_answers_polls_empty_before_it_closes_connections(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     polling = asyncio.ensure_future(stage.poll(60))
     sleeping = asyncio.ensure_future(stage.sleep(DAY_S))
     await asyncio.sleep(1)
-    await env._stop()
+    await backend_of(env)._stop()
     await settle()
     assert polling.done()
     assert not polling.result().task_token

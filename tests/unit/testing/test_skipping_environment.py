@@ -17,10 +17,11 @@ from perdure.client import (
 )
 from perdure.client.history import WorkflowHistoryEventAsyncIterator
 from perdure.client.inputs import FetchWorkflowHistoryEventsInput
-from perdure.testing.time_skipping import TimeSkippingEnvironment, _UnlockedEvents
+from perdure.testing import WorkflowEnvironment
+from perdure.testing.time_skipping import _UnlockedEvents
 from perdure.wire.api import command, common, enums, taskqueue
 from tests.unit.server.world import complete_workflow
-from tests.unit.testing.hosted import environment, hosted, locks, settle, start
+from tests.unit.testing.hosted import backend_of, environment, hosted, locks, settle, start
 from tests.unit.testing.stage import Stage, staged, timer
 
 DAY_S = 86_400.0
@@ -43,7 +44,7 @@ def continue_as_new() -> command.Command:
 
 @hosted
 async def test_time_is_unlocked_exactly_while_a_result_is_awaited(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     handle = await start(env)
     await stage.complete_next(timer(DAY_S))
@@ -62,7 +63,7 @@ async def test_time_is_unlocked_exactly_while_a_result_is_awaited(
 
 @hosted
 async def test_each_of_several_waits_has_an_unlock_of_its_own(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     handles = [await start(env, f"w{each}") for each in range(3)]
     waiting = [asyncio.ensure_future(handle.result()) for handle in handles]
@@ -108,7 +109,7 @@ def test_time_is_locked_again_whatever_ends_a_wait(end: str) -> None:
 
 
 @hosted
-async def test_a_chain_of_runs_is_one_wait(stage: Stage, env: TimeSkippingEnvironment) -> None:
+async def test_a_chain_of_runs_is_one_wait(stage: Stage, env: WorkflowEnvironment) -> None:
     handle = await start(env)
     waiting = asyncio.ensure_future(handle.result())
     for _ in range(3):
@@ -157,7 +158,7 @@ def test_only_waiting_for_the_end_unlocks(
 
 @hosted
 async def test_what_is_awaited_is_passed_on_as_it_is(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     handle = await start(env)
     key = await stage.key("w")
@@ -172,7 +173,7 @@ async def test_what_is_awaited_is_passed_on_as_it_is(
     last = (await stage.history(key))[-1]
     assert [event async for event in events] == [last]
     assert (events.current_page, events.current_page_index) == ([last], 1)
-    whole: Any = _UnlockedEvents(handle.fetch_history_events(), env)
+    whole: Any = _UnlockedEvents(handle.fetch_history_events(), backend_of(env))
     await whole.fetch_next_page(page_size=2)
     assert len(whole.current_page) == 2
     assert whole.next_page_token
@@ -218,7 +219,7 @@ async def test_the_environments_interceptors_are_inside_those_of_the_client(stag
 
 
 @hosted
-async def test_blocks_without_skipping_nest(stage: Stage, env: TimeSkippingEnvironment) -> None:
+async def test_blocks_without_skipping_nest(stage: Stage, env: WorkflowEnvironment) -> None:
     """Inside of two blocks, between their ends, and after them."""
     handle = await start(env)
 
@@ -247,7 +248,7 @@ async def test_blocks_without_skipping_nest(stage: Stage, env: TimeSkippingEnvir
 
 @hosted
 async def test_a_wait_locks_what_it_unlocked_and_no_more_across_such_a_block(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     first, second = await start(env, "first"), await start(env, "second")
     before = asyncio.ensure_future(first.result())
@@ -266,7 +267,7 @@ async def test_a_wait_locks_what_it_unlocked_and_no_more_across_such_a_block(
 
 @hosted
 async def test_sleeping_skips_in_such_a_block_as_well(
-    stage: Stage, env: TimeSkippingEnvironment
+    stage: Stage, env: WorkflowEnvironment
 ) -> None:
     with env.auto_time_skipping_disabled():
         await env.sleep(DAY_S)

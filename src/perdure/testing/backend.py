@@ -1,0 +1,80 @@
+"""What a `WorkflowEnvironment` runs on: a connected client on real time, unless a subclass says otherwise.
+
+The environment is the public class and makes backends; a backend does the work and does not know the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from perdure.client import Client
+from perdure.core.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from perdure.client import WorkflowHandle
+
+
+class Backend:
+    """A client that is connected already. Its methods are those of `WorkflowEnvironment`.
+
+    Args:
+        client: It is not closed with the backend.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def client(self) -> Client:
+        """The client of the environment."""
+        return self._client
+
+    async def connect_client(self, **options: Any) -> Client:
+        """Another client of the same service."""
+        config = self.client.service_client.config
+        given: dict[str, Any] = {
+            "namespace": self.client.namespace,
+            "rpc_metadata": config.rpc_metadata,
+        }
+        return await Client.connect(config.target_host, **(given | options))
+
+    async def shutdown(self) -> None:
+        """End what this backend started. Idempotent."""
+
+    async def sleep(self, duration: timedelta | float) -> None:
+        """Sleep in real time.
+
+        Args:
+            duration: Seconds, or a timedelta.
+        """
+        await asyncio.sleep(seconds(duration))
+
+    async def get_current_time(self, handle: WorkflowHandle[Any, Any] | None = None) -> datetime:
+        """What time it is, in UTC."""
+        del handle
+        return utc(SystemClock().now_ns())
+
+    @property
+    def supports_time_skipping(self) -> bool:
+        """Whether `sleep` and waiting for results skip time."""
+        return False
+
+    @contextmanager
+    def auto_time_skipping_disabled(self) -> Generator[None]:
+        """Within the block, waiting for results skips no time."""
+        yield
+
+
+def seconds(duration: timedelta | float) -> float:
+    """A duration in seconds."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+
+
+def utc(time_ns: int) -> datetime:
+    """Nanoseconds since the epoch as a datetime; microseconds are what it can hold."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
