@@ -84,7 +84,7 @@ AREAS: dict[str, Area] = {
         further=("tests/unit/worker",),
     ),
     "server": Area(
-        ("server", "embedded.py", "embedded_calls.py"),
+        ("server", "embedded"),
         ("tests/unit/server", "tests/unit/frontend", "tests/unit/embedded", *_SIMULATION),
         further=("tests/unit/worker", "tests/unit/client"),
         always=_REFERENCE,

@@ -21,8 +21,10 @@ Example:
 
 from __future__ import annotations
 
-from perdure.workflow import _direct_calls
-from perdure.workflow._activities import execute_activity, start_activity
+from perdure.workflow._activities import (
+    execute_activity,
+    start_activity,
+)
 from perdure.workflow._activity_methods import execute_activity_method, start_activity_method
 from perdure.workflow._asyncio import as_completed, wait
 from perdure.workflow._base import Workflow
@@ -221,5 +223,3 @@ __all__ = [
     "wait_condition",
     "wait_for_condition",
 ]
-
-_direct_calls.install()

@@ -4,6 +4,9 @@ Overloads follow the shape of the callable (no, one or many parameters; sync or 
 are the keys of `ActivityConfig`. At least one of `schedule_to_close_timeout` and
 `start_to_close_timeout` is required, on the call or on the activity's decorator.
 
+`await my_activity(x)` inside a workflow comes here too, for activities that carry options on their decorator: through a
+hook that `perdure.activity` asks before it calls such a function.
+
 Not here: methods (`_activity_methods`) and local activities (`_local_activities`).
 """
 
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from typing_extensions import Unpack
 
+from perdure.activity.definition import Definition, set_schedule_hook
 from perdure.common.signatures import UNSET, arg_or_args
 from perdure.types import (
     CallableAsyncNoParam,
@@ -23,7 +27,12 @@ from perdure.types import (
     ReturnType,
 )
 from perdure.workflow import _runtime
-from perdure.workflow._options import NO_ARGS, ActivityConfig, ActivityOptions
+from perdure.workflow._options import (
+    NO_ARGS,
+    ActivityCancellationType,
+    ActivityConfig,
+    ActivityOptions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -178,3 +187,18 @@ async def execute_activity(
     return await _runtime.current().start_activity(
         activity, arg_or_args(arg, args), ActivityOptions(result_type=result_type, **options)
     )
+
+
+def _schedule_direct_call(definition: Definition, args: Sequence[Any], /) -> Awaitable[Any] | None:
+    """Schedule the activity when the calling code is a workflow; None for a plain call elsewhere."""
+    runtime = _runtime.maybe_current()
+    if runtime is None or definition.name is None:
+        return None
+    given = definition.options.given() if definition.options is not None else {}
+    if "cancellation_type" in given:
+        given["cancellation_type"] = ActivityCancellationType(given["cancellation_type"])
+    options = ActivityOptions(result_type=definition.ret_type, **given)
+    return runtime.start_activity(definition.name, args, options)
+
+
+set_schedule_hook(_schedule_direct_call)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perdure import embedded
+from perdure.embedded import engine as embedded
 from perdure.embedded import open_embedded, place_of
 from perdure.storage.port import InUse, NotWritten
 from perdure.storage.sqlite import SqliteStore, open_sqlite

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure import embedded, embedded_calls
 from perdure.core.units import SECOND_NS
+from perdure.embedded import calls as embedded_calls
+from perdure.embedded import engine as embedded
 from perdure.embedded import open_embedded
 from perdure.storage.port import InUse
 from perdure.storage.sqlite import open_sqlite

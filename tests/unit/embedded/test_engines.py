@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from perdure import embedded
+from perdure.embedded import engine as embedded
 from perdure.embedded import open_embedded
 from perdure.wire import errors
 from tests.unit.embedded.calls import start

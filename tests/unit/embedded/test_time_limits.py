@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from perdure.embedded_calls import LATE, Call, TimeLimits
+from perdure.embedded.calls import LATE, Call, TimeLimits
 
 
 class Timer:

@@ -1,4 +1,4 @@
-"""The engine in the calling process, behind the same seam as a server: no server, no network.
+"""Opening an engine in this process, sharing it, and connections to it.
 
 Role: `open_embedded(url)` gives a `Connection` to an engine over a SQLite file or memory. There is one engine per file
 and process, shared by its connections and closed with the last of them.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.units import MS_NS, SECOND_NS
-from perdure.embedded_calls import CLOSED, LATE, Call, TimeLimits
+from perdure.embedded.calls import CLOSED, LATE, Call, TimeLimits
 from perdure.server.node.node import open_node
 from perdure.storage.port import InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite

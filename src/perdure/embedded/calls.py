@@ -1,7 +1,7 @@
 """Calls on an embedded engine that are under way, and what ends them early.
 
 Invariants: a call runs in its caller's task; all calls of a connection share one timer of the loop. Not here: what a
-call does (`embedded`).
+call does (`embedded.engine`).
 """
 
 from __future__ import annotations
