@@ -1,4 +1,4 @@
-"""The files and functions of the package stay small.
+"""The files and functions of the package stay small, and no file is a fragment.
 
 `RATCHET_FILES` and `RATCHET_FUNCTIONS` list the exceptions with their sizes. When one shrinks or disappears, its entry
 must be updated, so that it cannot grow again. A new entry needs a reason beside it.
@@ -13,15 +13,70 @@ from tests.tidy import source
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
+FILE_LINES_MIN = 40
 
 # Accepted reasons: tables of constants, and official signatures that we mirror.
 RATCHET_FILES: dict[str, int] = {}
 RATCHET_FUNCTIONS: dict[str, int] = {}
 
 
+_TO_MERGE = "to be merged"
+
+# Files of fewer lines, each with the reason why it is a file of its own. `__init__` and `__main__` need none.
+SHORT_FILES: dict[str, str] = {
+    "activity/cancellation.py": "a value that activities and clients share, below both",
+    "common/raw.py": "one noun",
+    "core/backoff.py": "one rule that server and worker share",
+    "core/capi.py": "the one door to the C interface",
+    "core/clock.py": "the one home of real time",
+    "core/units.py": "constants that every package uses",
+    "entity/env.py": "one noun, below every entity",
+    "history/draft/transition.py": _TO_MERGE,
+    "history/families.py": _TO_MERGE,
+    "history/state/fold/signal.py": _TO_MERGE,
+    "history/state/fold/timer.py": _TO_MERGE,
+    "history/state/fold/update.py": _TO_MERGE,
+    "history/state/pointer.py": _TO_MERGE,
+    "server/admin/backups.py": _TO_MERGE,
+    "server/common/namespace_facts.py": _TO_MERGE,
+    "server/frontend/call.py": _TO_MERGE,
+    "server/transport/reflection.py": "loaded on the first call of reflection only",
+    "wire/descriptors.py": "loaded for reflection only",
+    "wire/enums.py": "one list of star imports, exempt from lint rules",
+    "wire/health.py": "a namespace of the API, like the modules of `wire.api`",
+    "wire/splice.py": "one trick with bytes, explained in one place",
+    "worker/interceptors/interceptor.py": "the public base class, above both chains",
+    "worker/workflow/callbacks.py": "used by workers and by the replayer",
+    "workflow/_base.py": "one noun",
+}
+
+
 def test_files_are_small():
     sizes = {m.shown: m.text.count("\n") for m in source.modules()}
     assert _over(sizes, FILE_LINES_MAX, RATCHET_FILES) == []
+
+
+def test_short_files_have_a_reason():
+    sizes = {
+        str(m.path.relative_to(source.PACKAGE)): m.text.count("\n")
+        for m in source.modules()
+        if m.path.name not in {"__init__.py", "__main__.py"}
+    }
+    assert _short(sizes, SHORT_FILES) == []
+
+
+def _short(sizes: dict[str, int], reasons: dict[str, str]) -> list[str]:
+    short = {name for name, size in sizes.items() if size < FILE_LINES_MIN}
+    return [
+        *(
+            f"{name} has {sizes[name]} lines: merge it with the file of its concept, or give a reason"
+            for name in sorted(short - reasons.keys())
+        ),
+        *(
+            f"{name} is not a short file: remove its entry"
+            for name in sorted(reasons.keys() - short)
+        ),
+    ]
 
 
 def test_functions_are_small():
@@ -57,6 +112,16 @@ def test_the_ratchet_reports_growth_and_shrinkage():
     assert _over({"a": 450}, 400, {"a": 460})[0].startswith("a has shrunk from 460 to 450")
     assert _over({"a": 460}, 400, {"a": 460}) == []
     assert _over({}, 400, {"gone": 460})[0].startswith("gone has shrunk")
+
+
+def test_fragments_are_reported():
+    assert _short({"a": 39, "b": 40, "c": 1}, {"c": "one noun"}) == [
+        "a has 39 lines: merge it with the file of its concept, or give a reason"
+    ]
+    assert _short({"a": 40}, {"a": "grown", "b": "gone"}) == [
+        "a is not a short file: remove its entry",
+        "b is not a short file: remove its entry",
+    ]
 
 
 def test_how_functions_are_measured():

@@ -32,6 +32,7 @@ from perdure.converter.failure import (
     DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
     FailureConverter,
+    create_payload_validation_error,
 )
 from perdure.converter.payload import PayloadConverter
 from perdure.converter.search_attributes import (
@@ -42,7 +43,6 @@ from perdure.converter.search_attributes import (
     encode_typed_search_attribute_value,
 )
 from perdure.converter.typed import JSONTypeConverter, JSONTypeConverterUnhandled, value_to_type
-from perdure.converter.validation import create_payload_validation_error
 
 __all__ = [
     "ActivitySerializationContext",

@@ -30,8 +30,8 @@ from perdure.testing.simulation.faults import (
     WorkerDies,
     in_words,
 )
-from perdure.testing.simulation.outcome import Execution, NeverFinished, Outcome, Signal
-from perdure.testing.simulation.scenario import Scenario
+from perdure.testing.simulation.outcome import Execution, NeverFinished, Outcome
+from perdure.testing.simulation.scenario import Scenario, Signal
 from perdure.testing.simulation.world import play
 from perdure.wire.api import enums
 from perdure.workflow._definition import Definition

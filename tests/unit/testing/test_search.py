@@ -9,7 +9,8 @@ import pytest
 from perdure.core.units import SECOND_NS
 from perdure.testing.simulation import faults as f
 from perdure.testing.simulation import search, signals
-from perdure.testing.simulation.outcome import Execution, Outcome, Signal
+from perdure.testing.simulation.outcome import Execution, Outcome
+from perdure.testing.simulation.scenario import Signal
 from perdure.testing.simulator import ALL_FAULTS
 
 HOUR_NS = 3_600 * SECOND_NS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from perdure.testing.simulation.faults import Fault
@@ -13,36 +12,6 @@ from perdure.wire.api import history as history_pb
 
 class NeverFinished(Exception):
     """The workflow would not have ended: nothing can happen any more, or the same thing happens for ever."""
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal that the simulation sends.
-
-    Attributes:
-        signal: The decorated method, or its name.
-        args: Its arguments.
-        after: When it is sent, in test time after the start of the workflow.
-
-    Example:
-        >>> Signal(Order.approve, "Ada", after=timedelta(hours=2))
-    """
-
-    signal: str | Callable[..., Any]
-    args: tuple[Any, ...] = ()
-    after: timedelta = timedelta()
-
-    def __init__(
-        self, signal: str | Callable[..., Any], *args: Any, after: timedelta = timedelta()
-    ) -> None:
-        object.__setattr__(self, "signal", signal)
-        object.__setattr__(self, "args", args)
-        object.__setattr__(self, "after", after)
-
-    @property
-    def name(self) -> str:
-        """How it is called in reports."""
-        return self.signal if isinstance(self.signal, str) else self.signal.__name__
 
 
 @dataclass

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from perdure.testing.simulation.outcome import Signal
-
 WORKFLOW_ID = "simulated"
 TASK_QUEUE = "simulation"
 
@@ -20,6 +18,36 @@ def stuck(workflow_id: str) -> str:
     return (
         f"the workflow task of {workflow_id} fails again and again (is its class in `workflows`?)"
     )
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal that the simulation sends.
+
+    Attributes:
+        signal: The decorated method, or its name.
+        args: Its arguments.
+        after: When it is sent, in test time after the start of the workflow.
+
+    Example:
+        >>> Signal(Order.approve, "Ada", after=timedelta(hours=2))
+    """
+
+    signal: str | Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    after: timedelta = timedelta()
+
+    def __init__(
+        self, signal: str | Callable[..., Any], *args: Any, after: timedelta = timedelta()
+    ) -> None:
+        object.__setattr__(self, "signal", signal)
+        object.__setattr__(self, "args", args)
+        object.__setattr__(self, "after", after)
+
+    @property
+    def name(self) -> str:
+        """How it is called in reports."""
+        return self.signal if isinstance(self.signal, str) else self.signal.__name__
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from perdure.testing.simulation.faults import Fault, SignalLate, SignalOvertakes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perdure.testing.simulation.outcome import Signal
+    from perdure.testing.simulation.scenario import Signal
 
 
 class Sending(NamedTuple):
