@@ -11,17 +11,17 @@ sets a deadline calls `arm`; `rebuild` establishes the invariant after a load.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from perdure.history.state.run_state import Deadline, DeadlineKind
 
 if TYPE_CHECKING:
-    from perdure.history.draft.draft import Draft
     from perdure.history.state.run_state import RunState
 
 Keys = Callable[["RunState"], Iterable[int]]
 DueNs = Callable[["RunState", int], int]
-Fire = Callable[["Draft", int], None]
+Fire = Callable[[Any, int], None]
+"""Of the draft and the key. `Draft` itself is above this module: it keeps the heap compact."""
 
 COMPACT_ABOVE = 64
 
@@ -57,7 +57,17 @@ def only(_state: RunState) -> Iterable[int]:
     return (0,)
 
 
-def arm(draft: Draft, kind: DeadlineKind, at_ns: int, key: int = 0) -> None:
+class Wakes(Protocol):
+    """What `arm` needs of a draft."""
+
+    state: RunState
+
+    def wake_at(self, at_ns: int) -> None:
+        """Wake the run by then."""
+        ...
+
+
+def arm(draft: Wakes, kind: DeadlineKind, at_ns: int, key: int = 0) -> None:
     """A deadline was set: remember it, and make sure that the run is woken by then."""
     draft.state.watch(Deadline(at_ns, kind, key))
     draft.wake_at(at_ns)

@@ -12,14 +12,15 @@ Not here: whether an event is buffered (`Draft.buffer_or_add`), dropping the buf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from perdure.history.state.facts import BufferedEvent, FactKind
 from perdure.wire.api import enums, history
 from perdure.wire.events import attributes_of
 
 if TYPE_CHECKING:
-    from perdure.history.draft.draft import Draft
+    import msgspec
+
     from perdure.history.state.run_state import RunState
 
 # Rule 3: these follow every other buffered event.
@@ -65,7 +66,21 @@ def buffered_event(event: history.HistoryEvent) -> BufferedEvent:
     )
 
 
-def flush(draft: Draft) -> bool:
+class Appends(Protocol):
+    """What `flush` needs of a draft."""
+
+    state: RunState
+
+    def fact(self, kind: FactKind, key: str, value: msgspec.Struct | None) -> None:
+        """Write (or with None remove) a fact row, and fold it."""
+        ...
+
+    def add_event(self, event: history.HistoryEvent) -> int:
+        """Append an event that has a time; its id."""
+        ...
+
+
+def flush(draft: Appends) -> bool:
     """Append all buffered events, in the order of rule 3; True when there were any.
 
     To be called once the workflow task is no longer started, after the events of its commands.
