@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
 from perdure.history.activity import attempts as activity
+from perdure.history.activity import pause
 from perdure.history.activity.phase import FRESH
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.replies import (
@@ -42,6 +43,7 @@ from perdure.history.workflow_task import attempts as workflow_task
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import (
     AlreadyExists,
+    FailedPrecondition,
     InvalidArgument,
     NotFound,
     ResourceExhausted,
@@ -120,7 +122,7 @@ class RunEngine(RuleBasedStateMachine):
             world.check()
         try:
             transition = take()
-        except (NotFound, InvalidArgument, AlreadyExists):
+        except (NotFound, InvalidArgument, AlreadyExists, FailedPrecondition):
             assert world.state is None or world.state.snapshot() == before
             return None
         except ResourceExhausted:
@@ -333,6 +335,27 @@ class RunEngine(RuleBasedStateMachine):
         }
         self.step(verbs[how])
 
+    @precondition(lambda self: bool(self.world.run.activities))
+    @rule(
+        goes_on=st.booleans(),
+        activity_id=st.one_of(st.none(), ids),
+        resets=st.booleans(),
+        jitter_s=st.sampled_from([0, 0, 3]),
+    )
+    def pause_or_go_on(
+        self, activity_id: str | None, jitter_s: int, *, goes_on: bool, resets: bool
+    ) -> None:
+        """An activity by its id, or all of them."""
+        world = self.world
+        chosen: dict[str, Any] = {"type": "Work"} if activity_id is None else {"id": activity_id}
+        if not goes_on:
+            request = pause.PauseRequest(request_id=f"{resets}", **chosen)
+            self.step(lambda: pause.pause_activity(world.run, request, world.env))
+            return
+        unpause = pause.UnpauseRequest(reset_attempts=resets, reset_heartbeat=resets, **chosen)
+        unpause.jitter.FromSeconds(jitter_s)
+        self.step(lambda: pause.unpause_activity(world.run, unpause, world.env))
+
     @rule(activity_id=ids)
     def complete_activity_by_id(self, activity_id: str) -> None:
         world = self.world
@@ -377,6 +400,8 @@ class RunEngine(RuleBasedStateMachine):
             assert (QueueKind.WORKFLOW, task.scheduled_event_id, task.stamp) in offered
         for key in state.activities:
             progress = state.activity_progress.get(key, FRESH)
+            if progress.pause is not None:
+                continue  # Somebody has to end the pause.
             if not progress.is_started and not progress.next_attempt_ns:
                 assert (QueueKind.ACTIVITY, key, progress.stamp) in offered
 

@@ -101,7 +101,19 @@ class Walk:
     def _rarely(self) -> None:
         machine = self.machine
         pick = self._pick
-        what = pick("kill", "kill", "embedded", "fail", "reset", "cancel", "by id", "poll", "end")
+        what = pick(
+            "kill",
+            "kill",
+            "embedded",
+            "fail",
+            "reset",
+            "cancel",
+            "by id",
+            "poll",
+            "end",
+            "pause",
+            "go on",
+        )
         match what:
             case "kill" | "embedded":
                 machine.kill(embedded=what == "embedded")
@@ -111,6 +123,9 @@ class Walk:
                 machine.reset_sticky()
             case "cancel":
                 machine.cancel()
+            case "pause" | "go on":
+                chosen, resets = pick(None, "a", "b"), pick(True, False)
+                machine.pause_or_go_on(chosen, pick(0, 3), goes_on=what == "go on", resets=resets)
             case "by id":
                 machine.complete_activity_by_id(pick(*"abcdefgh"))
             case "poll" if machine.world.queue(QueueKind.ACTIVITY):

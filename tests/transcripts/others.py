@@ -10,6 +10,7 @@ from typing import Any
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
 from perdure.history import transitions
 from perdure.history.activity import void
+from perdure.history.activity.pause import pause_activity, unpause_activity
 from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import TaskUpdates
 from perdure.history.message.query import query_route
@@ -295,6 +296,38 @@ class Others:
 
     def _do_child_request(self, event_id: str, options: Options) -> list[str]:
         return [fields_text(transitions.child_request(self._initiated(event_id), "r"))]
+
+    def _do_pause(self, name: str = "", *, options: Options) -> RunTransition:
+        request = workflowservice.PauseActivityRequest(
+            identity="client",
+            reason=options.get("reason", ""),
+            request_id=options.get("request", ""),
+        )
+        self._choose(request, name, options)
+        return self.world.commit(pause_activity(self.world.run, request, self.world.env))
+
+    def _do_unpause(self, name: str = "", *, options: Options) -> RunTransition:
+        request = workflowservice.UnpauseActivityRequest(
+            reset_attempts="attempts" in options, reset_heartbeat="heartbeat" in options
+        )
+        if "jitter" in options:
+            request.jitter.FromNanoseconds(span(options["jitter"]))
+        self._choose(request, name, options)
+        return self.world.commit(unpause_activity(self.world.run, request, self.world.env))
+
+    def _choose(
+        self,
+        request: workflowservice.PauseActivityRequest | workflowservice.UnpauseActivityRequest,
+        name: str,
+        options: Options,
+    ) -> None:
+        """An activity by its id, those of a type, or all of them."""
+        if name:
+            request.id = name
+        elif "type" in options:
+            request.type = options["type"]
+        elif isinstance(request, workflowservice.UnpauseActivityRequest):
+            request.unpause_all = True
 
     # Engines.
 

@@ -115,6 +115,8 @@ def _value_text(name: str, value: Any) -> str:
         return fields_text(failure.Failure.FromString(value), brackets=True)
     if name == "heartbeat_details":
         return fields_text(common.Payloads.FromString(value), brackets=True)
+    if isinstance(value, msgspec.Struct):
+        return f"({struct_text(value)})"
     return str(int(value)) if isinstance(value, int) else str(value)
 
 

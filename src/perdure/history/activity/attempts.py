@@ -22,6 +22,7 @@ from perdure.history.activity.close import (
 )
 from perdure.history.activity.phase import (
     attempt_scheduled_ns,
+    pause_of,
     progress_of,
     running,
     wanted_task,
@@ -234,6 +235,7 @@ def heartbeat(
         else workflowservice.RecordActivityTaskHeartbeatResponse()
     )
     response.cancel_requested = activity.cancel_requested_event_id != 0
+    response.activity_paused = pause_of(state, activity) is not None
     key = activity.scheduled_event_id
     if request.details.ByteSize() > env.limits.blob_size_bytes_max:
         with Draft(state, env) as draft:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.history.activity.phase import progress_of, running, wanted_task
+from perdure.history.activity.phase import pause_of, progress_of, running, wanted_task
 from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
 from perdure.history.draft.deadlines import arm
 from perdure.history.state.facts import ActivityProgress, FactKind
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from perdure.history.state.run_state import Activity
 
 Failure = failure.Failure
+_BY_LIMITS = frozenset({enums.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED, enums.RETRY_STATE_TIMEOUT})
 
 
 def put_progress(draft: Draft, scheduled_event_id: int, progress: ActivityProgress) -> None:
@@ -45,7 +46,7 @@ def dispatch(draft: Draft, activity: Activity) -> None:
 
 
 def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: int) -> None:
-    """The attempt failed and another follows after the interval: nothing reaches history (rule 28)."""
+    """The attempt failed and another follows after the interval or the pause: nothing reaches history (rule 28)."""
     key = activity.scheduled_event_id
     old = progress_of(draft.state, key)
     next_ns = draft.now_ns + interval_ns
@@ -63,13 +64,15 @@ def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: 
             last_attempt_complete_ns=draft.now_ns,
             heartbeat_details=old.heartbeat_details,
             last_heartbeat_ns=old.last_heartbeat_ns,
+            pause=old.pause,
         ),
     )
-    arm(draft, DeadlineKind.ACTIVITY_RETRY, next_ns, key)
+    if pause_of(draft.state, activity) is None:
+        arm(draft, DeadlineKind.ACTIVITY_RETRY, next_ns, key)
 
 
 def back_to_queue(draft: Draft, activity: Activity) -> None:
-    """The attempt has not started after all, or its pause is over: offer it."""
+    """The attempt has not started after all, or its back-off is over: offer it, unless it was paused meanwhile."""
     key = activity.scheduled_event_id
     old = progress_of(draft.state, key)
     waiting = msgspec.structs.replace(
@@ -82,15 +85,15 @@ def back_to_queue(draft: Draft, activity: Activity) -> None:
         next_attempt_ns=0,
     )
     put_progress(draft, key, waiting)
-    dispatch(draft, activity)
+    if wanted_task(draft.state, activity) is not None:
+        dispatch(draft, activity)
 
 
 def attempt_failed(
     draft: Draft, activity: Activity, cause: Failure | None, identity: str
 ) -> RetryDecision:
     """A worker reported that the attempt failed: retry, or ActivityTaskFailed (rule 29)."""
-    progress = progress_of(draft.state, activity.scheduled_event_id)
-    decision = decide_retry(activity, progress.attempt, cause, draft.now_ns)
+    decision = _decide(draft, activity, cause)
     if decision.again:
         retry(draft, activity, cause, decision.interval_ns)
     else:
@@ -113,7 +116,7 @@ def attempt_timed_out(
     """A time-out passed: retry, or ActivityTaskTimedOut, rewritten where time ran out (rule 29)."""
     progress = progress_of(draft.state, activity.scheduled_event_id)
     cause = timeout_failure(kind)
-    decision = decide_retry(activity, progress.attempt, cause, draft.now_ns)
+    decision = _decide(draft, activity, cause)
     if decision.again:
         retry(draft, activity, cause, decision.interval_ns)
         return decision
@@ -135,6 +138,15 @@ def attempt_timed_out(
             retry_state=decision.state,
         ),
     )
+    return decision
+
+
+def _decide(draft: Draft, activity: Activity, cause: Failure | None) -> RetryDecision:
+    """Rule 29. The limits of a policy do not end a paused activity: its next attempt waits for the pause to end."""
+    attempt = progress_of(draft.state, activity.scheduled_event_id).attempt
+    decision = decide_retry(activity, attempt, cause, draft.now_ns)
+    if decision.state in _BY_LIMITS and pause_of(draft.state, activity) is not None:
+        return RetryDecision(enums.RETRY_STATE_IN_PROGRESS)
     return decision
 
 

@@ -20,6 +20,7 @@ from perdure.wire.times import duration, timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from perdure.history.state.facts import ActivityPause
     from perdure.history.state.run_state import Activity, RunState
 
 FRESH = ActivityProgress()
@@ -44,9 +45,17 @@ class Running(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     """Of the poll that took it."""
     identity: str
+    pause: ActivityPause | None = None
+    """Set when the worker is to stop: it learns of that by heartbeat."""
 
 
-AttemptPhase = Waiting | BackingOff | Running
+class Paused(msgspec.Struct, frozen=True, gc=False):
+    """No worker has it, and none may take it before the pause ends."""
+
+    pause: ActivityPause
+
+
+AttemptPhase = Waiting | BackingOff | Running | Paused
 
 
 def progress_of(state: RunState, scheduled_event_id: int) -> ActivityProgress:
@@ -63,7 +72,14 @@ def phase_of(state: RunState, activity: Activity) -> AttemptPhase:
     """The phase of a pending activity's current attempt."""
     progress = progress_of(state, activity.scheduled_event_id)
     if progress.is_started:
-        return Running(progress.started_ns, progress.started_request_id, progress.started_identity)
+        return Running(
+            progress.started_ns,
+            progress.started_request_id,
+            progress.started_identity,
+            progress.pause,
+        )
+    if progress.pause is not None:
+        return Paused(progress.pause)
     if progress.next_attempt_ns:
         return BackingOff(progress.next_attempt_ns)
     return Waiting(attempt_scheduled_ns(activity, progress))
@@ -84,7 +100,7 @@ def wanted_task(state: RunState, activity: Activity) -> WantedTask | None:
                 visible_ns=since_ns,
                 priority=activity.priority,
             )
-        case BackingOff() | Running():
+        case BackingOff() | Running() | Paused():
             return None
         case _:
             assert_never(phase)
@@ -104,7 +120,7 @@ class Clocks(NamedTuple):
 
 
 def clocks_of(state: RunState, scheduled_event_id: int) -> Clocks:
-    """The clocks that run for an activity; none when it is not pending."""
+    """The clocks that run for an activity; none when it is paused or not pending."""
     activity = state.activities.get(scheduled_event_id)
     if activity is None:
         return _STOPPED
@@ -114,8 +130,10 @@ def clocks_of(state: RunState, scheduled_event_id: int) -> Clocks:
             return Clocks(activity.scheduled_ns, waiting_ns=since_ns)
         case BackingOff(until_ns):
             return Clocks(activity.scheduled_ns, retry_at_ns=until_ns)
-        case Running(started_ns):
+        case Running(started_ns, pause=None):
             return Clocks(activity.scheduled_ns, running_ns=started_ns)
+        case Running() | Paused():
+            return _STOPPED
         case _:
             assert_never(phase)
 
@@ -129,6 +147,18 @@ def running(state: RunState, activity: Activity) -> Running | None:
     match phase:
         case Running():
             return phase
+        case Waiting() | BackingOff() | Paused():
+            return None
+        case _:
+            assert_never(phase)
+
+
+def pause_of(state: RunState, activity: Activity) -> ActivityPause | None:
+    """The pause of the activity, whether or not a worker has it; None when it is not paused."""
+    phase = phase_of(state, activity)
+    match phase:
+        case Running(pause=pause) | Paused(pause):
+            return pause
         case Waiting() | BackingOff():
             return None
         case _:
@@ -155,10 +185,19 @@ def shown(state: RunState, activity: Activity, now_ns: int) -> workflow.PendingA
                 interval_ns = progress_of(state, activity.scheduled_event_id).retry_interval_ns
                 result.next_attempt_schedule_time.CopyFrom(timestamp(until_ns))
                 result.current_retry_interval.CopyFrom(duration(interval_ns))
-        case Running():
+        case Running(pause=None):
             result.state = enums.PENDING_ACTIVITY_STATE_STARTED
+        case Running():
+            result.state = enums.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED
+        case Paused():
+            result.state = enums.PENDING_ACTIVITY_STATE_PAUSED
         case _:
             assert_never(phase)
     if activity.cancel_requested_event_id:
         result.state = enums.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+    if (pause := pause_of(state, activity)) is not None:
+        result.paused = True
+        result.pause_info.pause_time.CopyFrom(timestamp(pause.paused_ns))
+        result.pause_info.manual.identity = pause.identity
+        result.pause_info.manual.reason = pause.reason
     return result

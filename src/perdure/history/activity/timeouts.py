@@ -70,6 +70,12 @@ def arm_started(draft: Draft, activity: Activity) -> None:
         arm(draft, DeadlineKind.ACTIVITY_HEARTBEAT, due_ns, key)
 
 
+def arm_retry(draft: Draft, activity: Activity) -> None:
+    """The end of a back-off that has just begun."""
+    key = activity.scheduled_event_id
+    arm(draft, DeadlineKind.ACTIVITY_RETRY, _retry_ns(draft.state, key), key)
+
+
 @deadline(DeadlineKind.ACTIVITY_SCHEDULE_TO_CLOSE, keys=_keys, due_ns=_schedule_to_close_ns)
 def _on_schedule_to_close(draft: Draft, key: int) -> None:
     attempt_timed_out(draft, draft.state.activities[key], enums.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE)

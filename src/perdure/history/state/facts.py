@@ -47,6 +47,16 @@ class Sticky(msgspec.Struct, frozen=True):
     schedule_to_start_ns: int
 
 
+class ActivityPause(msgspec.Struct, frozen=True, kw_only=True):
+    """Who paused an activity, and why."""
+
+    paused_ns: int
+    identity: str = ""
+    reason: str = ""
+    request_id: str = ""
+    """A repeat of the request is answered as the first one was."""
+
+
 class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a pending activity that changes without events (rules 28 to 32, 35)."""
 
@@ -69,6 +79,7 @@ class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Serialised `common.Payloads`."""
     last_heartbeat_ns: int = 0
     cancel_requested: bool = False
+    pause: ActivityPause | None = None
 
 
 class BufferedEvent(msgspec.Struct, frozen=True):

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
+from perdure.history.activity.pause import pause_activity as pause
+from perdure.history.activity.pause import unpause_activity as unpause
 from perdure.history.draft.replies import ActivityTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
-from perdure.wire.api import workflowservice
+from perdure.wire.api import common, workflowservice
+from perdure.wire.errors import InvalidArgument, not_found
+from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,3 +147,80 @@ async def record_activity_task_heartbeat_by_id(
     services: Services, call: Call, request: workflowservice.RecordActivityTaskHeartbeatByIdRequest
 ) -> workflowservice.RecordActivityTaskHeartbeatByIdResponse:
     return await _by_id(services, transitions.heartbeat, request, request)
+
+
+# Pauses.
+
+
+async def _by_choice(
+    services: Services,
+    transition: Callable[[RunState, Any, Env], Transition],
+    request: workflowservice.PauseActivityRequest | workflowservice.UnpauseActivityRequest,
+) -> Any:
+    """Change the activities that the request chooses, of the current run when it names none."""
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id = checks.text(request.execution.workflow_id, "WorkflowId", services.limits)
+    run_id = checks.run_id(request.execution.run_id)
+    if request.WhichOneof("activity") is None:
+        raise InvalidArgument("Either Activity.Id or Activity.Type should be set on request.")
+    return await services.engine.update_current(
+        namespace_id, workflow_id, run_id, lambda state, env: transition(state, request, env)
+    )
+
+
+async def pause_activity(
+    services: Services, call: Call, request: workflowservice.PauseActivityRequest
+) -> workflowservice.PauseActivityResponse:
+    return await _by_choice(services, pause, request)
+
+
+async def unpause_activity(
+    services: Services, call: Call, request: workflowservice.UnpauseActivityRequest
+) -> workflowservice.UnpauseActivityResponse:
+    return await _by_choice(services, unpause, request)
+
+
+async def pause_activity_execution(
+    services: Services, call: Call, request: workflowservice.PauseActivityExecutionRequest
+) -> workflowservice.PauseActivityExecutionResponse:
+    by_id = workflowservice.PauseActivityRequest(
+        namespace=request.namespace,
+        execution=_execution_of(services, request),
+        identity=request.identity,
+        id=request.activity_id,
+        reason=request.reason,
+        request_id=request.request_id,
+    )
+    await _by_choice(services, pause, by_id)
+    return workflowservice.PauseActivityExecutionResponse()
+
+
+async def unpause_activity_execution(
+    services: Services, call: Call, request: workflowservice.UnpauseActivityExecutionRequest
+) -> workflowservice.UnpauseActivityExecutionResponse:
+    if duration_ns(request.jitter) < 0:
+        raise InvalidArgument("The jitter must not be negative.")
+    by_id = workflowservice.UnpauseActivityRequest(
+        namespace=request.namespace,
+        execution=_execution_of(services, request),
+        identity=request.identity,
+        id=request.activity_id,
+        jitter=request.jitter,
+    )
+    await _by_choice(services, unpause, by_id)
+    return workflowservice.UnpauseActivityExecutionResponse()
+
+
+def _execution_of(
+    services: Services,
+    request: (
+        workflowservice.PauseActivityExecutionRequest
+        | workflowservice.UnpauseActivityExecutionRequest
+    ),
+) -> common.WorkflowExecution:
+    checks.text(request.activity_id, "ActivityId", services.limits)
+    if not request.workflow_id:
+        raise not_found(
+            f"Activity {request.activity_id} was not found: activities without a workflow are not supported yet."
+        )
+    return common.WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)

@@ -136,6 +136,7 @@ def _workflow_service() -> list[Rpc]:
         _row(w, "RecordActivityTaskHeartbeat", work, token, acts.record_activity_task_heartbeat),
         *_updates(),
         *_activities_by_id(),
+        *_pauses(),
     ]
 
 
@@ -159,6 +160,19 @@ def _activities_by_id() -> list[Rpc]:
     }
     return [
         _row(WORKFLOW_SERVICE, name, Access.WORK, Routing.WORKFLOW, handler)
+        for name, handler in handlers.items()
+    ]
+
+
+def _pauses() -> list[Rpc]:
+    handlers: dict[str, Handler] = {
+        "PauseActivity": activity_tasks.pause_activity,
+        "UnpauseActivity": activity_tasks.unpause_activity,
+        "PauseActivityExecution": activity_tasks.pause_activity_execution,
+        "UnpauseActivityExecution": activity_tasks.unpause_activity_execution,
+    }
+    return [
+        _row(WORKFLOW_SERVICE, name, Access.WRITE, Routing.WORKFLOW, handler)
         for name, handler in handlers.items()
     ]
 

@@ -1,0 +1,138 @@
+"""Activities that are paused, and go on.
+
+A paused attempt is in no queue, and none of the activity's time-outs counts. A worker that has it learns of the pause
+by heartbeat, and may still end it: a failure is then kept, and the next attempt waits for the pause to end, whatever
+the limits of the retry policy say. The rules are those of the reference server 1.32 (`tests/reference`).
+
+Not here: what else follows from a pause (`activity.phase`), the end of an attempt (`activity.close`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from perdure.history.activity.close import dispatch, put_progress
+from perdure.history.activity.phase import pause_of, progress_of, running, wanted_task
+from perdure.history.activity.timeouts import arm_retry, arm_scheduled, arm_started
+from perdure.history.draft.draft import Draft
+from perdure.history.state.facts import ActivityPause
+from perdure.wire.api import workflowservice
+from perdure.wire.errors import FailedPrecondition, not_found
+from perdure.wire.times import duration_ns
+
+if TYPE_CHECKING:
+    from perdure.entity.env import Env
+    from perdure.history.draft.transition import RunTransition
+    from perdure.history.state.facts import ActivityProgress
+    from perdure.history.state.run_state import Activity, RunState
+
+PauseRequest = workflowservice.PauseActivityRequest
+UnpauseRequest = workflowservice.UnpauseActivityRequest
+
+
+def pause_activity(state: RunState, request: PauseRequest, env: Env) -> RunTransition:
+    """Pause the activity with an id, or those of a type that are not paused yet. A repeat changes nothing.
+
+    Raises:
+        NotFound: The run has closed, or no such activity is pending.
+        FailedPrecondition: All of them are paused already, by another request.
+    """
+    activities = _chosen(state, request)
+    known = [pause_of(state, activity) for activity in activities]
+    if all(pause and pause.request_id != request.request_id for pause in known):
+        names = ", ".join(activity.activity_id for activity in activities)
+        raise FailedPrecondition(f"Already paused: {names}.")
+    with Draft(state, env) as draft:
+        for activity, pause in zip(activities, known, strict=True):
+            if pause is None:
+                _pause(draft, activity, request)
+        return draft.done(workflowservice.PauseActivityResponse())
+
+
+def unpause_activity(state: RunState, request: UnpauseRequest, env: Env) -> RunTransition:
+    """Let activities go on; those that are not paused stay as they are.
+
+    Raises:
+        NotFound: The run has closed, or no such activity is pending.
+    """
+    activities = _chosen(state, request)
+    with Draft(state, env) as draft:
+        for activity in activities:
+            if pause_of(state, activity) is not None:
+                _unpause(draft, activity, request)
+        return draft.done(workflowservice.UnpauseActivityResponse())
+
+
+def _chosen(state: RunState, request: PauseRequest | UnpauseRequest) -> list[Activity]:
+    if not state.is_running:
+        raise not_found("workflow execution already completed")
+    if request.HasField("id"):
+        key = state.activity_ids.get(request.id)
+        what, chosen = f"with the id {request.id!r}", [] if key is None else [state.activities[key]]
+    elif request.HasField("type"):
+        what = f"of the type {request.type!r}"
+        chosen = [each for each in state.activities.values() if each.activity_type == request.type]
+    else:
+        return list(state.activities.values())
+    if not chosen:
+        raise not_found(f"Workflow {state.key.name} has no pending activity {what}.")
+    return chosen
+
+
+def _pause(draft: Draft, activity: Activity, request: PauseRequest) -> None:
+    key = activity.scheduled_event_id
+    progress = progress_of(draft.state, key)
+    is_running = running(draft.state, activity) is not None
+    paused = msgspec.structs.replace(
+        progress,
+        # The row that waits becomes stale; the token that a worker has stays valid.
+        stamp=progress.stamp if is_running else progress.stamp + 1,
+        pause=ActivityPause(
+            paused_ns=draft.now_ns,
+            identity=request.identity,
+            reason=request.reason,
+            request_id=request.request_id,
+        ),
+    )
+    put_progress(draft, key, paused)
+
+
+def _unpause(draft: Draft, activity: Activity, request: UnpauseRequest) -> None:
+    key = activity.scheduled_event_id
+    progress = _reset(progress_of(draft.state, key), request)
+    if running(draft.state, activity) is not None:
+        put_progress(draft, key, msgspec.structs.replace(progress, pause=None))
+        arm_started(draft, activity)
+    else:
+        delay_ns = _share_of(duration_ns(request.jitter), draft)
+        at_ns = draft.now_ns + delay_ns
+        going_on = msgspec.structs.replace(
+            progress,
+            pause=None,
+            scheduled_ns=at_ns,
+            next_attempt_ns=at_ns if delay_ns else 0,
+            retry_interval_ns=delay_ns,
+            last_failure=b"",
+        )
+        put_progress(draft, key, going_on)
+        if wanted_task(draft.state, activity) is None:
+            arm_retry(draft, activity)
+        else:
+            dispatch(draft, activity)
+    arm_scheduled(draft, activity)
+
+
+def _reset(progress: ActivityProgress, request: UnpauseRequest) -> ActivityProgress:
+    if request.reset_attempts:
+        progress = msgspec.structs.replace(progress, attempt=1)
+    if request.reset_heartbeat:
+        progress = msgspec.structs.replace(progress, heartbeat_details=b"", last_heartbeat_ns=0)
+    return progress
+
+
+def _share_of(jitter_ns: int, draft: Draft) -> int:
+    """Some time up to the jitter: activities that are unpaused together do not start together."""
+    return max(jitter_ns, 0) * crc32(draft.env.new_id().encode()) >> 32 if jitter_ns else 0
