@@ -23,7 +23,6 @@ _TO_BREAK = "found when this test was written; to be broken"
 
 # Each circle by its modules, with the reason why it stays.
 ALLOWED: dict[frozenset[str], str] = {
-    _circle("history.state", "buffer facts run_state"): _TO_BREAK,
     _circle("server.shards", "cache group"): _TO_BREAK,
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from perdure.entity.transition import FactChange
 from perdure.history.draft.deadlines import rebuild
 from perdure.history.families import evolve
-from perdure.history.state.facts import apply
+from perdure.history.state.fold.facts import apply
 from perdure.history.state.run_state import RunState
 from perdure.wire.api import history
 from perdure.wire.events import frames

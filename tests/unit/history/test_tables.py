@@ -6,7 +6,8 @@ import pytest
 
 from perdure.core.ids import run_key
 from perdure.history.state.buffer import EMPTY_BUFFER
-from perdure.history.state.facts import BufferedEvent
+from perdure.history.state.facts import FACT_TYPES, BufferedEvent, FactKind
+from perdure.history.state.fold import facts
 from perdure.history.state.run_state import RunState, Timer
 from perdure.history.state.table import EMPTY
 
@@ -46,3 +47,7 @@ def test_nothing_can_be_put_into_the_tables_of_all():
         EMPTY_BUFFER.set(1, BufferedEvent(b"", 0))
     assert EMPTY.remove("k") is None
     assert EMPTY_BUFFER.remove(1) is None
+
+
+def test_each_kind_of_fact_has_a_type_and_a_fold():
+    assert set(FACT_TYPES) == set(facts._APPLY) == set(FactKind)

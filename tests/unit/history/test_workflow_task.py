@@ -11,7 +11,8 @@ from perdure.history import transitions
 from perdure.history.commands.table import HANDLERS
 from perdure.history.draft.replies import PollInfo, StaleTask
 from perdure.history.draft.tokens import WorkflowTaskToken
-from perdure.history.state.run_state import RunStatus, WorkflowTaskKind
+from perdure.history.state.facts import WorkflowTaskKind
+from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import common, enums, sdk, workflowservice
 from perdure.wire.errors import InvalidArgument, NotFound
 from perdure.wire.times import duration_ns

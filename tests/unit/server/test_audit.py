@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from perdure.entity.transition import FactChange
-from perdure.history.state.facts import ActivityProgress, FactKind, Sticky
-from perdure.history.state.run_state import WorkflowTask
+from perdure.history.state.facts import ActivityProgress, FactKind, Sticky, WorkflowTask
 from perdure.server.admin.audit import CHECKS, AuditReport, audit
 from perdure.server.common.codec import encode_fact
 from perdure.storage.port import NewerSchema, OpenError

@@ -17,8 +17,9 @@ from perdure.entity.transition import Effect, EventRow, FactChange, Task, Visibi
 from perdure.history.draft.deadlines import compact
 from perdure.history.draft.flush import buffered_event
 from perdure.history.draft.transition import RunTransition
-from perdure.history.state.facts import FactKind, apply
+from perdure.history.state.facts import FactKind
 from perdure.history.state.fold.evolve import evolve
+from perdure.history.state.fold.facts import apply
 from perdure.history.state.pointer import CurrentRun
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event

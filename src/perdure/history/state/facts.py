@@ -1,22 +1,14 @@
 """What never enters history and must survive kill -9: one typed row each (entity, kind, key).
 
-`apply` folds a row into the state; a row without a value removes it. The draft is the only writer, the loader the only
-other reader. New fields of a struct are additive with defaults; kinds are stored and never reused.
+A row without a value removes the fact. New fields of a struct are additive with defaults; kinds are stored and never
+reused. Not here: how facts change the state (`fold.facts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-
-from perdure.entity.transition import FactChange
-from perdure.history.state.run_state import WorkflowTask
-
-if TYPE_CHECKING:
-    from perdure.history.state.run_state import RunState
 
 
 class FactKind(IntEnum):
@@ -38,6 +30,39 @@ class CreateFact(msgspec.Struct, frozen=True):
 
 class CancelRequestFact(msgspec.Struct, frozen=True):
     request_id: str
+
+
+class WorkflowTaskKind(IntEnum):
+    NORMAL = 0
+    TRANSIENT = 1
+    """Attempt > 1: its Scheduled and Started are shown to the worker but not in history (rule 8)."""
+    SPECULATIVE = 2
+
+
+class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The pending workflow task. `started_event_id` 0 means that no worker has it yet."""
+
+    kind: WorkflowTaskKind = WorkflowTaskKind.NORMAL
+    scheduled_event_id: int
+    started_event_id: int = 0
+    attempt: int = 1
+    queue_name: str
+    is_sticky: bool = False
+    scheduled_ns: int
+    original_scheduled_ns: int = 0
+    started_ns: int = 0
+    start_to_close_ns: int
+    request_id: str = ""
+    identity: str = ""
+    follows_close: bool = False
+    """The one before tried to close the run in vain, since something had happened meanwhile: once this one is started,
+    the run takes no more signals and updates, which could keep it from closing for ever."""
+    stamp: int = 0
+    """0: the task is as its events say. Otherwise a fact row holds it, and tells it from others of the same id."""
+
+    @property
+    def is_a_fact(self) -> bool:
+        return self.stamp != 0
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -96,73 +121,12 @@ class BufferedEvent(msgspec.Struct, frozen=True):
     """The StartChildWorkflowExecutionInitiated whose child has started: known, though no event says so."""
 
 
-FACT_TYPES: dict[int, type[msgspec.Struct]] = {}
+FACT_TYPES: dict[int, type[msgspec.Struct]] = {
+    FactKind.CREATE: CreateFact,
+    FactKind.WORKFLOW_TASK: WorkflowTask,
+    FactKind.STICKY: Sticky,
+    FactKind.ACTIVITY: ActivityProgress,
+    FactKind.BUFFERED: BufferedEvent,
+    FactKind.CANCEL_REQUEST: CancelRequestFact,
+}
 """The struct of each kind."""
-_APPLY: dict[int, Callable[..., None]] = {}
-
-Apply = TypeVar("Apply", bound=Callable[..., None])
-
-
-def _fact(kind: FactKind, struct: type[msgspec.Struct]) -> Callable[[Apply], Apply]:
-    """Register what a fact of this kind is, and how it is folded: called with state, key and value."""
-
-    def register(function: Apply) -> Apply:
-        FACT_TYPES[kind], _APPLY[kind] = struct, function
-        return function
-
-    return register
-
-
-def apply(state: RunState, change: FactChange) -> None:
-    """Fold one fact row into a run's state."""
-    function = _APPLY.get(change.kind)
-    assert function is not None, f"a run has no fact of kind {change.kind}"
-    function(state, change.key, change.value)
-
-
-@_fact(FactKind.CREATE, CreateFact)
-def _apply_create(state: RunState, _key: str, value: Any) -> None:
-    state.create_request_id = value.request_id
-
-
-@_fact(FactKind.WORKFLOW_TASK, WorkflowTask)
-def _apply_workflow_task(state: RunState, _key: str, value: Any) -> None:
-    state.workflow_task = value
-
-
-@_fact(FactKind.STICKY, Sticky)
-def _apply_sticky(state: RunState, _key: str, value: Any) -> None:
-    state.sticky = value
-
-
-@_fact(FactKind.CANCEL_REQUEST, CancelRequestFact)
-def _apply_cancel_request(state: RunState, _key: str, value: Any) -> None:
-    state.cancel_request_id = value.request_id
-
-
-@_fact(FactKind.ACTIVITY, ActivityProgress)
-def _apply_activity(state: RunState, key: str, value: ActivityProgress | None) -> None:
-    number = int(key)
-    before = state.activity_progress.get(number)
-    state.started_activities += value is not None and value.is_started
-    state.started_activities -= before is not None and before.is_started
-    if value is None:
-        state.activity_progress.remove(number)
-    else:
-        state.activity_progress = state.owned(state.activity_progress)
-        state.activity_progress.set(number, value)
-
-
-@_fact(FactKind.BUFFERED, BufferedEvent)
-def _apply_buffered(state: RunState, key: str, value: BufferedEvent | None) -> None:
-    number = int(key)
-    if value is None:
-        state.buffered.remove(number)
-        if number + 1 == state.next_buffered:
-            # As a load would count: the numbers start again once the buffer was flushed.
-            state.next_buffered = max(state.buffered, default=0) + 1
-    else:
-        state.buffered = state.buffered.owned(state.journal)
-        state.buffered.set(number, value)
-        state.drop_step(value.ends_event_id)
-        state.next_buffered = max(state.next_buffered, number + 1)

@@ -24,7 +24,7 @@ from perdure.history.state.table import EMPTY, Journal, K, Table, V
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
-    from perdure.history.state.facts import ActivityProgress, Sticky
+    from perdure.history.state.facts import ActivityProgress, Sticky, WorkflowTask
 
 
 class RunStatus(IntEnum):
@@ -86,39 +86,6 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     def priority_key(self) -> int:
         """Of the run's tasks; 0 when the run says nothing about it."""
         return common.Priority.FromString(self.priority).priority_key if self.priority else 0
-
-
-class WorkflowTaskKind(IntEnum):
-    NORMAL = 0
-    TRANSIENT = 1
-    """Attempt > 1: its Scheduled and Started are shown to the worker but not in history (rule 8)."""
-    SPECULATIVE = 2
-
-
-class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The pending workflow task. `started_event_id` 0 means that no worker has it yet."""
-
-    kind: WorkflowTaskKind = WorkflowTaskKind.NORMAL
-    scheduled_event_id: int
-    started_event_id: int = 0
-    attempt: int = 1
-    queue_name: str
-    is_sticky: bool = False
-    scheduled_ns: int
-    original_scheduled_ns: int = 0
-    started_ns: int = 0
-    start_to_close_ns: int
-    request_id: str = ""
-    identity: str = ""
-    follows_close: bool = False
-    """The one before tried to close the run in vain, since something had happened meanwhile: once this one is started,
-    the run takes no more signals and updates, which could keep it from closing for ever."""
-    stamp: int = 0
-    """0: the task is as its events say. Otherwise a fact row holds it, and tells it from others of the same id."""
-
-    @property
-    def is_a_fact(self) -> bool:
-        return self.stamp != 0
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):

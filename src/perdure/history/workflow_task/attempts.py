@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from perdure.entity.env import Env
     from perdure.entity.transition import Task
     from perdure.history.draft.tokens import WorkflowTaskToken
-    from perdure.history.state.run_state import RunState, WorkflowTask
+    from perdure.history.state.facts import WorkflowTask
+    from perdure.history.state.run_state import RunState
 
 __all__ = [
     "complete_workflow_task",

@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.entity.transition import DEFAULT_PRIORITY, WantedTask
-from perdure.history.state.run_state import WorkflowTask
+from perdure.history.state.facts import WorkflowTask
 from perdure.wire.api import enums
 from perdure.wire.errors import resource_exhausted
 

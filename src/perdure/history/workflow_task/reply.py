@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.history.draft.replies import HistoryTail, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
-from perdure.history.state.run_state import WorkflowTaskKind
+from perdure.history.state.facts import WorkflowTaskKind
 from perdure.history.workflow_task.steps import transient_events
 
 if TYPE_CHECKING:

@@ -18,12 +18,8 @@ from perdure.core.backoff import exponential_ns
 from perdure.core.units import SECOND_NS
 from perdure.history.draft.deadlines import arm
 from perdure.history.draft.flush import flush
-from perdure.history.state.facts import FactKind
-from perdure.history.state.run_state import (
-    DeadlineKind,
-    WorkflowTask,
-    WorkflowTaskKind,
-)
+from perdure.history.state.facts import FactKind, WorkflowTask, WorkflowTaskKind
+from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.phase import (
     AwaitingParent,
     FirstTaskDelayed,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.history.state.facts import WorkflowTask
 from perdure.history.state.fold.evolve import evolves
-from perdure.history.state.run_state import WorkflowTask
 from perdure.wire.api import enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
 
