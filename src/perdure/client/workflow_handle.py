@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, cast, overload
 
 from perdure.client import inputs, results
 from perdure.client.enums import WorkflowHistoryEventFilterType, WorkflowUpdateStage
@@ -444,7 +444,7 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
     ) -> Any: ...
     async def execute_update(
         self,
-        update: Any,
+        update: str | Callable[..., Any],
         arg: Any = UNSET,
         *,
         args: Sequence[Any] = (),
@@ -460,7 +460,7 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
             WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled; the update goes on.
         """
         handle: WorkflowUpdateHandle[Any] = await self.start_update(
-            update,
+            cast("Any", update),
             arg,
             args=args,
             wait_for_stage=WorkflowUpdateStage.COMPLETED,
