@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from perdure.history.activity.close import (
+    advance,
     attempt_failed,
     attempt_timed_out,
     back_to_queue,
@@ -22,12 +23,11 @@ from perdure.history.activity.close import (
 )
 from perdure.history.activity.phase import (
     attempt_scheduled_ns,
-    pause_of,
     progress_of,
     running,
+    tell_worker,
     wanted_task,
 )
-from perdure.history.activity.timeouts import arm_started
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask
 from perdure.history.draft.tokens import ActivityTaskToken
@@ -94,8 +94,7 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
         started_request_id=poll.request_id,
         started_identity=poll.identity,
     )
-    put_progress(draft, activity.scheduled_event_id, started)
-    arm_started(draft, activity)
+    advance(draft, activity, started)
     return _task_reply(draft.state, activity)
 
 
@@ -234,8 +233,7 @@ def heartbeat(
         if isinstance(request, HeartbeatById)
         else workflowservice.RecordActivityTaskHeartbeatResponse()
     )
-    response.cancel_requested = activity.cancel_requested_event_id != 0
-    response.activity_paused = pause_of(state, activity) is not None
+    tell_worker(state, activity, response)
     key = activity.scheduled_event_id
     if request.details.ByteSize() > env.limits.blob_size_bytes_max:
         with Draft(state, env) as draft:

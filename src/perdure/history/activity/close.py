@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.history.activity.due import arm_all
 from perdure.history.activity.phase import pause_of, progress_of, running, wanted_task
 from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
-from perdure.history.draft.deadlines import arm
 from perdure.history.state.facts import ActivityProgress, FactKind
-from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import common, enums, failure, history
 from perdure.wire.events import event as build_event
@@ -32,17 +31,22 @@ _BY_LIMITS = frozenset({enums.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED, enums.RETRY_
 
 
 def put_progress(draft: Draft, scheduled_event_id: int, progress: ActivityProgress) -> None:
+    """Write what has changed within a phase."""
     draft.fact(FactKind.ACTIVITY, str(scheduled_event_id), progress)
 
 
-def dispatch(draft: Draft, activity: Activity) -> None:
-    """Put the current attempt on its queue."""
+def advance(draft: Draft, activity: Activity, progress: ActivityProgress) -> None:
+    """Write the attempt's progress, and do what the phase asks for that it enters."""
+    put_progress(draft, activity.scheduled_event_id, progress)
+    enter_phase(draft, activity)
+
+
+def enter_phase(draft: Draft, activity: Activity) -> None:
+    """A task for the queue, if the attempt waits there, and the deadlines of its phase."""
     task = wanted_task(draft.state, activity)
-    assert task is not None, f"activity {activity.activity_id} has no attempt for a queue"
-    draft.task(task.row(draft.state.key, draft.now_ns))
-    if activity.schedule_to_start_ns:
-        due_ns = task.visible_ns + activity.schedule_to_start_ns
-        arm(draft, DeadlineKind.ACTIVITY_SCHEDULE_TO_START, due_ns, activity.scheduled_event_id)
+    if task is not None:
+        draft.task(task.row(draft.state.key, draft.now_ns))
+    arm_all(draft, activity)
 
 
 def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: int) -> None:
@@ -50,9 +54,9 @@ def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: 
     key = activity.scheduled_event_id
     old = progress_of(draft.state, key)
     next_ns = draft.now_ns + interval_ns
-    put_progress(
+    advance(
         draft,
-        key,
+        activity,
         ActivityProgress(
             attempt=old.attempt + 1,
             stamp=old.stamp + 1,
@@ -67,12 +71,10 @@ def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: 
             pause=old.pause,
         ),
     )
-    if pause_of(draft.state, activity) is None:
-        arm(draft, DeadlineKind.ACTIVITY_RETRY, next_ns, key)
 
 
 def back_to_queue(draft: Draft, activity: Activity) -> None:
-    """The attempt has not started after all, or its back-off is over: offer it, unless it was paused meanwhile."""
+    """The attempt has not started after all, or its back-off is over."""
     key = activity.scheduled_event_id
     old = progress_of(draft.state, key)
     waiting = msgspec.structs.replace(
@@ -84,9 +86,7 @@ def back_to_queue(draft: Draft, activity: Activity) -> None:
         started_identity="",
         next_attempt_ns=0,
     )
-    put_progress(draft, key, waiting)
-    if wanted_task(draft.state, activity) is not None:
-        dispatch(draft, activity)
+    advance(draft, activity, waiting)
 
 
 def attempt_failed(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from perdure.history.activity.attempts import start_attempt
 from perdure.history.activity.close import (
     close_after_commands,
-    dispatch,
+    enter_phase,
     put_progress,
 )
 from perdure.history.activity.phase import FRESH, running
-from perdure.history.activity.timeouts import arm_scheduled
 from perdure.history.commands.checks import (
     ACTIVITIES_LIMIT,
     CommandChecks,
@@ -95,13 +94,12 @@ def _schedule(draft: Draft, asked: Schedule, command: Command, context: CommandC
     )
     draft.add(_scheduled_event(draft, asked, check, context), user_metadata=metadata_of(command))
     activity = state.activities[state.activity_ids[asked.activity_id]]
-    arm_scheduled(draft, activity)
     if asked.request_eager_execution and not context.is_closing:
         # Rule 34: started for the worker that asked, unless a later command of this task cancels it.
         poll = PollInfo(identity=context.identity, request_id=draft.env.new_id())
         context.eager_activities.append(start_attempt(draft, activity, poll))
     else:
-        dispatch(draft, activity)
+        enter_phase(draft, activity)
 
 
 def _scheduled_event(

@@ -14,9 +14,8 @@ from zlib import crc32
 
 import msgspec
 
-from perdure.history.activity.close import dispatch, put_progress
-from perdure.history.activity.phase import pause_of, progress_of, running, wanted_task
-from perdure.history.activity.timeouts import arm_retry, arm_scheduled, arm_started
+from perdure.history.activity.close import advance
+from perdure.history.activity.phase import pause_of, progress_of, running
 from perdure.history.draft.draft import Draft
 from perdure.history.state.facts import ActivityPause
 from perdure.wire.api import workflowservice
@@ -83,8 +82,7 @@ def _chosen(state: RunState, request: PauseRequest | UnpauseRequest) -> list[Act
 
 
 def _pause(draft: Draft, activity: Activity, request: PauseRequest) -> None:
-    key = activity.scheduled_event_id
-    progress = progress_of(draft.state, key)
+    progress = progress_of(draft.state, activity.scheduled_event_id)
     is_running = running(draft.state, activity) is not None
     paused = msgspec.structs.replace(
         progress,
@@ -97,32 +95,22 @@ def _pause(draft: Draft, activity: Activity, request: PauseRequest) -> None:
             request_id=request.request_id,
         ),
     )
-    put_progress(draft, key, paused)
+    advance(draft, activity, paused)
 
 
 def _unpause(draft: Draft, activity: Activity, request: UnpauseRequest) -> None:
-    key = activity.scheduled_event_id
-    progress = _reset(progress_of(draft.state, key), request)
-    if running(draft.state, activity) is not None:
-        put_progress(draft, key, msgspec.structs.replace(progress, pause=None))
-        arm_started(draft, activity)
-    else:
+    progress = _reset(progress_of(draft.state, activity.scheduled_event_id), request)
+    if running(draft.state, activity) is None:
         delay_ns = _share_of(duration_ns(request.jitter), draft)
         at_ns = draft.now_ns + delay_ns
-        going_on = msgspec.structs.replace(
+        progress = msgspec.structs.replace(
             progress,
-            pause=None,
             scheduled_ns=at_ns,
             next_attempt_ns=at_ns if delay_ns else 0,
             retry_interval_ns=delay_ns,
             last_failure=b"",
         )
-        put_progress(draft, key, going_on)
-        if wanted_task(draft.state, activity) is None:
-            arm_retry(draft, activity)
-        else:
-            dispatch(draft, activity)
-    arm_scheduled(draft, activity)
+    advance(draft, activity, msgspec.structs.replace(progress, pause=None))
 
 
 def _reset(progress: ActivityProgress, request: UnpauseRequest) -> ActivityProgress:

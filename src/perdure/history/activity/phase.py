@@ -14,7 +14,7 @@ import msgspec
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.entity.transition import WantedTask
 from perdure.history.state.facts import ActivityProgress
-from perdure.wire.api import enums, workflow
+from perdure.wire.api import enums, workflow, workflowservice
 from perdure.wire.times import duration, timestamp
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from perdure.history.state.facts import ActivityPause
     from perdure.history.state.run_state import Activity, RunState
 
+HeartbeatReply = (
+    workflowservice.RecordActivityTaskHeartbeatResponse
+    | workflowservice.RecordActivityTaskHeartbeatByIdResponse
+)
 FRESH = ActivityProgress()
 
 
@@ -119,11 +123,11 @@ class Clocks(NamedTuple):
     """When the back-off is over."""
 
 
-def clocks_of(state: RunState, scheduled_event_id: int) -> Clocks:
-    """The clocks that run for an activity; none when it is paused or not pending."""
-    activity = state.activities.get(scheduled_event_id)
-    if activity is None:
-        return _STOPPED
+_STOPPED = Clocks()
+
+
+def clocks_of(state: RunState, activity: Activity) -> Clocks:
+    """The clocks that run; a pause stops them all."""
     phase = phase_of(state, activity)
     match phase:
         case Waiting(since_ns):
@@ -136,9 +140,6 @@ def clocks_of(state: RunState, scheduled_event_id: int) -> Clocks:
             return _STOPPED
         case _:
             assert_never(phase)
-
-
-_STOPPED = Clocks()
 
 
 def running(state: RunState, activity: Activity) -> Running | None:
@@ -201,3 +202,9 @@ def shown(state: RunState, activity: Activity, now_ns: int) -> workflow.PendingA
         result.pause_info.manual.identity = pause.identity
         result.pause_info.manual.reason = pause.reason
     return result
+
+
+def tell_worker(state: RunState, activity: Activity, response: HeartbeatReply) -> None:
+    """What the answer to a heartbeat asks of the worker that has the attempt."""
+    response.cancel_requested = activity.cancel_requested_event_id != 0
+    response.activity_paused = pause_of(state, activity) is not None
