@@ -9,7 +9,8 @@ import pytest
 
 from perdure import workflow
 from perdure.common import SearchAttributeKey
-from perdure.replay import jobs
+from perdure.replay import commands, jobs
+from perdure.worker import WorkflowInboundInterceptor, WorkflowOutboundInterceptor
 from tests.unit.worker_host.doing import TO_ASK, doing
 from tests.unit.worker_host.driver import Driver, names, result
 
@@ -133,3 +134,64 @@ def test_what_a_query_may_ask() -> None:
     ]
     assert run.ask("ask") == ["w", True, True]
     assert names(run.complete_activity(1)) == ["CompleteWorkflow"]
+
+
+# Past the functions: interceptors that call the rest of the chain by themselves ---------------------
+
+AGAIN: dict[str, Callable[[], Any]] = {}
+"""Repeats a call of the run, by the name of the interceptor's method."""
+
+
+def _noting(method: str) -> Any:
+    def call(interceptor: WorkflowOutboundInterceptor, given: Any) -> Any:
+        AGAIN[method] = lambda: getattr(interceptor.next, method)(given)
+        return AGAIN[method]()
+
+    return call
+
+
+CHAIN = {
+    "start_activity": "start activity",
+    "start_local_activity": "start activity",
+    "start_child_workflow": "start child workflow",
+    "signal_child_workflow": "signal external workflow",
+    "signal_external_workflow": "signal external workflow",
+}
+Notes: Any = type("Notes", (WorkflowOutboundInterceptor,), {each: _noting(each) for each in CHAIN})
+
+
+class Repeats(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(Notes(outbound))
+
+
+@pytest.mark.parametrize("method", CHAIN)
+def test_an_interceptor_is_refused_it_as_well(method: str) -> None:
+    async def all_of_them() -> str:
+        workflow.start_activity("a", start_to_close_timeout=MINUTE)
+        workflow.start_local_activity("a", start_to_close_timeout=MINUTE)
+        child = await workflow.start_child_workflow("C", id="c")
+        await child.signal("s")
+        await workflow.get_external_workflow_handle("o").signal("s")
+        await workflow.get_external_workflow_handle("o").signal("s")
+        return "done"
+
+    run, _ = doing(all_of_them, interceptor_classes=[Repeats])
+    run.activate(jobs.ResolveChildStart(seq=1, outcome=jobs.ChildStarted("child-run")))
+    assert names(run.activate(jobs.ResolveSignalExternal(seq=1, failure=None))) == [
+        "SignalExternal"
+    ]
+
+    def again() -> None:
+        made = AGAIN[method]()
+        if hasattr(made, "send"):
+            begun(made)
+
+    TO_ASK[:] = [again]
+    failure = run.query("ask").failure
+    assert failure is not None
+    assert failure.message == f"While in read-only function, action attempted: {CHAIN[method]}"
+    (signal,) = run.activate(jobs.ResolveSignalExternal(seq=2, failure=None))
+    assert isinstance(signal, commands.SignalExternal)
+    assert signal.seq == 3, "a refused call uses no number up"
+    assert result(run.activate(jobs.ResolveSignalExternal(seq=3, failure=None))) == "done"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import linecache
 import sys
 import textwrap
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,3 +241,43 @@ def test_nothing_is_found_without_a_source() -> None:
     exec("class Made:\n    def run(self):\n        for _ in {1, 2}: pass", names)
     assert scan_class(names["Made"]) == []
     assert scan_class(int) == []
+
+
+class Loader:
+    """Brings the source of a module, and notes whether garbage is collected meanwhile."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.collects: list[bool] = []
+
+    def get_source(self, _name: str) -> str:
+        self.collects.append(gc.isenabled())
+        return self.source
+
+
+GOOD = "class Brought:\n    def run(self):\n        for _ in {1, 2}: pass\n"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(("source", "findings"), [(GOOD, 1), ("class Other: pass\n", 0)])
+def test_no_garbage_is_collected_while_a_class_is_read_and_again_afterwards(
+    enabled: bool, source: str, findings: int
+) -> None:
+    name = f"brought_{enabled}_{findings}"
+    loader, was_enabled = Loader(source), gc.isenabled()
+    path = f"/nowhere/{name}.py"
+    module: Any = ModuleType(name)
+    names: dict[str, Any] = module.__dict__
+    names.update(__file__=path, __loader__=loader)
+    sys.modules[name] = module
+    exec(compile(GOOD, path, "exec"), names)
+    linecache.lazycache(path, names)
+    try:
+        (gc.enable if enabled else gc.disable)()
+        assert len(scan_class(module.Brought)) == findings
+        assert gc.isenabled() is enabled
+        assert loader.collects
+        assert not any(loader.collects)
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+        del sys.modules[name]

@@ -14,7 +14,7 @@ from perdure import workflow
 from perdure.replay import commands, jobs
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.host.state import SINGLE_BATCH
-from tests.unit.worker_host.doing import cancels, doing, done
+from tests.unit.worker_host.doing import cancels, doing, done, forever
 from tests.unit.worker_host.driver import Driver, names, result, value
 
 PROFILES = list(WaitForProfile)
@@ -299,6 +299,131 @@ def test_the_summary_of_one_timer_is_not_that_of_the_next() -> None:
     timers = [each for each in found if isinstance(each, commands.StartTimer)]
     said = [value(each.summary) if each.summary else None for each in timers]
     assert said == ["first", None, "second", None]
+
+
+ALL, ONE, FAILED = asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION
+
+CONDITIONS: list[tuple[str, str, int]] = [
+    (ALL, "ok ok ok", 3),
+    (ALL, "failed cancelled ok", 3),
+    (ONE, "ok", 1),
+    (ONE, "failed", 1),
+    (ONE, "cancelled", 1),
+    (FAILED, "ok ok ok", 3),
+    (FAILED, "cancelled ok cancelled", 3),
+    (FAILED, "failed", 1),
+    (FAILED, "ok failed", 2),
+    (FAILED, "cancelled failed", 2),
+    (FAILED, "ok ok failed", 3),
+]
+"""What is waited for, how the futures end one after another, and after how many of them the wait ends."""
+
+
+@pytest.mark.parametrize("module", [workflow, asyncio])
+@pytest.mark.parametrize("timeout", [None, 60])
+@pytest.mark.parametrize(("condition", "outcomes", "after"), CONDITIONS)
+def test_a_wait_ends_with_its_condition_and_not_before(
+    condition: str, outcomes: str, after: int, timeout: float | None, module: Any
+) -> None:
+    futures: list[asyncio.Future[str]] = []
+    left = outcomes.split()
+
+    async def main() -> list[Any]:
+        futures.extend(asyncio.get_running_loop().create_future() for _ in range(3))
+        ended, pending = await module.wait(futures, timeout=timeout, return_when=condition)
+        kept: Any = [each._callbacks for each in futures]
+        assert not any(kept), "a long wait keeps nothing of the short ones before it"
+        return [[futures.index(each) for each in group] for group in (ended, pending)]
+
+    def one_more() -> None:
+        future = futures[len(outcomes.split()) - len(left)]
+        match left.pop(0):
+            case "ok":
+                future.set_result("ok")
+            case "failed":
+                future.set_exception(LookupError("failed"))
+            case _:
+                future.cancel()
+
+    run, found = doing(main, *[one_more] * after)
+    assert names(found) == ([] if timeout is None else ["StartTimer"])
+    for _ in range(after):
+        assert found == [] or names(found) == ["StartTimer"]
+        found = run.signal("hear")
+    assert names(found) == [*([] if timeout is None else ["CancelTimer"]), "CompleteWorkflow"]
+    ended = [n for n, each in enumerate(futures) if each.done()]
+    assert result(found) == [ended, [n for n in range(3) if n not in ended]]
+    for future in futures:
+        if future.done() and not future.cancelled():
+            future.exception()
+
+
+@pytest.mark.parametrize("module", [workflow, asyncio])
+@pytest.mark.parametrize("condition", [ALL, FAILED])
+def test_a_wait_ends_with_its_time(condition: str, module: Any) -> None:
+    futures: list[asyncio.Future[str]] = []
+
+    async def main() -> list[Any]:
+        futures.extend(asyncio.get_running_loop().create_future() for _ in range(3))
+        ended, pending = await module.wait(futures, timeout=60, return_when=condition)
+        return [[futures.index(each) for each in group] for group in (ended, pending)]
+
+    run, found = doing(main, lambda: futures[1].set_result("ok"))
+    assert names(found) == ["StartTimer"]
+    assert run.signal("hear") == []
+    found = run.fire_timer(1)
+    assert names(found) == ["CompleteWorkflow"]
+    assert result(found) == [[1], [0, 2]]
+
+
+@pytest.mark.parametrize("function", ["wait", "as_completed"])
+@pytest.mark.parametrize("module", [workflow, asyncio])
+def test_the_timer_ends_with_the_condition_not_with_the_waiting_code(
+    module: Any, function: str
+) -> None:
+    """The order of commands is part of histories."""
+    futures: list[asyncio.Future[str]] = []
+
+    async def then_starts() -> None:
+        await futures[0]
+        workflow.start_activity("a", start_to_close_timeout=timedelta(minutes=1))
+        await forever()
+
+    async def main() -> None:
+        futures.append(asyncio.get_running_loop().create_future())
+        asyncio.get_running_loop().call_soon(
+            lambda: kept.append(asyncio.create_task(then_starts()))
+        )
+        if function == "wait":
+            await module.wait(futures, timeout=60)
+        else:
+            (first,) = module.as_completed(futures, timeout=60)
+            await first
+
+    kept: list[asyncio.Task[None]] = []
+    run, found = doing(main, lambda: futures[0].set_result("ok"))
+    assert names(found) == ["StartTimer"]
+    assert names(run.signal("hear")) == ["CancelTimer", "ScheduleActivity", "CompleteWorkflow"]
+
+
+@pytest.mark.parametrize("module", [workflow, asyncio])
+def test_a_cancelled_wait_leaves_no_timer_and_cancels_nothing(module: Any) -> None:
+    futures: list[asyncio.Future[str]] = []
+
+    async def main() -> list[Any]:
+        futures.append(asyncio.get_running_loop().create_future())
+        try:
+            await module.wait(futures, timeout=60)
+        except asyncio.CancelledError:
+            left: Any = futures[0]
+            return [left.done(), len(left._callbacks or ())]
+        raise AssertionError
+
+    run, found = doing(main)
+    assert names(found) == ["StartTimer"]
+    found = run.cancel()
+    assert names(found) == ["CancelTimer", "CompleteWorkflow"]
+    assert result(found) == [False, 0]
 
 
 def test_as_completed_has_a_time_out() -> None:

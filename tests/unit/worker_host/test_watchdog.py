@@ -12,7 +12,7 @@ import pytest
 from perdure import workflow
 from perdure.worker.host import HostOptions
 from perdure.worker.host.host import DeadlockError
-from perdure.worker.host.watchdog import Watchdog, WorkflowDeadlock, watchdog
+from perdure.worker.host.watchdog import Watch, Watchdog, WorkflowDeadlock, watchdog
 from tests.unit.worker_host.driver import Driver
 from tests.unit.worker_host.programs import in_process
 
@@ -68,6 +68,30 @@ def test_a_workflow_that_awaits_nothing_that_waits_is_stopped(kind: type) -> Non
     run = Driver(kind, HostOptions(deadlock_budget_ns=100_000_000))
     with pytest.raises(DeadlockError, match=r"\[TMPRL1101\]"):
         run.start()
+
+
+@workflow.defn
+class SpinsAndSwallows:
+    """Would go on for ever, but for the test's own limit."""
+
+    caught: ClassVar[int] = 0
+
+    @workflow.run
+    async def run(self) -> None:
+        while SpinsAndSwallows.caught < 20:
+            try:
+                while True:
+                    for _ in range(10_000):  # nearly all of the time is spent here
+                        pass
+                    await asyncio.sleep(0)
+            except BaseException:  # noqa: BLE001  # users write this
+                SpinsAndSwallows.caught += 1
+
+
+def test_nobody_can_swallow_the_end_of_code_that_awaits() -> None:
+    with pytest.raises(DeadlockError, match=r"\[TMPRL1101\]"):
+        Driver(SpinsAndSwallows, HostOptions(deadlock_budget_ns=20_000_000)).start()
+    assert SpinsAndSwallows.caught < 20, "the loop ends between two steps"
 
 
 @workflow.defn
@@ -151,3 +175,45 @@ def test_a_workflow_is_stopped_although_another_thread_is_at_work_since_before()
     finally:
         over.set()
         other.join()
+
+
+# Verdicts -----------------------------------------------------------------------------------------
+
+HOUR_NS = 3_600_000_000_000
+
+
+def verdict(*, wall_h: int = 0, cpu_h: int = 0, budget_h: int = 1) -> str:
+    """What is said of an activation that began this long ago."""
+    watch = Watch(budget_h * HOUR_NS, lambda: "this test")
+    watch.started_ns -= wall_h * HOUR_NS
+    watch.started_cpu_ns -= cpu_h * HOUR_NS
+    return watch.verdict() or ""
+
+
+def test_cpu_time_counts_at_once_and_other_time_after_five_budgets() -> None:
+    assert verdict() == ""
+    assert verdict(wall_h=4) == "", "it may wait for its turn"
+    assert verdict(wall_h=6).startswith("it has been blocked for 21600.")
+    assert verdict(wall_h=9, budget_h=2) == ""
+    assert verdict(cpu_h=2).startswith("it used 7200.")
+    assert verdict(cpu_h=2, wall_h=6).startswith("it used 7200."), "which says more"
+    assert verdict(cpu_h=2, budget_h=3) == ""
+
+
+def test_all_time_counts_where_there_is_no_clock_for_cpu_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(time, "pthread_getcpuclockid", raising=False)
+    assert verdict() == ""
+    assert verdict(wall_h=2).startswith("it used 7200.")
+    assert verdict(wall_h=2, budget_h=3) == ""
+
+
+def test_without_a_budget_nothing_is_watched() -> None:
+    fresh = Watchdog()
+    assert fresh.begin(0, lambda: "this test") is None
+    assert fresh.begin(-1, lambda: "this test") is None
+    watch = fresh.begin(1_000_000_000_000, lambda: "this test")
+    assert watch is not None
+    fresh.end(watch)
+    assert not fresh._watches, "what has ended is forgotten"

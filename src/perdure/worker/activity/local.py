@@ -160,7 +160,6 @@ class _OverError(Exception):
     """No further attempt: this is the outcome."""
 
     def __init__(self, outcome: Failed | Cancelled) -> None:
-        super().__init__()
         self.outcome = outcome
 
 
@@ -315,7 +314,7 @@ class _Execution:
 
 
 def _left_s(limit_s: float | None) -> float | None:
-    return None if limit_s is None else max(0.0, limit_s - asyncio.get_running_loop().time())
+    return None if limit_s is None else limit_s - asyncio.get_running_loop().time()
 
 
 def _cancelled() -> failures.Failure:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.replay import jobs
 from perdure.replay.commands import ActivationResult
-from perdure.wire.api import sdk
 from perdure.worker.host import asyncio_compat, binding, guard, inspect, outcome
 from perdure.worker.host.context import HostedRuntime
 from perdure.worker.host.handlers import Handlers
@@ -295,23 +294,21 @@ class _BuiltinQuery(QueryDefinition):
         object.__setattr__(self, "arg_types", [])
 
 
-def _builtin_query(name: str, fn: Callable[[RunState], Any], result: type) -> QueryDefinition:
+def _builtin_query(name: str, fn: Callable[[RunState], Any]) -> QueryDefinition:
     def answer() -> Any:
         state = running_state()
         assert state is not None, "queries are answered inside an activation"
         return fn(state)
 
-    definition = _BuiltinQuery(name=name, fn=answer, is_method=False)
-    object.__setattr__(definition, "ret_type", result)
-    return definition
+    return _BuiltinQuery(name=name, fn=answer, is_method=False)
 
 
 _BUILTIN_QUERIES = tuple(
     _builtin_query(*each)
     for each in (
-        ("__stack_trace", inspect.stack_trace, str),
-        ("__enhanced_stack_trace", inspect.enhanced_stack_trace, sdk.EnhancedStackTrace),
-        ("__temporal_workflow_metadata", inspect.workflow_metadata, sdk.WorkflowMetadata),
+        ("__stack_trace", inspect.stack_trace),
+        ("__enhanced_stack_trace", inspect.enhanced_stack_trace),
+        ("__temporal_workflow_metadata", inspect.workflow_metadata),
     )
 )
 _queries: dict[type, Mapping[str | None, QueryDefinition]] = {}

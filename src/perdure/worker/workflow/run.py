@@ -127,7 +127,7 @@ class CachedRun:
             if answer is not None or not self.engine.waits_for_local_activities:
                 return answer
             heartbeat_s = received_s + self._task_timeout_s * HEARTBEAT_SHARE
-            await self._local.wait(max(0.0, heartbeat_s - loop.time()))
+            await self._local.wait(heartbeat_s - loop.time())
             results = self._local.take_results()
             for seq, result in results:
                 self.engine.local_result(seq, result)
@@ -138,7 +138,6 @@ class CachedRun:
         """Activations until there are no more, a page is needed, or the slice is over; False when there are no more."""
         loop = asyncio.get_running_loop()
         slice_end = loop.time() + SLICE_NS / SECOND_NS
-        self._need = None
         while (activation := self.engine.next()) is not None:
             self._now_ns = activation.time_ns
             for job in activation.jobs:
