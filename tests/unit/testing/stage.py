@@ -125,7 +125,7 @@ class Stage(World):
         assert time._activities == sum(len(work.attempts) for work in true.values())
         assert time._in_workflow_tasks == sum(work.is_in_workflow_task for work in true.values())
         assert time._since_ns.keys() == {key for key, work in true.items() if work.queues}
-        assert time._unsettled == 0
+        assert not time._unsettled
 
     async def history(self, key: EntityKey) -> Sequence[history_pb.HistoryEvent]:
         request = workflowservice.GetWorkflowExecutionHistoryRequest(

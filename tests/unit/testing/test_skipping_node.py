@@ -25,7 +25,7 @@ from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.simulation.loop import SimClock, SimLoop
-from perdure.wire.api import operatorservice, testservice, workflowservice
+from perdure.wire.api import enums, operatorservice, testservice, workflowservice
 from perdure.wire.errors import InvalidArgument, Unavailable
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from tests.stores.faults import FaultyStore
@@ -150,7 +150,7 @@ def test_what_ran_on_a_dead_node_is_looked_at_again() -> None:
         await world.poll()
         await world.start("waiting")
         assert (time._activities, time._in_workflow_tasks, len(time.work)) == (2, 1, 4)
-        time._unsettled = 3  # what a node that is killed leaves behind
+        time._unsettled[loop.create_future()] = ()  # what a node that is killed leaves behind
         await time.close()
         await world.node.close()
 
@@ -159,7 +159,7 @@ def test_what_ran_on_a_dead_node_is_looked_at_again() -> None:
         await world.terminate("waiting")
         await time.take_over(world.engine)
         time.open(world.engine, world.node.matching)
-        assert (time._activities, time._in_workflow_tasks, time._unsettled) == (1, 1, 0)
+        assert (time._activities, time._in_workflow_tasks, time._unsettled) == (1, 1, {})
         assert {key.name for key in time.work} == {"activity", "task"}
         assert not time._since_ns
         await world.terminate("activity")
@@ -224,6 +224,29 @@ async def test_the_test_server_serves_until_it_is_told_to_stop() -> None:
         stop.set()
         await serving
     await only(before)
+
+
+async def test_a_test_server_answers_polls_empty_before_it_stops() -> None:
+    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+    serving = asyncio.ensure_future(
+        run_test_server("127.0.0.1", 0, stop=stop, on_ready=port.set_result)
+    )
+    async with await Client.connect(f"127.0.0.1:{await port}") as client:
+        service = client.workflow_service
+        poll = workflowservice.PollWorkflowTaskQueueRequest(namespace="default", identity="me")
+        poll.task_queue.name = "q"
+        polling = asyncio.ensure_future(service.poll_workflow_task_queue(poll))
+        describe = workflowservice.DescribeTaskQueueRequest(
+            namespace="default",
+            task_queue=poll.task_queue,
+            task_queue_type=enums.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        async with asyncio.timeout(60):
+            while not (await service.describe_task_queue(describe)).pollers:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        stop.set()
+        assert not (await polling).task_token
+        await serving
 
 
 async def test_a_test_server_that_cannot_listen_ends_its_node() -> None:

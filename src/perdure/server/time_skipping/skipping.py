@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from perdure.core.units import MS_NS, SECOND_NS
 from perdure.history.activity.phase import running_attempts
 from perdure.history.run.wake import next_deadline_ns
 from perdure.history.run.wanted_tasks import wanted_tasks
-from perdure.wire.errors import RpcError
+from perdure.wire.errors import NotFound, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -133,7 +133,8 @@ class TimeSkipping:
         """Run with waiting tasks -> when it began to wait, in real time."""
         self._activities = 0
         self._in_workflow_tasks = 0
-        self._unsettled = 0
+        self._unsettled: dict[asyncio.Future[None], tuple[EntityKey, ...]] = {}
+        """Steps that may not be durable yet -> their runs."""
         self._quiet_from_ns = 0
         self._changed = asyncio.Event()
         self._sleepers: list[tuple[_Sleeper, asyncio.Future[None]]] = []
@@ -151,13 +152,20 @@ class TimeSkipping:
         self._loop = asyncio.get_running_loop().create_task(self.run(), name="time skipping")
 
     async def take_over(self, engine: Engine) -> None:
-        """Look at the runs that were busy on an earlier node, over the same database, that has died."""
-        keys = tuple(self.work)
+        """Look at the runs that may be busy after an earlier node, over the same database, has died.
+
+        These are the runs that were busy, and those whose last step may be lost.
+        """
+        keys = dict.fromkeys(self.work)
+        for unsettled in self._unsettled.values():
+            keys.update(dict.fromkeys(unsettled))
         self.work.clear()
         self._since_ns.clear()
-        self._activities = self._in_workflow_tasks = self._unsettled = 0
+        self._unsettled.clear()
+        self._activities = self._in_workflow_tasks = 0
         for key in keys:
-            self._note(key, await engine.read(key, work_of))
+            with suppress(NotFound):  # its first step was lost
+                self._note(key, await engine.read(key, work_of))
 
     async def close(self) -> None:
         """Skip no more; sleepers are woken as they are."""
@@ -243,14 +251,15 @@ class TimeSkipping:
     def noted(self, group: Group) -> None:
         """A step changed these entities; called in the same synchronous step."""
         # A run has an entry per task that was scheduled: thousands, where it starts thousands of activities.
-        for entry in dict.fromkeys(group.entries):
-            if entry.key.kind is EntityKind.RUN:
-                self._note(entry.key, work_of(entry.state))
-        self._unsettled += 1
-        group.settled().add_done_callback(self._settled)
+        runs = [e for e in dict.fromkeys(group.entries) if e.key.kind is EntityKind.RUN]
+        for entry in runs:
+            self._note(entry.key, work_of(entry.state))
+        settled = group.settled()
+        self._unsettled[settled] = tuple(entry.key for entry in runs)
+        settled.add_done_callback(self._settled)
 
-    def _settled(self, _outcome: object) -> None:
-        self._unsettled -= 1
+    def _settled(self, settled: asyncio.Future[None]) -> None:
+        self._unsettled.pop(settled, None)
         self._changed.set()
 
     def _note(self, key: EntityKey, work: Work) -> None:

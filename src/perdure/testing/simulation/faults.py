@@ -39,7 +39,12 @@ class WorkerDies(Fault, frozen=True, kw_only=True):
 
 
 class ServerDies(Fault, frozen=True, kw_only=True):
-    """The server process is killed as soon as the history is so long; it starts again later."""
+    """The server process is killed as soon as the history is so long; it starts again later.
+
+    The sender of a signal repeats its call as any client does, with the default `RetryConfig`. When it gives up, that
+    is noted in `Outcome.notes`; the signal may have arrived all the same. The simulation's own calls, which start the
+    workflow and wait for its result, are repeated until the server is back.
+    """
 
     after_event: int
     event: str = ""

@@ -76,6 +76,14 @@ class SimTime(TimeSkipping):
         """Let test time pass."""
         await self.sleep_until(self.clock.now_ns() + length_ns)
 
+    async def flow_ns(self, length_ns: int) -> None:
+        """Let time pass while there is no node, and wake those who sleep."""
+        until_ns = self.clock.now_ns() + length_ns
+        while (left_ns := until_ns - self.clock.now_ns()) > 0:
+            self._wake_sleepers()
+            self._changed.clear()
+            await self._pause(left_ns)
+
     async def reopen(self, engine: Engine, matching: MatchingHost) -> None:
         """A node took over from one that died: look at what its runs are doing, and go on."""
         await self.take_over(engine)

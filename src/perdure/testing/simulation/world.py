@@ -25,7 +25,7 @@ from perdure.core.limits import DEFAULT_LIMITS
 from perdure.core.units import DAY_NS, SECOND_NS
 from perdure.server.node.node import open_node
 from perdure.server.time_skipping.rpcs import table
-from perdure.service import ConnectConfig, ServiceClient
+from perdure.service import ConnectConfig, RetryConfig, RPCError, ServiceClient
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.assertions import AssertionErrors
@@ -55,6 +55,8 @@ ASK_AGAIN_S = 120.0
 STEPS_MAX = 20_000
 ATTEMPTS_MAX = 12
 """Workflow-task attempts in a row after which a workflow is held to be stuck."""
+_PATIENT = RetryConfig(max_elapsed_time_millis=None, max_retries=0)
+"""For the calls that the simulation itself depends on: they wait until the server is back."""
 
 _LIMITS = msgspec.structs.replace(DEFAULT_LIMITS, retention_default_ns=100 * 365 * DAY_NS)
 
@@ -129,7 +131,7 @@ class Universe:
         self._world_context = copy_context()
         await self._start_node()
         self._start_worker()
-        client = self._client("user")
+        client = self._client("user", _PATIENT)
         self._began_ns = self._time.clock.now_ns()
         with self._calling():
             handle = await client.start_workflow(
@@ -139,7 +141,8 @@ class Universe:
                 task_queue=TASK_QUEUE,
                 **self._scenario.options,
             )
-        signalling = asyncio.create_task(self._send_signals(client), name="signals")
+        signalling = asyncio.create_task(self._send_signals(self._client("sender")), name="signals")
+        signalling.add_done_callback(self._ended)
         await self._finish(asyncio.create_task(handle.result(), name="result"))
         signalling.cancel()
         if self._broken is not None:
@@ -148,10 +151,8 @@ class Universe:
             self.outcome.error = NeverFinished(self._stuck.result())
         else:
             await self._time.sleep_ns(LINGER_NS + self._longest_ns())
-        reader = self._client("reader")
-        history = await reader.get_workflow_handle(
-            WORKFLOW_ID, run_id=handle.result_run_id
-        ).fetch_history()
+        run = client.get_workflow_handle(WORKFLOW_ID, run_id=handle.result_run_id)
+        history = await run.fetch_history()
         self.outcome.events = history.events
 
     async def _finish(self, result: asyncio.Task[Any]) -> None:
@@ -182,10 +183,14 @@ class Universe:
         for sending in signals.plan(self._scenario.signals, self._faults):
             await self._time.sleep_until(self._began_ns + sending.after_ns)
             signal = sending.signal
+            said = f"signal {sending.number} ({signal.name})"
             for _ in range(sending.copies):
-                self.note(f"signal {sending.number} ({signal.name}) is sent")
-                with self._calling():
-                    await handle.signal(signal.signal, args=signal.args)
+                self.note(f"{said} is sent")
+                try:
+                    with self._calling():
+                        await handle.signal(signal.signal, args=signal.args)
+                except RPCError as error:
+                    self.note(f"{said} fails for its sender: {error.message}")
 
     # Activities.
 
@@ -290,14 +295,14 @@ class Universe:
         assert not self._database.in_transaction, "each job of the store is a whole transaction"
 
         async def restart() -> None:
-            await asyncio.sleep(down_ns / SECOND_NS)
+            await self._time.flow_ns(down_ns)
             await self._start_node()
             self.note("the server is back")
 
         self._spawn(restart(), "restart of the server")
 
-    def _client(self, name: str) -> Client:
-        config = ConnectConfig(target_host="simulation", identity=name)
+    def _client(self, name: str, retry: RetryConfig | None = None) -> Client:
+        config = ConnectConfig(target_host="simulation", identity=name, retry_config=retry)
         connection = SimConnection(self._endpoint, self._network, self.random, name)
         return Client(ServiceClient(config, connection), interceptors=[AssertionErrors()])
 
@@ -317,11 +322,11 @@ class Universe:
             )
             await worker.run()
 
-        process.spawn(work(), "run").add_done_callback(self._worker_ended)
+        process.spawn(work(), "run").add_done_callback(self._ended)
         self._worker = process
 
-    def _worker_ended(self, work: asyncio.Task[None]) -> None:
-        if (error := work.exception()) is not None:
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
             self.break_off(error)
 
     def break_off(self, error: BaseException) -> None:
