@@ -41,13 +41,19 @@ class WakeStore(FaultyStore):
         self.wakes_gate.set()
         self.looks = 0
         """How often somebody asked for the next wake-up of all."""
+        self.looking = 0
+        """How many of these still wait for the answer."""
 
     async def wakes(self, shards: Any, until_ns: int, limit: int) -> Any:
         found = await self.inner.wakes(shards, until_ns, limit)
         if limit != 1:
             return found
         self.looks += 1
-        await self.wakes_gate.wait()
+        self.looking += 1
+        try:
+            await self.wakes_gate.wait()
+        finally:
+            self.looking -= 1
         if self.wakes_error is not None:
             raise self.wakes_error
         return found

@@ -121,6 +121,27 @@ def test_a_death_after_the_last_event_happens_and_is_got_over(kind: Any) -> None
     assert words(play(Asks, kind(after_event=last + 1))) == []
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ActivityFails(activity="ask"),
+        ActivityLate(activity="ask", delay_ns=SECOND_NS),
+        AnswerLate(activity="ask", delay_ns=SECOND_NS),
+        DiesAfterExecuting(activity="ask"),
+        ServerDies(after_event=5),
+        WorkerDies(after_event=5),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_a_fault_that_strikes_is_noted_once(fault: Fault) -> None:
+    outcome = play(Asks, fault)
+    assert outcome.result == "done"
+    backs = [text for text in words(outcome) if text.endswith(("is back", "is up"))]
+    is_death = isinstance(fault, DiesAfterExecuting | ServerDies | WorkerDies)
+    assert words(outcome) == [fault.words(), *backs]
+    assert len(backs) == is_death
+
+
 def test_what_is_late_still_happens_after_the_end() -> None:
     outcome = play(Asks, ActivityLate(activity="ask", delay_ns=7_200 * SECOND_NS))
     assert outcome.result == "done"

@@ -66,6 +66,18 @@ async def test_the_end_comes_twice_without_harm(stage: Stage) -> None:
     assert stage.time.skips == 0
 
 
+@staged
+async def test_the_end_waits_for_a_look_that_is_under_way(stage: Stage) -> None:
+    """Whoever closes the store next finds nobody in it."""
+    await stage.started_run("w", timer(DAY_S))
+    stage.store.wakes_gate.clear()
+    stage.time.unlock()
+    await asyncio.sleep(2)
+    assert (stage.store.looks, stage.store.looking) == (1, 1)
+    await stage.time.close()
+    assert stage.store.looking == 0
+
+
 @hosted
 async def test_the_end_of_an_environment_answers_polls_empty_before_it_closes_connections(
     stage: Stage, env: WorkflowEnvironment
