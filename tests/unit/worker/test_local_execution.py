@@ -347,6 +347,71 @@ async def test_a_run_that_is_closed_cancels_all_and_wants_no_results() -> None:
 
 
 @on_virtual_time
+async def test_everything_that_is_asked_for_at_once_is_done() -> None:
+    world = World(slots=3)
+    asked = [
+        ScheduleLocalActivity(
+            seq=seq, activity_type="held", arguments=await CONVERTER.encode([seconds])
+        )
+        for seq, seconds in ((1, 5.0), (2, 100.0), (3, 100.0))
+    ]
+    world.run.apply([LocalActivityRequest(each) for each in asked], NOW_NS)
+    await asyncio.sleep(1)
+    assert world.slots.used == 3
+    world.run.apply([LocalActivityCancel(2), LocalActivityCancel(3)], NOW_NS)
+    await world.until(1, 2, 3)
+    assert await value(world.results[1]) == "let go"
+    assert ends == ["request"] * 2
+
+
+@on_virtual_time
+async def test_a_run_that_is_closed_drops_results_and_leaves_no_error_behind() -> None:
+    world = World(slots=2)
+    await world.schedule(1, "held", 1.0)
+    await world.schedule(2, "held", 100.0)
+    await asyncio.sleep(2)
+    world.run.close()
+    assert world.run.take_results() == [], "one that was there already"
+    ended = await asyncio.gather(*world.tasks, return_exceptions=True)
+    assert not [each for each in ended if isinstance(each, Exception)]
+    assert not world.worker._running
+
+
+@on_virtual_time
+async def test_waiting_leaves_nothing_behind() -> None:
+    world = World()
+    await world.schedule(1, "held", 2.0)
+    await asyncio.sleep(0.1)
+    before = asyncio.all_tasks()
+    await world.run.wait(1)
+    waiting = asyncio.create_task(world.run.wait(None))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+    await world.run.wait(None)
+    assert [seq for seq, _ in world.run.take_results()] == [1]
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+
+
+@on_virtual_time
+async def test_a_wait_that_begins_after_the_result_ends_at_once() -> None:
+    world = World(slots=2)
+    start_s = await began_s()
+    await world.schedule(1, "held", 1.0)
+    await world.schedule(2, "held", 3.0)
+    await asyncio.sleep(2)
+    await world.run.wait(60)
+    assert await began_s() - start_s == pytest.approx(2)
+    assert [seq for seq, _ in world.run.take_results()] == [1]
+    await world.run.wait(60)
+    assert await began_s() - start_s == pytest.approx(3)
+
+
+@on_virtual_time
 async def test_a_worker_that_ends_cancels_those_of_all_runs() -> None:
     world = World(slots=3)
     other = world.worker.of_run(RunInfo("ns", "w2", "r2", "Flow", "q"))
