@@ -49,9 +49,24 @@ async def held(seconds: float) -> str:
     except asyncio.CancelledError:
         details = activity.cancellation_details()
         assert details is not None
-        ends.append("time-out" if details.timed_out else "request")
+        ends.append(
+            "time-out"
+            if details.timed_out
+            else "request"
+            if details.cancel_requested
+            else "nothing"
+        )
         raise
     return "let go"
+
+
+@activity.defn
+async def gives_up(seconds: float) -> None:
+    infos.append(activity.info())
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        raise ApplicationError("gave up") from None
 
 
 class World:
@@ -60,7 +75,7 @@ class World:
     def __init__(self, slots: int = 1) -> None:
         self.slots = Slots(slots)
         self.tasks: list[asyncio.Task[Any]] = []
-        activities = Harness(flaky, held).activities
+        activities = Harness(flaky, held, gives_up).activities
         self.worker = LocalActivities(activities, self.slots, self._spawn)
         self.run: RunLocalActivities = self.worker.of_run(RUN)
         self.results: dict[int, LocalResult] = {}

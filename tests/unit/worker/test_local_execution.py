@@ -328,6 +328,30 @@ async def test_a_failure_after_a_cancellation_is_not_tried_again() -> None:
     assert len(infos) == 1
 
 
+@on_virtual_time
+async def test_what_fails_because_of_a_cancellation_has_failed() -> None:
+    world = World()
+    await world.schedule(1, "gives_up", 9.0)
+    await asyncio.sleep(0.5)
+    world.run.apply([LocalActivityCancel(1)], NOW_NS)
+    await world.until(1)
+    outcome = world.results[1].outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.message == "gave up"
+    assert (len(infos), world.results[1].attempt) == (1, 1)
+
+
+@on_virtual_time
+async def test_a_cancellation_at_the_end_of_a_pause_still_prevents_the_next_attempt() -> None:
+    world = World()
+    loop = asyncio.get_running_loop()
+    loop.call_later(2, world.run.apply, [LocalActivityCancel(1)], NOW_NS)
+    await world.schedule(1, "flaky", 9)
+    await world.until(1)
+    result = world.results[1]
+    assert (len(infos), result.attempt, result.backoff_ns) == (1, 1, None)
+
+
 # The end of the run, and of the worker --------------------------------------------------------------
 
 

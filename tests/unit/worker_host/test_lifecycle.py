@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from perdure.worker.host import HostOptions
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.host.state import SINGLE_BATCH
 from perdure.worker.host.teardown import graveyard
+from tests.unit.worker_host.doing import doing
 from tests.unit.worker_host.driver import Driver, names, result
 from tests.unit.worker_host.programs import in_process
 
@@ -113,6 +114,34 @@ def test_a_closed_run_leaves_memory() -> None:
     del run
     gc.collect()
     assert state() is None
+
+
+PENDING: dict[str, Callable[[], Any]] = {
+    "activity": lambda: workflow.start_activity(act, start_to_close_timeout=SECOND),
+    "child": lambda: workflow.start_child_workflow("C", id="c"),
+    "signal": lambda: workflow.get_external_workflow_handle("o").signal("s"),
+    "cancel request": lambda: workflow.get_external_workflow_handle("o").cancel(),
+    "condition": lambda: workflow.wait_condition(lambda: False),
+    "condition with a time-out": lambda: workflow.wait_condition(lambda: False, timeout=5),
+    "timer": lambda: workflow.sleep(5),
+    "random numbers": lambda: (workflow.new_random("own"), asyncio.Event().wait())[1],
+    "handlers": lambda: (workflow.set_signal_handler("s", print), asyncio.Event().wait())[1],
+}
+
+
+@pytest.mark.parametrize("what", PENDING)
+def test_a_closed_run_lets_go_of_whatever_it_waited_for(what: str) -> None:
+    """What pointed back to the run would keep it, and what it holds, until the next garbage collection."""
+    run, _ = doing(PENDING[what])
+    state: Any = run.host._state
+    assert state.activation is None, "it would keep a page of history"
+    run.host.close()
+    tables = (
+        "activities", "children", "external_signals", "external_cancels", "conditions", "seed_callbacks",
+        "unanswered_queries", "primary_task", "instance", "workflow_input",
+    )  # fmt: skip
+    assert {name: getattr(state, name) for name in tables if getattr(state, name)} == {}
+    assert [name for name in ("loop", "converters", "outbound") if hasattr(state, name)] == []
 
 
 STUBBORN = """

@@ -209,7 +209,7 @@ class _Execution:
                     backoff_ns = await self._backoff(outcome.failure)
             except _OverError as over:
                 outcome = over.outcome
-            if isinstance(outcome, Failed) and backoff_ns == 0 and not self._cancelled.done():
+            if backoff_ns == 0 and not self._cancelled.done():
                 self._number += 1
                 continue
             return LocalResult(
