@@ -197,6 +197,36 @@ def test_a_signal_that_is_not_due_before_the_end_is_forgotten(
     assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
+DEATHS = (dies(5, 2), WorkerDies(after_event=5))
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [(), DEATHS, (*DEATHS, *DEATHS), (*DEATHS, *reversed(DEATHS)), (dies(10, 2), *DEATHS)],
+)
+def test_deaths_at_one_moment_strike_at_once_and_nothing_is_reported_to_the_loop(
+    caplog: pytest.LogCaptureFixture, faults: tuple[Fault, ...]
+) -> None:
+    """One who is dead already does not die again."""
+    outcome = play(Executes, *faults, args=["ask"])
+    assert outcome.result == "done"
+    struck = [(at_s, text) for at_s, text in noted(outcome) if " dies " in text]
+    assert [text for _, text in struck].count(DEATHS[0].words()) == faults.count(DEATHS[0])
+    assert [text for _, text in struck].count(DEATHS[1].words()) == faults.count(DEATHS[1])
+    assert len({at_s for at_s, text in struck if " event 5," in text}) <= 1
+    backs = [text for _, text in noted(outcome) if text.endswith(("is back", "is up"))]
+    assert len(backs) == len(set(faults))
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_a_server_that_cannot_start_ends_the_simulation() -> None:
+    scenario = Scenario(Sleeps.run, (), (Sleeps,), (), (), None, timedelta(days=30))
+    made = Universe(scenario, 1, ())
+    made._database.close()
+    with pytest.raises(Exception, match="closed"):
+        made.run()
+
+
 def test_time_flows_while_there_is_no_node() -> None:
     loop = SimLoop()
     time = SimTime(

@@ -18,6 +18,7 @@ from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.simulation.loop import Process, SimClock, SimLoop
+from perdure.wire.errors import RpcError
 from tests.stores.faults import FaultyStore
 from tests.unit.server.world import World, complete_workflow, schedule_activity
 
@@ -33,8 +34,7 @@ async def answer(world: World, task: bytes, activity: bytes) -> None:
 
 
 async def terminate(world: World, task: bytes, activity: bytes) -> None:
-    await world.terminate("in task")
-    await world.terminate("in activity")
+    await asyncio.gather(world.terminate("in task"), world.terminate("in activity"))
 
 
 async def start(world: World, task: bytes, activity: bytes) -> None:
@@ -61,7 +61,7 @@ class Nodes:
         )
         return World(node, store)
 
-    async def lose(self, step: Step) -> None:
+    async def lose(self, step: Step) -> tuple[World, asyncio.Future[object]]:
         """The life of a node up to a step that never becomes durable."""
         world = await self.open()
         self.time.open(world.engine, world.node.matching)
@@ -75,7 +75,9 @@ class Nodes:
         world.faults.gate.clear()
         calling = asyncio.ensure_future(step(world, task.task_token, activity.task_token))
         await world.faults.waiting.wait()
+        await asyncio.sleep(0.01)  # all steps have been taken
         assert not calling.done()
+        return world, calling
 
 
 @pytest.mark.parametrize("step", [complete, answer, terminate, start])
@@ -106,3 +108,31 @@ def test_a_step_that_was_lost_is_not_believed(step: Step) -> None:
     with seeded_ids(Random(0)):
         nodes.loop.run(main())
     nodes.database.close()
+
+
+def test_a_node_that_was_taken_over_from_may_settle_its_steps_late(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nodes = Nodes()
+    time = nodes.time
+
+    async def main() -> None:
+        old, calling = await nodes.lose(terminate)
+        assert len(time._unsettled) == 2
+        await time.close()
+        world = await nodes.open()
+        await time.take_over(world.engine)
+        time.open(world.engine, world.node.matching)
+        old.faults.is_full = True
+        old.faults.gate.set()
+        with pytest.raises(RpcError, match="no space left"):
+            await calling
+        assert (time._activities, time._in_workflow_tasks, time._unsettled) == (1, 1, {})
+        await time.close()
+        await world.node.close()
+        await old.node.close()
+
+    with seeded_ids(Random(0)):
+        nodes.loop.run(main())
+    nodes.database.close()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
