@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from perdure import activity, workflow
 from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError
-from perdure.testing import Outcome, simulate
+from perdure.testing import ActivityEnvironment, Outcome, simulate
+from perdure.testing.simulation.activities import timeout_ns
 
 HOUR = timedelta(hours=1)
 
@@ -54,6 +56,7 @@ class SyncObject:
         return half(number)
 
 
+SECOND = timedelta(seconds=1)
 FORMS: Sequence[Callable[..., Any]] = (
     async_function,
     sync_function,
@@ -98,3 +101,25 @@ def test_an_activity_of_any_form_is_called(form: Callable[..., Any]) -> None:
     assert "7 is odd" in failed.result
     assert [str(each.error) for each in failed.executions] == ["7 is odd"]
     assert [each.is_known for each in (*returned.executions, *failed.executions)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("start_to_close", "schedule_to_close", "expected_ns"),
+    [
+        (None, None, 0),
+        (SECOND, None, 10**9),
+        (None, SECOND, 10**9),
+        (SECOND, 2 * SECOND, 10**9),
+        (2 * SECOND, SECOND, 10**9),
+        (SECOND / 2, HOUR, 5 * 10**8),
+    ],
+)
+def test_an_attempt_may_take_as_long_as_the_shorter_time_out(
+    start_to_close: timedelta | None, schedule_to_close: timedelta | None, expected_ns: int
+) -> None:
+    info = dataclasses.replace(
+        ActivityEnvironment.default_info(),
+        start_to_close_timeout=start_to_close,
+        schedule_to_close_timeout=schedule_to_close,
+    )
+    assert timeout_ns(info) == expected_ns

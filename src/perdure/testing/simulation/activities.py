@@ -96,10 +96,8 @@ class _Inbound(ActivityInboundInterceptor):
             await universe.pause(fault.delay_ns)
         with universe.executing(self._process):
             await self._call(input, record)
-        if not self._process.is_alive:
-            await _for_ever()
-        for fault in universe.faults_of(record, f.DiesAfterExecuting):
-            universe.note(fault)
+        if deaths := universe.faults_of(record, f.DiesAfterExecuting):
+            universe.note(deaths[0])
             universe.kill_worker(SECOND_NS)
             await _for_ever()
         for fault in universe.faults_of(record, f.AnswerLate):
