@@ -31,6 +31,7 @@ class Harness:
         *functions: Callable[..., Any],
         executor: Executor | None = None,
         converter: DataConverter = CONVERTER,
+        interceptors: Sequence[Any] = (),
         **answers: Callable[[Any], Any],
     ) -> None:
         self.fatal: list[BaseException] = []
@@ -50,7 +51,7 @@ class Harness:
             task_queue="queue",
             executor=executor,
             data_converter=converter,
-            interceptors=[],
+            interceptors=interceptors,
             client=cast("Client", None),
             metric_meter=MetricMeter.noop,
             heartbeat_default_ns=SECOND_NS,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from perdure import activity
 from perdure.core.units import SECOND_NS
@@ -15,10 +16,11 @@ from perdure.replay.task import RunInfo
 from perdure.wire.api import enums
 from perdure.worker.activity.local import LocalActivities, RunLocalActivities
 from perdure.worker.polling.slots import Slots
+from tests.unit.server.virtual import on_virtual_time as from_zero
 from tests.unit.worker.harness import CONVERTER, Harness
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
 RUN = RunInfo("ns", "w", "r", "Flow", "q")
 NOW_NS = 1_000 * SECOND_NS
@@ -27,6 +29,20 @@ TO_START, TO_CLOSE, START_TO_CLOSE = (
     enums.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE,
     enums.TIMEOUT_TYPE_START_TO_CLOSE,
 )
+
+P = ParamSpec("P")
+
+
+def on_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """As the server's, but some time after the loop's own beginning: no worker starts at zero."""
+
+    @wraps(test)
+    async def later(*arguments: P.args, **options: P.kwargs) -> None:
+        await asyncio.sleep(1_000)
+        await test(*arguments, **options)
+
+    return from_zero(later)
+
 
 infos: list[activity.Info] = []
 ends: list[str] = []
@@ -72,10 +88,10 @@ async def gives_up(seconds: float) -> None:
 class World:
     """Local activities of one run over one slot."""
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, interceptors: Sequence[Any] = ()) -> None:
         self.slots = Slots(slots)
         self.tasks: list[asyncio.Task[Any]] = []
-        activities = Harness(flaky, held, gives_up).activities
+        activities = Harness(flaky, held, gives_up, interceptors=interceptors).activities
         self.worker = LocalActivities(activities, self.slots, self._spawn)
         self.run: RunLocalActivities = self.worker.of_run(RUN)
         self.results: dict[int, LocalResult] = {}

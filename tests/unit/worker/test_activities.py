@@ -273,3 +273,16 @@ async def test_an_outcome_that_is_no_message_fails_the_activity(function: str) -
     assert failure.application_failure_info.non_retryable
     assert "keep it elsewhere" in failure.message
     assert "xxx" not in failure.message
+
+
+async def test_nothing_is_left_of_attempts_that_have_ended() -> None:
+    harness = Harness(greet)
+    loop: Any = asyncio.get_running_loop()
+    for seconds in (0, 3600):
+        task = activity_task("greet")
+        task.start_to_close_timeout.seconds = seconds
+        await harness.activities.handle(task)
+    timers = [each for each in loop._scheduled if not each.cancelled()]
+    assert [each for each in timers if "Activities" in str(each)] == []
+    assert not harness.activities._running
+    assert all(each.done() for each in harness.tasks)

@@ -441,3 +441,35 @@ async def test_a_run_that_ends_meanwhile_cancels_it(client: Client) -> None:
         await handle.terminate()
         await record.ended.wait()
     assert record.ended_by == ["request"]
+
+
+@workflow.defn
+class CancelsOneOfTwo:
+    @workflow.run
+    async def run(self) -> str:
+        first, second = (
+            workflow.start_local_activity(
+                held,
+                schedule_to_close_timeout=MINUTE,
+                cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+            )
+            for _ in range(2)
+        )
+        await workflow.execute_local_activity(nothing, schedule_to_close_timeout=MINUTE)
+        first.cancel()
+        return await second
+
+
+async def test_a_result_that_nobody_waits_for_ends_no_task(client: Client) -> None:
+    async with Worker(
+        client, task_queue="q", workflows=[CancelsOneOfTwo], activities=[held, nothing]
+    ):
+        handle = await client.start_workflow(CancelsOneOfTwo.run, id="w", task_queue="q")
+        await record.ended.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        record.gate.set()
+        assert await handle.result() == "let go"
+    history = await handle.fetch_history()
+    kinds = [event.WhichOneof("attributes") for event in history.events]
+    assert kinds.count("workflow_task_completed_event_attributes") == 1

@@ -13,7 +13,7 @@ from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.replay.local import LocalActivityCancel, LocalActivityRequest
 from perdure.replay.task import RunInfo
 from perdure.wire.api import common
-from tests.unit.server.virtual import on_virtual_time
+from perdure.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from tests.unit.worker.harness import CONVERTER
 from tests.unit.worker.local_world import (
     NOW_NS,
@@ -24,6 +24,7 @@ from tests.unit.worker.local_world import (
     began_s,
     ends,
     infos,
+    on_virtual_time,
     time_out,
     value,
 )
@@ -173,7 +174,7 @@ ONCE = common.RetryPolicy(maximum_attempts=1)
     ],
 )
 def test_an_attempt_out_of_time_is_left_behind(
-    options: dict[str, Any], kind: int, ended_s: float
+    options: dict[str, Any], kind: int, ended_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     @on_virtual_time
     async def play() -> None:
@@ -184,6 +185,7 @@ def test_an_attempt_out_of_time_is_left_behind(
         assert world.ended_s[1] - start_s == pytest.approx(ended_s)
         assert result.runtime_ns == pytest.approx(ended_s * SECOND_NS)
         assert ends == ["time-out"]
+        assert caplog.messages == [], "what it did afterwards is of no interest"
 
     play()
 
@@ -316,6 +318,35 @@ async def test_a_cancellation_ends_the_wait_for_a_slot() -> None:
     await world.until(7)
     assert len(infos) == 1
     assert world.slots.used == 0
+
+
+@on_virtual_time
+async def test_a_slot_that_comes_in_the_moment_of_the_cancellation_is_given_back() -> None:
+    world = World()
+    await world.slots.take()
+    await world.schedule(1, "flaky", 0)
+    await asyncio.sleep(1)
+    world.slots.release()
+    assert world.slots.used == 1, "it was handed over"
+    world.run.apply([LocalActivityCancel(1)], NOW_NS)
+    await world.until(1)
+    assert isinstance(world.results[1].outcome, Cancelled)
+    assert (infos, world.slots.used) == ([], 0)
+
+
+@on_virtual_time
+async def test_interceptors_see_the_headers_of_the_command() -> None:
+    seen: list[dict[str, bytes]] = []
+
+    class Notes(ActivityInboundInterceptor):
+        async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+            seen.append({key: each.data for key, each in input.headers.items()})
+            return await super().execute_activity(input)
+
+    world = World(interceptors=[Notes])
+    headers = {"a": common.Payload(data=b"1"), "b": common.Payload(data=b"2")}
+    await world.outcome("flaky", 0, headers=headers)
+    assert seen == [{"a": b"1", "b": b"2"}]
 
 
 @on_virtual_time

@@ -251,7 +251,6 @@ class _Execution:
         try:
             await asyncio.wait([work], timeout=_left_s(limit_s))
         finally:
-            self._attempt = None
             worker.slots.release()
         self._runtime_ns = int((loop.time() - started_s) * SECOND_NS)
         if work.done():

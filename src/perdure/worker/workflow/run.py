@@ -155,8 +155,7 @@ class CachedRun:
             need = self.engine.feed_page(page.history.events, page.next_page_token)
 
     def close(self) -> None:
-        """Tear the run down, from the event loop's next round on."""
-        if not self._closed:
-            self._closed = True
-            self._local.close()
-            asyncio.get_running_loop().call_soon(self._host.close)
+        """Tear the run down, from the event loop's next round on; a second call does nothing more."""
+        self._closed = True
+        self._local.close()
+        asyncio.get_running_loop().call_soon(self._host.close)
