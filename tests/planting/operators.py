@@ -140,6 +140,8 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
+        case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):  # for the type checker
+            return True
         case ast.Assign(targets=[ast.Name(id=name)]) if name in _NOT_DATA:
             return True
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):

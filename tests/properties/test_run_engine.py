@@ -27,6 +27,7 @@ from perdure.core.limits import Limits
 from perdure.history.activity import attempts as activity
 from perdure.history.activity import pause
 from perdure.history.activity.phase import FRESH
+from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.replies import (
     ActivityTaskReply,
@@ -337,24 +338,31 @@ class RunEngine(RuleBasedStateMachine):
 
     @precondition(lambda self: bool(self.world.run.activities))
     @rule(
-        goes_on=st.booleans(),
+        how=st.sampled_from(["pause", "pause", "begin again", "go on", "go on"]),
         activity_id=st.one_of(st.none(), ids),
         resets=st.booleans(),
         jitter_s=st.sampled_from([0, 0, 3]),
     )
-    def pause_or_go_on(
-        self, activity_id: str | None, jitter_s: int, *, goes_on: bool, resets: bool
+    def pause_reset_or_go_on(
+        self, activity_id: str | None, jitter_s: int, *, how: str, resets: bool
     ) -> None:
         """An activity by its id, or all of them."""
         world = self.world
         chosen: dict[str, Any] = {"type": "Work"} if activity_id is None else {"id": activity_id}
-        if not goes_on:
-            request = pause.PauseRequest(request_id=f"{resets}", **chosen)
-            self.step(lambda: pause.pause_activity(world.run, request, world.env))
-            return
-        unpause = pause.UnpauseRequest(reset_attempts=resets, reset_heartbeat=resets, **chosen)
-        unpause.jitter.FromSeconds(jitter_s)
-        self.step(lambda: pause.unpause_activity(world.run, unpause, world.env))
+        match how:
+            case "pause":
+                request = pause.PauseRequest(request_id=f"{resets}", **chosen)
+                self.step(lambda: pause.pause_activity(world.run, request, world.env))
+            case "begin again":
+                again = pause.ResetRequest(reset_heartbeat=resets, keep_paused=resets, **chosen)
+                again.jitter.FromSeconds(jitter_s)
+                self.step(lambda: reset_activity(world.run, again, world.env))
+            case _:
+                unpause = pause.UnpauseRequest(
+                    reset_attempts=resets, reset_heartbeat=resets, **chosen
+                )
+                unpause.jitter.FromSeconds(jitter_s)
+                self.step(lambda: pause.unpause_activity(world.run, unpause, world.env))
 
     @rule(activity_id=ids)
     def complete_activity_by_id(self, activity_id: str) -> None:

@@ -112,6 +112,7 @@ class Walk:
             "poll",
             "end",
             "pause",
+            "begin again",
             "go on",
         )
         match what:
@@ -123,9 +124,9 @@ class Walk:
                 machine.reset_sticky()
             case "cancel":
                 machine.cancel()
-            case "pause" | "go on":
+            case "pause" | "begin again" | "go on":
                 chosen, resets = pick(None, "a", "b"), pick(True, False)
-                machine.pause_or_go_on(chosen, pick(0, 3), goes_on=what == "go on", resets=resets)
+                machine.pause_reset_or_go_on(chosen, pick(0, 3), how=what, resets=resets)
             case "by id":
                 machine.complete_activity_by_id(pick(*"abcdefgh"))
             case "poll" if machine.world.queue(QueueKind.ACTIVITY):

@@ -11,6 +11,7 @@ from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
 from perdure.history import transitions
 from perdure.history.activity import void
 from perdure.history.activity.pause import pause_activity, unpause_activity
+from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import TaskUpdates
 from perdure.history.message.query import query_route
@@ -315,9 +316,22 @@ class Others:
         self._choose(request, name, options)
         return self.world.commit(unpause_activity(self.world.run, request, self.world.env))
 
+    def _do_reset(self, name: str = "", *, options: Options) -> RunTransition:
+        request = workflowservice.ResetActivityRequest(
+            keep_paused="paused" in options, reset_heartbeat="heartbeat" in options
+        )
+        if "jitter" in options:
+            request.jitter.FromNanoseconds(span(options["jitter"]))
+        self._choose(request, name, options)
+        return self.world.commit(reset_activity(self.world.run, request, self.world.env))
+
     def _choose(
         self,
-        request: workflowservice.PauseActivityRequest | workflowservice.UnpauseActivityRequest,
+        request: (
+            workflowservice.PauseActivityRequest
+            | workflowservice.UnpauseActivityRequest
+            | workflowservice.ResetActivityRequest
+        ),
         name: str,
         options: Options,
     ) -> None:
@@ -328,6 +342,8 @@ class Others:
             request.type = options["type"]
         elif isinstance(request, workflowservice.UnpauseActivityRequest):
             request.unpause_all = True
+        elif isinstance(request, workflowservice.ResetActivityRequest):
+            request.match_all = True
 
     # Engines.
 

@@ -1,4 +1,4 @@
-"""Activities that are paused and unpaused by RPC: over one node, from the poll to what the database holds."""
+"""Activities that are paused, unpaused and reset by RPC: over one node, from the poll to what the database holds."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ async def test_the_later_names_do_the_same(caller: Caller) -> None:
     assert shown.next_attempt_schedule_time == shown.scheduled_time
 
 
-@pytest.mark.parametrize("name", ["PauseActivityExecution", "UnpauseActivityExecution"])
+@pytest.mark.parametrize(
+    "name", ["PauseActivityExecution", "UnpauseActivityExecution", "ResetActivityExecution"]
+)
 async def test_the_later_names_need_a_workflow_and_an_activity(caller: Caller, name: str) -> None:
     run_id = await caller.start()
     with pytest.raises(InvalidArgument, match="ActivityId is not set"):
@@ -124,13 +126,48 @@ async def test_the_later_names_need_a_workflow_and_an_activity(caller: Caller, n
         await caller.call(name, run_id=run_id, **LATER)
 
 
-async def test_an_unpause_is_not_put_off_by_less_than_nothing(caller: Caller) -> None:
+@pytest.mark.parametrize("name", ["UnpauseActivityExecution", "ResetActivityExecution"])
+async def test_nothing_is_put_off_by_less_than_nothing(caller: Caller, name: str) -> None:
     await scheduled(caller)
     with pytest.raises(InvalidArgument, match="jitter must not be negative"):
-        await caller.call("UnpauseActivityExecution", jitter={"seconds": -1}, **LATER)
+        await caller.call(name, jitter={"seconds": -1}, **LATER)
 
 
-@pytest.mark.parametrize("name", ["PauseActivity", "UnpauseActivity"])
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_activity_begins_again(caller: Caller, *, later: bool) -> None:
+    await scheduled(caller)
+    task = await poll_activity(caller)
+    details = {"payloads": [{"data": b"half"}]}
+    await caller.call("RecordActivityTaskHeartbeat", task_token=task.task_token, details=details)
+    await caller.call(
+        "RespondActivityTaskFailed",
+        task_token=task.task_token,
+        failure={"message": "no", "application_failure_info": {"next_retry_delay": {"seconds": 9}}},
+    )
+    await caller.call("PauseActivity", execution=RUN, id="a")
+
+    async def reset(**fields: Any) -> workflow.PendingActivityInfo:
+        chosen = LATER if later else {"execution": RUN, "id": "a"}
+        await caller.call(f"ResetActivity{'Execution' if later else ''}", **chosen, **fields)
+        (shown,) = await pending(caller)
+        return shown
+
+    shown = await reset(keep_paused=True)
+    assert (shown.attempt, shown.paused) == (1, True)
+    assert shown.heartbeat_details.payloads
+    shown = await reset(jitter={"seconds": 3600})
+    assert not shown.paused
+    assert shown.HasField("next_attempt_schedule_time")
+    assert shown.heartbeat_details.payloads
+    assert not (await reset(reset_heartbeat=True)).heartbeat_details.payloads
+    task = await poll_activity(caller)
+    assert (task.attempt, len(task.heartbeat_details.payloads)) == (1, 0)
+    await reset()
+    beat = await caller.call("RecordActivityTaskHeartbeat", task_token=task.task_token)
+    assert beat.activity_reset
+
+
+@pytest.mark.parametrize("name", ["PauseActivity", "UnpauseActivity", "ResetActivity"])
 async def test_a_request_chooses_activities(caller: Caller, name: str) -> None:
     await scheduled(caller)
     with pytest.raises(InvalidArgument, match=r"Either Activity\.Id or Activity\.Type"):

@@ -43,6 +43,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "RecordActivityTaskHeartbeatById": {"workflow_id": "w", "activity_id": "a"},
     "PauseActivity": {"execution": RUN, "id": "a"},
     "UnpauseActivity": {"execution": RUN, "id": "a"},
+    "ResetActivity": {"execution": RUN, "id": "a"},
+    "ResetActivityExecution": {"workflow_id": "w", "activity_id": "a"},
     "PauseActivityExecution": {"workflow_id": "w", "activity_id": "a"},
     "UnpauseActivityExecution": {"workflow_id": "w", "activity_id": "a"},
     "ListWorkflowExecutions": {},

@@ -51,8 +51,7 @@ def enter_phase(draft: Draft, activity: Activity) -> None:
 
 def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: int) -> None:
     """The attempt failed and another follows after the interval or the pause: nothing reaches history (rule 28)."""
-    key = activity.scheduled_event_id
-    old = progress_of(draft.state, key)
+    old = _carried(progress_of(draft.state, activity.scheduled_event_id))
     next_ns = draft.now_ns + interval_ns
     advance(
         draft,
@@ -73,10 +72,20 @@ def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: 
     )
 
 
+def _carried(progress: ActivityProgress) -> ActivityProgress:
+    """What the next attempt takes over from one that is over; a reset of that one is over too."""
+    drops = progress.reset is not None and progress.reset.drops_heartbeat
+    return msgspec.structs.replace(
+        progress,
+        reset=None,
+        heartbeat_details=b"" if drops else progress.heartbeat_details,
+        last_heartbeat_ns=0 if drops else progress.last_heartbeat_ns,
+    )
+
+
 def back_to_queue(draft: Draft, activity: Activity) -> None:
     """The attempt has not started after all, or its back-off is over."""
-    key = activity.scheduled_event_id
-    old = progress_of(draft.state, key)
+    old = _carried(progress_of(draft.state, activity.scheduled_event_id))
     waiting = msgspec.structs.replace(
         old,
         stamp=old.stamp + 1 if running(draft.state, activity) is not None else old.stamp,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PauseRequest = workflowservice.PauseActivityRequest
 UnpauseRequest = workflowservice.UnpauseActivityRequest
+ResetRequest = workflowservice.ResetActivityRequest
 
 
 def pause_activity(state: RunState, request: PauseRequest, env: Env) -> RunTransition:
@@ -39,7 +40,7 @@ def pause_activity(state: RunState, request: PauseRequest, env: Env) -> RunTrans
         NotFound: The run has closed, or no such activity is pending.
         FailedPrecondition: All of them are paused already, by another request.
     """
-    activities = _chosen(state, request)
+    activities = chosen(state, request)
     known = [pause_of(state, activity) for activity in activities]
     if all(pause and pause.request_id != request.request_id for pause in known):
         names = ", ".join(activity.activity_id for activity in activities)
@@ -57,7 +58,7 @@ def unpause_activity(state: RunState, request: UnpauseRequest, env: Env) -> RunT
     Raises:
         NotFound: The run has closed, or no such activity is pending.
     """
-    activities = _chosen(state, request)
+    activities = chosen(state, request)
     with Draft(state, env) as draft:
         for activity in activities:
             if pause_of(state, activity) is not None:
@@ -65,20 +66,27 @@ def unpause_activity(state: RunState, request: UnpauseRequest, env: Env) -> RunT
         return draft.done(workflowservice.UnpauseActivityResponse())
 
 
-def _chosen(state: RunState, request: PauseRequest | UnpauseRequest) -> list[Activity]:
+def chosen(
+    state: RunState, request: PauseRequest | UnpauseRequest | ResetRequest
+) -> list[Activity]:
+    """The activities that a request means.
+
+    Raises:
+        NotFound: The run has closed, or no such activity is pending.
+    """
     if not state.is_running:
         raise not_found("workflow execution already completed")
     if request.HasField("id"):
         key = state.activity_ids.get(request.id)
-        what, chosen = f"with the id {request.id!r}", [] if key is None else [state.activities[key]]
+        what, found = f"with the id {request.id!r}", [] if key is None else [state.activities[key]]
     elif request.HasField("type"):
         what = f"of the type {request.type!r}"
-        chosen = [each for each in state.activities.values() if each.activity_type == request.type]
+        found = [each for each in state.activities.values() if each.activity_type == request.type]
     else:
         return list(state.activities.values())
-    if not chosen:
+    if not found:
         raise not_found(f"Workflow {state.key.name} has no pending activity {what}.")
-    return chosen
+    return found
 
 
 def _pause(draft: Draft, activity: Activity, request: PauseRequest) -> None:
@@ -99,28 +107,32 @@ def _pause(draft: Draft, activity: Activity, request: PauseRequest) -> None:
 
 
 def _unpause(draft: Draft, activity: Activity, request: UnpauseRequest) -> None:
-    progress = _reset(progress_of(draft.state, activity.scheduled_event_id), request)
-    if running(draft.state, activity) is None:
-        delay_ns = _share_of(duration_ns(request.jitter), draft)
-        at_ns = draft.now_ns + delay_ns
-        progress = msgspec.structs.replace(
-            progress,
-            scheduled_ns=at_ns,
-            next_attempt_ns=at_ns if delay_ns else 0,
-            retry_interval_ns=delay_ns,
-            last_failure=b"",
-        )
-    advance(draft, activity, msgspec.structs.replace(progress, pause=None))
-
-
-def _reset(progress: ActivityProgress, request: UnpauseRequest) -> ActivityProgress:
+    progress = progress_of(draft.state, activity.scheduled_event_id)
     if request.reset_attempts:
         progress = msgspec.structs.replace(progress, attempt=1)
     if request.reset_heartbeat:
-        progress = msgspec.structs.replace(progress, heartbeat_details=b"", last_heartbeat_ns=0)
-    return progress
+        progress = without_heartbeat(progress)
+    if running(draft.state, activity) is None:
+        progress = queued_again(draft, progress, duration_ns(request.jitter))
+    advance(draft, activity, msgspec.structs.replace(progress, pause=None))
 
 
-def _share_of(jitter_ns: int, draft: Draft) -> int:
-    """Some time up to the jitter: activities that are unpaused together do not start together."""
-    return max(jitter_ns, 0) * crc32(draft.env.new_id().encode()) >> 32 if jitter_ns else 0
+def without_heartbeat(progress: ActivityProgress) -> ActivityProgress:
+    """The next attempt is not told how far the last one had come."""
+    return msgspec.structs.replace(progress, heartbeat_details=b"", last_heartbeat_ns=0)
+
+
+def queued_again(draft: Draft, progress: ActivityProgress, jitter_ns: int) -> ActivityProgress:
+    """An attempt that no worker has, in its queue: now, or at some time within the jitter.
+
+    Activities that go on together need not start together. The last failure is forgotten, as on the reference server.
+    """
+    delay_ns = jitter_ns * crc32(draft.env.new_id().encode()) >> 32 if jitter_ns > 0 else 0
+    at_ns = draft.now_ns + delay_ns
+    return msgspec.structs.replace(
+        progress,
+        scheduled_ns=at_ns,
+        next_attempt_ns=at_ns if delay_ns else 0,
+        retry_interval_ns=delay_ns,
+        last_failure=b"",
+    )

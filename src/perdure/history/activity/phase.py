@@ -51,6 +51,8 @@ class Running(msgspec.Struct, frozen=True, gc=False):
     identity: str
     pause: ActivityPause | None = None
     """Set when the worker is to stop: it learns of that by heartbeat."""
+    is_reset: bool = False
+    """The same: the activity is to begin again."""
 
 
 class Paused(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +83,7 @@ def phase_of(state: RunState, activity: Activity) -> AttemptPhase:
             progress.started_request_id,
             progress.started_identity,
             progress.pause,
+            progress.reset is not None,
         )
     if progress.pause is not None:
         return Paused(progress.pause)
@@ -208,3 +211,5 @@ def tell_worker(state: RunState, activity: Activity, response: HeartbeatReply) -
     """What the answer to a heartbeat asks of the worker that has the attempt."""
     response.cancel_requested = activity.cancel_requested_event_id != 0
     response.activity_paused = pause_of(state, activity) is not None
+    attempt = running(state, activity)
+    response.activity_reset = attempt is not None and attempt.is_reset

@@ -82,6 +82,13 @@ class ActivityPause(msgspec.Struct, frozen=True, kw_only=True):
     """A repeat of the request is answered as the first one was."""
 
 
+class ActivityReset(msgspec.Struct, frozen=True):
+    """A running attempt is to end: its successor begins with the first attempt's rights."""
+
+    drops_heartbeat: bool = False
+    """The successor is not given the heartbeat's details."""
+
+
 class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a pending activity that changes without events (rules 28 to 32, 35)."""
 
@@ -105,6 +112,8 @@ class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
     last_heartbeat_ns: int = 0
     cancel_requested: bool = False
     pause: ActivityPause | None = None
+    reset: ActivityReset | None = None
+    """Of the running attempt."""
 
 
 class BufferedEvent(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
 from perdure.history.activity.pause import pause_activity as pause
 from perdure.history.activity.pause import unpause_activity as unpause
+from perdure.history.activity.reset import reset_activity as reset
 from perdure.history.draft.replies import ActivityTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies
@@ -19,12 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from google.protobuf.duration_pb2 import Duration
+
     from perdure.entity.env import Env
     from perdure.entity.transition import Transition
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
+    Chooses = (
+        workflowservice.PauseActivityRequest
+        | workflowservice.UnpauseActivityRequest
+        | workflowservice.ResetActivityRequest
+    )
+    ExecutionOf = (
+        workflowservice.PauseActivityExecutionRequest
+        | workflowservice.UnpauseActivityExecutionRequest
+        | workflowservice.ResetActivityExecutionRequest
+    )
     ByToken = Callable[[RunState, ActivityTaskToken, Any, Env], Transition]
     ByIdRequest = (
         workflowservice.RespondActivityTaskCompletedByIdRequest
@@ -149,13 +162,13 @@ async def record_activity_task_heartbeat_by_id(
     return await _by_id(services, transitions.heartbeat, request, request)
 
 
-# Pauses.
+# Pauses and resets.
 
 
 async def _by_choice(
     services: Services,
     transition: Callable[[RunState, Any, Env], Transition],
-    request: workflowservice.PauseActivityRequest | workflowservice.UnpauseActivityRequest,
+    request: Chooses,
 ) -> Any:
     """Change the activities that the request chooses, of the current run when it names none."""
     namespace_id = services.namespace_id(request.namespace)
@@ -198,26 +211,52 @@ async def pause_activity_execution(
 async def unpause_activity_execution(
     services: Services, call: Call, request: workflowservice.UnpauseActivityExecutionRequest
 ) -> workflowservice.UnpauseActivityExecutionResponse:
-    if duration_ns(request.jitter) < 0:
-        raise InvalidArgument("The jitter must not be negative.")
     by_id = workflowservice.UnpauseActivityRequest(
         namespace=request.namespace,
         execution=_execution_of(services, request),
         identity=request.identity,
         id=request.activity_id,
-        jitter=request.jitter,
+        jitter=_jitter_of(request),
     )
     await _by_choice(services, unpause, by_id)
     return workflowservice.UnpauseActivityExecutionResponse()
 
 
-def _execution_of(
-    services: Services,
+async def reset_activity(
+    services: Services, call: Call, request: workflowservice.ResetActivityRequest
+) -> workflowservice.ResetActivityResponse:
+    return await _by_choice(services, reset, request)
+
+
+async def reset_activity_execution(
+    services: Services, call: Call, request: workflowservice.ResetActivityExecutionRequest
+) -> workflowservice.ResetActivityExecutionResponse:
+    by_id = workflowservice.ResetActivityRequest(
+        namespace=request.namespace,
+        execution=_execution_of(services, request),
+        identity=request.identity,
+        id=request.activity_id,
+        reset_heartbeat=request.reset_heartbeat,
+        keep_paused=request.keep_paused,
+        jitter=_jitter_of(request),
+        restore_original_options=request.restore_original_options,
+    )
+    await _by_choice(services, reset, by_id)
+    return workflowservice.ResetActivityExecutionResponse()
+
+
+def _jitter_of(
     request: (
-        workflowservice.PauseActivityExecutionRequest
-        | workflowservice.UnpauseActivityExecutionRequest
+        workflowservice.UnpauseActivityExecutionRequest
+        | workflowservice.ResetActivityExecutionRequest
     ),
-) -> common.WorkflowExecution:
+) -> Duration:
+    if duration_ns(request.jitter) < 0:
+        raise InvalidArgument("The jitter must not be negative.")
+    return request.jitter
+
+
+def _execution_of(services: Services, request: ExecutionOf) -> common.WorkflowExecution:
     checks.text(request.activity_id, "ActivityId", services.limits)
     if not request.workflow_id:
         raise not_found(

@@ -136,7 +136,7 @@ def _workflow_service() -> list[Rpc]:
         _row(w, "RecordActivityTaskHeartbeat", work, token, acts.record_activity_task_heartbeat),
         *_updates(),
         *_activities_by_id(),
-        *_pauses(),
+        *_activities_by_choice(),
     ]
 
 
@@ -164,10 +164,12 @@ def _activities_by_id() -> list[Rpc]:
     ]
 
 
-def _pauses() -> list[Rpc]:
+def _activities_by_choice() -> list[Rpc]:
     handlers: dict[str, Handler] = {
         "PauseActivity": activity_tasks.pause_activity,
         "UnpauseActivity": activity_tasks.unpause_activity,
+        "ResetActivity": activity_tasks.reset_activity,
+        "ResetActivityExecution": activity_tasks.reset_activity_execution,
         "PauseActivityExecution": activity_tasks.pause_activity_execution,
         "UnpauseActivityExecution": activity_tasks.unpause_activity_execution,
     }
