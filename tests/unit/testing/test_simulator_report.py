@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from datetime import timedelta
 from typing import Any
@@ -11,16 +12,19 @@ import pytest
 from perdure import activity, workflow
 from perdure.testing import Outcome, Signal, SimulationFailed, simulate
 from perdure.testing.simulator import (
+    ALL_FAULTS,
     EXECUTIONS_SHOWN_MAX,
     ActivityFails,
     Execution,
     Failure,
+    Fault,
     NeverFinished,
     SignalTwice,
     WorkerDies,
     _broken,
     _executed,
 )
+from perdure.wire.api import enums, history
 
 HOUR = timedelta(hours=1)
 
@@ -210,3 +214,26 @@ def test_log_levels_are_put_back() -> None:
 def test_what_simulate_chooses_itself_is_refused(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} itself"):
         play(**{name: "mine"})
+
+
+def test_every_kind_of_fault_is_tried_unless_told_otherwise() -> None:
+    assert len(ALL_FAULTS) == len(set(ALL_FAULTS))
+    assert set(ALL_FAULTS) == set(Fault.__subclasses__())
+    assert inspect.signature(simulate).parameters["faults"].default is ALL_FAULTS
+
+
+@pytest.mark.parametrize("cause", sorted(enums.WorkflowTaskFailedCause.values()))
+def test_a_workflow_task_that_fails_breaks_a_promise_unless_it_is_nobodys_fault(
+    cause: Any,
+) -> None:
+    failed = history.HistoryEvent(event_type=enums.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+    failed.workflow_task_failed_event_attributes.cause = cause
+    failed.workflow_task_failed_event_attributes.failure.message = "boom"
+    started = history.HistoryEvent(event_type=enums.EVENT_TYPE_WORKFLOW_TASK_STARTED)
+    broken = _broken(Outcome(0, (), events=[started, failed]), ())
+    is_nobodys_fault = cause in {
+        enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+        enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+        enums.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+    }
+    assert broken == (None if is_nobodys_fault else ("no workflow task fails", "boom"))
