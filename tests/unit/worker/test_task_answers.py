@@ -139,11 +139,12 @@ async def working(
         data_converter=converter,
     )
     options = {
+        "workflows": [Waits, Ends, Raises],
         "max_concurrent_workflow_tasks": 2,
         "max_concurrent_workflow_task_polls": 2,
         **options,
     }
-    async with Worker(client, task_queue="q", workflows=[Waits, Ends, Raises], **options) as worker:
+    async with Worker(client, task_queue="q", **options) as worker:
         yield worker
 
 

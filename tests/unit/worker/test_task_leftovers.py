@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from perdure import workflow
 from perdure.converter import PayloadCodec
 from perdure.wire import errors
 from perdure.wire.api import common, enums, history
@@ -142,3 +143,38 @@ async def test_nothing_is_kept_of_tasks_that_were_worked_off() -> None:
         in_hand = [each for each in gc.get_objects() if type(each).__name__ == "_InHand"]
         assert in_hand == []
     assert server.names() == [COMPLETED] * 3
+
+
+CLEANED: list[str] = []
+
+
+@workflow.defn
+class Cleans:
+    @workflow.run
+    async def run(self, _text: str) -> None:
+        try:
+            await workflow.wait_condition(lambda: False)
+        finally:
+            CLEANED.append(workflow.info().run_id)
+
+
+async def test_a_worker_that_ends_tears_down_every_run_that_it_kept() -> None:
+    CLEANED.clear()
+    server = Server([task("Cleans", run_id=str(number)) for number in range(3)], {})
+    async with working(server, workflows=[Cleans]), asyncio.timeout(60):
+        await server.all_taken.wait()
+        assert CLEANED == []
+    assert sorted(CLEANED) == ["0", "1", "2"], "when the worker has ended, not some time later"
+
+
+async def test_a_cache_lets_go_of_the_runs_that_were_used_least() -> None:
+    CLEANED.clear()
+    runs = [task("Cleans", run_id=str(number)) for number in range(5)]
+    server = Server(runs, {})
+    async with (
+        working(server, workflows=[Cleans], max_cached_workflows=2),
+        asyncio.timeout(60),
+    ):
+        await server.all_taken.wait()
+        await asyncio.sleep(0)
+        assert CLEANED == ["0", "1", "2"]

@@ -33,3 +33,27 @@ def test_the_handle_of_a_child_says_which_one_of_which_run() -> None:
     run, _ = doing(main)
     started = jobs.ResolveChildStart(seq=1, outcome=jobs.ChildStarted("r"))
     assert result(run.activate(started)) == f"child: Sub {RUN}"
+
+
+def test_results_without_a_payload_are_none_whatever_the_hint_says() -> None:
+    """Workers of other languages send none for a function that returns nothing."""
+
+    async def main() -> list[Any]:
+        minute = timedelta(minutes=1)
+        options: Any = {"start_to_close_timeout": minute, "result_type": int}
+        works: list[Any] = [
+            workflow.start_activity("a", **options),
+            workflow.start_local_activity("a", **options),
+            await workflow.start_child_workflow("C", id="c", result_type=int),
+        ]
+        return [await each for each in works]
+
+    run, _ = doing(main)
+    nothing: Any = jobs.Completed(None)
+    found = run.activate(
+        jobs.ResolveChildStart(seq=1, outcome=jobs.ChildStarted("child-run")),
+        jobs.ResolveActivity(seq=1, result=nothing),
+        jobs.ResolveActivity(seq=2, result=nothing),
+        jobs.ResolveChild(seq=1, result=nothing),
+    )
+    assert result(found) == [None, None, None]

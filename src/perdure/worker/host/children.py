@@ -54,7 +54,9 @@ def search_attributes(
 
 
 class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
-    """The handle that workflow code gets."""
+    """The handle that workflow code gets, once the child has started."""
+
+    _run_id: str
 
     def __init__(
         self,
@@ -70,7 +72,6 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         self._converters = state.converters.for_workflow(given.id)
         self.started: asyncio.Future[None] = state.loop.create_future()
         self._outcome: asyncio.Future[Any] = state.loop.create_future()
-        self._run_id = "<unknown>"
         run: Coroutine[Any, Any, Any] = self._run()
         super().__init__(run, loop=state.loop, name=f"child: {given.workflow}")
         state.loop.adopt_task(self)
