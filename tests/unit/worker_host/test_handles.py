@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from perdure import workflow
 from perdure.replay import jobs
 from tests.unit.worker_host.doing import doing, done
-from tests.unit.worker_host.driver import result
+from tests.unit.worker_host.driver import activity_cancelled, result
 
 SECOND = timedelta(seconds=1)
 RUN = "(workflow: Does, id: w, run: r)"
@@ -57,3 +58,26 @@ def test_results_without_a_payload_are_none_whatever_the_hint_says() -> None:
         jobs.ResolveChild(seq=1, result=nothing),
     )
     assert result(found) == [None, None, None]
+
+
+@pytest.mark.parametrize("start", [workflow.start_activity, workflow.start_local_activity])
+def test_the_outcome_of_an_activity_cancelled_before_its_first_step_is_nobodys_error(
+    start: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> str:
+        handle = start("greet", start_to_close_timeout=SECOND)
+        handle.cancel()
+        try:
+            await handle
+        except asyncio.CancelledError:
+            del handle
+            await workflow.sleep(1)
+            return "cancelled"
+        raise AssertionError
+
+    run, _ = doing(main)
+    run.activate(jobs.ResolveActivity(seq=1, result=jobs.Cancelled(activity_cancelled())))
+    gc.collect()
+    assert result(run.fire_timer(1)) == "cancelled"
+    gc.collect()
+    assert caplog.records == []

@@ -62,7 +62,6 @@ class _BackoffError(BaseException):
     """A local activity must be scheduled again after a durable timer."""
 
     def __init__(self, backoff: jobs.Backoff) -> None:
-        super().__init__("back-off")
         self.backoff = backoff
 
 
