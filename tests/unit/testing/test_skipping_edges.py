@@ -59,6 +59,24 @@ def test_a_time_that_was_never_opened_wakes_its_sleepers_at_its_end() -> None:
 
 
 @staged
+async def test_no_skip_while_a_call_waits_for_its_run_to_be_read(stage: Stage) -> None:
+    """It has taken no step yet, and may take one that changes what is due."""
+    key = await stage.started_run("w", timer(DAY_S))
+    stage.forget(key)
+    stage.store.load_gate.clear()
+    ending = asyncio.ensure_future(stage.terminate("w"))
+    sleeping = asyncio.ensure_future(stage.sleep(3_600))
+    await asyncio.sleep(1)
+    stage.time.unlock()
+    await asyncio.sleep(3)
+    assert not ending.done()
+    assert stage.time.skips == 0
+    stage.store.load_gate.set()
+    await asyncio.gather(ending, sleeping)
+    assert stage.time.skips == 1
+
+
+@staged
 async def test_the_end_comes_twice_without_harm(stage: Stage) -> None:
     for _ in range(2):
         await stage.time.close()
