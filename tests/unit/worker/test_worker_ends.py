@@ -197,3 +197,21 @@ async def test_a_worker_that_was_cancelled_leaves_its_user_alone() -> None:
             assert run.done(), "and the block goes on"
     assert reported == []
     assert worker.is_shutdown
+
+
+async def test_work_in_the_background_is_forgotten_and_its_failure_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails() -> None:
+        raise LookupError("a bug")
+
+    worker, _ = worker_over()
+    operation: Any = worker._operation
+    works = {"fails": fails(), "ends": turns(), "is cancelled": asyncio.sleep(3600)}
+    tasks = [operation._spawn(work, name) for name, work in works.items()]
+    await asyncio.sleep(0)
+    tasks[-1].cancel()
+    await asyncio.wait(tasks)
+    await asyncio.sleep(0)
+    assert not operation._background
+    assert caplog.messages == ["A background task of the worker failed: fails"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -202,3 +203,35 @@ def test_metrics_are_silent_on_replay() -> None:
 
 def cast_meter(meter: Any) -> MetricMeter:
     return meter
+
+
+CLEANED: list[str] = []
+
+
+@workflow.defn(name="Greets")
+class Cleans:
+    @workflow.run
+    async def run(self, name: str) -> None:
+        try:
+            await workflow.sleep(10)
+        finally:
+            CLEANED.append(name)
+
+
+@workflow.defn(name="Greets")
+class CleansAndFails(Cleans):
+    @workflow.run
+    async def run(self, name: str) -> None:
+        other = asyncio.create_task(super().run(name))
+        await asyncio.sleep(0)
+        raise LookupError(str(other.done()))
+
+
+@pytest.mark.parametrize("kind", [Cleans, CleansAndFails])
+async def test_what_is_left_of_a_run_is_torn_down_with_its_replay(kind: type) -> None:
+    CLEANED.clear()
+    whole = golden.load("greets")
+    begun = WorkflowHistory("w", whole.events[:3])
+    found = await Replayer(workflows=[kind]).replay_workflow(begun, raise_on_replay_failure=False)
+    assert (found.replay_failure is None) is (kind is Cleans)
+    assert len(CLEANED) == 1
