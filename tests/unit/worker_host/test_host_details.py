@@ -101,6 +101,42 @@ def test_a_cancelled_workflow_task_keeps_its_stack() -> None:
     assert "in main" in failed.stack_trace
 
 
+NOTED: list[str] = []
+
+
+@workflow.defn
+class Refuses:
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: bool(NOTED))
+        return "noted"
+
+    @workflow.update
+    def change(self, how: str) -> str:
+        return how
+
+    @change.validator
+    def _check(self, how: str) -> None:
+        if how == "refuse":
+            NOTED.append(how)
+            raise ValueError(how)
+
+    @workflow.signal
+    def nudge(self) -> None: ...
+
+
+@pytest.mark.parametrize("accepted_before", [0, 1])
+def test_a_rejected_update_meets_no_condition_whatever_came_before(accepted_before: int) -> None:
+    """It leaves no trace in history, so a replay could not tell when the condition was met."""
+    NOTED.clear()
+    run = Driver(Refuses)
+    run.start()
+    for _ in range(accepted_before):
+        assert names(run.update("change", "accept")) == ["UpdateResponse"] * 2
+    assert names(run.update("change", "refuse")) == ["UpdateResponse"]
+    assert result(run.signal("nudge")) == "noted"
+
+
 # Queries that wait --------------------------------------------------------------------------------
 
 with pytest.warns(DeprecationWarning, match="async"):

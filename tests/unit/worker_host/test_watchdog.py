@@ -30,12 +30,15 @@ class Spins:
             Spins.reached = True
 
 
-def test_a_workflow_that_spins_is_stopped() -> None:
+def test_a_workflow_that_spins_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
     run = Driver(Spins, HostOptions(deadlock_budget_ns=100_000_000))
     # On a machine that gives it little CPU time, five times as much of the wall's comes first.
     with pytest.raises(DeadlockError, match=r"\[TMPRL1101\].*(CPU time|blocked for)"):
         run.start()
     assert not Spins.reached
+    (said,) = caplog.messages
+    assert said.startswith("Workflow Spins (id w, run r) is stopped: it ")
+    assert __file__ in said.partition("Its stack:")[2]
 
 
 @workflow.defn
