@@ -24,17 +24,13 @@ from hypothesis.stateful import (
 
 from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
+from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
 from perdure.history.activity import pause
 from perdure.history.activity.phase import FRESH
 from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.draft import Draft
-from perdure.history.draft.replies import (
-    ActivityTaskReply,
-    CompletionReply,
-    PollInfo,
-    WorkflowTaskReply,
-)
+from perdure.history.draft.replies import ActivityTaskReply, CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.history.draft.transition import RunTransition
 from perdure.history.message import cancel, signal

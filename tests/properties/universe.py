@@ -17,8 +17,8 @@ from perdure.core.ids import EntityKey, QueueKind
 from perdure.core.limits import Limits
 from perdure.entity.env import Env
 from perdure.entity.transition import Effect
+from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history import transitions
-from perdure.history.draft.replies import PollInfo, StaleTask
 from perdure.history.draft.transition import RunTransition
 from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
@@ -82,7 +82,8 @@ class Universe:
         self._ids = 0
         self._sent = 0
         self._deliveries = Deliveries()
-        self._deliveries.engine = cast("Any", _Engine(self))
+        engine = cast("Any", _Engine(self))
+        self._deliveries.open(engine, engine)
 
     @property
     def env(self) -> Env:
@@ -233,7 +234,7 @@ class Universe:
 
 
 class _Engine:
-    """The engine as deliveries see it. Nothing here ever waits."""
+    """The engine and its runs as deliveries see them. Nothing here ever waits."""
 
     def __init__(self, universe: Universe) -> None:
         self._universe = universe

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.core.ids import EntityKey, EntityKind
+from perdure.history.entity_types import WORKFLOW_IDS
 from perdure.history.state.facts import FactKind
 from perdure.history.state.pointer import CurrentRun
 from perdure.server.common.codec import decode_fact
@@ -82,7 +83,7 @@ class Archive:
         found = {
             key: _events(deletion.stored)
             for key, deletion in self.deleted().items()
-            if key.kind is EntityKind.RUN
+            if key.kind == EntityKind.RUN
         }
         for key in sqlite_read.entities(self._database, EntityKind.RUN, FactKind.CREATE):
             stored = sqlite_read.load(self._database, key)
@@ -106,7 +107,7 @@ class Archive:
             for table in _OWNED:
                 left = self._count(table, deletion.stored.number)
                 require(not left, Kind.RETENTION, f"{name} is deleted and has {left} rows: {table}")
-            if key.kind is EntityKind.RUN:
+            if key.kind == EntityKind.RUN:
                 kept_ns = (
                     deletion.asked_ns - _events(deletion.stored)[-1].event_time.ToNanoseconds()
                 )
@@ -115,11 +116,11 @@ class Archive:
                     Kind.RETENTION,
                     f"{name} was kept for {kept_ns} ns",
                 )
-            elif key.kind is EntityKind.WORKFLOW_ID:
+            elif key.kind == EntityKind.WORKFLOW_ID:
                 self._check_pointer(key, deletion)
 
     def _check_pointer(self, key: EntityKey, deletion: Deletion) -> None:
-        pointer = decode_fact(deletion.stored.facts[0]).value
+        pointer = decode_fact(WORKFLOW_IDS, deletion.stored.facts[0]).value
         assert isinstance(pointer, CurrentRun)
         run = EntityKey(EntityKind.RUN, key.namespace_id, key.name, pointer.run_id)
         require(
@@ -164,7 +165,7 @@ class SimStore(FaultyStore):
     async def load(self, key: EntityKey) -> StoredEntity | None:
         self._readable()
         found = await super().load(key)
-        if key.kind is EntityKind.RUN:
+        if key.kind == EntityKind.RUN:
             await self.run_gate.wait()
         return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import EntityKind
 from perdure.core.units import SECOND_NS
+from perdure.history.entity_types import RUNS
 from perdure.history.loader import load_run
 from perdure.history.state.facts import FactKind
 from perdure.server.admin.audit import audit_memory
@@ -82,7 +83,7 @@ def check_nothing_held(database: sqlite3.Connection) -> None:
     for key in sqlite_read.entities(database, EntityKind.RUN, FactKind.CREATE):
         stored = sqlite_read.load(database, key)
         assert stored is not None, key
-        facts = [decode_fact(row) for row in stored.facts]
+        facts = [decode_fact(RUNS, row) for row in stored.facts]
         state = load_run(key, [row.data for row in stored.events], facts)
         # A task that is only scheduled may be in the sticky queue of a dead worker for a few seconds.
         task = state.workflow_task
@@ -125,13 +126,13 @@ async def check_reload(world: World) -> None:
     assert node is not None
     engine = node.engine
     await engine.committer.flush()
-    for entry in list(engine.cache.runs()):
+    for entry in list(engine.cache.of_kind(EntityKind.RUN)):
         if entry.state is None or entry.pending is not None:
             continue
         stored = await engine._store.load(entry.key)
         require(stored is not None, Kind.MEMORY, f"{entry.key.name} is only in memory")
         assert stored is not None
-        facts = [decode_fact(row) for row in stored.facts]
+        facts = [decode_fact(RUNS, row) for row in stored.facts]
         again = load_run(entry.key, [row.data for row in stored.events], facts).snapshot()
         memory = entry.state.snapshot()
         if memory != again:
@@ -169,7 +170,9 @@ def check_memory(node: Node) -> None:
             "groups": engine.committer._waiting,
             "effects": engine._outbox._lanes or engine._outbox._known or +engine._outbox._sources,
             "wake-ups": engine._wakes._armed or engine._wakes._failures or engine._wakes._firing,
-            "entities with a pending change": [e for e in engine.cache.runs() if e.pending],
+            "entities with a pending change": [
+                e for e in engine.cache.of_kind(EntityKind.RUN) if e.pending
+            ],
         }
     )
 
@@ -194,7 +197,7 @@ def check_callers(node: Node) -> None:
             "attached queries": services.queries._attached,
             "updates": services.updates._runs,
             "readers of histories": engine._release._waiters | engine._release._end_waiters,
-            "loads": engine._entities._loader._loading,
+            "loads": engine.entities._loader._loading,
             "pinned entities": +engine.cache._pins,
             "calls": engine.committer.under_way().count,
         }

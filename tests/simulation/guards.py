@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from perdure.history.draft import flush
 from perdure.history.draft.draft import Draft
+from perdure.history.entity_types import RunType
 from perdure.history.message import signal
 from perdure.history.run import wake
 from perdure.matching.queue import TaskQueue
@@ -73,8 +74,10 @@ GUARDS: dict[str, Edit] = {
     "an earlier wake-up stays": Edit(
         step, "_next_wake", "min(asked, stored) if stored else asked", "asked"
     ),
-    "a fired wake-up is replaced": Edit(step, "_next_wake", "elif is_wake:", "elif False:"),
-    "mark of held runs": Edit(step, "_held", "held = is_held(entry.state)", "held = False"),
+    "a fired wake-up is replaced": Edit(step, "_next_wake", "elif is_wake or entry", "elif entry"),
+    "mark of held runs": Edit(
+        step, "_held", "held = entry.type.is_held(entry.state)", "held = False"
+    ),
     "task-row removal": Edit(
         Steps, "_write", "write.finished_tasks = transition.finished_tasks", "pass"
     ),
@@ -160,9 +163,9 @@ GUARDS: dict[str, Edit] = {
     # Retention.
     "retention waits for effects": Edit(Engine, "delete", "or self._outbox.holds(key)", ""),
     "retention keeps the pointer of a newer run": Edit(
-        Engine, "delete", "and current.run_id == key.run_id", ""
+        RunType, "is_left_alone", "and neighbour.run_id == key.run_id", ""
     ),
-    "retention deletes the pointer": Edit(Engine, "delete", "entries.append(pointer)", "pass"),
+    "retention deletes the pointer": Edit(Engine, "delete", "[entity, *left_alone]", "[entity]"),
     "retention waits": Edit(
         retention.Retention, "sweep", "self._clock.now_ns(), CHUNK_RUNS", "2**62, CHUNK_RUNS"
     ),
@@ -189,7 +192,7 @@ GUARDS: dict[str, Edit] = {
     "a swept row is stale": Edit(
         row_sweep.RowSweep,
         "_remove",
-        "if entry.state is None or is_stale(entry.state, task):",
+        "if entry.state is None or entry.type.is_stale(entry.state, task):",
         "if True:",
     ),
     "void of what was held": Edit(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.core.ids import EntityKind
 from perdure.core.units import SECOND_NS
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.wire.api import enums
@@ -68,7 +69,7 @@ class Lateness:
         ).fetchone()
         if stored is not None:
             self._not_overdue(f"the stored wake-up of {stored[1]}", stored[0])
-        for entry in node.engine.cache.runs():
+        for entry in node.engine.cache.of_kind(EntityKind.RUN):
             if entry.state is None or entry.pending is not None:
                 continue
             for deadline in live_deadlines(entry.state)[:1]:

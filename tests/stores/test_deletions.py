@@ -68,7 +68,7 @@ def test_every_table_is_looked_at():
 @pytest.mark.parametrize("kind", list(EntityKind))
 async def test_a_deletion_removes_the_rows_of_one_entity(writer: Writer, kind: EntityKind):
     connection = connection_of(writer)
-    victim = EntityKey(kind, "n", "c", "r3" if kind is EntityKind.RUN else "")
+    victim = EntityKey(kind, "n", "c", "r3" if kind == EntityKind.RUN else "")
     await fill(writer, 1, A)
     await fill(writer, 3, B)
     neighbours = dump(connection)

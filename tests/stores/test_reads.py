@@ -50,12 +50,13 @@ async def test_a_load_has_the_first_branch_in_order_and_nothing_of_a_neighbour(
     assert (loaded.wake_at_ns, loaded.is_held) == (60, True)
 
 
-async def test_only_a_run_has_events_and_wake_ups(store: Store, writer: Writer):
-    pointer = EntityKey(EntityKind.WORKFLOW_ID, "n", "a")
-    await writer.entity(1, pointer, events=(events(1, 1),), wake_at_ns=5, is_held=True)
-    loaded = await store.load(pointer)
+async def test_an_entity_of_any_kind_may_have_events_and_a_wake_up(store: Store, writer: Writer):
+    strange = EntityKey(201, "n", "a")
+    await writer.entity(1, strange, events=(events(1, 1),), wake_at_ns=5, is_held=True)
+    loaded = await store.load(strange)
     assert loaded is not None
-    assert (loaded.events, loaded.wake_at_ns, loaded.is_held) == ((), 0, False)
+    assert (loaded.events, loaded.wake_at_ns, loaded.is_held) == ((events(1, 1),), 5, True)
+    assert [row.key for row in await store.wakes(range(8), 10, 10)] == [strange]
 
 
 async def test_every_range_of_events(store: Store, writer: Writer):

@@ -14,17 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from tests.tidy import source
 
-
-def _circle(package: str, modules: str) -> frozenset[str]:
-    return frozenset(f"perdure.{package}.{module}" for module in modules.split())
-
-
-_TO_BREAK = "found when this test was written; to be broken"
-
 # Each circle by its modules, with the reason why it stays.
-ALLOWED: dict[frozenset[str], str] = {
-    _circle("server.shards", "cache group"): _TO_BREAK,
-}
+ALLOWED: dict[frozenset[str], str] = {}
 
 
 def test_modules_form_no_circles():

@@ -15,12 +15,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.core.ids import QueueKey
 from perdure.entity.transition import Effect, FactChange, Task
+from perdure.entity.workers import StaleTask
 from perdure.history.draft.effects import decode_body
 from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
     EagerStartReply,
-    StaleTask,
     WorkflowTaskReply,
 )
 from perdure.history.draft.transition import RunTransition

@@ -16,12 +16,12 @@ import msgspec
 from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS
 from perdure.entity.transition import Task
+from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
 from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
     EagerStartReply,
-    PollInfo,
     WorkflowTaskReply,
 )
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken

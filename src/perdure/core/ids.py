@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class EntityKind(IntEnum):
-    """What an entity is. Numbers are stored: never reuse one."""
+    """The kinds of entities that every server has. Numbers are stored: never reuse one.
+
+    Others may be registered (`perdure.entity.entity_type`).
+    """
 
     RUN = 1
     WORKFLOW_ID = 2
@@ -32,7 +35,8 @@ class EntityKind(IntEnum):
 class EntityKey(NamedTuple):
     """The durable name of an entity. `run_id` is empty for every kind but RUN."""
 
-    kind: EntityKind
+    kind: int
+    """An `EntityKind`, or the number of another registered kind."""
     namespace_id: str
     name: str
     run_id: str = ""

@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.entity.env import Env
-    from perdure.entity.transition import Effect, Transition
+    from perdure.entity.transition import Effect
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
     from perdure.server.engine import Engine
+    from perdure.server.runs import Runs
     from perdure.wire.api import history
 
 log = logging.getLogger(__name__)
@@ -64,9 +66,14 @@ PARENT_CLOSED_REASON = "by parent close policy"
 
 
 class Deliveries:
-    """See the module. `engine` is set when the node is wired."""
+    """See the module. `open` it when the node is wired."""
 
     engine: Engine
+    runs: Runs
+
+    def open(self, engine: Engine, runs: Runs) -> None:
+        """Where deliveries go."""
+        self.engine, self.runs = engine, runs
 
     async def deliver(self, source: EntityKey, effect: Effect) -> None:
         """Bring an effect of `source` to its destination, and tell `source` what came of it."""
@@ -104,7 +111,7 @@ class Deliveries:
                 request_id=effect.request_id,
             )
             try:
-                await self.engine.update_current(
+                await self.runs.update_current(
                     said.namespace_id,
                     said.workflow_execution.workflow_id,
                     said.workflow_execution.run_id,
@@ -136,7 +143,7 @@ class Deliveries:
                 identity=SERVER_IDENTITY, request_id=effect.request_id, reason=said.reason
             )
             try:
-                await self.engine.update_current(
+                await self.runs.update_current(
                     said.namespace_id,
                     said.workflow_execution.workflow_id,
                     said.workflow_execution.run_id,
@@ -215,11 +222,11 @@ class Deliveries:
 
         def change(
             current: CurrentRun | None, existing: RunState | None, env: Env
-        ) -> tuple[Transition, ...]:
+        ) -> tuple[RunTransition, ...]:
             return transitions.start_child(current, existing, request, namespace_id, parent, env)
 
         try:
-            reply = await self.engine.start_with(
+            reply = await self.runs.start_with(
                 namespace_id,
                 said.workflow_id,
                 lambda current: transitions.needs_existing(current, request),
@@ -269,7 +276,7 @@ class Deliveries:
     # Helpers.
 
     async def _tell(
-        self, key: EntityKey, change: Callable[[RunState, Env], Transition]
+        self, key: EntityKey, change: Callable[[RunState, Env], RunTransition]
     ) -> object | None:
         """Change a run that may be gone, and then has nothing to learn any more."""
         try:
@@ -278,10 +285,10 @@ class Deliveries:
             return None
 
     async def _tell_current(
-        self, namespace_id: str, workflow_id: str, change: Callable[[RunState, Env], Transition]
+        self, namespace_id: str, workflow_id: str, change: Callable[[RunState, Env], RunTransition]
     ) -> None:
         try:
-            await self.engine.update_current(namespace_id, workflow_id, "", change)
+            await self.runs.update_current(namespace_id, workflow_id, "", change)
         except NotFound:
             return
 

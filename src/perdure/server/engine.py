@@ -15,13 +15,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
+from perdure.core.ids import EntityKey
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.server.common import closing
-from perdure.server.common.namespace_facts import NAMESPACE
+from perdure.server.common.entity_types import BUILT_IN
+from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
 from perdure.server.matching.matcher import Matcher, NoMatcher
-from perdure.server.shards.cache import EntityCache, trim
+from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities, Raised
 from perdure.server.shards.kept import KeptReplies
@@ -32,8 +33,8 @@ from perdure.server.shards.outbox import Outbox
 from perdure.server.shards.pace import Pace
 from perdure.server.shards.release import Release
 from perdure.server.shards.step import Steps
+from perdure.server.shards.tail import trim
 from perdure.server.shards.task_starts import TaskStarts
-from perdure.server.shards.verbs import StartRequest, Verbs, production
 from perdure.server.shards.wakes import Wakes
 from perdure.server.timers.retention import Retention
 from perdure.server.timers.row_sweep import RowSweep
@@ -46,16 +47,9 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.core.ids import QueueKey, TaskRowId
-    from perdure.entity.env import Env
+    from perdure.entity.entity_type import EntityType, Registry
     from perdure.entity.transition import Effect, Task, Transition, VisibilityRow
-    from perdure.history.draft.replies import (
-        ActivityTaskReply,
-        PollInfo,
-        StaleTask,
-        WorkflowTaskReply,
-    )
-    from perdure.history.state.pointer import CurrentRun
-    from perdure.history.state.run_state import RunState
+    from perdure.entity.workers import PollInfo
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.shards.shard import Shard
     from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
@@ -103,7 +97,7 @@ class Engine:
         matcher: Task queues; without one, tasks stay rows.
         limits: Of every namespace.
         deliver: Brings an effect of a source to its destination.
-        verbs: The transitions that the shell itself calls.
+        types: The kinds of entities: a registration for each.
         cache_bytes_max: Bound of the memory for entities, in bytes (an estimate).
 
     Example:
@@ -121,40 +115,39 @@ class Engine:
         matcher: Matcher | None = None,
         limits: Limits = DEFAULT_LIMITS,
         deliver: Callable[[EntityKey, Effect], Awaitable[None]] = no_deliveries,
-        verbs: Verbs | None = None,
+        types: Registry = BUILT_IN,
         cache_bytes_max: int = CACHE_BYTES_MAX,
     ) -> None:
         matcher = matcher or NoMatcher()
         self._store = store
         self._clock = clock
-        self._verbs = verbs = verbs or production()
+        self._types = types
         self._matcher = matcher
         self.cache = EntityCache(cache_bytes_max)
-        self.namespaces = Namespaces(self._write_namespace)
+        self.namespaces = Namespaces(self.write)
         self._shards = NodeShards(store, self.cache, self._shard_acquired)
         self._wakes = Wakes(store, clock, self._shards.ready_ids, self._fire)
         self._outbox = Outbox(store, deliver, self._finish_effect)
         self._release = Release(self.cache, matcher, self._wakes, self._outbox)
         self.committer = Committer(store, clock, self._shards.drop, self._shards.settle)
-        self._steps = Steps(self.cache, self.committer, self._release, verbs, matcher)
-        self._entities = Entities(
+        self._steps = Steps(self.cache, self.committer, self._release, types, matcher)
+        self.entities = Entities(
             self.cache,
-            Loader(store, self.cache, clock),
+            Loader(store, self.cache, clock, types),
             self._shards,
             self._steps,
             clock,
             new_id,
             limits,
             self.namespaces,
+            types,
         )
-        self._task_starts = TaskStarts(self._entities, self._steps, self.committer, matcher, verbs)
+        self._task_starts = TaskStarts(self.entities, self._steps, self.committer, matcher)
         self._release.give_back = self._task_starts.give_back_later
         self.pace = Pace(self._wakes, self._outbox, self.committer, self._steps, self._fire)
         self._kept = KeptReplies()
         self._retention = Retention(store, clock, self._shards.ready_ids, self.delete)
-        self._row_sweep = RowSweep(
-            store, clock, self._shards.ready_ids, self._entities, self._steps
-        )
+        self._row_sweep = RowSweep(store, clock, self._shards.ready_ids, self.entities, self._steps)
         self._background: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -171,14 +164,11 @@ class Engine:
         """
         await self._shards.acquire_all()
         self._loops = [self._spawn(self.committer.run())]
-        for key in await self._store.entities(EntityKind.NAMESPACE, NAMESPACE):
-            fact: NamespaceFact = (await self._entities.ready(key))[0].state
+        for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
+            fact: NamespaceFact = (await self.entities.ready(key))[0].state
             self.namespaces.install(fact)
         if void_activities:
-            void = self._verbs.void_attempts
-            await void_attempts(
-                self._store, self.owned_shards(), lambda key: self.update(key, void)
-            )
+            await void_attempts(self._store, self.owned_shards(), self._void)
         await self._outbox.recover(list(self._shards.ready_ids()))
         for work in (self._wakes.run, self._retention.run, self._row_sweep.run):
             self._loops.append(self._spawn(_for_ever(work)))
@@ -188,7 +178,7 @@ class Engine:
 
         The matcher has been closed before.
         """
-        self._entities.is_closing = True
+        self.entities.is_closing = True
         self._outbox.stop()
         self._task_starts.stop()
         for loop in self._loops[1:]:
@@ -212,10 +202,10 @@ class Engine:
         token: bytes = b"",
         is_wake: bool = False,
     ) -> Any:
-        """Change a run durably; the transition's reply.
+        """Change an entity durably; the transition's reply.
 
         Args:
-            key: The run.
+            key: The entity. It must exist; `write` makes one.
             change: A transition; called with the state, the arguments and an `Env` in the same synchronous step as its
                 commit.
             arguments: See there.
@@ -228,100 +218,48 @@ class Engine:
         now_ns = self._clock.monotonic_ns()
         outcome = self._kept.get(token, now_ns) if token else None
         if outcome is None:
-            pointer = workflow_id_key(key.namespace_id, key.name)
-            entries = self._entities.at_hand(key, pointer)
+            entries = self.entities.at_hand_to_change(key)
             if entries is None:
                 with self.committer.under_way():
-                    entries = await self._entities.ready(key, pointer)
-                # While the run was loaded, a repetition of this call may have been first.
+                    entries = await self.entities.ready_to_change(key)
+                # While it was loaded, a repetition of this call may have been first.
                 outcome = self._kept.get(token, now_ns) if token else None
             if outcome is None:
-                outcome = self._entities.change(entries, change, *arguments, is_wake=is_wake)
+                outcome = self.entities.change(entries, change, *arguments, is_wake=is_wake)
                 if token and not isinstance(outcome.reply, Raised):
                     self._kept.keep(token, outcome, now_ns)
-        return await self._entities.reveal(outcome)
+        return await self.entities.reveal(outcome)
 
-    async def update_current(
-        self,
-        namespace_id: str,
-        workflow_id: str,
-        run_id: str,
-        change: Callable[[RunState, Env], Transition | tuple[Transition, ...]],
-    ) -> Any:
-        """As `update`, of the current run when `run_id` is empty. NotFound as rule 27 says."""
-        with self.committer.under_way():
-            entries = await self._entities.ready_current(namespace_id, workflow_id, run_id)
-            outcome = self._entities.change(entries, change)
-        return await self._entities.reveal(outcome)
+    async def write(self, transition: Transition) -> Any:
+        """Write a finished transition durably, of an entity that may be new; its reply.
 
-    async def start(self, namespace_id: str, request: StartRequest) -> Any:
-        """Start a run (rules 22 to 24); the StartWorkflowExecutionResponse."""
-        verbs = self._verbs
-        return await self.start_with(
-            namespace_id,
-            request.workflow_id,
-            lambda current: verbs.needs_existing(current, request),
-            lambda current, existing, env: verbs.start(
-                current, existing, request, namespace_id, env
-            ),
-        )
-
-    async def start_with(
-        self,
-        namespace_id: str,
-        workflow_id: str,
-        needs_existing: Callable[[CurrentRun], bool],
-        change: Callable[[CurrentRun | None, RunState | None, Env], tuple[Transition, ...]],
-    ) -> Any:
-        """Change what a workflow id means: `change` gets the pointer and, when needed, the state of its run."""
-        pointer_key = workflow_id_key(namespace_id, workflow_id)
-        with self.committer.under_way():
-            while True:
-                entries = await self._entities.ready(pointer_key)
-                current: CurrentRun | None = entries[0].state
-                if current is None or not needs_existing(current):
-                    break
-                entries = await self._entities.ready(
-                    pointer_key, run_key(namespace_id, workflow_id, current.run_id)
-                )
-                if entries[0].state is current:
-                    break
-        existing: RunState | None = entries[1].state if len(entries) > 1 else None
-        outcome = self._entities.perform(entries, existing, change, current, existing)
-        return await self._entities.reveal(outcome)
+        For changes that do not depend on what there is. What depends on it goes through `update`.
+        """
+        entries = await self.entities.ready_to_change(transition.key)
+        env = self.entities.env(transition.key.namespace_id, entries[0].shard)
+        outcome = self._steps.perform(entries[0].shard, entries, (transition,), env)
+        return await self.entities.reveal(outcome)
 
     async def delete(self, key: EntityKey) -> bool:
-        """Delete a closed run with everything it owns; false when it must stay for now."""
-        pointer_key = workflow_id_key(key.namespace_id, key.name)
-        run, pointer = await self._entities.ready(key, pointer_key)
-        if not run.number or run.state.is_running or run.pending or self._outbox.holds(key):
+        """Delete a closed entity with everything it owns; false when it must stay for now."""
+        entity, *neighbours = await self.entities.ready_to_change(key)
+        if not entity.number or not entity.is_closed or entity.pending or self._outbox.holds(key):
             return False
-        entries = [run]
-        current: CurrentRun | None = pointer.state
-        if current is not None and current.run_id == key.run_id:
-            entries.append(pointer)
-        await self._entities.reveal(self._steps.delete(run.shard, entries))
+        left_alone = [one for one in neighbours if entity.type.is_left_alone(key, one.state)]
+        await self.entities.reveal(self._steps.delete(entity.shard, [entity, *left_alone]))
         return True
 
     # Reads.
 
-    async def read(self, key: EntityKey, look: Callable[[RunState], T]) -> T:
-        """What `look` says of a run, released when it is durable."""
-        return await self._entities.look(
-            await self._entities.ready(key), lambda state, _: look(state)
-        )
-
-    async def read_current(
-        self, namespace_id: str, workflow_id: str, run_id: str, look: Callable[[RunState, Env], T]
-    ) -> T:
-        """As `read`, of the current run when `run_id` is empty."""
-        return await self._entities.look(
-            await self._entities.ready_current(namespace_id, workflow_id, run_id), look
+    async def read(self, key: EntityKey, look: Callable[[Any], T]) -> T:
+        """What `look` says of an entity's state, released when it is durable."""
+        return await self.entities.look(
+            await self.entities.ready(key), lambda state, _: look(state)
         )
 
     async def history(self, key: EntityKey, first_event_id: int, last_event_id: int) -> list[bytes]:
         """Framed events of the range, those of them that are durable."""
-        (entry,) = await self._entities.ready(key)
+        (entry,) = await self.entities.ready(key)
         last = min(last_event_id, entry.durable_event_id)
         if not entry.number or last < first_event_id:
             return []
@@ -338,13 +276,17 @@ class Engine:
 
         With `until_end` only the event that closes the run ends the wait.
         """
-        (entry,) = await self._entities.ready(key)
-        is_open = entry.state is not None and (entry.state.is_running or entry.pending is not None)
+        (entry,) = await self.entities.ready(key)
+        is_open = entry.state is not None and (not entry.is_closed or entry.pending is not None)
         if entry.durable_event_id > after_event_id and not (until_end and is_open):
             return True
         if not is_open:
             return False
         return await self._release.next_event(entry, timeout_ns, until_end=until_end)
+
+    def type_of(self, key: EntityKey) -> EntityType[Any]:
+        """The registration of the entity's kind."""
+        return self._types.of(key)
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
         return await _read(self._store.visibility(query))
@@ -362,32 +304,26 @@ class Engine:
     ) -> list[TaskRow]:
         return await _read(self._store.tasks(queue, shard_id, after_sequence, limit))
 
-    async def start_task(
-        self, task: Task, row: TaskRowId | None, info: PollInfo
-    ) -> WorkflowTaskReply | ActivityTaskReply | StaleTask:
+    async def start_task(self, task: Task, row: TaskRowId | None, info: PollInfo) -> Any:
         return await self._task_starts.start(task, row, info)
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:
         await self._task_starts.unstick(task, row)
 
-    async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
+    async def give_back(self, task: Task, reply: Any) -> None:
         await self._task_starts.give_back(task, reply)
 
     # Parts.
 
+    async def _void(self, key: EntityKey) -> object:
+        return await self.update(key, self._types.of(key).void)
+
     async def _fire(self, key: EntityKey) -> None:
-        await self.update(key, self._verbs.wake, is_wake=True)
+        await self.update(key, self._types.of(key).wake, is_wake=True)
 
     async def _finish_effect(self, stored: StoredEffect) -> None:
-        (entry,) = await self._entities.ready(stored.source)
-        await self._entities.reveal(self._steps.finish_rows(entry, outbox=(stored.sequence,)))
-
-    async def _write_namespace(self, transition: Transition) -> None:
-        entries = await self._entities.ready(transition.key)
-        env = self._entities.env(transition.key.namespace_id, entries[0].shard)
-        await self._entities.reveal(
-            self._steps.perform(entries[0].shard, entries, (transition,), env)
-        )
+        (entry,) = await self.entities.ready(stored.source)
+        await self.entities.reveal(self._steps.finish_rows(entry, outbox=(stored.sequence,)))
 
     def _shard_acquired(self, shard: Shard) -> None:
         self._wakes.rescan()

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
+from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────────────
@@ -258,7 +258,7 @@ class Store(Protocol):
         """Runs of which a worker holds something: a started task, or one that waits for its own queue."""
         ...
 
-    async def entities(self, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+    async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
         """Entities of a kind that have a fact of another kind; of kinds with few entities, as namespaces."""
         ...
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from perdure.core.ids import EntityKey, EntityKind, QueueKey, TaskRowId
+from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
@@ -195,7 +195,7 @@ class SqliteStore:
     async def held(self, shard_ids: Sequence[int]) -> list[EntityKey]:
         return await self._read(partial(sqlite_read.held, self._reading, shard_ids))
 
-    async def entities(self, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+    async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
         return await self._read(partial(sqlite_read.entities, self._reading, kind, fact_kind))
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.ids import EntityKey
 from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage.port import FactRow, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
@@ -129,7 +129,7 @@ class AuditReader:
         for number, kind, *names in self._connection.execute(
             "SELECT number, kind, namespace_id, name, run_id FROM entities ORDER BY number"
         ).fetchall():
-            yield self._stored(number, EntityKey(EntityKind(kind), *names))
+            yield self._stored(number, EntityKey(kind, *names))
 
     def orphans(self) -> list[tuple[str, int]]:
         """(table, rows) that belong to no entity."""
@@ -160,7 +160,7 @@ class AuditReader:
             """SELECT queue, kind, shard_id, sequence, entity_kind, namespace_id, entity_name, run_id,
                     scheduled_event_id, stamp FROM tasks"""
         ):
-            entity = EntityKey(EntityKind(entity_kind), namespace_id, name, run_id)
+            entity = EntityKey(entity_kind, namespace_id, name, run_id)
             yield TaskPlace(queue, kind, shard_id, sequence, entity, event, stamp)
 
     def effects(self) -> list[tuple[int, int, int]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import cast
 
-from perdure.core.ids import EntityKey, EntityKind, QueueKey, QueueKind, TaskRowId
+from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId
 from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 from perdure.storage import visibility_sql
 from perdure.storage.port import (
@@ -65,11 +66,8 @@ def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
             return None
         number: int = found[0]
         facts = tuple(FactRow(*row) for row in connection.execute(_FACTS, found))
-        events: tuple[EventRow, ...] = ()
-        wake_at_ns, is_held = 0, 0
-        if key.kind is EntityKind.RUN:
-            events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
-            wake_at_ns, is_held = connection.execute(_WAKE, (number, number)).fetchone()
+        events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
+        wake_at_ns, is_held = connection.execute(_WAKE, (number, number)).fetchone()
         return StoredEntity(number, facts, events, wake_at_ns, bool(is_held))
     finally:
         connection.execute("COMMIT")
@@ -100,7 +98,7 @@ def tasks(
         TaskRow(
             sequence,
             Task(
-                queue, EntityKey(EntityKind(kind), queue.namespace_id, name, run_id), event, stamp,
+                queue, EntityKey(kind, queue.namespace_id, name, run_id), event, stamp,
                 created_ns, priority,
             ),
         )
@@ -127,7 +125,7 @@ def doubtful_tasks(
         key = QueueKey(namespace_id, queue, QueueKind(kind))
         row_id = TaskRowId(key, shard_id, sequence)
         if is_doubtful:
-            entity = EntityKey(EntityKind(entity_kind), namespace_id, name, run_id)
+            entity = EntityKey(entity_kind, namespace_id, name, run_id)
             found.append((Task(key, entity, event, stamp, created_ns, priority), row_id))
     return DoubtfulTasks(found, row_id if len(rows) == limit else None)
 
@@ -174,7 +172,7 @@ def held(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[Entit
     return [_key(row) for row in rows]
 
 
-def entities(connection: sqlite3.Connection, kind: EntityKind, fact_kind: int) -> list[EntityKey]:
+def entities(connection: sqlite3.Connection, kind: int, fact_kind: int) -> list[EntityKey]:
     rows = connection.execute(
         f"""SELECT {_KEY} FROM entities WHERE kind = ?
             AND EXISTS (SELECT 1 FROM facts f WHERE f.entity = number AND f.kind = ?)
@@ -200,4 +198,4 @@ def _places(values: Sequence[object]) -> str:
 
 def _key(row: Sequence[object]) -> EntityKey:
     kind, namespace_id, name, run_id = row
-    return EntityKey(EntityKind(kind), str(namespace_id), str(name), str(run_id))
+    return EntityKey(cast("int", kind), str(namespace_id), str(name), str(run_id))

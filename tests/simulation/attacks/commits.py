@@ -93,7 +93,7 @@ async def _fail_chain(
     assert node is not None
     assert store is not None
     keys = [run_key(namespace_id, name, (await stage.start(name)).run_id) for name in names]
-    entities = node.engine._entities
+    entities = node.engine.entities
     store.poisoned = {names[0]}
     store.gate.clear()
     told: list[asyncio.Future[Any]] = []

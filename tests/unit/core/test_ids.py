@@ -59,7 +59,7 @@ def test_a_run_and_the_pointer_of_its_workflow_id_share_a_shard() -> None:
     for number in range(50):
         run = run_key("ns", f"wf-{number}", f"run-{number}")
         pointer = workflow_id_key("ns", f"wf-{number}")
-        assert run.kind is EntityKind.RUN
+        assert run.kind == EntityKind.RUN
         assert shard_of(run, 7) == shard_of(pointer, 7)
 
 

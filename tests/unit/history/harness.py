@@ -17,15 +17,10 @@ from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
 from perdure.entity.env import Env
 from perdure.entity.transition import FactChange, Task
+from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history import transitions
 from perdure.history.draft.deadlines import live_deadlines
-from perdure.history.draft.replies import (
-    ActivityTaskReply,
-    CompletionReply,
-    PollInfo,
-    StaleTask,
-    WorkflowTaskReply,
-)
+from perdure.history.draft.replies import ActivityTaskReply, CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.history.draft.transition import RunTransition
 from perdure.history.loader import load_run

@@ -11,10 +11,10 @@ from perdure.history import transitions
 from perdure.history.activity import phase as attempt
 from perdure.history.activity.void import is_held
 from perdure.history.draft.deadlines import live_deadlines
+from perdure.history.entity_types import RUNS
 from perdure.history.run.wanted_tasks import is_stale, wanted_tasks
 from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task import phase as workflow_task
-from perdure.server.time_skipping.skipping import work_of
 from perdure.wire.api import enums
 from tests.transcripts.script import Script
 from tests.transcripts.world import World
@@ -216,7 +216,7 @@ def _check_tasks(world: World, kind: QueueKind, queue: str) -> None:
     wanted = list(wanted_tasks(state))
     assert [task.queue.name for task in wanted] == ([queue] if queue else [])
     assert all(task.queue.kind is kind for task in wanted)
-    assert work_of(state).queues == tuple(task.queue for task in wanted)
+    assert RUNS.work(state).queues == tuple(task.queue for task in wanted)
     places = [(task.queue, task.scheduled_event_id, task.stamp) for task in wanted]
     fresh = [task for task in world.tasks.values() if not is_stale(state, task)]
     assert [(task.queue, task.scheduled_event_id, task.stamp) for task in fresh] == places
@@ -232,7 +232,7 @@ def test_a_workflow_task_is_in_one_phase_wherever_that_is_asked(name: str) -> No
         assert type(workflow_task.phase_of(state)) is expected.phase
         assert {each.kind for each in live_deadlines(state)} == expected.deadlines
         assert is_held(state) is expected.is_held
-        assert work_of(state).is_in_workflow_task is (expected.phase is workflow_task.Started)
+        assert RUNS.work(state).is_in_workflow_task is (expected.phase is workflow_task.Started)
     _check_tasks(world, QueueKind.WORKFLOW, expected.queue)
     described = transitions.describe(world.run, world.env)
     assert described.HasField("pending_workflow_task") is (expected.shown is not None)
@@ -249,7 +249,7 @@ def test_an_attempt_is_in_one_phase_wherever_that_is_asked(name: str) -> None:
         assert {each.kind for each in live_deadlines(state)} == expected.deadlines
         assert is_held(state) is expected.is_held
         is_running = expected.phase is attempt.Running
-        assert work_of(state).attempts == (("worker",) if is_running else ())
+        assert RUNS.work(state).attempts == (("worker",) if is_running else ())
     _check_tasks(world, QueueKind.ACTIVITY, expected.queue)
     (pending,) = transitions.describe(world.run, world.env).pending_activities
     assert pending.state == expected.shown

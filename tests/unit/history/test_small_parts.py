@@ -8,11 +8,11 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
 from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
+from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history import transitions
 from perdure.history.activity import attempts as activity
 from perdure.history.draft import deadlines, tokens
 from perdure.history.draft.draft import Draft
-from perdure.history.draft.replies import PollInfo, StaleTask
 from perdure.history.draft.transition import RunTransition
 from perdure.history.run.wanted_tasks import is_stale
 from perdure.history.state import run_state as state

@@ -7,9 +7,9 @@ import pytest
 from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
+from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history import transitions
 from perdure.history.commands.table import HANDLERS
-from perdure.history.draft.replies import PollInfo, StaleTask
 from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.history.state.facts import WorkflowTaskKind
 from perdure.history.state.run_state import RunStatus

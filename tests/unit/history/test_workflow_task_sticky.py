@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.entity.workers import PollInfo
 from perdure.history import transitions
-from perdure.history.draft.replies import PollInfo
 from perdure.wire.api import enums
 from perdure.wire.errors import NotFound
 from tests.unit.history.harness import (

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any, cast
 
 from perdure.core.ids import run_key
-from perdure.server.shards.cache import Entry
+from perdure.history.entity_types import RUNS
 from perdure.server.shards.committer import Committer
-from perdure.server.shards.group import Group
+from perdure.server.shards.group import Entry, Group
 from perdure.server.shards.shard import Shard
 from perdure.storage.port import CommitBatch, EntityWrite, GuiltyWrite, ShardLease, Store
 from perdure.wire import errors
@@ -82,7 +82,7 @@ class Bench:
 
     def entry(self, name: str, shard: int = 0) -> Entry:
         if name not in self.entries:
-            made = Entry(run_key("n", name, "r"), self.shards[shard])
+            made = Entry(run_key("n", name, "r"), self.shards[shard], RUNS)
             made.number = len(self.entries) + 1
             self.entries[name] = made
         return self.entries[name]

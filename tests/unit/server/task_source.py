@@ -9,7 +9,8 @@ from typing import Any, cast
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId, run_key
 from perdure.core.units import SECOND_NS
 from perdure.entity.transition import Task
-from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
+from perdure.entity.workers import PollInfo, StaleTask
+from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.server.matching.host import MatchingHost
 from perdure.storage.port import TaskRow

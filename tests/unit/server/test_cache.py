@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from perdure.core.ids import run_key, workflow_id_key
+from perdure.core.ids import EntityKind, run_key, workflow_id_key
 from perdure.entity.transition import EventRow
+from perdure.history.entity_types import RUNS, WORKFLOW_IDS
 from perdure.server.shards import cache
-from perdure.server.shards.cache import EntityCache, Entry, HistoryTail, trim
-from perdure.server.shards.group import Group
+from perdure.server.shards.cache import EntityCache
+from perdure.server.shards.group import Entry, Group
 from perdure.server.shards.shard import Shard
+from perdure.server.shards.tail import TAIL_BYTES_MAX, EventTail, trim
 from perdure.wire import errors
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.events import frame, frames
@@ -34,7 +36,7 @@ def close_event(workflow_id: str) -> workflowservice.GetWorkflowExecutionHistory
 async def test_closed_runs_leave_memory_and_are_served_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 3)
+    monkeypatch.setattr(cache, "CLOSED_MAX", 3)
     keys = [await world.start(f"w{n}") for n in range(12)]
     for key in keys[:-1]:
         await world.terminate(key.name)
@@ -57,7 +59,7 @@ async def test_closed_runs_leave_memory_and_are_served_again(
 async def test_closed_runs_that_were_only_read_leave_memory_as_well(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 3)
+    monkeypatch.setattr(cache, "CLOSED_MAX", 3)
     keys = [await world.start(f"w{n}") for n in range(12)]
     for key in keys:
         await world.terminate(key.name)
@@ -74,7 +76,7 @@ async def test_closed_runs_that_were_only_read_leave_memory_as_well(
 async def test_a_closed_run_with_a_running_successor_leaves_the_pointer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 0)
+    monkeypatch.setattr(cache, "CLOSED_MAX", 0)
     first = await world.start("w")
     await world.terminate("w")
     second = await world.start("w", request_id="second")
@@ -88,7 +90,7 @@ async def test_a_closed_run_with_a_running_successor_leaves_the_pointer(
 async def test_who_waits_for_the_end_finds_it_in_memory(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 0)
+    monkeypatch.setattr(cache, "CLOSED_MAX", 0)
     keys = [await world.start(f"w{n}") for n in range(20)]
     ends = [
         asyncio.ensure_future(world.call("GetWorkflowExecutionHistory", close_event(key.name)))
@@ -136,7 +138,7 @@ async def test_who_waits_for_the_end_looks_again_when_the_commit_failed(world: W
 
 
 def entry(name: str) -> Entry:
-    made = Entry(run_key("n", name, "r"), cast("Shard", None))
+    made = Entry(run_key("n", name, "r"), cast("Shard", None), RUNS)
     made.is_used = False
     return made
 
@@ -170,15 +172,15 @@ def test_the_count_of_bytes_is_that_of_the_entries_that_are_left():
 
 
 def test_the_tail_is_bounded_and_says_when_it_does_not_reach():
-    tail, size = HistoryTail(), cache.TAIL_BYTES_MAX // 10
+    tail, size = EventTail(), TAIL_BYTES_MAX // 10
     for n in range(100):
         tail.append(EventRow(0, n + 1, 1, bytes(size)))
-        assert tail.size_bytes <= cache.TAIL_BYTES_MAX
+        assert tail.size_bytes <= TAIL_BYTES_MAX
     assert tail.range(1, 100) is None
     assert len(tail.range(98, 100) or ()) == 3
-    tail.append(EventRow(0, 101, 1, bytes(2 * cache.TAIL_BYTES_MAX)))
+    tail.append(EventRow(0, 101, 1, bytes(2 * TAIL_BYTES_MAX)))
     assert tail.range(100, 101) is None
-    assert tail.range(101, 101) == [bytes(2 * cache.TAIL_BYTES_MAX)]
+    assert tail.range(101, 101) == [bytes(2 * TAIL_BYTES_MAX)]
 
 
 async def test_a_waiter_who_leaves_takes_no_other_along():
@@ -232,7 +234,7 @@ def numbers(found: list[bytes] | None) -> list[int] | None:
 
 
 def test_every_range_of_a_tail_is_cut_exactly():
-    tail = HistoryTail()
+    tail = EventTail()
     assert tail.range(1, 1) is None
     rows = rows_of(2, 1, 3, 1)
     for row in rows[1:]:
@@ -257,10 +259,10 @@ def test_whole_rows_are_shared_not_copied():
 
 
 def test_a_full_tail_forgets_its_oldest_half():
-    tail, quarter = HistoryTail(), cache.TAIL_BYTES_MAX // 4
+    tail, quarter = EventTail(), TAIL_BYTES_MAX // 4
     for n in range(4):
         tail.append(EventRow(0, n + 1, 1, bytes(quarter)))
-    assert tail.size_bytes == cache.TAIL_BYTES_MAX
+    assert tail.size_bytes == TAIL_BYTES_MAX
     assert len(tail.range(1, 4) or ()) == 4, "exactly full is not too full"
     tail.append(EventRow(0, 5, 1, bytes(quarter)))
     assert tail.size_bytes == 2 * quarter
@@ -329,7 +331,7 @@ def test_shrinking_stops_at_the_bound_and_gives_up_when_everything_must_stay():
 def test_only_the_entries_of_a_shard_are_dropped_with_it():
     entries = EntityCache(bytes_max=10**9)
     shards = [Shard(0), Shard(1)]
-    some = [Entry(run_key("n", str(n), "r"), shards[n % 2]) for n in range(6)]
+    some = [Entry(run_key("n", str(n), "r"), shards[n % 2], RUNS) for n in range(6)]
     for each in some:
         entries.add(each)
     entries.drop_shard(shards[1])
@@ -344,7 +346,7 @@ def test_a_deleted_entry_is_as_one_that_never_was():
     gone.clear()
     assert (gone.number, gone.state, gone.wake_at_ns, gone.is_held) == (0, None, 0, False)
     assert gone.tail.range(1, 1) is None
-    pointer = Entry(workflow_id_key("n", "a"), cast("Shard", None))
+    pointer = Entry(workflow_id_key("n", "a"), cast("Shard", None), WORKFLOW_IDS)
     tail = pointer.tail
     pointer.clear()
     assert pointer.tail is tail, "entities without history share one empty tail"
@@ -353,7 +355,7 @@ def test_a_deleted_entry_is_as_one_that_never_was():
 async def test_a_closed_run_that_is_in_use_is_kept_for_another_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 0)
+    monkeypatch.setattr(cache, "CLOSED_MAX", 0)
     keys = [await world.start(name) for name in ("used", "pinned", "plain")]
     entries = world.engine.cache
     with entries.pinned([keys[1]]):
@@ -380,15 +382,15 @@ async def test_the_pointer_of_a_forgotten_run_stays_while_a_caller_or_a_commit_n
     for key in pointers:
         await world.start(key.name)
         await world.terminate(key.name)
-    for each in tuple(entries.runs()):
+    for each in tuple(entries.of_kind(EntityKind.RUN)):
         each.is_used = False
     pending = entries.get(pointers[1])
     assert pending is not None
     pending.pending = Group(cast("Any", None), cast("Any", None))
-    monkeypatch.setattr(cache, "CLOSED_RUNS_MAX", 0)
+    monkeypatch.setattr(cache, "CLOSED_MAX", 0)
     with entries.pinned([pointers[0]]):
         entries.forget_closed()
-    assert not list(entries.runs())
+    assert not list(entries.of_kind(EntityKind.RUN))
     assert all(key in entries for key in pointers)
     pending.pending = None
 

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import pytest
 
+from perdure.entity.entity_type import UnknownRowError
 from perdure.entity.transition import FactChange
+from perdure.history.entity_types import RUNS
 from perdure.history.state.facts import FACT_TYPES, CreateFact, FactKind
-from perdure.history.state.pointer import CURRENT_RUN
-from perdure.server.common.codec import TYPES, UnknownFactError, decode_fact, encode_fact
-from perdure.server.common.namespace_facts import NAMESPACE, NamespaceFact
+from perdure.server.common.codec import decode_fact, encode_fact
+from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES, NamespaceFact
 from perdure.storage.port import FactRow
 from perdure.wire import errors
 from tests.unit.server.world import World
 
 
 def test_a_fact_comes_back_as_it_went():
-    for change in (
-        FactChange(FactKind.CREATE, "", CreateFact("id")),
-        FactChange(NAMESPACE, "", NamespaceFact(namespace_id="n", name="x", data={"a": "b"})),
-    ):
-        assert decode_fact(encode_fact(change)) == change
+    create = FactChange(FactKind.CREATE, "", CreateFact("id"))
+    assert decode_fact(RUNS, encode_fact(create)) == create
+    fact = NamespaceFact(namespace_id="n", name="x", data={"a": "b"})
+    namespace = FactChange(NAMESPACE, "", fact)
+    assert decode_fact(NAMESPACES, encode_fact(namespace)) == namespace
     assert encode_fact(FactChange(FactKind.CREATE, "k", None)) == FactRow(1, "k", None)
 
 
-def test_every_kind_has_its_type():
-    assert set(TYPES) == {*FactKind, CURRENT_RUN, NAMESPACE}
-    assert set(FACT_TYPES) < set(TYPES)
+def test_every_kind_of_fact_of_a_run_has_its_struct():
+    assert set(FACT_TYPES) == set(FactKind)
+
+
+def test_a_number_means_something_to_its_own_kind_of_entity_only():
+    row = encode_fact(FactChange(NAMESPACE, "", NamespaceFact(namespace_id="n", name="x")))
+    with pytest.raises(UnknownRowError, match="fact 10/ is of an unknown kind"):
+        decode_fact(RUNS, row)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +39,8 @@ def test_every_kind_has_its_type():
     [FactRow(999, "", b"\x01\x80"), FactRow(1, "", b"\x02\x80"), FactRow(1, "", None)],
 )
 def test_what_a_newer_version_wrote_is_refused(row: FactRow):
-    with pytest.raises(UnknownFactError, match="newer version"):
-        decode_fact(row)
+    with pytest.raises(UnknownRowError, match="newer version"):
+        decode_fact(RUNS, row)
 
 
 async def test_a_run_of_a_newer_version_is_refused_and_the_node_goes_on(world: World):

@@ -10,6 +10,7 @@ import pytest
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.limits import Limits
 from perdure.entity.transition import Effect
+from perdure.server.runs import Runs
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import InvalidArgument
 from tests.unit.server.test_chain import continue_as_new
@@ -200,7 +201,7 @@ async def test_messages_and_children_reach_another_namespace(world: World):
     assert await world.engine.read(there, lambda state: state.signal_count) == 1
     assert await world.engine.read(there, lambda state: state.cancel_requested_event_id)
     assert await beyond_tasks(world, same_name) == ["WORKFLOW_EXECUTION_STARTED"]
-    child = await world.engine.read_current(namespace_id, "c", "", lambda state, _: state.key)
+    child = await Runs(world.engine).read_current(namespace_id, "c", "", lambda state, _: state.key)
     parent = await world.engine.read(child, lambda state: state.info.parent)
     assert parent is not None
     assert (parent.namespace_id, parent.name) == (world.namespace_id, "s")

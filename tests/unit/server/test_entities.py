@@ -13,11 +13,14 @@ from perdure.core.ids import run_key, workflow_id_key
 from perdure.core.units import DAY_NS, SECOND_NS
 from perdure.entity.env import Env
 from perdure.history.state.run_state import RunState
+from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.common.namespace_facts import NamespaceFact
-from perdure.server.shards.cache import EntityCache, HistoryTail
+from perdure.server.runs import Runs
+from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.loading import Loader
 from perdure.server.shards.namespaces import Namespaces
 from perdure.server.shards.shard import Shard
+from perdure.server.shards.tail import EventTail
 from perdure.storage.port import ShardLease, Store, StoredEntity, StoreError, VisibilityQuery
 from perdure.wire import errors
 from tests.unit.server.virtual import on_virtual_time, virtual_clock, virtual_world
@@ -34,7 +37,7 @@ class Disk:
         self.loads: list[str] = []
         self.found: StoredEntity | None = None
         self.cache = EntityCache(10**9)
-        self.loader = Loader(cast("Store", self), self.cache, virtual_clock())
+        self.loader = Loader(cast("Store", self), self.cache, virtual_clock(), BUILT_IN)
         self.shard = Shard(0)
         self.take()
 
@@ -180,7 +183,7 @@ async def test_the_history_of_a_run_is_read_from_where_it_lies(world: World):
     whole = b"".join(await world.engine.history(key, 1, 7))
     entry = world.engine.cache.get(key)
     assert entry is not None
-    entry.tail = HistoryTail()
+    entry.tail = EventTail()
     assert b"".join(await world.engine.history(key, 1, 99)) == whole, "from the database"
     assert b"".join(await world.engine.history(key, 2, 3)) in whole
     assert await world.engine.history(key, 8, 9) == []
@@ -268,7 +271,7 @@ async def limits_of(world: World, namespace_id: str) -> tuple[str, int]:
     def look(_: RunState, env: Env) -> None:
         seen.append(env)
 
-    await world.engine.read_current(namespace_id, "w", "", look)
+    await Runs(world.engine).read_current(namespace_id, "w", "", look)
     return seen[0].namespace, seen[0].limits.retention_default_ns
 
 
@@ -318,7 +321,7 @@ async def test_the_pointer_may_move_while_its_run_is_loaded(world: World):
     world.forget(old)
     world.faults.load_gate.clear()
     looking = asyncio.ensure_future(
-        world.engine.read_current(world.namespace_id, "w", "", lambda state, _: state.key)
+        Runs(world.engine).read_current(world.namespace_id, "w", "", lambda state, _: state.key)
     )
     await settle()
     new = await world.start(request_id="new")
@@ -334,7 +337,7 @@ async def test_the_run_may_be_deleted_while_it_is_loaded(world: World):
     deleting = asyncio.ensure_future(world.engine.delete(key))
     await settle()
     looking = asyncio.ensure_future(
-        world.engine.read_current(world.namespace_id, "w", "", lambda state, _: state.key)
+        Runs(world.engine).read_current(world.namespace_id, "w", "", lambda state, _: state.key)
     )
     await settle()
     world.faults.load_gate.set()
@@ -345,7 +348,7 @@ async def test_the_run_may_be_deleted_while_it_is_loaded(world: World):
 
 async def test_what_was_never_started_is_not_found(world: World):
     for look in (
-        world.engine.read_current(world.namespace_id, "w", "", lambda state, _: state),
+        Runs(world.engine).read_current(world.namespace_id, "w", "", lambda state, _: state),
         world.engine.read(run_key(world.namespace_id, "w", "r"), lambda state: state),
         world.signal(),
     ):
@@ -382,7 +385,7 @@ async def test_a_database_that_can_not_be_read_is_unavailable(world: World):
 
 async def test_an_engine_that_closes_takes_nothing_more(world: World):
     key = await world.start()
-    world.engine._entities.is_closing = True
+    world.engine.entities.is_closing = True
     for call in (
         world.signal(),
         world.engine.read(key, lambda state: state.signal_count),
@@ -390,4 +393,4 @@ async def test_an_engine_that_closes_takes_nothing_more(world: World):
     ):
         with pytest.raises(errors.Unavailable, match="shutting down"):
             await call
-    world.engine._entities.is_closing = False
+    world.engine.entities.is_closing = False

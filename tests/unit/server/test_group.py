@@ -9,8 +9,8 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
 from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
-from perdure.server.shards.cache import Entry
-from perdure.server.shards.group import Group, Handover, Offer, merge
+from perdure.history.entity_types import RUNS
+from perdure.server.shards.group import Entry, Group, Handover, Offer, merge
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
 from perdure.wire.errors import Unavailable
 
@@ -111,7 +111,7 @@ def new_group(*read: Entry) -> Group:
 
 
 def entry(name: str) -> Entry:
-    return Entry(run_key("n", name, "r"), cast("Any", None))
+    return Entry(run_key("n", name, "r"), cast("Any", None), RUNS)
 
 
 TASK = Task(QUEUE, A, 1, 1, 1)

@@ -10,9 +10,11 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key
 from perdure.core.units import MINUTE_NS, SECOND_NS
+from perdure.entity.entity_type import Registry
 from perdure.entity.env import Env
 from perdure.entity.transition import Task, Transition
-from perdure.history.draft.replies import PollInfo, StaleTask
+from perdure.entity.workers import PollInfo, StaleTask
+from perdure.history.entity_types import WORKFLOW_IDS, RunType
 from perdure.history.state.run_state import RunState
 from perdure.server.shards.task_starts import TaskStarts
 from perdure.wire import errors
@@ -25,18 +27,20 @@ Start = Callable[[RunState, Task, TaskRowId | None, PollInfo, Env], Transition]
 
 def start_once_with(world: World, first: Start) -> None:
     """The next start of a task is this one; all later ones are real."""
-    steps = world.engine._steps
-    real = steps._verbs
     calls = [0]
 
-    def start_task(
-        state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
-    ) -> Transition:
-        calls[0] += 1
-        start = first if calls[0] == 1 else real.start_task
-        return start(state, task, row, poll, env)
+    class StartOnceWith(RunType):
+        def start_task(
+            self, state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
+        ) -> Transition:
+            calls[0] += 1
+            start = first if calls[0] == 1 else super().start_task
+            return start(state, task, row, poll, env)
 
-    steps._verbs = real._replace(start_task=start_task)
+    entity_type = StartOnceWith()
+    world.engine._steps._types = Registry(entity_type, WORKFLOW_IDS)
+    for entry in world.engine.cache.of_kind(entity_type.number):
+        entry.type = entity_type
 
 
 def broken(*_: Any) -> Transition:

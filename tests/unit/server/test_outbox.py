@@ -7,10 +7,12 @@ from itertools import count
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
-from perdure.entity.transition import Effect, FactChange, Transition
+from perdure.entity.transition import Effect, FactChange
+from perdure.history.draft.transition import RunTransition
 from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.run_state import RunState
 from perdure.server.engine import Engine
+from perdure.server.runs import Runs
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.wire.errors import Unavailable
@@ -43,10 +45,10 @@ async def open_engine(store: Store, post: Post) -> Engine:
     return engine
 
 
-def effects(*destinations: EntityKey) -> Transition:
+def effects(*destinations: EntityKey) -> RunTransition:
     state = RunState(SOURCE)
     change = FactChange(FactKind.CREATE, "", CreateFact("x"))
-    return Transition(
+    return RunTransition(
         key=SOURCE,
         state=state,
         facts=(change,),
@@ -55,10 +57,10 @@ def effects(*destinations: EntityKey) -> Transition:
 
 
 async def send(engine: Engine, *destinations: EntityKey) -> None:
-    def change(*_: object) -> tuple[Transition, ...]:
+    def change(*_: object) -> tuple[RunTransition, ...]:
         return (effects(*destinations),)
 
-    await engine.start_with("n", SOURCE.name, lambda _: False, change)
+    await Runs(engine).start_with("n", SOURCE.name, lambda _: False, change)
 
 
 async def delivered(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId
 from perdure.entity.transition import Task
-from perdure.history.draft.replies import PollInfo
+from perdure.entity.workers import PollInfo
 from tests.unit.server.virtual import on_virtual_time, virtual_world
 from tests.unit.server.world import World, settle
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from perdure.core.clock import SystemClock
-from perdure.core.ids import EntityKey, run_key, workflow_id_key
+from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.core.limits import Limits
 from perdure.core.units import HOUR_NS, SECOND_NS
 from perdure.entity.transition import Effect
@@ -41,7 +41,10 @@ async def described_run(world: World, workflow_id: str = "w") -> str:
 
 def forget_all(world: World, key: EntityKey) -> None:
     """Evict the workflow id and its runs, so that what is stored speaks."""
-    for each in (*[e.key for e in world.engine.cache.runs()], workflow_id_key(*key[1:3])):
+    for each in (
+        *[e.key for e in world.engine.cache.of_kind(EntityKind.RUN)],
+        workflow_id_key(*key[1:3]),
+    ):
         if each.name == key.name and each in world.engine.cache:
             world.forget(each)
 

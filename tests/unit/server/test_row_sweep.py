@@ -128,14 +128,14 @@ async def test_a_run_that_cannot_be_read_keeps_its_rows_and_hinders_no_other(
     for name in ("damaged", "closed"):
         await world.start(name)
         await world.terminate(name)
-    ready = world.engine._entities.ready
+    ready = world.engine.entities.ready
 
     async def damaged(*keys: Any) -> Any:
         if keys[0].name == "damaged":
             raise errors.DataLoss("cannot be read back")
         return await ready(*keys)
 
-    monkeypatch.setattr(world.engine._entities, "ready", damaged)
+    monkeypatch.setattr(world.engine.entities, "ready", damaged)
     assert await sweep(world) == 1
     assert await rows(world) == ["damaged"]
 

@@ -8,8 +8,10 @@ from typing import cast
 import pytest
 
 from perdure.core.ids import EntityKey, run_key, shard_of
+from perdure.history.entity_types import RUNS
 from perdure.server.shards import node_shards as module
-from perdure.server.shards.cache import EntityCache, Entry
+from perdure.server.shards.cache import EntityCache
+from perdure.server.shards.group import Entry
 from perdure.server.shards.node_shards import NodeShards
 from perdure.server.shards.shard import Shard
 from perdure.storage.port import NotWritten, ShardLease, Store
@@ -129,7 +131,7 @@ async def test_a_dropped_shard_loses_its_entities_and_comes_back_later_each_time
     leases = Leases()
     await leases.shards.acquire_all()
     for shard_id in (0, 1):
-        leases.cache.add(Entry(leases.key_of(shard_id), leases.shard(shard_id)))
+        leases.cache.add(Entry(leases.key_of(shard_id), leases.shard(shard_id), RUNS))
     loop = asyncio.get_running_loop()
     pauses: list[float] = []
     for _ in range(6):

@@ -13,11 +13,12 @@ from perdure.entity.env import Env
 from perdure.entity.transition import Effect, FactChange, Transition
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.transition import RunTransition
+from perdure.history.entity_types import RUNS
 from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
-from perdure.server.shards.cache import Entry
-from perdure.server.shards.group import Group
+from perdure.server.runs import Runs
+from perdure.server.shards.group import Entry, Group
 from perdure.server.shards.step import barrier_of
 from perdure.storage.port import CommitBatch, EntityWrite
 from perdure.wire import errors
@@ -109,7 +110,7 @@ async def test_a_closed_run_has_no_wake_up_and_no_other_is_concerned():
 
 async def pointer_of(world: World, workflow_id: str) -> CurrentRun:
     key = workflow_id_key(world.namespace_id, workflow_id)
-    (entry,) = await world.engine._entities.ready(key)
+    (entry,) = await world.engine.entities.ready(key)
     return entry.state
 
 
@@ -212,7 +213,7 @@ async def test_an_unforeseen_error_of_a_change_leaves_nothing_open_either(world:
 
 
 def test_what_a_step_rests_on_is_named_once():
-    entries = [Entry(run_key("n", name, "r"), cast("Any", None)) for name in "abcd"]
+    entries = [Entry(run_key("n", name, "r"), cast("Any", None), RUNS) for name in "abcd"]
     groups = [Group(cast("Any", None), cast("Any", None)) for _ in range(2)]
     entries[0].pending = entries[2].pending = groups[0]
     entries[3].pending = groups[1]
@@ -222,7 +223,7 @@ def test_what_a_step_rests_on_is_named_once():
 
 async def test_every_step_is_told_in_the_step_itself(world: World):
     key = await world.start()
-    seen: list[list[EntityKind]] = []
+    seen: list[list[int]] = []
     world.engine.pace.watch(lambda group: seen.append([e.key.kind for e in group.entries]))
     (signal,) = await world.holding(world.signal())
     assert seen == [[EntityKind.RUN]]
@@ -241,10 +242,12 @@ async def test_a_repeated_effect_row_of_a_new_entity_is_written_with_it(world: W
     key = run_key(world.namespace_id, "empty", "r")
     assert await world.faults.load(key) is None
 
-    def nothing(*_: object) -> tuple[Transition, ...]:
-        return (Transition(key=key, reply="r"),)
+    def nothing(*_: object) -> tuple[RunTransition, ...]:
+        return (RunTransition(key=key, reply="r"),)
 
-    reply = await world.engine.start_with(world.namespace_id, "empty", lambda _: False, nothing)
+    reply = await Runs(world.engine).start_with(
+        world.namespace_id, "empty", lambda _: False, nothing
+    )
     assert reply == "r"
     assert await world.faults.load(key) is None
     other = await world.start()

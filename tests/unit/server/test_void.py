@@ -58,7 +58,7 @@ def an_hour_of_work() -> command.Command:
 
 
 def loaded_runs(world: World) -> set[str]:
-    return {key.name for key in world.faults.loads if key.kind is EntityKind.RUN}
+    return {key.name for key in world.faults.loads if key.kind == EntityKind.RUN}
 
 
 async def brought_to(world: World, name: str, *commands: command.Command) -> EntityKey:

@@ -11,6 +11,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import SECOND_NS
 from perdure.history.activity.void import is_held
+from perdure.history.entity_types import RUNS
 from perdure.history.loader import load_run
 from perdure.history.run.wake import next_deadline_ns
 from perdure.server.common.codec import decode_fact
@@ -118,7 +119,9 @@ class World:
         stored = await self.faults.load(key)
         assert stored is not None
         folded = load_run(
-            key, [row.data for row in stored.events], [decode_fact(row) for row in stored.facts]
+            key,
+            [row.data for row in stored.events],
+            [decode_fact(RUNS, row) for row in stored.facts],
         )
         due_ns = next_deadline_ns(folded)
         assert bool(stored.wake_at_ns) >= bool(due_ns), "a run with a deadline has a wake-up"

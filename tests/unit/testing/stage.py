@@ -17,8 +17,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from perdure.core.ids import EntityKey, run_key, seeded_ids
 from perdure.core.units import SECOND_NS
+from perdure.entity.workers import Work
+from perdure.history.entity_types import RUNS
 from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skipping_node
-from perdure.server.time_skipping.skipping import Work, work_of
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.testing.simulation.loop import SimClock, SimLoop
@@ -112,7 +113,7 @@ class Stage(World):
 
     async def work(self, key: EntityKey) -> Work:
         """What the run is doing, read from its state."""
-        return await self.engine.read(key, work_of)
+        return await self.engine.read(key, RUNS.work)
 
     async def key(self, workflow_id: str) -> EntityKey:
         """Of the id's current run."""

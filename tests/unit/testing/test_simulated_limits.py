@@ -107,7 +107,7 @@ class Counting(Universe):
         if not self.is_ended:
             self.steps += 1
         for entry in group.entries:
-            is_it = entry.key.kind is EntityKind.RUN and entry.key.name == WORKFLOW_ID
+            is_it = entry.key.kind == EntityKind.RUN and entry.key.name == WORKFLOW_ID
             if is_it and not entry.state.is_running:
                 self.is_ended = True
         super()._stepped(group)

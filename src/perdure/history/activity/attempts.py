@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history.activity.close import (
     advance,
     attempt_failed,
@@ -29,7 +30,7 @@ from perdure.history.activity.phase import (
     wanted_task,
 )
 from perdure.history.draft.draft import Draft, nothing
-from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask
+from perdure.history.draft.replies import ActivityTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken
 from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found

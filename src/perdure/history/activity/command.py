@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.entity.workers import PollInfo
 from perdure.history.activity.attempts import start_attempt
 from perdure.history.activity.close import (
     close_after_commands,
@@ -23,7 +24,6 @@ from perdure.history.commands.checks import (
 )
 from perdure.history.commands.table import Command, CommandContext, CommandRejected, handles
 from perdure.history.draft.flush import is_ending
-from perdure.history.draft.replies import PollInfo
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, history, taskqueue
 from perdure.wire.times import duration

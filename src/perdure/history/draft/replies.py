@@ -18,17 +18,6 @@ from perdure.history.draft.update_words import UpdateRejection
 from perdure.wire.api import history, workflowservice
 
 
-class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine needs to know of the poller that takes a task."""
-
-    identity: str
-    request_id: str
-    """Of this delivery: a repeated start with the same id is the same start."""
-    build_id: str = ""
-    queue_name: str = ""
-    """The queue that the poller asked for, when it is not the task's own (rule 11); empty: the task's own."""
-
-
 class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A workflow task for a worker: the plan of PollWorkflowTaskQueueResponse."""
 
@@ -69,10 +58,6 @@ class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     scheduled_ns: int
     current_attempt_scheduled_ns: int
     started_ns: int
-
-
-class StaleTask(msgspec.Struct, frozen=True):
-    """The task offered to a poller is not wanted any more: drop it and match the poller with another."""
 
 
 class CompletionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.core.ids import EntityKey, run_key
+from perdure.entity.workers import PollInfo
 from perdure.history.commands.checks import (
     complete_retry_policy,
     duration_in_range,
@@ -12,7 +13,7 @@ from perdure.history.commands.checks import (
 )
 from perdure.history.draft.close import close_run, current_run
 from perdure.history.draft.draft import Draft, nothing
-from perdure.history.draft.replies import EagerStartReply, PollInfo
+from perdure.history.draft.replies import EagerStartReply
 from perdure.history.draft.visible import visibility_row
 from perdure.history.run.deadlines import arm_run
 from perdure.history.state.facts import CreateFact, FactKind

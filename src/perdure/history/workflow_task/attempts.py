@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
+from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history.commands.messages import apply_messages, reject_unanswered
 from perdure.history.commands.table import CommandContext, CommandRejected, apply_commands
 from perdure.history.draft.close import close_run
 from perdure.history.draft.deadlines import deadline, only
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.flush import flush
-from perdure.history.draft.replies import CompletionReply, PollInfo, StaleTask
+from perdure.history.draft.replies import CompletionReply
 from perdure.history.draft.transition import RunTransition
 from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
 from perdure.history.state.facts import FactKind, Sticky

@@ -36,8 +36,8 @@ from perdure.wire.times import duration
 
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
+    from perdure.entity.workers import PollInfo
     from perdure.history.draft.draft import Draft
-    from perdure.history.draft.replies import PollInfo
     from perdure.history.state.run_state import RunState
 
 _Cause = enums.WorkflowTaskFailedCause

@@ -1,35 +1,31 @@
 """Facts as bytes: a format byte, then MessagePack of the struct by field name, so that new fields are additive.
 
-The store sees bytes only; this is the one place that knows both sides.
+The store sees bytes only; this is the one place that knows both sides. The entity's own type says what a kind of fact
+is.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perdure.entity.entity_type import UnknownRowError
 from perdure.entity.transition import FactChange
-from perdure.history.state.facts import FACT_TYPES
-from perdure.history.state.pointer import CURRENT_RUN, CurrentRun
-from perdure.server.common.namespace_facts import NAMESPACE, NamespaceFact
 from perdure.storage.port import FactRow
 
+if TYPE_CHECKING:
+    from perdure.entity.entity_type import EntityType
+
 FORMAT = b"\x01"
-TYPES: dict[int, type[msgspec.Struct]] = {
-    **FACT_TYPES,
-    CURRENT_RUN: CurrentRun,
-    NAMESPACE: NamespaceFact,
-}
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(struct) for kind, struct in TYPES.items()
-}
 
 
-class UnknownFactError(Exception):
-    """A fact of a kind or format that this version does not know: a newer version wrote it."""
+@cache
+def _decoder(struct: type[msgspec.Struct]) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(struct)
 
 
 def encode_fact(change: FactChange) -> FactRow:
@@ -37,11 +33,16 @@ def encode_fact(change: FactChange) -> FactRow:
     return FactRow(int(change.kind), change.key, value)
 
 
-def decode_fact(row: FactRow) -> FactChange:
-    decoder = _decoders.get(row.kind)
+def decode_fact(entity_type: EntityType[Any], row: FactRow) -> FactChange:
+    """The fact that a row of an entity of this type holds.
+
+    Raises:
+        UnknownRowError: A newer version of Perdure wrote it.
+    """
+    struct = entity_type.fact_types.get(row.kind)
     value = row.value
-    if decoder is None or value is None or value[:1] != FORMAT:
-        raise UnknownFactError(
+    if struct is None or value is None or value[:1] != FORMAT:
+        raise UnknownRowError(
             f"fact {row.kind}/{row.key} is of an unknown kind or format; a newer version of Perdure wrote it"
         )
-    return FactChange(row.kind, row.key, decoder.decode(value[1:]))
+    return FactChange(row.kind, row.key, _decoder(struct).decode(value[1:]))

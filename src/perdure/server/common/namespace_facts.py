@@ -1,10 +1,23 @@
-"""The one fact of a NAMESPACE entity. The registry itself is `Engine.namespaces`; the RPCs are the frontend's."""
+"""Namespaces as a kind of entity: one fact each.
+
+Not here: the registry in memory (`Engine.namespaces`), the RPCs (the frontend's).
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
+from perdure.core.ids import EntityKind
 from perdure.core.limits import DEFAULT_LIMITS
+from perdure.entity.entity_type import EntityType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from perdure.core.ids import EntityKey
+    from perdure.entity.transition import FactChange
 
 NAMESPACE = 10
 """The kind of the fact. Stored: never reuse the number."""
@@ -23,3 +36,37 @@ class NamespaceFact(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int = 0
     search_attributes: dict[str, int] = {}
     """Custom search attributes: name to `IndexedValueType` of the API."""
+
+
+class _NamespaceAuditor:
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def look(
+        self, key: EntityKey, state: Any, facts: Sequence[FactChange]
+    ) -> Iterator[tuple[str, str]]:
+        if state.name in self._names:
+            yield "namespaces", f"two namespaces are called {state.name!r}"
+        self._names.add(state.name)
+
+    def end(self) -> Iterator[tuple[str, str]]:
+        yield from ()
+
+
+_FACT_TYPES = {NAMESPACE: NamespaceFact}
+
+
+class NamespaceType(EntityType[NamespaceFact]):
+    """A namespace. It lives in the shard of its id and is never deleted."""
+
+    number = EntityKind.NAMESPACE
+    name = "namespace"
+    check = "namespaces"
+    fact_types = _FACT_TYPES
+    auditor = _NamespaceAuditor
+
+    def label(self, key: EntityKey) -> str:
+        return f"{self.name} {key.namespace_id}"
+
+
+NAMESPACES = NamespaceType()

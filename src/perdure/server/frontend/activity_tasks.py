@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
     from perdure.entity.env import Env
-    from perdure.entity.transition import Transition
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         | workflowservice.UnpauseActivityExecutionRequest
         | workflowservice.ResetActivityExecutionRequest
     )
-    ByToken = Callable[[RunState, ActivityTaskToken, Any, Env], Transition]
+    ByToken = Callable[[RunState, ActivityTaskToken, Any, Env], RunTransition]
     ByIdRequest = (
         workflowservice.RespondActivityTaskCompletedByIdRequest
         | workflowservice.RespondActivityTaskFailedByIdRequest
@@ -90,11 +90,11 @@ async def _by_id(
     run_id = checks.run_id(request.run_id)
     activity_id = checks.text(request.activity_id, "ActivityId", services.limits)
 
-    def change(state: RunState, env: Env) -> Transition:
+    def change(state: RunState, env: Env) -> RunTransition:
         token = transitions.activity_token_by_id(state, activity_id)
         return transition(state, token, by_token_request, env)
 
-    return await services.engine.update_current(namespace_id, workflow_id, run_id, change)
+    return await services.runs.update_current(namespace_id, workflow_id, run_id, change)
 
 
 async def respond_activity_task_completed(
@@ -167,7 +167,7 @@ async def record_activity_task_heartbeat_by_id(
 
 async def _by_choice(
     services: Services,
-    transition: Callable[[RunState, Any, Env], Transition],
+    transition: Callable[[RunState, Any, Env], RunTransition],
     request: Chooses,
 ) -> Any:
     """Change the activities that the request chooses, of the current run when it names none."""
@@ -176,7 +176,7 @@ async def _by_choice(
     run_id = checks.run_id(request.execution.run_id)
     if request.WhichOneof("activity") is None:
         raise InvalidArgument("Either Activity.Id or Activity.Type should be set on request.")
-    return await services.engine.update_current(
+    return await services.runs.update_current(
         namespace_id, workflow_id, run_id, lambda state, env: transition(state, request, env)
     )
 

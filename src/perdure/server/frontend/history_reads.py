@@ -34,7 +34,7 @@ async def get_workflow_execution_history(
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     given = request.next_page_token
     token = decode_token(given, run_id) if given else HistoryToken(run_id, 1)
-    tail = await services.engine.read_current(
+    tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
     entity = run_key(namespace_id, workflow_id, tail.entity.run_id)
@@ -73,7 +73,7 @@ async def _wait(
         ):
             break
         key = tail.entity
-        tail = await services.engine.read_current(
+        tail = await services.runs.read_current(
             key.namespace_id, key.name, key.run_id, transitions.tail
         )
     return tail

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.entity.env import Env
-    from perdure.entity.transition import Transition
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.run.update_with_start import StartedAndAdmitted
     from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
@@ -86,7 +86,7 @@ async def _start_and_admit(
 
     def change(
         current: CurrentRun | None, existing: RunState | None, env: Env
-    ) -> tuple[Transition, ...]:
+    ) -> tuple[RunTransition, ...]:
         waiting: int | None = 0
         if existing is not None:
             waiting = services.updates.count_others(existing, update_id)
@@ -103,7 +103,7 @@ async def _start_and_admit(
             services.updates.admit(key, update_id, asked, last)
         return made
 
-    return await services.engine.start_with(namespace_id, start.workflow_id, lambda _: True, change)
+    return await services.runs.start_with(namespace_id, start.workflow_id, lambda _: True, change)
 
 
 def _response(made: StartedAndAdmitted, reached: Reached, to: update.UpdateRef) -> _Response:

@@ -36,7 +36,7 @@ async def query_workflow(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     checks.text(request.query.query_type, "QueryType", services.limits)
-    entity, status = await services.engine.read_current(
+    entity, status = await services.runs.read_current(
         namespace_id, workflow_id, run_id, _who_and_how
     )
     if _is_rejected(request.query_reject_condition, status):

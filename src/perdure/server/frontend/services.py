@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perdure.server.matching.host import MatchingHost
     from perdure.server.pending.queries import Queries
     from perdure.server.pending.updates import Updates
+    from perdure.server.runs import Runs
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Services:
         self,
         *,
         engine: Engine,
+        runs: Runs,
         matching: MatchingHost,
         queries: Queries,
         updates: Updates,
@@ -46,6 +48,7 @@ class Services:
         info: ServerInfo,
     ) -> None:
         self.engine = engine
+        self.runs = runs
         self.matching = matching
         self.queries = queries
         self.updates = updates

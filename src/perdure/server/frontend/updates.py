@@ -24,7 +24,7 @@ from perdure.wire.events import execution_of, parse_rows
 
 if TYPE_CHECKING:
     from perdure.entity.env import Env
-    from perdure.entity.transition import Transition
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.draft.update_words import UpdateAdmission, UpdateView
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
@@ -56,7 +56,7 @@ async def update_workflow_execution(
     stage = request.wait_policy.lifecycle_stage or _COMPLETED
     until_ns = services.clock.monotonic_ns() + patience_ns(services, call)
 
-    def change(state: RunState, env: Env) -> Transition:
+    def change(state: RunState, env: Env) -> RunTransition:
         waiting = services.updates.count_others(state, update_id)
         transition = transitions.request_update(
             state, update_id, request.first_execution_run_id, waiting, env
@@ -66,7 +66,7 @@ async def update_workflow_execution(
         return transition
 
     while True:
-        admission: UpdateAdmission = await services.engine.update_current(
+        admission: UpdateAdmission = await services.runs.update_current(
             namespace_id, workflow_id, run_id, change
         )
         key = run_key(namespace_id, workflow_id, admission.run_id)
@@ -94,7 +94,7 @@ async def poll_workflow_execution_update(
     def look(state: RunState, env: Env) -> tuple[EntityKey, bool]:
         return state.key, update_id in state.updates
 
-    key, is_accepted = await services.engine.read_current(namespace_id, workflow_id, run_id, look)
+    key, is_accepted = await services.runs.read_current(namespace_id, workflow_id, run_id, look)
     if not is_accepted and services.updates.find(key, update_id) is None:
         raise not_found(f'update "{update_id}" not found')
     stage = request.wait_policy.lifecycle_stage
@@ -200,4 +200,4 @@ async def _goes_on(services: Services, closed: EntityKey) -> bool:
     def look(state: RunState, env: Env) -> bool:
         return state.is_running
 
-    return await services.engine.read_current(closed.namespace_id, closed.name, "", look)
+    return await services.runs.read_current(closed.namespace_id, closed.name, "", look)

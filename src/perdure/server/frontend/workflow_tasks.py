@@ -16,7 +16,7 @@ from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
 
 if TYPE_CHECKING:
     from perdure.entity.env import Env
-    from perdure.entity.transition import Transition
+    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
@@ -82,7 +82,7 @@ def _complete(
     token: WorkflowTaskToken,
     request: workflowservice.RespondWorkflowTaskCompletedRequest,
     env: Env,
-) -> Transition:
+) -> RunTransition:
     waiting = updates.of_task(state)
     try:
         transition = transitions.complete_workflow_task(state, token, request, env, waiting)
@@ -117,9 +117,7 @@ async def reset_sticky_task_queue(
 ) -> workflowservice.ResetStickyTaskQueueResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
-    await services.engine.update_current(
-        namespace_id, workflow_id, run_id, transitions.reset_sticky
-    )
+    await services.runs.update_current(namespace_id, workflow_id, run_id, transitions.reset_sticky)
     return workflowservice.ResetStickyTaskQueueResponse()
 
 

@@ -38,7 +38,7 @@ async def start_workflow_execution(
     check_start(services, request)
     check_search_attributes(namespace, request.search_attributes)
     request = _completed(services, namespace, request)
-    reply = await services.engine.start(namespace.namespace_id, request)
+    reply = await services.runs.start(namespace.namespace_id, request)
     if isinstance(reply, EagerStartReply):
         return await task_replies.eager_start(services, reply)
     return reply
@@ -101,7 +101,7 @@ async def signal_workflow_execution(
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
     checks.text(request.signal_name, "SignalName", services.limits)
     checks.optional_text(request.request_id, "RequestId", services.limits)
-    return await services.engine.update_current(
+    return await services.runs.update_current(
         namespace_id,
         workflow_id,
         run_id,
@@ -120,7 +120,7 @@ async def signal_with_start_workflow_execution(
     check_search_attributes(namespace, request.search_attributes)
     request = _completed(services, namespace, request)
     namespace_id = namespace.namespace_id
-    return await services.engine.start_with(
+    return await services.runs.start_with(
         namespace_id,
         request.workflow_id,
         _always,
@@ -141,7 +141,7 @@ async def request_cancel_workflow_execution(
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
     # A first execution run id names the chain: the current run must belong to it, whatever the run id says.
     run_id = "" if request.first_execution_run_id else run_id
-    return await services.engine.update_current(
+    return await services.runs.update_current(
         namespace_id,
         workflow_id,
         run_id,
@@ -155,7 +155,7 @@ async def terminate_workflow_execution(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
     run_id = "" if request.first_execution_run_id else run_id
-    return await services.engine.update_current(
+    return await services.runs.update_current(
         namespace_id,
         workflow_id,
         run_id,
@@ -168,7 +168,7 @@ async def describe_workflow_execution(
 ) -> workflowservice.DescribeWorkflowExecutionResponse:
     namespace = services.namespace(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
-    response = await services.engine.read_current(
+    response = await services.runs.read_current(
         namespace.namespace_id, workflow_id, run_id, transitions.describe
     )
     note_types(namespace, response.workflow_execution_info.search_attributes)

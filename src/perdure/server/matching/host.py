@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.entity.transition import DEFAULT_PRIORITY, Task
-from perdure.history.draft.replies import ActivityTaskReply, PollInfo, StaleTask, WorkflowTaskReply
+from perdure.entity.workers import PollInfo, StaleTask
+from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
 from perdure.matching.queue import Item, Match, Poller
 from perdure.matching.queues import TaskQueues
 from perdure.server.common import closing

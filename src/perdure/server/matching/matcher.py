@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
     from perdure.entity.transition import Task
-    from perdure.history.draft.replies import ActivityTaskReply, PollInfo, WorkflowTaskReply
+    from perdure.entity.workers import PollInfo
+    from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
 
 
 class Poller(Protocol):

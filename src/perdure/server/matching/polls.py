@@ -13,7 +13,8 @@ import msgspec
 
 from perdure.core.ids import QueueKey, TaskRowId
 from perdure.entity.transition import Task
-from perdure.history.draft.replies import ActivityTaskReply, PollInfo, WorkflowTaskReply
+from perdure.entity.workers import PollInfo
+from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
 
 if TYPE_CHECKING:
     from perdure.matching.queue import Poller

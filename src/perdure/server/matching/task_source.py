@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from perdure.core.ids import QueueKey, TaskRowId
     from perdure.entity.transition import Task
-    from perdure.history.draft.replies import (
-        ActivityTaskReply,
-        PollInfo,
-        StaleTask,
-        WorkflowTaskReply,
-    )
+    from perdure.entity.workers import PollInfo, StaleTask
+    from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
     from perdure.storage.port import TaskRow
 
 

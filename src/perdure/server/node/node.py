@@ -14,6 +14,7 @@ import msgspec
 
 from perdure import __version__
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.deliveries import Deliveries
 from perdure.server.engine import Engine
@@ -23,10 +24,12 @@ from perdure.server.frontend.services import ServerInfo, Services
 from perdure.server.matching.host import MatchingHost
 from perdure.server.pending.queries import Queries
 from perdure.server.pending.updates import Updates
+from perdure.server.runs import Runs
 from perdure.wire.api import enums
 
 if TYPE_CHECKING:
     from perdure.core.clock import Clock
+    from perdure.entity.entity_type import Registry
     from perdure.storage.port import Store
 
 DEFAULT_NAMESPACE = "default"
@@ -63,6 +66,7 @@ async def open_node(
     void_activities: bool = False,
     matching_clock: Clock | None = None,
     rpcs: Mapping[str, Rpc] = RPCS,
+    types: Registry = BUILT_IN,
 ) -> Node:
     """Build and start a node over an open store, which it closes at its end.
 
@@ -77,6 +81,7 @@ async def open_node(
         void_activities: Activity attempts of an earlier process are dead with it (embedded engine, DESIGN §6.4).
         matching_clock: Tells for how long pollers have been gone; `clock` unless given.
         rpcs: What is answered.
+        types: The kinds of entities: a registration for each.
 
     Raises:
         StoreError: The store can not be taken over; it is closed.
@@ -85,9 +90,16 @@ async def open_node(
     matching = MatchingHost(matching_clock or clock, new_id)
     deliveries = Deliveries()
     engine = Engine(
-        store, clock, new_id, matcher=matching, limits=limits, deliver=deliveries.deliver
+        store,
+        clock,
+        new_id,
+        matcher=matching,
+        limits=limits,
+        deliver=deliveries.deliver,
+        types=types,
     )
-    deliveries.engine = engine
+    runs = Runs(engine)
+    deliveries.open(engine, runs)
     matching.open(engine)
     try:
         await engine.open(void_activities=void_activities)
@@ -99,6 +111,7 @@ async def open_node(
         raise
     services = Services(
         engine=engine,
+        runs=runs,
         matching=matching,
         queries=Queries(),
         updates=Updates(),

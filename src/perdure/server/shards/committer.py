@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from perdure.core.clock import Clock
-    from perdure.server.shards.cache import Entry
+    from perdure.server.shards.group import Entry
     from perdure.server.shards.shard import Shard
     from perdure.storage.port import Store
 

@@ -9,11 +9,10 @@ caller who is cancelled changes nothing; errors and no-ops wait for the barrier 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
 from perdure.entity.env import Env
 from perdure.server.shards.step import Outcome, barrier_of
 from perdure.wire import errors
@@ -22,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perdure.core.clock import Clock
+    from perdure.core.ids import EntityKey
     from perdure.core.limits import Limits
+    from perdure.entity.entity_type import Registry
     from perdure.entity.transition import Transition
-    from perdure.history.state.pointer import CurrentRun
-    from perdure.history.state.run_state import RunState
     from perdure.server.common.namespace_facts import NamespaceFact
-    from perdure.server.shards.cache import EntityCache, Entry
+    from perdure.server.shards.cache import EntityCache
+    from perdure.server.shards.group import Entry
     from perdure.server.shards.loading import Loader
     from perdure.server.shards.namespaces import Namespaces
     from perdure.server.shards.node_shards import NodeShards
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Entities:
-    """See the module."""
+    """The entities of a node, of whatever kinds."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Entities:
         new_id: Callable[[], str],
         limits: Limits,
         namespaces: Namespaces,
+        types: Registry,
     ) -> None:
         self._cache = cache
         self._loader = loader
@@ -59,6 +60,7 @@ class Entities:
         self._new_id = new_id
         self._limits = limits
         self._namespaces = namespaces
+        self._types = types
         self._scopes: dict[str, tuple[NamespaceFact, Limits]] = {}
         self.is_closing = False
 
@@ -73,10 +75,6 @@ class Entities:
                             await self._loader.load(key, self._shards.of(key))
         return entries
 
-    def at_hand(self, *keys: EntityKey) -> list[Entry] | None:
-        """As `ready`, without waiting: None when something has to be loaded first."""
-        return self._cached(keys)
-
     def _cached(self, keys: Sequence[EntityKey]) -> list[Entry] | None:
         if self.is_closing:
             raise errors.Unavailable("The engine is shutting down.")
@@ -88,21 +86,13 @@ class Entities:
             entries.append(entry)
         return entries
 
-    async def ready_current(self, namespace_id: str, workflow_id: str, run_id: str) -> list[Entry]:
-        """Run and pointer; the pointer alone when the workflow id means nothing."""
-        pointer_key = workflow_id_key(namespace_id, workflow_id)
-        if run_id:
-            return await self.ready(run_key(namespace_id, workflow_id, run_id), pointer_key)
-        while True:
-            (pointer,) = await self.ready(pointer_key)
-            current: CurrentRun | None = pointer.state
-            if current is None:
-                return [pointer]
-            key = run_key(namespace_id, workflow_id, current.run_id)
-            run, pointer = await self.ready(key, pointer_key)
-            # The pointer may have moved while the run was loaded.
-            if pointer.state is not None and pointer.state.run_id == key.run_id:
-                return [run, pointer]
+    async def ready_to_change(self, key: EntityKey) -> list[Entry]:
+        """As `ready`: the entity, and the neighbours that must be in memory when it is changed."""
+        return await self.ready(key, *self._types.of(key).neighbours(key))
+
+    def at_hand_to_change(self, key: EntityKey) -> list[Entry] | None:
+        """As `ready_to_change`, without waiting: None when something has to be loaded first."""
+        return self._cached((key, *self._types.of(key).neighbours(key)))
 
     def change(
         self,
@@ -111,21 +101,29 @@ class Entities:
         *arguments: object,
         is_wake: bool = False,
     ) -> Outcome:
-        """The synchronous step on a run: `change` gets its state, the arguments and the `Env`."""
-        state = _state_of(entries[0])
-        if state is None:
-            return Outcome(barrier_of(entries), Raised(_no_run(entries[0].key)))
-        return self.perform(entries, state, change, state, *arguments, is_wake=is_wake)
+        """The synchronous step on an entity: `change` gets its state, the arguments and the `Env`."""
+        entry = entries[0]
+        if entry.state is None:
+            return Outcome(barrier_of(entries), Raised(entry.type.missing(entry.key)))
+        return self.perform(entries, entry, change, entry.state, *arguments, is_wake=is_wake)
 
     def perform(
         self,
         entries: Sequence[Entry],
-        state: RunState | None,
+        changed: Entry | None,
         change: Callable[..., Transition | tuple[Transition, ...]],
         *arguments: object,
         is_wake: bool = False,
     ) -> Outcome:
-        """The synchronous step: transition and append. `change` gets the arguments and the `Env`."""
+        """The synchronous step: transition and append. `change` gets the arguments and the `Env`.
+
+        Args:
+            entries: What must stay as it is: the outcome rests on their pending commits.
+            changed: The entity whose state `change` may change; None when there is none yet.
+            change: Makes one transition or more.
+            arguments: For `change`, before the `Env`.
+            is_wake: The stored wake-up is used up by this change.
+        """
         shard = entries[0].shard
         env = self.env(entries[0].key.namespace_id, shard)
         try:
@@ -134,18 +132,18 @@ class Entities:
             return Outcome(barrier_of(entries), Raised(error))
         finally:
             # A draft that a faulty transition left open must not leak into what others read.
-            if state is not None and state.journal.undo is not None:
-                state.roll_back()
+            if changed is not None and changed.state is not None:
+                changed.type.abandon(changed.state)
         return self._steps.perform(shard, entries, transitions, env, is_wake=is_wake)
 
-    async def look(self, entries: Sequence[Entry], look: Callable[[RunState, Env], T]) -> T:
-        state = _state_of(entries[0])
-        if state is None:
-            outcome = Outcome(barrier_of(entries), Raised(_no_run(entries[0].key)))
+    async def look(self, entries: Sequence[Entry], look: Callable[[Any, Env], T]) -> T:
+        entry = entries[0]
+        if entry.state is None:
+            outcome = Outcome(barrier_of(entries), Raised(entry.type.missing(entry.key)))
         else:
-            env = self.env(entries[0].key.namespace_id, entries[0].shard)
+            env = self.env(entry.key.namespace_id, entry.shard)
             try:
-                outcome = Outcome(barrier_of(entries), look(state, env))
+                outcome = Outcome(barrier_of(entries), look(entry.state, env))
             except errors.RpcError as error:
                 outcome = Outcome(barrier_of(entries), Raised(error))
         return await self.reveal(outcome)
@@ -200,14 +198,6 @@ class Raised:
 def _fresh(error: errors.RpcError) -> errors.RpcError:
     """A copy to raise: one outcome may have many callers, and a traceback belongs to one."""
     return type(error)(error.message, *error.details)
-
-
-def _state_of(entry: Entry) -> RunState | None:
-    return cast("RunState | None", entry.state) if entry.key.kind is EntityKind.RUN else None
-
-
-def _no_run(key: EntityKey) -> errors.RpcError:
-    return errors.not_found(f"workflow not found for ID: {key.name}")
 
 
 def _as_tuple(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:

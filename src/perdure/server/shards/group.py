@@ -1,7 +1,8 @@
-"""The unit of commit: the writes of one synchronous step, and what to do once they are durable or have failed.
+"""Entities in memory, and the unit of their commit: the writes of one synchronous step, and what follows them.
 
-A group is written wholly or not at all. Groups are *linked* when they touch the same entity: if one is dropped, those
-after it were computed on a state that never was, and are dropped too.
+A group is written wholly or not at all; once it is durable, or has failed, its host does what follows. Groups are
+*linked* when they touch the same entity: if one is dropped, those after it were computed on a state that never was, and
+are dropped too.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from perdure.entity.transition import EventRow
+from perdure.server.shards.tail import NO_TAIL, EventTail
 from perdure.storage.port import EntityWrite, FactRow
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey, TaskRowId
+    from perdure.entity.entity_type import EntityType
     from perdure.entity.transition import Effect, Task
-    from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
     from perdure.server.matching.matcher import Poller
-    from perdure.server.shards.cache import Entry
     from perdure.server.shards.shard import Shard
     from perdure.wire.errors import RpcError
 
@@ -28,7 +29,8 @@ class Handover(NamedTuple):
 
     poller: Poller
     task: Task
-    reply: WorkflowTaskReply | ActivityTaskReply
+    reply: Any
+    """What the worker gets: the task's own kind of reply."""
 
 
 class Offer(NamedTuple):
@@ -56,9 +58,69 @@ class GroupHost(Protocol):
     def failed(self, group: Group, error: RpcError) -> None: ...
 
 
+ENTRY_BYTES = 1_000
+"""Of one that is not there, and the bookkeeping of any."""
 _NONE = cast("list[Any]", ())
 """In place of the lists of a settled group, which may be asked for its outcome for a minute, and of those that stay
 empty in most groups: lists would cost."""
+
+
+class Entry:
+    """An entity in memory."""
+
+    __slots__ = (
+        "counted_bytes",
+        "durable_event_id",
+        "is_held",
+        "is_used",
+        "key",
+        "number",
+        "pending",
+        "shard",
+        "state",
+        "tail",
+        "type",
+        "wake_at_ns",
+    )
+
+    def __init__(self, key: EntityKey, shard: Shard, entity_type: EntityType[Any]) -> None:
+        self.key = key
+        self.shard = shard
+        self.type = entity_type
+        self.number = 0
+        """0: not stored."""
+        self.state: Any = None
+        """The type's own; None: there is no such entity."""
+        self.wake_at_ns = 0
+        """The bound as written last, durable or not; 0: none."""
+        self.is_held = False
+        """As written last: a worker holds something of it."""
+        self.pending: Group | None = None
+        """The last uncommitted change: the barrier of everything computed on this entity."""
+        self.durable_event_id = 0
+        self.tail = EventTail() if entity_type.has_log else NO_TAIL
+        self.is_used = True
+        """Asked for since the cache last thought of evicting it."""
+        self.counted_bytes = 0
+        """As the cache counts it at present; 0: it is not in the cache."""
+
+    @property
+    def size_bytes(self) -> int:
+        if self.state is None:
+            return ENTRY_BYTES
+        return self.type.size_bytes(self.state) + self.tail.size_bytes
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state is not None and self.type.is_closed(self.state)
+
+    def clear(self) -> None:
+        """The entity is gone."""
+        self.number = 0
+        self.state = None
+        self.wake_at_ns = 0
+        self.is_held = False
+        self.tail = EventTail() if self.tail is not NO_TAIL else NO_TAIL
 
 
 class Group:

@@ -6,17 +6,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.ids import EntityKey, EntityKind
 from perdure.core.units import MS_NS
-from perdure.history.loader import fold_run
-from perdure.history.state.fold.evolve import UnknownEventError
-from perdure.server.common.codec import UnknownFactError, decode_fact
-from perdure.server.shards.cache import Entry
+from perdure.entity.entity_type import UnknownRowError
+from perdure.server.common.codec import decode_fact
+from perdure.server.shards.group import Entry
 from perdure.storage.port import StoreError
 from perdure.wire import errors
 
 if TYPE_CHECKING:
     from perdure.core.clock import Clock
+    from perdure.core.ids import EntityKey
+    from perdure.entity.entity_type import Registry
     from perdure.server.shards.cache import EntityCache
     from perdure.server.shards.shard import Shard
     from perdure.storage.port import Store, StoredEntity
@@ -30,9 +30,10 @@ SLICE_NS = 4 * MS_NS
 class Loader:
     """Loads what is missing; a stampede on one cold entity costs one read."""
 
-    def __init__(self, store: Store, cache: EntityCache, clock: Clock) -> None:
+    def __init__(self, store: Store, cache: EntityCache, clock: Clock, types: Registry) -> None:
         self._store = store
         self._clock = clock
+        self._types = types
         self._cache = cache
         self._loading: dict[tuple[EntityKey, int], asyncio.Task[None]] = {}
 
@@ -66,7 +67,7 @@ class Loader:
             raise errors.Unavailable("The database could not be read; try again.") from None
         if shard.epoch != epoch:
             return  # the shard was dropped meanwhile: what was read may be older than what its next owner wrote
-        entry = Entry(key, shard)
+        entry = Entry(key, shard, self._types.of(key))
         if stored is not None:
             await self._fill(entry, stored)
         if shard.epoch == epoch and key not in self._cache:
@@ -80,24 +81,22 @@ class Loader:
         for row in stored.events:
             entry.tail.append(row)
         try:
-            entry.state = await self._state(entry.key, stored)
-        except (UnknownEventError, UnknownFactError) as error:
+            entry.state = await self._state(entry, stored)
+        except UnknownRowError as error:
             raise errors.FailedPrecondition(str(error)) from error
         except Exception as error:
             log.exception("%s cannot be read back", entry.key)
             raise errors.DataLoss(
                 f"{entry.key.name} cannot be read back from the database; the server's log says why."
             ) from error
-        if entry.key.kind is EntityKind.RUN:
-            entry.durable_event_id = entry.state.next_event_id - 1
+        if stored.events:
+            last = stored.events[-1]
+            entry.durable_event_id = last.first_event_id + last.count - 1
 
-    async def _state(self, key: EntityKey, stored: StoredEntity) -> Any:
-        facts = [decode_fact(row) for row in stored.facts]
-        if key.kind is not EntityKind.RUN:
-            # A pointer and a namespace are one fact each.
-            return facts[0].value if facts else None
+    async def _state(self, entry: Entry, stored: StoredEntity) -> Any:
+        facts = [decode_fact(entry.type, row) for row in stored.facts]
         rows = (row.data for row in stored.events)
-        steps = fold_run(key, rows, facts, self._clock.now_ns())
+        steps = entry.type.fold(entry.key, rows, facts, self._clock.now_ns())
         slice_ends_ns = self._clock.monotonic_ns() + SLICE_NS
         while True:
             try:

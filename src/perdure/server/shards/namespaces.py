@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.ids import EntityKey
 from perdure.entity.transition import FactChange, Transition
-from perdure.server.common.namespace_facts import NAMESPACE
+from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def namespace_key(namespace_id: str) -> EntityKey:
-    return EntityKey(EntityKind.NAMESPACE, namespace_id, "")
+    return EntityKey(NAMESPACES.number, namespace_id, "")
 
 
 class Namespaces:

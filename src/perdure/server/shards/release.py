@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from perdure.core.ids import EntityKey
     from perdure.server.matching.matcher import Matcher
-    from perdure.server.shards.cache import EntityCache, Entry
-    from perdure.server.shards.group import Group, Handover
+    from perdure.server.shards.cache import EntityCache
+    from perdure.server.shards.group import Entry, Group, Handover
     from perdure.server.shards.outbox import Outbox
     from perdure.server.shards.wakes import Wakes
     from perdure.wire.errors import RpcError

@@ -15,30 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.core.ids import EntityKey, EntityKind, TaskRowId, workflow_id_key
-from perdure.entity.transition import FactChange
-from perdure.history.activity.void import is_asleep, is_held
-from perdure.history.draft.replies import StaleTask
-from perdure.history.draft.transition import RunTransition
-from perdure.history.run.wake import next_deadline_ns
-from perdure.history.state.pointer import CURRENT_RUN
+from perdure.core.ids import EntityKey, TaskRowId
+from perdure.entity.workers import StaleTask
 from perdure.server.common.codec import encode_fact
-from perdure.server.shards.cache import Entry
-from perdure.server.shards.group import Group, Handover, Offer, Sent
+from perdure.server.shards.group import Entry, Group, Handover, Offer, Sent
 from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.entity.entity_type import Registry
     from perdure.entity.env import Env
     from perdure.entity.transition import Task, Transition
-    from perdure.history.state.run_state import RunState
     from perdure.server.matching.matcher import Matcher, Poller
     from perdure.server.shards.cache import EntityCache
     from perdure.server.shards.committer import Committer
     from perdure.server.shards.group import GroupHost
     from perdure.server.shards.shard import Shard
-    from perdure.server.shards.verbs import Verbs
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +51,13 @@ class Steps:
         cache: EntityCache,
         committer: Committer,
         host: GroupHost,
-        verbs: Verbs,
+        types: Registry,
         matcher: Matcher,
     ) -> None:
         self._cache = cache
         self._committer = committer
         self._host = host
-        self._verbs = verbs
+        self._types = types
         self.matcher = matcher
         self.watch: Callable[[Group], None] | None = None
         """Told of every group in the step itself; for a clock that skips time while nothing runs."""
@@ -160,7 +153,7 @@ class Steps:
         write.finished_tasks = transition.finished_tasks
         write.visibility = transition.visibility
         write.delete_at_ns = transition.delete_at_ns
-        if entry.key.kind is EntityKind.RUN:
+        if entry.state is not None:
             write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
             write.is_held = _held(entry)
         if transition.effects:
@@ -168,33 +161,20 @@ class Steps:
             write.outbox = rows
             group.sent = [*group.sent, *(Sent(entry, row.sequence, row.effect) for row in rows)]
         group.add(entry, write)
-        if isinstance(transition, RunTransition) and transition.current is not None:
-            self._point(group, transition, is_new=write.is_new)
+        for companion in entry.type.companions(transition, self._state_of, is_new=is_new):
+            self._write(group, companion)
 
     def _entry(self, shard: Shard, key: EntityKey) -> Entry:
         entry = self._cache.get(key)
         if entry is None:
-            # Only a fresh run: its id was drawn just now, so it is known to be nowhere.
-            entry = Entry(key, shard)
+            # Only one that is new: its id was drawn just now, so it is known to be nowhere.
+            entry = Entry(key, shard, self._types.of(key))
             self._cache.add(entry)
         return entry
 
-    def _point(self, group: Group, transition: RunTransition, *, is_new: bool) -> None:
-        """Write what the workflow id means from now on."""
-        key, current = transition.key, transition.current
-        assert current is not None
-        entry = self._entry(group.shard, workflow_id_key(key.namespace_id, key.name))
-        assert current.run_id == key.run_id, "a run's transition points to itself"
-        is_taken = entry.state is not None and entry.state.run_id != key.run_id
-        if is_taken and not is_new:
-            return  # a later run has the workflow id now: this one's end does not concern the pointer
-        write = new_write(entry)
-        if not entry.number:
-            write.is_new = True
-            write.number = entry.number = group.shard.next_entity()
-        write.facts = (encode_fact(FactChange(CURRENT_RUN, "", current)),)
-        entry.state = current
-        group.add(entry, write)
+    def _state_of(self, key: EntityKey) -> Any:
+        entry = self._cache.get(key)
+        return None if entry is None else entry.state
 
     # Tasks.
 
@@ -207,9 +187,8 @@ class Steps:
 
     def _hand_over(self, group: Group, task: Task, poller: Poller, env: Env) -> bool:
         entry = self._entry(group.shard, task.entity)
-        state: RunState = entry.state
         try:
-            started = self._verbs.start_task(state, task, None, poller.info, env)
+            started = entry.type.start_task(entry.state, task, None, poller.info, env)
         except Exception:
             log.exception("a task of %s could not be started; it waits in its queue", task.entity)
             self.matcher.restore(poller)
@@ -249,15 +228,13 @@ def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
 def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
     """The bound to write, or None when the stored one is right. Keeps `entry.wake_at_ns`.
 
-    A run that falls asleep is not to be woken by what its steps had asked for: its bound is exact.
+    After a wake-up the bound is exact, and whenever the type says so; otherwise it is only lowered.
     """
     asked, stored = transition.wake_at_ns, entry.wake_at_ns
     if transition.delete_at_ns is not None or asked == 0:
         bound = 0
-    elif is_wake:
-        bound = asked or 0
-    elif is_asleep(entry.state):
-        bound = next_deadline_ns(entry.state)
+    elif is_wake or entry.type.is_wake_exact(entry.state):
+        bound = entry.type.next_wake_ns(entry.state)
     elif asked is None:
         bound = stored
     else:
@@ -269,8 +246,8 @@ def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | 
 
 
 def _held(entry: Entry) -> bool | None:
-    """Whether a worker holds something of the run, when that is not what is stored. Keeps `entry.is_held`."""
-    held = is_held(entry.state)
+    """Whether a worker holds something of it, when that is not what is stored. Keeps `entry.is_held`."""
+    held = entry.type.is_held(entry.state)
     if held is entry.is_held:
         return None
     entry.is_held = held

@@ -14,6 +14,7 @@ from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.node.node import DEFAULT_NAMESPACE, Node, open_node
 from perdure.server.time_skipping.rpcs import table
 from perdure.server.time_skipping.skipping import SkippingClock, TimeSkipping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from perdure.core.clock import Clock
+    from perdure.entity.entity_type import Registry
     from perdure.storage.port import Store
 
 RETENTION_NS = 100 * 365 * DAY_NS
@@ -55,6 +57,7 @@ async def open_time_skipping_node(
     limits: Limits = DEFAULT_LIMITS,
     real: Clock = SystemClock(),  # noqa: B008 - it has no state
     store: Store | None = None,
+    types: Registry = BUILT_IN,
 ) -> TimeSkippingNode:
     """A node in memory whose time is locked at first.
 
@@ -64,6 +67,7 @@ async def open_time_skipping_node(
         limits: Of every namespace; retention is replaced.
         real: The clock that flows when no time is skipped; the machine's unless given.
         store: Where everything lies; memory unless given. The node closes it at its end.
+        types: The kinds of entities: a registration for each.
     """
     clock = SkippingClock(real)
     time = TimeSkipping(clock)
@@ -77,6 +81,7 @@ async def open_time_skipping_node(
         search_attributes=search_attributes,
         matching_clock=real,
         rpcs=table(time),
+        types=types,
     )
     time.open(node.engine, node.matching)
     return TimeSkippingNode(node, time)

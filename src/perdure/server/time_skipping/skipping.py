@@ -29,18 +29,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.clock import SystemClock
-from perdure.core.ids import EntityKey, EntityKind, QueueKey
+from perdure.core.ids import EntityKey
 from perdure.core.units import MS_NS, SECOND_NS
-from perdure.history.activity.phase import running_attempts
-from perdure.history.run.wake import next_deadline_ns
-from perdure.history.run.wanted_tasks import wanted_tasks
+from perdure.entity.workers import IDLE, Work
 from perdure.wire.errors import NotFound, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from perdure.core.clock import Clock
-    from perdure.history.state.run_state import RunState
     from perdure.server.engine import Engine
     from perdure.server.matching.host import MatchingHost
     from perdure.server.shards.group import Group
@@ -60,8 +57,8 @@ LOOK_BUSY_NS = 100 * MS_NS
 class SkippingClock:
     """The machine's clock plus what was skipped. `monotonic_ns` stays real: patience of callers is not test time."""
 
-    def __init__(self, base: Clock = SystemClock()) -> None:  # noqa: B008 - it has no state
-        self._base = base
+    def __init__(self, base: Clock | None = None) -> None:
+        self._base = base or SystemClock()
         self.skipped_ns = 0
 
     def now_ns(self) -> int:
@@ -73,33 +70,6 @@ class SkippingClock:
     def skip_to(self, at_ns: int) -> None:
         """Make it `at_ns`; a time in the past changes nothing."""
         self.skipped_ns += max(0, at_ns - self.now_ns())
-
-
-class Work(msgspec.Struct, frozen=True):
-    """What a run is doing right now."""
-
-    attempts: tuple[str, ...] = ()
-    """Activity attempts that a worker has: the identity of each one's worker."""
-    is_in_workflow_task: bool = False
-    queues: tuple[QueueKey, ...] = ()
-    """Where it has tasks that no worker has yet."""
-
-    def __bool__(self) -> bool:
-        return bool(self.attempts or self.is_in_workflow_task or self.queues)
-
-
-IDLE = Work()
-
-
-def work_of(state: RunState | None) -> Work:
-    """What the run of this state is doing; nothing, when it only waits for time or for the outside."""
-    if state is None or not state.is_running:
-        return IDLE
-    return Work(
-        attempts=tuple(attempt.identity for attempt in running_attempts(state)),
-        is_in_workflow_task=state.workflow_task_is_started,
-        queues=tuple(task.queue for task in wanted_tasks(state)),
-    )
 
 
 class _Sleeper(msgspec.Struct, frozen=True, order=True):
@@ -165,7 +135,7 @@ class TimeSkipping:
         self._activities = self._in_workflow_tasks = 0
         for key in keys:
             with suppress(NotFound):  # its first step was lost
-                self._note(key, await engine.read(key, work_of))
+                self._note(key, await engine.read(key, engine.type_of(key).work) or IDLE)
 
     async def close(self) -> None:
         """Skip no more; sleepers are woken as they are."""
@@ -251,11 +221,12 @@ class TimeSkipping:
     def noted(self, group: Group) -> None:
         """A step changed these entities; called in the same synchronous step."""
         # A run has an entry per task that was scheduled: thousands, where it starts thousands of activities.
-        runs = [e for e in dict.fromkeys(group.entries) if e.key.kind is EntityKind.RUN]
-        for entry in runs:
-            self._note(entry.key, work_of(entry.state))
+        entries = tuple(dict.fromkeys(group.entries))
+        for entry in entries:
+            work = None if entry.state is None else entry.type.work(entry.state)
+            self._note(entry.key, work or IDLE)
         settled = group.settled()
-        self._unsettled[settled] = tuple(entry.key for entry in runs)
+        self._unsettled[settled] = tuple(entry.key for entry in entries)
         settled.add_done_callback(self._settled)
 
     def _settled(self, settled: asyncio.Future[None]) -> None:
@@ -347,7 +318,10 @@ class TimeSkipping:
     async def _is_exact(self, row: WakeRow) -> bool:
         """A stored wake-up is a lower bound (D7): skipping to one without a reason would move time for nothing."""
         assert self._engine is not None
-        return await self._engine.read(row.key, next_deadline_ns) == row.at_ns
+        return (
+            await self._engine.read(row.key, self._engine.type_of(row.key).next_wake_ns)
+            == row.at_ns
+        )
 
     async def _pause(self, look_ns: int | None) -> None:
         sleep_ns = self._next_sleep_end_ns()

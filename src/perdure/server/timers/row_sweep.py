@@ -16,7 +16,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from perdure.core.units import MINUTE_NS, SECOND_NS
-from perdure.history.run.wanted_tasks import is_stale
 from perdure.storage.port import StoreError
 from perdure.wire.errors import RpcError
 
@@ -99,7 +98,7 @@ class RowSweep:
                 # One damaged run keeps its rows; it must not keep those of others.
                 log.debug("a task of %s is left: %s", task.entity, error.message)
                 continue
-            if entry.state is None or is_stale(entry.state, task):
+            if entry.state is None or entry.type.is_stale(entry.state, task):
                 outcomes.append(self._steps.finish_rows(entry, tasks=(row,)))
         for outcome in outcomes:
             await self._entities.reveal(outcome)

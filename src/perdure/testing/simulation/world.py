@@ -361,7 +361,7 @@ class Universe:
         if self._steps > STEPS_MAX:
             self._give_up(f"{STEPS_MAX} steps, and no end (retries without a limit?)")
         for entry in group.entries:
-            if entry.key.kind is not EntityKind.RUN:
+            if entry.key.kind != EntityKind.RUN:
                 continue
             task = entry.state.workflow_task
             if task is not None and task.attempt >= ATTEMPTS_MAX:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from perdure.entity.entity_type import UnknownRowError
 from perdure.wire.api import enums, history
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ EVOLVE: dict[int, Evolve] = {}
 """Filled by the evolve_* modules, one per family."""
 
 
-class UnknownEventError(Exception):
+class UnknownEventError(UnknownRowError):
     """A history holds an event type that this version does not know: a newer version wrote it."""
 
 

@@ -1,0 +1,73 @@
+"""The newest events of an entity in memory, for polls and reads that want just those."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.wire.events import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure.entity.transition import EventRow
+
+TAIL_BYTES_MAX = 256 * 1024
+"""Of the newest events of an entity that are kept for polls and history reads."""
+
+
+class EventTail:
+    """The newest event rows of an entity, contiguous."""
+
+    __slots__ = ("_rows", "size_bytes")
+
+    def __init__(self) -> None:
+        self._rows: list[EventRow] = []
+        self.size_bytes = 0
+
+    def append(self, row: EventRow) -> None:
+        self._rows.append(row)
+        self.size_bytes += len(row.data)
+        if self.size_bytes > TAIL_BYTES_MAX:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Half of what may be kept stays, so that this is rare; the newest row in any case."""
+        count = 0
+        while self.size_bytes > TAIL_BYTES_MAX // 2 and count < len(self._rows) - 1:
+            self.size_bytes -= len(self._rows[count].data)
+            count += 1
+        del self._rows[:count]
+
+    def range(self, first_event_id: int, last_event_id: int) -> list[bytes] | None:
+        """The framed events of the range, or None when it begins before the tail."""
+        if not self._rows or first_event_id < self._rows[0].first_event_id:
+            return None
+        # From the end: nearly always the newest rows are asked for, of thousands.
+        rows: list[EventRow] = []
+        for row in reversed(self._rows):
+            if row.first_event_id <= last_event_id:
+                rows.append(row)
+                if row.first_event_id <= first_event_id:
+                    break
+        rows.reverse()
+        return trim(rows, first_event_id, last_event_id)
+
+
+NO_TAIL = EventTail()
+"""Of entities that keep no events: nothing is ever appended."""
+
+
+def trim(rows: Sequence[EventRow], first_event_id: int, last_event_id: int) -> list[bytes]:
+    """The framed events of rows in order, cut to the range."""
+    found: list[bytes] = []
+    for row in rows:
+        last = row.first_event_id + row.count - 1
+        if last < first_event_id or row.first_event_id > last_event_id:
+            continue
+        if row.first_event_id >= first_event_id and last <= last_event_id:
+            found.append(row.data)
+            continue
+        start = max(first_event_id - row.first_event_id, 0)
+        stop = last_event_id - row.first_event_id + 1
+        found.append(b"".join(list(frames(row.data))[start:stop]))
+    return found
