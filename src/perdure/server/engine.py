@@ -21,7 +21,7 @@ from perdure.core.units import SECOND_NS
 from perdure.server.common import closing
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
-from perdure.server.matching.matcher import Matcher, NoMatcher
+from perdure.server.matching.ports import Matcher, NoMatcher
 from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities, Raised

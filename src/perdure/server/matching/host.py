@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from perdure.core.clock import Clock
-    from perdure.server.matching.matcher import Poller as ReservedPoller
     from perdure.server.matching.polls import Body, PollResult
-    from perdure.server.matching.task_source import TaskSource
+    from perdure.server.matching.ports import Poller as ReservedPoller
+    from perdure.server.matching.ports import TaskSource
     from perdure.server.pending.queries import PendingQuery
 
 _log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class MatchingHost:
 
         asyncio.get_running_loop().call_later(RETRY_NS / SECOND_NS, again)
 
-    # The shard's side: see `perdure.server.matching.matcher`.
+    # The shard's side: see `perdure.server.matching.ports`.
 
     def reserve(self, task: Task) -> ReservedPoller | None:
         queue = self._queues.find(task.queue)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perdure.core.ids import EntityKey, TaskRowId
     from perdure.entity.entity_type import EntityType
     from perdure.entity.transition import Effect, Task
-    from perdure.server.matching.matcher import Poller
+    from perdure.server.matching.ports import Poller
     from perdure.server.shards.shard import Shard
     from perdure.wire.errors import RpcError
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.core.ids import EntityKey
-    from perdure.server.matching.matcher import Matcher
+    from perdure.server.matching.ports import Matcher
     from perdure.server.shards.cache import EntityCache
     from perdure.server.shards.group import Entry, Group, Handover
     from perdure.server.shards.outbox import Outbox

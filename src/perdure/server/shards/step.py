@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perdure.entity.entity_type import Registry
     from perdure.entity.env import Env
     from perdure.entity.transition import Task, Transition
-    from perdure.server.matching.matcher import Matcher, Poller
+    from perdure.server.matching.ports import Matcher, Poller
     from perdure.server.shards.cache import EntityCache
     from perdure.server.shards.committer import Committer
     from perdure.server.shards.group import GroupHost

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from perdure.entity.env import Env
     from perdure.entity.transition import Task
     from perdure.entity.workers import PollInfo
-    from perdure.server.matching.matcher import Matcher
+    from perdure.server.matching.ports import Matcher
     from perdure.server.shards.committer import Committer
     from perdure.server.shards.entities import Entities
     from perdure.server.shards.group import Handover
