@@ -27,7 +27,7 @@ STEPS = {"one activity": 1, "ten in sequence": 10}
 
 
 def python_with_dbos() -> Path | None:
-    """The interpreter of the environment; None when DBOS can not be installed."""
+    """The interpreter of the environment; None when DBOS cannot be installed."""
     folder = RESULTS / "dbos"
     python = folder / "bin" / "python"
     if not python.exists():

@@ -1,4 +1,4 @@
-"""The approval: wait for a decision, but not for ever."""
+"""The approval: wait for a decision, but not forever."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Campaign:
         return self.received
 
     async def _step(self, name: str) -> None:
-        # A worker that was killed can not report: its attempt ends with this time-out.
+        # A worker that was killed cannot report: its attempt ends with this time-out.
         await workflow.execute_activity(
             step, name, start_to_close_timeout=timedelta(seconds=3), retry_policy=QUICK
         )

@@ -87,7 +87,7 @@ def _nothing_is_on_its_way(universe: Universe, world: RunWorld) -> None:
     waits = isinstance(phase_of(state), AwaitingParent)
     assert not waits, f"{state.key} waits for a parent forever"
     for event_id in (*state.external_signals, *state.external_cancels):
-        assert is_ending(state, event_id), "it waits for an answer for ever"
+        assert is_ending(state, event_id), "it waits for an answer forever"
     for event_id, child in state.children.items():
         if is_ending(state, event_id):
             continue

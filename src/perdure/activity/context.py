@@ -90,7 +90,7 @@ class Context:
         cancelled_event: Set when the activity is cancelled.
         worker_shutdown_event: Set when the worker begins to stop.
         shield_thread_cancel_exception: Delays the exception in threads; None where none is raised.
-        payload_converter_class_or_instance: With the activity's context; a class where instances can not travel.
+        payload_converter_class_or_instance: With the activity's context; a class where instances cannot travel.
         runtime_metric_meter: None in other processes.
         client: For async activities.
         cancellation_details: Where the details of a cancellation appear.

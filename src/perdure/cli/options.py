@@ -194,7 +194,7 @@ def with_input(function: Callable[Concatenate[list[common.Payload], P], T]) -> C
         meta: Any = kwargs.pop("input_meta")
         is_base64: Any = kwargs.pop("input_base64")
         if texts and files:
-            raise click.UsageError("--input and --input-file can not be combined")
+            raise click.UsageError("--input and --input-file cannot be combined")
         values = [_indirect(text) for text in texts] + [
             _read("--input-file", name) for name in files
         ]
@@ -237,4 +237,4 @@ def _read(flag: str, name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise click.UsageError(f"{flag}: can not read {name}: {reason}") from None
+        raise click.UsageError(f"{flag}: cannot read {name}: {reason}") from None

@@ -144,11 +144,11 @@ def _read(path: str | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise CommandError(f"can not read {path}: {error.strerror}", Exit.USAGE) from None
+        raise CommandError(f"cannot read {path}: {error.strerror}", Exit.USAGE) from None
 
 
 def tune_collector() -> None:
-    """For a process of our own that serves: what is loaded by now stays for ever, and most of the rest dies young.
+    """For a process of our own that serves: what is loaded by now stays forever, and most of the rest dies young.
 
     The collector's defaults walk over everything again and again, a tenth of a busy server's CPU time. A program that
     embeds Perdure keeps its own settings.

@@ -38,7 +38,7 @@ PIPE_COLUMNS = 200
 """Width of a timeline that does not go to a terminal."""
 
 
-# ── list and count ───────────────────────────────────────────────────────────────────────────────────
+# ── list and count ────────────────────────────────────────────────────────────────────────────────
 
 
 @click.command("list")
@@ -111,7 +111,7 @@ def show_count(counted: Any, form: OutputFormat) -> None:
             click.echo(f"  {', '.join(str(value) for value in values)}: {number}")
 
 
-# ── show ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── show ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @click.command("show")
@@ -207,7 +207,7 @@ def terminal_style(*, detailed: bool, newest_first: bool, no_cut: bool) -> timel
     )
 
 
-# ── describe ─────────────────────────────────────────────────────────────────────────────────────────
+# ── describe ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @click.command("describe")

@@ -193,7 +193,7 @@ class Client:
     ) -> None:
         await self.close()
 
-    # ── properties ───────────────────────────────────────────────────────────────────────────────────
+    # ── properties ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def service_client(self) -> ServiceClient:
@@ -278,7 +278,7 @@ class Client:
             and self.data_converter.payload_codec is not None,
         )
 
-    # ── starting workflows ───────────────────────────────────────────────────────────────────────────────
+    # ── starting workflows ────────────────────────────────────────────────────────────────────────
 
     @overload
     async def start_workflow(
@@ -407,7 +407,7 @@ class Client:
         )
         return await handle.result()
 
-    # ── handles and lists ────────────────────────────────────────────────────────────────────────────
+    # ── handles and lists ─────────────────────────────────────────────────────────────────────────
 
     def get_workflow_handle(
         self,

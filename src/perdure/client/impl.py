@@ -187,7 +187,7 @@ class ClientImpl(OutboundInterceptor):
             if response.stage >= WorkflowUpdateStage.ACCEPTED:
                 return response
 
-    # ── activities that are completed from outside: by task token or by ids ──
+    # ── activities that are completed from outside: by task token or by ids ───────────────────────
 
     async def _complete_activity(
         self,

@@ -241,7 +241,7 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
             )
         )
 
-    # ── queries and signals ──────────────────────────────────────────────────────────────────────────────
+    # ── queries and signals ───────────────────────────────────────────────────────────────────────
 
     @overload
     async def query(
@@ -399,7 +399,7 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
             )
         )
 
-    # ── updates ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── updates ───────────────────────────────────────────────────────────────────────────────────
 
     @overload
     async def execute_update(

@@ -64,7 +64,7 @@ def type_hints_from_func(fn: Callable[..., Any]) -> tuple[list[type] | None, typ
     """The types of `fn`'s positional parameters, and of its result.
 
     ``self`` is left out. A parameter without annotation has the type None (no conversion); the parameter types are
-    None as a whole when one of them can not be given by position. The result type is None when it has no annotation.
+    None as a whole when one of them cannot be given by position. The result type is None when it has no annotation.
 
     Raises:
         NameError: An annotation names something that its module does not have.

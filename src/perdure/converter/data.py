@@ -104,7 +104,7 @@ class DataConverter(WithSerializationContext):
         object.__setattr__(made, "payload_codec", payload_codec)
         return made
 
-    # ── for the library's own use ────────────────────────────────────────────────────────────────────
+    # ── for the library's own use ─────────────────────────────────────────────────────────────────
 
     async def encode_payloads(
         self, payloads: Sequence[common_pb.Payload]

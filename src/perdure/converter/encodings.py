@@ -37,7 +37,7 @@ class EncodingPayloadConverter(ABC):
         """The payload, or None when `value` is not for this converter.
 
         Raises:
-            TypeError, ValueError, RuntimeError: `value` is for this converter, but it can not be converted.
+            TypeError, ValueError, RuntimeError: `value` is for this converter, but it cannot be converted.
         """
 
     @abstractmethod

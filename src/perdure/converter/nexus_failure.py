@@ -1,6 +1,6 @@
 """Errors of Nexus handlers (`nexusrpc.HandlerError`) to failures and back.
 
-`nexusrpc` is imported only when such a failure arrives: an exception of its types can not exist before that.
+`nexusrpc` is imported only when such a failure arrives: an exception of its types cannot exist before that.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from types import ModuleType
 
 @cache
 def loaded() -> ModuleType:
-    """`ctypes`; called early by whoever must not import anything later."""
+    """The module `ctypes`. Call this early in code that must not import anything later."""
     import ctypes
 
     return ctypes

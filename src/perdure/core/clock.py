@@ -18,7 +18,7 @@ class Clock(Protocol):
     """Where the present comes from."""
 
     def now_ns(self) -> int:
-        """Nanoseconds since the epoch. May jump; whoever needs order takes the maximum with what it saw before."""
+        """Nanoseconds since the epoch. It may jump; callers that need order take the maximum with earlier readings."""
         ...
 
     def monotonic_ns(self) -> int:

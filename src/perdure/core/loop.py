@@ -39,7 +39,7 @@ ExceptionHandler = "Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object
 
 
 class UnsupportedCall(NotImplementedError):
-    """A part of the asyncio loop's interface that a deterministic loop can not offer."""
+    """A part of the asyncio loop's interface that a deterministic loop cannot offer."""
 
 
 class Outer(NamedTuple):
@@ -95,7 +95,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._exception_handler: Callable[[Any, dict[str, Any]], object] | None = None
         self._async_generators: WeakSet[AsyncGenerator[Any, Any]] | None = None
 
-    # What a subclass decides ------------------------------------------------------------------
+    # ── what a subclass decides ───────────────────────────────────────────────────────────────────
 
     def clock_ns(self) -> int:
         """The loop's time in nanoseconds since the epoch."""
@@ -123,7 +123,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         message = f"loop.{call} is not available in a deterministic event loop: {advice}"
         raise UnsupportedCall(message)
 
-    # Running ----------------------------------------------------------------------------------
+    # ── running ───────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -192,7 +192,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._ready = None
         self._tasks.clear()
 
-    # The asyncio interface --------------------------------------------------------------------
+    # ── the asyncio interface ─────────────────────────────────────────────────────────────────────
 
     @override
     def time(self) -> float:
@@ -227,7 +227,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        # Callers compute `when` as loop.time() + delay; a float can not hold nanoseconds since the
+        # Callers compute `when` as loop.time() + delay; a float cannot hold nanoseconds since the
         # epoch, so the difference is rounded to what the caller can have meant: milliseconds.
         delay = round(when - self.time(), 3)
         return self.start_timer(delay, callback, *args, context=context)
@@ -242,7 +242,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """A timer after `delay` seconds. Raises `RuntimeError` for a negative delay."""
         self.check_allowed("schedule timer")
         if delay < 0:
-            message = f"a timer can not be scheduled in the past: the delay is {delay} seconds"
+            message = f"a timer cannot be scheduled in the past: the delay is {delay} seconds"
             raise RuntimeError(message)
         self._timer_seq += 1
         timer = LoopTimer(self._timer_seq, self.time() + delay, callback, args, self, context)

@@ -21,9 +21,9 @@ _ROUNDING_S = 0.001
 
 
 class Call:
-    """A call under way, in its caller's task: a task of its own would cost as much as the rest of the way.
+    """A call in progress, run in its caller's task: a task of its own would double the cost of a call.
 
-    So whoever ends the call cancels the caller, and the call makes that into its answer, as `asyncio.timeout` does.
+    To interrupt the call, the caller is cancelled, and the call turns that into its answer, as `asyncio.timeout` does.
     """
 
     __slots__ = ("_before", "_caller", "_why", "late_at_s")

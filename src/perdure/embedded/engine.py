@@ -164,7 +164,7 @@ class _Engine:
             self._forget()
             why = str(error)
             if not isinstance(error, OpenError):
-                why = f"{_shown(self.place)} can not be written: {why}. Free space, or choose another file"
+                why = f"{_shown(self.place)} cannot be written: {why}. Free space, or choose another file"
             raise errors.FailedPrecondition(why) from error
         except BaseException:
             self._forget()
@@ -199,7 +199,7 @@ class _Engine:
 _shared: dict[Path | str, _Engine] = {}
 _engines: set[_Engine] = set()
 _of_parent: list[_Engine] = []
-"""Kept for ever in a forked child: SQLite forbids even closing what the parent opened."""
+"""Kept forever in a forked child: SQLite forbids even closing what the parent opened."""
 
 
 class _Process:

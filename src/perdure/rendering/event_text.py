@@ -45,7 +45,7 @@ def _words(enum_name: str, prefix: str) -> str:
     return enum_name.removeprefix(prefix).replace("_", " ").lower()
 
 
-# ── steps that take time ─────────────────────────────────────────────────────────────────────────────
+# ── steps that take time ──────────────────────────────────────────────────────────────────────────
 
 
 def _activity_scheduled(event: history.HistoryEvent) -> tuple[str, str]:
@@ -95,7 +95,7 @@ OPENING: dict[_Type, Callable[[history.HistoryEvent], tuple[str, str]]] = {
     _E.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED: _nexus_scheduled,
 }
 
-# ── on the way ───────────────────────────────────────────────────────────────────────────────────────
+# ── on the way ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _activity_started(event: history.HistoryEvent) -> str:
@@ -114,7 +114,7 @@ NOTES: dict[_Type, Callable[[history.HistoryEvent], str]] = {
     _E.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUESTED: lambda _: "cancel requested",
 }
 
-# ── how they end ─────────────────────────────────────────────────────────────────────────────────────
+# ── how they end ──────────────────────────────────────────────────────────────────────────────────
 
 
 def _activity_timed_out(event: history.HistoryEvent) -> tuple[Closed, str]:
@@ -195,7 +195,7 @@ CLOSING: dict[_Type, Callable[[history.HistoryEvent], tuple[Closed, str]]] = {
     _E.EVENT_TYPE_NEXUS_OPERATION_TIMED_OUT: lambda _: (Closed.FAILED, "timed out"),
 }
 
-# ── moments ──────────────────────────────────────────────────────────────────────────────────────────
+# ── moments ───────────────────────────────────────────────────────────────────────────────────────
 
 _Instant = tuple[str, str, Closed | None]
 

@@ -86,7 +86,7 @@ def _one_failure(problem: failure.Failure) -> str:
 
 
 class InputError(ValueError):
-    """An `--input` that can not be used; the message says what to write."""
+    """An `--input` that cannot be used; the message says what to write."""
 
 
 def inputs(

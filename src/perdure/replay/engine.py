@@ -78,7 +78,7 @@ class WorkflowReplay:
         self._started_event_id = 0
         self._versioning_behavior = 0
 
-    # --- what the worker may look at ---
+    # ── what the worker may look at ───────────────────────────────────────────────────────────────
 
     @property
     def mismatch(self) -> Mismatch | None:
@@ -105,7 +105,7 @@ class WorkflowReplay:
         """How many operations of user code are open."""
         return len(self._run.operations)
 
-    # --- tasks in ---
+    # ── tasks in ──────────────────────────────────────────────────────────────────────────────────
 
     def feed(self, task: WorkflowTask) -> NeedPage | None:
         """Take a new workflow task, after the previous one has been answered or had no answer."""
@@ -156,7 +156,7 @@ class WorkflowReplay:
         self._run.buffer.add_page(events, next_page_token)
         return self._guarded(lambda: None)
 
-    # --- activations ---
+    # ── activations ───────────────────────────────────────────────────────────────────────────────
 
     def next(self) -> Activation | None:
         """The next round of work for user code; None when there is nothing to run."""
@@ -199,7 +199,7 @@ class WorkflowReplay:
         self._deliver_late_results()
         self._step = self._advance
 
-    # --- going on, with pages fetched on the way ---
+    # ── going on, with pages fetched on the way ───────────────────────────────────────────────────
 
     def _guarded(self, action: Callable[[], None]) -> NeedPage | None:
         """Run ``action`` and the pending steps; stop for a page, turn bad data into ``error``."""
@@ -257,7 +257,7 @@ class WorkflowReplay:
         if applied and run.replaying and not run.jobs:
             self._step = self._advance
 
-    # --- local activities ---
+    # ── local activities ──────────────────────────────────────────────────────────────────────────
 
     def local_requests(self) -> list[LocalRequest]:
         """Local activities to run or cancel now. Ask after each ``commit`` and ``feed``."""
@@ -265,7 +265,7 @@ class WorkflowReplay:
 
     @property
     def waits_for_local_activities(self) -> bool:
-        """The task can not be answered before their results; keep it alive with ``heartbeat``."""
+        """The task cannot be answered before their results; keep it alive with ``heartbeat``."""
         return self._run.local.outstanding
 
     def local_result(self, seq: int, result: LocalResult) -> None:
@@ -296,7 +296,7 @@ class WorkflowReplay:
         self._force_new_task = True
         return self._complete()
 
-    # --- answers out ---
+    # ── answers out ───────────────────────────────────────────────────────────────────────────────
 
     def ready(self) -> Answer | None:
         """The answer to the workflow task, once; None while there is work, or nothing to tell.
@@ -346,7 +346,7 @@ class WorkflowReplay:
         if reset_history_event_id > 0:
             self._run.forget_speculative_task(reset_history_event_id)
 
-    # --- errors ---
+    # ── errors ────────────────────────────────────────────────────────────────────────────────────
 
     def _fail(self, error: Mismatch | Fatal) -> None:
         self.error = error

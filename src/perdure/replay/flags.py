@@ -3,7 +3,7 @@
 A flag gates a change of behaviour that would break old histories. It is written once, in the
 completion of the workflow task that first used it, and is in force for the rest of the run.
 
-Invariants: nothing is written when the server can not store SDK metadata, and then no flag may be
+Invariants: nothing is written when the server cannot store SDK metadata, and then no flag may be
 used for new work either; unknown numbers are kept out of decisions and never crash.
 
 What is not here: what a flag changes (see the users of ``Flag``).

@@ -43,7 +43,7 @@ def ordered_map(fields: Mapping[str, _V]) -> Mapping[str, _V]:
     return {key: fields[key] for key in sorted(fields)}
 
 
-# --- outcomes -------------------------------------------------------------------------------------
+# ── outcomes ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -98,7 +98,7 @@ ChildOutcome: TypeAlias = Completed | Failed | Cancelled
 NexusStartOutcome: TypeAlias = NexusStarted | Failed
 NexusOutcome: TypeAlias = Completed | Failed | Cancelled
 
-# --- jobs -----------------------------------------------------------------------------------------
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 class InitializeWorkflow(msgspec.Struct, frozen=True):

@@ -142,7 +142,7 @@ def local_activity_details(
 
 
 def read_local_activity(event: history.HistoryEvent) -> LocalActivityMarker | None:
-    """What a local activity's marker event says; None when it can not be read."""
+    """What a local activity's marker event says; None when it cannot be read."""
     attributes = event.marker_recorded_event_attributes
     details = attributes.details
     try:

@@ -76,7 +76,7 @@ class WorkflowTaskState:
 
 
 class Run:
-    """See the module. Attributes are the engine's own; the host sees activations only."""
+    """The state of one run. Its attributes are for the engine only; the host sees activations."""
 
     __slots__ = (
         "buffer",
@@ -172,7 +172,7 @@ class Run:
         self.task_commands: list[Outgoing] = []
         """Commands that events of this sequence have taken, for reports."""
 
-    # --- what machines may ask (machines.base.Host) ---
+    # ── what machines may ask (machines.base.Host) ────────────────────────────────────────────────
 
     def push_job(self, job: Job) -> None:
         """Queue work for user code."""
@@ -195,7 +195,7 @@ class Run:
         """Whether ``flag`` gates the event being matched: recorded, or the newest task (§1.6)."""
         return self.flags.may_use(flag, record=self.last_sequence)
 
-    # --- clock ---
+    # ── clock ─────────────────────────────────────────────────────────────────────────────────────
 
     def advance_clock(self, time_ns: int) -> None:
         """Workflow time moves on, never back (§1.3)."""
@@ -208,7 +208,7 @@ class Run:
         if not self.replaying:
             self.local.execute_unrecorded(self)
 
-    # --- activations ---
+    # ── activations ───────────────────────────────────────────────────────────────────────────────
 
     def take_activation(self) -> Activation:
         """Drain the queued jobs into an activation, in their order."""

@@ -96,7 +96,7 @@ class WorkflowTask(msgspec.Struct, frozen=True):
 
 
 class NeedPage(msgspec.Struct, frozen=True):
-    """The engine can not go on before ``feed_page``: fetch GetWorkflowExecutionHistory.
+    """The engine cannot go on before ``feed_page``: fetch GetWorkflowExecutionHistory.
 
     ``token`` is the next page's token, or empty to begin with the run's first event (a sticky task
     reached an engine that does not have the run's earlier events).

@@ -4,8 +4,8 @@ Role: for each effect, the transition of the destination, then, when the sender 
 outcome. Each of them is durable before the next, and each recognises a repetition, so a delivery that was cut short is
 simply begun again.
 
-Invariants: an error that another try can not mend is an outcome (a Failed event, or nobody's business any more); all
-others are raised, and the outbox tries again. Not here: order and repetition (`outbox`), decisions (`history`).
+Invariants: an error that a retry cannot fix is an outcome (recorded as a Failed event, or ignored when nobody waits
+for it); all others are raised, and the outbox retries. Not here: order and retries (`outbox`), decisions (`history`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ PARENT_CLOSED_REASON = "by parent close policy"
 
 
 class Deliveries:
-    """See the module. `open` it when the node is wired."""
+    """Applies effects at their destination and records the outcome at their source. Call `open` after wiring."""
 
     engine: Engine
     runs: Runs
@@ -212,7 +212,7 @@ class Deliveries:
         said: history.StartChildWorkflowExecutionInitiatedEventAttributes,
         parent: Parent,
     ) -> tuple[_StartCause.ValueType | None, str]:
-        """Why the child can not be created, or its run id."""
+        """Why the child cannot be created, or its run id."""
         namespace_id = said.namespace_id
         if self.engine.namespaces.by_id(namespace_id) is None:
             return _CHILD_NO_NAMESPACE, ""
@@ -235,7 +235,7 @@ class Deliveries:
         except AlreadyExists:
             return _CHILD_EXISTS, ""
         except (InvalidArgument, FailedPrecondition) as error:
-            log.warning("child workflow %s can not be started: %s", said.workflow_id, error)
+            log.warning("child workflow %s cannot be started: %s", said.workflow_id, error)
             return _CHILD_REFUSED, ""
         return None, reply.run_id
 

@@ -88,7 +88,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
 
 
 class Engine:
-    """See the module. `open` before use, `close` after.
+    """Loads entities, applies changes and releases their results. Call `open` before use and `close` afterwards.
 
     Args:
         store: Where everything lies; `close` closes it.

@@ -86,7 +86,7 @@ class ServiceClient:
             try:
                 connection = await connect(config.target_host, config)
             except errors.RpcError as error:
-                # An engine in this process that can not open its database.
+                # An engine in this process that cannot open its database.
                 raise RuntimeError(
                     f"Failed client connect: {error.message}"
                 ) from RPCError.from_wire(error)
@@ -317,9 +317,9 @@ def _what_to_do(target: str, error: RPCError) -> str:
 
 
 def _refuse_in_workflow() -> None:
-    """A workflow's loop has no I/O: a call would wait for ever, and its answer would differ on replay."""
+    """A workflow's loop has no I/O: a call would wait forever, and its answer would differ on replay."""
     if isinstance(asyncio.get_running_loop(), DeterministicLoop):
         raise RuntimeError(  # noqa: TRY004 - the place is wrong, not a type
-            "clients can not be used in a workflow: do that in an activity, or use what the workflow itself has"
+            "clients cannot be used in a workflow: do that in an activity, or use what the workflow itself has"
             " (start_child_workflow, get_external_workflow_handle)"
         )

@@ -38,7 +38,7 @@ class EagerStarts:
     def reserve(self, namespace: str, task_queue: str) -> Settle | None:
         """A slot for the first task of a workflow that is about to be started; None when no worker has one.
 
-        Whoever gets one calls it once, whatever comes of the start.
+        The caller must call the result exactly once, whether or not the start succeeds.
         """
         workers: Iterable[Reserve] = self._workers.get((namespace, task_queue), ())
         for reserve in workers:

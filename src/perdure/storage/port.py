@@ -17,7 +17,7 @@ import msgspec
 from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 
-# ── what is written ──────────────────────────────────────────────────────────────────────────────────
+# ── what is written ───────────────────────────────────────────────────────────────────────────────
 
 
 class FactRow(NamedTuple):
@@ -78,7 +78,7 @@ class CommitBatch(msgspec.Struct, frozen=True):
     writes: tuple[EntityWrite, ...]
 
 
-# ── what is read ─────────────────────────────────────────────────────────────────────────────────────
+# ── what is read ──────────────────────────────────────────────────────────────────────────────────
 
 
 class ShardLease(msgspec.Struct, frozen=True):
@@ -151,7 +151,7 @@ class VisibilityQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 1_000
 
 
-# ── errors ───────────────────────────────────────────────────────────────────────────────────────────
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────
 
 
 class StoreError(Exception):
@@ -187,7 +187,7 @@ class UnknownOutcome(StoreError):
 
 
 class OpenError(StoreError):
-    """The database can not be used; `str()` is one line that says what to do."""
+    """The database cannot be used; `str()` is one line that says what to do."""
 
 
 class InUse(OpenError):
@@ -215,7 +215,7 @@ class Store(Protocol):
         ...
 
     async def acquire(self, shard_id: int) -> ShardLease:
-        """Take over a shard: its range id grows, which fences whoever had it."""
+        """Take over a shard. Its range id grows, which fences off the previous owner."""
         ...
 
     async def commit(self, batch: CommitBatch) -> None:

@@ -57,7 +57,7 @@ def _copy(database: Path, partial: Path) -> None:
             raise OpenError(f"{database} is no database of Perdure")
         target = sqlite3.connect(partial)
         try:
-            # All pages in one step: one reading transaction, so that writers can not make it begin anew.
+            # All pages in one step: one reading transaction, so that writers cannot make it begin anew.
             source.backup(target, pages=-1)
         finally:
             target.close()

@@ -99,7 +99,7 @@ def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
         if _primary_code(error) == sqlite3.SQLITE_FULL:
             rollback(connection)
             raise StoreFull(f"no space left for the database ({error})") from error
-        # The frames may have reached the disk though the sync failed: nobody knows until the next look at the fence.
+        # The frames may have reached the disk although the sync failed; only the fence, read again, can tell.
         rollback(connection)
         raise UnknownOutcome(f"the commit failed ({error})") from error
 
@@ -226,7 +226,7 @@ def rollback(connection: sqlite3.Connection) -> None:
     """End the open transaction, if there is one.
 
     Raises:
-        UnknownOutcome: It can not be ended.
+        UnknownOutcome: It cannot be ended.
     """
     if not connection.in_transaction:
         return

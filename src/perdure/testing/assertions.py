@@ -1,6 +1,6 @@
 """In a test environment a failed `assert` inside a workflow fails the workflow, not the workflow task.
 
-A workflow task that fails is tried again for ever, so that a bug can be fixed under a running workflow; a test would
+A workflow task that fails is tried again forever, so that a bug can be fixed under a running workflow; a test would
 wait in vain.
 """
 

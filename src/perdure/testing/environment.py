@@ -47,7 +47,7 @@ class WorkflowEnvironment:
 
     @classmethod
     def from_client(cls, client: Client) -> WorkflowEnvironment:
-        """An environment over a client that is connected already; its time can not be skipped.
+        """An environment over a client that is connected already; its time cannot be skipped.
 
         Args:
             client: It is not closed with the environment.
@@ -89,7 +89,7 @@ class WorkflowEnvironment:
             _ignored: Options of a server that is downloaded; they mean nothing here.
 
         Raises:
-            ServerStartError: Nobody can listen there, or the file can not be used.
+            ServerStartError: Nobody can listen there, or the file cannot be used.
         """
         from perdure.testing.local import start_local
 

@@ -132,7 +132,7 @@ def pytest_runtest_makereport(
 def _timelines(shown: _Shown) -> str:
     """The timelines as text, or why there are none. Never raises: the test has failed already."""
     if shown.loop.is_running() or shown.loop.is_closed():
-        return "(not available: the event loop of the environment can not be used now)"
+        return "(not available: the event loop of the environment cannot be used now)"
     try:
         return shown.loop.run_until_complete(
             asyncio.wait_for(timelines(shown.environment), PATIENCE_S)

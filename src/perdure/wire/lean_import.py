@@ -57,7 +57,7 @@ def leave_unopened() -> None:
 
 @contextmanager
 def without_grpc() -> Generator[None]:
-    """Inside the block grpc can not be imported, even when it is loaded; the services' stubs stay to be asked for."""
+    """Inside the block grpc cannot be imported, even when it is loaded; the services' stubs stay to be asked for."""
     loaded = sys.modules.get("grpc")
     known = {name for name in _service_packages() if name in sys.modules}
     sys.modules["grpc"] = None  # pyright: ignore[reportArgumentType]  -- how the import system spells "there is none"

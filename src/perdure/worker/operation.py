@@ -45,7 +45,7 @@ POLLS_END_S = 5.0
 
 
 class WorkerOperation:
-    """See the module. Runs once."""
+    """Runs a worker from its first poll to the end of its graceful shutdown. It can be run once."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class WorkerOperation:
             raise self._fatal
 
     async def _check_namespace(self, rpc: WorkerRpc) -> None:
-        """A worker whose namespace does not exist would poll in vain for ever."""
+        """A worker whose namespace does not exist would poll in vain forever."""
         described = await until_answered(
             "DescribeNamespace", rpc.describe_namespace, give_up=self._stop.is_set
         )
@@ -295,7 +295,7 @@ class WorkerOperation:
             self._fail(error)
         elif not self._stop.is_set():
             logger.warning(
-                "The client of the worker of %s was closed, so the worker ends, and what it runs can not be"
+                "The client of the worker of %s was closed, so the worker ends, and what it runs cannot be"
                 " reported: end workers before their client",
                 self._options.task_queue,
             )

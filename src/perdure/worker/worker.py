@@ -125,7 +125,7 @@ class Worker:
             max_task_queue_activities_per_second=max_task_queue_activities_per_second,
             graceful_shutdown_ns=to_ns(graceful_shutdown_timeout),
             workflow_failure_exception_types=workflow_failure_exception_types,
-            # Whoever polls for no activities must not be handed one either.
+            # A worker that polls for no activities must not be handed one either.
             disable_eager_activity_execution=disable_eager_activity_execution
             or no_remote_activities
             or not activities,
@@ -202,7 +202,7 @@ class Worker:
         user = asyncio.current_task()
 
         def failed(done: asyncio.Task[None]) -> None:
-            # A worker that died in the middle of the block must not leave its user waiting for ever.
+            # A worker that died in the middle of the block must not leave its user waiting indefinitely.
             if not done.cancelled() and done.exception() is not None and user is not None:
                 user.cancel()
 

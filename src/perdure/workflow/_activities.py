@@ -104,7 +104,7 @@ def start_activity(
             schedule_to_start_timeout: Limit for waiting for a worker.
             start_to_close_timeout: Limit for one attempt.
             heartbeat_timeout: Longest silence of a running attempt.
-            retry_policy: How failures are retried; the server's default retries for ever.
+            retry_policy: How failures are retried; the server's default retries forever.
             cancellation_type: What cancelling the handle does.
             activity_id: Id in history; by default a number. Advanced.
             versioning_intent: Deprecated; use worker deployments.

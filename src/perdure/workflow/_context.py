@@ -32,7 +32,7 @@ def instance() -> Any:
     return _runtime.current().instance()
 
 
-# Time and randomness ------------------------------------------------------------------------------
+# ── time and randomness ───────────────────────────────────────────────────────────────────────────
 
 
 def now() -> datetime:
@@ -98,7 +98,7 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=(high << 64) | low)
 
 
-# Waiting ------------------------------------------------------------------------------------------
+# ── waiting ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _seconds(duration: float | timedelta) -> float:
@@ -147,7 +147,7 @@ wait_for_condition = wait_condition
 """The same function under its other common name."""
 
 
-# Versions of the code -----------------------------------------------------------------------------
+# ── versions of the code ──────────────────────────────────────────────────────────────────────────
 
 
 def patched(id: str) -> bool:
@@ -177,7 +177,7 @@ def deprecate_patch(id: str) -> None:
     _runtime.current().patch(id, deprecated=True)
 
 
-# What is known about the run ----------------------------------------------------------------------
+# ── what is known about the run ───────────────────────────────────────────────────────────────────
 
 
 def cancellation_reason() -> str | None:

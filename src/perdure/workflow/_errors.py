@@ -61,7 +61,7 @@ class ContinueAsNewError(BaseException):
 
     def __init__(self, *args: object) -> None:
         if type(self) is ContinueAsNewError:
-            message = "ContinueAsNewError can not be raised; call workflow.continue_as_new instead"
+            message = "ContinueAsNewError cannot be raised; call workflow.continue_as_new instead"
             raise RuntimeError(message)
         super().__init__(*args)
 

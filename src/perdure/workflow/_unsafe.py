@@ -33,7 +33,7 @@ class unsafe:  # the official name  # noqa: N801
     """Static functions only; most workflows need none of them."""
 
     def __init__(self) -> None:
-        message = "workflow.unsafe is a namespace and can not be instantiated"
+        message = "workflow.unsafe is a namespace and cannot be instantiated"
         raise NotImplementedError(message)
 
     @staticmethod

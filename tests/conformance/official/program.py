@@ -2,7 +2,7 @@
 
     python program.py HOST:PORT SCENARIO
 
-It runs in a process of its own, because one process can not hold the official SDK's core and be trusted to be ours.
+It runs in a process of its own, because one process cannot hold the official SDK's core and be trusted to be ours.
 """
 
 from __future__ import annotations

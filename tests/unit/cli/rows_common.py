@@ -160,7 +160,7 @@ def _encrypted(bench: Bench, command: str) -> None:
         assert "secret" not in refused.err
     unreadable = bench.run(*words, "--tls-ca-path", "/no/such/file")
     assert unreadable.code == 2
-    assert unreadable.err == "perdure: can not read /no/such/file: No such file or directory\n"
+    assert unreadable.err == "perdure: cannot read /no/such/file: No such file or directory\n"
 
 
 def _for(check: Callable[[Bench, str], None], command: str, *flags: str) -> None:
@@ -230,11 +230,11 @@ def _input(bench: Bench, command: str) -> None:
         assert sent("--input-file", str(one), "--input-file", str(one)) == [expected] * 2
         assert sent("--input-file", "-", stdin="[7]") == [_json(b"[7]")]
         assert sent("-i", "@-", stdin="[8]") == [_json(b"[8]")]
-        assert f"--input-file: can not read {two}: it is not UTF-8 text" in refused(
+        assert f"--input-file: cannot read {two}: it is not UTF-8 text" in refused(
             "--input-file", str(two)
         )
-        assert f"--input: can not read {one}x: No such file" in refused("-i", f"@{one}x")
-        assert "--input and --input-file can not be combined" in refused(
+        assert f"--input: cannot read {one}x: No such file" in refused("-i", f"@{one}x")
+        assert "--input and --input-file cannot be combined" in refused(
             "-i", "1", "--input-file", str(one)
         )
 

@@ -165,5 +165,5 @@ def _test_server(bench: Bench) -> None:
     assert loud.err != ""
     taken = perdure("server", "start-test", bench.engine.address.split(":")[1])
     assert taken.code == 1
-    assert "can not listen on" in taken.err
+    assert "cannot listen on" in taken.err
     assert perdure("server", "start-test", "70000").code == 2

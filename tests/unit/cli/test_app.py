@@ -52,7 +52,7 @@ def test_help_loads_no_command():
             ["workflow", "start", "--type", "T", "-t", "q", "-i", "World"],
             "is not JSON; a text needs its own quotes",
         ),
-        (["workflow", "start", "--type", "T", "-t", "q", "-i", "@no/such"], "can not read no/such"),
+        (["workflow", "start", "--type", "T", "-t", "q", "-i", "@no/such"], "cannot read no/such"),
         (
             ["workflow", "start", "--type", "T", "-t", "q", "--run-timeout", "10"],
             "is not a duration",

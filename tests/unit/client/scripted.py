@@ -15,7 +15,7 @@ Answer = Message | BaseException | Callable[[Any], Message]
 
 
 class ScriptedConnection:
-    """Gives the answers that were queued for each method, the last one for ever; remembers the requests."""
+    """Gives the answers that were queued for each method, the last one forever; remembers the requests."""
 
     polls_are_free = False
 

@@ -178,7 +178,7 @@ def test_keys_of_mappings_come_back(hint: Any, key: Any) -> None:
 
 
 def test_keys_that_json_writes_as_text() -> None:
-    """UUIDs and datetimes can not be keys when writing; other programs write them as texts."""
+    """UUIDs and datetimes cannot be keys when writing; other programs write them as texts."""
     assert same(value_to_type(dict[uuid.UUID, int], {str(ID): 1}), {ID: 1})
     assert same(value_to_type(dict[datetime, int], {MOMENT.isoformat(): 1}), {MOMENT: 1})
     assert same(value_to_type(dict[Literal["a"], int], {"a": 1}), {"a": 1})

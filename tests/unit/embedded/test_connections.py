@@ -249,7 +249,7 @@ async def test_a_file_that_can_not_be_written_says_so_and_is_let_go_of(
 
     with monkeypatch.context() as patch:
         patch.setattr(SqliteStore, "acquire", refused)
-        with pytest.raises(errors.FailedPrecondition, match="can not be written: disk full"):
+        with pytest.raises(errors.FailedPrecondition, match="cannot be written: disk full"):
             await open_embedded(f"sqlite:{tmp_path}/x.db")
     connection = await open_embedded(f"sqlite:{tmp_path}/x.db")
     await connection.close()

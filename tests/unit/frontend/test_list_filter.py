@@ -74,7 +74,7 @@ def test_conditions_become_the_filter_of_the_store(text: str, expected: dict[str
         ("ExecutionStatus IN 'Running'", "did not expect \"'Running'\""),
         ("ExecutionStatus IN ('Running' 'Failed')", "did not expect \"'Failed'\""),
         ("StartTime > 'yesterday'", "'yesterday' is no time"),
-        ("StartTime ? 3", "can not read it from"),
+        ("StartTime ? 3", "cannot read it from"),
         ("(WorkflowId = 'a')", "did not expect '('"),
         ("ExecutionStatus IN ) 'Running')", "expected ( after IN"),
         ("ExecutionStatus IN ('Running' = 'Failed')", "expected ) instead of '='"),

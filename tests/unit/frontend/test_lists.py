@@ -286,8 +286,8 @@ def test_borders_that_are_given_twice(text: str, span: Span):
         ("ExecutionStatus = 'a'", "unknown ExecutionStatus 'a'"),
         ("ExecutionStatus < 1", "did not expect '<'"),
         ("= 'a'", "did not expect '='"),
-        ("WorkflowId = 'a' ; x", "can not read it from '; x'"),
-        ("WorkflowId = 'a", "can not read it from"),
+        ("WorkflowId = 'a' ; x", "cannot read it from '; x'"),
+        ("WorkflowId = 'a", "cannot read it from"),
         ("workflowid = 'a'", "unknown field workflowid"),
     ],
 )  # fmt: skip

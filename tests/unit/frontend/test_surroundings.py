@@ -1,4 +1,4 @@
-"""Namespaces, search attributes, lists, and what happens to calls that can not be answered."""
+"""Namespaces, search attributes, lists, and what happens to calls that cannot be answered."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_lists_come_in_pages_and_follow_the_runs(caller: Caller):
         ),
         (
             {"workflow_id_reuse_policy": 4, "workflow_id_conflict_policy": 1},
-            "TERMINATE_IF_RUNNING can not be used together",
+            "TERMINATE_IF_RUNNING cannot be used together",
         ),
     ],
 )
@@ -217,7 +217,7 @@ async def test_over_the_wire_a_poll_needs_a_deadline_and_a_request_must_parse(ca
 async def test_every_rpc_answers_an_empty_request_with_a_response_or_a_users_error(
     caller: Caller, path: str
 ):
-    """Rule 40: clients retry Internal and Unknown for ever, so no request may cause them."""
+    """Rule 40: clients retry Internal and Unknown forever, so no request may cause them."""
     method = RPCS[path].method
     retried = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "ABORTED", "OUT_OF_RANGE")
     code = "OK"

@@ -223,7 +223,7 @@ async def test_policies_that_contradict_each_other_are_refused(
         if name == "SignalWithStartWorkflowExecution" and conflict == 1 and not is_refused:
             continue  # a policy of its own forbids it
         if is_refused:
-            with pytest.raises(InvalidArgument, match="can not be used together"):
+            with pytest.raises(InvalidArgument, match="cannot be used together"):
                 await caller.call(name, **fields)
         else:
             assert (await caller.call(name, **fields)).run_id

@@ -183,7 +183,7 @@ def heartbeat_until_refused(run: Run) -> int:
             return beats
         assert inline is not None
         task = inline
-    raise AssertionError("heartbeats go on for ever")
+    raise AssertionError("heartbeats go on forever")
 
 
 def test_rule_14_heartbeats_alone_end_after_a_while() -> None:

@@ -1,4 +1,4 @@
-"""A node ends in bounded time: what can not be finished is given up, said, and still there after the next start."""
+"""A node ends in bounded time: what cannot be finished is given up, said, and still there after the next start."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def no_shard(_: int) -> ShardLease:
 
 
 def lose_the_shards(world: World) -> None:
-    """As after a lost fence, with a disk from which they can not be taken over again."""
+    """As after a lost fence, with a disk from which they cannot be taken over again."""
     world.faults.inner.acquire = no_shard
     for shard in world.engine._shards._shards:
         world.engine._shards.drop(shard, True)

@@ -117,7 +117,7 @@ async def test_an_effect_that_is_pushed_twice_is_delivered_once_until_it_is_done
     assert [name for _, name in office.delivered] == ["a1"]
     office.lanes.push(effect("a1", "x"))
     await asyncio.sleep(5)
-    assert len(office.delivered) == 2, "it is not remembered for ever"
+    assert len(office.delivered) == 2, "it is not remembered forever"
     assert not office.lanes._known
 
 

@@ -140,7 +140,7 @@ async def test_a_dropped_shard_loses_its_entities_and_comes_back_later_each_time
         assert leases.shards.ready_ids() == (1, 2)
         await leases.shard(0).ready.wait()
         pauses.append(round(loop.time() - began_s, 3))
-    assert pauses == [0.1, 0.4, 1.6, 6.4, 25.6, 30], "two owners must not fight for ever"
+    assert pauses == [0.1, 0.4, 1.6, 6.4, 25.6, 30], "two owners must not fight forever"
     assert leases.key_of(0) not in leases.cache
     assert leases.key_of(1) in leases.cache
     assert leases.acquired == [0, 1, 2, *[0] * 6]

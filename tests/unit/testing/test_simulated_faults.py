@@ -181,10 +181,10 @@ def test_which_workflow_is_stuck_is_said() -> None:
 async def test_timelines_that_cannot_be_had_are_said_to_be_missing() -> None:
     async with await WorkflowEnvironment.start_time_skipping() as env:
         shown = _Shown(env)
-        assert "loop of the environment can not be used" in _timelines(shown)
+        assert "loop of the environment cannot be used" in _timelines(shown)
         shown.loop = asyncio.new_event_loop()
         shown.loop.close()
-        assert "loop of the environment can not be used" in _timelines(shown)
+        assert "loop of the environment cannot be used" in _timelines(shown)
 
 
 def test_how_often_an_activity_was_executed_in_words() -> None:

@@ -261,7 +261,7 @@ async def test_a_test_server_that_cannot_listen_ends_its_node() -> None:
 
 
 async def only(tasks: set[asyncio.Task[Any]]) -> None:
-    """Nothing else is left running: a node that has not ended looks after its shards for ever."""
+    """Nothing else is left running: a node that has not ended looks after its shards forever."""
     if left := asyncio.all_tasks() - tasks:
         _, running = await asyncio.wait(left, timeout=20)
         assert not running

@@ -20,7 +20,7 @@ class ScriptedConnection:
     """Answers each method by the function given for it; calls are kept in order.
 
     A function may return a message, raise an `RpcError`, or return an awaitable of either. Polls without a function
-    wait for ever, as polls without a task do.
+    wait forever, as polls without a task do.
     """
 
     polls_are_free = False

@@ -24,7 +24,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Lines(Pollers[str]):
-    """Pollers over a script of poll results: errors are raised; when it is used up, polls wait for ever."""
+    """Pollers over a script of poll results: errors are raised; when it is used up, polls wait forever."""
 
     def __init__(self, slots: int, fewest: int, most: int, script: Sequence[object] = ()) -> None:
         self.slots = Slots(slots)

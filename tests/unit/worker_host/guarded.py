@@ -52,7 +52,7 @@ def refused(function: Callable[[], Any]) -> str:
 class Installed:
     """A guard of its own, installed over copies of the modules that it wraps.
 
-    The process's guard is installed by whichever run comes first, and can not be taken away.
+    The process's guard is installed by whichever run comes first, and cannot be taken away.
     """
 
     def __init__(self) -> None:

@@ -508,5 +508,5 @@ def test_a_query_that_waits_is_answered_with_an_error() -> None:
     run.start()
     failure = run.query("waits").failure
     assert failure is not None
-    assert "a query can not wait for anything" in failure.message
+    assert "a query cannot wait for anything" in failure.message
     assert run.ask("__stack_trace")

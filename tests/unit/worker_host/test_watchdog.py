@@ -43,7 +43,7 @@ def test_a_workflow_that_spins_is_stopped(caplog: pytest.LogCaptureFixture) -> N
 
 @workflow.defn
 class SpinsInTasks:
-    """Gives way to itself for ever: the watchdog's exception may arrive in asyncio's own code."""
+    """Gives way to itself forever: the watchdog's exception may arrive in asyncio's own code."""
 
     @workflow.run
     async def run(self) -> None:
@@ -75,7 +75,7 @@ def test_a_workflow_that_awaits_nothing_that_waits_is_stopped(kind: type) -> Non
 
 @workflow.defn
 class SpinsAndSwallows:
-    """Would go on for ever, but for the test's own limit."""
+    """Would go on forever, but for the test's own limit."""
 
     caught: ClassVar[int] = 0
 

@@ -193,7 +193,7 @@ def cancel_activity(
     activity = _pending(state, token)
     if not activity.cancel_requested_event_id:
         raise InvalidArgument(
-            f"Activity {activity.activity_id} can not be reported as canceled: its workflow has not requested that. "
+            f"Activity {activity.activity_id} cannot be reported as canceled: its workflow has not requested that. "
             "Report it as failed instead."
         )
     response = (

@@ -1,8 +1,8 @@
 """The end of an activity attempt: another attempt, or the one event that closes the activity.
 
 Role: the helpers that all paths share (RPCs, time-outs, cancel commands). Every function works on an open draft.
-Invariants: an attempt's start reaches history only here, directly before the close event (rule 28); whoever closes an
-activity removes its progress in the same draft, so it is closed once.
+Invariants: an attempt's start reaches history only here, directly before the close event (rule 28). Closing an activity
+removes its progress in the same draft, so it is closed once.
 Not here: validation of tokens (`activity`), which deadlines are due (`activity.timeouts`).
 """
 

@@ -46,7 +46,7 @@ def is_held(state: RunState) -> bool:
 
 
 def is_asleep(state: RunState) -> bool:
-    """Nobody works for this run, and nothing of it is queued: it waits for time, for others, or for ever."""
+    """Whether no worker is working for this run and no task of it is queued: it waits only for time or other runs."""
     return state.is_running and state.workflow_task is None and not state.activities
 
 

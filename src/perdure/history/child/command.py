@@ -156,7 +156,7 @@ def child_start_failed(
     cause: FailedCause.ValueType,
     env: Env,
 ) -> RunTransition:
-    """The child can not be created; `said` is the event that asked for it."""
+    """The child cannot be created; `said` is the event that asked for it."""
     if not state.is_running or initiated_event_id not in state.children:
         return nothing(state.key, None)
     with Draft(state, env) as draft:

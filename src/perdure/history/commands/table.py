@@ -26,7 +26,7 @@ _UNSUPPORTED = enums.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED
 
 
 class CommandRejected(Exception):
-    """A command that can not be applied: its workflow task fails with `cause` and `message` (rule 7).
+    """A command that cannot be applied: its workflow task fails with `cause` and `message` (rule 7).
 
     With `terminates` no later attempt could do better (a payload over the limit): the run is terminated.
     """
@@ -61,7 +61,7 @@ class CommandContext:
         self.is_closing = False
         """Some command of this task completes the run: nothing is handed out eagerly (rule 34)."""
         self.initiated_children: set[str] = set()
-        """Workflow ids of the children that this task started: it can not cancel them as well."""
+        """Workflow ids of the children that this task started: it cannot cancel them as well."""
         self.messages: dict[str, protocol.Message] = {}
         """Protocol messages of the completion that are not applied yet, by id (rule 17)."""
         self.updates = updates
@@ -72,7 +72,7 @@ class CommandContext:
         """How many of the buffered events this task's own commands caused."""
 
     def has_news(self, state: RunState) -> bool:
-        """Something waits that the workflow did not cause and has not seen: it can not complete yet (rules 4 and 5)."""
+        """Something waits that the workflow did not cause and has not seen: it cannot complete yet (rules 4 and 5)."""
         return len(state.buffered) > self.own_buffered or self.updates.others_wait
 
 
@@ -107,7 +107,7 @@ def apply_commands(draft: Draft, commands: Sequence[Command], context: CommandCo
     """Apply all commands, in order; those after the first completion are ignored (rule 6).
 
     Raises:
-        CommandRejected: One of them can not be applied; the caller abandons the draft.
+        CommandRejected: One of them cannot be applied; the caller abandons the draft.
     """
     context.is_closing = any(command.command_type in CLOSING for command in commands)
     for command in commands:

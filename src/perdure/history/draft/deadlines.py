@@ -4,8 +4,8 @@ Each family registers how its deadlines are found in the state (`keys`, `due_ns`
 (`fire`). The heap of a state is derived: an entry only says *look here then*; whether something is due, and when, is
 asked of the state. So a heartbeat need not touch the heap, and an entry whose reason is gone is skipped.
 
-Invariant: for each (kind, key) with `due_ns(state, key) != 0` the heap holds an entry at that time or earlier. Whoever
-sets a deadline calls `arm`; `rebuild` establishes the invariant after a load.
+Invariant: for each (kind, key) with `due_ns(state, key) != 0` the heap holds an entry at that time or earlier. Code
+that sets a deadline calls `arm`; `rebuild` establishes the invariant after a load.
 """
 
 from __future__ import annotations

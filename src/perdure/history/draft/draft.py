@@ -39,7 +39,7 @@ BRANCH = 0
 
 
 class Draft:
-    """The open change of `state`; see the module."""
+    """The open change of `state`. Exactly one of `done` and `abandon` ends it."""
 
     __slots__ = (
         "_also", "_current", "_delete_at_ns", "_effects", "_facts", "_finished", "_first_event_id", "_frames",

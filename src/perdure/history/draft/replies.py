@@ -4,7 +4,7 @@ A plan names the history it needs as a range; the shell reads those rows and bui
 a response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed
 workflow task is written *and* answered with an error: rules 4 and 7).
 
-Plans of tasks are kept for a while by the thousand (`server.kept`). They are values that can not be part of a cycle, so
+Plans of tasks are kept for a while by the thousand (`server.kept`). They are values that cannot be part of a cycle, so
 the garbage collector need not look at them (`gc=False`).
 """
 

@@ -85,7 +85,7 @@ def _seen(state: RunState, request_id: str) -> bool:
 
 
 def check_signal(state: RunState, request: Request, env: Env) -> None:
-    """What would make this signal one that the run can not take."""
+    """What would make this signal one that the run cannot take."""
     limits = env.limits
     if not request.signal_name:
         raise InvalidArgument("The signal has no name: set signal_name.")

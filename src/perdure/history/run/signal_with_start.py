@@ -78,7 +78,7 @@ def signal_with_start(
 
     Raises:
         AlreadyExists: The run of this id has closed, and the reuse policy allows no other.
-        InvalidArgument: The start or the signal can not be made.
+        InvalidArgument: The start or the signal cannot be made.
     """
     signalled = signal_part(request)
     # A start may end the existing run: everything that can be wrong with the signal must be known before.

@@ -56,7 +56,7 @@ class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
     identity: str = ""
     follows_close: bool = False
     """The one before tried to close the run in vain, since something had happened meanwhile: once this one is started,
-    the run takes no more signals and updates, which could keep it from closing for ever."""
+    the run takes no more signals and updates, which could keep it from closing indefinitely."""
     stamp: int = 0
     """0: the task is as its events say. Otherwise a fact row holds it, and tells it from others of the same id."""
 

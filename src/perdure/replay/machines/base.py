@@ -81,7 +81,7 @@ class Machine:
             handler(self, event, host)
         elif self.state not in self.settled:
             raise BadHistory(
-                f"{type_name(event.event_type)} (event {event.event_id}) can not follow for this "
+                f"{type_name(event.event_type)} (event {event.event_id}) cannot follow for this "
                 f"{self.kind} in state {self.state!r}",
                 event.event_id,
             )

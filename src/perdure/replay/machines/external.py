@@ -72,7 +72,7 @@ class SignalExternalMachine(Machine):
         return self.state >= State.CLOSED
 
     def cancel(self, host: Host) -> None:
-        """Take the signal back; once sent it can not be."""
+        """Take the signal back; once sent it cannot be."""
         if self.state == State.CREATED:
             self.state = State.CANCELED_BEFORE_SENT
             failure = canceled()

@@ -124,14 +124,14 @@ class LocalActivityMachine(Machine):
         self._new_work = True
         return True
 
-    # --- results ---
+    # ── results ───────────────────────────────────────────────────────────────────────────────────
 
     def resolve_executed(self, result: LocalResult, run: LocalHost) -> None:
         """The worker finished it; too late when it was cancelled without waiting."""
         if self.state != State.REQUESTED:
             return
         if result.outcome == Completed(None):
-            # A marker can not tell "nothing" from an empty payload: replay must see the same.
+            # A marker cannot tell "nothing" from an empty payload: replay must see the same.
             result = msgspec.structs.replace(result, outcome=Completed(common.Payload()))
         self._resolve(result, self._started_ns + result.runtime_ns, run)
 
@@ -213,7 +213,7 @@ class LocalActivityMachine(Machine):
             event_group_markers=self.command.event_group_markers,
         )
 
-    # --- cancellation ---
+    # ── cancellation ──────────────────────────────────────────────────────────────────────────────
 
     def cancel(self, run: LocalHost) -> None:
         """User code cancelled it."""
@@ -227,7 +227,7 @@ class LocalActivityMachine(Machine):
         else:
             run.local.cancel(self, run)
 
-    # --- the marker event ---
+    # ── the marker event ──────────────────────────────────────────────────────────────────────────
 
     def _recorded(self, event: history.HistoryEvent, host: Host) -> None:
         marker = read_local_activity(event)
@@ -265,7 +265,7 @@ class LocalActivities:
         """Whether the workflow task must wait for a result."""
         return not self.terminating and bool(self._running or self._requests)
 
-    # --- execution ---
+    # ── execution ─────────────────────────────────────────────────────────────────────────────────
 
     def enqueue(self, machine: LocalActivityMachine) -> None:
         """Ask the worker to run it."""
@@ -317,13 +317,13 @@ class LocalActivities:
             if machine.stop_waiting_for_marker():
                 self.enqueue(machine)
 
-    # --- replay ---
+    # ── replay ────────────────────────────────────────────────────────────────────────────────────
 
     def remember_marker(self, run: LocalHost, event: history.HistoryEvent) -> None:
         """Look-ahead found a marker in the next sequence."""
         marker = read_local_activity(event)
         if marker is None:
-            raise BadHistory("a local activity's marker can not be read", event.event_id)
+            raise BadHistory("a local activity's marker cannot be read", event.event_id)
         machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, marker.seq)
         if machine is None or machine.waits_for_marker:
             self._ahead.append(marker)
@@ -350,7 +350,7 @@ class LocalActivities:
         """A marker event whose result was delivered ahead is only checked; True when it was."""
         marker = read_local_activity(event)
         if marker is None:
-            raise BadHistory("a local activity's marker can not be read", event.event_id)
+            raise BadHistory("a local activity's marker cannot be read", event.event_id)
         machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, marker.seq)
         if machine is None:
             raise NondeterminismFound(Rule.LOCAL_ACTIVITY)

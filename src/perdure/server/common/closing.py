@@ -1,6 +1,6 @@
 """The end of a node takes bounded time, whatever the disk does.
 
-What can not be finished is given up and said in the log. Nothing that anybody was told is lost: tasks, wake-ups and
+What cannot be finished is given up and said in the log. Nothing that anybody was told is lost: tasks, wake-ups and
 effects stay in their rows, and callers hear that they do not know. Not here: a disk on which a statement never returns,
 which holds the thread of the store.
 """

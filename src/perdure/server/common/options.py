@@ -25,7 +25,7 @@ PORT_MAX = 65_535
 
 
 class ServerStartError(Exception):
-    """The server can not start, for a reason that the user can put right; `str()` is one line that says what to do."""
+    """The server cannot start, for a reason that the user can put right; `str()` is one line that says what to do."""
 
 
 class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):

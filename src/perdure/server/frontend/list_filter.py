@@ -54,7 +54,7 @@ class _Tokens:
         while position < end:
             match = _TOKEN.match(query, position)
             if match is None:
-                raise self.error(f"can not read it from {query[position:].strip()[:20]!r}")
+                raise self.error(f"cannot read it from {query[position:].strip()[:20]!r}")
             kind = match.lastgroup or ""
             self._tokens.append((kind, match.group(kind)))
             position = match.end()

@@ -81,7 +81,7 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
     if conflict and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
         raise InvalidArgument(
-            "WorkflowIdReusePolicy TERMINATE_IF_RUNNING can not be used together with a "
+            "WorkflowIdReusePolicy TERMINATE_IF_RUNNING cannot be used together with a "
             "WorkflowIdConflictPolicy: set the conflict policy TERMINATE_EXISTING instead."
         )
     if (
@@ -89,7 +89,7 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
         and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
     ):
         raise InvalidArgument(
-            "WorkflowIdReusePolicy REJECT_DUPLICATE can not be used together with "
+            "WorkflowIdReusePolicy REJECT_DUPLICATE cannot be used together with "
             "WorkflowIdConflictPolicy TERMINATE_EXISTING."
         )
 

@@ -1,7 +1,7 @@
 """A poll that waits in a task queue, and what it can be given.
 
 Role: the values that `matching.host` puts into the pure queues. A `ParkedPoll` lives from the arrival of a poll until
-it is answered; whoever has it in hand (a queue, a commit under way, a start) may give it a result if it is still there.
+it is answered. Its current holder (a queue, a commit in progress, a start) may give it a result if it still waits.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ async def open_dev_node(options: DevServerOptions) -> Node:
         )
     except (StoreError, RpcError) as error:
         raise ServerStartError(
-            f"the database can not be written: {error}. Free space, or choose another file"
+            f"the database cannot be written: {error}. Free space, or choose another file"
         ) from error
 
 

@@ -84,8 +84,8 @@ async def open_node(
         types: The kinds of entities: a registration for each.
 
     Raises:
-        StoreError: The store can not be taken over; it is closed.
-        RpcError: A namespace can not be registered; the store is closed.
+        StoreError: The store cannot be taken over; it is closed.
+        RpcError: A namespace cannot be registered; the store is closed.
     """
     matching = MatchingHost(matching_clock or clock, new_id)
     deliveries = Deliveries()

@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 WINDOW_NS = MS_NS
 QUIET_ROUNDS, ROUNDS_MAX = 4, 32
-"""The open batch closes after so many turns of the loop in which nothing joined it, and after so many at all."""
+"""The open batch closes after this many loop turns in which nothing joined it, and after this many turns in total."""
 CROWD_WINDOW_NS = 2 * MS_NS
-"""For how long the open batch waits for callers of whom nothing is known but that there are many."""
+"""How long the open batch waits for calls that have not arrived, while there are many callers."""
 CROWD_GROUPS, CROWD_GAIN, CROWD_PROBE_BATCHES = 1.5, 0.5, 32
 _SMOOTHING = 4
 FULL_BACKOFF_NS = 250 * MS_NS
@@ -64,16 +64,16 @@ class CallsUnderWay:
     def __exit__(self, *_: object) -> None:
         self.count -= 1
         if not self.count:
-            # Whoever waits is woken; with nobody waiting this costs nothing.
+            # A pulse: it wakes current waiters only, and costs nothing when there are none.
             self.idle.set()
             self.idle.clear()
 
 
 class Crowd:
-    """Whether to wait for calls that have not arrived: from afar, each comes in a turn of its own.
+    """Decides whether to wait for calls that have not arrived: remote calls each arrive in a loop turn of their own.
 
-    It is worth it while waiting brings something: who is alone never waits, nor do callers who all wait for this very
-    batch, as in an embedded engine. Now and then it is tried again.
+    Waiting pays only if other callers are about to join. A lone caller never waits, and neither do callers that all
+    wait for this very batch, as in an embedded engine. Every so often the decision is tested again.
     """
 
     __slots__ = ("_gain", "_groups")
@@ -82,7 +82,7 @@ class Crowd:
         self._groups = 1.0
         """How many groups the latest batches had, smoothed."""
         self._gain = 0.0
-        """How many of them came while the batch waited, smoothed."""
+        """How many of them joined while the batch waited, smoothed."""
 
     def is_worth_waiting_for(self, batches: int) -> bool:
         if self._groups < CROWD_GROUPS:
@@ -90,16 +90,16 @@ class Crowd:
         return self._gain >= CROWD_GAIN or batches % CROWD_PROBE_BATCHES == 0
 
     def came(self, groups: int) -> None:
-        """So many joined while the batch waited."""
+        """Record how many groups joined while the batch waited."""
         self._gain += (groups - self._gain) / _SMOOTHING
 
     def was(self, groups: int) -> None:
-        """A batch of so many groups was written."""
+        """Record the number of groups of a batch that was written."""
         self._groups += (groups - self._groups) / _SMOOTHING
 
 
 class Committer:
-    """See the module.
+    """Writes groups in batches and settles each one exactly once.
 
     Args:
         store: Where batches go.
@@ -153,12 +153,12 @@ class Committer:
         await self._flushed.wait()
 
     def abandon(self) -> None:
-        """The end: whoever still waits is told that nobody knows."""
+        """Shut down: fail every pending group with an unknown outcome."""
         error = errors.Unavailable("The engine closed before the change was known to be written.")
         self._fail(lambda _: True, lambda _: error)
 
     async def run(self) -> None:
-        """Write batches for ever."""
+        """Write batches until cancelled."""
         while True:
             await self._wanted.wait()
             try:
@@ -293,7 +293,7 @@ class Committer:
             self._on_drop(shard, True)
 
     async def _unknown(self) -> None:
-        """(c) Nobody knows: the fence tells, and every shard of the batch begins anew."""
+        """(c) The outcome is unknown: acquire the shards of the batch again; their fences tell what was written."""
         shards = self._shards()
         landed, self._in_flight = self._in_flight, []
         gone = set(shards)

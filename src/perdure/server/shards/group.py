@@ -124,7 +124,7 @@ class Entry:
 
 
 class Group:
-    """See the module. Filled by `step`, written by `committer`, settled by its host.
+    """The writes of one synchronous step. `step` fills it, `committer` writes it, and its host settles it.
 
     Args:
         shard: Of every entity in it.
@@ -168,7 +168,7 @@ class Group:
             self.handovers = [handover]
 
     def offer(self, offer: Offer) -> None:
-        """Once it is durable: whoever polls may have the task of this row."""
+        """Once the group is durable, offer the task of this row to pollers."""
         if self.offers:
             self.offers.append(offer)
         else:
@@ -185,7 +185,7 @@ class Group:
         return waiter
 
     def settle(self, error: RpcError | None) -> None:
-        """It is durable (None), or will never be: whoever waits goes on."""
+        """Record that the group is durable (None) or never will be, and wake its waiters."""
         assert not self.is_settled, "a group is settled once"
         self.is_settled, self.error = True, error
         for waiter in self._waiters:

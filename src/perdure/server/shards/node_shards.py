@@ -1,4 +1,4 @@
-"""The shards of this node: taken over at the start, dropped when their fence is lost, taken over again."""
+"""The shards of this node: acquired at start-up, dropped when their fence is lost, then acquired again."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 RETRY_NS = 100 * MS_NS
 RETRY_MAX_NS = 5 * SECOND_NS
 RETAKE_MAX_NS = 30 * SECOND_NS
-"""Two nodes that both believe to own a shard must not take it from each other for ever."""
+"""Back off so that two nodes claiming a shard do not steal it from each other indefinitely."""
 HELD_S = 60
 """Who held a shard for so long is not in such a fight."""
 
 
 class NodeShards:
-    """See the module.
+    """Acquires the shards of this node, and acquires a shard again after its fence was lost.
 
     Args:
         store: Holds the shards' rows.

@@ -32,7 +32,7 @@ RETRY_MAX_NS = 30 * SECOND_NS
 
 
 class Outbox:
-    """See the module.
+    """Delivers stored effects, one at a time per destination, until each is known to be durable there.
 
     Args:
         store: Holds the rows.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Pace:
-    """See the module; `Engine.pace`."""
+    """What `TimeSkipping` asks of an engine; it is `Engine.pace`."""
 
     def __init__(
         self,

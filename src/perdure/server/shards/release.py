@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Release:
-    """See the module.
+    """Settles groups: delivers their consequences after a commit, and undoes them after a failure.
 
     Args:
         cache: Loses entities whose change failed.
@@ -115,7 +115,7 @@ class Release:
             _forget(table, entry.key, waiter)
 
     def _tell_everyone(self, key: EntityKey) -> None:
-        """What is known of the run may be wrong now: whoever waits looks again."""
+        """Wake every waiter of the run, because the state it saw may no longer be valid."""
         _wake_all(self._waiters, key)
         _wake_all(self._end_waiters, key)
 

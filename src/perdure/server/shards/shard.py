@@ -44,7 +44,7 @@ class Shard:
         self.ready.clear()
 
     def close(self) -> None:
-        """Whoever waits for the shard is to look again, and finds that the node has closed."""
+        """Wake everything that waits for the shard; it then finds that the node has closed."""
         self.is_closed = True
         self.ready.set()
 

@@ -40,7 +40,7 @@ RETRY_NODE_MAX_NS = 5 * SECOND_NS
 
 
 class Wakes:
-    """See the module.
+    """Fires stored wake-ups when they are due, and keeps those of the near future in memory.
 
     Args:
         store: Holds the table.
@@ -96,7 +96,7 @@ class Wakes:
         return rows[0] if rows else None
 
     async def run(self) -> None:
-        """Fire what is due, for ever."""
+        """Fire wake-ups as they become due, until cancelled."""
         while True:
             self._poked.clear()
             now_ns = self._clock.now_ns()

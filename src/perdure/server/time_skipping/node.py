@@ -1,6 +1,6 @@
 """A node in memory whose time can be skipped, alone or behind gRPC.
 
-Role: the wiring of the test server and of the in-process test environment. Runs are kept for ever: a skip of years must
+Role: the wiring of the test server and of the in-process test environment. Runs are never deleted: a skip of years must
 not delete what a test wants to see.
 """
 

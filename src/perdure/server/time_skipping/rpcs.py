@@ -47,7 +47,7 @@ def table(time: TimeSkipping) -> Mapping[str, Rpc]:
 
 
 def _watched(rpc: Rpc, time: TimeSkipping) -> Rpc:
-    """Whoever is not a worker gets a moment to go on after each answer."""
+    """After each answer, give a caller that is not a worker a moment to continue before time is skipped."""
     if rpc.access is Access.WORK:
         return rpc
     handler = rpc.handler

@@ -78,7 +78,7 @@ class _Sleeper(msgspec.Struct, frozen=True, order=True):
 
 
 class TimeSkipping:
-    """See the module. `open` it over a node; until then, and without `run`, time flows.
+    """The clock control of a time-skipping node. Until `open` is called and `run` is running, time passes normally.
 
     Args:
         clock: The node's clock, which this object alone moves.
@@ -273,7 +273,7 @@ class TimeSkipping:
     # Skipping.
 
     async def run(self) -> None:
-        """Skip time whenever that is right, for ever."""
+        """Skip time whenever the rule of this module allows it, until cancelled."""
         while True:
             self._changed.clear()
             self._wake_sleepers()

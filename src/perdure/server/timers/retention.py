@@ -24,7 +24,7 @@ CHUNK_RUNS = 50
 
 
 class Retention:
-    """See the module.
+    """Deletes closed runs once their retention has expired.
 
     Args:
         store: Knows which runs have expired.
@@ -46,7 +46,7 @@ class Retention:
         self._delete = delete
 
     async def run(self) -> None:
-        """Delete what has expired, for ever."""
+        """Delete expired runs until cancelled."""
         while True:
             if not await self.sweep():
                 await asyncio.sleep(PAUSE_NS / SECOND_NS)

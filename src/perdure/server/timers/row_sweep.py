@@ -38,7 +38,7 @@ PAGE_ROWS = 1_000
 
 
 class RowSweep:
-    """See the module.
+    """Pages through the task table and removes rows whose task can no longer be started.
 
     Args:
         store: Knows the rows.
@@ -63,7 +63,7 @@ class RowSweep:
         self._steps = steps
 
     async def run(self) -> None:
-        """Sweep for ever."""
+        """Sweep until cancelled."""
         while True:
             await asyncio.sleep(PAUSE_NS / SECOND_NS)
             try:

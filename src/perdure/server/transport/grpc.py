@@ -101,7 +101,7 @@ class GrpcServer:
                 reason = why_not(ip, port)
         if not bound:
             raise ServerStartError(
-                f"can not listen on {ip}:{port}: {reason or 'gRPC could not bind it'}. "
+                f"cannot listen on {ip}:{port}: {reason or 'gRPC could not bind it'}. "
                 "Stop what uses this port, or choose another one with --port."
             )
         return bound

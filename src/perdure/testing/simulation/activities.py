@@ -127,7 +127,7 @@ async def _for_ever() -> None:
 
 
 def timeout_ns(info: activity.Info) -> int:
-    """How long an attempt may take, in nanoseconds; 0 for ever."""
+    """How long an attempt may take, in nanoseconds; 0 forever."""
     given: list[timedelta] = [
         each
         for each in (info.start_to_close_timeout, info.schedule_to_close_timeout)

@@ -39,7 +39,7 @@ class SimExecutor:
         self.jobs = 0
 
     def crash(self) -> None:
-        """No job begins any more; callers wait for ever, as callers in a dead process do."""
+        """Start no more jobs; callers then wait forever, like those of a dead process."""
         self._dead = True
 
     async def run(self, job: Callable[[], T]) -> T:

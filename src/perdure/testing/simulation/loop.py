@@ -67,7 +67,7 @@ class DeadlockError(AssertionError):
 
 
 class Impossible(RuntimeError):
-    """Something that does not exist on virtual time: whoever wants it is wrong here."""
+    """Code asked for something that virtual time does not provide, such as a thread or a socket."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"there are no {what} on the virtual clock of a simulation: {advice}")

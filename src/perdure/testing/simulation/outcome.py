@@ -11,7 +11,7 @@ from perdure.wire.api import history as history_pb
 
 
 class NeverFinished(Exception):
-    """The workflow would not have ended: nothing can happen any more, or the same thing happens for ever."""
+    """The workflow would not have ended: nothing can happen any more, or the same thing repeats without end."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Execution:
         args: What it got.
         attempt: As the activity saw it.
         number: The how-manieth execution of this activity type in this run, from 1.
-        timeout_ns: How long the attempt may take; 0 for ever.
+        timeout_ns: How long the attempt may take; 0 forever.
         result: What it returned, if it did.
         error: What it raised, if it did.
         is_known: Its outcome was handed to the worker (False: the worker died before).

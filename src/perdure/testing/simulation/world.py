@@ -73,7 +73,7 @@ def play(scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> Outcome:
 
 
 class Universe:
-    """See the module."""
+    """The node, worker, client and faults of one simulated run."""
 
     def __init__(self, scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> None:
         self.random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
@@ -161,7 +161,7 @@ class Universe:
         await asyncio.wait((result, patience, self._stuck), return_when=asyncio.FIRST_COMPLETED)
         patience.cancel()
         if not self._stuck.done():
-            # Whoever waits for the result may just be waiting to ask again, after a crash of the server.
+            # The caller may be about to retry after a crash of the server; give it time to do so.
             await asyncio.wait((result,), timeout=ASK_AGAIN_S)
         if not result.done():
             result.cancel()

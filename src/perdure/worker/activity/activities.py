@@ -50,7 +50,7 @@ Heartbeat = Callable[[Sequence[Any]], None]
 Intercept = Callable[[ActivityInboundInterceptor], ActivityInboundInterceptor]
 CANCELS = (asyncio.CancelledError, CancelledError)
 
-# The server's clock decides; the worker's own timer only frees the slot when the server's answer can not arrive.
+# The server's clock decides; the worker's own timer only frees the slot when the server's answer cannot arrive.
 LOCAL_TIMEOUT_GRACE_NS = 5 * SECOND_NS
 
 

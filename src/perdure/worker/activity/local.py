@@ -62,7 +62,7 @@ class LocalActivities:
         return RunLocalActivities(self, run)
 
     def abandon(self) -> None:
-        """The time for a graceful end is over: whoever waits for a result gives up, what runs is cancelled."""
+        """End the grace period: stop waiting for results and cancel the attempts that still run."""
         self.abandoned.set()
         for execution in self._running:
             execution.cancel()

@@ -21,7 +21,7 @@ Poll = workflowservice.PollActivityTaskQueueResponse
 
 
 async def encode_failure(converter: DataConverter, error: BaseException) -> failures.Failure:
-    """The error as a failure; one about the converter when it can not convert this error."""
+    """The error as a failure; one about the converter when it cannot convert this error."""
     failure = failures.Failure()
     try:
         await converter.encode_failure(error, failure)

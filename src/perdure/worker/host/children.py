@@ -169,7 +169,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         return False
 
     def resolve(self, result: jobs.ChildOutcome) -> None:
-        """Take the child's end. Raises when its result can not be decoded."""
+        """Take the child's end. Raises when its result cannot be decoded."""
         if not isinstance(result, jobs.Completed):
             self._fail(self._converters.from_failure(result.failure))
             return

@@ -67,7 +67,7 @@ class HostedRuntime(Runtime):
         self._meter: MetricMeter | None = None
         self._logger_details: Mapping[str, Any] | None = None
 
-    # What the workflow can know ---------------------------------------------------------------
+    # ── what the workflow can know ────────────────────────────────────────────────────────────────
 
     @override
     def info(self) -> Info:
@@ -175,7 +175,7 @@ class HostedRuntime(Runtime):
     def all_handlers_finished(self) -> bool:
         return not self._state.running_updates and not self._state.running_signals
 
-    # Timers and conditions --------------------------------------------------------------------
+    # ── timers and conditions ─────────────────────────────────────────────────────────────────────
 
     @override
     async def sleep(self, seconds: float, *, summary: str | None) -> None:
@@ -233,7 +233,7 @@ class HostedRuntime(Runtime):
         if cancellation_arrived():
             raise asyncio.CancelledError
 
-    # Operations -------------------------------------------------------------------------------
+    # ── operations ────────────────────────────────────────────────────────────────────────────────
 
     @override
     def start_activity(
@@ -378,7 +378,7 @@ class HostedRuntime(Runtime):
             )
         return use
 
-    # Memo, search attributes, details, earlier runs -------------------------------------------
+    # ── memo, search attributes, details, earlier runs ────────────────────────────────────────────
 
     @override
     def upsert_search_attributes(
@@ -426,7 +426,7 @@ class HostedRuntime(Runtime):
             return None
         return self._state.converters.workflow.from_failure(started.continued_failure)
 
-    # Handlers ---------------------------------------------------------------------------------
+    # ── handlers ──────────────────────────────────────────────────────────────────────────────────
 
     def _bound(self, found: HandlerDefinition | None) -> Handler | None:
         return found.bind(self._state.instance) if found is not None else None

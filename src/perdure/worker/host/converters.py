@@ -140,7 +140,7 @@ class RunConverters:
         """Values of arguments or results; type hints count only when there is one for each.
 
         Raises:
-            RuntimeError: They can not be decoded; fails the task, unless the error is one that fails
+            RuntimeError: They cannot be decoded; fails the task, unless the error is one that fails
                 the workflow, which is raised as it is.
         """
         if not payloads:

@@ -86,7 +86,7 @@ def refuse(state: RunState, call: str, advice: str) -> None:
     site = callsite.innermost(callsite.capture(2))
     where = f" ({site}: `{site.text}`)" if site else ""
     message = (
-        f"{call} in workflow {state.run.workflow_type}{where}: {advice}. If it can not influence the "
+        f"{call} in workflow {state.run.workflow_type}{where}: {advice}. If it cannot influence the "
         "workflow, wrap it in `with workflow.unsafe.sandbox_unrestricted():`"
     )
     if state.options.guard is GuardPolicy.WARN:
@@ -95,7 +95,7 @@ def refuse(state: RunState, call: str, advice: str) -> None:
     raise NonDeterministicCall(message)
 
 
-# Layer A: wrapped functions -----------------------------------------------------------------------
+# ── layer A: wrapped functions ────────────────────────────────────────────────────────────────────
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -216,7 +216,7 @@ def _wrap_randomness() -> None:
             secrets,
             name,
             f"secrets.{name}()",
-            "secrets can not be repeated on replay; draw them in an activity",
+            "secrets cannot be repeated on replay; draw them in an activity",
         )
     _forbid(
         os,
@@ -245,7 +245,7 @@ def _wrap_surroundings() -> None:
     )
 
 
-# Layer C: audit events ----------------------------------------------------------------------------
+# ── layer C: audit events ─────────────────────────────────────────────────────────────────────────
 
 _FILES = "files can change between replays; read and write them in an activity"
 _NETWORK = "network I/O differs on replay; do it in an activity"
@@ -303,7 +303,7 @@ _installed = False
 
 
 def install() -> None:
-    """Put wrappers and audit hook in place, once per process. An audit hook can not be removed."""
+    """Put wrappers and audit hook in place, once per process. An audit hook cannot be removed."""
     global _installed  # one guard per process  # noqa: PLW0603
     if _installed:
         return

@@ -2,7 +2,7 @@
 
 Invariants: a signal without a handler waits until one is set; one whose arguments cannot be decoded is
 dropped (logged). An update is looked up inside its task, so handlers set at the top of `run` are found; its
-acceptance is issued before any command of its handler. Queries and validators can not issue commands.
+acceptance is issued before any command of its handler. Queries and validators cannot issue commands.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Handlers:
         raw: list[type] = [RawValue] * len(payloads)
         return [name, converters.decode(payloads, raw, converters.workflow)]
 
-    # Signals ----------------------------------------------------------------------------------
+    # ── signals ───────────────────────────────────────────────────────────────────────────────────
 
     def signal(self, job: jobs.SignalWorkflow) -> None:
         """Run the signal's handler, or keep the signal until there is one."""
@@ -116,7 +116,7 @@ class Handlers:
 
         task.add_done_callback(finished)
 
-    # Queries ----------------------------------------------------------------------------------
+    # ── queries ───────────────────────────────────────────────────────────────────────────────────
 
     def query(self, job: jobs.QueryWorkflow) -> None:
         """Answer a query in a task of its own."""
@@ -159,13 +159,13 @@ class Handlers:
             state.loop.drain()
             state.read_only = state.in_query_or_validator = False
             error = RuntimeError(
-                f"Query handler for '{name}' did not finish: a query can not wait for anything"
+                f"Query handler for '{name}' did not finish: a query cannot wait for anything"
             )
             failure = state.converters.workflow.to_failure(error)
             state.issue(commands.QueryResult(query_id=query_id, failure=failure))
         state.unanswered_queries.clear()
 
-    # Updates ----------------------------------------------------------------------------------
+    # ── updates ───────────────────────────────────────────────────────────────────────────────────
 
     def update(self, job: jobs.DoUpdate) -> None:
         """Validate and run an update in a task of its own."""

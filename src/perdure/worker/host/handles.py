@@ -110,7 +110,7 @@ class HostedActivity(workflow.ActivityHandle[Any]):
     def cancel(self, msg: Any | None = None) -> bool:
         if not self._run_state.closing:
             self._run_state.check_mutable("cancel activity handle")
-            # Before its first step the coroutine can not see the cancellation, let alone act on it.
+            # Before its first step the coroutine cannot see the cancellation, let alone act on it.
             if not self._started and not self.done():
                 self._request_cancel()
         return super().cancel(msg)
@@ -176,7 +176,7 @@ class HostedActivity(workflow.ActivityHandle[Any]):
         )
 
     def resolve(self, result: jobs.Resolution) -> None:
-        """Take the activity's outcome. Raises when its result can not be decoded."""
+        """Take the activity's outcome. Raises when its result cannot be decoded."""
         if isinstance(result, jobs.Completed):
             self._outcome.set_result(self._decode(result.result))
         elif isinstance(result, jobs.Backoff):
@@ -208,7 +208,7 @@ def start_activity(state: RunState, given: ActivityInput) -> HostedActivity:
         message = "Activity must have start_to_close_timeout or schedule_to_close_timeout"
         raise ValueError(message)
     state.check_mutable("start activity")
-    # The number is used up even if the arguments can not be converted: activity ids depend on it.
+    # The number is used up even if the arguments cannot be converted: activity ids depend on it.
     seq = state.next_seq("activity")
     queue = None if isinstance(given, StartLocalActivityInput) else given.task_queue
     converters = state.converters.for_activity(

@@ -148,7 +148,7 @@ class WorkflowHost:
         """Where the run's tasks stand; what the query `__stack_trace` answers."""
         return inspect.stack_trace(self._state)
 
-    # Applying jobs ----------------------------------------------------------------------------
+    # ── applying jobs ─────────────────────────────────────────────────────────────────────────────
 
     def _run(self, all_jobs: Sequence[jobs.Job]) -> None:
         state = self._state

@@ -49,7 +49,7 @@ class Jobs:
         """Apply one job. Raises what decoding raises."""
         apply = _TABLE.get(type(job))
         if apply is None:
-            message = f"This worker can not handle {type(job).__name__} yet"
+            message = f"This worker cannot handle {type(job).__name__} yet"
             raise RuntimeError(message)
         apply(self, job)
 

@@ -80,7 +80,7 @@ def ended(state: RunState, error: BaseException) -> None:
         try:
             fail_workflow(state, error)
         except ValueError as inconvertible:
-            # Raised here, it would only end this task of the loop, and the run would wait for ever.
+            # Raised here, it would only end this task of the loop, and the run would wait forever.
             state.task_error = inconvertible
     else:
         state.task_error = error
@@ -96,7 +96,7 @@ def fail_workflow(state: RunState, error: BaseException) -> None:
     """Issue the command for a failure.
 
     Raises:
-        ValueError: The error can not be converted.
+        ValueError: The error cannot be converted.
     """
     try:
         failure = state.converters.workflow.to_failure(error)

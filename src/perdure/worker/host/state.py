@@ -308,7 +308,7 @@ class RunState:
     def is_stubborn(self) -> bool:
         """Whether user code swallows the errors that are to end it.
 
-        A loop around `except BaseException` would spin for ever: from here on it is suspended instead.
+        A loop around `except BaseException` would spin forever: from here on it is suspended instead.
         """
         return self.evictions > MAX_EVICTIONS
 

@@ -4,7 +4,7 @@ A suspended coroutine that is collected runs its `finally` blocks at any time, i
 another workflow. So every task is ended in the run's own loop, youngest first, with commands disabled, by an
 exception thrown into it. A coroutine that awaits again gets it a few more times (`TaskGroup` needs two); after
 that it goes to the graveyard, which keeps it from ever being collected, at interpreter exit too: collecting
-`while True: try: await … except: pass` runs that loop for ever, and would hang the process.
+`while True: try: await … except: pass` runs that loop forever, and would hang the process.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ engine is in the worker's process there are no others, and a task that is not qu
 
 
 class EagerActivities:
-    """See the module."""
+    """Reserves slots for tasks that arrive with the answer to another call, and starts those tasks."""
 
     def __init__(
         self,

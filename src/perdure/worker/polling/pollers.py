@@ -225,7 +225,7 @@ async def until_answered(
         give_up: Asked between tries; when it says yes the last error is raised.
 
     Raises:
-        perdure.wire.errors.RpcError: The server refused for good (other than NotFound), or the message can not travel.
+        perdure.wire.errors.RpcError: The server refused for good (other than NotFound), or the message cannot travel.
     """
     attempt = 0
     while True:

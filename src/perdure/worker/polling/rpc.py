@@ -150,7 +150,7 @@ class WorkerRpc:
     async def answer_query(
         self, request: workflowservice.RespondQueryTaskCompletedRequest, codec: RunCodec
     ) -> None:
-        """Its caller waits: an answer that can not travel is told so, and a lost one is repeated a few times."""
+        """Its caller waits: an answer that cannot travel is told so, and a lost one is repeated a few times."""
         try:
             await codec.encode(request)
         except Exception as error:  # noqa: BLE001 - a user's codec may raise anything

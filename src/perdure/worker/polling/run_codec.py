@@ -1,7 +1,7 @@
 """The payload codec for one run: each payload with the context of what it belongs to (trap 37 of replay.md).
 
 Role: a codec that asks for contexts (`WithSerializationContext`) may use a key for each workflow, say. A payload has
-the same context on both of its ways, so this page says for every command and event what its payloads belong to: the
+the same context on both of its ways, so this module says for every command and event what its payloads belong to: the
 activity, the other workflow, or the run itself. Codecs that do not ask are applied to whole messages.
 
 Invariants: the contexts of activities are learned from the events that scheduled them, all of which pass here before
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class RunCodec:
-    """See the module.
+    """Encodes and decodes the payloads of one run, each with the context of what it belongs to.
 
     Args:
         codec: The user's; None for none.

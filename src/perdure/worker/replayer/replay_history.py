@@ -114,7 +114,7 @@ class HistoryReplay:
         error = self._engine.error
         if isinstance(error, Fatal):
             where = f" (at event {error.event_id})" if error.event_id else ""
-            self.failure = RuntimeError(f"The history can not be replayed{where}: {error.message}")
+            self.failure = RuntimeError(f"The history cannot be replayed{where}: {error.message}")
         elif error is not None:
             self.failure = NondeterminismError(render(error, linecache.getline))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class WorkflowFactory:
-    """See the module."""
+    """Builds the replay engine and the host of a run from the run's first task on this worker."""
 
     def __init__(
         self,
