@@ -23,7 +23,7 @@ from tests.reference.skipping.side_by_side import (
 )
 
 HOW_TO_RECORD = "to record again: make reference-record"
-AGAIN = 2
+AGAIN = 6
 """How often a walk that differs from its recording is played again.
 
 Milliseconds decide on the reference which of two time-outs in the same minute comes first.
