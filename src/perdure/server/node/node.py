@@ -7,7 +7,7 @@ the other way round: no new calls, parked polls answered empty, commits flushed,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,6 +30,7 @@ from perdure.wire.api import enums
 if TYPE_CHECKING:
     from perdure.core.clock import Clock
     from perdure.entity.entity_type import Registry
+    from perdure.server.frontend.interceptors import Interceptor
     from perdure.storage.port import Store
 
 DEFAULT_NAMESPACE = "default"
@@ -67,6 +68,7 @@ async def open_node(
     matching_clock: Clock | None = None,
     rpcs: Mapping[str, Rpc] = RPCS,
     types: Registry = BUILT_IN,
+    interceptors: Sequence[Interceptor] = (),
 ) -> Node:
     """Build and start a node over an open store, which it closes at its end.
 
@@ -82,6 +84,7 @@ async def open_node(
         matching_clock: Tells for how long pollers have been gone; `clock` unless given.
         rpcs: What is answered.
         types: The kinds of entities: a registration for each.
+        interceptors: Around each RPC, the first one outermost.
 
     Raises:
         StoreError: The store cannot be taken over; it is closed.
@@ -125,7 +128,7 @@ async def open_node(
             shard_count=store.shard_count,
         ),
     )
-    return Node(engine, matching, Frontend(services, rpcs))
+    return Node(engine, matching, Frontend(services, rpcs, interceptors))
 
 
 def _cluster_id(engine: Engine) -> str:
