@@ -1,6 +1,6 @@
-"""On which thread a statement runs. The store is handed one; the simulator hands in its own, whose awaits really yield.
+"""Executors decide which thread runs a statement. The simulator passes its own, whose awaits always yield.
 
-A job is a plain function without arguments. `run` may be cancelled, the job may not: once begun it runs to its end.
+A job is a plain function without arguments. `run` may be cancelled, but a job that has begun runs to its end.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _TELL_AFTER_NS = MS_NS
 
 
 class Executor(Protocol):
-    """Runs jobs one after another, in the order in which they came."""
+    """Runs jobs one at a time, in the order of the calls."""
 
     async def run(self, job: Callable[[], T]) -> T: ...
 
     def close(self) -> None:
-        """Wait for the job under way; no more jobs follow."""
+        """Wait for the running job. No job may follow."""
         ...
 
 
 class ThreadExecutor:
-    """One thread of its own: the event loop does not wait for the disk.
+    """Runs jobs on a dedicated thread, so that the event loop never waits for the disk.
 
-    Jobs that are asked for in the same turn of the loop go there together: the way there and back costs more than most
-    of them. A job that was asked for is run, though its caller may have gone.
+    Jobs requested in the same turn of the loop are sent together, because switching threads costs more than most jobs.
+    A requested job runs even if its caller has been cancelled.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,16 +60,16 @@ _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 def _run(jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
-    """On the thread."""
+    """Run the jobs; called on the executor's thread."""
     done: list[_Done] = []
     began_ns = monotonic_ns()
     for job, future in jobs:
         try:
             done.append((future, job(), None))
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, who asked is told
+        except BaseException as error:  # noqa: BLE001 -- every error goes to the caller
             done.append((future, None, error))
         if monotonic_ns() - began_ns > _TELL_AFTER_NS:
-            # A long job must not keep what was read before it.
+            # A long job must not hold back the results of the jobs before it.
             _send_back(loop, done)
             done = []
             began_ns = monotonic_ns()
@@ -77,7 +77,7 @@ def _run(jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _send_back(loop: asyncio.AbstractEventLoop, done: list[_Done]) -> None:
-    # A loop that was closed has nobody who waits.
+    # A closed loop has no waiting callers.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(_tell, done)
 
@@ -85,7 +85,7 @@ def _send_back(loop: asyncio.AbstractEventLoop, done: list[_Done]) -> None:
 def _tell(done: list[_Done]) -> None:
     for future, result, error in done:
         if future.done():
-            continue  # who asked has gone
+            continue  # the caller was cancelled
         if error is None:
             future.set_result(result)
         else:
@@ -93,7 +93,7 @@ def _tell(done: list[_Done]) -> None:
 
 
 class InlineExecutor:
-    """Runs jobs where they are asked for: cheapest, for memory and for fast disks."""
+    """Runs jobs on the caller's thread: the cheapest way for databases in memory and on fast disks."""
 
     async def run(self, job: Callable[[], T]) -> T:
         return job()

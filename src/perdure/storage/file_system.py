@@ -1,8 +1,8 @@
-"""On what kind of file system a database would lie: SQLite's log and the lock need a disk of this machine.
+"""The kind of file system that holds a database: SQLite's log and locks need a local disk.
 
-Role: `check_file_system` refuses file systems of other machines, where neither locks nor shared memory nor `fsync` mean
-what they say, and warns about those that a virtual machine passes through. Linux only, from the table of mounts;
-elsewhere nothing is known and nothing is said.
+Role: `check_file_system` refuses network file systems, where locks, shared memory and `fsync` are unreliable, and warns
+about folders that a virtual machine shares with its host. It reads the mount table and works on Linux only; on other
+systems it checks nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _NETWORK = frozenset(
         "fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
     }
 )  # fmt: skip
-"""Other machines may write the same file, and answer when they like."""
+"""Other machines may write the same file, and delays are unbounded."""
 _PASSED_THROUGH = frozenset(
     {"9p", "drvfs", "prl_fs", "vboxsf", "virtiofs", "vmhgfs", "fuse.vmhgfs-fuse"}
 )
-"""A folder of the host, seen from a virtual machine or container: safe while only one side uses the file."""
+"""A host folder shared with a virtual machine or container: safe while only one side uses the file."""
 
 
 def check_file_system(database: Path) -> None:
@@ -38,7 +38,7 @@ def check_file_system(database: Path) -> None:
         database: Absolute, without symbolic links; it need not exist.
 
     Raises:
-        OpenError: Its folder belongs to another machine.
+        OpenError: Its folder is on a network file system.
     """
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
@@ -60,7 +60,7 @@ def check_file_system(database: Path) -> None:
 
 
 def file_system_of(path: Path, mountinfo: str) -> str:
-    """The type of the file system that holds `path`; empty when the table does not say.
+    """The type of the file system that holds `path`, or the empty string if the table does not list it.
 
     Args:
         path: Absolute.
@@ -77,7 +77,7 @@ def file_system_of(path: Path, mountinfo: str) -> str:
         if not dash or len(fields) < 5:
             continue
         point = Path(_unescaped(fields[4]))
-        # Of several mounts on one point the last one is seen.
+        # If several file systems are mounted on one point, the last one is visible.
         if path.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), rest.split(" ", 1)[0]
     return kind

@@ -1,7 +1,7 @@
 """The port between the server and a database: one batch in, rows out.
 
-Role: the values of a commit, the rows of a load, and the few errors by which a store says what became of a batch. Every
-store passes the compliance suite in `tests/stores`.
+Role: the values of a commit, the rows of a load, and the few errors that report the outcome of a batch. Every store
+passes the compliance suite in `tests/stores`.
 
 Invariants: `commit` is atomic over the whole batch; for every shard in it the fence (range id, commit sequence) is
 compared and set in the same transaction. Facts, effects and events are bytes that the store never reads.
@@ -21,7 +21,7 @@ from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 
 
 class FactRow(NamedTuple):
-    """One fact of an entity; `value` None removes it."""
+    """One fact of an entity. A `value` of None removes it."""
 
     kind: int
     key: str
@@ -39,7 +39,7 @@ class OutboxRow(NamedTuple):
 
 
 class EntityWrite(msgspec.Struct, kw_only=True):
-    """All changes of one entity in one batch, already merged: each row occurs once."""
+    """All changes of one entity in a batch, already merged: each row occurs once."""
 
     number: int
     key: EntityKey
@@ -53,22 +53,22 @@ class EntityWrite(msgspec.Struct, kw_only=True):
     finished_outbox: Sequence[int] = ()
     """Sequences of delivered effects."""
     wake_at_ns: int | None = None
-    """None: unchanged; 0: no wake-up any more."""
+    """None: unchanged; 0: remove the wake-up."""
     is_held: bool | None = None
-    """Whether a worker holds something of the run, so that `Store.held` names it; None: unchanged."""
+    """Whether a worker holds a task of the run, so that `Store.held` lists it; None: unchanged."""
     visibility: VisibilityRow | None = None
     delete_at_ns: int | None = None
     is_deleted: bool = False
-    """Retention: remove every row of the entity; of this write only `finished_*` count besides."""
+    """Retention: remove every row of the entity. Of the other fields only `finished_*` are applied."""
 
 
 class ShardWrite(msgspec.Struct, frozen=True):
-    """The fence of one shard, and what is kept in its row."""
+    """The fence of one shard, and the other values of its row."""
 
     shard_id: int
     range_id: int
     sequence: int
-    """The commit sequence that the row must have; it becomes `sequence + 1`."""
+    """The expected commit sequence of the row. The commit sets it to `sequence + 1`."""
     clock_ns: int
     last_entity: int
 
@@ -82,7 +82,7 @@ class CommitBatch(msgspec.Struct, frozen=True):
 
 
 class ShardLease(msgspec.Struct, frozen=True):
-    """A shard as it was taken over. The previous values tell the new owner whether its own last batch had landed."""
+    """A shard as acquired. The previous values tell the new owner whether its own last batch was written."""
 
     shard_id: int
     range_id: int
@@ -96,7 +96,7 @@ class StoredEntity(msgspec.Struct, frozen=True):
     number: int
     facts: tuple[FactRow, ...]
     events: tuple[EventRow, ...]
-    """Of branch 0, in order."""
+    """Events of branch 0, in order."""
     wake_at_ns: int = 0
     """0: none."""
     is_held: bool = False
@@ -106,9 +106,9 @@ class DoubtfulTasks(NamedTuple):
     """One page of the task table, read in the order of its key."""
 
     tasks: list[tuple[Task, TaskRowId]]
-    """Those whose run is not open, or which are workflow tasks outside their run's own queue."""
+    """Tasks whose run is not open, and workflow tasks outside their run's own queue."""
     last: TaskRowId | None
-    """The last row looked at, where the next page begins; None at the end of the table."""
+    """The last row read, after which the next page begins; None at the end of the table."""
 
 
 class WakeRow(NamedTuple):
@@ -155,7 +155,7 @@ class VisibilityQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreError(Exception):
-    """Base of what a store raises."""
+    """Base class of the errors of a store."""
 
 
 class NotWritten(StoreError):
@@ -163,7 +163,7 @@ class NotWritten(StoreError):
 
 
 class GuiltyWrite(NotWritten):
-    """Not written, because of rows of these entities: without them the batch can be written."""
+    """Not written because rows of these entities were refused. The rest of the batch can be written without them."""
 
     def __init__(self, numbers: frozenset[int], message: str) -> None:
         super().__init__(message)
@@ -171,7 +171,7 @@ class GuiltyWrite(NotWritten):
 
 
 class FenceLost(NotWritten):
-    """Not written: these shards have another owner, or another batch came first."""
+    """Not written: these shards have another owner, or another batch was written first."""
 
     def __init__(self, shard_ids: frozenset[int]) -> None:
         super().__init__(f"lost the fence of shards {sorted(shard_ids)}")
@@ -183,15 +183,15 @@ class StoreFull(NotWritten):
 
 
 class UnknownOutcome(StoreError):
-    """The batch may or may not have been written; the fence of its shards tells."""
+    """The batch may or may not have been written. The fences of its shards tell which."""
 
 
 class OpenError(StoreError):
-    """The database cannot be used; `str()` is one line that says what to do."""
+    """The database cannot be used. `str()` is one line that says what to do."""
 
 
 class InUse(OpenError):
-    """Another live process has the database open; `holder` is its process id, as far as is known."""
+    """Another live process has the database open. `holder` is its process id, if known."""
 
     def __init__(self, message: str, holder: str = "") -> None:
         super().__init__(message)
@@ -203,15 +203,15 @@ class NewerSchema(OpenError):
 
 
 class Damaged(OpenError):
-    """The file is damaged, or no database of Perdure."""
+    """The file is damaged or is not a Perdure database."""
 
 
 class Store(Protocol):
-    """A database. Calls may run at the same time; only one `commit` does at a time."""
+    """A database. Calls may run concurrently, except that only one `commit` runs at a time."""
 
     @property
     def shard_count(self) -> int:
-        """Fixed when the database was created."""
+        """The number of shards, fixed when the database was created."""
         ...
 
     async def acquire(self, shard_id: int) -> ShardLease:
@@ -219,7 +219,7 @@ class Store(Protocol):
         ...
 
     async def commit(self, batch: CommitBatch) -> None:
-        """Write the batch durably, or raise `NotWritten` (one of its kinds) or `UnknownOutcome`."""
+        """Write the batch durably, or raise `NotWritten` (or a subclass) or `UnknownOutcome`."""
         ...
 
     async def load(self, key: EntityKey) -> StoredEntity | None: ...
@@ -227,7 +227,7 @@ class Store(Protocol):
     async def events(
         self, number: int, branch: int, first_event_id: int, last_event_id: int
     ) -> list[EventRow]:
-        """The rows that hold any of these events, in order; the outer rows may hold others too."""
+        """The rows that hold these events, in order. The first and last row may hold further events."""
         ...
 
     async def tasks(
@@ -239,7 +239,7 @@ class Store(Protocol):
     async def doubtful_tasks(
         self, shard_ids: Sequence[int], before_ns: int, after: TaskRowId | None, limit: int
     ) -> DoubtfulTasks:
-        """Look at `limit` rows after `after`: those, made before `before_ns`, that may never meet a poller."""
+        """Of the `limit` rows after `after`, those created before `before_ns` that may never be polled."""
         ...
 
     async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:
@@ -251,21 +251,21 @@ class Store(Protocol):
         ...
 
     async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
-        """Every effect that was not delivered yet, in order of sequence per shard."""
+        """Every undelivered effect, in order of sequence per shard."""
         ...
 
     async def held(self, shard_ids: Sequence[int]) -> list[EntityKey]:
-        """Runs of which a worker holds something: a started task, or one that waits for its own queue."""
+        """Runs of which a worker holds a task: a started one, or one that waits in the worker's sticky queue."""
         ...
 
     async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
-        """Entities of a kind that have a fact of another kind; of kinds with few entities, as namespaces."""
+        """Entities of `kind` with a fact of `fact_kind`. Meant for kinds with few entities, such as namespaces."""
         ...
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]: ...
 
     async def visibility_count(self, query: VisibilityQuery) -> int:
-        """How many rows match, whatever `after` and `limit` say."""
+        """The number of matching rows, ignoring `after` and `limit`."""
         ...
 
     async def close(self) -> None: ...

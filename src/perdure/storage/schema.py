@@ -1,4 +1,4 @@
-"""The SQLite schema, its version, and how an older database becomes a newer one.
+"""The SQLite schema, its version, and its migrations.
 
 Invariants: `MIGRATIONS[n]` leads from version n to n + 1 and is never edited once released; a database of each released
 version is kept as a test fixture. Measured choices (DESIGN §11): events are an append-only table with one row per
@@ -112,8 +112,8 @@ _VERSION_1 = (
 )
 
 _VERSION_2 = (
-    # Runs of which a worker holds something. Version 1 knew only that a workflow task's time-out, at most two minutes
-    # after its start, is among the wake-ups: too many are better than too few, the next change of a run tells.
+    # Runs of which a worker holds a task. Version 1 has only a hint: a started workflow task has a wake-up for its
+    # time-out, at most two minutes ahead. Listing too many runs is harmless; the next change of a run corrects it.
     """CREATE TABLE held (
         entity INTEGER PRIMARY KEY,
         shard_id INTEGER NOT NULL

@@ -1,6 +1,6 @@
-"""The SQLite store: one connection that writes and checkpoints, one that reads, each on its executor.
+"""The SQLite store: one connection for writes and checkpoints and one for reads, each with its own executor.
 
-In memory (`path` None) there is one connection and one executor for both: the same statements, nothing durable.
+In memory, both share one connection and one executor. The statements are the same, but nothing is durable.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ async def open_sqlite(
 
     Args:
         path: The file; `<path>.lock` is created beside it and held until `close`.
-        shard_count: Of a new database; an existing one keeps its own.
+        shard_count: Number of shards of a new database; an existing one keeps its own.
         writer: Where commits run; a thread of its own by default.
         reader: Where reads run; a thread of its own by default.
 
     Raises:
-        perdure.storage.port.OpenError: In use, damaged, of a newer version, or not accessible.
+        perdure.storage.port.OpenError: The database is in use, damaged, of a newer version, or not accessible.
 
     Example:
         store = await open_sqlite(Path("orders.db"))
@@ -92,7 +92,7 @@ def open_memory(
     """A store in memory.
 
     Args:
-        shard_count: Of a new database.
+        shard_count: Number of shards of a new database.
         executor: Where statements run; inline by default.
         connection: A database from `connect_memory` that outlives the store, for simulated crashes.
     """
@@ -132,7 +132,7 @@ class SqliteStore:
         def take() -> ShardLease:
             connection = self._writing
             try:
-                sqlite_commit.rollback(connection)  # what an earlier failure may have left open
+                sqlite_commit.rollback(connection)  # an earlier failure may have left one open
                 connection.execute("BEGIN IMMEDIATE")
                 row = connection.execute(
                     "SELECT range_id, commit_sequence, clock_ns, last_entity FROM shards WHERE shard_id = ?",
@@ -143,7 +143,7 @@ class SqliteStore:
                 )
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
-                # What stays open is rolled back by the next transaction.
+                # If a transaction stays open, the next one rolls it back.
                 raise NotWritten(f"shard {shard_id} could not be taken over ({error})") from error
             previous, sequence, clock_ns, last_entity = row
             return ShardLease(shard_id, previous + 1, sequence, clock_ns, last_entity, previous)

@@ -1,6 +1,6 @@
-"""Reads for an audit of a whole database: every table, in one reading transaction, nothing written.
+"""Reads for an audit of a whole database: every table, in one read transaction, without any write.
 
-Not here: what must hold between the rows (`perdure.server.admin.audit`).
+Not here: the invariants between the rows (`perdure.server.admin.audit`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Shard(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An entity with everything it owns, as it lies in the tables."""
+    """An entity and all rows that belong to it, as stored."""
 
     number: int
     key: EntityKey
@@ -37,14 +37,14 @@ class Stored(NamedTuple):
     wake: tuple[int, int] | None
     """(shard, time)."""
     held_in: int | None
-    """The shard, when a worker holds something of the run."""
+    """The shard, if a worker holds a task of the run."""
     retention: tuple[int, int] | None
     visibility: tuple[VisibilityRow, int] | None
-    """The row, and the time by which lists are sorted."""
+    """The row and the time by which lists are sorted."""
 
 
 class TaskPlace(NamedTuple):
-    """What a task row says."""
+    """The values of a task row that an audit needs."""
 
     queue: str
     queue_kind: int
@@ -56,12 +56,12 @@ class TaskPlace(NamedTuple):
 
 
 class AuditReader:
-    """One moment of a database; `with` ends it.
+    """Reads a database as of one moment; leaving `with` ends the read transaction.
 
     Args:
-        connection: To the database.
-        name: Of the database, for errors.
-        keep_open: It is another's connection: only the reading transaction ends with this.
+        connection: A connection to the database.
+        name: The name of the database in errors.
+        keep_open: Do not close the connection; only end the read transaction.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class AuditReader:
 
     @classmethod
     def open(cls, database: Path) -> Self:
-        """Read a file, which an engine may have open."""
+        """Read a file. An engine may have it open."""
         if not database.is_file():
             raise OpenError(f"there is no database {database}")
         try:
@@ -115,7 +115,7 @@ class AuditReader:
         self._end()
 
     def pages(self) -> list[str]:
-        """What SQLite itself finds wrong."""
+        """The problems that SQLite's own integrity check finds."""
         found = [row[0] for row in self._connection.execute("PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else [" ".join(line.split()) for line in found]
 
@@ -132,7 +132,7 @@ class AuditReader:
             yield self._stored(number, EntityKey(kind, *names))
 
     def orphans(self) -> list[tuple[str, int]]:
-        """(table, rows) that belong to no entity."""
+        """For each table with rows that belong to no entity: (table, number of such rows)."""
         counts = [
             (
                 table,

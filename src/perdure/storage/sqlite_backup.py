@@ -1,8 +1,8 @@
-"""A copy of a database while its engine works on: SQLite's own backup, in one reading transaction.
+"""Copies a database while its engine keeps working, with SQLite's backup API in one read transaction.
 
-Invariants: the copy is the database as of one moment, with everything that was acknowledged before it began; the
-original is only read, and its engine is not kept from writing. The copy appears under its name when it is complete and
-on the disk, or not at all.
+Invariants: the copy is the database as of one moment and contains everything acknowledged before the backup began; the
+original is only read, and its engine can keep writing. The copy appears under its name only when it is complete and on
+the disk.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from perdure.storage.sqlite_open import connect_reader
 
 
 def back_up(database: Path, to: Path) -> int:
-    """Copy `database` to `to`, which must not exist; the copy's size in bytes.
+    """Copy `database` to `to`, which must not exist. Returns the copy's size in bytes.
 
     Args:
-        database: May be open in another process.
-        to: On any file system.
+        database: The file to copy; another process may have it open.
+        to: The new file, on any file system.
 
     Raises:
         OpenError: There is no such database, `to` exists, or the copy could not be written.
@@ -38,7 +38,7 @@ def back_up(database: Path, to: Path) -> int:
         partial.unlink(missing_ok=True)
         partial.touch(mode=0o600)
         _copy(database.resolve(), partial)
-        # Never over a file that appeared meanwhile.
+        # A link never replaces a file that appeared in the meantime.
         os.link(partial, to)
         _sync(to.parent)
     except OSError as error:
@@ -57,7 +57,7 @@ def _copy(database: Path, partial: Path) -> None:
             raise OpenError(f"{database} is no database of Perdure")
         target = sqlite3.connect(partial)
         try:
-            # All pages in one step: one reading transaction, so that writers cannot make it begin anew.
+            # All pages in one step means one read transaction, so that writers cannot force a restart.
             source.backup(target, pages=-1)
         finally:
             target.close()

@@ -1,8 +1,8 @@
 """The commit, the one hot statement of SQLite: a batch as a few `executemany` in one transaction.
 
-Role: `write(connection, batch)` is atomic and durable, or says what became of it (the errors of the port). When a
-row is refused, the batch is tried again entity by entity, inside a transaction that is rolled back, to find whose it
-is.
+Role: `write(connection, batch)` is atomic and durable, or raises the error of the port that reports the outcome. When
+a row is refused, the batch is tried again entity by entity, in a transaction that is rolled back, to find the entity
+that is to blame.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _DELETIONS = (
     "DELETE FROM visibility WHERE entity = ?",
     "DELETE FROM entities WHERE number = ?",
 )
-# The order in which a batch is written. Deletions first: the name may be taken again in the same batch.
+# The order in which a batch is written. Deletions come first, because a name may be reused in the same batch.
 _ORDER = (
     *_DELETIONS, _ENTITY, _EVENTS, _FACT, _NO_FACT, _TASK, _NO_TASK, _EFFECT, _NO_EFFECT, _WAKE, _NO_WAKE,
     _HELD, _NOT_HELD, UPSERT_VISIBILITY, _RETENTION,
@@ -62,7 +62,7 @@ _ORDER = (
 
 Rows = defaultdict[str, list[tuple[Any, ...]]]
 
-# What a row can be refused for: constraints, sizes, numbers beyond 64 bits, text that is not UTF-8.
+# Why a row can be refused: constraints, sizes, numbers beyond 64 bits, text that is not UTF-8.
 _REFUSALS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -75,8 +75,8 @@ _REFUSALS = (
 
 
 def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
-    """Write `batch`, durably or not at all."""
-    # An earlier batch may have ended in no way foreseen here, for instance for want of memory.
+    """Write `batch` durably, or not at all."""
+    # An earlier batch may have ended unexpectedly, for instance because memory ran out.
     rollback(connection)
     try:
         _begin(connection, batch.shards)
@@ -119,7 +119,7 @@ def _begin(connection: sqlite3.Connection, shards: Iterable[ShardWrite]) -> None
 
 
 def _rows(writes: Iterable[EntityWrite]) -> Rows:
-    """What to execute: a statement's rows. Nothing is removed of an entity that this very batch creates."""
+    """The rows of each statement. Nothing is removed from an entity that this batch creates."""
     rows: Rows = defaultdict(list)
     for write in writes:
         number, is_new = write.number, write.is_new
@@ -177,7 +177,7 @@ def _queue_rows(write: EntityWrite, rows: Rows) -> None:
 
 
 def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception) -> NotWritten:
-    """Find the entities whose rows are refused. Nothing of this stays."""
+    """Find the entities whose rows are refused, without changing the database."""
     numbers: set[int] = set()
     reasons: set[str] = set()
     try:
@@ -206,7 +206,7 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
 
 
 def _without_values(error: Exception) -> str:
-    # Encoding errors quote the text, which may be a user's.
+    # Encoding errors quote the text, which may be a user's data.
     if isinstance(error, UnicodeError):
         return "text that is not valid UTF-8"
     return f"{type(error).__name__}: {error}"
@@ -223,10 +223,10 @@ def _primary_code(error: sqlite3.Error) -> int:
 
 
 def rollback(connection: sqlite3.Connection) -> None:
-    """End the open transaction, if there is one.
+    """Roll back the open transaction, if there is one.
 
     Raises:
-        UnknownOutcome: It cannot be ended.
+        UnknownOutcome: The rollback failed.
     """
     if not connection.in_transaction:
         return

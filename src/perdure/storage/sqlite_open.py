@@ -1,7 +1,7 @@
 """Opening a SQLite database: lock, checks, settings, migrations.
 
-Invariants: nothing is written to a file before it is known to be empty or ours; the lock on the sidecar is held for as
-long as the process may write. Errors are `OpenError`s whose text says what to do.
+Invariants: nothing is written to a file before it is known to be empty or a Perdure database; the lock file stays
+locked for as long as the process may write. Errors are `OpenError`s whose text says what to do.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 
 CHECKED_BYTES_MAX = 32 * 1024 * 1024
-"""Databases up to this size are checked page by page when opened (a few tens of ms); larger ones only in outline."""
+"""Databases up to this size are checked page by page when opened (a few tens of ms); larger ones are not."""
 CHECKPOINT_PAGES = 4_000
 _MAGIC = b"SQLite format 3\x00"
 
 
 class FileLock:
-    """An exclusive lock on `<database>.lock`, which names the process that holds it. Never removed: that would race."""
+    """An exclusive lock on `<database>.lock`, which names the holder. Removing the file would be a race."""
 
     def __init__(self, database: Path) -> None:
         path = Path(f"{database}.lock")
@@ -51,7 +51,7 @@ class FileLock:
         os.close(self._fd)
 
     def leave_to_parent(self) -> None:
-        """In a forked child: the lock stays the parent's, and ends with it."""
+        """Close the lock file in a forked child. The parent keeps the lock."""
         os.close(self._fd)
 
 
@@ -68,7 +68,7 @@ else:
 
 
 def connect_memory(shard_count: int) -> sqlite3.Connection:
-    """A new database in memory; it lives as long as the connection."""
+    """A new database in memory. It lives as long as the connection."""
     connection = _connect(":memory:")
     try:
         migrate(connection, 0, shard_count)
@@ -79,7 +79,7 @@ def connect_memory(shard_count: int) -> sqlite3.Connection:
 
 
 def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
-    """The connection that writes and checkpoints. The caller holds the `FileLock`."""
+    """The connection for writes and checkpoints. The caller must hold the `FileLock`."""
     _check_header(path)
     with _refused_if_damaged(path):
         connection = _connect(str(path))
@@ -95,12 +95,12 @@ def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write."""
+    """A read-only connection."""
     return _connect(f"file:{quote(str(path))}?mode=ro")
 
 
 def _connect(name: str) -> sqlite3.Connection:
-    # Transactions are begun by hand; the executor keeps to one thread at a time.
+    # Transactions are begun explicitly; the executor uses one thread at a time.
     return sqlite3.connect(
         name,
         timeout=5.0,

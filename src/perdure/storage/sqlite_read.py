@@ -1,4 +1,4 @@
-"""Reads of SQLite: each a function of a connection, short, and of one consistent moment."""
+"""Reads of SQLite. Each is a short function of a connection and sees one consistent snapshot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENTITY = """SELECT number FROM entities
 _FACTS = "SELECT kind, key, value FROM facts WHERE entity = ?"
 _EVENTS = """SELECT branch, first_event_id, count, data FROM events
     WHERE entity = ? AND branch = 0 ORDER BY first_event_id"""
-# The row before the range may reach into it: rows of a run neither overlap nor leave gaps.
+# The row before the range may extend into it: rows of a run neither overlap nor leave gaps.
 _RANGE = """SELECT branch, first_event_id, count, data FROM events
     WHERE entity = ? AND branch = ? AND first_event_id <= ? AND first_event_id >= coalesce(
         (SELECT max(first_event_id) FROM events
@@ -36,7 +36,7 @@ _TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_i
     FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
     ORDER BY sequence LIMIT ?"""
 _RUNNING = 1
-# One page of the tables' key order; what is asked of other tables is asked for these rows only.
+# One page in key order; the other tables are joined for these rows only.
 _DOUBTFUL = """WITH page AS (
         SELECT * FROM tasks
         WHERE (namespace_id, queue, kind, shard_id, sequence) > (?, ?, ?, ?, ?) AND shard_id IN ({shards})
@@ -56,7 +56,7 @@ _KEY = "kind, namespace_id, name, run_id"
 
 
 def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
-    # Nearly always there is nothing: a new workflow id. What there is, is read in one snapshot.
+    # Most loads find nothing, for a new workflow id. Existing entities are read in one snapshot.
     if connection.execute(_ENTITY, key).fetchone() is None:
         return None
     connection.execute("BEGIN")
