@@ -69,3 +69,26 @@ def test_an_embedded_engine_and_a_worker_load_no_tools_for_other_occasions() -> 
         f"print([name for name in {rare} if name in sys.modules])"
     )
     assert loaded == "[]"
+
+
+def test_other_threads_import_grpc_whenever_they_like() -> None:
+    """They did not find it while the API was loaded: it was taken out of reach for all."""
+    said = run(
+        "import sys, threading\n"
+        "import grpc\n"
+        "failures, go_on = [], True\n"
+        "def look():\n"
+        "    while go_on:\n"
+        "        try:\n"
+        "            import grpc\n"
+        "        except ImportError as error:\n"
+        "            failures.append(error)\n"
+        "sys.setswitchinterval(1e-5)\n"
+        "threads = [threading.Thread(target=look) for _ in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "import perdure.workflow\n"
+        "go_on = False\n"
+        "for thread in threads: thread.join()\n"
+        "print(len(failures))"
+    )
+    assert said == "0"

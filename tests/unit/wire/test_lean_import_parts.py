@@ -7,6 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -21,12 +22,17 @@ from outer_package_log import note
 note("opened")
 value = 7
 """
+MESSAGES = """
+import sys
+class Greeting: pass
+DESCRIPTOR = 1
+"""
 SERVICE = """
+from .request_response_pb2 import Greeting
 try:
     from .service_pb2_grpc import GreetingStub
 except ImportError:
     pass
-message = "plain"
 """
 STUBS = """
 import grpc
@@ -46,6 +52,7 @@ def _notes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str
         service.mkdir(parents=True)
         (tmp_path / OUTER / "api" / name / "__init__.py").write_text("")
         (service / "__init__.py").write_text(SERVICE)
+        (service / "request_response_pb2.py").write_text(MESSAGES)
         (service / "service_pb2_grpc.py").write_text(STUBS)
     (tmp_path / OUTER / "__init__.py").write_text(INIT)
     (tmp_path / OUTER / "api" / "__init__.py").write_text("")
@@ -124,6 +131,58 @@ def test_of_two_threads_that_ask_at_once_one_runs_the_package_and_the_other_wait
     assert notes == ["opened"]
 
 
+def test_a_package_that_fails_is_run_again_for_the_next_who_asks(notes: list[str]) -> None:
+    lean_import.leave_unopened()
+    outer = importlib.import_module(OUTER)
+
+    def fail(_: str) -> None:
+        raise ValueError("not now")
+
+    sys.modules["outer_package_log"].__dict__["note"] = fail
+    with pytest.raises(ValueError, match="not now"):
+        _ = outer.value
+    sys.modules["outer_package_log"].__dict__["note"] = notes.append
+    assert outer.value == 7
+    assert notes == ["opened"]
+
+
+def test_a_package_may_ask_itself_for_names_as_it_runs(notes: list[str]) -> None:
+    lean_import.leave_unopened()
+    outer = importlib.import_module(OUTER)
+    found: list[bool] = []
+
+    def note(_: str) -> None:
+        found.append(hasattr(outer, "value"))
+
+    sys.modules["outer_package_log"].__dict__["note"] = note
+    assert outer.value == 7
+    assert found == [False]
+
+
+def test_a_thread_does_not_wait_for_ever_for_one_that_cannot_go_on(
+    notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that runs the package may wait for an import lock of the one that asks."""
+    monkeypatch.setattr(lean_import, "_WAIT_S", 0.01)
+    lean_import.leave_unopened()
+    outer = importlib.import_module(OUTER)
+    asked = threading.Event()
+
+    def note(_: str) -> None:
+        assert asked.wait(60)
+
+    sys.modules["outer_package_log"].__dict__["note"] = note
+    opener = threading.Thread(target=lambda: outer.value, daemon=True)
+    opener.start()
+    while not lean_import._opening:
+        threading.Event().wait(0.001)
+    with pytest.raises(AttributeError, match="value"):
+        _ = outer.value
+    asked.set()
+    opener.join(60)
+    assert outer.value == 7
+
+
 def test_a_package_that_is_loaded_is_left_as_it_is(notes: list[str]) -> None:
     outer = importlib.import_module(OUTER)
     lean_import.leave_unopened()
@@ -165,28 +224,49 @@ def _grpc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mo
     return module
 
 
-def assert_grpc_is_back(grpc: ModuleType | None) -> None:
+def assert_grpc_is_untouched(grpc: ModuleType | None) -> None:
     assert sys.modules.get("grpc") is grpc
-    assert ("grpc" in sys.modules) is (grpc is not None), "whether it is loaded is open again"
+    assert ("grpc" in sys.modules) is (grpc is not None)
 
 
-def test_grpc_is_out_of_reach_inside_the_block_and_back_after_it(
+def test_grpc_is_neither_loaded_nor_out_of_reach_while_services_are_loaded(
     notes: list[str], grpc: ModuleType | None
 ) -> None:
+    before = list(sys.meta_path)
     lean_import.leave_unopened()
     with lean_import.without_grpc():
         assert builtins.__import__(SERVICE_NAME)
-        with pytest.raises(ImportError):
-            importlib.import_module("grpc")
-    assert_grpc_is_back(grpc)
+        assert_grpc_is_untouched(grpc)
+        if grpc is not None:
+            assert importlib.import_module("grpc") is grpc, "others may import it meanwhile"
+    assert_grpc_is_untouched(grpc)
+    assert sys.meta_path == before
     assert f"{SERVICE_NAME}.service_pb2_grpc" not in sys.modules
     assert notes == []
 
 
-def test_grpc_comes_back_after_an_error(grpc: ModuleType | None) -> None:
+def test_the_finder_goes_after_an_error() -> None:
+    before = list(sys.meta_path)
     with pytest.raises(ValueError, match="inside"), lean_import.without_grpc():
         raise ValueError("inside")
-    assert_grpc_is_back(grpc)
+    assert sys.meta_path == before
+
+
+def test_a_service_has_its_messages_and_looks_like_any_package(notes: list[str]) -> None:
+    lean_import.leave_unopened()
+    with lean_import.without_grpc():
+        package = importlib.import_module(SERVICE_NAME)
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"{OUTER}.api.absent.v1")
+    messages = importlib.import_module(f"{SERVICE_NAME}.request_response_pb2")
+    assert package.Greeting is messages.Greeting
+    assert package.__dict__["__all__"] == ["Greeting"], "neither its imports nor its descriptor"
+    assert isinstance(package.__loader__, SourceFileLoader)
+    assert package.__spec__ is not None
+    assert package.__spec__.loader is package.__loader__
+    assert package.__file__ is not None
+    assert package.__file__.endswith("__init__.py")
+    assert notes == []
 
 
 def test_stubs_of_a_service_that_came_inside_the_block_are_loaded_on_request(
@@ -202,8 +282,7 @@ def test_stubs_of_a_service_that_came_inside_the_block_are_loaded_on_request(
     ]
     for name in SERVICES:
         del sys.modules[f"{OUTER}.api.{name}.v1.service_pb2_grpc"]
-    assert package.message == "plain"
-    for name in ("other", "_HiddenStub", "Greeting"):
+    for name in ("other", "_HiddenStub", "message"):
         with pytest.raises(AttributeError, match=f"'{SERVICE_NAME}' has no attribute '{name}'"):
             getattr(package, name)
     assert f"{SERVICE_NAME}.service_pb2_grpc" not in sys.modules
