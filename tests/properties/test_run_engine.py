@@ -26,7 +26,7 @@ from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
 from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
-from perdure.history.activity import pause
+from perdure.history.activity import pause, void
 from perdure.history.activity.phase import FRESH
 from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.draft import Draft
@@ -385,7 +385,7 @@ class RunEngine(RuleBasedStateMachine):
         """Another process carries on. Embedded, the attempts died with the first one (DESIGN 6.4)."""
         self.world.reload()
         if embedded:
-            self.step(lambda: activity.void_started_activities(self.world.run, self.world.env))
+            self.step(lambda: void.void_attempts(self.world.run, self.world.env))
             progress = self.world.run.activity_progress.values()
             assert not any(item.is_started for item in progress)
 

@@ -36,7 +36,6 @@ SHORT_FILES: dict[str, str] = {
     "history/state/fold/signal.py": _TO_MERGE,
     "history/state/fold/timer.py": _TO_MERGE,
     "history/state/fold/update.py": _TO_MERGE,
-    "server/admin/backups.py": _TO_MERGE,
     "history/state/pointer.py": "one noun, a kind of entity of its own",
     "server/common/entity_types.py": "the list of the built-in kinds",
     "server/frontend/call.py": _TO_MERGE,

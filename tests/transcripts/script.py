@@ -18,6 +18,7 @@ from perdure.core.limits import DEFAULT_LIMITS
 from perdure.entity.transition import Task
 from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
+from perdure.history.activity import void
 from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
@@ -318,4 +319,4 @@ class Script(Others):
         return world.commit(activity.undo_activity_start(world.run, token, world.env))
 
     def _do_void(self, options: Options) -> RunTransition:
-        return self.world.commit(activity.void_started_activities(self.world.run, self.world.env))
+        return self.world.commit(void.void_attempts(self.world.run, self.world.env))

@@ -12,7 +12,8 @@ import click
 
 from perdure.cli import output
 from perdure.cli.exits import CommandError
-from perdure.server.admin.backups import OpenError, back_up
+from perdure.storage.port import OpenError
+from perdure.storage.sqlite_backup import back_up
 
 if TYPE_CHECKING:
     from perdure.server.admin.audit import AuditReport

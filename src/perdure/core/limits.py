@@ -6,14 +6,15 @@ import msgspec
 
 from perdure.core.units import DAY_NS, MINUTE_NS, SECOND_NS
 
+GRPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""gRPC's own limit, which every client and server of the API has unless told otherwise."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one namespace. Sizes in bytes, durations in nanoseconds."""
 
     blob_size_bytes_max: int = 2 * 1024 * 1024
-    blob_size_warn_bytes: int = 512 * 1024
     memo_size_bytes_max: int = 2 * 1024 * 1024
-    grpc_message_bytes_max: int = 4 * 1024 * 1024
     history_size_bytes_max: int = 50 * 1024 * 1024
     history_size_suggest_continue_bytes: int = 4 * 1024 * 1024
     history_count_max: int = 51_200

@@ -15,7 +15,6 @@ from perdure.history.activity.attempts import (
     heartbeat,
     start_activity,
     undo_activity_start,
-    void_started_activities,
 )
 from perdure.history.child.command import (
     child_closed,
@@ -97,6 +96,5 @@ __all__ = [
     "undo_activity_start",
     "update_view",
     "update_with_start",
-    "void_started_activities",
     "wake",
 ]

@@ -24,9 +24,6 @@ from perdure.wire import errors
 from perdure.wire.api import common as common_pb
 from perdure.wire.seam import Method
 
-MESSAGE_SIZE_MAX_BYTES = 4 * 1024 * 1024
-"""What this API's servers accept and send."""
-
 # The response with a large history page may exceed what a server accepts as a request.
 RESPONSE_SIZE_MAX_BYTES = 128 * 1024 * 1024
 

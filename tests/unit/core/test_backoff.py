@@ -55,9 +55,7 @@ def test_the_limits_are_those_of_the_reference_server_but_for_a_few() -> None:
     """semantics: a namespace's defaults; the buffer of events and the pending steps are ours, with their reasons."""
     assert msgspec.structs.asdict(DEFAULT_LIMITS) == {
         "blob_size_bytes_max": 2 * MIB,
-        "blob_size_warn_bytes": 512 * 1024,
         "memo_size_bytes_max": 2 * MIB,
-        "grpc_message_bytes_max": 4 * MIB,
         "history_size_bytes_max": 50 * MIB,
         "history_size_suggest_continue_bytes": 4 * MIB,
         "history_count_max": 51_200,

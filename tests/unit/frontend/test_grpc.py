@@ -15,8 +15,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
 from perdure.server.common.options import ServerStartError
-from perdure.server.transport.grpc import MESSAGE_BYTES_MAX, STATUS_DETAILS_KEY, GrpcServer, why_not
+from perdure.server.transport.grpc import STATUS_DETAILS_KEY, GrpcServer, why_not
 from perdure.wire.api import common, errordetails, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from tests.unit.frontend.conftest import QUEUE, Caller
@@ -107,7 +108,7 @@ async def test_bytes_that_are_no_request_are_an_invalid_argument(channel: grpc.a
 
 
 async def test_a_message_over_the_limit_is_refused(channel: grpc.aio.Channel):
-    error = await error_of(start_with_bytes(channel, bytes(MESSAGE_BYTES_MAX + 1)))
+    error = await error_of(start_with_bytes(channel, bytes(GRPC_MESSAGE_BYTES_MAX + 1)))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
-from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.limits import DEFAULT_LIMITS, GRPC_MESSAGE_BYTES_MAX, Limits
 from perdure.core.units import HOUR_NS, SECOND_NS
 from perdure.server.common.options import PORT_MAX, DevServerOptions, ServerStartError
 from perdure.server.node.main import limits_of, open_dev_node
 from perdure.server.node.node import Node, open_node
 from perdure.server.transport import grpc as transport
-from perdure.server.transport.grpc import MESSAGE_BYTES_MAX, GrpcServer, check_size
+from perdure.server.transport.grpc import GrpcServer, check_size
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire import health
@@ -152,10 +152,10 @@ async def test_a_configuration_that_is_refused_opens_nothing(tmp_path: Path):
 
 
 def test_a_message_of_exactly_the_limit_is_taken_and_a_larger_one_named_as_workers_expect():
-    check_size(MESSAGE_BYTES_MAX)
+    check_size(GRPC_MESSAGE_BYTES_MAX)
     with pytest.raises(ResourceExhausted) as caught:
-        check_size(MESSAGE_BYTES_MAX + 1)
-    expected = f"grpc: received message larger than max ({MESSAGE_BYTES_MAX + 1} vs. 4194304)"
+        check_size(GRPC_MESSAGE_BYTES_MAX + 1)
+    expected = f"grpc: received message larger than max ({GRPC_MESSAGE_BYTES_MAX + 1} vs. 4194304)"
     assert caught.value.message.startswith(expected)
 
 
@@ -163,8 +163,8 @@ async def test_the_settings_of_the_transport(caller: Caller):
     server = GrpcServer(caller.node.frontend, "127.0.0.1", 0)
     await server.stop(0)
     assert dict(transport._OPTIONS) == {
-        "grpc.max_receive_message_length": 8 * MESSAGE_BYTES_MAX,
-        "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
+        "grpc.max_receive_message_length": 8 * GRPC_MESSAGE_BYTES_MAX,
+        "grpc.max_send_message_length": GRPC_MESSAGE_BYTES_MAX,
         "grpc.so_reuseport": 0,
         "grpc.http2.max_ping_strikes": 0,
         "grpc.keepalive_permit_without_calls": 1,

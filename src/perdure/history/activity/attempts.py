@@ -108,15 +108,8 @@ def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> 
         return draft.done()
 
 
-def void_started_activities(state: RunState, env: Env) -> RunTransition:
-    """The process that ran the attempts died: each is timed out at once (DESIGN 6.4)."""
-    with Draft(state, env) as draft:
-        void_started(draft)
-        return draft.done()
-
-
 def void_started(draft: Draft) -> None:
-    """As `void_started_activities`, within a change that concerns more."""
+    """The process that ran the attempts died: each is timed out at once."""
     state = draft.state
     for activity in tuple(state.activities.values()):
         if running(state, activity) is not None:

@@ -36,7 +36,6 @@ class WorkflowTaskKind(IntEnum):
     NORMAL = 0
     TRANSIENT = 1
     """Attempt > 1: its Scheduled and Started are shown to the worker but not in history (rule 8)."""
-    SPECULATIVE = 2
 
 
 class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):

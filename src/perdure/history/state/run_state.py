@@ -56,7 +56,6 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     workflow_type: str = ""
     task_queue: str = ""
     first_run_id: str = ""
-    original_run_id: str = ""
     continued_run_id: str = ""
     attempt: int = 1
     cron_schedule: str = ""
@@ -186,7 +185,6 @@ class RunState:
         "info",
         "journal",
         "key",
-        "last_completed_event_id",
         "last_event_ns",
         "last_started_event_id",
         "loaded_ns",
@@ -219,7 +217,6 @@ class RunState:
         self.workflow_task: WorkflowTask | None = None
         self.last_started_event_id = 0
         """The started id of the last completed workflow task (previous_started_event_id of polls)."""
-        self.last_completed_event_id = 0
         self.completed_workflow_tasks = 0
         self.cancel_requested_event_id = 0
         self.signal_count = 0

@@ -1,4 +1,4 @@
-"""Care of a database as a whole: the audit of everything stored, and backups.
+"""Care of a database as a whole: the audit of everything stored.
 
-Not here: retention, which runs in each node (`timers`).
+Not here: copies (`perdure.storage.sqlite_backup`); retention, which runs in each node (`timers`).
 """

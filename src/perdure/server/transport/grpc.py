@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import grpc.aio
 
+from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
 from perdure.core.units import SECOND_NS
 from perdure.server.common.options import ServerStartError
 from perdure.wire import health
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-RECEIVED_BYTES_MAX = 8 * MESSAGE_BYTES_MAX
+RECEIVED_BYTES_MAX = 8 * GRPC_MESSAGE_BYTES_MAX
 """Messages up to this size are read, so that the refusal is ours: workers know it by its words (`check_size`)."""
 PENDING_CALLS_MAX = 100_000
 """Calls that the transport has read and Python has not taken yet. Of more than 1,000, grpc would by itself end some at
@@ -40,7 +40,7 @@ _NO_DEADLINE_SECONDS = 365 * 86_400
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
     # Official clients ping every 30 s, also without calls under way: no number of pings is too many.
     ("grpc.http2.max_ping_strikes", 0),
@@ -165,9 +165,9 @@ class GrpcServer:
 
 def check_size(size_bytes: int) -> None:
     """Refuse a message above the limit; the beginning of the text is what official workers look for."""
-    if size_bytes > MESSAGE_BYTES_MAX:
+    if size_bytes > GRPC_MESSAGE_BYTES_MAX:
         raise ResourceExhausted(
-            f"grpc: received message larger than max ({size_bytes} vs. {MESSAGE_BYTES_MAX}): "
+            f"grpc: received message larger than max ({size_bytes} vs. {GRPC_MESSAGE_BYTES_MAX}): "
             "keep large values elsewhere and pass references"
         )
 

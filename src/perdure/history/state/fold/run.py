@@ -29,7 +29,6 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         workflow_type=said.workflow_type.name,
         task_queue=said.task_queue.name,
         first_run_id=said.first_execution_run_id,
-        original_run_id=said.original_execution_run_id,
         continued_run_id=said.continued_execution_run_id,
         attempt=said.attempt,
         cron_schedule=said.cron_schedule,

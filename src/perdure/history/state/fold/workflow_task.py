@@ -53,7 +53,6 @@ def _completed(state: RunState, event: history.HistoryEvent) -> None:
     said = event.workflow_task_completed_event_attributes
     state.workflow_task = None
     state.last_started_event_id = said.started_event_id
-    state.last_completed_event_id = event.event_id
     state.completed_workflow_tasks += 1
 
 
