@@ -21,7 +21,7 @@ def test_a_workflow_with_activity_retries_timer_signal_queries_and_a_patch(offic
     events = [name.removeprefix("EVENT_TYPE_") for name in seen["events"]]
     assert events[:2] == ["WORKFLOW_EXECUTION_STARTED", "WORKFLOW_TASK_SCHEDULED"]
     assert events[-1] == "WORKFLOW_EXECUTION_COMPLETED"
-    assert events.count("ACTIVITY_TASK_STARTED") == 1, "retries leave no events (rule 28)"
+    assert events.count("ACTIVITY_TASK_STARTED") == 1, "retries leave no events (S-28)"
     assert {"WORKFLOW_EXECUTION_SIGNALED", "TIMER_FIRED", "MARKER_RECORDED"} <= set(events)
 
 

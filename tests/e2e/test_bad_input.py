@@ -237,7 +237,7 @@ async def test_an_activity_result_that_is_too_large_fails_the_activity(
 
 @pytest.mark.parametrize("what", ["activity input", "result"])
 async def test_a_command_that_is_too_large_ends_its_run(client: Client, what: str):
-    """Rule 7: as on the reference server, a payload above the limit ends the run, not only the task."""
+    """S-7: as on the reference server, a payload above the limit ends the run, not only the task."""
     handle = await start(client, "Swell", what, 5 * MIB // 2, id=f"command {what}")
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()

@@ -1,4 +1,4 @@
-"""What must be true of parents, children, senders and receivers once every effect has arrived (rule 38, D9)."""
+"""What must be true of parents, children, senders and receivers once every effect has arrived (S-38, D-9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The run engine under random workers, clients, clocks and crashes.
 
-Every step is first taken and abandoned just before its end, and must leave no trace (rules 4 and 7 depend on it). Then
+Every step is first taken and abandoned just before its end, and must leave no trace (S-4 and S-7 depend on it). Then
 it is taken for real; `World.commit` checks after each that the state folded again from storage is that of memory, that
 no deadline is lost, that ids are contiguous and that a step ends once.
 """
@@ -382,7 +382,7 @@ class RunEngine(RuleBasedStateMachine):
 
     @rule(embedded=st.booleans())
     def kill(self, *, embedded: bool) -> None:
-        """Another process carries on. Embedded, the attempts died with the first one (DESIGN 6.4)."""
+        """Another process carries on. Embedded, the attempts died with the first one (D-34)."""
         self.world.reload()
         if embedded:
             self.step(lambda: void.void_attempts(self.world.run, self.world.env))

@@ -1,4 +1,4 @@
-"""Several workflow ids, all their runs, and the effects between them, in memory: what the tests of D9 drive.
+"""Several workflow ids, all their runs, and the effects between them, in memory: what the tests of D-9 drive.
 
 The transitions are the engine's, the deliveries are `server.deliveries`, and updates that no worker has accepted wait
 in `server.updates`; only the store, the cache and the clock are lists here. Each commit is checked by `World`: the run

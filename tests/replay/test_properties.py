@@ -60,7 +60,7 @@ def _completed_tasks(events: list[history.HistoryEvent]) -> list[int]:
             end = index + 1
             while end < len(events) and events[end].event_type in ev.COMMAND_EVENTS:
                 end += 1
-            if end > index + 1:  # an empty task may be merged into the next one (trap 3)
+            if end > index + 1:  # an empty task may be merged into the next one
                 ends.append(end)
     return ends
 

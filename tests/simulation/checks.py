@@ -147,7 +147,7 @@ def initiated_event_id(event: history.HistoryEvent) -> int:
 
 
 def _check_workflow_tasks(run: str, events: Sequence[history.HistoryEvent]) -> None:
-    """At most one workflow task at a time, and nothing between its start and its end (rule 2)."""
+    """At most one workflow task at a time, and nothing between its start and its end (S-2)."""
     ends = {
         EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
         EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,

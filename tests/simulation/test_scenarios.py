@@ -88,7 +88,7 @@ def test_a_signal_during_a_workflow_task_then_a_kill(seed: int, *, worker_answer
         stage.kill_node()
         await stage.start_node()
         assert await stage.signals("w") == [], (
-            "no event may come between the start and the end of a workflow task (rule 2)"
+            "no event may come between the start and the end of a workflow task (S-2)"
         )
         if worker_answers:
             await stage.answer(task.task_token)

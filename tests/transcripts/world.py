@@ -1,6 +1,6 @@
 """One run, its store and its queues, all in memory: what transcripts and property tests drive.
 
-`commit` writes a transition as a shard would (through the encodings of disk), and then holds the engine to D3: the
+`commit` writes a transition as a shard would (through the encodings of disk), and then holds the engine to D-3: the
 state folded again from what was written equals the state in memory, and no deadline is lost.
 """
 

@@ -133,7 +133,7 @@ class ClientImpl(OutboundInterceptor):
         try:
             response: pb.QueryWorkflowResponse = await self._call("QueryWorkflow", request, input)
         except RPCError as error:
-            # Rule 39: a handler that failed is an invalid argument on the wire.
+            # S-39: a handler that failed is an invalid argument on the wire.
             if error.status is RPCStatusCode.INVALID_ARGUMENT:
                 raise WorkflowQueryFailedError(error.message) from error
             raise
@@ -174,7 +174,7 @@ class ClientImpl(OutboundInterceptor):
     async def _update_until_accepted(
         self, request: pb.UpdateWorkflowExecutionRequest, input: inputs.StartWorkflowUpdateInput
     ) -> pb.UpdateWorkflowExecutionResponse:
-        """Rule 19: the call returns after a while whatever the stage; ask again until the update is durable."""
+        """S-19: the call returns after a while whatever the stage; ask again until the update is durable."""
         while True:
             try:
                 response = await self._call("UpdateWorkflowExecution", request, input)
@@ -279,7 +279,7 @@ def single(values: Sequence[Any], what: str) -> Any:
 def _already_started(
     error: RPCError, input: inputs.StartWorkflowInput
 ) -> WorkflowAlreadyStartedError | None:
-    """Rule 22: the first detail names the run that holds the id."""
+    """S-22: the first detail names the run that holds the id."""
     if error.status is not RPCStatusCode.ALREADY_EXISTS or not error.grpc_status.details:
         return None
     detail = errordetails.WorkflowExecutionAlreadyStartedFailure()

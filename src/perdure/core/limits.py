@@ -39,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     workflow_task_timeout_default_ns: int = 10 * SECOND_NS
     workflow_task_timeout_max_ns: int = 120 * SECOND_NS
     run_interval_min_ns: int = SECOND_NS
-    """A run that follows another sooner after that one's start waits for the rest (rule 36)."""
+    """A run that follows another sooner after that one's start waits for the rest (S-36)."""
     workflow_task_heartbeat_ns: int = 30 * MINUTE_NS
     history_page_events_max: int = 256
     long_poll_ns: int = 20 * SECOND_NS

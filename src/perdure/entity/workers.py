@@ -15,7 +15,7 @@ class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Of this delivery: a repeated start with the same id is the same start."""
     build_id: str = ""
     queue_name: str = ""
-    """The queue that the poller asked for, when it is not the task's own (rule 11); empty: the task's own."""
+    """The queue that the poller asked for, when it is not the task's own (S-11); empty: the task's own."""
 
 
 class StaleTask(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ def fold_run(
         key: The run.
         rows: Its event rows in order, each a serialised `History`.
         facts: Its fact rows, in any order.
-        now_ns: The time: heartbeat clocks of running activities restart then (DESIGN 10.8).
+        now_ns: The time: heartbeat clocks of running activities restart then (D-48).
 
     Returns:
         The state, when the generator ends; it yields nothing.

@@ -1,4 +1,4 @@
-"""Durable timers: the commands that start and cancel them, and their firing. Rules 2 and 5."""
+"""Durable timers: the commands that start and cancel them, and their firing. S-2 and S-5."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandConte
 
 
 def _unfire(draft: Draft, timer_id: str) -> int:
-    """Rule 5: the timer fired while the worker decided to cancel it. Take the event back; its TimerStarted, or 0."""
+    """S-5: the timer fired while the worker decided to cancel it. Take the event back; its TimerStarted, or 0."""
     buffered = draft.state.buffered
     number = buffered.fired(timer_id)
     if not number:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 BUFFER_ITEMS_MAX = 1_000
 """Tasks of one queue that are kept in memory; the rest stay rows until the buffer has been served."""
 STICKY_POLLER_WINDOW_NS = 10 * SECOND_NS
-"""Rule 11: a sticky queue without a poll for this long has lost its worker."""
+"""S-11: a sticky queue without a poll for this long has lost its worker."""
 POLLER_HISTORY_NS = 5 * MINUTE_NS
 """How long DescribeTaskQueue shows a poller that has gone."""
 
@@ -78,7 +78,7 @@ class TaskQueue(Generic[T]):
     # Tasks.
 
     def reserve(self) -> Poller | None:
-        """Take the first parked poller for a task that is about to be committed (DESIGN D6)."""
+        """Take the first parked poller for a task that is about to be committed (D-6)."""
         if not self._parked:
             return None
         return self._parked.popitem(last=False)[1]
@@ -190,7 +190,7 @@ class TaskQueue(Generic[T]):
         return gone
 
     def close(self) -> list[Poller]:
-        """Rule 11: no worker serves this sticky queue any more. Its parked pollers; the next poll opens it again."""
+        """S-11: no worker serves this sticky queue any more. Its parked pollers; the next poll opens it again."""
         self._is_closed = True
         gone = list(self._parked.values())
         self._parked.clear()
@@ -199,7 +199,7 @@ class TaskQueue(Generic[T]):
     # What others want to know.
 
     def is_served(self, now_ns: int) -> bool:
-        """Rule 11: somebody polls this queue, or did within the last ten seconds."""
+        """S-11: somebody polls this queue, or did within the last ten seconds."""
         if self._is_closed or self._last_poll_ns is None:
             return False
         return bool(self._parked) or now_ns - self._last_poll_ns < STICKY_POLLER_WINDOW_NS

@@ -1,8 +1,8 @@
-"""Applying one sequence of history to a run (§1.2), and looking ahead into the next.
+"""Applying one sequence of history to a run (R-42), and looking ahead into the next.
 
 Invariants: events are contiguous; ``replaying`` flips to False at the first event that this worker
-has never seen, not at the task's start (trap 5); flags are known before the code runs that they
-gate, because the completion that records them is read ahead (trap 6).
+has never seen, not at the task's start (R-5); flags are known before the code runs that they
+gate, because the completion that records them is read ahead (R-6).
 
 What is not here: command events (``matching``), and when to apply (``engine``).
 """
@@ -122,7 +122,7 @@ def _apply_events(
 
 
 def _deliver_requests(run: Run, up_to: int) -> None:
-    """Hand out the update requests sequenced at or before ``up_to``, in arrival order (trap 26)."""
+    """Hand out the update requests sequenced at or before ``up_to``, in arrival order (R-26)."""
     waiting = run.requests
     run.requests = [request for request in waiting if request.sequencing_event_id > up_to]
     for request in waiting:
@@ -267,7 +267,7 @@ def _start(run: Run, event: history.HistoryEvent) -> None:
     if inherited:
         run.started = history.WorkflowExecutionStartedEventAttributes(**inherited)
     start_time_ns = timestamp_ns(event.event_time)
-    # A query may come before the first workflow task; it must find some time (§1.3).
+    # A query may come before the first workflow task; it must find some time (R-43).
     run.advance_clock(start_time_ns)
     run.push_job(
         InitializeWorkflow(
@@ -283,7 +283,7 @@ def _start(run: Run, event: history.HistoryEvent) -> None:
 
 
 def _look_ahead(run: Run, handled: int, admitted: dict[str, UpdateRequest]) -> None:
-    """Find in the next sequence what code must know before it runs (§1.2 step 6)."""
+    """Find in the next sequence what code must know before it runs (R-42)."""
     requests: list[UpdateRequest] = []
     markers: list[history.HistoryEvent] = []
     for event in run.buffer.peek(handled):

@@ -1,4 +1,4 @@
-"""Cutting a history into workflow tasks, over pages and partial (sticky) histories (§1.1).
+"""Cutting a history into workflow tasks, over pages and partial (sticky) histories (R-41).
 
 A *sequence* is the stretch of events that one activation of user code handles: the commands of the
 task before (they come right after WorkflowTaskCompleted), whatever happened since, and the
@@ -55,7 +55,7 @@ class HistoryBuffer:
         """Fetch from the run's first event; ``tail`` are the task's own events.
 
         The tail is appended after the last page, without duplicates: events of a speculative task
-        are in no page (semantics rule 16).
+        are in no page (S-16).
         """
         self.load((), b"")
         self._tail = list(tail)
@@ -185,7 +185,7 @@ class HistoryBuffer:
     def _after_completed(
         self, index: int, started: Sequence[int], *, saw_command: bool
     ) -> int | None:
-        """End of the sequence whose task ``index`` completed; None for a heartbeat (trap 3)."""
+        """End of the sequence whose task ``index`` completed; None for a heartbeat (R-3)."""
         follower = self._types[index + 2]
         if not saw_command and follower == ev.WORKFLOW_TASK_SCHEDULED:
             return None

@@ -35,7 +35,7 @@ CallSite: TypeAlias = tuple[Frame, ...]
 
 
 class ActivityCancellationType(enum.IntEnum):
-    """How a cancelled activity is awaited (numbers as in the official bridge, see trap 13)."""
+    """How a cancelled activity is awaited (numbers as in the official bridge, R-13)."""
 
     TRY_CANCEL = 0
     WAIT_CANCELLATION_COMPLETED = 1
@@ -43,7 +43,7 @@ class ActivityCancellationType(enum.IntEnum):
 
 
 class ChildWorkflowCancellationType(enum.IntEnum):
-    """How a cancelled child is awaited (numbered differently from activities, see trap 13)."""
+    """How a cancelled child is awaited (numbered differently from activities, R-13)."""
 
     ABANDON = 0
     TRY_CANCEL = 1

@@ -121,7 +121,7 @@ UNSTARTS_TASK: Final = frozenset(
         WORKFLOW_EXECUTION_CANCELED,
     }
 )
-"""Right after WorkflowTaskStarted these mean that the started task produced nothing (§1.1)."""
+"""Right after WorkflowTaskStarted these mean that the started task produced nothing (R-41)."""
 
 IGNORABLE: Final = frozenset({OPTIONS_UPDATED, PAUSED, UNPAUSED, TIME_SKIPPING_TRANSITIONED})
 """Types that are skipped when the server marks the event ``worker_may_ignore``."""

@@ -19,7 +19,7 @@ FOREIGN_MARKERS: Final = {
     "MutableSideEffect": "Go or Java (MutableSideEffect)",
     "LocalActivity": "Go or Java (local activity)",
 }
-"""Marker name → who writes it (§1.10)."""
+"""Marker name → who writes it (R-50)."""
 
 
 def is_foreign_marker(event: history.HistoryEvent) -> bool:

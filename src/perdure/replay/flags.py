@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Flag(enum.IntEnum):
-    """Engine flags, by their official numbers (§1.9)."""
+    """Engine flags, by their official numbers (R-49)."""
 
     ID_AND_TYPE_CHECKS = 1
     """Activity and child workflow ids and types must match the history."""

@@ -2,7 +2,7 @@
 
 Invariants: what the official engine's stages do to commands (terminal commands last, patches once,
 inherited options) happens here; a command that names an operation that never was is a bug of the
-host, reported as ``Fatal``; one that names an operation already over is ignored (trap 15).
+host, reported as ``Fatal``; one that names an operation already over is ignored (R-15).
 
 What is not here: sending (``to_api``), matching (``matching``), query results (``engine``).
 """
@@ -51,7 +51,7 @@ def take(run: Run, commands: Sequence[cmd.Command]) -> None:
 
 
 def _terminal_last(run: Run, commands: Sequence[cmd.Command]) -> Iterable[cmd.Command]:
-    """Put the command that ends the workflow behind all others (flag 3, trap 12)."""
+    """Put the command that ends the workflow behind all others (flag 3, R-12)."""
     first = next((i for i, c in enumerate(commands) if isinstance(c, TERMINAL)), None)
     if first is None:
         return commands
@@ -148,7 +148,7 @@ def _cancel_external(run: Run, command: cmd.RequestCancelExternal) -> None:
 
 
 def _set_patch(run: Run, command: cmd.SetPatchMarker) -> None:
-    """Record a patch once per run, and list all of them in a search attribute (flag 2, trap 9)."""
+    """Record a patch once per run, and list all of them in a search attribute (flag 2, R-9)."""
     seen_in_history = command.patch_id in run.patches
     if run.patches.get(command.patch_id):
         return
@@ -184,7 +184,7 @@ def _upsert(run: Run, command: cmd.UpsertSearchAttributes) -> None:
         run.search_attribute_changes[key] = fields[key]
     guarded = run.flags.may_use(Flag.UPSERT_SEARCH_ATTRIBUTE_ON_PATCH, record=not run.replaying)
     if guarded and CHANGE_VERSION_KEY in fields:
-        # The key is the engine's own. The command stays, because histories have it (trap 10).
+        # The key is the engine's own. The command stays, because histories have it (R-10).
         command = msgspec.structs.replace(command, search_attributes=common.SearchAttributes())
     _fire_and_forget(run, command)
 
@@ -200,7 +200,7 @@ def _terminal(run: Run, command: cmd.TerminalCommand) -> None:
 
 
 def _continue_as_new(run: Run, command: cmd.ContinueAsNew) -> None:
-    """Empty memo, search attributes and retry policy are inherited (trap 30)."""
+    """Empty memo, search attributes and retry policy are inherited (R-30)."""
     changes: dict[str, Any] = {}
     started = run.started
     if started is not None and not command.memo:

@@ -37,7 +37,7 @@ class DeploymentVersion(msgspec.Struct, frozen=True):
 
 
 def ordered_map(fields: Mapping[str, _V]) -> Mapping[str, _V]:
-    """A protobuf map in key order: its own order is not deterministic (trap 40)."""
+    """A protobuf map in key order: its own order is not deterministic (R-40)."""
     if not fields:
         return _EMPTY  # pyright: ignore[reportReturnType]
     return {key: fields[key] for key in sorted(fields)}

@@ -1,4 +1,4 @@
-"""What the engine and the worker say to each other about local activities (§1.8).
+"""What the engine and the worker say to each other about local activities (R-48).
 
 While executing, the worker is asked to run or cancel them (``LocalRequest``) and reports each end (``LocalResult``).
 

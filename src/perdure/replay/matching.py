@@ -1,4 +1,4 @@
-"""Matching command events with the commands that user code issued (§1.6, patch rules of §1.7).
+"""Matching command events with the commands that user code issued (R-46, R-53).
 
 Invariants: events take commands strictly in order; ids and types are compared, payloads and
 options never are; commands taken are remembered until the task's events are

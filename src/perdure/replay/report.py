@@ -1,4 +1,4 @@
-"""A mismatch as one screen of text, the same in logs, task failures, command line and UI (§4.2).
+"""A mismatch as one screen of text, the same in logs, task failures, command line and UI (R-51).
 
 Pure: source lines come from a function that the caller hands in, so that reading files (or not)
 is the shell's business. Shows names, types and ids only, never payloads.
@@ -167,7 +167,7 @@ def _align(events: Sequence[EventFact], commands: Sequence[CommandFact]) -> list
 
 
 def cause(mismatch: Mismatch) -> str:
-    """The most likely reason, and what to do about it: a first guess by rule (§4.2 item 4)."""
+    """The most likely reason, and what to do about it: a first guess (R-51)."""
     special = _special_cause(mismatch)
     if special is not None:
         return special

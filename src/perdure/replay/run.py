@@ -57,7 +57,7 @@ _JOB_ORDER: dict[type, int] = {
 
 
 def job_order(job: Job) -> int:
-    """Sort key of a job within an activation (§1.4); the sort is stable."""
+    """Sort key of a job within an activation (R-44); the sort is stable."""
     if type(job) is ResolveActivity:
         return 5 if job.is_local else 4
     return _JOB_ORDER.get(type(job), 4)
@@ -192,13 +192,13 @@ class Run:
             self.outbox.append(message)
 
     def may_use(self, flag: Flag) -> bool:
-        """Whether ``flag`` gates the event being matched: recorded, or the newest task (§1.6)."""
+        """Whether ``flag`` gates the event being matched: recorded, or the newest task (R-46)."""
         return self.flags.may_use(flag, record=self.last_sequence)
 
     # ── clock ─────────────────────────────────────────────────────────────────────────────────────
 
     def advance_clock(self, time_ns: int) -> None:
-        """Workflow time moves on, never back (§1.3)."""
+        """Workflow time moves on, never back (R-43)."""
         self.now_ns = max(self.now_ns, time_ns)
 
     def task_started(self, started_id: int, time_ns: int) -> None:
@@ -220,7 +220,7 @@ class Run:
         return self.activation(tuple(jobs), replaying=self.replaying)
 
     def activation(self, jobs: tuple[Job, ...], *, replaying: bool) -> Activation:
-        """An activation in the run's present state (queries always count as replay, §1.2)."""
+        """An activation in the run's present state (queries always count as replay, R-42)."""
         if not replaying:
             self.deployment = self.config.deployment_version
         return Activation(
@@ -243,7 +243,7 @@ class Run:
 
         A later activation of the same task may still run code after the command that ends the
         workflow (a cancellation that resolves at once causes one). The server ignores what follows
-        the end, so it is not queued: then any engine replays the history alike (trap 11).
+        the end, so it is not queued: then any engine replays the history alike (R-11).
         """
         for entry in [entry for entry in self.commands if entry.machine.cancelled_before_sent]:
             self.commands.remove(entry)
@@ -271,7 +271,7 @@ class Run:
             self.operations.forget(machine)
 
     def forget_speculative_task(self, last_completed_started_id: int) -> None:
-        """The server dropped a speculative task after a rejection (trap 25)."""
+        """The server dropped a speculative task after a rejection (R-25)."""
         self.current_started_id = last_completed_started_id
         # What the task added is its Scheduled and Started events, nothing else.
         self.last_processed_id -= 2

@@ -1,7 +1,7 @@
 """Commands as the protobuf messages that RespondWorkflowTaskCompleted carries.
 
 Pure: a command, the run's namespace and its worker's task queue in, one message out. An empty task
-queue means the run's own, so legacy build-id inheritance applies to it (§1.7).
+queue means the run's own, so legacy build-id inheritance applies to it (R-47).
 """
 
 from __future__ import annotations

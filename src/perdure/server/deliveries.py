@@ -1,4 +1,4 @@
-"""What outbox effects do where they arrive, and what their sender learns of it (D9).
+"""What outbox effects do where they arrive, and what their sender learns of it (D-9).
 
 Role: for each effect, the transition of the destination, then, when the sender waits for it, the one that records the
 outcome. Each of them is durable before the next, and each recognises a repetition, so a delivery that was cut short is
@@ -174,7 +174,7 @@ class Deliveries:
     # Children.
 
     async def _start_child(self, source: EntityKey, effect: Effect, event_id: int) -> None:
-        """The handshake of rule 38: create, record, let go; or take back what the parent will never know of."""
+        """The handshake of S-38: create, record, let go; or take back what the parent will never know of."""
         event = await self._event(source, event_id)
         said = event.start_child_workflow_execution_initiated_event_attributes
         start, parent = await self.engine.read(source, lambda state: _view(state, event_id))

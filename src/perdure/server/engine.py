@@ -1,7 +1,7 @@
 """The engine of a node: every change and every read of an entity passes here.
 
-Role: bring entities into memory, run a transition in the same synchronous step as its commit (D4), and release what was
-computed only when everything it rests on is durable (D5). The parts: `loading`, `step`, `committer`, `release`,
+Role: bring entities into memory, run a transition in the same synchronous step as its commit (D-4), and release what
+was computed only when everything it rests on is durable (D-5). The parts: `loading`, `step`, `committer`, `release`,
 `wakes`, `outbox`, `retention`.
 
 Invariants: between the last look into the cache and the commit nothing awaits; outcomes belong to groups, so a
@@ -157,7 +157,7 @@ class Engine:
         """Take over the shards, read the namespaces, begin to commit, to wake and to deliver.
 
         Args:
-            void_activities: Attempts that were running are dead with their process (embedded, DESIGN §6.4).
+            void_activities: Attempts that were running are dead with their process (embedded, D-34).
 
         Raises:
             StoreError: The database cannot be used.
@@ -209,7 +209,7 @@ class Engine:
             change: A transition; called with the state, the arguments and an `Env` in the same synchronous step as its
                 commit.
             arguments: See there.
-            token: Method and task token of a Respond* call: a repetition gets the same answer (DESIGN §10.7).
+            token: Method and task token of a Respond* call: a repetition gets the same answer (D-47).
             is_wake: The stored wake-up is used up by this change.
 
         Raises:

@@ -1,6 +1,6 @@
 """How long a call may take, and when it is tried again: pure rules, no clock and no network.
 
-Three kinds of calls (rule 40 of the semantics page, and what every client of this API does):
+Three kinds of calls (S-40, and what every client of this API does):
 
 - NORMAL: a bounded number of tries within a bounded time.
 - LONG_POLL: somebody waits for a workflow. It outlives any restart of the service, so transient errors never end it.

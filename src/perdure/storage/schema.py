@@ -1,7 +1,7 @@
 """The SQLite schema, its version, and its migrations.
 
 Invariants: `MIGRATIONS[n]` leads from version n to n + 1 and is never edited once released; a database of each released
-version is kept as a test fixture. Measured choices (DESIGN §11): events are an append-only table with one row per
+version is kept as a test fixture. Measured choices (D-51): events are an append-only table with one row per
 transition and a narrow index, facts one row each, wake-ups a table of their own.
 """
 

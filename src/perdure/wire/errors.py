@@ -11,7 +11,7 @@ RpcError
 └── Internal · DataLoss · Unknown · Unauthenticated
 ```
 Invariant: clients of every SDK retry DataLoss, Internal, Unknown, ResourceExhausted, Aborted, OutOfRange and
-Unavailable (rule 40), so a user's mistake is never one of those. Messages never hold payload values.
+Unavailable (S-40), so a user's mistake is never one of those. Messages never hold payload values.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ _BY_CODE: dict[int, type[RpcError]] = {
 def workflow_already_started(
     message: str, *, start_request_id: str, run_id: str, first_run_id: str
 ) -> AlreadyExists:
-    """Rule 22: clients read the existing run from the first detail."""
+    """S-22: clients read the existing run from the first detail."""
     detail = errordetails.WorkflowExecutionAlreadyStartedFailure(
         start_request_id=start_request_id, run_id=run_id, first_execution_run_id=first_run_id
     )
@@ -176,7 +176,7 @@ def resource_exhausted(
 
 
 def multi_operation(message: str, *operations: RpcError | None) -> RpcError:
-    """Rule 21: how each operation ended, None for well; `aborted_operation()` for one that another one stopped.
+    """S-21: how each operation ended, None for well; `aborted_operation()` for one that another one stopped.
 
     The status is that of the first operation that failed by itself.
     """

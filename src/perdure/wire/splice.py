@@ -1,4 +1,4 @@
-"""Responses around history bytes: the head is a message, the events are appended as they are stored (DESIGN D18).
+"""Responses around history bytes: the head is a message, the events are appended as they are stored (D-18).
 
 Protobuf defines the concatenation of two encodings as their merge, so `head bytes + encoded field` is the message with
 that field set. Nothing is parsed here; the receiver parses once.

@@ -1,6 +1,6 @@
 """Valid random histories: the scripted workflow on our engine, against a small server.
 
-The server keeps the rules that make a history valid (semantics §7 rules 1, 2, 4, 5, 8, 16, 17) and
+The server keeps the rules that make a history valid (S-1, S-2, S-4, S-5, S-8, S-16, S-17) and
 nothing else. It also checks, at every task, that a worker which lost its cache sees the same
 activations as the one that did not.
 """
@@ -84,7 +84,7 @@ class Server(World):
         news = len(self.events) > self.completed_at or self.forced
         self.forced = False
         # After a task without commands, a cold worker cannot tell an update's task from a
-        # heartbeat: both engines then merge the two (trap 3), so no such history is made here.
+        # heartbeat: both engines then merge the two (R-3), so no such history is made here.
         speculative = not news and self.had_commands
         if not news and not speculative:
             self.signal()
@@ -105,12 +105,12 @@ class Server(World):
             self.outside()
         self.task_started = False
         if speculative and not completion.commands and not self.buffered:
-            # Only rejections: the task never was (rule 16).
+            # Only rejections: the task never was (S-16).
             del self.events[mark:]
             assert self.engine is not None
             self.engine.task_reported(self.previous_started)
         elif completion.is_terminal and self.buffered:
-            self._task_failed(scheduled, started, 27)  # UNHANDLED_COMMAND, rule 4
+            self._task_failed(scheduled, started, 27)  # UNHANDLED_COMMAND, S-4
             self.engine = None
             del self.seen[known:]
         else:
@@ -190,7 +190,7 @@ class Server(World):
     def _comparable(self, activations: list[Activation]) -> list[Any]:
         """What must be equal for a cached run and its cold replay.
 
-        Tasks that were kept alive are merged on replay, so times and lengths differ (trap 3); one
+        Tasks that were kept alive are merged on replay, so times and lengths differ (R-3); one
         that only brings patches causes an activation on replay that did not happen live.
         """
         facts = [_facts(activation) for activation in activations]

@@ -70,7 +70,7 @@ class Scripted:
         """Apply an activation; returns commands in issue order."""
         self.replaying = replaying
         commands: list[Command] = []
-        # As the official lang layer does: patches are known before anything runs (§1.4).
+        # As the official lang layer does: patches are known before anything runs (R-44).
         self.notified.update(job[1] for job in jobs if job[0] == "patch")
         for job in jobs:
             # The core takes a cancel of these, when they ended in the same task, for
@@ -157,7 +157,7 @@ class Scripted:
         elif kind == "activity":
             self._start("activity", out, rng.choice(("charge", "ship")), rng.randrange(3))
         elif kind == "local":
-            # The counter is shared with activities (§1.8).
+            # The counter is shared with activities (R-48).
             self.seqs["activity"] += 1
             self.pending["local"].append(self.seqs["activity"])
             name = rng.choice(("check", "count"))

@@ -1,6 +1,6 @@
 """The world around a run, as its server sees it: signals, activities, timers, children, time.
 
-Events that happen while a workflow task is started are buffered (semantics rule 2).
+Events that happen while a workflow task is started are buffered (S-2).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class World:
         return event.event_id
 
     def happens(self, event: Callable[[], None]) -> None:
-        """Something outside the task: buffered while a task is started (rule 2)."""
+        """Something outside the task: buffered while a task is started (S-2)."""
         if self.task_started:
             self.buffered.append(event)
         else:

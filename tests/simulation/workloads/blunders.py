@@ -1,6 +1,6 @@
 """Completions whose third command is refused: the first two commands must have no effect.
 
-The first attempt asks for two activities with the same id (rule 7); later attempts use different ids.
+The first attempt asks for two activities with the same id (S-7); later attempts use different ids.
 """
 
 from __future__ import annotations

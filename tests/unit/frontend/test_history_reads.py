@@ -1,4 +1,4 @@
-"""Reading history: pages, filters, long polls (rules 25 to 27)."""
+"""Reading history: pages, filters, long polls (S-25 to S-27)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_pages_follow_each_other_to_the_end(caller: Caller):
         if not token:
             break
     assert seen == list(range(1, 303))
-    assert pages == 2, "256 events are the most a page holds (rule 27)"
+    assert pages == 2, "256 events are the most a page holds (S-27)"
 
 
 async def test_a_reader_who_waits_gets_what_comes(caller: Caller):

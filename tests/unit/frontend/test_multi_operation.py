@@ -1,4 +1,4 @@
-"""Update-with-start: one step or none, and an error that says which operation is at fault (rule 21)."""
+"""Update-with-start: one step or none, and an error that says which operation is at fault (S-21)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries take the way that shows the caller what a worker knows now (rule 39)."""
+"""Queries take the way that shows the caller what a worker knows now (S-39)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signal-with-start is one atomic step, and both halves can be repeated (rules 22 to 24)."""
+"""Signal-with-start is one atomic step, and both halves can be repeated (S-22 to S-24)."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ async def test_over_the_wire_a_poll_needs_a_deadline_and_a_request_must_parse(ca
 async def test_every_rpc_answers_an_empty_request_with_a_response_or_a_users_error(
     caller: Caller, path: str
 ):
-    """Rule 40: clients retry Internal and Unknown forever, so no request may cause them."""
+    """S-40: clients retry Internal and Unknown forever, so no request may cause them."""
     method = RPCS[path].method
     retried = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "ABORTED", "OUT_OF_RANGE")
     code = "OK"

@@ -1,4 +1,4 @@
-"""Tasks reach pollers that are there, whatever happens between commit and delivery (DESIGN D6, D8, 10.6)."""
+"""Tasks reach pollers that are there, whatever happens between commit and delivery (D-6, D-8, D-46)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A run with a store of lists: applies transitions, and after each folds the run again from what was written.
 
-Every test that drives the engine through `Run` therefore also tests D3: what is in memory is what a restart would load,
-deadlines included, and no deadline lies before the stored wake-up.
+Every test that drives the engine through `Run` therefore also tests D-3: what is in memory is what a restart would
+load, deadlines included, and no deadline lies before the stored wake-up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules 29, 30 and 33 as tables."""
+"""S-29, S-30 and S-33 as tables."""
 
 from __future__ import annotations
 

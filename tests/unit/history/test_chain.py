@@ -1,4 +1,4 @@
-"""Runs that follow runs: continue-as-new and workflow retries (rule 36)."""
+"""Runs that follow runs: continue-as-new and workflow retries (S-36)."""
 
 from __future__ import annotations
 

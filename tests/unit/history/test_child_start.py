@@ -1,4 +1,4 @@
-"""A child waits for its own parent, and for nobody else's (rule 38)."""
+"""A child waits for its own parent, and for nobody else's (S-38)."""
 
 from __future__ import annotations
 

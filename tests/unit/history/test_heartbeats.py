@@ -1,4 +1,4 @@
-"""Liveness is memory (DESIGN 10.8): what heartbeats leave behind, and what they must not."""
+"""Liveness is memory (D-48): what heartbeats leave behind, and what they must not."""
 
 from __future__ import annotations
 

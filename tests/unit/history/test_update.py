@@ -1,4 +1,4 @@
-"""Updates: admission, and what workers answer (rules 17 to 20)."""
+"""Updates: admission, and what workers answer (S-17 to S-20)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_rule_18_accepted_and_completed_in_one_task_are_adjacent() -> None:
         "TimerStarted",
         "WorkflowExecutionUpdateAccepted",
         "WorkflowExecutionUpdateCompleted",
-    ], "messages that no command mentions follow the commands (rule 17)"
+    ], "messages that no command mentions follow the commands (S-17)"
     accepted = run.event("WorkflowExecutionUpdateAccepted")
     assert accepted.protocol_instance_id == "u"
     assert accepted.accepted_request == request()

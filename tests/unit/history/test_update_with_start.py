@@ -1,4 +1,4 @@
-"""Update-with-start: which of the two operations is done, and whose fault an error is (rule 21)."""
+"""Update-with-start: which of the two operations is done, and whose fault an error is (S-21)."""
 
 from __future__ import annotations
 

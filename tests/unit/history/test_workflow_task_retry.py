@@ -1,4 +1,4 @@
-"""Workflow tasks that fail or time out: what is history, transient attempts, pace of the retries (rules 8 and 9)."""
+"""Workflow tasks that fail or time out: what is history, transient attempts, pace of the retries (S-8 and S-9)."""
 
 from __future__ import annotations
 

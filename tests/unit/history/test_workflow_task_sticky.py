@@ -1,4 +1,4 @@
-"""Where the next workflow task goes: sticky queues, the next task inline, heartbeats (rules 10 to 15)."""
+"""Where the next workflow task goes: sticky queues, the next task inline, heartbeats (S-10 to S-15)."""
 
 from __future__ import annotations
 

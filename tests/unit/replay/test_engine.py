@@ -86,7 +86,7 @@ def test_a_sticky_task_without_the_run_in_cache_fetches_from_the_start() -> None
     started = events.completed().timer()
     events.fired(started).task()
     driver = Driver(script([timer()], [cmd.CompleteWorkflow()]))
-    # The pages lack the last two events, as for a speculative task (semantics rule 16).
+    # The pages lack the last two events, as for a speculative task (S-16).
     answer = driver.feed(live(events[3:], previous=3), [events[:2], events[2:6]])
     assert [need.token for need in driver.needs] == [b"", b"more"]
     assert types(answer) == ["COMPLETE_WORKFLOW_EXECUTION"]

@@ -1,4 +1,4 @@
-"""A run that follows another is written in the same commit, and the workflow id means it at once (rule 36)."""
+"""A run that follows another is written in the same commit, and the workflow id means it at once (S-36)."""
 
 from __future__ import annotations
 

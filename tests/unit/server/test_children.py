@@ -1,4 +1,4 @@
-"""Children, signals and cancel requests between workflows, through a real node: rule 38 and D9."""
+"""Children, signals and cancel requests between workflows, through a real node: S-38 and D-9."""
 
 from __future__ import annotations
 

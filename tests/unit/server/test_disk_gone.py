@@ -1,4 +1,4 @@
-"""A disk that answers nothing but errors for a while: calls fail, and service resumes when it is back (DESIGN §6.6)."""
+"""A disk that answers nothing but errors for a while: calls fail, and service resumes when it is back (D-36)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is seen before it is durable, whatever fails (DESIGN §10): a real node, a store that fails when told to."""
+"""Nothing is seen before it is durable, whatever fails (D-5): a real node, a store that fails when told to."""
 
 from __future__ import annotations
 

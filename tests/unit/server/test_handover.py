@@ -1,4 +1,4 @@
-"""A task meets a parked poller in the batch that schedules it, or loses it (DESIGN §10.6)."""
+"""A task meets a parked poller in the batch that schedules it, or loses it (D-46)."""
 
 from __future__ import annotations
 

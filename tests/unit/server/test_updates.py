@@ -94,7 +94,7 @@ async def test_a_task_carries_the_update_and_its_outcome_comes_back(world: World
     assert answer.stage == COMPLETED
     assert answer.outcome.HasField("success")
     assert answer.update_ref.update_id == "u"
-    assert (await send(world)).stage == COMPLETED, "rule 19: the same id, the same answer"
+    assert (await send(world)).stage == COMPLETED, "S-19: the same id, the same answer"
 
 
 async def test_who_waits_for_acceptance_is_answered_by_it(world: World):

@@ -1,4 +1,4 @@
-"""Activity attempts: start, heartbeat, complete, fail, cancel. Rules 28 to 32 and 35.
+"""Activity attempts: start, heartbeat, complete, fail, cancel. S-28 to S-32 and S-35.
 
 Role: the transitions behind the RPCs of activity workers. Each checks that the token is the current attempt's and
 answers NotFound otherwise, before anything changed; a worker takes that as "stop, somebody else's now".
@@ -58,7 +58,7 @@ _HEARD_SPARE = 16
 def start_activity(
     state: RunState, task: Task, row: TaskRowId | None, poll: PollInfo, env: Env
 ) -> RunTransition:
-    """A poller takes an attempt. Rule 28: a fact, no event.
+    """A poller takes an attempt. S-28: a fact, no event.
 
     Args:
         state: The run.
@@ -100,7 +100,7 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
 
 
 def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> RunTransition:
-    """The poller vanished before it was told: the same attempt goes back to its queue (DESIGN 10.6)."""
+    """The poller vanished before it was told: the same attempt goes back to its queue (D-46)."""
     with Draft(state, env) as draft:
         activity = state.activities.get(token.scheduled_event_id)
         if activity is not None and _is_current(state, activity, token):
@@ -154,7 +154,7 @@ def complete_activity(
 def fail_activity(
     state: RunState, token: ActivityTaskToken, request: Failed | FailedById, env: Env
 ) -> RunTransition:
-    """The attempt failed: it is retried, or the activity fails (rules 28 to 31).
+    """The attempt failed: it is retried, or the activity fails (S-28 to S-31).
 
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.
@@ -177,7 +177,7 @@ def fail_activity(
 def cancel_activity(
     state: RunState, token: ActivityTaskToken, request: Canceled | CanceledById, env: Env
 ) -> RunTransition:
-    """The worker stopped the attempt because it was asked to (rule 32).
+    """The worker stopped the attempt because it was asked to (S-32).
 
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.
@@ -216,7 +216,7 @@ def cancel_activity(
 def heartbeat(
     state: RunState, token: ActivityTaskToken, request: Heartbeat | HeartbeatById, env: Env
 ) -> RunTransition:
-    """The attempt lives (rule 31). Written only when its details changed: liveness is memory (DESIGN 10.8).
+    """The attempt lives (S-31). Written only when its details changed: liveness is memory (D-48).
 
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.

@@ -1,7 +1,7 @@
 """The end of an activity attempt: another attempt, or the one event that closes the activity.
 
 Role: the helpers that all paths share (RPCs, time-outs, cancel commands). Every function works on an open draft.
-Invariants: an attempt's start reaches history only here, directly before the close event (rule 28). Closing an activity
+Invariants: an attempt's start reaches history only here, directly before the close event (S-28). Closing an activity
 removes its progress in the same draft, so it is closed once.
 Not here: validation of tokens (`activity`), which deadlines are due (`activity.timeouts`).
 """
@@ -50,7 +50,7 @@ def enter_phase(draft: Draft, activity: Activity) -> None:
 
 
 def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: int) -> None:
-    """The attempt failed and another follows after the interval or the pause: nothing reaches history (rule 28)."""
+    """The attempt failed and another follows after the interval or the pause: nothing reaches history (S-28)."""
     old = _carried(progress_of(draft.state, activity.scheduled_event_id))
     next_ns = draft.now_ns + interval_ns
     advance(
@@ -101,7 +101,7 @@ def back_to_queue(draft: Draft, activity: Activity) -> None:
 def attempt_failed(
     draft: Draft, activity: Activity, cause: Failure | None, identity: str
 ) -> RetryDecision:
-    """A worker reported that the attempt failed: retry, or ActivityTaskFailed (rule 29)."""
+    """A worker reported that the attempt failed: retry, or ActivityTaskFailed (S-29)."""
     decision = _decide(draft, activity, cause)
     if decision.again:
         retry(draft, activity, cause, decision.interval_ns)
@@ -122,7 +122,7 @@ def attempt_failed(
 def attempt_timed_out(
     draft: Draft, activity: Activity, kind: enums.TimeoutType.ValueType
 ) -> RetryDecision:
-    """A time-out passed: retry, or ActivityTaskTimedOut, rewritten where time ran out (rule 29)."""
+    """A time-out passed: retry, or ActivityTaskTimedOut, rewritten where time ran out (S-29)."""
     progress = progress_of(draft.state, activity.scheduled_event_id)
     cause = timeout_failure(kind)
     decision = _decide(draft, activity, cause)
@@ -151,7 +151,7 @@ def attempt_timed_out(
 
 
 def _decide(draft: Draft, activity: Activity, cause: Failure | None) -> RetryDecision:
-    """Rule 29. The limits of a policy do not end a paused activity: its next attempt waits for the pause to end."""
+    """S-29. The limits of a policy do not end a paused activity: its next attempt waits for the pause to end."""
     attempt = progress_of(draft.state, activity.scheduled_event_id).attempt
     decision = decide_retry(activity, attempt, cause, draft.now_ns)
     if decision.state in _BY_LIMITS and pause_of(draft.state, activity) is not None:
@@ -192,7 +192,7 @@ def close(draft: Draft, activity: Activity, attributes: Message) -> None:
 
 
 def close_after_commands(draft: Draft, activity: Activity, attributes: Message) -> None:
-    """Close an activity that nobody had started, from a command: the event follows the commands' events (rule 1)."""
+    """Close an activity that nobody had started, from a command: the event follows the commands' events (S-1)."""
     key = activity.scheduled_event_id
     if key in draft.state.activity_progress:
         draft.fact(FactKind.ACTIVITY, str(key), None)

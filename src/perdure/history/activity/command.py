@@ -1,4 +1,4 @@
-"""The commands that schedule an activity and ask for its cancellation. Rules 7, 32, 33 and 34.
+"""The commands that schedule an activity and ask for its cancellation. S-7, S-32, S-33 and S-34.
 
 Not here: the attempts (`activity`), the close event (`activity.close`).
 """
@@ -39,7 +39,7 @@ _BAD_CANCEL = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVITY_ATTRI
 _DUPLICATE = enums.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID
 
 NOT_STARTED = "ACTIVITY_ID_NOT_STARTED"
-"""What the details of a cancellation say when no worker had the activity (rule 32)."""
+"""What the details of a cancellation say when no worker had the activity (S-32)."""
 
 
 class Timeouts(NamedTuple):
@@ -52,7 +52,7 @@ class Timeouts(NamedTuple):
 
 
 def normalised(asked: Timeouts, run_timeout_ns: int) -> Timeouts:
-    """What the time-outs mean together (rule 33).
+    """What the time-outs mean together (S-33).
 
     Args:
         asked: As the command says, each 0 when left open.
@@ -95,7 +95,7 @@ def _schedule(draft: Draft, asked: Schedule, command: Command, context: CommandC
     draft.add(_scheduled_event(draft, asked, check, context), user_metadata=metadata_of(command))
     activity = state.activities[state.activity_ids[asked.activity_id]]
     if asked.request_eager_execution and not context.is_closing:
-        # Rule 34: started for the worker that asked, unless a later command of this task cancels it.
+        # S-34: started for the worker that asked, unless a later command of this task cancels it.
         poll = PollInfo(identity=context.identity, request_id=draft.env.new_id())
         context.eager_activities.append(start_attempt(draft, activity, poll))
     else:
@@ -173,7 +173,7 @@ def _request_cancel(
 
 
 def _take_back_eager_start(draft: Draft, key: int, context: CommandContext) -> None:
-    """Rule 34: an activity that is canceled in the task that scheduled it is not handed out."""
+    """S-34: an activity that is canceled in the task that scheduled it is not handed out."""
     for reply in context.eager_activities:
         if reply.token.scheduled_event_id == key:
             context.eager_activities.remove(reply)

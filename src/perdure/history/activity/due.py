@@ -39,7 +39,7 @@ def _heartbeat(state: RunState, activity: Activity, clocks: Clocks) -> int:
     if not clocks.running_ns or not activity.heartbeat_ns:
         return 0
     key = activity.scheduled_event_id
-    # Heartbeats that said nothing new live in memory only: after a load the worker gets a full interval (DESIGN 10.8).
+    # Heartbeats that said nothing new live in memory only: after a load the worker gets a full interval (D-48).
     heard_ns = max(progress_of(state, key).last_heartbeat_ns, state.heard_ns.get(key, 0))
     return max(clocks.running_ns, heard_ns, state.loaded_ns) + activity.heartbeat_ns
 

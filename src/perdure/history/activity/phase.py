@@ -37,13 +37,13 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 
 
 class BackingOff(msgspec.Struct, frozen=True, gc=False):
-    """The attempt before it failed: it enters its queue when the interval is over (rule 29)."""
+    """The attempt before it failed: it enters its queue when the interval is over (S-29)."""
 
     until_ns: int
 
 
 class Running(msgspec.Struct, frozen=True, gc=False):
-    """A worker has it (rule 28)."""
+    """A worker has it (S-28)."""
 
     started_ns: int
     request_id: str

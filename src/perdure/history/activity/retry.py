@@ -1,4 +1,4 @@
-"""Whether and when a failed activity attempt is retried: rules 28 to 30, as arithmetic.
+"""Whether and when a failed activity attempt is retried: S-28 to S-30, as arithmetic.
 
 Not here: what happens then (`activity.close`).
 """
@@ -22,7 +22,7 @@ TIMEOUT_NAMES: dict[int, str] = {
     enums.TIMEOUT_TYPE_HEARTBEAT: "Heartbeat",
 }
 TIMEOUT_ERROR_PREFIX = "TemporalTimeout:"
-"""How a time-out is named in `non_retryable_error_types` (rule 30)."""
+"""How a time-out is named in `non_retryable_error_types` (S-30)."""
 
 _NO_ATTEMPT = frozenset(
     {enums.TIMEOUT_TYPE_SCHEDULE_TO_START, enums.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE}
@@ -44,7 +44,7 @@ class RetryDecision(NamedTuple):
 def decide_retry(
     activity: Activity, attempt: int, cause: Failure | None, now_ns: int
 ) -> RetryDecision:
-    """What follows the failure of an attempt (rule 29).
+    """What follows the failure of an attempt (S-29).
 
     Args:
         activity: The activity.
@@ -70,7 +70,7 @@ def decide(
             return RetryDecision(enums.RETRY_STATE_NON_RETRYABLE_FAILURE)
     if policy.maximum_attempts and attempt >= policy.maximum_attempts:
         return RetryDecision(enums.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED)
-    # Rule 30: the worker's own delay overrides the interval and its maximum.
+    # S-30: the worker's own delay overrides the interval and its maximum.
     interval_ns = next_retry_delay_ns(cause) or exponential_ns(
         policy.initial_interval_ns, policy.backoff_coefficient, policy.maximum_interval_ns, attempt
     )
@@ -80,7 +80,7 @@ def decide(
 
 
 def is_retryable(cause: Failure, non_retryable_error_types: tuple[str, ...]) -> bool:
-    """Rule 30: by the failure's own word, and by the types that the policy excludes."""
+    """S-30: by the failure's own word, and by the types that the policy excludes."""
     match cause.WhichOneof("failure_info"):
         case "canceled_failure_info" | "terminated_failure_info":
             return False

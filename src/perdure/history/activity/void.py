@@ -1,4 +1,4 @@
-"""What was in the hands of workers that died with their engine: void, and handled as timed out at once (DESIGN 6.4).
+"""What was in the hands of workers that died with their engine: void, and handled as timed out at once (D-34).
 
 Only an engine that lives in its workers' process can know. Activity attempts leave the decision to their retry policy;
 a workflow task goes to the next worker, one that waited for the dead worker's cache goes to anyone.

@@ -1,4 +1,4 @@
-"""Children of a workflow, seen from the parent: the command that starts one, its start, its end. Rule 38.
+"""Children of a workflow, seen from the parent: the command that starts one, its start, its end. S-38.
 
 Role: the three-step handshake. The parent writes Initiated and sends an effect; its delivery creates the child
 (`child.start`), records ChildWorkflowExecutionStarted here, and only then lets the child do anything. The end of a

@@ -1,4 +1,4 @@
-"""Children of a workflow, seen from the child: created, let go, or discarded. Rule 38.
+"""Children of a workflow, seen from the child: created, let go, or discarded. S-38.
 
 Invariant: a child has no workflow task before `release_child` (`AwaitingParent`), so a child whose
 parent closed too early has done nothing and can be discarded.

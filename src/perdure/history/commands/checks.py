@@ -1,4 +1,4 @@
-"""What the handlers of commands check, with the cause that the failed workflow task will carry (rule 7).
+"""What the handlers of commands check, with the cause that the failed workflow task will carry (S-7).
 
 Messages name the command and the field, never a payload's value.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_INITIAL_INTERVAL_S = 1
 DEFAULT_BACKOFF_COEFFICIENT = 2.0
 DEFAULT_MAXIMUM_INTERVALS = 100
-"""The longest pause between attempts, in initial intervals (rule 28)."""
+"""The longest pause between attempts, in initial intervals (S-28)."""
 
 _TIMEOUT_ERRORS = frozenset(
     f"TemporalTimeout:{name}"
@@ -68,7 +68,7 @@ class CommandChecks:
             raise self.reject(f"{field} {error}.") from None
 
     def blob(self, size_bytes: int, field: str) -> None:
-        """A payload that a row can hold. One that does not fit ends the run, not only the task (rule 7)."""
+        """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7)."""
         limit = self._limits.blob_size_bytes_max
         if size_bytes > limit:
             # The reference server's words, which people match on.
@@ -102,7 +102,7 @@ def duration_in_range(value: Duration, maximum_ns: int) -> int:
 
 
 def complete_retry_policy(policy: common.RetryPolicy, maximum_ns: int) -> common.RetryPolicy:
-    """The policy with defaults for what it leaves open (rule 28). It may be shared: copy it, never change it.
+    """The policy with defaults for what it leaves open (S-28). It may be shared: copy it, never change it.
 
     Raises:
         ValueError: A value makes no sense; the message says which.

@@ -1,6 +1,6 @@
 """The protocol messages of a completed workflow task: a table from the type of a message's body to its handler.
 
-Role: apply the messages in the order of the commands that mention them, and the rest after all commands (rule 17). A
+Role: apply the messages in the order of the commands that mention them, and the rest after all commands (S-17). A
 handler writes events through the draft or raises `CommandRejected`, and then the whole draft is abandoned. Handlers
 live with their families and register through `handles_message`.
 Not here: what a message means (`update`).
@@ -53,7 +53,7 @@ def _apply_mentioned(
     command: Command,
     context: CommandContext,
 ) -> None:
-    """Rule 17: the command says where among the others a message belongs."""
+    """S-17: the command says where among the others a message belongs."""
     check = CommandChecks(command, _BAD_MESSAGE, draft.env.limits)
     check.id(asked.message_id, "message id")
     message = context.messages.pop(asked.message_id, None)
@@ -63,7 +63,7 @@ def _apply_mentioned(
 
 
 def apply_messages(draft: Draft, context: CommandContext) -> None:
-    """The messages that no command mentioned, after all commands (rule 17)."""
+    """The messages that no command mentioned, after all commands (S-17)."""
     for message in context.messages.values():
         if not draft.state.is_running:
             return
@@ -71,7 +71,7 @@ def apply_messages(draft: Draft, context: CommandContext) -> None:
 
 
 def reject_unanswered(context: CommandContext) -> None:
-    """Rule 17: the worker does not support the updates that it got and did not answer."""
+    """S-17: the worker does not support the updates that it got and did not answer."""
     unanswered = server_failure(
         "Workflow Update is rejected because it wasn't processed by worker. "
         "Probably, Workflow Update is not supported by the worker.",

@@ -2,7 +2,7 @@
 
 Role: apply the commands in order to the draft in which WorkflowTaskCompleted was just added. A handler writes events
 through the draft or raises `CommandRejected`; then the whole draft is abandoned and the workflow task fails with that
-cause (rule 7): none of its commands applies. Handlers live with their families and register through `handles`.
+cause (S-7): none of its commands applies. Handlers live with their families and register through `handles`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNSUPPORTED = enums.WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED
 
 
 class CommandRejected(Exception):
-    """A command that cannot be applied: its workflow task fails with `cause` and `message` (rule 7).
+    """A command that cannot be applied: its workflow task fails with `cause` and `message` (S-7).
 
     With `terminates` no later attempt could do better (a payload over the limit): the run is terminated.
     """
@@ -52,18 +52,18 @@ class CommandContext:
 
     def __init__(self, *, completed_event_id: int, identity: str, updates: TaskUpdates) -> None:
         self.completed_event_id = completed_event_id
-        """For `workflow_task_completed_event_id` of every command event (rule 1)."""
+        """For `workflow_task_completed_event_id` of every command event (S-1)."""
         self.identity = identity
         self.needs_workflow_task = False
-        """A handler produced an event that the workflow must see at once (rule 32)."""
+        """A handler produced an event that the workflow must see at once (S-32)."""
         self.eager_activities: list[ActivityTaskReply] = []
-        """Activities started for the worker that completed the task (rule 34)."""
+        """Activities started for the worker that completed the task (S-34)."""
         self.is_closing = False
-        """Some command of this task completes the run: nothing is handed out eagerly (rule 34)."""
+        """Some command of this task completes the run: nothing is handed out eagerly (S-34)."""
         self.initiated_children: set[str] = set()
         """Workflow ids of the children that this task started: it cannot cancel them as well."""
         self.messages: dict[str, protocol.Message] = {}
-        """Protocol messages of the completion that are not applied yet, by id (rule 17)."""
+        """Protocol messages of the completion that are not applied yet, by id (S-17)."""
         self.updates = updates
         self.answered: set[str] = set()
         """Ids of updates that were accepted or rejected."""
@@ -72,7 +72,7 @@ class CommandContext:
         """How many of the buffered events this task's own commands caused."""
 
     def has_news(self, state: RunState) -> bool:
-        """Something waits that the workflow did not cause and has not seen: it cannot complete yet (rules 4 and 5)."""
+        """Something waits that the workflow did not cause and has not seen: it cannot complete yet (S-4 and S-5)."""
         return len(state.buffered) > self.own_buffered or self.updates.others_wait
 
 
@@ -104,7 +104,7 @@ def handles(command_type: enums.CommandType.ValueType) -> Callable[[Handler], Ha
 
 
 def apply_commands(draft: Draft, commands: Sequence[Command], context: CommandContext) -> None:
-    """Apply all commands, in order; those after the first completion are ignored (rule 6).
+    """Apply all commands, in order; those after the first completion are ignored (S-6).
 
     Raises:
         CommandRejected: One of them cannot be applied; the caller abandons the draft.

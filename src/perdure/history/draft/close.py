@@ -1,6 +1,6 @@
 """Closing a run: the one way in which every terminal path ends it.
 
-Role: drop what still waits in the buffer (rule 3), remove the facts of what was pending, add the close event, and say
+Role: drop what still waits in the buffer (S-3), remove the facts of what was pending, add the close event, and say
 what the workflow id's pointer, the lists, parent and children, and retention need. The create and cancel facts stay:
 closed runs still answer repeated requests.
 Not here: which event closes the run and why (the callers), the runs that follow (`chain`).
@@ -52,7 +52,7 @@ def close_run(
 
 
 def end_children(draft: Draft) -> None:
-    """Parent close policy (rule 38): of children that have started. The start of the others is dropped."""
+    """Parent close policy (S-38): of children that have started. The start of the others is dropped."""
     state = draft.state
     for child in state.children.values():
         if child.parent_close_policy == enums.PARENT_CLOSE_POLICY_ABANDON:
@@ -68,7 +68,7 @@ def end_children(draft: Draft) -> None:
 
 
 def tell_parent(draft: Draft) -> None:
-    """Rule 38: the end of a child is reported once, when no run follows."""
+    """S-38: the end of a child is reported once, when no run follows."""
     state = draft.state
     info = state.info
     if info.parent is None:

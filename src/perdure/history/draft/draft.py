@@ -1,6 +1,6 @@
 """One atomic change of a run, written like a story.
 
-`add` gives an event its id and time, folds it at once and keeps its bytes; `buffer_or_add` obeys rule 2; `fact` folds
+`add` gives an event its id and time, folds it at once and keeps its bytes; `buffer_or_add` obeys S-2; `fact` folds
 and keeps a row. `done` turns what was collected into a `Transition`; `abandon` restores the state as it was, in time
 proportional to what changed. A draft is used once: exactly one of the two ends it (or `with` does, on an exception).
 
@@ -106,7 +106,7 @@ class Draft:
         return event_id
 
     def buffer_or_add(self, attributes: Message, *, links: Sequence[common.Link] = ()) -> int:
-        """Append, or while a workflow task is started keep for its end (rule 2); the id, 0 when buffered."""
+        """Append, or while a workflow task is started keep for its end (S-2); the id, 0 when buffered."""
         event = build_event(attributes, time_ns=self.now_ns, links=links)
         if not self.state.workflow_task_is_started:
             return self.add_event(event)
@@ -114,7 +114,7 @@ class Draft:
         return 0
 
     def buffer(self, event: history.HistoryEvent) -> None:
-        """Keep an event, which has a time and no id, until `flush` appends it (rules 2 and 3)."""
+        """Keep an event, which has a time and no id, until `flush` appends it (S-2 and S-3)."""
         self.fact(FactKind.BUFFERED, str(self.state.next_buffered), buffered_event(event))
 
     # Everything else.

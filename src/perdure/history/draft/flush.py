@@ -1,8 +1,8 @@
 """Buffered events: what they end while they wait, and their order when they become history.
 
-Role: while a workflow task is started, events that no command caused wait in the buffer (rule 2), as facts. `flush`
+Role: while a workflow task is started, events that no command caused wait in the buffer (S-2), as facts. `flush`
 appends them when the task has ended and its commands are applied: events that end an activity or a child go last, and
-their `started_event_id` is filled in from the Started events before them (rule 3).
+their `started_event_id` is filled in from the Started events before them (S-3).
 
 Invariants: a buffered event keeps the time at which it happened, which may lie before events that precede it in
 history; the clock of the run never goes back. A step whose end waits here is pending no more
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from perdure.history.state.run_state import RunState
 
-# Rule 3: these follow every other buffered event.
+# S-3: these follow every other buffered event.
 _LAST = {
     enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "scheduled_event_id",
     enums.EVENT_TYPE_ACTIVITY_TASK_FAILED: "scheduled_event_id",
@@ -81,7 +81,7 @@ class Appends(Protocol):
 
 
 def flush(draft: Appends) -> bool:
-    """Append all buffered events, in the order of rule 3; True when there were any.
+    """Append all buffered events, in the order of S-3; True when there were any.
 
     To be called once the workflow task is no longer started, after the events of its commands.
     """

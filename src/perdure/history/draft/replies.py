@@ -2,7 +2,7 @@
 
 A plan names the history it needs as a range; the shell reads those rows and builds the response. `Transition.reply` is
 a response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed
-workflow task is written *and* answered with an error: rules 4 and 7).
+workflow task is written *and* answered with an error: S-4 and S-7).
 
 Plans of tasks are kept for a while by the thousand (`server.kept`). They are values that cannot be part of a cycle, so
 the garbage collector need not look at them (`gc=False`).
@@ -27,11 +27,11 @@ class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started_event_id: int
     attempt: int
     first_event_id: int
-    """1, or on a sticky hit the event after previous_started_event_id (rule 12)."""
+    """1, or on a sticky hit the event after previous_started_event_id (S-12)."""
     last_event_id: int
     """The last durable event to send; transient events follow it."""
     transient_events: tuple[history.HistoryEvent, ...] = ()
-    """Scheduled and Started of a transient task: shown, never stored (rule 8)."""
+    """Scheduled and Started of a transient task: shown, never stored (S-8)."""
     is_sticky: bool
     queue_name: str
     """The normal queue of the run."""
@@ -40,7 +40,7 @@ class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class EagerStartReply(msgspec.Struct, frozen=True):
-    """The plan of a StartWorkflowExecutionResponse that carries the first workflow task (rule 34)."""
+    """The plan of a StartWorkflowExecutionResponse that carries the first workflow task (S-34)."""
 
     response: workflowservice.StartWorkflowExecutionResponse
     task: WorkflowTaskReply
@@ -76,4 +76,4 @@ class HistoryTail(msgspec.Struct, frozen=True):
     is_running: bool
     close_event_id: int
     transient_events: tuple[history.HistoryEvent, ...] = ()
-    """Of a transient workflow task: shown to SDKs after the last event (rule 27)."""
+    """Of a transient workflow task: shown to SDKs after the last event (S-27)."""

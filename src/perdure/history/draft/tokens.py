@@ -1,6 +1,6 @@
 """Task tokens: opaque to workers, they name one attempt of one task.
 
-A token of another attempt, or of a task that has ended, is answered with NotFound (rules 13 and 31).
+A token of another attempt, or of a task that has ended, is answered with NotFound (S-13 and S-31).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def visibility_row(state: RunState) -> VisibilityRow:
-    """The row for the run as it is now; a draft writes it only when something visible changed (DESIGN 10.8)."""
+    """The row for the run as it is now; a draft writes it only when something visible changed (D-48)."""
     info = state.info
     return VisibilityRow(
         namespace_id=state.key.namespace_id,

@@ -1,4 +1,4 @@
-"""The request to cancel a run. Rules 24 and 37."""
+"""The request to cancel a run. S-24 and S-37."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def request_cancel(
     sender_event_id: int = 0,
     child_only: bool = False,
 ) -> RunTransition:
-    """Ask the workflow to cancel itself. A repeat changes nothing, and so does asking a closed run (rule 24).
+    """Ask the workflow to cancel itself. A repeat changes nothing, and so does asking a closed run (S-24).
 
     Args:
         state: The run.
@@ -64,7 +64,7 @@ def request_cancel(
             ),
             links=request.links,
         )
-        # Rule 37: unlike a signal, the request does not wait for a delayed first task.
+        # S-37: unlike a signal, the request does not wait for a delayed first task.
         schedule_workflow_task(draft, despite_backoff=True)
         return draft.done(Response())
 

@@ -1,7 +1,7 @@
 """Signals and cancel requests that a workflow sends to others: the commands, and how they ended.
 
 Role: a command writes Initiated and sends an effect; the effect's delivery changes the destination (`signal`, `cancel`)
-and then records here, once, that it arrived or why it could not (rule 38).
+and then records here, once, that it arrived or why it could not (S-38).
 
 Invariants: Initiated is followed by one event that ends it; a delivery that is repeated changes nothing.
 """

@@ -1,4 +1,4 @@
-"""Which way a query takes to a worker (rule 39). Queries change nothing, so they are no transitions."""
+"""Which way a query takes to a worker (S-39). Queries change nothing, so they are no transitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals to a run. Rules 2, 24 and 37.
+"""Signals to a run. S-2, S-24 and S-37.
 
 Not here: signals that a workflow sends to others.
 """
@@ -33,9 +33,9 @@ def signal(
     sender: EntityKey | None = None,
     child_only: bool = False,
 ) -> RunTransition:
-    """Record the signal and wake the workflow, unless its first task is still to come (rule 37).
+    """Record the signal and wake the workflow, unless its first task is still to come (S-37).
 
-    A request id that the run has seen is answered again and changes nothing, also after the run has closed (rule 24).
+    A request id that the run has seen is answered again and changes nothing, also after the run has closed (S-24).
 
     Args:
         state: The run.

@@ -1,4 +1,4 @@
-"""Updates: the request, and what workers answer to it. Rules 17 to 20.
+"""Updates: the request, and what workers answer to it. S-17 to S-20.
 
 Role: `request_update` decides whether a run takes an update and makes sure that a workflow task carries it. An update
 that waits for a worker is memory of the server (`server/pending/updates.py`), so transitions are told of it
@@ -48,7 +48,7 @@ def request_update(
 
     Args:
         state: The run.
-        update_id: Names the update; one that history knows is not let in again (rule 19).
+        update_id: Names the update; one that history knows is not let in again (S-19).
         first_run_id: The chain that the caller means; empty for any.
         waiting: How many other updates wait for a worker.
         env: The world.
@@ -84,7 +84,7 @@ def request_update(
     check_not_closing(state)
     with Draft(state, env) as draft:
         if state.workflow_task is None:
-            # Rule 16 has a speculative task here, which vanishes when all it carried is rejected; a normal one does.
+            # S-16: the reference has a speculative task here; a normal one does.
             schedule_workflow_task(draft)
         return draft.done(UpdateAdmission(state.key.run_id, is_new=True))
 
@@ -101,7 +101,7 @@ def update_view(state: RunState, update_id: str) -> UpdateView:
 
 
 def closed_before_completion() -> failure.Failure:
-    """The outcome of an accepted update whose run has closed (rule 20)."""
+    """The outcome of an accepted update whose run has closed (S-20)."""
     return server_failure(
         "Workflow Update failed because the Workflow completed before the Update completed.",
         "AcceptedUpdateCompletedWorkflow",
@@ -120,7 +120,7 @@ def _accept(
         raise rejected(message, f"update {update_id} is accepted already")
     request = context.updates.sent.get(update_id)
     if request is None:
-        # The server was restarted since it sent the request: the worker's copy is as good (rule 17).
+        # The server was restarted since it sent the request: the worker's copy is as good (S-17).
         if not said.HasField("accepted_request"):
             raise rejected(message, f"update {update_id} is not known")
         request = said.accepted_request

@@ -1,4 +1,4 @@
-"""Runs that follow runs: continue-as-new and retries of whole workflows (rule 36).
+"""Runs that follow runs: continue-as-new and retries of whole workflows (S-36).
 
 Role: the first event of the run that follows, and its transition, which is written with the closing of the one before.
 Invariants: a chain keeps its first run id and its execution time-out; the pointer of the workflow id goes from run to

@@ -1,6 +1,6 @@
 """Commands with which a workflow ends its run: complete, fail, cancel.
 
-None applies while events wait in the buffer that the workflow has not seen (rule 4).
+None applies while events wait in the buffer that the workflow has not seen (S-4).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def require_no_news(draft: Draft, context: CommandContext) -> None:
-    """Rule 4: a workflow ends only when it has seen everything. Commands before may have taken events away (rule 5)."""
+    """S-4: a workflow ends only when it has seen everything. Commands before may have taken events away (S-5)."""
     if context.has_news(draft.state):
         raise CommandRejected(Cause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
 

@@ -1,4 +1,4 @@
-"""The command ContinueAsNewWorkflowExecution: the run ends, and another with a fresh history follows (rule 36)."""
+"""The command ContinueAsNewWorkflowExecution: the run ends, and another with a fresh history follows (S-36)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DescribeWorkflowExecution, from the state alone (rule 35 for activities)."""
+"""DescribeWorkflowExecution, from the state alone (S-35 for activities)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Signal-with-start: a signal to the running workflow of this id, or to one that is started for it, atomically.
 
-Rules 22 to 24 decide as for a start, with USE_EXISTING as the default; the request id makes both halves repeatable.
+S-22 to S-24 decide as for a start, with USE_EXISTING as the default; the request id makes both halves repeatable.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starting a run: what to do when the workflow id is taken (rules 22 to 24), and the first events."""
+"""Starting a run: what to do when the workflow id is taken (S-22 to S-24), and the first events."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def start(
         request: The caller's request.
         namespace_id: Id of the namespace.
         env: The world.
-        parent: Of a child workflow. Its first workflow task waits until the parent has recorded its start (rule 38).
+        parent: Of a child workflow. Its first workflow task waits until the parent has recorded its start (S-38).
 
     Returns:
         Transitions to commit together. The last one's reply is the StartWorkflowExecutionResponse, or an
-        EagerStartReply when the first task goes to the caller (rule 34).
+        EagerStartReply when the first task goes to the caller (S-34).
 
     Raises:
-        AlreadyExists: The policies of the request forbid another run (rule 22).
+        AlreadyExists: The policies of the request forbid another run (S-22).
         InvalidArgument: The request makes no sense.
     """
     if current is not None:
@@ -177,7 +177,7 @@ def _taken(current: CurrentRun, request: _Request, what: str, why: str) -> RpcEr
 
 
 def _terminate_for(existing: RunState, new_run_id: str, env: Env) -> RunTransition:
-    """Rule 23: the running one makes room."""
+    """S-23: the running one makes room."""
     with Draft(existing, env) as draft:
         fail_if_started(draft)
         close_run(
@@ -233,7 +233,7 @@ def start_new(
         if not attributes.eager_execution_accepted:
             begin(draft)
             return draft.done(response)
-        # Rule 34: the caller is a worker and takes the first task at once.
+        # S-34: the caller is a worker and takes the first task at once.
         add_scheduled(draft)
         start_task(draft, PollInfo(identity=request.identity, request_id=request.request_id))
         begin(draft)

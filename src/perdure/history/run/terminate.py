@@ -22,7 +22,7 @@ def terminate(state: RunState, request: _Request, env: Env) -> RunTransition:
     """End the run with WorkflowExecutionTerminated; a started workflow task is failed before.
 
     Raises:
-        NotFound: The run is closed (rule 24), or not of the chain that `first_execution_run_id` names.
+        NotFound: The run is closed (S-24), or not of the chain that `first_execution_run_id` names.
     """
     if not state.is_running:
         raise not_found("workflow execution already completed")

@@ -1,6 +1,6 @@
 """Update-with-start: an update of the running workflow of this id, or of one that is started for it, atomically.
 
-Rules 19 and 21. Each error says which of the two operations failed; the other was aborted by it.
+S-19 and S-21. Each error says which of the two operations failed; the other was aborted by it.
 """
 
 from __future__ import annotations

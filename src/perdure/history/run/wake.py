@@ -1,4 +1,4 @@
-"""The wake-up of a run: do everything that is due, and say when to look again (D7)."""
+"""The wake-up of a run: do everything that is due, and say when to look again (D-7)."""
 
 from __future__ import annotations
 

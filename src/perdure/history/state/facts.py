@@ -35,7 +35,7 @@ class CancelRequestFact(msgspec.Struct, frozen=True):
 class WorkflowTaskKind(IntEnum):
     NORMAL = 0
     TRANSIENT = 1
-    """Attempt > 1: its Scheduled and Started are shown to the worker but not in history (rule 8)."""
+    """Attempt > 1: its Scheduled and Started are shown to the worker but not in history (S-8)."""
 
 
 class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sticky(msgspec.Struct, frozen=True):
-    """The queue of the worker that has the run in its cache (rule 10)."""
+    """The queue of the worker that has the run in its cache (S-10)."""
 
     queue_name: str
     schedule_to_start_ns: int
@@ -89,7 +89,7 @@ class ActivityReset(msgspec.Struct, frozen=True):
 
 
 class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a pending activity that changes without events (rules 28 to 32, 35)."""
+    """The part of a pending activity that changes without events (S-28 to S-32, S-35)."""
 
     attempt: int = 1
     stamp: int = 0
@@ -116,7 +116,7 @@ class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BufferedEvent(msgspec.Struct, frozen=True):
-    """An event that waits for the started workflow task to end (rule 2); it has no id yet."""
+    """An event that waits for the started workflow task to end (S-2); it has no id yet."""
 
     event: bytes
     """A serialised `HistoryEvent`."""

@@ -251,7 +251,7 @@ class RunState:
         self.sticky: Sticky | None = None
         # Derived, never compared: entries are tested against the state when they come up.
         self.deadlines: list[Deadline] = []
-        # Liveness is memory (DESIGN 10.8): heartbeats that said nothing new are not written.
+        # Liveness is memory (D-48): heartbeats that said nothing new are not written.
         self.heard_ns: dict[int, int] = {}
         """Scheduled event id of an activity -> when its worker was heard last."""
         self.loaded_ns = 0

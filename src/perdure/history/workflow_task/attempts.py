@@ -1,6 +1,6 @@
 """The life of a workflow task, as workers drive it: taken, completed, failed; and what its time-outs do.
 
-Rules 4 to 15 of semantics.md. The steps are in `workflow_task.steps`, the commands in `commands`.
+S-4 to S-15. The steps are in `workflow_task.steps`, the commands in `commands`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _start(
     with Draft(state, env) as draft:
         draft.finish_task(row)
         if poll.queue_name not in ("", pending.queue_name):
-            # Rule 11: matching gave it to a worker of the normal queue, which needs the full history.
+            # S-11: matching gave it to a worker of the normal queue, which needs the full history.
             clear_sticky(draft)
         start_task(draft, poll)
         is_sticky = pending.is_sticky and state.sticky is not None
@@ -131,14 +131,14 @@ def complete_workflow_task(
 ) -> RunTransition:
     """The worker has made progress: apply its commands and messages, all or none.
 
-    `updates` are those that no worker has accepted yet, as far as the shell knows (rule 17).
+    `updates` are those that no worker has accepted yet, as far as the shell knows (S-17).
 
-    Reply: CompletionReply, with the next workflow task when the worker takes one inline (rule 15), or an
-    InvalidArgument value when the commands do not apply and the task failed (rules 4 and 7).
+    Reply: CompletionReply, with the next workflow task when the worker takes one inline (S-15), or an
+    InvalidArgument value when the commands do not apply and the task failed (S-4 and S-7).
 
     Raises:
-        NotFound: The token names no started task (rule 13).
-        InvalidArgument: The commands of a repeated attempt do not apply; nothing is written (rule 7).
+        NotFound: The token names no started task (S-13).
+        InvalidArgument: The commands of a repeated attempt do not apply; nothing is written (S-7).
     """
     task = _started_task(state, token)
     if _is_idle_heartbeat(request) and _heartbeat_expired(task, env):
@@ -211,7 +211,7 @@ def _reject(
     rejection: CommandRejected,
     env: Env,
 ) -> RunTransition:
-    """Rule 7: the task fails instead; none of its commands applies."""
+    """S-7: the task fails instead; none of its commands applies."""
     text = rejection.text
     is_unhandled = rejection.cause == enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
     if task.attempt > 1 and not is_unhandled:
@@ -240,7 +240,7 @@ def _reject(
 def fail_workflow_task(
     state: RunState, token: WorkflowTaskToken, request: _FailedRequest, env: Env
 ) -> RunTransition:
-    """The worker could not make progress: record why, once, and try again (rule 8).
+    """The worker could not make progress: record why, once, and try again (S-8).
 
     Raises:
         NotFound: The run is closed, or the token names no started task.
@@ -267,7 +267,7 @@ def fail_workflow_task(
 
 
 def reset_sticky(state: RunState, env: Env) -> RunTransition:
-    """The worker has dropped the run from its cache, or is gone: its sticky queue is no option any more (rule 11)."""
+    """The worker has dropped the run from its cache, or is gone: its sticky queue is no option any more (S-11)."""
     with Draft(state, env) as draft:
         clear_sticky(draft)
         if isinstance(phase_of(state), InStickyQueue):
@@ -311,7 +311,7 @@ def _schedule_to_start_due_ns(state: RunState, _key: int) -> int:
 
 @deadline(DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START, keys=only, due_ns=_schedule_to_start_due_ns)
 def _no_sticky_worker(draft: Draft, _key: int) -> None:
-    """Rule 10: the sticky worker did not come; the normal queue gets the task, as the same attempt."""
+    """S-10: the sticky worker did not come; the normal queue gets the task, as the same attempt."""
     previous = write_timed_out(draft, enums.TIMEOUT_TYPE_SCHEDULE_TO_START)
     schedule_again(draft, previous, counts=False)
 
@@ -336,7 +336,7 @@ def _no_answer(draft: Draft, _key: int) -> None:
     schedule_again(draft, previous, counts=True)
 
 
-# Heartbeats of workflow tasks that wait for local activities (rule 14).
+# Heartbeats of workflow tasks that wait for local activities (S-14).
 
 
 def _is_idle_heartbeat(request: _CompletedRequest) -> bool:
@@ -363,7 +363,7 @@ def _end_heartbeats(state: RunState, env: Env) -> RunTransition:
 
 
 def _started_task(state: RunState, token: WorkflowTaskToken) -> WorkflowTask:
-    """The task that the token names; rule 13."""
+    """The task that the token names; S-13."""
     match phase_of(state):
         case Started(task) if (
             task.scheduled_event_id == token.scheduled_event_id
@@ -377,7 +377,7 @@ def _started_task(state: RunState, token: WorkflowTaskToken) -> WorkflowTask:
 
 
 def _remember_sticky(draft: Draft, request: _CompletedRequest) -> None:
-    """Rule 10: each completion says anew whether and where the worker caches the run."""
+    """S-10: each completion says anew whether and where the worker caches the run."""
     name = request.sticky_attributes.worker_task_queue.name
     if not name:
         clear_sticky(draft)

@@ -26,11 +26,11 @@ class NotPending(msgspec.Struct, frozen=True, gc=False):
 
 
 class AwaitingParent(msgspec.Struct, frozen=True, gc=False):
-    """The first task of a child: the child may do nothing until its parent has recorded its start (rule 38)."""
+    """The first task of a child: the child may do nothing until its parent has recorded its start (S-38)."""
 
 
 class FirstTaskDelayed(msgspec.Struct, frozen=True, gc=False):
-    """The first task of a run with a start delay, a retry's back-off or a cron time (rule 37)."""
+    """The first task of a run with a start delay, a retry's back-off or a cron time (S-37)."""
 
     until_ns: int
 
@@ -42,7 +42,7 @@ class InNormalQueue(msgspec.Struct, frozen=True, gc=False):
 
 
 class InStickyQueue(msgspec.Struct, frozen=True, gc=False):
-    """It waits for the worker that has the run in its cache (rule 10)."""
+    """It waits for the worker that has the run in its cache (S-10)."""
 
     task: WorkflowTask
 

@@ -21,7 +21,7 @@ def task_reply(state: RunState, limits: Limits, *, is_sticky: bool) -> WorkflowT
     Args:
         state: A run whose workflow task is started.
         limits: Of the run's namespace.
-        is_sticky: The worker has the run in its cache: only what it does not know is sent (rule 12).
+        is_sticky: The worker has the run in its cache: only what it does not know is sent (S-12).
     """
     task = state.workflow_task
     assert task is not None, f"{state.key} has no workflow task"
@@ -53,7 +53,7 @@ def task_reply(state: RunState, limits: Limits, *, is_sticky: bool) -> WorkflowT
 
 
 def redeliver(state: RunState, env: Env) -> WorkflowTaskReply | None:
-    """The started task again, for another poller: the one it was started for has gone (DESIGN 10.6).
+    """The started task again, for another poller: the one it was started for has gone (D-46).
 
     Same token, full history. None when no task is started any more.
     """

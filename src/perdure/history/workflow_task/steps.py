@@ -1,7 +1,7 @@
 """What happens to the one pending workflow task, as steps within a draft.
 
 Role: schedule, start, fail and time out. The transitions that RPCs and wake-ups call are in `workflow_task.attempts`.
-A normal task is as its events say. A *transient* one (attempt 2 and up, rule 8) is a fact alone: its Scheduled and
+A normal task is as its events say. A *transient* one (attempt 2 and up, S-8) is a fact alone: its Scheduled and
 Started are shown to the worker, and written when it completes. When other events overtake it before a worker took it,
 it becomes normal.
 
@@ -53,7 +53,7 @@ def schedule_workflow_task(draft: Draft, *, despite_backoff: bool = False) -> No
     """The workflow has something to look at: make sure that a task is pending.
 
     Nothing to do while one is (what was buffered during a started one makes the next), nor, unless told, before a
-    delayed first task (rule 37).
+    delayed first task (S-37).
     """
     state = draft.state
     if draft.postpones_workflow_task and not despite_backoff:
@@ -93,7 +93,7 @@ def _respect_buffer_limit(draft: Draft) -> None:
 def schedule_again(
     draft: Draft, previous: WorkflowTask, *, counts: bool, follows_close: bool = False
 ) -> None:
-    """After a task that did not complete: the next attempt (rules 8 to 10).
+    """After a task that did not complete: the next attempt (S-8 to S-10).
 
     Args:
         draft: The draft in which the previous task has just ended.
@@ -115,7 +115,7 @@ def schedule_again(
 
 
 def add_scheduled(draft: Draft, *, original_scheduled_ns: int = 0) -> None:
-    """Write WorkflowTaskScheduled. `original_scheduled_ns` is carried through heartbeats (rule 14)."""
+    """Write WorkflowTaskScheduled. `original_scheduled_ns` is carried through heartbeats (S-14)."""
     state = draft.state
     draft.add(
         history.WorkflowTaskScheduledEventAttributes(
@@ -137,7 +137,7 @@ def _schedule_transient(draft: Draft, previous: WorkflowTask) -> None:
     attempt = previous.attempt + 1
     timeout_ns = state.info.workflow_task_timeout_ns
     if attempt > _PACED_FROM_ATTEMPT:
-        # Rule 9: a workflow task that keeps failing is retried when it times out, later each time.
+        # S-9: a workflow task that keeps failing is retried when it times out, later each time.
         timeout_ns += exponential_ns(
             _PACE_INITIAL_NS,
             2.0,
@@ -171,7 +171,7 @@ def offer(draft: Draft) -> None:
 
 
 def offer_on_normal_queue(draft: Draft) -> None:
-    """The sticky worker is gone: the task that waits for it goes to everyone; its old row is stale (rule 11)."""
+    """The sticky worker is gone: the task that waits for it goes to everyone; its old row is stale (S-11)."""
     state = draft.state
     task = _pending(state)
     _keep(
@@ -207,7 +207,7 @@ def start_task(draft: Draft, poll: PollInfo) -> None:
             _keep(draft, task)
             _arm_start_to_close(draft)
             return
-        # Rule 8: something happened since the last attempt, so this is a new task, with events of its own.
+        # S-8: something happened since the last attempt, so this is a new task, with events of its own.
         _drop_fact(draft)
         draft.add(_scheduled_attributes(state, task, attempt=1))
         task = _pending(state)

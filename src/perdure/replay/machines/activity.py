@@ -1,4 +1,4 @@
-"""Activities (§1.7), with three ways to cancel.
+"""Activities (R-47), with three ways to cancel.
 
 Late events: after TRY_CANCEL the outcome is ignored (user code has its answer), after ABANDON every
 event is (finding 3: the official core wedges the run there).

@@ -108,7 +108,7 @@ def check(attribute: str, in_history: str, in_code: str) -> None:
 
 
 def single_payload(payloads: common.Payloads, event: history.HistoryEvent) -> common.Payload:
-    """The one payload of a result (trap 27)."""
+    """The one payload of a result (R-27)."""
     if len(payloads.payloads) != 1:
         raise BadHistory(
             f"{type_name(event.event_type)} (event {event.event_id}) has "

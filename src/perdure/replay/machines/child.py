@@ -1,4 +1,4 @@
-"""Child workflows (§1.7): a start that may fail, then an outcome, and four ways to cancel."""
+"""Child workflows (R-47): a start that may fail, then an outcome, and four ways to cancel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals and cancel requests to other workflows (§1.7)."""
+"""Signals and cancel requests to other workflows (R-47)."""
 
 from __future__ import annotations
 

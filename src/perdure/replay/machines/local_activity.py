@@ -1,4 +1,4 @@
-"""Local activities: run inside a workflow task, remembered by a marker (§1.8).
+"""Local activities: run inside a workflow task, remembered by a marker (R-48).
 
 While executing, the worker is asked to run them (``take_requests``) and reports back; while
 replaying, results come from markers found ahead, each held back until the activation in which it

@@ -1,8 +1,8 @@
-"""Nexus operations (§1.7): a start that may already be the end, an outcome, four ways to cancel.
+"""Nexus operations (R-47): a start that may already be the end, an outcome, four ways to cancel.
 
 As in the official engine, cancelling an operation that has not been reported as started resolves it
 for user code and lets later events resolve it again: user code has no handle any more and ignores
-them (trap 14).
+them (R-14).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Timers (§1.7). User code drops a timer it cancels at once, so cancelling resolves nothing."""
+"""Timers (R-47). User code drops a timer it cancels at once, so cancelling resolves nothing."""
 
 from __future__ import annotations
 

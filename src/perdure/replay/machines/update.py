@@ -1,4 +1,4 @@
-"""Updates: a request arrives as a message, answers leave as messages ordered by commands (§1.7).
+"""Updates: a request arrives as a message, answers leave as messages ordered by commands (R-47).
 
 A rejection is only a message: history keeps no trace of it.
 """
@@ -41,7 +41,7 @@ class UpdateRequest:
 
     @staticmethod
     def from_message(message: protocol.Message) -> UpdateRequest:
-        """From a message of the workflow task (rule 17)."""
+        """From a message of the workflow task (S-17)."""
         request = update.Request()
         if not message.body.Unpack(request):
             raise BadHistory(
@@ -69,7 +69,7 @@ class UpdateRequest:
 
     @staticmethod
     def from_admitted(event: history.HistoryEvent) -> UpdateRequest:
-        """From a durable admission, written by a reset (rule 18)."""
+        """From a durable admission, written by a reset (S-18)."""
         request = event.workflow_execution_update_admitted_event_attributes.request
         update_id = request.meta.update_id
         return UpdateRequest(f"{update_id}/request", update_id, event.event_id, request)

@@ -10,7 +10,7 @@ from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.wire.errors import FailedPrecondition
 
 LONG_POLL_MARGIN_NS = SECOND_NS
-"""Rule 40: an empty answer reaches the client at least this long before it gives up."""
+"""S-40: an empty answer reaches the client at least this long before it gives up."""
 LONG_POLL_MIN_NS = 2 * SECOND_NS
 LONG_POLL_MAX_NS = MINUTE_NS
 

@@ -27,7 +27,7 @@ def optional_text(value: str, field: str, limits: Limits) -> str:
 
 
 def run_id(value: str) -> str:
-    """Empty, or a UUID (rule 27)."""
+    """Empty, or a UUID (S-27)."""
     if value:
         try:
             UUID(value)

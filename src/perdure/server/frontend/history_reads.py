@@ -1,4 +1,4 @@
-"""GetWorkflowExecutionHistory: pages, filters and the long poll (rules 25 to 27)."""
+"""GetWorkflowExecutionHistory: pages, filters and the long poll (S-25 to S-27)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def _close_event(
     token: HistoryToken,
     tail: HistoryTail,
 ) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
-    """Rule 26: the final event alone, or nothing."""
+    """S-26: the final event alone, or nothing."""
     if tail.is_running:
         return _empty(encode_token(token) if request.wait_new_event else b"")
     last = tail.close_event_id

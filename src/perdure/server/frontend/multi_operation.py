@@ -1,4 +1,4 @@
-"""ExecuteMultiOperation: exactly [Start, Update] of one workflow id (rule 21)."""
+"""ExecuteMultiOperation: exactly [Start, Update] of one workflow id (S-21)."""
 
 from __future__ import annotations
 

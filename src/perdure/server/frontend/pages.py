@@ -1,4 +1,4 @@
-"""Pages of history: which stored bytes answer a read, and where the next page begins (rules 12, 25 to 27).
+"""Pages of history: which stored bytes answer a read, and where the next page begins (S-12, S-25 to S-27).
 
 Role: cut rows at event boundaries without parsing events, and the token that travels between pages.
 Not here: waiting for events, filters (`history_reads`).
@@ -27,7 +27,7 @@ class HistoryToken(msgspec.Struct, frozen=True, array_like=True, tag="h"):
     last_event_id: int = 0
     """The last event to read; 0: as far as the history reaches."""
     tail: bytes = b""
-    """Framed events that follow the last one: shown to the worker, never stored (rule 8)."""
+    """Framed events that follow the last one: shown to the worker, never stored (S-8)."""
 
 
 class Page(NamedTuple):

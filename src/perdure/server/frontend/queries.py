@@ -1,4 +1,4 @@
-"""Queries: the question, the way it takes, the answer (rule 39)."""
+"""Queries: the question, the way it takes, the answer (S-39)."""
 
 from __future__ import annotations
 

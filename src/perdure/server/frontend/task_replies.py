@@ -59,7 +59,7 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
 
 
 async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
-    """The encoding of the StartWorkflowExecutionResponse with the first workflow task (rule 34)."""
+    """The encoding of the StartWorkflowExecutionResponse with the first workflow task (S-34)."""
     head = reply.response
     task = await workflow_task(services, reply.task)
     return head.SerializeToString() + field_bytes(type(head), "eager_workflow_task", task)
@@ -68,7 +68,7 @@ async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
 async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bool) -> bytes:
     """The encoding of the response that carries one query on its own.
 
-    A worker that has the run cached gets no history (rule 12); if it lost it meanwhile, it reads it.
+    A worker that has the run cached gets no history (S-12); if it lost it meanwhile, it reads it.
     """
     entity = pending.entity
 

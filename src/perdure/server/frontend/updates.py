@@ -1,4 +1,4 @@
-"""Updates of workflows: send one and wait for it, or only wait (rules 19 and 20).
+"""Updates of workflows: send one and wait for it, or only wait (S-19 and S-20).
 
 A caller waits for what is durable: whatever wakes him, he looks into the run's history again. So an answer that was
 computed but never written is never told.
@@ -75,7 +75,7 @@ async def update_workflow_execution(
             break
         if run_id or not await _goes_on(services, key):
             raise not_found(ABORTED)
-        # Rule 20: the run that follows takes the update instead.
+        # S-20: the run that follows takes the update instead.
     return workflowservice.UpdateWorkflowExecutionResponse(
         update_ref=reference(key, update_id), outcome=reached.outcome, stage=reached.stage
     )

@@ -87,7 +87,7 @@ def _complete(
     try:
         transition = transitions.complete_workflow_task(state, token, request, env, waiting)
     except InvalidArgument:
-        # Of a repeated attempt: nothing is written, and its updates fail as those of the first one (rules 7 and 20).
+        # Of a repeated attempt: nothing is written, and its updates fail as those of the first one (S-7 and S-20).
         updates.failed(token.entity, token.started_event_id)
         raise
     if isinstance(transition.reply, CompletionReply):
@@ -124,7 +124,7 @@ async def reset_sticky_task_queue(
 async def shutdown_worker(
     services: Services, call: Call, request: workflowservice.ShutdownWorkerRequest
 ) -> workflowservice.ShutdownWorkerResponse:
-    """Rule 11: what is cached there is no reason to wait; its polls end at once."""
+    """S-11: what is cached there is no reason to wait; its polls end at once."""
     namespace_id = services.namespace_id(request.namespace)
     if request.worker_instance_key:
         services.matching.end_instance(request.worker_instance_key)

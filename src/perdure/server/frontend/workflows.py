@@ -47,7 +47,7 @@ async def start_workflow_execution(
 def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) -> _StartsT:
     """The request with what callers may leave out: its id, and the types of search attributes.
 
-    Without an id a repeated request cannot be recognised, but it can be served (rule 24).
+    Without an id a repeated request cannot be recognised, but it can be served (S-24).
     """
     if request.request_id and not lack_types(request.search_attributes):
         return request

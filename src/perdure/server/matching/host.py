@@ -1,12 +1,12 @@
 """Polls and tasks brought together: the shell around `perdure.matching`.
 
 Role: parks polls with futures, implements the shard's `Matcher` protocol, reads rows of queues somebody polls,
-starts tasks for pollers, sends tasks of dead sticky queues to the normal ones (rule 11), answers polls empty in time
-(rule 40).
+starts tasks for pollers, sends tasks of dead sticky queues to the normal ones (S-11), answers polls empty in time
+(S-40).
 
-Invariants: a started task reaches a poller that is still there, or is undone or redelivered (DESIGN 10.6); starts run
+Invariants: a started task reaches a poller that is still there, or is undone or redelivered (D-46); starts run
 in tasks of the host, so that a cancelled poll never cancels one. Everything here can be forgotten: rows are the truth
-(D8).
+(D-8).
 Not here: order and priorities (`perdure.matching`), transitions (`perdure.history`), responses (`frontend/`).
 """
 
@@ -129,7 +129,7 @@ class MatchingHost:
             poll.give(None)
 
     def unsent(self, queue: QueueKey, result: PollResult) -> None:
-        """A poll of `queue` was given this and its caller was not told: another poll gets it (DESIGN 10.6)."""
+        """A poll of `queue` was given this and its caller was not told: another poll gets it (D-46)."""
         if isinstance(result, WorkflowTaskReply | ActivityTaskReply):
             token, now_ns = result.token, self._clock.now_ns()
             task = Task(queue, token.entity, token.scheduled_event_id, stamp=0, created_ns=now_ns)
@@ -245,7 +245,7 @@ class MatchingHost:
             self._unstick(task, row)
 
     def _unstick(self, task: Task, row: TaskRowId) -> None:
-        """Rule 11, where the queue's name says nothing: its worker may have died before this node began."""
+        """S-11, where the queue's name says nothing: its worker may have died before this node began."""
         if task.queue.kind is QueueKind.WORKFLOW:
             self._spawn(self._engine.unstick(task, row))
 
@@ -259,7 +259,7 @@ class MatchingHost:
             self._take(match)
 
     def _living(self, key: QueueKey) -> QueueKey:
-        """Rule 11: the queue itself, or its normal queue when it is sticky and its worker is gone."""
+        """S-11: the queue itself, or its normal queue when it is sticky and its worker is gone."""
         normal = self._normal_of.get(key)
         if normal is None or self._queues.get(key).is_served(self._clock.now_ns()):
             return key
@@ -338,7 +338,7 @@ class MatchingHost:
     # Workers that go, and readers.
 
     def close_sticky(self, key: QueueKey) -> None:
-        """Rule 11: the worker of this sticky queue is going: its tasks go to the normal queue at once."""
+        """S-11: the worker of this sticky queue is going: its tasks go to the normal queue at once."""
         queue = self._queues.find(key)
         if queue is None:
             return

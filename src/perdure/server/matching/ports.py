@@ -1,6 +1,6 @@
 """What the shard asks of matching, and what it tells it: the protocol between `shard` and `matching.host`.
 
-The order of one task (D6, D8, DESIGN §10.6): in the synchronous step of the commit the shard asks `reserve`; a parked
+The order of one task (D-6, D-8, D-46): in the synchronous step of the commit the shard asks `reserve`; a parked
 poller gets the task started in the same batch and no row is written, otherwise a row is. After durability exactly
 one of `deliver` (for a reserved poller) or `offer` (for a row) is called; after a failed batch `restore` is called
 instead. Every method is synchronous and never raises.

@@ -1,8 +1,8 @@
-"""A node, wired: one function builds its objects top to bottom (DESIGN D15). Server and embedded engine both use it.
+"""A node, wired: one function builds its objects top to bottom (D-15). Server and embedded engine both use it.
 
 Order of life: store, then matching and queries (memory), then the engine over them, then the frontend. `close` goes
 the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed
-(DESIGN 10.9). Not here: transports, options of the command line, signals.
+(D-49). Not here: transports, options of the command line, signals.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def open_node(
         store_name: For GetClusterInfo.
         namespaces: Registered when they are not there yet.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
-        void_activities: Activity attempts of an earlier process are dead with it (embedded engine, DESIGN §6.4).
+        void_activities: Activity attempts of an earlier process are dead with it (embedded engine, D-34).
         matching_clock: Tells for how long pollers have been gone; `clock` unless given.
         rpcs: What is answered.
         types: The kinds of entities: a registration for each.

@@ -1,4 +1,4 @@
-"""Updates that no worker has accepted yet: memory only, from request to answer (rules 16 to 19).
+"""Updates that no worker has accepted yet: memory only, from request to answer (S-16 to S-19).
 
 Role: a workflow task that is delivered carries the updates that wait for one (`messages`); what its completion says of
 them is noted here (`answered`). From acceptance on an update is in history, and nothing of it is kept here.
@@ -46,7 +46,7 @@ class PendingUpdate:
         self.failure: failure.Failure | None = None
         """Of a rejection."""
         self.failed_in = 0
-        """The workflow task that brought it to a worker could not be completed (rule 20)."""
+        """The workflow task that brought it to a worker could not be completed (S-20)."""
         self.was_awaited = False
         """Its caller has come to wait for it: from then on nobody waits when nobody says so."""
 
@@ -136,7 +136,7 @@ class Updates:
         return {key: each for key, each in known.items() if each.is_waiting(last)}
 
     def messages(self, reply: WorkflowTaskReply) -> list[protocol.Message]:
-        """What a workflow task that is being delivered carries (rule 17)."""
+        """What a workflow task that is being delivered carries (S-17)."""
         if not self._runs:
             return []
         knows_earlier = reply.is_sticky and reply.attempt == 1
@@ -190,7 +190,7 @@ class Updates:
         self._forget_settled(entity)
 
     def failed(self, entity: EntityKey, started_event_id: int) -> None:
-        """What the workflow made of its task could not be applied: the updates that it saw fail (rule 20)."""
+        """What the workflow made of its task could not be applied: the updates that it saw fail (S-20)."""
         for pending in self._runs.get(entity, {}).values():
             if pending.sent_in and not pending.answered_in:
                 pending.failed_in = started_event_id

@@ -1,4 +1,4 @@
-"""The committer of one store connection: groups in, batches out, outcomes after durability (DESIGN §10.1 to 10.5).
+"""The committer of one store connection: groups in, batches out, outcomes after durability (D-41 to D-45).
 
 Role: collect the groups of all shards in order, close a batch when the previous transaction is done (or after a short
 window while calls are known to be on their way), write it, and tell every group what became of it.

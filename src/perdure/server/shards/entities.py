@@ -3,8 +3,8 @@
 Role: `ready` brings entries into memory; `change`, `perform` and `look` compute on them in the same synchronous step
 and give an `Outcome`; `reveal` releases it when everything it rests on is durable.
 
-Invariants: between the last look into the cache and the commit nothing awaits (D4); outcomes belong to groups, so a
-caller who is cancelled changes nothing; errors and no-ops wait for the barrier as replies do (D5).
+Invariants: between the last look into the cache and the commit nothing awaits (D-4); outcomes belong to groups, so a
+caller who is cancelled changes nothing; errors and no-ops wait for the barrier as replies do (D-5).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Entities:
         self.is_closing = False
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
-        """The entries of these keys, all in memory at once. The caller goes on without awaiting (D4)."""
+        """The entries of these keys, all in memory at once. The caller goes on without awaiting (D-4)."""
         entries = self._cached(keys)
         if entries is None:
             with self._cache.pinned(keys):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Handover(NamedTuple):
-    """A task that was started for a parked poller in the batch that scheduled it (D6)."""
+    """A task that was started for a parked poller in the batch that scheduled it (D-6)."""
 
     poller: Poller
     task: Task

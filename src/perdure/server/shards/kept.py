@@ -1,4 +1,4 @@
-"""Answers kept for a while: a Respond* call repeated after a lost response gets the same answer (DESIGN §10.7).
+"""Answers kept for a while: a Respond* call repeated after a lost response gets the same answer (D-47).
 
 An answer is kept for a minute at least, unless too many newer ones came, or too large ones: a completion that carries
 eager activities holds their inputs. While its commit is under way the outcome is kept, which a repetition waits for;

@@ -1,4 +1,4 @@
-"""What follows a commit: callers are answered, pollers get their tasks, wake-ups are armed, effects set off (D5).
+"""What follows a commit: callers are answered, pollers get their tasks, wake-ups are armed, effects set off (D-5).
 
 Role: the `GroupHost` of the node. After a failure the entities are forgotten (the next reader loads them again), parked
 pollers are parked again, and callers are told.

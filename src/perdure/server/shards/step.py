@@ -1,7 +1,7 @@
 """The synchronous step: transitions become a group, tasks meet parked pollers, and the group joins the open batch.
 
 Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so what was read from the cache is
-what is written. Tasks for which a poller is parked are started in the same group (D6); all others become rows (D8).
+what is written. Tasks for which a poller is parked are started in the same group (D-6); all others become rows (D-8).
 
 Invariants: after `perform`, every written entry's `pending` is the new group; on any error before that, nothing
 changed.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a step computed, and the commits that must be durable before anyone may see it (D5)."""
+    """What a step computed, and the commits that must be durable before anyone may see it (D-5)."""
 
     barrier: tuple[Group, ...]
     reply: Any

@@ -1,4 +1,4 @@
-"""Tasks that waited meet pollers: starts, redeliveries, and starts taken back (DESIGN §10.6)."""
+"""Tasks that waited meet pollers: starts, redeliveries, and starts taken back (D-46)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TaskStarts:
             log.debug("a task of %s stays in its queue: %s", task.entity, error.message)
 
     async def give_back(self, task: Task, reply: Any) -> None:
-        """The poller for which a task was started has gone (DESIGN §10.6)."""
+        """The poller for which a task was started has gone (D-46)."""
         entries = await self._entities.ready_to_change(task.entity)
         if entries[0].type.stays_started(reply):
             self._matcher.offer(task, None)

@@ -1,4 +1,4 @@
-"""Waking entities when they asked for it (D7): the near future in memory, the rest in its narrow table.
+"""Waking entities when they asked for it (D-7): the near future in memory, the rest in its narrow table.
 
 Invariants: a stored wake-up is fired at or after its time, at least once; an early one is harmless. A run whose wake-up
 fails is tried again with a back-off of its own and delays nobody else.

@@ -1,4 +1,4 @@
-"""Attempts that died with the process that ran them (DESIGN §6.4): handled as timed out at once, when a node opens.
+"""Attempts that died with the process that ran them (D-34): handled as timed out at once, when a node opens.
 
 Only for engines whose workers live in their own process; a server's workers outlive it.
 """

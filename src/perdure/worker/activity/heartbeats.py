@@ -1,7 +1,7 @@
 """Heartbeats of one activity attempt: the latest wins, and not more often than useful.
 
 The first heartbeat is sent at once; then at most one per throttle interval, which is 80 % of the heartbeat time-out
-within the worker's bounds. What is held back when the activity fails goes with the failure (rule 31). The server's
+within the worker's bounds. What is held back when the activity fails goes with the failure (S-31). The server's
 answer tells of cancellation, pause and reset. Not here: what an activity does about it (`activity.attempt`).
 """
 

@@ -53,6 +53,6 @@ def _is_retryable(policy: common.RetryPolicy, failure: failures.Failure) -> bool
         timeout_type = failure.timeout_failure_info.timeout_type
         return timeout_type == enums.TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
     application = failure.application_failure_info
-    # Case does not matter for local activities (replay.md 5.6), though it does on the server.
+    # Case does not matter for local activities, though it does on the server.
     refused = {name.lower() for name in policy.non_retryable_error_types}
     return not application.non_retryable and application.type.lower() not in refused

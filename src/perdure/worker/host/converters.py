@@ -41,7 +41,7 @@ class Converters(NamedTuple):
         """The payload of a result.
 
         Raises:
-            ValueError: The converter made none or several (trap 27 of replay.md).
+            ValueError: The converter made none or several (R-27).
         """
         made = self.payload.to_payloads([value])
         if len(made) != 1:

@@ -180,7 +180,7 @@ class HostedActivity(workflow.ActivityHandle[Any]):
         if isinstance(result, jobs.Completed):
             self._outcome.set_result(self._decode(result.result))
         elif isinstance(result, jobs.Backoff):
-            # The next attempt's number is taken now, before the timer's (trap 31).
+            # The next attempt's number is taken now, before the timer's.
             self.seq = self._run_state.next_seq("activity")
             outcome = self._outcome
             self._outcome = self._run_state.loop.create_future()

@@ -1,6 +1,6 @@
 """`WorkflowHost`: one run's activations.
 
-Job sets (section 1.4 of replay.md), in this order: patches; signals and updates; everything else but queries;
+Job sets (R-44), in this order: patches; signals and updates; everything else but queries;
 queries. *Legacy* (the default, and the way of most recorded histories): each set is applied and the loop is
 drained before the next. *Single batch* (language flag 2): all are applied, then the loop is drained once.
 Conditions are looked at after the second and third set only, and not when an activation brought nothing but

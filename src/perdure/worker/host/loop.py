@@ -126,7 +126,7 @@ class WorkflowLoop(DeterministicLoop):
         self.state.issue(CancelTimer(seq=timer.seq, site=callsite.capture()))
 
     def fire_timer(self, seq: int) -> None:
-        """A timer fired; unknown ones were cancelled earlier in the same activation (trap 15)."""
+        """A timer fired; unknown ones were cancelled earlier in the same activation (R-15)."""
         timer = self.timers.pop(seq, None)
         if timer is not None:
             self.make_ready(timer)

@@ -6,7 +6,7 @@
 | continue-as-new | ContinueAsNew |
 | a cancellation, after the workflow's own cancellation was requested | CancelWorkflowExecution |
 | a failure error, `asyncio.TimeoutError`, a configured type | FailWorkflow |
-| any other exception | an error of the workflow *task*: retried until the code is corrected (trap 28) |
+| any other exception | an error of the workflow *task*: retried until the code is corrected (R-28) |
 
 Signal handlers end in the same way; update handlers only through their own response (`handlers`).
 """

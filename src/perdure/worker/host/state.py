@@ -332,7 +332,7 @@ class RunState:
             self.read_only, self.in_query_or_validator = before
 
     def is_failure_exception(self, error: BaseException) -> bool:
-        """Whether an error fails the workflow; every other fails its task (trap 28)."""
+        """Whether an error fails the workflow; every other fails its task (R-28)."""
         own = self.dynamic_failure_types
         if own is None:
             own = tuple(self.definition.failure_exception_types)

@@ -69,7 +69,7 @@ async def operation(
                     raise
             cancel(error)
             # The cancellation has been dealt with; without this TaskGroup and timeout, which count
-            # requests, would see it again (trap 18).
+            # requests, would see it again.
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()

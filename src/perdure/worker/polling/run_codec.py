@@ -1,4 +1,4 @@
-"""The payload codec for one run: each payload with the context of what it belongs to (trap 37 of replay.md).
+"""The payload codec for one run: each payload with the context of what it belongs to (R-37).
 
 Role: a codec that asks for contexts (`WithSerializationContext`) may use a key for each workflow, say. A payload has
 the same context on both of its ways, so this module says for every command and event what its payloads belong to: the

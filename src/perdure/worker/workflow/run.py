@@ -36,7 +36,7 @@ TASK_TIMEOUT_S = 10.0
 """Of workflow tasks, until the run's first event has said so."""
 
 HEARTBEAT_SHARE = 0.8
-"""After this share of the task's time-out it is answered, with a request for another one (replay.md 1.8)."""
+"""After this share of the task's time-out it is answered, with a request for another one (R-48)."""
 
 SLICE_NS = 5 * MS_NS
 """A replay longer than this lets the event loop run others in between."""

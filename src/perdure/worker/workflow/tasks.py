@@ -1,8 +1,8 @@
 """Workflow tasks: from a poll response to an answer that the server has taken.
 
 A task goes to the run's cached engine, or to a new one that replays. The answer is a completion (whose reply may
-carry the next task), a query's answer, or a failure. Failures are reported on the first attempt only (trap 29 of
-replay.md): later attempts time out, which paces the retries.
+carry the next task), a query's answer, or a failure. Failures are reported on the first attempt only (R-29): later
+attempts time out, which paces the retries.
 
 Invariants: one task of a run at a time; a run whose task failed, or whose answer the server did not take, is evicted.
 A task that waited while the server issued a later one of its run is dropped: nobody takes its answer any more, and
@@ -171,7 +171,7 @@ class WorkflowTasks:
         try:
             response = await self._send(request, run.codec)
         except errors.RpcError as error:
-            # UnhandledCommand and the like: history went on without us, replay from the start (trap 29).
+            # UnhandledCommand and the like: history went on without us, replay from the start (R-29).
             logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
             self._cache.evict(run)
             if is_too_large(error):

@@ -69,7 +69,7 @@ def _scheduled(state: RunState, event: history.HistoryEvent) -> None:
 @evolves(enums.EVENT_TYPE_ACTIVITY_TASK_STARTED)
 def _started(state: RunState, event: history.HistoryEvent) -> None:
     scheduled_event_id = event.activity_task_started_event_attributes.scheduled_event_id
-    # Rule 28: Started is written with the close event, so the activity may be gone when both come from the buffer.
+    # S-28: Started is written with the close event, so the activity may be gone when both come from the buffer.
     if (activity := state.activities.get(scheduled_event_id)) is not None:
         state.activities.set(
             scheduled_event_id, msgspec.structs.replace(activity, started_event_id=event.event_id)
@@ -79,7 +79,7 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
 @evolves(enums.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
 def _cancel_requested(state: RunState, event: history.HistoryEvent) -> None:
     scheduled_event_id = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
-    # Rule 32: the request is recorded also when the activity's end is already buffered.
+    # S-32: the request is recorded also when the activity's end is already buffered.
     if (activity := state.activities.get(scheduled_event_id)) is not None:
         state.activities.set(
             scheduled_event_id,
