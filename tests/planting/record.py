@@ -9,10 +9,11 @@ import ast
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.planting.plant import Plant
 
 SEEDS = "40"
 """How many simulated worlds are played for one bug; the default number takes half a minute."""
+SECONDS_OF_A_RECORD = 1_500
+"""Five times what all tests take on a quiet machine."""
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "tests.planting.listener", "--seeds", SEEDS)
 SECONDS_PER_TEST = 900
 """Generous: coverage makes tests several times slower, and so does a busy machine."""
@@ -113,7 +116,7 @@ def make(root: Path, areas: Iterable[Area], folder: Path, *, processes: int) -> 
     """Run the tests of some areas under coverage.
 
     Raises:
-        RuntimeError: A test failed without a bug.
+        RuntimeError: A test failed without a bug, or the tests did not come to an end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings, data, result = folder / "coverage.ini", folder / "coverage.db", folder / "result.json"
@@ -137,13 +140,48 @@ def make(root: Path, areas: Iterable[Area], folder: Path, *, processes: int) -> 
     ran = prefixes(areas)
     command += sorted(ran)
     environment = os.environ | {RESULT_VARIABLE: str(result), "CI": "1"}
-    done = subprocess.run(command, cwd=root, env=environment, check=False, capture_output=True)
-    if done.returncode:
-        raise RuntimeError(
-            "tests fail without a bug:\n" + done.stdout.decode(errors="replace")[-3000:]
-        )
+    run_to_end(command, root, environment)
     durations: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))["durations"]
     return Record(ran, durations, _lines(root, data, durations))
+
+
+def run_to_end(
+    command: Sequence[str],
+    root: Path,
+    environment: Mapping[str, str],
+    seconds_max: float = SECONDS_OF_A_RECORD,
+) -> None:
+    """Run the tests; again, once, if they do not end: coverage can block itself when the collector runs inside it.
+
+    Args:
+        command: Starts them.
+        root: Where.
+        environment: Of the process.
+        seconds_max: How long they may take. Then they are killed with all their processes.
+
+    Raises:
+        RuntimeError: A test failed, or there was no end twice.
+    """
+    for _ in range(2):
+        with subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as running:
+            try:
+                output, _ = running.communicate(timeout=seconds_max)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                continue
+        if running.returncode:
+            raise RuntimeError(
+                "tests fail without a bug:\n" + output.decode(errors="replace")[-3000:]
+            )
+        return
+    raise RuntimeError(f"the tests without a bug did not end within {seconds_max} s, twice")
 
 
 def _lines(root: Path, data: Path, known: Iterable[str]) -> dict[str, dict[int, list[str]]]:

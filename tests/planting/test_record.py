@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.planting.areas import AREAS, Area
 from tests.planting.plant import Plant
-from tests.planting.record import Record, fill_functions, prefixes
+from tests.planting.record import Record, fill_functions, prefixes, run_to_end
 
 ROOT = Path(__file__).resolve().parents[2]
 AREA = Area(
@@ -84,3 +88,29 @@ def test_each_file_of_the_source_belongs_to_one_area_and_all_tests_are_there():
     }
     named = [test for area in AREAS.values() for test in (*area.recorded, *area.always)]
     assert [test for test in named if not (ROOT / test).exists()] == []
+
+
+STARTS = "import pathlib; starts = pathlib.Path('starts'); starts.open('a').write('x'); "
+HANGS_ONCE = STARTS + "import time; time.sleep(600 if starts.read_text() == 'x' else 0)"
+
+
+def test_tests_that_do_not_end_are_killed_and_run_again(tmp_path: Path):
+    run_to_end([sys.executable, "-c", HANGS_ONCE], tmp_path, os.environ, 3)
+    assert (tmp_path / "starts").read_text() == "xx"
+
+
+def test_tests_that_never_end_are_an_error(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="did not end within 1 s, twice"):
+        run_to_end(
+            [sys.executable, "-c", STARTS + "import time; time.sleep(600)"], tmp_path, os.environ, 1
+        )
+
+
+def test_tests_that_fail_without_a_bug_are_shown_and_not_run_again(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="tests fail without a bug:\nfirst of all"):
+        run_to_end(
+            [sys.executable, "-c", STARTS + "print('first of all'); raise SystemExit(1)"],
+            tmp_path,
+            os.environ,
+        )
+    assert (tmp_path / "starts").read_text() == "x"
