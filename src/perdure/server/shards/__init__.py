@@ -1,4 +1,4 @@
-"""Shards: load an entity, change it in one synchronous step, commit the batch, then release what it caused.
+"""Shards: load an entity, change it in one synchronous step, commit the batch, then release the results.
 
 Role: the cache, loading, steps, groups of transitions, the committer, the release of tasks and replies, wake-ups, the
 outbox, and which shards this node owns.

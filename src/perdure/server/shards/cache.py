@@ -1,11 +1,11 @@
-"""Entities in memory, bounded in bytes, least recently used first out.
+"""Entities in memory: a least-recently-used cache, bounded in bytes.
 
-Closed entities are bounded in number besides: nearly all of them are never asked for again, and each would cost memory
-and the garbage collector's time until the bytes are used up. They leave together with the neighbours that mean nothing
-without them.
+The number of closed entities is bounded as well. Most of them are never requested again, and until the byte limit is
+reached each would cost memory and garbage-collection time. They are evicted together with the neighbours that are
+useless without them.
 
 Invariants: absence is an entry too (`state` None); an entry with a pending commit is never evicted; an entry is only
-dropped when none of its commits is pending any more. What is in the cache belongs to a shard that is ready.
+dropped when none of its commits is pending any more. Every entry in the cache belongs to a shard that is ready.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHRINK_TRIES = 64
 CLOSED_MAX = 128
-"""Closed entities that are kept, beyond those whose end was just told and which their callers are about to read."""
+"""How many closed entities are kept, besides those that have just closed and that their callers are about to read."""
 
 
 class EntityCache:
@@ -56,14 +56,14 @@ class EntityCache:
             self.note_closed(entry)
 
     def resize(self, entry: Entry) -> None:
-        """Count the entry's size again, after a change."""
+        """Update the cached size of the entry after a change."""
         if entry.counted_bytes:
             size = entry.size_bytes
             self.size_bytes += size - entry.counted_bytes
             entry.counted_bytes = size
 
     def drop(self, entry: Entry) -> None:
-        """Forget the entry; the next reader loads it again. A no-op when it was dropped before."""
+        """Remove the entry; the next reader loads it again. Does nothing if it was already dropped."""
         if entry.counted_bytes:
             del self._entries[entry.key]
             self.size_bytes -= entry.counted_bytes
@@ -79,7 +79,7 @@ class EntityCache:
 
     @contextmanager
     def pinned(self, keys: Collection[EntityKey]) -> Generator[None]:
-        """Keep these once they are loaded, for a caller who waits for more: a small cache must not starve him."""
+        """Pin these entries until the caller has loaded the rest; otherwise a small cache could evict them first."""
         self._pins.update(keys)
         try:
             yield
@@ -90,7 +90,7 @@ class EntityCache:
                     del self._pins[key]
 
     def shrink(self) -> None:
-        """Evict what is too much. Never called within a synchronous step, which may hold any entry."""
+        """Evict entries until the limit is met. Never call this within a synchronous step, which may hold any entry."""
         tries = SHRINK_TRIES
         while self.size_bytes > self.bytes_max and self._entries and tries:
             key, entry = next(iter(self._entries.items()))
@@ -102,14 +102,14 @@ class EntityCache:
                 self.drop(entry)
 
     def note_closed(self, entry: Entry) -> None:
-        """It has closed, durably, or was loaded as a closed one: it is kept for a while."""
+        """Keep for a while an entity that has closed durably or was loaded closed."""
         entry.is_used = False
         self._closed.append(entry)
 
     def forget_closed(self) -> None:
-        """Evict the closed entities that are too many; one that was asked for meanwhile gets another turn.
+        """Evict surplus closed entities. One that was requested in the meantime is kept for another round.
 
-        Called when a batch is durable, before its entities are noted: the readers of those must find them.
+        Called when a batch is durable, before its own closed entities are noted: their readers must still find them.
         """
         for _ in range(len(self._closed) - CLOSED_MAX):
             entry = self._closed.popleft()

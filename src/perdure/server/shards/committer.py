@@ -1,7 +1,7 @@
 """The committer of one store connection: groups in, batches out, outcomes after durability (D-41 to D-45).
 
 Role: collect the groups of all shards in order, close a batch when the previous transaction is done (or after a short
-window while calls are known to be on their way), write it, and tell every group what became of it.
+window while more calls are in progress), write it, and settle every group with the outcome.
 
 Invariants: groups are written in the order in which they were appended; one batch at a time; a group is settled exactly
 once. When a group is dropped, so is every later group that touches one of its entities, written or waiting.
@@ -104,8 +104,8 @@ class Committer:
     Args:
         store: Where batches go.
         clock: For the back-off after a full disk.
-        on_drop: Called when a shard was lost, to drop its entries; true: and to take it over again.
-        settle: After an unknown outcome: takes the shards over again and tells whether the batch had landed.
+        on_drop: Drops the entries of a shard that was lost. If its flag is true, the shard is also acquired again.
+        settle: After an unknown outcome, acquires the shards again and returns whether the batch was written.
     """
 
     def __init__(
@@ -133,11 +133,11 @@ class Committer:
         self.groups = 0
 
     def under_way(self) -> CallsUnderWay:
-        """Count a call that will probably commit soon: the open batch waits a moment for it."""
+        """Count a call that will probably commit soon, so that the open batch waits briefly for it."""
         return self._calls
 
     def append(self, group: Group) -> None:
-        """Put a group into the open batch. Synchronous: the caller's step is the point of order."""
+        """Add a group to the open batch. Synchronous, so that groups are ordered by their steps."""
         if self._refusal is not None:
             if self._clock.monotonic_ns() < self._refused_until_ns:
                 # Nothing is pending while writes are refused, so dropping the entries is safe.
@@ -166,7 +166,7 @@ class Committer:
                 self._in_flight = self._take()
                 await self._write()
             except Exception:
-                # A bug, and nobody would ever be answered again if it ended this loop.
+                # A bug. If it ended this loop, no call would ever be answered again.
                 log.exception("writing a batch failed in an unforeseen way")
                 self._fail(lambda _: True, _not_stored)
             if not self._waiting:
@@ -174,8 +174,8 @@ class Committer:
                 self._flushed.set()
 
     async def _window(self) -> None:
-        # Everything that can run now joins this batch; what a reply sets off needs a few turns of the loop to come
-        # back.
+        # Everything that can run now joins this batch. A call that follows a reply needs a few turns of the loop to
+        # arrive.
         quiet = 0
         for _ in range(ROUNDS_MAX):
             before = len(self._waiting)
@@ -246,7 +246,7 @@ class Committer:
             self._tell(group, None)
 
     def _tell(self, group: Group, error: errors.RpcError | None) -> None:
-        """Settle one group. Whatever goes wrong in what follows a commit must not stop the commits of all others."""
+        """Settle one group. An error in its consequences must not stop the commits of other groups."""
         try:
             if error is None:
                 group.host.durable(group)
@@ -258,7 +258,7 @@ class Committer:
     # Failures.
 
     def _expel(self, error: GuiltyWrite) -> None:
-        """(a) A guilty row: its run and what is linked to it goes, the rest is written again."""
+        """(a) A row was refused: fail its entity's groups and all groups linked to them; write the others again."""
         guilty = {
             entry
             for group in self._in_flight
@@ -281,7 +281,7 @@ class Committer:
         )
 
     def _drop_shards(self, shards: list[Shard]) -> None:
-        """(b) The fence was lost: everything of these shards goes."""
+        """(b) The fence was lost: fail all groups of these shards."""
         gone = set(shards)
         self._fail(
             lambda group: group.shard in gone,
@@ -312,7 +312,7 @@ class Committer:
                 self._tell(group, None if written else error)
 
     def _refuse(self, error: NotWritten) -> None:
-        """Nothing can be written now, for instance on a full disk: refuse for a while, then try again."""
+        """Nothing can be written now, for instance because the disk is full: refuse for a while, then try again."""
         self._refusals += 1
         pause_ns = exponential_ns(FULL_BACKOFF_NS, 2.0, FULL_BACKOFF_MAX_NS, self._refusals)
         self._refused_until_ns = self._clock.monotonic_ns() + pause_ns
@@ -330,10 +330,10 @@ class Committer:
     def _fail(
         self, doomed: Callable[[Group], bool], reason: Callable[[Group], errors.RpcError]
     ) -> None:
-        """Settle groups as failed, in flight and waiting, with all that are linked to them.
+        """Fail groups in flight and waiting, together with all groups linked to them.
 
-        Links go both ways: a later group was computed on what the failed one wrote, and an earlier one of the same
-        entity may not stay pending while that entity is forgotten.
+        Links go both ways: a later group was computed from what the failed one wrote, and an earlier group of the same
+        entity must not stay pending while that entity is dropped.
         """
         groups = [*self._in_flight, *self._waiting]
         failed = [group for group in groups if doomed(group)]

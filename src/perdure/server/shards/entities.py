@@ -1,7 +1,7 @@
 """Entities in memory and the synchronous step over them: load, change, reveal.
 
 Role: `ready` brings entries into memory; `change`, `perform` and `look` compute on them in the same synchronous step
-and give an `Outcome`; `reveal` releases it when everything it rests on is durable.
+and return an `Outcome`; `reveal` releases it when everything it depends on is durable.
 
 Invariants: between the last look into the cache and the commit nothing awaits (D-4); outcomes belong to groups, so a
 caller who is cancelled changes nothing; errors and no-ops wait for the barrier as replies do (D-5).
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Entities:
-    """The entities of a node, of whatever kinds."""
+    """The entities of a node, of all kinds."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Entities:
         self.is_closing = False
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
-        """The entries of these keys, all in memory at once. The caller goes on without awaiting (D-4)."""
+        """The entries of these keys, all in memory at once. The caller must continue without awaiting (D4)."""
         entries = self._cached(keys)
         if entries is None:
             with self._cache.pinned(keys):
@@ -87,11 +87,11 @@ class Entities:
         return entries
 
     async def ready_to_change(self, key: EntityKey) -> list[Entry]:
-        """As `ready`: the entity, and the neighbours that must be in memory when it is changed."""
+        """Like `ready`, for the entity and the neighbours that must be in memory when it is changed."""
         return await self.ready(key, *self._types.of(key).neighbours(key))
 
     def at_hand_to_change(self, key: EntityKey) -> list[Entry] | None:
-        """As `ready_to_change`, without waiting: None when something has to be loaded first."""
+        """Like `ready_to_change`, but without waiting: None if something has to be loaded first."""
         return self._cached((key, *self._types.of(key).neighbours(key)))
 
     def change(
@@ -101,7 +101,7 @@ class Entities:
         *arguments: object,
         is_wake: bool = False,
     ) -> Outcome:
-        """The synchronous step on an entity: `change` gets its state, the arguments and the `Env`."""
+        """Perform the synchronous step on an entity. `change` gets its state, the arguments and the `Env`."""
         entry = entries[0]
         if entry.state is None:
             return Outcome(barrier_of(entries), Raised(entry.type.missing(entry.key)))
@@ -115,14 +115,14 @@ class Entities:
         *arguments: object,
         is_wake: bool = False,
     ) -> Outcome:
-        """The synchronous step: transition and append. `change` gets the arguments and the `Env`.
+        """Perform the synchronous step: transition and append. `change` gets the arguments and the `Env`.
 
         Args:
-            entries: What must stay as it is: the outcome rests on their pending commits.
-            changed: The entity whose state `change` may change; None when there is none yet.
-            change: Makes one transition or more.
-            arguments: For `change`, before the `Env`.
-            is_wake: The stored wake-up is used up by this change.
+            entries: The entries that `change` reads. The outcome depends on their pending commits.
+            changed: The entity whose state `change` may modify; None if it does not exist yet.
+            change: Returns one or more transitions.
+            arguments: Arguments for `change`, before the `Env`.
+            is_wake: Whether this change consumes the stored wake-up.
         """
         shard = entries[0].shard
         env = self.env(entries[0].key.namespace_id, shard)
@@ -131,7 +131,7 @@ class Entities:
         except errors.RpcError as error:
             return Outcome(barrier_of(entries), Raised(error))
         finally:
-            # A draft that a faulty transition left open must not leak into what others read.
+            # If a faulty transition leaves its draft open, others must not see the half-changed state.
             if changed is not None and changed.state is not None:
                 changed.type.abandon(changed.state)
         return self._steps.perform(shard, entries, transitions, env, is_wake=is_wake)
@@ -149,10 +149,10 @@ class Entities:
         return await self.reveal(outcome)
 
     async def reveal(self, outcome: Outcome) -> Any:
-        """The outcome's reply, once everything that it rests on is durable."""
+        """The outcome's reply, once everything it depends on is durable."""
         for group in outcome.barrier:
             if not group.is_settled:
-                # The group is the shard's: a caller who goes away does not take it along.
+                # The group belongs to the shard: cancelling the caller must not cancel it.
                 await group.settled()
             if group.error is not None:
                 raise _fresh(group.error)
@@ -173,7 +173,7 @@ class Entities:
         return Env(now_ns, self._new_id, limits, name, self._namespace_id_of)
 
     def _namespace_limits(self, namespace: NamespaceFact) -> Limits:
-        """The node's limits with what the namespace has of its own; made anew when the namespace was changed."""
+        """The node's limits with the namespace's own settings, computed again after the namespace was changed."""
         known = self._scopes.get(namespace.namespace_id)
         if known is not None and known[0] is namespace:
             return known[1]
@@ -187,7 +187,7 @@ class Entities:
 
 
 class Raised:
-    """An error that a transition or look raised: nothing changed, but it may rest on what is not durable yet."""
+    """An error raised by a transition or a look. Nothing changed, but it may depend on state that is not durable."""
 
     __slots__ = ("error",)
 

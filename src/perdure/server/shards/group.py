@@ -1,8 +1,8 @@
-"""Entities in memory, and the unit of their commit: the writes of one synchronous step, and what follows them.
+"""Entities in memory, and the unit of commit: the writes of one synchronous step and their consequences.
 
-A group is written wholly or not at all; once it is durable, or has failed, its host does what follows. Groups are
-*linked* when they touch the same entity: if one is dropped, those after it were computed on a state that never was, and
-are dropped too.
+A group is written completely or not at all. Once it is durable or has failed, its host performs the consequences.
+Groups are *linked* when they touch the same entity: if one is dropped, later ones were computed from a state that never
+became durable, so they are dropped too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Handover(NamedTuple):
     poller: Poller
     task: Task
     reply: Any
-    """What the worker gets: the task's own kind of reply."""
+    """The reply for the worker, of the task's own type."""
 
 
 class Offer(NamedTuple):
@@ -47,10 +47,10 @@ class Sent(NamedTuple):
 
 
 class GroupHost(Protocol):
-    """Who performs what follows a commit."""
+    """Performs the consequences of a commit."""
 
     def batch_written(self) -> None:
-        """A batch is durable; its groups are told next."""
+        """A batch is durable; `durable` is called for each of its groups next."""
         ...
 
     def durable(self, group: Group) -> None: ...
@@ -59,10 +59,10 @@ class GroupHost(Protocol):
 
 
 ENTRY_BYTES = 1_000
-"""Of one that is not there, and the bookkeeping of any."""
+"""The counted size of an absent entity, and the overhead of every other one."""
 _NONE = cast("list[Any]", ())
-"""In place of the lists of a settled group, which may be asked for its outcome for a minute, and of those that stay
-empty in most groups: lists would cost."""
+"""Shared in place of empty lists, to save memory: most lists of a group stay empty, and a settled group, whose outcome
+may be read for another minute, needs none."""
 
 
 class Entry:
@@ -90,19 +90,19 @@ class Entry:
         self.number = 0
         """0: not stored."""
         self.state: Any = None
-        """The type's own; None: there is no such entity."""
+        """The state, as its type defines it; None: there is no such entity."""
         self.wake_at_ns = 0
-        """The bound as written last, durable or not; 0: none."""
+        """The wake-up bound as last written, durable or not; 0: none."""
         self.is_held = False
-        """As written last: a worker holds something of it."""
+        """As last written: whether a worker holds a task of the entity."""
         self.pending: Group | None = None
-        """The last uncommitted change: the barrier of everything computed on this entity."""
+        """The last uncommitted change: the barrier for everything computed from this entity."""
         self.durable_event_id = 0
         self.tail = EventTail() if entity_type.has_log else NO_TAIL
         self.is_used = True
-        """Asked for since the cache last thought of evicting it."""
+        """Whether it was requested since the cache last considered evicting it."""
         self.counted_bytes = 0
-        """As the cache counts it at present; 0: it is not in the cache."""
+        """The size with which the cache counts it; 0: it is not in the cache."""
 
     @property
     def size_bytes(self) -> int:
@@ -115,7 +115,7 @@ class Entry:
         return self.state is not None and self.type.is_closed(self.state)
 
     def clear(self) -> None:
-        """The entity is gone."""
+        """Make this the entry of an absent entity, after a deletion."""
         self.number = 0
         self.state = None
         self.wake_at_ns = 0
@@ -127,9 +127,9 @@ class Group:
     """The writes of one synchronous step. `step` fills it, `committer` writes it, and its host settles it.
 
     Args:
-        shard: Of every entity in it.
-        host: Performs what follows the commit.
-        read: The entries on which it was computed; those written come through `add`.
+        shard: The shard of every entity in the group.
+        host: Performs the consequences of the commit.
+        read: The entries from which it was computed; written entries are added by `add`.
     """
 
     __slots__ = (
@@ -149,10 +149,10 @@ class Group:
         self.sent: list[Sent] = _NONE
         self.size_bytes = 0
         self.is_broken = False
-        """It cannot be written: something in it has no encoding."""
+        """Whether the group cannot be written, because something in it has no encoding."""
         self.is_settled = False
         self.error: RpcError | None = None
-        """Once settled: None when it is durable, or why it failed."""
+        """Once settled: None if the group is durable, otherwise why it failed."""
         self._waiters: list[asyncio.Future[None]] = _NONE
 
     def add(self, entry: Entry, write: EntityWrite) -> None:
@@ -161,7 +161,7 @@ class Group:
         self.size_bytes += _size_bytes(write)
 
     def hand_over(self, handover: Handover) -> None:
-        """Once it is durable: the poller gets the task."""
+        """Give the task to its poller once the group is durable."""
         if self.handovers:
             self.handovers.append(handover)
         else:
@@ -175,7 +175,7 @@ class Group:
             self.offers = [offer]
 
     def settled(self) -> asyncio.Future[None]:
-        """Done when it is settled. Each caller has a future of its own: one who goes away takes nothing along."""
+        """Done when the group is settled. Each caller gets its own future, so cancelling one affects no other."""
         assert not self.is_settled, "who asks looks first"
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._waiters:
@@ -193,7 +193,7 @@ class Group:
                 waiter.set_result(None)
 
     def forget(self) -> None:
-        """Settled, and everybody told: only the outcome is asked for from now on."""
+        """Drop everything but the outcome, which may still be read after the group is settled."""
         self.writes = self.entries = self.handovers = self.offers = self.sent = _NONE
         self.read = self._waiters = _NONE
 
@@ -215,7 +215,7 @@ def _size_bytes(write: EntityWrite) -> int:
 
 
 def merge(writes: Iterable[EntityWrite]) -> tuple[EntityWrite, ...]:
-    """The writes of a batch with one per entity: later values win, neighbouring event rows become one.
+    """Merge the writes of a batch to one per entity: later values win, and adjacent event rows become one.
 
     A task that is scheduled and finished in the same batch never becomes a row.
     """

@@ -1,11 +1,11 @@
 """Answers kept for a while: a Respond* call repeated after a lost response gets the same answer (D-47).
 
-An answer is kept for a minute at least, unless too many newer ones came, or too large ones: a completion that carries
-eager activities holds their inputs. While its commit is under way the outcome is kept, which a repetition waits for;
-afterwards the reply alone, and of a message that says nothing only its class: there are thousands, and the garbage
-collector walks over all that live.
+An answer is kept for at least a minute, unless newer ones are too many or too large (a completion with eager activities
+holds their inputs). While its commit is in progress, the outcome is kept, and a repeated call waits for it. Afterwards
+only the reply is kept, or only the class of an empty message: there are thousands of answers, and the garbage collector
+visits every live object.
 
-Invariant: the answer of a commit that failed is none.
+Invariant: a failed commit leaves no answer.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from perdure.server.shards.step import Outcome
 
 KEPT_MAX = 20_000
 KEPT_BYTES_MAX = 64 * 1024 * 1024
-"""Of what may be large in the answers: inputs of activities, and messages."""
+"""Limit for the parts of answers that may be large: inputs of activities, and messages."""
 KEPT_NS = MINUTE_NS
 
 
 class KeptReplies:
-    """The last answer per token, in two generations: the older one is let go of as a whole."""
+    """The last answer per token, in two generations; the older one is discarded as a whole."""
 
     def __init__(self) -> None:
         self._young: dict[bytes, Any] = {}
         self._old: dict[bytes, Any] = {}
         self._young_bytes = 0
         self._turn_ns = 0
-        """When the young ones become the old ones."""
+        """When the young generation becomes the old one."""
         self._unsettled: deque[bytes] = deque()
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     def get(self, token: bytes, now_ns: int) -> Outcome | None:
-        """The outcome to answer a repetition with; None for a call that is new, or whose commit failed."""
+        """The outcome of the same call; None if the call is new or its commit failed."""
         self._turn(now_ns)
         kept = self._young.get(token) or self._old.get(token)
         if kept is None:
@@ -60,14 +60,14 @@ class KeptReplies:
         is_full = len(self._young) >= KEPT_MAX // 2 or self._young_bytes >= KEPT_BYTES_MAX // 2
         if now_ns < self._turn_ns and not is_full:
             return
-        # After a long pause both generations are too old.
+        # After a long pause, both generations have expired.
         self._old = self._young if now_ns < self._turn_ns + KEPT_NS else {}
         self._young = {}
         self._young_bytes = 0
         self._turn_ns = now_ns + KEPT_NS
 
     def _condense(self) -> None:
-        """Keep the reply alone of what is settled: groups are settled in the order in which they came."""
+        """Replace settled outcomes by their replies. Groups are settled in the order in which they were appended."""
         while self._unsettled:
             token = self._unsettled[0]
             table = self._young if token in self._young else self._old

@@ -1,4 +1,4 @@
-"""Entities from the store into the cache: one load at a time per entity, and none that outlives its shard's epoch."""
+"""Loads entities from the store into the cache: one load at a time per entity, and only within its shard's epoch."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SLICE_NS = 4 * MS_NS
-"""Folding a long history lets others run this often; with the step under way it stays below 5 ms."""
+"""Folding a long history yields to the loop this often, so that one slice plus one step stays below 5 ms."""
 
 
 class Loader:
-    """Loads what is missing; a stampede on one cold entity costs one read."""
+    """Loads missing entities. Many concurrent requests for one entity cost a single read."""
 
     def __init__(self, store: Store, cache: EntityCache, clock: Clock, types: Registry) -> None:
         self._store = store
@@ -38,10 +38,10 @@ class Loader:
         self._loading: dict[tuple[EntityKey, int], asyncio.Task[None]] = {}
 
     async def load(self, key: EntityKey, shard: Shard) -> None:
-        """Try to bring `key` into the cache. The caller looks into the cache again, and calls again if need be.
+        """Try to bring `key` into the cache. The caller checks the cache afterwards and calls again if necessary.
 
         Raises:
-            RpcError: The entity cannot be read or understood.
+            RpcError: The entity cannot be read or decoded.
         """
         await shard.ready.wait()
         if shard.is_closed:
@@ -51,7 +51,7 @@ class Loader:
         place = key, shard.epoch
         task = self._loading.get(place)
         if task is None:
-            # A task of its own: the caller who came first may be cancelled, the others still want the entity.
+            # A separate task: if the first caller is cancelled, the others still need the entity.
             task = asyncio.get_running_loop().create_task(self._load(key, shard, shard.epoch))
             self._loading[place] = task
             task.add_done_callback(lambda _: self._loading.pop(place))
@@ -59,14 +59,14 @@ class Loader:
 
     async def _load(self, key: EntityKey, shard: Shard, epoch: int) -> None:
         if shard.epoch != epoch:
-            return  # dropped before this began: not ours to read
+            return  # the shard was dropped before this load began
         try:
             stored = await self._store.load(key)
         except StoreError as error:
             log.error("%s", error)
             raise errors.Unavailable("The database could not be read; try again.") from None
         if shard.epoch != epoch:
-            return  # the shard was dropped meanwhile: what was read may be older than what its next owner wrote
+            return  # the shard was dropped meanwhile: its next owner may have written since this read
         entry = Entry(key, shard, self._types.of(key))
         if stored is not None:
             await self._fill(entry, stored)

@@ -1,4 +1,4 @@
-"""The namespaces of this node: all in memory, each a fact of a NAMESPACE entity.
+"""The namespaces of this node. All are in memory; each is a fact of a NAMESPACE entity.
 
 Invariant: what `find` returns is durable. Not here: the RPCs (`frontend/namespaces.py`).
 """
@@ -22,7 +22,7 @@ def namespace_key(namespace_id: str) -> EntityKey:
 
 
 class Namespaces:
-    """The registry.
+    """The registry of namespaces.
 
     Args:
         write: Commits a transition of a namespace; returns once durable.
@@ -43,14 +43,14 @@ class Namespaces:
         return tuple(self._by_name.values())
 
     async def put(self, fact: NamespaceFact) -> None:
-        """Register the namespace, or replace what is known of it, durably."""
+        """Register the namespace, or replace its settings, durably."""
         change = FactChange(NAMESPACE, "", fact)
         key = namespace_key(fact.namespace_id)
         await self._write(Transition(key=key, state=fact, facts=(change,)))
         self.install(fact)
 
     def install(self, fact: NamespaceFact) -> None:
-        """Take over what was read from the store."""
+        """Add a namespace that was read from the store."""
         old = self._by_id.get(fact.namespace_id)
         if old is not None and old.name != fact.name:
             del self._by_name[old.name]

@@ -26,7 +26,7 @@ RETRY_MAX_NS = 5 * SECOND_NS
 RETAKE_MAX_NS = 30 * SECOND_NS
 """Back off so that two nodes claiming a shard do not steal it from each other indefinitely."""
 HELD_S = 60
-"""Who held a shard for so long is not in such a fight."""
+"""A shard that was held for this long is not contested, so the back-off starts again."""
 
 
 class NodeShards:
@@ -34,8 +34,8 @@ class NodeShards:
 
     Args:
         store: Holds the shards' rows.
-        cache: Loses what belongs to a dropped shard.
-        acquired: Called after a shard was taken over.
+        cache: Entries of a dropped shard are removed from it.
+        acquired: Called after a shard was acquired.
     """
 
     def __init__(self, store: Store, cache: EntityCache, acquired: Callable[[Shard], None]) -> None:
@@ -45,7 +45,7 @@ class NodeShards:
         self._shards = [Shard(n) for n in range(store.shard_count)]
         self._tasks: set[asyncio.Task[object]] = set()
         self._losses: dict[int, tuple[int, float]] = {}
-        """Shard -> how often its fence was lost lately, and when it was taken over last, in the loop's time."""
+        """Shard -> number of recent fence losses, and the loop time of its last acquisition."""
 
     def of(self, key: EntityKey) -> Shard:
         return self._shards[shard_of(key, len(self._shards))]
@@ -54,7 +54,7 @@ class NodeShards:
         return tuple(s.shard_id for s in self._shards if s.ready.is_set())
 
     async def acquire_all(self) -> None:
-        """Take every shard over.
+        """Acquire every shard.
 
         Raises:
             StoreError: The database cannot be written.
@@ -64,7 +64,7 @@ class NodeShards:
             self._acquired(shard)
 
     def drop(self, shard: Shard, take_again: bool) -> None:
-        """Forget all that was computed under this ownership; its groups have been settled as failed."""
+        """Discard everything computed under this ownership. Its groups have already been settled as failed."""
         shard.drop()
         self._cache.drop_shard(shard)
         if take_again:
@@ -73,7 +73,7 @@ class NodeShards:
             task.add_done_callback(self._tasks.discard)
 
     async def settle(self, shards: list[Shard]) -> bool:
-        """After an unknown outcome: take these shards over; true when their last batch had been written."""
+        """After an unknown outcome, acquire these shards. Returns whether their last batch was written."""
         landed = True
         for shard in shards:
             before = shard.range_id, shard.sequence + 1
@@ -83,7 +83,7 @@ class NodeShards:
         return landed
 
     def stop(self) -> None:
-        """Take nothing over any more; who waits for a shard is told."""
+        """Stop acquiring shards, and wake everything that waits for one."""
         for task in self._tasks:
             task.cancel()
         for shard in self._shards:
@@ -104,7 +104,7 @@ class NodeShards:
             try:
                 lease = await self._store.acquire(shard.shard_id)
             except Exception as error:
-                # Whatever it is: without its shard the node serves nothing, and the committer may be waiting for it.
+                # Retry after any error: the node needs the shard, and the committer may be waiting for it.
                 failures += 1
                 pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
                 log.error(

@@ -1,10 +1,10 @@
-"""Effects on their way to other entities (D-9): a lane per destination, in order, at least once.
+"""Delivers effects to other entities (D9): one lane per destination, in order, at least once.
 
 Role: after the commit that wrote an effect, deliver it, and remove its row once the destination has it durably.
 Delivery repeats after a crash or a failure; request ids make it idempotent.
 
-Invariants: one effect per destination is under way at a time; the next one waits for it. Not here: what an effect means
-(`deliver` does).
+Invariant: one effect per destination is being delivered at a time; the next one waits for it. Not here: the meaning of
+an effect (`deliver`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Outbox:
 
     Args:
         store: Holds the rows.
-        deliver: Brings an effect of a source to its destination durably; raises to have it tried again.
+        deliver: Applies an effect of a source at its destination durably; raises to have it retried.
         finish: Removes the row of an effect durably.
     """
 
@@ -55,7 +55,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def push(self, stored: StoredEffect) -> None:
-        """An effect is durable: deliver it. A repetition is ignored."""
+        """Deliver an effect that is now durable. An effect that is already known is ignored."""
         place = stored.source, stored.sequence
         if place in self._known:
             return
@@ -72,16 +72,16 @@ class Outbox:
         task.add_done_callback(self._tasks.discard)
 
     def holds(self, source: EntityKey) -> bool:
-        """True while an effect of this entity is not delivered."""
+        """Whether an effect of this entity is not yet delivered."""
         return self._sources[source] > 0
 
     @property
     def is_delivering(self) -> bool:
-        """An effect is on its way."""
+        """Whether an effect is being delivered."""
         return bool(self._lanes)
 
     async def recover(self, shard_ids: list[int]) -> None:
-        """Take up what an earlier owner of these shards left; tries until the database answers."""
+        """Deliver what an earlier owner of these shards left behind. Retries until the database answers."""
         failures = 0
         while True:
             try:
@@ -97,7 +97,7 @@ class Outbox:
             self.push(stored)
 
     def stop(self) -> None:
-        """Deliver nothing more; the rows stay."""
+        """Stop delivering. The rows stay in the store."""
         for task in self._tasks:
             task.cancel()
 

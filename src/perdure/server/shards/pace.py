@@ -1,4 +1,4 @@
-"""What a clock that skips time must know of an engine: whether it is busy, and when something is due next.
+"""What a time-skipping clock needs to know about an engine: whether it is busy, and when something is next due.
 
 Not here: when time is skipped (`time_skipping.skipping`).
 """
@@ -38,15 +38,15 @@ class Pace:
         self._committer = committer
         self._steps = steps
         self.fire = fire
-        """Wakes an entity now: if it is too early, only its stored wake-up becomes exact."""
+        """Wakes an entity now. If it is too early, this only makes its stored wake-up exact."""
 
     def watch(self, watch: Callable[[Group], None]) -> None:
-        """Have every step told, in the step itself."""
+        """Call `watch` with the group of every step, within the step."""
         self._steps.watch = watch
 
     @property
     def is_busy(self) -> bool:
-        """A call that may commit, a wake-up or an effect is under way."""
+        """Whether a call that may commit, a wake-up or a delivery is in progress."""
         return (
             bool(self._committer.under_way().count)
             or self._wakes.is_firing
@@ -54,11 +54,11 @@ class Pace:
         )
 
     def poke(self) -> None:
-        """The clock was moved: look again what is due."""
+        """Check for due wake-ups again, because the clock was moved."""
         self._wakes.poke()
 
     async def next_wake(self) -> WakeRow | None:
-        """The next stored wake-up: a lower bound of when its entity is due."""
+        """The next stored wake-up. Its time is a lower bound of when the entity is due."""
         try:
             return await self._wakes.earliest()
         except StoreError as error:

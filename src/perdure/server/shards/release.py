@@ -1,7 +1,7 @@
-"""What follows a commit: callers are answered, pollers get their tasks, wake-ups are armed, effects set off (D-5).
+"""The consequences of a commit: answer callers, give tasks to pollers, arm wake-ups, deliver effects (D5).
 
-Role: the `GroupHost` of the node. After a failure the entities are forgotten (the next reader loads them again), parked
-pollers are parked again, and callers are told.
+Role: the `GroupHost` of the node. After a failure, the entities are dropped from the cache (the next reader loads them
+again), reserved pollers are parked again, and callers get the error.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Release:
     """Settles groups: delivers their consequences after a commit, and undoes them after a failure.
 
     Args:
-        cache: Loses entities whose change failed.
-        matcher: Gets tasks and pollers.
-        wakes: Armed with what was asked for.
-        outbox: Gets effects on their way.
+        cache: Entities whose change failed are removed from it.
+        matcher: Receives tasks and restored pollers.
+        wakes: Receives the new wake-ups.
+        outbox: Receives the new effects.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class Release:
         self._wakes = wakes
         self._outbox = outbox
         self.give_back: Callable[[Handover], None]
-        """Takes a started task back whose poller has gone; set when the node is wired."""
+        """Undoes the start of a task whose poller has gone; set when the node is wired."""
         self._waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
-        """For any event of a run."""
+        """Waiters for any event of a run."""
         self._end_waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
-        """For the end of a run: by far the most common wait, which every other event would interrupt in vain."""
+        """Waiters for the end of a run: the most common wait by far. They are separate so that other events wake none."""
 
     def batch_written(self) -> None:
-        """What was kept for the readers of earlier batches may go."""
+        """Evict what was kept for the readers of earlier batches."""
         self._cache.forget_closed()
 
     def durable(self, group: Group) -> None:
-        """The group is written: let everybody know."""
+        """Perform the consequences of a group that was written."""
         for entry, write in zip(group.entries, group.writes, strict=True):
             if entry.pending is group:
                 entry.pending = None
@@ -91,7 +91,7 @@ class Release:
             self.give_back(handover)
 
     def failed(self, group: Group, error: RpcError) -> None:
-        """The group is not written: forget what was computed."""
+        """Discard the results of a group that was not written."""
         for entry in group.entries:
             entry.pending = None
             self._cache.drop(entry)
@@ -102,7 +102,7 @@ class Release:
         group.forget()
 
     async def next_event(self, entry: Entry, timeout_ns: int, *, until_end: bool = False) -> bool:
-        """Wait until something becomes durable in this run's history, or only its end; false when time is up."""
+        """Wait until an event of this run, or only its last one, becomes durable; false after the timeout."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         table = self._end_waiters if until_end else self._waiters
@@ -121,7 +121,7 @@ class Release:
 
 
 def _alone(tell: Callable[..., object], *what: object) -> None:
-    """What is durable is told to everybody concerned: a bug on the way to one must not keep it from the next."""
+    """Call `tell` and log its errors, so that a bug in one consequence does not prevent the others."""
     try:
         tell(*what)
     except Exception:

@@ -1,8 +1,8 @@
-"""A shard as its owner sees it: the lease, the epoch, the counters that its commits carry.
+"""A shard from its owner's point of view: the lease, the epoch, and the counters that its commits carry.
 
-Invariants: `epoch` grows whenever the shard is dropped, so that a load begun before never installs; task sequences
-start with the range id, so that no owner reuses a number of an earlier one; `clock_ns` never goes back and is stored
-with every commit.
+Invariants: `epoch` grows whenever the shard is dropped, so that a load that began earlier is never installed; task
+sequences start with the range id, so that no owner reuses a number of an earlier one; `clock_ns` never goes back and is
+stored with every commit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Shard:
         self._last_task = 0
 
     def install(self, lease: ShardLease) -> None:
-        """The shard is ours from now on."""
+        """Become the owner of the shard under this lease."""
         self.range_id = lease.range_id
         self.sequence = lease.sequence
         self.clock_ns = max(self.clock_ns, lease.clock_ns)
@@ -39,7 +39,7 @@ class Shard:
         self.ready.set()
 
     def drop(self) -> None:
-        """Nothing that was computed under this ownership counts any more."""
+        """Invalidate everything computed under this ownership."""
         self.epoch += 1
         self.ready.clear()
 
@@ -54,12 +54,12 @@ class Shard:
         return self.clock_ns
 
     def next_entity(self) -> int:
-        """A number for a new entity, unique over all shards."""
+        """A number for a new entity, unique across all shards."""
         self._last_entity += 1
         return self.shard_id << _ENTITY_BITS | self._last_entity
 
     def next_row(self) -> int:
-        """The sequence of a task or outbox row: they grow in commit order."""
+        """The sequence of a new task or outbox row. Sequences grow in commit order."""
         self._last_task += 1
         return self._last_task
 

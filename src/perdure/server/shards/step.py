@@ -1,7 +1,8 @@
 """The synchronous step: transitions become a group, tasks meet parked pollers, and the group joins the open batch.
 
-Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so what was read from the cache is
-what is written. Tasks for which a poller is parked are started in the same group (D-6); all others become rows (D-8).
+Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so the cache cannot change between
+the read and the write. Tasks for which a poller is parked are started in the same group (D6); all others become rows
+(D8).
 
 Invariants: after `perform`, every written entry's `pending` is the new group; on any error before that, nothing
 changed.
@@ -60,7 +61,7 @@ class Steps:
         self._types = types
         self.matcher = matcher
         self.watch: Callable[[Group], None] | None = None
-        """Told of every group in the step itself; for a clock that skips time while nothing runs."""
+        """Called with every group within its step; used by the time-skipping clock."""
 
     def perform(
         self,
@@ -74,11 +75,11 @@ class Steps:
         """Write the transitions as one group.
 
         Args:
-            shard: Of every entity concerned.
+            shard: The shard of all the entities.
             read: The entries from which the transitions were computed.
-            transitions: In order; each one's state is already changed.
-            env: Of the transitions; tasks handed over at once are started in it.
-            is_wake: The stored wake-up was used up by this step: it is replaced, not only lowered.
+            transitions: The transitions in order; each state is already changed.
+            env: The `Env` of the transitions. Tasks for parked pollers are started with it.
+            is_wake: Whether this step consumes the stored wake-up, so that it is replaced rather than only lowered.
         """
         reply = None
         is_empty = not is_wake
@@ -96,7 +97,7 @@ class Steps:
                 if transition.tasks:
                     self._place(group, transition.tasks, env)
         except Exception:
-            # What is in memory has changed and cannot be written: the committer drops it in its turn.
+            # The state in memory has changed but cannot be written. The committer drops it when its turn comes.
             log.exception("a change of %s cannot be stored", transitions[0].key)
             group.is_broken = True
             for transition in transitions:
@@ -105,7 +106,7 @@ class Steps:
         return Outcome(self._append(group, read), reply)
 
     def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
-        """Remove entities with everything they own."""
+        """Delete entities and everything they own."""
         group = Group(shard, self._host, entries)
         for entry in entries:
             group.add(entry, new_write(entry, is_deleted=True))
@@ -115,7 +116,7 @@ class Steps:
     def finish_rows(
         self, entry: Entry, *, tasks: tuple[TaskRowId, ...] = (), outbox: tuple[int, ...] = ()
     ) -> Outcome:
-        """Remove rows whose entity has nothing to say about it (or is gone)."""
+        """Remove task rows without changing their entity, which may no longer exist."""
         group = Group(entry.shard, self._host)
         group.add(
             entry,
@@ -167,7 +168,7 @@ class Steps:
     def _entry(self, shard: Shard, key: EntityKey) -> Entry:
         entry = self._cache.get(key)
         if entry is None:
-            # Only one that is new: its id was drawn just now, so it is known to be nowhere.
+            # Only for a new entity. Its id has just been drawn, so it cannot exist anywhere.
             entry = Entry(key, shard, self._types.of(key))
             self._cache.add(entry)
         return entry
@@ -179,7 +180,7 @@ class Steps:
     # Tasks.
 
     def _place(self, group: Group, tasks: Sequence[Task], env: Env) -> None:
-        """Hand each task to a parked poller, or make it a row."""
+        """Start each task for a parked poller, or make it a row."""
         for task in tasks:
             poller = self.matcher.reserve(task)
             if poller is None or not self._hand_over(group, task, poller, env):
@@ -216,7 +217,7 @@ def new_write(entry: Entry, **changes: Any) -> EntityWrite:
 
 
 def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
-    """The uncommitted changes on which anything computed from these entries rests."""
+    """The uncommitted changes on which everything computed from these entries depends."""
     groups: list[Group] = []
     for entry in entries:
         group = entry.pending
@@ -226,9 +227,9 @@ def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
 
 
 def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
-    """The bound to write, or None when the stored one is right. Keeps `entry.wake_at_ns`.
+    """The wake-up bound to write, or None if the stored one is right. Updates `entry.wake_at_ns`.
 
-    After a wake-up the bound is exact, and whenever the type says so; otherwise it is only lowered.
+    The bound is exact after a wake-up and whenever the type asks for it; otherwise it is only lowered.
     """
     asked, stored = transition.wake_at_ns, entry.wake_at_ns
     if transition.delete_at_ns is not None or asked == 0:
@@ -246,7 +247,7 @@ def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | 
 
 
 def _held(entry: Entry) -> bool | None:
-    """Whether a worker holds something of it, when that is not what is stored. Keeps `entry.is_held`."""
+    """Whether a worker holds a task of the entity, or None if the stored value is right. Updates `entry.is_held`."""
     held = entry.type.is_held(entry.state)
     if held is entry.is_held:
         return None

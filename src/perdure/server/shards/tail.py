@@ -1,4 +1,4 @@
-"""The newest events of an entity in memory, for polls and reads that want just those."""
+"""The newest events of an entity in memory, for polls and reads that need only those."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from perdure.entity.transition import EventRow
 
 TAIL_BYTES_MAX = 256 * 1024
-"""Of the newest events of an entity that are kept for polls and history reads."""
+"""Limit for the events of one entity that are kept in memory."""
 
 
 class EventTail:
@@ -31,7 +31,7 @@ class EventTail:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        """Half of what may be kept stays, so that this is rare; the newest row in any case."""
+        """Drop old rows down to half the limit, so that this is rare. The newest row always stays."""
         count = 0
         while self.size_bytes > TAIL_BYTES_MAX // 2 and count < len(self._rows) - 1:
             self.size_bytes -= len(self._rows[count].data)
@@ -42,7 +42,7 @@ class EventTail:
         """The framed events of the range, or None when it begins before the tail."""
         if not self._rows or first_event_id < self._rows[0].first_event_id:
             return None
-        # From the end: nearly always the newest rows are asked for, of thousands.
+        # Search from the end: nearly all reads want the newest of possibly thousands of rows.
         rows: list[EventRow] = []
         for row in reversed(self._rows):
             if row.first_event_id <= last_event_id:
@@ -54,7 +54,7 @@ class EventTail:
 
 
 NO_TAIL = EventTail()
-"""Of entities that keep no events: nothing is ever appended."""
+"""The tail of entities without events; nothing is ever appended to it."""
 
 
 def trim(rows: Sequence[EventRow], first_event_id: int, last_event_id: int) -> list[bytes]:

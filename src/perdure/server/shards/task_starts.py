@@ -45,7 +45,7 @@ class TaskStarts:
             task.cancel()
 
     async def start(self, task: Task, row: TaskRowId | None, info: PollInfo) -> Any:
-        """Start a task that waited, and remove its row. A `row` of None asks for a redelivery of a started one."""
+        """Start a waiting task and remove its row. A `row` of None asks to redeliver a task that is already started."""
         if row is None:
             return await self._redeliver(task)
         with self._committer.under_way():
@@ -58,7 +58,7 @@ class TaskStarts:
         return await self._entities.reveal(outcome)
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:
-        """Nobody polls the queue in which a task waits: its entity may take it elsewhere."""
+        """Let the entity move a task that waits in a queue that nobody polls."""
         try:
             with self._committer.under_way():
                 entries = await self._entities.ready_to_change(task.entity)
@@ -85,7 +85,7 @@ class TaskStarts:
         return await self._entities.look(entries, look)
 
     def give_back_later(self, handover: Handover) -> None:
-        """As `give_back`, without anybody waiting."""
+        """Like `give_back`, in the background."""
         task = asyncio.get_running_loop().create_task(self._give_back_quietly(handover))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -94,5 +94,5 @@ class TaskStarts:
         try:
             await self.give_back(handover.task, handover.reply)
         except errors.RpcError as error:
-            # The attempt stays started, and its time-outs bring it back.
+            # The attempt stays started until it times out, and is then retried.
             log.warning("a task of %s was not taken back: %s", handover.task.entity, error)

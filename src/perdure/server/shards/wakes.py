@@ -1,7 +1,7 @@
-"""Waking entities when they asked for it (D-7): the near future in memory, the rest in its narrow table.
+"""Fires stored wake-ups of entities (D7): the near future is in memory, the rest in a narrow table.
 
-Invariants: a stored wake-up is fired at or after its time, at least once; an early one is harmless. A run whose wake-up
-fails is tried again with a back-off of its own and delays nobody else.
+Invariants: a stored wake-up is fired at or after its time, at least once; an early one is harmless. An entity whose
+wake-up fails is retried with its own back-off and delays no other entity.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ HORIZON_NS = MINUTE_NS
 SCAN_ROWS = 1_000
 FIRING_MAX = 64
 _STALE_MAX = 256
-"""Entries of the heap that are out of date, before it is built anew."""
+"""The heap is rebuilt when it has this many outdated entries."""
 LOOK_NS = 10 * SECOND_NS
-"""The wall clock may jump: look at it at least this often."""
+"""The clock is read at least this often, because wall time may jump."""
 RETRY_NS = SECOND_NS
 RETRY_MAX_NS = 5 * MINUTE_NS
 TIME_MAX_NS = 2**63 - 1
@@ -69,7 +69,7 @@ class Wakes:
         self._poked = asyncio.Event()
 
     def arm(self, key: EntityKey, at_ns: int) -> None:
-        """The stored wake-up of `key` is durably `at_ns` now; 0 for none."""
+        """Note that the stored wake-up of `key` is now durably `at_ns`; 0 for none."""
         self._failures.pop(key, None)
         if not at_ns or at_ns >= self._horizon_ns:
             self._armed.pop(key, None)
@@ -77,21 +77,21 @@ class Wakes:
         self._push(key, at_ns)
 
     def rescan(self) -> None:
-        """Read the table again: a shard was taken over."""
+        """Read the table again, because a shard was acquired."""
         self._horizon_ns = 0
         self._poked.set()
 
     def poke(self) -> None:
-        """The clock was moved: look again what is due."""
+        """Check for due wake-ups again, because the clock was moved."""
         self._poked.set()
 
     @property
     def is_firing(self) -> bool:
-        """A wake-up is under way."""
+        """Whether a wake-up is in progress."""
         return bool(self._firing)
 
     async def earliest(self) -> WakeRow | None:
-        """The next stored wake-up, however far ahead; one that is due as well."""
+        """The next stored wake-up, no matter how far ahead. It may already be due."""
         rows = await self._store.wakes(self._owned(), TIME_MAX_NS, 1)
         return rows[0] if rows else None
 
@@ -106,23 +106,23 @@ class Wakes:
             await self._pause(self._clock.now_ns())
 
     async def stop(self) -> None:
-        """Let the wake-ups under way end."""
+        """Wait for the wake-ups in progress."""
         await closing.ended(self._tasks, "wake-ups")
 
     @property
     def _is_busy(self) -> bool:
-        """Enough is known to be due: reading more would only read the same again."""
+        """Whether enough due wake-ups are known; reading more would return the same rows."""
         return len(self._armed) - len(self._failures) >= SCAN_ROWS // 2
 
     async def _scan(self, now_ns: int) -> None:
         until_ns = now_ns + HORIZON_NS
-        self._horizon_ns = until_ns  # from here on `arm` keeps what is nearer
-        # The rows of what failed are the oldest: without room of their own they would hide all others.
+        self._horizon_ns = until_ns  # from now on, `arm` keeps wake-ups before this time
+        # The rows of failed wake-ups are the oldest. Without extra room they would hide all others.
         limit = SCAN_ROWS + len(self._failures)
         try:
             rows = await self._store.wakes(self._owned(), until_ns, limit)
         except Exception as error:
-            # Whatever it is, what was not read must not wait for the horizon.
+            # After any error, read again soon: unread rows must not wait until the horizon.
             log.error(
                 "%s; looking for wake-ups again soon",
                 error,
@@ -140,7 +140,7 @@ class Wakes:
         for at_ns, key in new:
             self._push(key, at_ns)
         if len(rows) == limit:
-            # There is more: go on from here when these are done; without progress, after a pause.
+            # There are more rows. Continue after the last of these, or after a pause if none was new.
             go_on_ns = rows[-1].at_ns if new else now_ns + RETRY_NS
             self._horizon_ns = min(self._horizon_ns, go_on_ns)
 
@@ -149,7 +149,7 @@ class Wakes:
             return
         self._armed[key] = at_ns
         if len(self._heap) > _STALE_MAX + 2 * len(self._armed):
-            # Nearly all runs end long before the time-outs for which they were armed.
+            # Most runs end long before the time-outs for which they were armed.
             self._heap = [(at, armed) for armed, at in self._armed.items()]
             heapify(self._heap)
         else:
@@ -162,7 +162,7 @@ class Wakes:
         while heap and heap[0][0] <= now_ns and len(self._firing) < FIRING_MAX:
             at_ns, key = heappop(heap)
             if self._armed.get(key) != at_ns or key in self._firing:
-                continue  # out of date, or pushed again when the one under way ends
+                continue  # outdated, or pushed again when the current one ends
             del self._armed[key]
             self._firing.add(key)
             task = asyncio.get_running_loop().create_task(self._fire_one(key))
@@ -177,7 +177,7 @@ class Wakes:
         except Exception as error:
             failures = self._failures.get(key, 0) + 1
             self._failures[key] = failures
-            # What concerns the whole node ends for all at once; a run that harms itself waits ever longer.
+            # A node-wide problem ends for all at once. An entity with a problem of its own backs off further each time.
             is_node = isinstance(error, Unavailable | ResourceExhausted)
             bound_ns = RETRY_NODE_MAX_NS if is_node else RETRY_MAX_NS
             pause_ns = exponential_ns(RETRY_NS, 2.0, bound_ns, failures)
