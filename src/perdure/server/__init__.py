@@ -1,4 +1,4 @@
-"""The node: everything between an RPC and the store.
+"""The server node: everything between an RPC and the store.
 
 Role: the I/O around the pure packages. Its rooms, from the lowest up: `common` and `pending`, `matching` and `admin`,
 `shards` (load, step, commit, release), `timers`, `engine`, `frontend` with the one table of RPCs and `deliveries`,

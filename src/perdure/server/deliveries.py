@@ -1,8 +1,7 @@
-"""What outbox effects do where they arrive, and what their sender learns of it (D-9).
+"""Applies outbox effects at their destination and reports the outcome to their source (D9).
 
-Role: for each effect, the transition of the destination, then, when the sender waits for it, the one that records the
-outcome. Each of them is durable before the next, and each recognises a repetition, so a delivery that was cut short is
-simply begun again.
+Role: for each effect, the transition of the destination, then, if the source waits for it, the one that records the
+outcome. Each is durable before the next and recognises a repetition, so an interrupted delivery simply starts again.
 
 Invariants: an error that a retry cannot fix is an outcome (recorded as a Failed event, or ignored when nobody waits
 for it); all others are raised, and the outbox retries. Not here: order and retries (`outbox`), decisions (`history`).
@@ -72,11 +71,11 @@ class Deliveries:
     runs: Runs
 
     def open(self, engine: Engine, runs: Runs) -> None:
-        """Where deliveries go."""
+        """Connect the deliveries to the engine and its runs."""
         self.engine, self.runs = engine, runs
 
     async def deliver(self, source: EntityKey, effect: Effect) -> None:
-        """Bring an effect of `source` to its destination, and tell `source` what came of it."""
+        """Apply an effect of `source` at its destination, and record the outcome at `source`."""
         body = decode_body(effect)
         match body:
             case SignalExternal():
@@ -166,7 +165,7 @@ class Deliveries:
         )
 
     async def _is_answered(self, source: EntityKey, event_id: int) -> bool:
-        """The process died after the answer was recorded: who has the workflow id by now is not meant."""
+        """Whether the outcome is already recorded. A later run under the same workflow id must not receive it."""
         return await self.engine.read(
             source, lambda state: transitions.is_external_answered(state, event_id)
         )
@@ -174,7 +173,7 @@ class Deliveries:
     # Children.
 
     async def _start_child(self, source: EntityKey, effect: Effect, event_id: int) -> None:
-        """The handshake of S-38: create, record, let go; or take back what the parent will never know of."""
+        """The handshake of rule 38: create the child, record it, release it; or undo what the parent cannot record."""
         event = await self._event(source, event_id)
         said = event.start_child_workflow_execution_initiated_event_attributes
         start, parent = await self.engine.read(source, lambda state: _view(state, event_id))
@@ -212,7 +211,7 @@ class Deliveries:
         said: history.StartChildWorkflowExecutionInitiatedEventAttributes,
         parent: Parent,
     ) -> tuple[_StartCause.ValueType | None, str]:
-        """Why the child cannot be created, or its run id."""
+        """Create the child. Returns the cause of a failure, or the child's run id."""
         namespace_id = said.namespace_id
         if self.engine.namespaces.by_id(namespace_id) is None:
             return _CHILD_NO_NAMESPACE, ""
@@ -278,7 +277,7 @@ class Deliveries:
     async def _tell(
         self, key: EntityKey, change: Callable[[RunState, Env], RunTransition]
     ) -> object | None:
-        """Change a run that may be gone, and then has nothing to learn any more."""
+        """Change a run. If the run no longer exists, there is nothing to do."""
         try:
             return await self.engine.update(key, change)
         except NotFound:
@@ -293,18 +292,18 @@ class Deliveries:
             return
 
     async def _event(self, source: EntityKey, event_id: int) -> history.HistoryEvent:
-        """An event of the source, which is kept while it has effects to deliver."""
+        """An event of the source. The source is kept while it has effects to deliver."""
         (event,) = parse_rows(await self.engine.history(source, event_id, event_id)).events
         return event
 
 
 def _is_self(source: EntityKey, namespace_id: str, to: common.WorkflowExecution) -> bool:
-    """As the reference has it, a workflow does not find itself, whichever run it names."""
+    """Whether a workflow targets itself. As on the reference server, it is not found, whichever run it names."""
     return (source.namespace_id, source.name) == (namespace_id, to.workflow_id)
 
 
 def _view(state: RunState, initiated_event_id: int) -> tuple[ChildStart, Parent]:
-    """What the delivery of a child's start needs to know of the parent."""
+    """The parts of the parent that the delivery of a child's start needs."""
     info = state.info
     parent = Parent(
         key=state.key,

@@ -1,7 +1,7 @@
-"""The engine of a node: every change and every read of an entity passes here.
+"""The engine of a node: every change and every read of an entity goes through it.
 
-Role: bring entities into memory, run a transition in the same synchronous step as its commit (D-4), and release what
-was computed only when everything it rests on is durable (D-5). The parts: `loading`, `step`, `committer`, `release`,
+Role: bring entities into memory, run a transition in the same synchronous step as its commit (D4), and release results
+only when everything they depend on is durable (D5). The parts: `loading`, `step`, `committer`, `release`,
 `wakes`, `outbox`, `retention`.
 
 Invariants: between the last look into the cache and the commit nothing awaits; outcomes belong to groups, so a
@@ -60,16 +60,16 @@ T = TypeVar("T")
 CACHE_BYTES_MAX = 256 * 1024 * 1024
 BRANCH = 0
 LOOP_PAUSE_NS = SECOND_NS
-"""Before a background loop that failed begins again."""
+"""Pause before a background loop that failed starts again."""
 
 
 async def no_deliveries(source: EntityKey, effect: Effect) -> None:
-    """The delivery of a node whose run engine has no effects."""
+    """The `deliver` of an engine whose entities have no effects."""
     raise errors.Internal(f"no delivery for the effect {effect.kind} of {source.name}")
 
 
 async def _read(reading: Awaitable[T]) -> T:
-    """Await a read of the store; Unavailable when the database does not answer."""
+    """Await a read of the store. Raises Unavailable if the database does not answer."""
     try:
         return await reading
     except StoreError as error:
@@ -78,7 +78,7 @@ async def _read(reading: Awaitable[T]) -> T:
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Keep one of the node's loops going: a bug in it must not end it in silence."""
+    """Run one of the node's loops and restart it after errors, so that a bug does not end it silently."""
     while True:
         try:
             await work()
@@ -91,14 +91,14 @@ class Engine:
     """Loads entities, applies changes and releases their results. Call `open` before use and `close` afterwards.
 
     Args:
-        store: Where everything lies; `close` closes it.
-        clock: The present.
-        new_id: Fresh UUIDs as text.
+        store: The database; `close` closes it.
+        clock: Source of the current time.
+        new_id: Returns a new UUID as text.
         matcher: Task queues; without one, tasks stay rows.
-        limits: Of every namespace.
-        deliver: Brings an effect of a source to its destination.
-        types: The kinds of entities: a registration for each.
-        cache_bytes_max: Bound of the memory for entities, in bytes (an estimate).
+        limits: Default limits of every namespace.
+        deliver: Applies an effect of a source at its destination.
+        types: The kinds of entities, with a registration for each.
+        cache_bytes_max: Limit for the memory of cached entities, in bytes (an estimate).
 
     Example:
         engine = Engine(open_memory(), SystemClock(), new_id)
@@ -154,10 +154,10 @@ class Engine:
     # Life.
 
     async def open(self, *, void_activities: bool = False) -> None:
-        """Take over the shards, read the namespaces, begin to commit, to wake and to deliver.
+        """Acquire the shards, read the namespaces, and start committing, waking and delivering.
 
         Args:
-            void_activities: Attempts that were running are dead with their process (embedded, D-34).
+            void_activities: Whether attempts that were running died with their process (embedded, DESIGN §6.4).
 
         Raises:
             StoreError: The database cannot be used.
@@ -174,9 +174,9 @@ class Engine:
             self._loops.append(self._spawn(_for_ever(work)))
 
     async def close(self) -> None:
-        """Answer no more, write what was accepted (or give up in time: `closing`), close the store.
+        """Stop answering, write accepted changes within the time limit of `closing`, and close the store.
 
-        The matcher has been closed before.
+        Close the matcher first.
         """
         self.entities.is_closing = True
         self._outbox.stop()
@@ -202,18 +202,18 @@ class Engine:
         token: bytes = b"",
         is_wake: bool = False,
     ) -> Any:
-        """Change an entity durably; the transition's reply.
+        """Change an entity durably. Returns the transition's reply.
 
         Args:
-            key: The entity. It must exist; `write` makes one.
-            change: A transition; called with the state, the arguments and an `Env` in the same synchronous step as its
+            key: The entity. It must exist; use `write` to create one.
+            change: A transition, called with the state, the arguments and an `Env` in the same synchronous step as its
                 commit.
-            arguments: See there.
-            token: Method and task token of a Respond* call: a repetition gets the same answer (D-47).
-            is_wake: The stored wake-up is used up by this change.
+            arguments: Further arguments for `change`.
+            token: Method and task token of a Respond* call; a repeated call gets the same answer (DESIGN §10.7).
+            is_wake: Whether this change consumes the stored wake-up.
 
         Raises:
-            RpcError: From the transition, as its reply, or because it could not be written.
+            RpcError: Raised by the transition, or because the change could not be written.
         """
         now_ns = self._clock.monotonic_ns()
         outcome = self._kept.get(token, now_ns) if token else None
@@ -222,7 +222,7 @@ class Engine:
             if entries is None:
                 with self.committer.under_way():
                     entries = await self.entities.ready_to_change(key)
-                # While it was loaded, a repetition of this call may have been first.
+                # A repetition of this call may have run while the entity was loaded.
                 outcome = self._kept.get(token, now_ns) if token else None
             if outcome is None:
                 outcome = self.entities.change(entries, change, *arguments, is_wake=is_wake)
@@ -231,9 +231,9 @@ class Engine:
         return await self.entities.reveal(outcome)
 
     async def write(self, transition: Transition) -> Any:
-        """Write a finished transition durably, of an entity that may be new; its reply.
+        """Write a finished transition durably; the entity may be new. Returns the transition's reply.
 
-        For changes that do not depend on what there is. What depends on it goes through `update`.
+        For changes that do not depend on existing state; others go through `update`.
         """
         entries = await self.entities.ready_to_change(transition.key)
         env = self.entities.env(transition.key.namespace_id, entries[0].shard)
@@ -241,7 +241,7 @@ class Engine:
         return await self.entities.reveal(outcome)
 
     async def delete(self, key: EntityKey) -> bool:
-        """Delete a closed entity with everything it owns; false when it must stay for now."""
+        """Delete a closed entity and everything it owns. Returns false if it must stay for now."""
         entity, *neighbours = await self.entities.ready_to_change(key)
         if not entity.number or not entity.is_closed or entity.pending or self._outbox.holds(key):
             return False
@@ -252,13 +252,13 @@ class Engine:
     # Reads.
 
     async def read(self, key: EntityKey, look: Callable[[Any], T]) -> T:
-        """What `look` says of an entity's state, released when it is durable."""
+        """The result of `look` on an entity's state, returned once that state is durable."""
         return await self.entities.look(
             await self.entities.ready(key), lambda state, _: look(state)
         )
 
     async def history(self, key: EntityKey, first_event_id: int, last_event_id: int) -> list[bytes]:
-        """Framed events of the range, those of them that are durable."""
+        """The durable events of the range, framed."""
         (entry,) = await self.entities.ready(key)
         last = min(last_event_id, entry.durable_event_id)
         if not entry.number or last < first_event_id:
@@ -272,7 +272,7 @@ class Engine:
     async def wait_for_events(
         self, key: EntityKey, after_event_id: int, timeout_ns: int, *, until_end: bool = False
     ) -> bool:
-        """Wait for a durable event later than `after_event_id`; false when time is up, or none will come.
+        """Wait for a durable event after `after_event_id`. Returns false on timeout, or if none can follow.
 
         With `until_end` only the event that closes the run ends the wait.
         """
@@ -329,7 +329,7 @@ class Engine:
         self._wakes.rescan()
         self._matcher.shard_acquired(shard.shard_id)
         if self._loops:
-            # Taken over again: a batch whose fate was unknown, or another owner, may have left effects.
+            # The shard was acquired again: a batch with an unknown outcome, or another owner, may have left effects.
             self._spawn(self._outbox.recover([shard.shard_id]))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

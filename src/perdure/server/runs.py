@@ -1,9 +1,9 @@
-"""Runs by their workflow id: which run a call means, and what a workflow id means from now on.
+"""Finds the run that a call addresses by workflow id, and changes which run is current.
 
-Role: the engine knows entities by their keys. Calls name a workflow id, whose pointer names its current run.
+Role: the engine knows entities by their keys. Calls name a workflow id, and its pointer names the current run.
 
-Invariants: those of the engine: the pointer and its run are read in the same synchronous step as the change. Not here:
-what a call does to a run (`perdure.history`).
+Invariant: the pointer and its run are read in the same synchronous step as the change. Not here: what a call does to a
+run (`perdure.history`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Runs:
         self._engine = engine
 
     async def start(self, namespace_id: str, request: StartRequest) -> Any:
-        """Start a run (S-22 to S-24); the StartWorkflowExecutionResponse."""
+        """Start a run (rules 22 to 24). Returns the StartWorkflowExecutionResponse."""
         return await self.start_with(
             namespace_id,
             request.workflow_id,
@@ -57,7 +57,7 @@ class Runs:
         needs_existing: Callable[[CurrentRun], bool],
         change: Callable[[CurrentRun | None, RunState | None, Env], tuple[RunTransition, ...]],
     ) -> Any:
-        """Change what a workflow id means: `change` gets the pointer and, when needed, the state of its run."""
+        """Change the pointer of a workflow id. `change` gets the pointer and, if needed, the state of its run."""
         entities = self._engine.entities
         pointer_key = workflow_id_key(namespace_id, workflow_id)
         with self._engine.committer.under_way():
@@ -83,7 +83,7 @@ class Runs:
         run_id: str,
         change: Callable[[RunState, Env], RunTransition | tuple[RunTransition, ...]],
     ) -> Any:
-        """As `Engine.update`, of the current run when `run_id` is empty. NotFound as S-27 says."""
+        """Like `Engine.update`, but an empty `run_id` means the current run. Raises NotFound as rule 27 says."""
         entities = self._engine.entities
         with self._engine.committer.under_way():
             entries = await self._ready_current(namespace_id, workflow_id, run_id)
@@ -93,12 +93,12 @@ class Runs:
     async def read_current(
         self, namespace_id: str, workflow_id: str, run_id: str, look: Callable[[RunState, Env], T]
     ) -> T:
-        """As `Engine.read`, of the current run when `run_id` is empty."""
+        """Like `Engine.read`, but an empty `run_id` means the current run."""
         entries = await self._ready_current(namespace_id, workflow_id, run_id)
         return await self._engine.entities.look(entries, look)
 
     async def _ready_current(self, namespace_id: str, workflow_id: str, run_id: str) -> list[Entry]:
-        """Run and pointer; the pointer alone when the workflow id means nothing."""
+        """The run and its pointer, or the pointer alone if the workflow id is unknown."""
         entities = self._engine.entities
         if run_id:
             return await entities.ready_to_change(run_key(namespace_id, workflow_id, run_id))
@@ -110,6 +110,6 @@ class Runs:
                 return [pointer]
             key = run_key(namespace_id, workflow_id, current.run_id)
             run, pointer = await entities.ready(key, pointer_key)
-            # The pointer may have moved while the run was loaded.
+            # The pointer may have changed while the run was loaded.
             if pointer.state is not None and pointer.state.run_id == key.run_id:
                 return [run, pointer]

@@ -1,11 +1,10 @@
-"""Every invariant of a database, checked from outside: what `perdure db check` runs.
+"""Checks every invariant of a database from outside; `perdure db check` runs it.
 
-Role: `audit(path)` folds every entity again and compares what follows from its history and facts with the rows that say
-the same: pointers, task rows, wake-ups, lists, retention, outbox. Reading is of one moment, so it may run while an
-engine works on the file.
+Role: `audit(path)` folds every entity again and compares the result with the rows derived from it: pointers, task rows,
+wake-ups, lists, retention, outbox. It reads one snapshot, so it may run while an engine uses the file.
 
-Invariants: nothing is written; findings name entities, never payloads. Kinds of entities are not known here: what
-only one kind has is judged by its `Auditor`. Not here: repair.
+Invariants: nothing is written; findings name entities, never payloads. This module knows no kinds of entities: what
+only one kind has is checked by its `Auditor`. Not here: repair.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ Place = tuple["EntityKey", int, int, int]
 
 
 class Finding(NamedTuple):
-    """Something that must not be."""
+    """A violated invariant."""
 
     check: str
     what: str
 
 
 class AuditReport(msgspec.Struct):
-    """What was looked at, how much of it, and what was wrong."""
+    """What was checked, how often, and what was wrong."""
 
     looked_at: Counter[str]
     findings: list[Finding]
     stale_tasks: int = 0
-    """Rows that mean nothing any more: harmless, a running engine removes them within minutes."""
+    """Obsolete task rows. They are harmless; a running engine removes them within minutes."""
 
     @property
     def is_sound(self) -> bool:
@@ -66,11 +65,11 @@ def audit(database: Path, types: Registry = BUILT_IN) -> AuditReport:
     """Check a database.
 
     Args:
-        database: A file; an engine may have it open.
+        database: The file; an engine may have it open.
         types: The kinds of entities that the database may have.
 
     Raises:
-        OpenError: It is no database that this version can read.
+        OpenError: The file is not a database that this version can read.
 
     Example:
         report = audit(Path("orders.db"))
@@ -80,10 +79,10 @@ def audit(database: Path, types: Registry = BUILT_IN) -> AuditReport:
 
 
 def audit_memory(connection: sqlite3.Connection, types: Registry = BUILT_IN) -> AuditReport:
-    """Check a database in memory, which only its connection can see.
+    """Check a database in memory, which is accessible only through its connection.
 
     Args:
-        connection: Without an open transaction; it stays open.
+        connection: A connection without an open transaction. It stays open.
         types: The kinds of entities that the database may have.
     """
     with AuditReader(connection, "the database in memory", keep_open=True) as reader:
@@ -108,7 +107,7 @@ class _Audit:
         for line in self._reader.pages():
             self._find("pages", line)
         if self._report.findings:
-            return self._report  # rows of a damaged file say nothing
+            return self._report  # the rows of a damaged file are unreliable
         self._shards = {shard.shard_id: shard for shard in self._reader.shards()}
         self._look("shards", len(self._shards))
         for task in self._reader.tasks():
@@ -146,7 +145,7 @@ class _Audit:
                 self._find(entity_type.check, f"{name}: {broken}")
                 return
             facts = [decode_fact(entity_type, row) for row in stored.facts]
-            # Heartbeat clocks restart at the latest time this shard has seen: none is due before that.
+            # Heartbeat clocks restart at the latest time this shard has seen, so none is due earlier.
             clock_ns = self._shards[shard_id].clock_ns
             state = _fold(entity_type, stored, facts, clock_ns)
         except DamagedEntityError as error:
@@ -163,7 +162,7 @@ class _Audit:
             self._wanted.add((key, task.queue.kind, task.scheduled_event_id, task.stamp))
         self._rows(_Rows(stored, entity_type, state, name))
 
-    # The rows that say what follows from the state.
+    # Rows derived from the state.
 
     def _rows(self, entity: _Rows) -> None:
         self._wakes(entity)
@@ -193,7 +192,7 @@ class _Audit:
             if entity.type.is_held(state):
                 self._find("held", f"{name}: a worker holds something of it, and nothing says so")
         elif entity.type.is_closed(state):
-            # Of an open one it is harmless: a database of version 1 said so of all that might be.
+            # For an open run this is harmless: the migration from version 1 marked every run that might be held.
             self._find("held", f"{name} is closed and said to be held by a worker")
         elif stored.held_in != entity.shard_id(len(self._shards)):
             self._find("held", f"{name}: that it is held lies in the wrong shard")
@@ -211,7 +210,7 @@ class _Audit:
             return
         shown, ended_ns = stored.visibility
         if not entity.type.is_closed(state):
-            # Written only when something visible changed: the counters may be those of an earlier moment.
+            # The row is written only when something visible changes, so its counters may be older.
             wanted = msgspec.structs.replace(
                 wanted,
                 history_length=shown.history_length,
@@ -276,7 +275,7 @@ class _Audit:
 
 
 class _Rows(NamedTuple):
-    """An entity that could be read, and what is stored of it."""
+    """An entity that could be read, and its stored rows."""
 
     stored: Stored
     type: EntityType[Any]

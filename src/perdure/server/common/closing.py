@@ -1,8 +1,8 @@
 """The end of a node takes bounded time, whatever the disk does.
 
-What cannot be finished is given up and said in the log. Nothing that anybody was told is lost: tasks, wake-ups and
-effects stay in their rows, and callers hear that they do not know. Not here: a disk on which a statement never returns,
-which holds the thread of the store.
+Work that cannot be finished is abandoned and logged. Nothing acknowledged is lost: tasks, wake-ups and effects stay in
+their rows, and pending callers get an error that says the outcome is unknown. Not covered: a disk on which a statement
+never returns, because that blocks the thread of the store.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLOSE_NS = 10 * SECOND_NS
-"""For how long each part of a node is waited for."""
+"""How long to wait for each part of a node."""
 _GIVEN_UP = "closing without waiting any longer for %s: what is stored goes on after the next start"
 
 
 async def ended(tasks: set[asyncio.Task[Any]], what: str) -> bool:
-    """Wait for these tasks and those that join them; False when time was up, and the rest was cancelled.
+    """Wait for these tasks and those that join them. After the time limit, cancel the rest and return False.
 
     Args:
-        tasks: A live set: tasks leave it when they are done.
-        what: Their name in the log.
+        tasks: A live set, from which tasks are removed when they are done.
+        what: What the log calls them.
     """
     loop = asyncio.get_running_loop()
     give_up_s = loop.time() + CLOSE_NS / SECOND_NS
@@ -44,7 +44,7 @@ async def ended(tasks: set[asyncio.Task[Any]], what: str) -> bool:
 
 
 async def done(work: Coroutine[Any, Any, object], what: str) -> None:
-    """Wait for `work`; when time is up it is cancelled, and that is logged."""
+    """Wait for `work`. After the time limit, cancel it and log that."""
     try:
         async with asyncio.timeout(CLOSE_NS / SECOND_NS):
             await work

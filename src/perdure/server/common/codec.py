@@ -1,7 +1,6 @@
 """Facts as bytes: a format byte, then MessagePack of the struct by field name, so that new fields are additive.
 
-The store sees bytes only; this is the one place that knows both sides. The entity's own type says what a kind of fact
-is.
+The store sees bytes only; this is the one place that knows both forms. The entity's type defines its kinds of facts.
 """
 
 from __future__ import annotations

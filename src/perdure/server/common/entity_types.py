@@ -1,4 +1,4 @@
-"""The kinds of entities that a server has by itself. A node may be opened with more: see `entity.entity_type`."""
+"""The built-in kinds of entities. A node may be opened with more; see `entity.entity_type`."""
 
 from __future__ import annotations
 

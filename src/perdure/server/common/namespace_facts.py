@@ -1,4 +1,4 @@
-"""Namespaces as a kind of entity: one fact each.
+"""Namespaces as a kind of entity, each with one fact.
 
 Not here: the registry in memory (`Engine.namespaces`), the RPCs (the frontend's).
 """
@@ -24,7 +24,7 @@ NAMESPACE = 10
 
 
 class NamespaceFact(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered namespace. `state` as `NamespaceState` of the API (1 registered, 2 deprecated, 3 deleted)."""
+    """A registered namespace. `state` is a `NamespaceState` of the API (1 registered, 2 deprecated, 3 deleted)."""
 
     namespace_id: str
     name: str
@@ -57,7 +57,7 @@ _FACT_TYPES = {NAMESPACE: NamespaceFact}
 
 
 class NamespaceType(EntityType[NamespaceFact]):
-    """A namespace. It lives in the shard of its id and is never deleted."""
+    """The namespace kind. A namespace is stored in the shard of its id and is never deleted."""
 
     number = EntityKind.NAMESPACE
     name = "namespace"

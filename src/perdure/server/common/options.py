@@ -1,6 +1,6 @@
-"""What a development server can be told, as one frozen value.
+"""The options of a development server, as one frozen value.
 
-Role: the agreement between the command line (which parses flags) and `perdure.server.node.main` (which acts on them):
+Role: the contract between the command line (which parses flags) and `perdure.server.node.main` (which applies them):
 
     async def run_dev_server(
         options: DevServerOptions,
@@ -25,11 +25,11 @@ PORT_MAX = 65_535
 
 
 class ServerStartError(Exception):
-    """The server cannot start, for a reason that the user can put right; `str()` is one line that says what to do."""
+    """The server cannot start, for a reason that the user can fix. `str()` is one line that says what to do."""
 
 
 class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of `perdure server start-dev`; the names are those of its flags.
+    """Options of `perdure server start-dev`, named like its flags.
 
     Example:
         >>> DevServerOptions(db_filename=Path("perdure.db"), port=7233).namespaces
@@ -37,7 +37,7 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ip: str = "127.0.0.1"
-    """Address to listen on. Only this machine unless told."""
+    """Address to listen on. By default, only this machine can connect."""
     port: int = 7233
     """gRPC port; 0 takes a free one."""
     db_filename: Path | None = None
@@ -45,7 +45,7 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ("default",)
     """Namespaces to register at start; `default` is always among them."""
     headless: bool = False
-    """Without the web pages."""
+    """Do not serve the web pages."""
     ui_ip: str | None = None
     ui_port: int | None = None
     """None means `port` + 1000."""
@@ -58,7 +58,7 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     search_attributes: dict[str, str] = {}
     """Custom search attributes to register: name to one of `SEARCH_ATTRIBUTE_TYPES`."""
     dynamic_config: dict[str, object] = {}
-    """Dynamic configuration: key to JSON value. Unknown keys are accepted and noted in the log."""
+    """Dynamic configuration: key to JSON value. Unknown keys are accepted and logged."""
     sqlite_pragmas: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DevServerReady(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a started server is to be found."""
+    """Where to reach a started server."""
 
     ip: str
     port: int

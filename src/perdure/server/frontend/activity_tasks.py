@@ -69,7 +69,7 @@ _METHOD: dict[ByToken, bytes] = {
     transitions.fail_activity: b"activity failed",
     transitions.cancel_activity: b"activity canceled",
 }
-"""What tells answers to the same token apart."""
+"""Distinguishes answers to the same task token."""
 
 
 async def _by_token(
@@ -119,7 +119,7 @@ async def record_activity_task_heartbeat(
     services: Services, call: Call, request: workflowservice.RecordActivityTaskHeartbeatRequest
 ) -> workflowservice.RecordActivityTaskHeartbeatResponse:
     token = decode_token(request.task_token, ActivityTaskToken)
-    # Not kept for repeats: a heartbeat's answer must be of now.
+    # The answer is not kept for repeated calls: it must reflect the present state.
     return await services.engine.update(token.entity, transitions.heartbeat, token, request)
 
 
@@ -128,7 +128,7 @@ async def respond_activity_task_completed_by_id(
     call: Call,
     request: workflowservice.RespondActivityTaskCompletedByIdRequest,
 ) -> workflowservice.RespondActivityTaskCompletedByIdResponse:
-    # As it is: by id, and only so, an activity that no worker has started can be completed too.
+    # An activity that no worker has started can be completed by id, but not by token.
     return await _by_id(services, transitions.complete_activity, request, request)
 
 
@@ -170,7 +170,7 @@ async def _by_choice(
     transition: Callable[[RunState, Any, Env], RunTransition],
     request: Chooses,
 ) -> Any:
-    """Change the activities that the request chooses, of the current run when it names none."""
+    """Change the activities that the request selects, in the current run unless it names another."""
     namespace_id = services.namespace_id(request.namespace)
     workflow_id = checks.text(request.execution.workflow_id, "WorkflowId", services.limits)
     run_id = checks.run_id(request.execution.run_id)

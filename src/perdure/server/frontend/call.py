@@ -1,4 +1,4 @@
-"""One call under way: what a handler may know of it besides its request."""
+"""One call in progress: what a handler knows about it besides the request."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LONG_POLL_MAX_NS = MINUTE_NS
 
 
 class Call(msgspec.Struct, frozen=True):
-    """The caller's headers and patience."""
+    """The caller's headers and timeout."""
 
     method: str
     timeout_ns: int
-    """How long the caller waits, from when the call arrived."""
+    """How long the caller waits, counted from the arrival of the call."""
     metadata: Mapping[str, str | bytes] = {}
 
     def long_poll_ns(self, at_most_ns: int = LONG_POLL_MAX_NS) -> int:
-        """How long this call may wait before it must be answered empty; FailedPrecondition when that is no time."""
+        """How long this call may wait for a result. Raises FailedPrecondition if there is no time to wait."""
         if self.timeout_ns < LONG_POLL_MIN_NS:
             raise FailedPrecondition(
                 f"Context timeout is too short. {self.method} is a long poll: "

@@ -1,4 +1,4 @@
-"""Checks of requests that need no state: what is missing, too long or malformed. Each raises InvalidArgument."""
+"""Checks of requests that need no state: missing, oversized or malformed values. Each raises InvalidArgument."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def queue_name(value: taskqueue.TaskQueue, limits: Limits) -> str:
 
 
 def page_size(value: int, default: int, maximum: int) -> int:
-    """A page size: 0 means the default; larger than the maximum means the maximum."""
+    """A page size: 0 means the default, and anything above the maximum means the maximum."""
     if value < 0:
         raise InvalidArgument("PageSize must not be negative.")
     return min(value or default, maximum)

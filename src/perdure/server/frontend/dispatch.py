@@ -1,4 +1,4 @@
-"""From a method and a request to a response: the one path that gRPC, the embedded engine and the simulator share.
+"""Dispatches a request to its handler: the one path that gRPC, the embedded engine and the simulator share.
 
 Invariants: what leaves here is a response or an `RpcError` (`interceptors.ReportBugs`).
 Not here: transports; what all methods have in common (`interceptors`); what a method does (its handler).
@@ -28,7 +28,7 @@ NO_HEADERS: Mapping[str, str | bytes] = {}
 
 
 class Frontend:
-    """The node's RPCs, for any transport.
+    """The RPCs of a node, for any transport.
 
     Args:
         services: What handlers work with.
@@ -54,7 +54,7 @@ class Frontend:
         self._is_draining = False
 
     def drain(self) -> None:
-        """Refuse new calls with UNAVAILABLE, which every client retries elsewhere or later."""
+        """Refuse new calls with UNAVAILABLE, which clients retry later or on another node."""
         self._is_draining = True
 
     async def dispatch(
@@ -68,12 +68,12 @@ class Frontend:
 
         Args:
             method: A row of the seam's tables.
-            request: A message of `method.request_type`; it is not changed.
+            request: A message of `method.request_type`. It is not changed.
             metadata: Headers.
-            timeout_ns: How long the caller waits; None for the method's default.
+            timeout_ns: How long the caller waits; None means the method's default.
 
         Raises:
-            RpcError: The typed form of every status but OK.
+            RpcError: The typed form of every status except OK.
         """
         reply = await self._answer(self._arrival(method, request, metadata, timeout_ns))
         return method.response_type.FromString(reply) if isinstance(reply, bytes) else reply
@@ -103,7 +103,7 @@ class Frontend:
         metadata: Mapping[str, str | bytes],
         timeout_ns: int | None,
     ) -> bytes:
-        """As `dispatch`, from encoding to encoding: for gRPC. Raises only `RpcError`."""
+        """Like `dispatch`, but from encoded request to encoded response, for gRPC. Raises only `RpcError`."""
         try:
             message = method.request_type.FromString(request)
         except DecodeError:

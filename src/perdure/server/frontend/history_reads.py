@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CLOSE_EVENT = enums.HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 _READERS = ("temporal-cli", "temporal-ui", "perdure-cli", "perdure-ui")
-"""Clients for people: they see what is stored, not what a worker is shown beside it."""
+"""Clients for people. They see stored events only, not the extra events that a worker is shown."""
 
 
 async def get_workflow_execution_history(
@@ -45,7 +45,7 @@ async def get_workflow_execution_history(
     is_close_only = request.history_event_filter_type == _CLOSE_EVENT
     if request.wait_new_event:
         tail = await _wait(services, call, token, tail, is_close_only=is_close_only)
-        # Who waits is no worker that rebuilds a run: only what is stored.
+        # A reader that waits is not a worker rebuilding a run, so it gets stored events only.
         token = HistoryToken(entity.run_id, token.next_event_id)
     if is_close_only:
         return await _close_event(services, request, token, tail)
@@ -60,7 +60,7 @@ async def _wait(
     *,
     is_close_only: bool,
 ) -> HistoryTail:
-    """Wait until there is something for this reader, at most as long as its poll may last; how far history reaches."""
+    """Wait until there is something for this reader or its poll ends. Returns how far the history reaches."""
     wait_ns = call.long_poll_ns(services.limits.long_poll_ns)
     until_ns = services.clock.monotonic_ns() + wait_ns
     while tail.is_running:
@@ -91,7 +91,7 @@ async def _close_event(
     token: HistoryToken,
     tail: HistoryTail,
 ) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
-    """S-26: the final event alone, or nothing."""
+    """Only the final event, or an empty history (rule 26)."""
     if tail.is_running:
         return _empty(encode_token(token) if request.wait_new_event else b"")
     last = tail.close_event_id

@@ -2,9 +2,9 @@
 
     WorkflowType = 'Greeting' AND ExecutionStatus IN ('Running', 'Failed') AND StartTime > '2026-01-31T12:00:00Z'
 
-Role: from the text of a `query` to the store's own filter. Fields: WorkflowId, RunId, WorkflowType, TaskQueue,
-ExecutionStatus, StartTime, CloseTime. Everything else is refused with a message that says what is understood.
-Not here: the whole language (OR, parentheses, custom search attributes), which is `perdure.visibility`'s.
+Role: parse the text of a `query` into the store's filter. Fields: WorkflowId, RunId, WorkflowType, TaskQueue,
+ExecutionStatus, StartTime, CloseTime. Anything else is refused with a message that says what is supported.
+Not here: the full language (OR, parentheses, custom search attributes), which belongs to `perdure.visibility`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NS = 1_000_000_000
 
 
 def parse_filter(query: str, namespace_id: str) -> VisibilityQuery:
-    """The store's filter for a list query; InvalidArgument when it says more than this part understands."""
+    """The store's filter for a list query. Raises InvalidArgument if the query uses anything else."""
     tokens = _Tokens(query)
     found = VisibilityQuery(namespace_id=namespace_id)
     if tokens.at_end:
@@ -129,7 +129,7 @@ def _values(tokens: _Tokens) -> list[str]:
 
 
 def _status(tokens: _Tokens, text: str) -> int:
-    # Names come as Running, TimedOut, or as in the API: WORKFLOW_EXECUTION_STATUS_TIMED_OUT; or as numbers.
+    # A status is Running, TimedOut, …, or the name in the API (WORKFLOW_EXECUTION_STATUS_TIMED_OUT), or its number.
     if text.isdigit():
         return int(text)
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).upper().removeprefix(_STATUS_PREFIX)

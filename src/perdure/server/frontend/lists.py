@@ -49,7 +49,7 @@ async def list_workflow_executions(
 
 
 def _token(last: VisibilityRow) -> bytes:
-    # Only what orders the rows travels; a memo has no place in a token.
+    # The token holds only the values that order the rows; a memo does not belong there.
     return _encoder.encode(msgspec.structs.replace(last, memo=b"", search_attributes=b""))
 
 
@@ -95,7 +95,7 @@ def _status_name(status: int) -> str:
 
 
 def execution_info(row: VisibilityRow) -> workflow.WorkflowExecutionInfo:
-    """A run as lists show it."""
+    """A run, as shown in lists."""
     info = workflow.WorkflowExecutionInfo(
         execution=common.WorkflowExecution(workflow_id=row.workflow_id, run_id=row.run_id),
         type=common.WorkflowType(name=row.workflow_type),

@@ -47,7 +47,7 @@ _COMPLETED = (
 )
 _OTHER_NAMESPACE = "Operation namespace did not match request's namespace."
 _TRIES = 2
-"""A run that closes before it accepts the update makes room for another one, once."""
+"""If the run closes before it accepts the update, the operation is tried once more with a new run."""
 
 
 async def execute_multi_operation(services: Services, call: Call, request: _Request) -> _Response:
@@ -134,7 +134,7 @@ def _operations(request: _Request) -> tuple[_Start, _Update]:
 def _both(
     check_start: Callable[[], None], check_update: Callable[[], update.Request]
 ) -> update.Request:
-    """Both checks; an error names the operation whose fault it is."""
+    """Run both checks. An error names the operation that caused it."""
     try:
         check_start()
     except RpcError as error:

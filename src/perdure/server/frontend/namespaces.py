@@ -1,4 +1,4 @@
-"""Namespaces: register, describe, list, and what they say of the server's abilities."""
+"""Namespaces: register, describe and list, including the capabilities that they report."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def describe_namespace(
 async def list_namespaces(
     services: Services, call: Call, request: workflowservice.ListNamespacesRequest
 ) -> workflowservice.ListNamespacesResponse:
-    """Names in order; the token is the last name of a page."""
+    """The namespaces in order of their names. The page token is the last name of a page."""
     size = checks.page_size(request.page_size, 100, 1_000)
     after = request.next_page_token.decode("utf-8", "replace")
     facts = sorted(services.engine.namespaces.all(), key=lambda fact: fact.name)
@@ -74,7 +74,7 @@ async def list_namespaces(
 
 
 def describe(services: Services, fact: NamespaceFact) -> workflowservice.DescribeNamespaceResponse:
-    """A namespace as every client and worker asks for it at its start."""
+    """The description of a namespace, which every client and worker requests when it starts."""
     limits = services.limits
     return workflowservice.DescribeNamespaceResponse(
         namespace_info=namespace.NamespaceInfo(

@@ -1,6 +1,6 @@
-"""Pages of history: which stored bytes answer a read, and where the next page begins (S-12, S-25 to S-27).
+"""Pages of history: the stored bytes that answer a read, and where the next page begins (rules 12, 25 to 27).
 
-Role: cut rows at event boundaries without parsing events, and the token that travels between pages.
+Role: cut rows at event boundaries without parsing events, and the token between pages.
 Not here: waiting for events, filters (`history_reads`).
 """
 
@@ -16,16 +16,16 @@ from perdure.wire.errors import InvalidArgument
 from perdure.wire.events import frame, frames
 
 PAGE_BYTES_MAX = 2 * 1024 * 1024
-"""Half of what a gRPC message may hold: a page always fits beside the rest of its response."""
+"""Half the limit of a gRPC message, so that a page always fits together with the rest of its response."""
 
 
 class HistoryToken(msgspec.Struct, frozen=True, array_like=True, tag="h"):
-    """Where a reader of one run's history is."""
+    """The position of a reader in the history of one run."""
 
     run_id: str
     next_event_id: int
     last_event_id: int = 0
-    """The last event to read; 0: as far as the history reaches."""
+    """The last event to read; 0: up to the end of the history."""
     tail: bytes = b""
     """Framed events that follow the last one: shown to the worker, never stored (S-8)."""
 
@@ -46,7 +46,7 @@ def encode_token(token: HistoryToken) -> bytes:
 
 
 def decode_token(data: bytes, run_id: str) -> HistoryToken:
-    """The token in `data`; InvalidArgument when it is none, or of another run than the one asked for."""
+    """The token in `data`. Raises InvalidArgument if it is malformed or belongs to another run."""
     try:
         token = _decoder.decode(data)
     except msgspec.DecodeError:
@@ -57,12 +57,12 @@ def decode_token(data: bytes, run_id: str) -> HistoryToken:
 
 
 def cut(rows: Sequence[bytes], first_event_id: int, last_event_id: int) -> Page:
-    """The events of these rows, as many as the bytes of one page hold, at least one.
+    """The first events of these rows, as many as fit into one page, but at least one.
 
     Args:
         rows: Framed events from `first_event_id` to `last_event_id`, no others.
-        first_event_id: The first of them.
-        last_event_id: The last of them.
+        first_event_id: Id of the first event.
+        last_event_id: Id of the last event.
     """
     data = b"".join(rows)
     if len(data) <= PAGE_BYTES_MAX:
@@ -76,5 +76,5 @@ def cut(rows: Sequence[bytes], first_event_id: int, last_event_id: int) -> Page:
 
 
 def tail_bytes(events: Iterable[history.HistoryEvent]) -> bytes:
-    """Events that were never stored, framed like stored ones."""
+    """Frame events that were never stored like stored ones."""
     return b"".join(frame(event.SerializeToString()) for event in events)

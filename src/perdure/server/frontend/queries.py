@@ -1,4 +1,4 @@
-"""Queries: the question, the way it takes, the answer (S-39)."""
+"""Queries: validate the request, choose a route, return the answer (rule 39)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _Status = enums.WorkflowExecutionStatus
 _Result = enums.QueryResultType
 
 LOOK_AGAIN_NS = 2 * SECOND_NS
-"""An attached query looks this often whether its workflow task still comes: the run may have closed."""
+"""How often an attached query checks that its workflow task is still coming; the run may have closed."""
 STICKY_TRY_NS = 5 * SECOND_NS
-"""How long the worker that has the run cached may take to fetch a query, and how long to answer it, before any may."""
+"""How long the worker with the cached run has to fetch a query, and to answer it, before other workers may."""
 
 
 async def query_workflow(
@@ -103,7 +103,7 @@ async def _answer(
 
 
 def _route_and_begun(state: RunState, until_ns: int) -> tuple[transitions.QueryRoute, int]:
-    """The way, and the started event of the workflow task that some worker has now; 0 for none."""
+    """The route, and the started event of the workflow task that a worker has now; 0 for none."""
     task = state.workflow_task
     begun = task.started_event_id if task is not None else 0
     return transitions.query_route(state, until_ns), begun
@@ -112,7 +112,7 @@ def _route_and_begun(state: RunState, until_ns: int) -> tuple[transitions.QueryR
 async def _ask_with_task(
     services: Services, pending: PendingQuery, until_ns: int
 ) -> QueryAnswer | None:
-    """Wait for the run's next workflow task to bring the answer; None when there will be none."""
+    """Wait for the answer with the run's next workflow task. Returns None if there will be no such task."""
     while True:
         await asyncio.wait(
             (pending.answer, pending.stirred),
@@ -130,12 +130,12 @@ async def _ask_with_task(
         if route is transitions.QueryRoute.DIRECT:
             return None
         if begun != pending.not_with:
-            # That task has ended; a later attempt may have the same id.
+            # That task has ended, and a later attempt may have the same id.
             pending.not_with = 0
 
 
 async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswer | None:
-    """Ask a worker that polls: first the one that has the run cached, then any."""
+    """Send the query to a polling worker: first the one that has the run cached, then any."""
     sticky, normal = await services.engine.read(pending.entity, _queues)
     services.queries.add_direct(pending)
     matching = services.matching
@@ -147,7 +147,7 @@ async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswe
             if not pending.taken.done():
                 matching.withdraw_query(sticky, pending)
         if pending.taken.done():
-            # A worker that died with the question in hand must not keep its caller from the others.
+            # If the worker dies while it has the query, other workers must get their turn.
             await asyncio.wait((pending.answer,), timeout=STICKY_TRY_NS / SECOND_NS)
             if pending.answer.done():
                 return pending.answer.result()

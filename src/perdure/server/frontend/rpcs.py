@@ -1,4 +1,4 @@
-"""The one table of RPCs: what exists here, who may call it, where it is answered, how long it may take.
+"""The one table of RPCs: which exist, who may call them, which node answers, and how long they may take.
 
 A method that is not in the table is answered with UNIMPLEMENTED and its name. gRPC, the embedded engine and the
 simulator all go through this table (`Frontend.dispatch`).
@@ -63,7 +63,7 @@ class Rpc(NamedTuple):
     routing: Routing
     handler: Handler
     default_timeout_ns: int
-    """For callers in this process that give none; over gRPC a poll without a deadline is refused (S-40)."""
+    """For callers in this process that set no timeout. Over gRPC, a poll without a deadline is refused (rule 40)."""
     is_poll: bool
 
 

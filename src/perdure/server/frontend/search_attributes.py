@@ -1,4 +1,4 @@
-"""Search attributes: which names exist, and the operator's calls that add and list them."""
+"""Search attributes: the known names, and the operator calls that add, remove and list them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SYSTEM_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
     "WorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
     "WorkflowType": _Type.INDEXED_VALUE_TYPE_KEYWORD,
 }
-"""Given by the server for each run."""
+"""Set by the server for each run."""
 
 PREDEFINED_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
     "BatcherNamespace": _Type.INDEXED_VALUE_TYPE_KEYWORD,
@@ -51,7 +51,7 @@ PREDEFINED_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
 
 
 def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
-    """InvalidArgument for a name that callers may not set, or that is not registered."""
+    """Raise InvalidArgument for a name that callers may not set or that is not registered."""
     for name in value.indexed_fields:
         if name in SYSTEM_ATTRIBUTES:
             raise InvalidArgument(f"{name} attribute can't be set in SearchAttributes")
@@ -63,16 +63,16 @@ def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttrib
 
 
 def lack_types(value: common.SearchAttributes) -> bool:
-    """Whether a value does not carry its type."""
+    """Whether any value lacks its type."""
     return any(not payload.metadata.get("type") for payload in value.indexed_fields.values())
 
 
 def note_types(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
-    """Write the registered type into the values that do not carry one, as clients that look at values expect.
+    """Add the registered type to the values that lack one, because clients that read values expect it.
 
     Args:
-        namespace: Whose types.
-        value: Changed in place; never a part of a caller's request.
+        namespace: The namespace that registered the types.
+        value: Changed in place. It must not be part of a caller's request.
     """
     for name, payload in value.indexed_fields.items():
         if not payload.metadata.get("type"):

@@ -1,4 +1,4 @@
-"""What handlers work with: the node's objects, by name."""
+"""The objects of a node that handlers use."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Services:
         self.info = info
 
     def namespace(self, name: str) -> NamespaceFact:
-        """The registered namespace; InvalidArgument without a name, NotFound when there is none of this name."""
+        """The registered namespace. Raises InvalidArgument for an empty name and NotFound for an unknown one."""
         if not name:
             raise InvalidArgument("Namespace is not set on request.")
         fact = self.engine.namespaces.find(name)

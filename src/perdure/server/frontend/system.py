@@ -1,4 +1,4 @@
-"""The server about itself, and about its task queues."""
+"""Information about the server and its task queues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CAPABILITIES = workflowservice.GetSystemInfoResponse.Capabilities(
     sdk_metadata=True,
     count_group_by_execution_status=True,
 )
-"""What exists: SDKs gate features on these. They write no flags without `sdk_metadata`.
+"""The capabilities that exist. SDKs gate features on them; without `sdk_metadata` they record no flags.
 
 The reference server also says `supports_schedules`, `build_id_based_versioning` and `nexus`.
 """

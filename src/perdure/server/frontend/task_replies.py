@@ -1,4 +1,4 @@
-"""Reply plans of the engine turned into responses for workers: tasks with their history as stored bytes."""
+"""Turns reply plans of the engine into responses for workers: tasks with their history as stored bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NORMAL = enums.TaskQueueKind.TASK_QUEUE_KIND_NORMAL
 async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
     """The encoding of the PollWorkflowTaskQueueResponse for a started task, with queries that wait for one."""
     entity = reply.token.entity
-    # Field by field: protobuf takes longer for keyword arguments.
+    # Set field by field, because keyword arguments are slower in protobuf.
     head = workflowservice.PollWorkflowTaskQueueResponse()
     head.task_token = encode_token(reply.token)
     head.workflow_execution.workflow_id = entity.name
@@ -68,7 +68,7 @@ async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
 async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bool) -> bytes:
     """The encoding of the response that carries one query on its own.
 
-    A worker that has the run cached gets no history (S-12); if it lost it meanwhile, it reads it.
+    A worker that has the run cached gets no history (rule 12). If it has evicted the run since, it fetches the history.
     """
     entity = pending.entity
 
@@ -98,7 +98,7 @@ async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bo
 async def _first_page(
     services: Services, entity: EntityKey, first: int, last: int, tail: bytes
 ) -> tuple[bytes, bytes]:
-    """(a serialised History, token of the next page or empty) for these events and what follows them."""
+    """(serialised History, token of the next page or empty) for these events and those after them."""
     if first > last:
         return tail, b""
     events_max = services.limits.history_page_events_max

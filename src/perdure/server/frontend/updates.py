@@ -1,7 +1,7 @@
 """Updates of workflows: send one and wait for it, or only wait (S-19 and S-20).
 
-A caller waits for what is durable: whatever wakes him, he looks into the run's history again. So an answer that was
-computed but never written is never told.
+Waiters are woken, not answered: each wake-up reads the durable history again. So an answer that was computed but never
+written is never returned.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ABORTED = "workflow update was aborted by closing workflow"
 
 
 class Reached(NamedTuple):
-    """How far an update has come; `is_aborted`: its run closed before a worker accepted it."""
+    """The stage that an update has reached. `is_aborted`: its run closed before a worker accepted it."""
 
     stage: Stage.ValueType
     outcome: update.Outcome | None = None
@@ -75,7 +75,7 @@ async def update_workflow_execution(
             break
         if run_id or not await _goes_on(services, key):
             raise not_found(ABORTED)
-        # S-20: the run that follows takes the update instead.
+        # Rule 20: the next run takes the update instead.
     return workflowservice.UpdateWorkflowExecutionResponse(
         update_ref=reference(key, update_id), outcome=reached.outcome, stage=reached.stage
     )
@@ -110,7 +110,7 @@ async def poll_workflow_execution_update(
 def checked_update(
     services: Services, request: workflowservice.UpdateWorkflowExecutionRequest
 ) -> update.Request:
-    """The update, with an id; errors for what is missing."""
+    """The validated update, with an id."""
     asked, limits = request.request, services.limits
     if not asked.HasField("meta"):
         raise InvalidArgument("Update meta is not set on request.")
@@ -135,7 +135,7 @@ def checked_update(
 
 
 def patience_ns(services: Services, call: Call) -> int:
-    """For how long to wait before the answer is how far the update has come until then."""
+    """How long to wait before the call returns the stage reached so far."""
     longest_ns = max(call.timeout_ns - LONG_POLL_MARGIN_NS, call.timeout_ns // 2)
     return min(longest_ns, services.limits.long_poll_ns)
 
@@ -147,7 +147,7 @@ def reference(key: EntityKey, update_id: str) -> update.UpdateRef:
 async def wait_for_update(
     services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
 ) -> Reached:
-    """Wait until the update has come so far, has failed, or time is up."""
+    """Wait until the update has reached the stage or has failed, or until the timeout."""
     with services.updates.awaited(key, update_id):
         return await _wait_for_update(services, key, update_id, stage, until_ns)
 
@@ -195,7 +195,7 @@ async def _look(services: Services, key: EntityKey, update_id: str, view: Update
 
 
 async def _goes_on(services: Services, closed: EntityKey) -> bool:
-    """True when another run follows the closed one, and runs."""
+    """Whether another run follows the closed one and is open."""
 
     def look(state: RunState, env: Env) -> bool:
         return state.is_running

@@ -1,4 +1,4 @@
-"""Workflow tasks: poll, complete, fail, and the stickiness of their queues."""
+"""Workflow tasks: poll, complete, fail, and their sticky queues."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def poll_workflow_task_queue(
             result.mark_taken()
             return await task_replies.query_task(services, result, is_sticky=is_sticky)
     except (asyncio.CancelledError, Unavailable):
-        # The caller has gone, or the history cannot be read now: until the response is written, the task is ours.
+        # The caller has gone, or the history cannot be read. The task is ours until the response is written.
         services.matching.unsent(queue, result)
         raise
     return workflowservice.PollWorkflowTaskQueueResponse()
@@ -87,7 +87,7 @@ def _complete(
     try:
         transition = transitions.complete_workflow_task(state, token, request, env, waiting)
     except InvalidArgument:
-        # Of a repeated attempt: nothing is written, and its updates fail as those of the first one (S-7 and S-20).
+        # A repeated attempt: nothing is written, and its updates fail like those of the first one (rules 7 and 20).
         updates.failed(token.entity, token.started_event_id)
         raise
     if isinstance(transition.reply, CompletionReply):
@@ -124,7 +124,7 @@ async def reset_sticky_task_queue(
 async def shutdown_worker(
     services: Services, call: Call, request: workflowservice.ShutdownWorkerRequest
 ) -> workflowservice.ShutdownWorkerResponse:
-    """S-11: what is cached there is no reason to wait; its polls end at once."""
+    """Stop routing tasks to the worker's sticky queue and end its polls at once (rule 11)."""
     namespace_id = services.namespace_id(request.namespace)
     if request.worker_instance_key:
         services.matching.end_instance(request.worker_instance_key)

@@ -45,9 +45,9 @@ async def start_workflow_execution(
 
 
 def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) -> _StartsT:
-    """The request with what callers may leave out: its id, and the types of search attributes.
+    """The request with the values that callers may omit: its id and the types of search attributes.
 
-    Without an id a repeated request cannot be recognised, but it can be served (S-24).
+    A request without an id is served, but a repetition of it cannot be recognised (rule 24).
     """
     if request.request_id and not lack_types(request.search_attributes):
         return request
@@ -59,7 +59,7 @@ def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) 
 
 
 def check_start(services: Services, request: workflowservice.StartWorkflowExecutionRequest) -> None:
-    """What is missing, too long or contradictory in a start."""
+    """Check a start request for missing, oversized or contradictory values."""
     limits = services.limits
     checks.text(request.workflow_id, "WorkflowId", limits)
     checks.text(request.workflow_type.name, "WorkflowType", limits)
@@ -139,7 +139,7 @@ async def request_cancel_workflow_execution(
 ) -> workflowservice.RequestCancelWorkflowExecutionResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
-    # A first execution run id names the chain: the current run must belong to it, whatever the run id says.
+    # A first execution run id names the chain. The current run must belong to it; the run id is ignored.
     run_id = "" if request.first_execution_run_id else run_id
     return await services.runs.update_current(
         namespace_id,

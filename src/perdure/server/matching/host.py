@@ -1,8 +1,8 @@
-"""Polls and tasks brought together: the shell around `perdure.matching`.
+"""Brings polls and tasks together: the shell around `perdure.matching`.
 
-Role: parks polls with futures, implements the shard's `Matcher` protocol, reads rows of queues somebody polls,
-starts tasks for pollers, sends tasks of dead sticky queues to the normal ones (S-11), answers polls empty in time
-(S-40).
+Role: parks polls with futures, implements the shard's `Matcher` protocol, reads the rows of polled queues,
+starts tasks for pollers, moves tasks of dead sticky queues to the normal ones (rule 11), answers polls empty in time
+(rule 40).
 
 Invariants: a started task reaches a poller that is still there, or is undone or redelivered (D-46); starts run
 in tasks of the host, so that a cancelled poll never cancels one. Everything here can be forgotten: rows are the truth
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SCAN_ROWS = 200
-"""Rows read at once from one queue and shard."""
+"""How many rows to read at a time from one queue and shard."""
 SWEEP_NS = MINUTE_NS
-"""How often idle queues are forgotten and rows of polled queues are read again, in case an offer was lost."""
+"""How often idle queues are removed, and rows of polled queues read again in case an offer was lost."""
 RETRY_NS = SECOND_NS
 """Pause before the rows of a queue are read again after a failure."""
 LATE_RESULT_NS = SECOND_NS // 2
-"""A poll whose time is up waits this much longer for a task that is being committed for it."""
+"""How much longer an expired poll waits for a task that is being committed for it."""
 
 
 class MatchingHost:
-    """All task queues of this node."""
+    """All task queues of a node."""
 
     def __init__(self, clock: Clock, new_id: Callable[[], str]) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class MatchingHost:
         self._is_closed = False
 
     def open(self, source: TaskSource) -> None:
-        """Begin; called once by the wiring, on the loop that serves."""
+        """Start matching. Called once while the node is wired, on the loop that serves it."""
         self._source = source
         self._sweep()
 
@@ -81,14 +81,14 @@ class MatchingHost:
         instance_key: str = "",
         normal_queue: str = "",
     ) -> PollResult:
-        """Wait for a task of the queue; None when none came in time.
+        """Wait for a task of the queue. Returns None if none arrived in time.
 
         Args:
-            queue: Which queue; a sticky one by its own name.
-            identity: Of the worker, for history and poller lists.
-            wait_ns: How long to wait at most.
-            instance_key: Of the worker process, which ShutdownWorker names.
-            normal_queue: For a sticky queue: where its tasks go when its worker is gone.
+            queue: The queue; a sticky queue has its own name.
+            identity: Identity of the worker, for histories and poller lists.
+            wait_ns: The longest time to wait.
+            instance_key: Key of the worker process, as named by ShutdownWorker.
+            normal_queue: For a sticky queue, the queue that gets its tasks when its worker is gone.
         """
         if self._is_closed or (instance_key and instance_key in self._gone_instances):
             return None
@@ -103,7 +103,7 @@ class MatchingHost:
             self._seek(poll)
             return await self._wait(poll, wait_ns)
         except asyncio.CancelledError:
-            # The caller may go in the very moment in which a task arrives.
+            # The caller may be cancelled at the moment a task arrives.
             if poll.result.done() and not poll.result.cancelled():
                 self.unsent(queue, poll.result.result())
             raise
@@ -122,14 +122,14 @@ class MatchingHost:
 
     def _time_is_up(self, poll: ParkedPoll) -> None:
         if poll.is_here and not self._queues.get(poll.queue).cancel(poll.poller.poll_id):
-            # It is in the hands of a commit or a start: nearly always the task comes within milliseconds.
+            # A commit or a start holds the poll, so a task nearly always arrives within milliseconds.
             loop = asyncio.get_running_loop()
             loop.call_later(LATE_RESULT_NS / SECOND_NS, poll.give, None)
         else:
             poll.give(None)
 
     def unsent(self, queue: QueueKey, result: PollResult) -> None:
-        """A poll of `queue` was given this and its caller was not told: another poll gets it (D-46)."""
+        """Give the result of a poll whose caller was not answered to another poll of `queue` (DESIGN 10.6)."""
         if isinstance(result, WorkflowTaskReply | ActivityTaskReply):
             token, now_ns = result.token, self._clock.now_ns()
             task = Task(queue, token.entity, token.scheduled_event_id, stamp=0, created_ns=now_ns)
@@ -187,7 +187,7 @@ class MatchingHost:
             await self._engine.give_back(body.task, reply)
 
     def _not_started(self, poll: ParkedPoll, body: TaskBody) -> None:
-        """Look at the task again a little later; the poll waits on, without asking for rows at once."""
+        """Retry the task a little later. The poll keeps waiting, without reading rows immediately."""
         self._retry_later(poll.queue, body)
         if not poll.is_here or self._is_closed:
             poll.give(None)
@@ -245,7 +245,7 @@ class MatchingHost:
             self._unstick(task, row)
 
     def _unstick(self, task: Task, row: TaskRowId) -> None:
-        """S-11, where the queue's name says nothing: its worker may have died before this node began."""
+        """Let the run move a task of an unpolled queue; its worker may have died before this start (rule 11)."""
         if task.queue.kind is QueueKind.WORKFLOW:
             self._spawn(self._engine.unstick(task, row))
 
@@ -306,7 +306,7 @@ class MatchingHost:
     def _sweep(self) -> None:
         now_ns = self._clock.now_ns()
         for key, queue in self._queues.all():
-            queue.pollers(now_ns)  # forgets those who have been gone for long
+            queue.pollers(now_ns)  # removes pollers that have been gone for long
             if queue.parked_pollers:
                 self._read_again(key)
         self._queues.forget_idle(now_ns)
@@ -327,18 +327,18 @@ class MatchingHost:
         self._offer(key, Item(("query", query.query_id), DEFAULT_PRIORITY, body, has_row=False))
 
     def withdraw_query(self, key: QueueKey, query: PendingQuery) -> bool:
-        """Forget it; False when a poller has it already."""
+        """Withdraw the query. Returns false if a poller already has it."""
         return self._queues.get(key).withdraw(("query", query.query_id))
 
     def is_served(self, key: QueueKey) -> bool:
-        """Somebody polls the queue, or did so lately."""
+        """Whether the queue is polled now or was polled recently."""
         queue = self._queues.find(key)
         return queue is not None and queue.is_served(self._clock.now_ns())
 
-    # Workers that go, and readers.
+    # Workers that shut down, and readers.
 
     def close_sticky(self, key: QueueKey) -> None:
-        """S-11: the worker of this sticky queue is going: its tasks go to the normal queue at once."""
+        """Move the tasks of this sticky queue to the normal queue at once, because its worker shuts down (rule 11)."""
         queue = self._queues.find(key)
         if queue is None:
             return
@@ -350,24 +350,24 @@ class MatchingHost:
                 self._offer(normal, item)
 
     def end_instance(self, instance_key: str) -> None:
-        """A worker process shuts down: its polls, those that wait and those to come, are answered empty."""
+        """Answer all present and future polls of a worker process empty, because it shuts down."""
         self._gone_instances[instance_key] = self._clock.now_ns()
         for _, queue in self._queues.all():
             for poller in queue.cancel_instance(instance_key):
                 self._polls[poller.poll_id].give(None)
 
     def pollers(self, key: QueueKey) -> list[tuple[str, int]]:
-        """(identity, last poll in ns), latest first."""
+        """(identity, time of the last poll in ns), most recent first."""
         queue = self._queues.find(key)
         return queue.pollers(self._clock.now_ns()) if queue is not None else []
 
     def backlog_hint(self, namespace_id: str, name: str, kind: QueueKind) -> int:
-        """Tasks of a queue that wait in memory."""
+        """The number of tasks of a queue that wait in memory."""
         queue = self._queues.find(QueueKey(namespace_id, name, kind))
         return queue.waiting_tasks if queue is not None else 0
 
     async def close(self) -> None:
-        """Stop matching and answer parked polls empty; starts under way are finished."""
+        """Stop matching, answer parked polls empty, and finish the starts in progress."""
         self._is_closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -395,5 +395,5 @@ class MatchingHost:
 
 
 def _created_ns(item: Item[Body]) -> int:
-    """Rows of one shard lie in commit order; between shards the time of their tasks decides."""
+    """The order between shards; the rows of one shard are in commit order."""
     return item.body.task.created_ns if isinstance(item.body, TaskBody) else 0

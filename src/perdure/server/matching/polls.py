@@ -1,4 +1,4 @@
-"""A poll that waits in a task queue, and what it can be given.
+"""A poll that waits in a task queue, and the items it can receive.
 
 Role: the values that `matching.host` puts into the pure queues. A `ParkedPoll` lives from the arrival of a poll until
 it is answered. Its current holder (a queue, a commit in progress, a start) may give it a result if it still waits.
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class TaskBody(msgspec.Struct, frozen=True):
-    """A task that waits for a poller; `row` None: a started workflow task whose poller has gone."""
+    """A task that waits for a poller. `row` is None for a started workflow task whose poller has gone."""
 
     task: Task
     row: TaskRowId | None
 
 
 class QueryBody(msgspec.Struct, frozen=True):
-    """A query on its own: memory only."""
+    """A query without a workflow task. It exists in memory only."""
 
     query: PendingQuery
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class ParkedPoll:
-    """One poll. `result` is set at most once, and awaited by its caller alone: a poll that has gone takes nothing."""
+    """One poll. `result` is set at most once and awaited only by the caller, so a cancelled poll consumes nothing."""
 
     __slots__ = ("info", "poller", "queue", "result")
 
@@ -52,16 +52,16 @@ class ParkedPoll:
 
     @property
     def is_here(self) -> bool:
-        """True while somebody waits for the result."""
+        """Whether the caller still waits for the result."""
         return not self.result.done()
 
     def give(self, result: PollResult) -> bool:
-        """Answer the poll; False when nobody waits any more."""
+        """Answer the poll. Returns false if its caller no longer waits."""
         if self.result.done():
             return False
         self.result.set_result(result)
         return True
 
     def leave(self) -> None:
-        """The caller has gone."""
+        """Withdraw the poll, because its caller has gone."""
         self.result.cancel()

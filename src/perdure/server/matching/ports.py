@@ -29,21 +29,21 @@ class Matcher(Protocol):
     """Task queues in memory."""
 
     def reserve(self, task: Task) -> Poller | None:
-        """Take a parked poller of the task's queue out, or None: the task becomes a row."""
+        """Take a parked poller from the task's queue. Returns None if there is none; the task then becomes a row."""
         ...
 
     def restore(self, poller: Poller) -> None:
-        """The batch failed, or the task was stale: park the poller again, first in its queue."""
+        """Park the poller again at the front of its queue, because the batch failed or the task was stale."""
         ...
 
     def deliver(
         self, poller: Poller, task: Task, reply: WorkflowTaskReply | ActivityTaskReply
     ) -> bool:
-        """The task is durably started: hand it over. False when the poller has gone meanwhile."""
+        """Deliver a task that is durably started. Returns false if the poller has gone meanwhile."""
         ...
 
     def offer(self, task: Task, row: TaskRowId | None) -> None:
-        """A task waits. `row` is None for a started workflow task whose poller vanished: start it to have it again."""
+        """Offer a task. `row` is None for a started workflow task whose poller vanished; a start redelivers it."""
         ...
 
     def shard_acquired(self, shard_id: int) -> None:
@@ -52,7 +52,7 @@ class Matcher(Protocol):
 
 
 class NoMatcher:
-    """Every task becomes a row and stays one: for engines without a matching host."""
+    """A matcher for engines without a matching host: every task becomes a row and stays one."""
 
     def reserve(self, task: Task) -> Poller | None:
         return None
@@ -84,13 +84,13 @@ class TaskSource(Protocol):
     async def start_task(
         self, task: Task, row: TaskRowId | None, info: PollInfo
     ) -> WorkflowTaskReply | ActivityTaskReply | StaleTask:
-        """Start the task durably; a `row` of None asks for a redelivery."""
+        """Start the task durably. A `row` of None asks for a redelivery."""
         ...
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:
-        """Nobody polls the task's queue: if it is a sticky one, offer the task on the run's own."""
+        """If the task's queue is a sticky one that nobody polls, offer the task on the run's own queue."""
         ...
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
-        """The poller for which the task was started has gone: undo the start, or offer it again."""
+        """Undo the start of a task whose poller has gone, or offer the task again."""
         ...

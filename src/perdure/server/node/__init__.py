@@ -1,4 +1,4 @@
-"""A node: all rooms of the server wired together, and the programs that open one.
+"""A node: wires all parts of the server together, and the programs that open a node.
 
-Not here: anything that decides.
+Not here: decisions of any kind.
 """

@@ -1,7 +1,7 @@
 """The development server: a node on a SQLite file or in memory, behind gRPC.
 
-Invariant: when `on_ready` is called, RPCs are answered. A graceful stop answers parked polls empty, lets calls under
-way end, and flushes; ending the process at any other moment loses nothing that was acknowledged either.
+Invariant: when `on_ready` is called, RPCs are answered. A graceful stop answers parked polls empty, lets calls in
+progress end, and flushes. Killing the process at any moment loses nothing that was acknowledged.
 Not here: flags, signals, printing, logging set-up (`perdure.cli`).
 """
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STOP_GRACE_NS = 2 * SECOND_NS
-"""How long calls under way may take to end; polls are answered at once."""
+"""How long calls in progress may take to end; polls are answered at once."""
 
-# Dynamic configuration that means something here: key -> field of `Limits`, all integers.
+# Supported dynamic configuration: key -> field of `Limits`, all integers.
 _KNOWN_CONFIG = {
     "limit.historyCount.suggestContinueAsNew": "history_count_suggest_continue",
     "limit.historySize.suggestContinueAsNew": "history_size_suggest_continue_bytes",
@@ -52,11 +52,11 @@ async def run_dev_server(
     stop: asyncio.Event,
     on_ready: Callable[[DevServerReady], None],
 ) -> None:
-    """Serve until `stop` is set; returns after a graceful stop.
+    """Serve until `stop` is set, then stop gracefully.
 
     Args:
-        options: What the command line said.
-        stop: Set by the caller to end.
+        options: The options from the command line.
+        stop: Set by the caller to stop the server.
         on_ready: Called once, when RPCs are answered.
 
     Raises:
@@ -111,7 +111,7 @@ async def _open_store(options: DevServerOptions) -> Store:
 
 
 def limits_of(dynamic_config: dict[str, object]) -> Limits:
-    """The limits that dynamic configuration asks for; keys without a meaning here are noted in the log."""
+    """The limits set by dynamic configuration. Unsupported keys are logged."""
     changes: dict[str, int] = {}
     for key, value in dynamic_config.items():
         field = _KNOWN_CONFIG.get(key)

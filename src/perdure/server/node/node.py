@@ -1,6 +1,6 @@
-"""A node, wired: one function builds its objects top to bottom (D-15). Server and embedded engine both use it.
+"""Wires a node: one function builds its objects top to bottom (DESIGN D15). Server and embedded engine both use it.
 
-Order of life: store, then matching and queries (memory), then the engine over them, then the frontend. `close` goes
+Order of construction: store, then matching and queries (memory), then the engine, then the frontend. `close` goes
 the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed
 (D-49). Not here: transports, options of the command line, signals.
 """
@@ -45,11 +45,11 @@ class Node:
         self.frontend = frontend
 
     async def stop_polls(self) -> None:
-        """First step of the end: nothing new is matched, parked polls are answered empty."""
+        """First step of a shutdown: stop matching and answer parked polls empty."""
         await self.matching.close()
 
     async def close(self) -> None:
-        """Finish what is under way, durably, and let go of the store."""
+        """Finish the work in progress durably and close the store."""
         self.frontend.drain()
         await self.matching.close()
         await self.engine.close()
@@ -70,24 +70,24 @@ async def open_node(
     types: Registry = BUILT_IN,
     interceptors: Sequence[Interceptor] = (),
 ) -> Node:
-    """Build and start a node over an open store, which it closes at its end.
+    """Build and start a node over an open store. The node closes the store when it is closed.
 
     Args:
-        store: Where everything lies.
-        clock: The present.
-        new_id: Fresh UUIDs as text.
-        limits: Of every namespace.
-        store_name: For GetClusterInfo.
-        namespaces: Registered when they are not there yet.
+        store: The database.
+        clock: Source of the current time.
+        new_id: Returns a new UUID as text.
+        limits: Default limits of every namespace.
+        store_name: Name of the store in GetClusterInfo.
+        namespaces: Registered if they do not exist yet.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
-        void_activities: Activity attempts of an earlier process are dead with it (embedded engine, D-34).
-        matching_clock: Tells for how long pollers have been gone; `clock` unless given.
-        rpcs: What is answered.
-        types: The kinds of entities: a registration for each.
+        void_activities: Whether activity attempts of an earlier process died with it (embedded engine, DESIGN §6.4).
+        matching_clock: Measures how long pollers have been gone. Default: `clock`.
+        rpcs: The table of RPCs to serve.
+        types: The kinds of entities, with a registration for each.
         interceptors: Around each RPC, the first one outermost.
 
     Raises:
-        StoreError: The store cannot be taken over; it is closed.
+        StoreError: The shards cannot be acquired; the store is closed.
         RpcError: A namespace cannot be registered; the store is closed.
     """
     matching = MatchingHost(matching_clock or clock, new_id)
@@ -132,7 +132,7 @@ async def open_node(
 
 
 def _cluster_id(engine: Engine) -> str:
-    """As lasting as the database: the id of its oldest namespace."""
+    """A cluster id that is as permanent as the database: the id of its oldest namespace."""
     facts = engine.namespaces.all()
     return min(facts, key=lambda fact: fact.created_ns).namespace_id if facts else ""
 

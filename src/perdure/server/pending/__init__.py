@@ -1,6 +1,6 @@
-"""Queries and updates that wait for a worker: memory of a node, never stored.
+"""Queries and updates that wait for a worker. They exist in the node's memory only.
 
-Invariant: losing it loses nothing acknowledged. A query fails and is asked again; an update that no worker has accepted
-is admitted again by its caller.
-Not here: accepted updates, which are history.
+Invariant: losing them loses nothing acknowledged. A query fails and is retried; an update that no worker has accepted
+is sent again by its caller.
+Not here: accepted updates, which are part of history.
 """

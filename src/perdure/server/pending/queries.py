@@ -1,10 +1,10 @@
-"""Queries under way: memory only, from the caller's question to a worker's answer (S-39).
+"""Queries in progress, in memory only, from the request to a worker's answer (rule 39).
 
 Role: a query either waits for a poller of its own (`direct`), or is attached to the run's next workflow task
 (`attached`, at most `buffered_queries_max` per run) and answered with that task's completion.
 
-Invariants: a query is answered at most once; when its caller has gone it is forgotten and nobody gets it any more.
-Not here: which of the two ways is right (`perdure.history.message.query`), and RPCs (`frontend/queries.py`).
+Invariants: a query is answered at most once; once its caller has gone, it is removed and no worker gets it.
+Not here: the choice between the two routes (`perdure.history.message.query`), and RPCs (`frontend/queries.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):
-    """What a worker said. `result.failure` and `error_message` are set when the query failed."""
+    """A worker's answer. `result.failure` and `error_message` are set if the query failed."""
 
     result: query.WorkflowQueryResult
 
@@ -33,7 +33,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
 
 
 class PendingQuery:
-    """One question. `answer` yields None when the way must be chosen anew."""
+    """One query. `answer` yields None when its route must be chosen again."""
 
     __slots__ = ("answer", "entity", "not_with", "query_id", "question", "stirred", "taken")
 
@@ -47,23 +47,23 @@ class PendingQuery:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.not_with = not_with
-        """The workflow task (its started event) that had begun before the question: events that were acknowledged since
-        then wait in the buffer, so its worker could not see them."""
+        """The workflow task (its started event) that began before the query. Events acknowledged since then wait in the
+        buffer, so its worker cannot see them."""
         self.query_id = query_id
         self.entity = entity
         self.question = question
         self.answer: asyncio.Future[QueryAnswer | None] = loop.create_future()
         self.taken: asyncio.Future[None] = loop.create_future()
-        """Done when a worker has it."""
+        """Done when a worker has received the query."""
         self.stirred: asyncio.Future[None] = loop.create_future()
-        """Done when its caller should look again which way it takes."""
+        """Done when its caller should check its route again."""
 
     @property
     def is_waiting(self) -> bool:
         return not self.answer.done()
 
     def settle(self, answer: QueryAnswer | None) -> bool:
-        """Give the answer; False when nobody waits for it any more."""
+        """Set the answer. Returns false if the caller no longer waits for it."""
         if self.answer.done():
             return False
         self.answer.set_result(answer)
@@ -78,23 +78,23 @@ class PendingQuery:
             self.stirred.set_result(None)
 
     def calm(self) -> None:
-        """The caller has looked."""
+        """Reset `stirred`, after the caller has checked the route."""
         if self.stirred.done():
             self.stirred = asyncio.get_running_loop().create_future()
 
     def abandon(self) -> None:
-        """The caller has gone."""
+        """Cancel the query, because its caller has gone."""
         self.answer.cancel()
 
 
 class Queries:
-    """All queries of this node."""
+    """All pending queries of a node."""
 
     def __init__(self) -> None:
         self._direct: dict[str, PendingQuery] = {}
         self._attached: dict[EntityKey, dict[str, PendingQuery]] = {}
 
-    # On its own.
+    # Without a workflow task.
 
     def add_direct(self, pending: PendingQuery) -> None:
         self._direct[pending.query_id] = pending
@@ -105,7 +105,7 @@ class Queries:
     # With a workflow task.
 
     def attach(self, pending: PendingQuery, at_most: int) -> None:
-        """Wait for the run's next workflow task; ResourceExhausted when enough others wait already."""
+        """Attach the query to the run's next workflow task. Raises ResourceExhausted at the limit."""
         waiting = self._attached.setdefault(pending.entity, {})
         if len(waiting) >= at_most:
             raise resource_exhausted(
@@ -118,7 +118,7 @@ class Queries:
     def for_task(
         self, entity: EntityKey, started_event_id: int
     ) -> Mapping[str, query.WorkflowQuery]:
-        """The queries that a workflow task which is being delivered carries."""
+        """The queries to deliver with a workflow task."""
         waiting = self._attached.get(entity)
         if not waiting:
             return {}
@@ -131,7 +131,7 @@ class Queries:
     def answered(
         self, entity: EntityKey, results: Iterable[tuple[str, query.WorkflowQueryResult]]
     ) -> None:
-        """A workflow task of the run was completed with these answers."""
+        """Settle queries with the answers of a completed workflow task."""
         waiting = self._attached.get(entity)
         if not waiting:
             return
@@ -141,9 +141,9 @@ class Queries:
                 pending.settle(QueryAnswer(result))
 
     def reroute(self, entity: EntityKey) -> None:
-        """A workflow task ended, or the run did: what is still unanswered chooses its way anew.
+        """Let unanswered queries choose their route again, because a workflow task or the run has ended.
 
-        It stays attached meanwhile: a busy run's next task begins before the caller has looked, and must carry it.
+        They stay attached meanwhile: a busy run may begin its next task before the caller checks, and it must carry them.
         """
         waiting = self._attached.get(entity)
         if waiting:
@@ -151,7 +151,7 @@ class Queries:
                 pending.stir()
 
     def forget(self, pending: PendingQuery) -> None:
-        """The caller has its answer, or has gone."""
+        """Remove the query, because its caller has the answer or has gone."""
         pending.abandon()
         self._direct.pop(pending.query_id, None)
         waiting = self._attached.get(pending.entity)

@@ -1,12 +1,12 @@
 """Updates that no worker has accepted yet: memory only, from request to answer (S-16 to S-19).
 
-Role: a workflow task that is delivered carries the updates that wait for one (`messages`); what its completion says of
-them is noted here (`answered`). From acceptance on an update is in history, and nothing of it is kept here.
+Role: a delivered workflow task carries the waiting updates (`messages`), and the answers in its completion are noted
+here (`answered`). Once accepted, an update is part of history and is no longer kept here.
 
 Invariants: an update is sent again only to a worker that may not know it (another attempt, a full history). A noted
-answer counts only for who sees the workflow task completed that brought it: a commit that fails takes it back.
-What is lost with the process, its caller sends again under the same id. An update that is decided is kept only for
-those who wait for it; one that no worker has seen yet is kept without them as well.
+answer is valid only for readers that see the workflow task completed that brought it, so a failed commit revokes it.
+If the process dies, callers send their updates again under the same id. A decided update is kept only while a caller
+waits for it; one that no worker has seen yet is kept even without a caller.
 Not here: decisions (`history.update`), and waiting (`frontend/updates.py`).
 """
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
 
 RUNS_MAX = 10_000
-"""With waiting updates. The oldest are forgotten beyond that; their callers are told to try again."""
+"""Limit of runs with waiting updates. Beyond it, the oldest are dropped and their callers told to try again."""
 BYTES_MAX = 64 * 1024 * 1024
-"""Of all their requests together; as above beyond that."""
+"""Limit for the total size of their requests, with the same effect."""
 
 
 class PendingUpdate:
-    """One update. `sent_in` and `answered_in` are started event ids of workflow tasks, 0 for none."""
+    """One update. `sent_in` and `answered_in` are started event ids of workflow tasks; 0 for none."""
 
     __slots__ = ("answered_in", "failed_in", "failure", "request", "sent_in", "was_awaited")
 
@@ -44,19 +44,19 @@ class PendingUpdate:
         self.sent_in = 0
         self.answered_in = 0
         self.failure: failure.Failure | None = None
-        """Of a rejection."""
+        """The failure of a rejection."""
         self.failed_in = 0
-        """The workflow task that brought it to a worker could not be completed (S-20)."""
+        """The workflow task that carried the update but could not be completed (rule 20)."""
         self.was_awaited = False
-        """Its caller has come to wait for it: from then on nobody waits when nobody says so."""
+        """Whether a caller has ever waited for it. Before that, a caller is expected to arrive."""
 
     def is_answered(self, last_started_event_id: int) -> bool:
-        """By a workflow task that the run, as the caller sees it, has completed."""
+        """Whether it was answered by a workflow task that the run, as the caller sees it, has completed."""
         return 0 < self.answered_in <= last_started_event_id
 
     @property
     def is_settled(self) -> bool:
-        """A worker has answered it, as far as is known now, or never will."""
+        """Whether a worker has answered it, as far as known now, or never will."""
         return bool(self.answered_in or self.failed_in)
 
     def is_waiting(self, last_started_event_id: int) -> bool:
@@ -64,7 +64,7 @@ class PendingUpdate:
 
 
 class Updates:
-    """All updates of this node that wait for a worker."""
+    """All updates of a node that wait for a worker."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._runs: OrderedDict[EntityKey, dict[str, PendingUpdate]] = OrderedDict()
@@ -82,7 +82,7 @@ class Updates:
         request: update.Request,
         last_started_event_id: int = 0,
     ) -> None:
-        """Keep an update for the run's next workflow task; one that waits already is left as it is."""
+        """Keep an update for the run's next workflow task. Does nothing if it already waits."""
         known = self.find(entity, update_id)
         if known is not None and known.is_waiting(last_started_event_id):
             return
@@ -96,7 +96,7 @@ class Updates:
 
     @contextmanager
     def awaited(self, entity: EntityKey, update_id: str) -> Generator[None]:
-        """A caller waits for this update; what is decided is kept until he has looked."""
+        """Mark the update as awaited within the block, so that its outcome is kept for the caller."""
         place = entity, update_id
         self._callers[place] += 1
         known = self.find(entity, update_id)
@@ -116,7 +116,7 @@ class Updates:
         return self._runs.get(entity, {}).get(update_id)
 
     def forget(self, entity: EntityKey, update_id: str) -> None:
-        """Its caller knows how it ended."""
+        """Remove the update, because its caller knows the outcome."""
         waiting = self._runs.get(entity)
         if waiting is None:
             return
@@ -136,7 +136,7 @@ class Updates:
         return {key: each for key, each in known.items() if each.is_waiting(last)}
 
     def messages(self, reply: WorkflowTaskReply) -> list[protocol.Message]:
-        """What a workflow task that is being delivered carries (S-17)."""
+        """The messages to deliver with a workflow task (rule 17)."""
         if not self._runs:
             return []
         knows_earlier = reply.is_sticky and reply.attempt == 1
@@ -161,7 +161,7 @@ class Updates:
         return found
 
     def of_task(self, state: RunState) -> TaskUpdates:
-        """What the completion of the run's workflow task must be told."""
+        """The updates that the completion of the run's workflow task must know."""
         waiting = self._waiting(state) if self._runs else None
         if not waiting:
             return NO_UPDATES
@@ -171,7 +171,7 @@ class Updates:
         )
 
     def answered(self, state: RunState, started_event_id: int, reply: CompletionReply) -> None:
-        """The workflow task that started with this event is completed, though not durably yet."""
+        """Note the answers of the workflow task with this started event. It is completed, but not yet durably."""
         entity = state.key
         if entity not in self._runs:
             return
@@ -186,11 +186,11 @@ class Updates:
                 continue
             pending.answered_in = pending.answered_in or started_event_id
             if accepted.accepted_event_id < started_event_id:
-                self.forget(entity, update_id)  # by an earlier task; nobody waits for it here
+                self.forget(entity, update_id)  # accepted by an earlier task; no caller waits here
         self._forget_settled(entity)
 
     def failed(self, entity: EntityKey, started_event_id: int) -> None:
-        """What the workflow made of its task could not be applied: the updates that it saw fail (S-20)."""
+        """Fail the updates carried by a workflow task whose completion could not be applied (rule 20)."""
         for pending in self._runs.get(entity, {}).values():
             if pending.sent_in and not pending.answered_in:
                 pending.failed_in = started_event_id

@@ -53,7 +53,7 @@ class Release:
         self._waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
         """Waiters for any event of a run."""
         self._end_waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
-        """Waiters for the end of a run: the most common wait by far. They are separate so that other events wake none."""
+        """Waiters for the end of a run: the most common wait by far. Other events do not wake them."""
 
     def batch_written(self) -> None:
         """Evict what was kept for the readers of earlier batches."""

@@ -30,7 +30,7 @@ HORIZON_NS = MINUTE_NS
 SCAN_ROWS = 1_000
 FIRING_MAX = 64
 _STALE_MAX = 256
-"""The heap is rebuilt when it has this many outdated entries."""
+"""The heap is rebuilt when it is longer than this plus twice the number of armed wake-ups."""
 LOOK_NS = 10 * SECOND_NS
 """The clock is read at least this often, because wall time may jump."""
 RETRY_NS = SECOND_NS

@@ -40,7 +40,7 @@ class TimeSkippingNode:
         self.time = time
 
     async def stop_polls(self) -> None:
-        """First step of the end: time stands, polls are answered empty."""
+        """First step of a shutdown: stop skipping time and answer polls empty."""
         await self.time.close()
         await self.node.stop_polls()
 
@@ -59,15 +59,15 @@ async def open_time_skipping_node(
     store: Store | None = None,
     types: Registry = BUILT_IN,
 ) -> TimeSkippingNode:
-    """A node in memory whose time is locked at first.
+    """Open a node in memory whose time is locked at first.
 
     Args:
-        namespaces: Registered at once.
+        namespaces: Registered at start-up.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in them.
-        limits: Of every namespace; retention is replaced.
-        real: The clock that flows when no time is skipped; the machine's unless given.
-        store: Where everything lies; memory unless given. The node closes it at its end.
-        types: The kinds of entities: a registration for each.
+        limits: Default limits of every namespace; their retention is overridden.
+        real: The clock to follow while no time is skipped. Default: the machine's clock.
+        store: The database. Default: in memory. The node closes it when it is closed.
+        types: The kinds of entities, with a registration for each.
     """
     clock = SkippingClock(real)
     time = TimeSkipping(clock)
@@ -95,11 +95,11 @@ async def run_test_server(
     Args:
         ip: Address to listen on.
         port: 0 takes a free one.
-        stop: Set by the caller to end.
+        stop: Set by the caller to stop the server.
         on_ready: Called once with the port, when RPCs are answered.
 
     Raises:
-        ServerStartError: Nobody can listen there.
+        ServerStartError: The server cannot listen on this address.
     """
     from perdure.server.transport.grpc import GrpcServer  # in-process tests need no gRPC
 

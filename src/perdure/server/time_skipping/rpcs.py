@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def table(time: TimeSkipping) -> Mapping[str, Rpc]:
-    """All RPCs of a node whose time `time` skips."""
+    """All RPCs of a node whose clock is controlled by `time`."""
     rows = {path: _watched(rpc, time) for path, rpc in RPCS.items()}
     service = _TestService(time)
     handlers: dict[str, Handler] = {
@@ -60,7 +60,7 @@ def _watched(rpc: Rpc, time: TimeSkipping) -> Rpc:
 
 
 class _TestService:
-    """Handlers; each is called as all handlers of the frontend are."""
+    """The handlers of TestService, called like those of the frontend."""
 
     def __init__(self, time: TimeSkipping) -> None:
         self._time = time

@@ -1,19 +1,19 @@
-"""Time that is skipped while nothing runs: the heart of the test server and of `perdure.testing`.
+"""Skips time while nothing runs: the core of the test server and of `perdure.testing`.
 
 Role: a clock with an offset that only grows, and the rule for when it may grow. Time is skipped to the next wake-up of
-the engine or the end of the next sleep, whichever is first, while
+the engine or the end of the next sleep, whichever comes first, while
 
-- the locks are open: the explicit ones plus one for each running activity, less those given away by sleepers, are not
-  above zero (an activity that itself sleeps in test time gives its own lock away, as on the reference test server);
-- no workflow task is started, no commit or call that may commit is under way, and no task waits in a queue that
-  somebody polls (or is so young that its worker may still be starting);
-- no caller has been answered within the last few milliseconds: he may be about to lock.
+- no lock is held: explicit locks plus one for each running activity, minus those lent by sleepers, are not above zero
+  (an activity that itself sleeps in test time lends its own lock, as on the reference test server);
+- no workflow task is started, no commit or call that may commit is in progress, and no task waits in a polled queue
+  (or is so young that its worker may still be starting);
+- no caller has been answered within the last few milliseconds, because it may be about to lock.
 
-Otherwise time flows as on the wall. Invariant: time never goes back, and a skip never passes a wake-up.
+Otherwise time passes in real time. Invariant: time never goes back, and a skip never passes a wake-up.
 
-Explicit locks are counted below zero. The clients of other SDKs unlock for the length of each wait for a result, so
-several waits at once unlock more often than anybody has locked, and lock as often afterwards. What is missing then is
-nobody's else: an unlock too many never stands for the lock of a running activity.
+The count of explicit locks may go below zero. Clients of other SDKs unlock for the duration of each wait for a result,
+so several concurrent waits unlock more often than was locked, and lock equally often afterwards. Such a surplus of
+unlocks never cancels the lock of a running activity.
 
 Not here: RPCs (`time_skipping.rpcs`), wiring (`time_skipping.node`), who locks and unlocks (the client's environment).
 """
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SETTLE_NS = 5 * MS_NS
-"""How long an answered caller has to lock time before it is skipped on."""
+"""How long a caller has, after an answer, to lock time before it is skipped again."""
 START_UP_NS = SECOND_NS
-"""Real time for which a task in a queue that nobody polls still counts as about to run."""
+"""Real time for which a task in an unpolled queue still counts as about to run."""
 LOOK_NS = 2 * MS_NS
 LOOK_BUSY_NS = 100 * MS_NS
-"""How often a blocked skip is considered again without a hint: shortly after a call, and while work runs."""
+"""How often a blocked skip is reconsidered without a hint: shortly after a call, and while work runs."""
 
 
 class SkippingClock:
-    """The machine's clock plus what was skipped. `monotonic_ns` stays real: patience of callers is not test time."""
+    """The base clock plus the skipped time. `monotonic_ns` stays real, because callers' timeouts are not test time."""
 
     def __init__(self, base: Clock | None = None) -> None:
         self._base = base or SystemClock()
@@ -68,7 +68,7 @@ class SkippingClock:
         return self._base.monotonic_ns()
 
     def skip_to(self, at_ns: int) -> None:
-        """Make it `at_ns`; a time in the past changes nothing."""
+        """Set the time to `at_ns`. A time in the past has no effect."""
         self.skipped_ns += max(0, at_ns - self.now_ns())
 
 
@@ -81,7 +81,7 @@ class TimeSkipping:
     """The clock control of a time-skipping node. Until `open` is called and `run` is running, time passes normally.
 
     Args:
-        clock: The node's clock, which this object alone moves.
+        clock: The node's clock. Only this object moves it.
 
     Example:
         time = TimeSkipping(SkippingClock())
@@ -92,19 +92,19 @@ class TimeSkipping:
     def __init__(self, clock: SkippingClock) -> None:
         self.clock = clock
         self.locks = 1
-        """The explicit ones. Below zero while more than one caller waits with time unlocked."""
+        """The explicit locks. Below zero while several callers wait with time unlocked."""
         self.lent = 0
-        """Locks that sleepers have given away and take back when they wake."""
+        """Locks that sleepers have lent and take back when they wake."""
         self.skips = 0
-        """How often time was skipped, for diagnosis and tests."""
+        """How often time was skipped, for diagnostics and tests."""
         self.work: dict[EntityKey, Work] = {}
-        """What the runs are doing that do not only wait."""
+        """The work of each run that is not merely waiting."""
         self._since_ns: dict[EntityKey, int] = {}
-        """Run with waiting tasks -> when it began to wait, in real time."""
+        """Run with waiting tasks -> the real time at which it began to wait."""
         self._activities = 0
         self._in_workflow_tasks = 0
         self._unsettled: dict[asyncio.Future[None], tuple[EntityKey, ...]] = {}
-        """Steps that may not be durable yet -> their runs."""
+        """Steps that may not yet be durable -> their runs."""
         self._quiet_from_ns = 0
         self._changed = asyncio.Event()
         self._sleepers: list[tuple[_Sleeper, asyncio.Future[None]]] = []
@@ -115,14 +115,14 @@ class TimeSkipping:
         self._loop: asyncio.Task[None] | None = None
 
     def open(self, engine: Engine, matching: MatchingHost) -> None:
-        """Watch this node, and skip its time from now on."""
+        """Watch this node and skip its time from now on."""
         self._engine = engine
         self._matching = matching
         engine.pace.watch(self.noted)
         self._loop = asyncio.get_running_loop().create_task(self.run(), name="time skipping")
 
     async def take_over(self, engine: Engine) -> None:
-        """Look at the runs that may be busy after an earlier node, over the same database, has died.
+        """Check the runs that may be busy after an earlier node over the same database has died.
 
         These are the runs that were busy, and those whose last step may be lost.
         """
@@ -138,7 +138,7 @@ class TimeSkipping:
                 self._note(key, await engine.read(key, engine.type_of(key).work) or IDLE)
 
     async def close(self) -> None:
-        """Skip no more; sleepers are woken as they are."""
+        """Stop skipping and wake all sleepers at once."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
@@ -150,24 +150,24 @@ class TimeSkipping:
 
     @property
     def is_open(self) -> bool:
-        """No lock is held, neither explicitly nor by a running activity."""
+        """Whether no lock is held, neither explicitly nor by a running activity."""
         return max(self.locks, 0) + self._activities - self.lent <= 0
 
     def lock(self) -> None:
-        """Skip no time until as many `unlock`s have followed."""
+        """Stop skipping until the same number of `unlock` calls have followed."""
         self.locks += 1
 
     def unlock(self) -> None:
-        """Take back one `lock`, which may have been or may yet come."""
+        """Undo one `lock`, either an earlier or a later one."""
         self.locks -= 1
         self._changed.set()
 
     async def sleep_until(self, at_ns: int, *, is_unlocked: bool = False) -> None:
-        """Return when it is `at_ns` in test time.
+        """Sleep until `at_ns` in test time.
 
         Args:
             at_ns: Nanoseconds since the epoch.
-            is_unlocked: Give one lock away until then, if one is held: the caller's, or his activity's.
+            is_unlocked: Whether to lend one lock until then, if one is held: the caller's or that of its activity.
         """
         self._numbers += 1
         number = self._numbers
@@ -185,12 +185,12 @@ class TimeSkipping:
             self.answered()
 
     def answered(self) -> None:
-        """A caller got an answer: give him a moment to say what he wants next."""
+        """Note that a caller was answered, and give it a moment to make its next call."""
         self._quiet_from_ns = self.clock.monotonic_ns() + SETTLE_NS
 
     @contextmanager
     def answering(self) -> Generator[None]:
-        """For the length of a call by somebody who is not a worker."""
+        """Mark a call in progress by a caller that is not a worker."""
         try:
             yield
         finally:
@@ -205,13 +205,13 @@ class TimeSkipping:
         now_ns = self.clock.now_ns()
         while self._sleepers and self._sleepers[0][0].at_ns <= now_ns:
             sleeper, waiter = heappop(self._sleepers)
-            # Locked again before anything else can happen: the sleeper must find the time he asked for.
+            # Lock again before anything else can happen, so that the sleeper sees the time it asked for.
             self._relock(sleeper.number)
             if not waiter.done():
                 waiter.set_result(None)
 
     def _next_sleep_end_ns(self) -> int | None:
-        """When the next sleeper wakes. One who has given up is no reason to move time."""
+        """When the next sleeper wakes. Cancelled sleepers are ignored."""
         while self._sleepers and self._sleepers[0][1].done():
             heappop(self._sleepers)
         return self._sleepers[0][0].at_ns if self._sleepers else None
@@ -219,8 +219,8 @@ class TimeSkipping:
     # What runs.
 
     def noted(self, group: Group) -> None:
-        """A step changed these entities; called in the same synchronous step."""
-        # A run has an entry per task that was scheduled: thousands, where it starts thousands of activities.
+        """Note that a step changed these entities. Called within the step."""
+        # A run occurs once per scheduled task: thousands of times if it starts thousands of activities.
         entries = tuple(dict.fromkeys(group.entries))
         for entry in entries:
             work = None if entry.state is None else entry.type.work(entry.state)
@@ -246,7 +246,7 @@ class TimeSkipping:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing runs, nothing is about to, and nobody has just been answered."""
+        """Whether nothing runs or is about to run, and no caller has just been answered."""
         now_ns = self.clock.monotonic_ns()
         return (
             not self._in_workflow_tasks
@@ -256,7 +256,7 @@ class TimeSkipping:
 
     @property
     def _is_settling(self) -> bool:
-        """What will be over in milliseconds is under way."""
+        """Whether something is in progress that ends within milliseconds."""
         assert self._engine is not None, "TimeSkipping.open comes first"
         return (
             bool(self._unsettled)
@@ -287,7 +287,7 @@ class TimeSkipping:
             await self._pause(look_ns)
 
     async def _skip(self) -> int | None:
-        """Skip once if that is right; after how much real time to look again at the latest, None for a hint only."""
+        """Skip once if allowed. Returns the real time until the next check, or None to wait for a hint only."""
         assert self._engine is not None
         if not self.is_idle:
             return LOOK_NS if self._is_settling else LOOK_BUSY_NS
@@ -304,7 +304,7 @@ class TimeSkipping:
         return LOOK_NS
 
     async def _next_ns(self) -> int | None:
-        """When the next thing happens in test time; None when nothing will."""
+        """The test time of the next event, or None if there is none."""
         assert self._engine is not None
         sleep_ns = self._next_sleep_end_ns()
         while (row := await self._engine.pace.next_wake()) is not None:
@@ -312,11 +312,11 @@ class TimeSkipping:
                 return sleep_ns
             if row.at_ns <= self.clock.now_ns() or await self._is_exact(row):
                 return row.at_ns
-            await self._engine.pace.fire(row.key)  # too early: it only says when it is really due
+            await self._engine.pace.fire(row.key)  # too early: this only makes the stored wake-up exact
         return sleep_ns
 
     async def _is_exact(self, row: WakeRow) -> bool:
-        """A stored wake-up is a lower bound (D-7): skipping to one without a reason would move time for nothing."""
+        """Whether the wake-up is exact. A stored one is a lower bound (D7), and skipping to it could move time in vain."""
         assert self._engine is not None
         return (
             await self._engine.read(row.key, self._engine.type_of(row.key).next_wake_ns)

@@ -1,4 +1,4 @@
-"""What a node does on its own from time to time: retention, sweeps of stale rows, attempts lost with their process.
+"""Periodic work of a node: retention, sweeps of stale rows, and attempts lost with their process.
 
 Not here: wake-ups of single entities (`shards.wakes`).
 """

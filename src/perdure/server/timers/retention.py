@@ -1,4 +1,4 @@
-"""Deleting closed runs when their retention is over, a few at a time, outside the hot wake table."""
+"""Deletes closed runs when their retention ends, in small chunks, without using the hot wake table."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Retention:
     """Deletes closed runs once their retention has expired.
 
     Args:
-        store: Knows which runs have expired.
-        clock: Tells what is past.
+        store: Lists the expired runs.
+        clock: Source of the current time.
         owned: The shards of this node that are ready.
-        delete: Deletes one run durably; false when it must stay for now.
+        delete: Deletes one run durably. Returns false if it must stay for now.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Retention:
                 await asyncio.sleep(PAUSE_NS / SECOND_NS)
 
     async def sweep(self) -> bool:
-        """Delete one chunk; true when there may be more right now."""
+        """Delete one chunk. Returns true if more may be left."""
         deleted = 0
         try:
             keys = await self._store.expired(self._owned(), self._clock.now_ns(), CHUNK_RUNS)
@@ -63,6 +63,6 @@ class Retention:
             try:
                 deleted += await self._delete(key)
             except RpcError as error:
-                # One damaged run stays; it must not keep those after it.
+                # A damaged run stays, but it must not block the others.
                 log.warning("%s could not be deleted (%s); again in a minute", key, error.message)
         return deleted == CHUNK_RUNS

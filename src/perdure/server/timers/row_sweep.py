@@ -1,12 +1,12 @@
-"""Removing task rows that mean nothing any more and that no poller will ever meet.
+"""Removes obsolete task rows that no poller will ever read.
 
-Role: a worker that dies leaves its sticky queue behind, a run that closes may leave rows in queues without a worker.
-Once a minute the table is read in pages; the store names rows that may be such (no open run, or a workflow task
+Role: a worker that dies leaves rows in its sticky queue, and a run that closes may leave rows in queues without a
+worker. Once a minute the table is read in pages. The store selects suspicious rows (no open run, or a workflow task
 outside the run's own queue), and the run's state decides.
 
-Invariants: a row goes only when the state says that nobody can start its task; being early, late or interrupted is
-harmless. Not here: rows that a poller meets, which go with the transition that finds them stale; rows of open runs in
-queues that have no worker: they are removed when they are polled, or when the run has closed.
+Invariants: a row is removed only if the state says that its task cannot be started; running early, late or partly is
+harmless. Not here: rows read for a poller, which the transition that finds them stale removes; rows of open runs in
+queues without a worker, which are removed when they are polled or after the run has closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PAUSE_NS = MINUTE_NS
 GRACE_NS = 10 * SECOND_NS
-"""Younger rows are left alone: nearly all of them are about to be polled."""
+"""Younger rows are skipped, because most of them are about to be polled."""
 PAGE_ROWS = 1_000
 
 
@@ -41,11 +41,11 @@ class RowSweep:
     """Pages through the task table and removes rows whose task can no longer be started.
 
     Args:
-        store: Knows the rows.
-        clock: Tells their age.
+        store: Reads the rows.
+        clock: Source of the current time.
         owned: The shards of this node that are ready.
-        entities: Runs in memory.
-        steps: Where removals are written.
+        entities: The cached entities.
+        steps: Writes the removals.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RowSweep:
                 log.warning("stale task rows could not be removed (%s); again in a minute", error)
 
     async def sweep(self) -> int:
-        """Read the table once; how many rows were removed.
+        """Read the table once. Returns how many rows were removed.
 
         Raises:
             StoreError: The rows could not be read.
@@ -95,7 +95,7 @@ class RowSweep:
             try:
                 (entry,) = await self._entities.ready(task.entity)
             except RpcError as error:
-                # One damaged run keeps its rows; it must not keep those of others.
+                # A damaged run keeps its rows, but it must not block the others.
                 log.debug("a task of %s is left: %s", task.entity, error.message)
                 continue
             if entry.state is None or entry.type.is_stale(entry.state, task):

@@ -1,6 +1,6 @@
-"""Attempts that died with the process that ran them (D-34): handled as timed out at once, when a node opens.
+"""Times out, when a node opens, the activity attempts that died with the previous process (DESIGN §6.4).
 
-Only for engines whose workers live in their own process; a server's workers outlive it.
+Only for engines whose workers run in the same process; the workers of a server outlive it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOGETHER_MAX = 100
-"""Runs loaded and changed at a time: they share commits."""
+"""How many runs are loaded and changed at a time, so that they share commits."""
 
 
 async def void_attempts(
@@ -28,11 +28,11 @@ async def void_attempts(
     shard_ids: Sequence[int],
     void: Callable[[EntityKey], Coroutine[Any, Any, object]],
 ) -> None:
-    """Void what was running; a run that cannot be changed keeps its attempts until they time out.
+    """Void the running attempts. A run that cannot be changed keeps its attempts until they time out.
 
     Args:
-        store: Knows of which runs a worker holds something; no others are loaded.
-        shard_ids: Of this node.
+        store: Lists the runs with a task held by a worker; no others are loaded.
+        shard_ids: The shards of this node.
         void: Voids the started attempts of one run, durably.
     """
     keys = await store.held(shard_ids)

@@ -1,4 +1,4 @@
-"""The gRPC face of a frontend: bytes in, bytes out, status and details of errors.
+"""The gRPC transport of a frontend: bytes in, bytes out, status and details of errors.
 
 Role: generic handlers over the table of RPCs (no generated servicers), health and reflection, and the one place that
 knows grpcio. Cancelled calls and vanished clients cancel the handler, which withdraws a parked poll.
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RECEIVED_BYTES_MAX = 8 * GRPC_MESSAGE_BYTES_MAX
-"""Messages up to this size are read, so that the refusal is ours: workers know it by its words (`check_size`)."""
+"""Messages up to this size are read so that our error refuses them; workers recognise its text (`check_size`)."""
 PENDING_CALLS_MAX = 100_000
-"""Calls that the transport has read and Python has not taken yet. Of more than 1,000, grpc would by itself end some at
-random with CANCELLED, which tells clients that they did it: a burst of 2,000 starts must only wait its turn."""
+"""Calls that the transport has read and Python has not taken yet. By default, grpc ends random calls beyond 1,000 with
+CANCELLED, as if the client had cancelled them. A burst of 2,000 starts should wait its turn instead."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 # Some releases of gRPC report a deadline about 10^12 s away for an RPC that has none.
@@ -42,9 +42,9 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
-    # Official clients ping every 30 s, also without calls under way: no number of pings is too many.
+    # Official clients ping every 30 s even without calls in progress, so pings are not limited.
     ("grpc.http2.max_ping_strikes", 0),
-    # A client that lost its power is noticed, with or without calls, and its parked polls are withdrawn.
+    # A client that lost power is detected, with or without calls, and its parked polls are withdrawn.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -56,7 +56,7 @@ Unary = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[by
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """Full method name -> handler; reflection is loaded when first asked for."""
+    """Full method name -> handler. Reflection is loaded on first use."""
 
     def __init__(self, handlers: dict[str, Any]) -> None:
         self._handlers = handlers
@@ -78,7 +78,7 @@ class GrpcServer:
     """A listening server.
 
     Args:
-        frontend: Who answers.
+        frontend: Answers the calls.
         address: `host:port`; port 0 takes a free one.
     """
 
@@ -91,7 +91,7 @@ class GrpcServer:
 
     def _bind(self, ip: str, port: int) -> int:
         address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-        # Asked first, because gRPC would write lines of its own to standard error.
+        # Checked first, because gRPC would print its own messages to standard error.
         reason = why_not(ip, port)
         bound = 0
         if not reason:
@@ -111,7 +111,7 @@ class GrpcServer:
         self._is_serving = True
 
     async def stop(self, grace_ns: int) -> None:
-        """Take no new calls; let those under way end, at most for `grace_ns`, then cancel them."""
+        """Refuse new calls. Let calls in progress end for up to `grace_ns`, then cancel them."""
         self._is_serving = False
         await self._server.stop(grace_ns / SECOND_NS)
 
@@ -132,7 +132,7 @@ class GrpcServer:
 
     def _unary(self, method: Method) -> Unary:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            # None without a deadline, whatever the type stubs say; never below 0.
+            # None without a deadline, although the type stubs differ; never below 0.
             remaining = cast("float | None", context.time_remaining())
             timeout_ns = (
                 None
@@ -164,7 +164,7 @@ class GrpcServer:
 
 
 def check_size(size_bytes: int) -> None:
-    """Refuse a message above the limit; the beginning of the text is what official workers look for."""
+    """Refuse a message above the limit. Official workers recognise the error by the beginning of its text."""
     if size_bytes > GRPC_MESSAGE_BYTES_MAX:
         raise ResourceExhausted(
             f"grpc: received message larger than max ({size_bytes} vs. {GRPC_MESSAGE_BYTES_MAX}): "
@@ -173,7 +173,7 @@ def check_size(size_bytes: int) -> None:
 
 
 async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError) -> None:
-    """End the call with the error's status; programs find its details in the trailing metadata."""
+    """End the call with the error's status, with its details in the trailing metadata."""
     details = to_status(error).SerializeToString()
     await context.abort(
         _STATUS[int(error.status_code)], error.message, ((STATUS_DETAILS_KEY, details),)
@@ -181,12 +181,12 @@ async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError
 
 
 def why_not(ip: str, port: int) -> str:
-    """Why nobody can listen there, in a few words; empty when one can."""
+    """Why the server cannot listen on this address, in a few words; empty if it can."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((ip, port))
-    except OSError as error:  # of the system, or of the look-up of a name: both have a text
+    except OSError as error:  # from the system or from the name look-up; both have a text
         return str(error.strerror)
     return ""

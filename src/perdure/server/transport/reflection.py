@@ -1,4 +1,4 @@
-"""gRPC reflection, for grpcurl and friends: loaded on the first call of it, because descriptors cost start-up time."""
+"""gRPC reflection, for grpcurl and similar tools. Loaded on first use, because descriptors cost start-up time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perdure.wire.descriptors import load_service_descriptors, reflection_messag
 
 
 def reflection_handlers() -> dict[str, Any]:
-    """Full method name -> handler of the reflection service, over all services of this server."""
+    """Full method name -> handler of the reflection service, for all services of this server."""
     service, request, response = reflection_messages()
     servicer: Any = aio.ReflectionServicer((*load_service_descriptors(), service))
     handler = grpc.stream_stream_rpc_method_handler(
