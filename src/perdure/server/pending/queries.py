@@ -143,7 +143,7 @@ class Queries:
     def reroute(self, entity: EntityKey) -> None:
         """Let unanswered queries choose their route again, because a workflow task or the run has ended.
 
-        They stay attached meanwhile: a busy run may begin its next task before the caller checks, and it must carry them.
+        They stay attached meanwhile: a busy run may begin its next task before the caller checks.
         """
         waiting = self._attached.get(entity)
         if waiting:

@@ -312,11 +312,11 @@ class TimeSkipping:
                 return sleep_ns
             if row.at_ns <= self.clock.now_ns() or await self._is_exact(row):
                 return row.at_ns
-            await self._engine.pace.fire(row.key)  # too early: this only makes the stored wake-up exact
+            await self._engine.pace.fire(row.key)  # too early: it only makes the wake-up exact
         return sleep_ns
 
     async def _is_exact(self, row: WakeRow) -> bool:
-        """Whether the wake-up is exact. A stored one is a lower bound (D7), and skipping to it could move time in vain."""
+        """Whether the wake-up is exact. A stored one is a lower bound (D7); skipping to it may be in vain."""
         assert self._engine is not None
         return (
             await self._engine.read(row.key, self._engine.type_of(row.key).next_wake_ns)
