@@ -97,7 +97,7 @@ class Client:
             keep_alive_config: Pings; None for none.
             connect_timeout: For one attempt to connect.
             rpc_metadata: Headers of all calls.
-            identity: Who calls; process and host unless given.
+            identity: Name shown in histories and logs. Default: `"{pid}@{host}"`.
             lazy: Connect with the first call. Such clients are not for workers.
             runtime: Accepted for compatibility; not used.
             http_connect_proxy_config: A proxy to tunnel through.

@@ -1,4 +1,4 @@
-"""The floor under every kind of entity: what a shard owns, changes and commits.
+"""The foundation of all kinds of entities: what a shard owns, changes and commits.
 
 Role: the values of one change (`transition`), what a change may know of the world (`env`), and what a kind of entity
 tells the engine about itself (`entity_type`).

@@ -1,4 +1,4 @@
-"""A kind of entity is one registration: an `EntityType` says all that the server asks of the kind.
+"""The registration of a kind of entity: an `EntityType` tells the server everything it needs to know about the kind.
 
 Role: the engine, its cache, loader and steps, the audit, the clock of time-skipping tests and the store know no kinds.
 They look an entity's type up in a `Registry` by the number in its key, and ask it. A small kind overrides what it
@@ -40,16 +40,16 @@ SMALL_BYTES = 1_000
 
 
 class Auditor(Protocol):
-    """What must hold of the entities of one kind or more, beyond what holds of every entity. One object per audit."""
+    """Checks invariants of one or more kinds, beyond those of every entity. Each audit creates one object."""
 
     def look(
         self, key: EntityKey, state: Any, facts: Sequence[FactChange]
     ) -> Iterator[tuple[str, str]]:
-        """Findings of one entity: (check, what is wrong, after the entity's name)."""
+        """Findings about one entity: (check, what is wrong, to follow the entity's name)."""
         ...
 
     def end(self) -> Iterator[tuple[str, str]]:
-        """Findings between entities, once all were looked at: (check, what is wrong)."""
+        """Findings across entities, after `look` saw all of them: (check, what is wrong)."""
         ...
 
 
@@ -61,7 +61,7 @@ class EntityType(Generic[S]):
         name: What findings and errors call it.
         check: The check of an audit that counts entities of this kind.
         fact_types: The struct of each kind of fact.
-        has_log: It keeps events besides facts.
+        has_log: Whether it keeps events besides facts.
         auditor: Makes the judge of an audit, where more must hold than of every entity. Kinds with the same one share
             the object that it makes.
 
@@ -107,12 +107,12 @@ class EntityType(Generic[S]):
         return cast("S", values[0])
 
     def gaps(self, events: Sequence[EventRow]) -> Iterator[str]:
-        """What is wrong with the numbers of its events; asked before they are folded in an audit."""
+        """What is wrong with the event numbers. An audit calls this before it folds the events."""
         if events:
             yield "it has events, which its kind does not keep"
 
     def abandon(self, state: S) -> None:
-        """A change that failed may have left the state half changed: undo that. Nothing to do for immutable states."""
+        """Undo what a failed change did to the state. Immutable states need nothing."""
 
     # Time.
 
@@ -141,7 +141,7 @@ class EntityType(Generic[S]):
     # Life.
 
     def is_closed(self, state: S) -> bool:
-        """Nothing happens to it any more: it may be deleted, and it is among the first that leave the cache."""
+        """Whether it can no longer change. A closed entity may be deleted and is among the first to be evicted."""
         return False
 
     def neighbours(self, key: EntityKey) -> tuple[EntityKey, ...]:
@@ -159,21 +159,21 @@ class EntityType(Generic[S]):
         return ()
 
     def missing(self, key: EntityKey) -> errors.RpcError:
-        """What to answer who asks for one that is not there."""
+        """The error for a call that names an entity that does not exist."""
         return errors.not_found(f"{self.name} not found: {key.name}")
 
     def label(self, key: EntityKey) -> str:
-        """What findings call this one."""
+        """The entity's name in findings."""
         return f"{self.name} {key.name!r}"
 
     # Workers.
 
     def is_held(self, state: S) -> bool:
-        """A worker holds something of it: `void` would change it. Asked after every change: O(1)."""
+        """Whether a worker holds a task of it, so that `void` would change it. Called after every change: O(1)."""
         return False
 
     def void(self, state: S, env: Env) -> Transition:
-        """What workers held died with their process."""
+        """Handle the loss of everything that workers held, because their process died."""
         raise NotImplementedError(f"{self.name}: {state!r} holds nothing at {env.now_ns}")
 
     def wanted_tasks(self, state: S) -> Iterable[WantedTask]:
@@ -181,7 +181,7 @@ class EntityType(Generic[S]):
         return ()
 
     def is_stale(self, state: S, task: Task) -> bool:
-        """No poller can start `task` any more."""
+        """Whether `task` can no longer be started."""
         wanted = (task.queue.kind, task.scheduled_event_id, task.stamp)
         return all(
             (one.queue.kind, one.scheduled_event_id, one.stamp) != wanted
@@ -195,7 +195,7 @@ class EntityType(Generic[S]):
     def start_task(
         self, state: S, task: Task, row: TaskRowId | None, poll: Any, env: Env
     ) -> Transition:
-        """A worker takes a task. The reply is what the worker gets, or `StaleTask`."""
+        """Start a task for a worker. The reply is the worker's, or `StaleTask`."""
         raise NotImplementedError(f"{self.name} has no tasks: {task}")
 
     def stays_started(self, reply: Any) -> bool:
@@ -211,7 +211,7 @@ class EntityType(Generic[S]):
         return None
 
     def unpolled(self, state: S, task: Task, row: TaskRowId, env: Env) -> Transition:
-        """Nobody polls the queue in which a task waits."""
+        """React to a task that waits in a queue that nobody polls."""
         raise NotImplementedError(f"{self.name} has no tasks: {task}")
 
     # For people.
@@ -258,8 +258,8 @@ class Registry:
 
 
 class DamagedEntityError(Exception):
-    """What is stored of an entity cannot be what a transition wrote."""
+    """The stored rows of an entity cannot have been written by a transition."""
 
 
 class UnknownRowError(Exception):
-    """A row of a kind or format that this version does not know: a newer version wrote it."""
+    """A row has a kind or format unknown to this version, so a newer version wrote it."""

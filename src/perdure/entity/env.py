@@ -1,4 +1,4 @@
-"""Everything a transition may know about the world: time, fresh ids, limits. All are arguments."""
+"""The environment of a transition: time, new ids and limits, all passed as arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perdure.core.limits import DEFAULT_LIMITS, Limits
 
 
 class Env(msgspec.Struct, frozen=True):
-    """The world of one transition.
+    """The environment of one transition.
 
     Attributes:
         now_ns: max(wall clock, the shard's high-water); the draft also respects the run's last event time.

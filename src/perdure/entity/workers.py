@@ -1,4 +1,4 @@
-"""What the server knows of workers and an entity: who polls, and what a worker is doing for it right now."""
+"""What the server knows about workers: the poller of a task, and the current work for an entity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StaleTask(msgspec.Struct, frozen=True):
-    """The task offered to a poller is not wanted any more: drop it and match the poller with another."""
+    """The task offered to a poller is obsolete: drop it and match the poller with another."""
 
 
 class Work(msgspec.Struct, frozen=True):

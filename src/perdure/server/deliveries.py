@@ -1,4 +1,4 @@
-"""Applies outbox effects at their destination and reports the outcome to their source (D9).
+"""Applies outbox effects at their destination and reports the outcome to their source (D-9).
 
 Role: for each effect, the transition of the destination, then, if the source waits for it, the one that records the
 outcome. Each is durable before the next and recognises a repetition, so an interrupted delivery simply starts again.
@@ -173,7 +173,7 @@ class Deliveries:
     # Children.
 
     async def _start_child(self, source: EntityKey, effect: Effect, event_id: int) -> None:
-        """The handshake of rule 38: create the child, record it, release it; or undo what the parent cannot record."""
+        """The handshake of S-38: create the child, record it, release it; or undo what the parent cannot record."""
         event = await self._event(source, event_id)
         said = event.start_child_workflow_execution_initiated_event_attributes
         start, parent = await self.engine.read(source, lambda state: _view(state, event_id))

@@ -1,7 +1,7 @@
 """The engine of a node: every change and every read of an entity goes through it.
 
-Role: bring entities into memory, run a transition in the same synchronous step as its commit (D4), and release results
-only when everything they depend on is durable (D5). The parts: `loading`, `step`, `committer`, `release`,
+Role: bring entities into memory, run a transition in the same synchronous step as its commit (D-4), and release results
+only when everything they depend on is durable (D-5). The parts: `loading`, `step`, `committer`, `release`,
 `wakes`, `outbox`, `retention`.
 
 Invariants: between the last look into the cache and the commit nothing awaits; outcomes belong to groups, so a
@@ -157,7 +157,7 @@ class Engine:
         """Acquire the shards, read the namespaces, and start committing, waking and delivering.
 
         Args:
-            void_activities: Whether attempts that were running died with their process (embedded, DESIGN §6.4).
+            void_activities: Whether attempts that were running died with their process (embedded, D-34).
 
         Raises:
             StoreError: The database cannot be used.
@@ -209,7 +209,7 @@ class Engine:
             change: A transition, called with the state, the arguments and an `Env` in the same synchronous step as its
                 commit.
             arguments: Further arguments for `change`.
-            token: Method and task token of a Respond* call; a repeated call gets the same answer (DESIGN §10.7).
+            token: Method and task token of a Respond* call; a repeated call gets the same answer (D-47).
             is_wake: Whether this change consumes the stored wake-up.
 
         Raises:

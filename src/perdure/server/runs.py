@@ -40,7 +40,7 @@ class Runs:
         self._engine = engine
 
     async def start(self, namespace_id: str, request: StartRequest) -> Any:
-        """Start a run (rules 22 to 24). Returns the StartWorkflowExecutionResponse."""
+        """Start a run (S-22 to S-24). Returns the StartWorkflowExecutionResponse."""
         return await self.start_with(
             namespace_id,
             request.workflow_id,
@@ -83,7 +83,7 @@ class Runs:
         run_id: str,
         change: Callable[[RunState, Env], RunTransition | tuple[RunTransition, ...]],
     ) -> Any:
-        """Like `Engine.update`, but an empty `run_id` means the current run. Raises NotFound as rule 27 says."""
+        """Like `Engine.update`, but an empty `run_id` means the current run. Raises NotFound as S-27 says."""
         entities = self._engine.entities
         with self._engine.committer.under_way():
             entries = await self._ready_current(namespace_id, workflow_id, run_id)

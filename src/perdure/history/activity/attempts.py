@@ -1,7 +1,7 @@
 """Activity attempts: start, heartbeat, complete, fail, cancel. S-28 to S-32 and S-35.
 
 Role: the transitions behind the RPCs of activity workers. Each checks that the token is the current attempt's and
-answers NotFound otherwise, before anything changed; a worker takes that as "stop, somebody else's now".
+answers NotFound otherwise, before anything changes; a worker then stops, because it no longer owns the attempt.
 Invariants: an attempt is started for one poller; a start that repeats its request id is the same start.
 Not here: scheduling and cancel commands (`activity.command`), deadlines (`activity.timeouts`).
 """
@@ -109,7 +109,7 @@ def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> 
 
 
 def void_started(draft: Draft) -> None:
-    """The process that ran the attempts died: each is timed out at once."""
+    """Time out every started attempt at once, because the process that ran them died."""
     state = draft.state
     for activity in tuple(state.activities.values()):
         if running(state, activity) is not None:
@@ -181,7 +181,7 @@ def cancel_activity(
 
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.
-        InvalidArgument: Nobody asked for it.
+        InvalidArgument: No cancellation was requested.
     """
     activity = _pending(state, token)
     if not activity.cancel_requested_event_id:
@@ -216,7 +216,7 @@ def cancel_activity(
 def heartbeat(
     state: RunState, token: ActivityTaskToken, request: Heartbeat | HeartbeatById, env: Env
 ) -> RunTransition:
-    """The attempt lives (S-31). Written only when its details changed: liveness is memory (D-48).
+    """Record a heartbeat (S-31). It is written only if its details changed; liveness is kept in memory (D-48).
 
     Raises:
         NotFound: The token is not the current attempt's, or the run has closed.

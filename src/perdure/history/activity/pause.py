@@ -1,4 +1,4 @@
-"""Activities that are paused, and go on.
+"""Pausing and unpausing of activities.
 
 A paused attempt is in no queue, and none of the activity's time-outs counts. A worker that has it learns of the pause
 by heartbeat, and may still end it: a failure is then kept, and the next attempt waits for the pause to end, whatever
@@ -118,7 +118,7 @@ def _unpause(draft: Draft, activity: Activity, request: UnpauseRequest) -> None:
 
 
 def without_heartbeat(progress: ActivityProgress) -> ActivityProgress:
-    """The next attempt is not told how far the last one had come."""
+    """The progress without heartbeat details, so that the next attempt starts without them."""
     return msgspec.structs.replace(progress, heartbeat_details=b"", last_heartbeat_ns=0)
 
 

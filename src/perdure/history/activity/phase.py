@@ -1,4 +1,4 @@
-"""Where an activity's current attempt stands, as a sum type computed in one place.
+"""The phase of an activity's current attempt, as a sum type computed in one place.
 
 `phase_of` is the only reader of what the state stores about it. What follows from a phase is answered below it, by
 functions that match every phase: a new phase is a type error in each of them until it is decided there.

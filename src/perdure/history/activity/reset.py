@@ -1,4 +1,4 @@
-"""Activities that begin again with their first attempt.
+"""Resets activities, so that they start again with their first attempt.
 
 An attempt that a worker has goes on, counted as the first one; the worker learns of the reset by heartbeat, unless its
 token is that of a later attempt, which is valid no more. So it is on the reference server 1.32 (`tests/reference`).

@@ -1,4 +1,4 @@
-"""What happens when a deadline of an activity passes: one row per kind for `deadlines`.
+"""Handles deadlines of an activity that pass: one row per kind for `deadlines`.
 
 Not here: when that is (`activity.due`).
 """

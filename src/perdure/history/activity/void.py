@@ -1,4 +1,4 @@
-"""What was in the hands of workers that died with their engine: void, and handled as timed out at once (D-34).
+"""Voids what was held by workers that died with their engine, and times it out at once (D-34).
 
 Only an engine that lives in its workers' process can know. Activity attempts leave the decision to their retry policy;
 a workflow task goes to the next worker, one that waited for the dead worker's cache goes to anyone.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def is_held(state: RunState) -> bool:
-    """A worker holds something of this run: `void_attempts` would change it. Asked after every change: O(1)."""
+    """Whether a worker holds a task of this run, so that `void_attempts` would change it. Called often: O(1)."""
     if state.started_activities:
         return True
     phase = phase_of(state)
@@ -51,7 +51,7 @@ def is_asleep(state: RunState) -> bool:
 
 
 def void_attempts(state: RunState, env: Env) -> RunTransition:
-    """Time out, now, whatever a worker had or was to have; nothing when there is none of it."""
+    """Time out now every attempt that a worker had or was about to get, if any."""
     with Draft(state, env) as draft:
         draft.postpones_workflow_task = True
         phase = phase_of(state)

@@ -112,7 +112,7 @@ def _initiated_event(draft: Draft, asked: Asked, check: CommandChecks) -> Initia
 
 
 class ChildStart(Enum):
-    """What a parent thinks of a start that it asked for."""
+    """The state of a child's start, from the parent's point of view."""
 
     WANTED = "wanted"
     RECORDED = "recorded"
@@ -122,7 +122,7 @@ class ChildStart(Enum):
 
 
 def child_start_of(state: RunState, initiated_event_id: int) -> ChildStart:
-    """How the start of a child stands, for its delivery."""
+    """The state of a child's start, for its delivery."""
     child = state.children.get(initiated_event_id)
     if child is None:
         return ChildStart.GONE
@@ -136,7 +136,7 @@ def child_started(state: RunState, initiated_event_id: int, run_id: str, env: En
         state: The parent.
         initiated_event_id: Of the event that asked for the child.
         run_id: Of the child's first run.
-        env: The world.
+        env: Time, id source and limits.
     """
     child = state.children.get(initiated_event_id)
     if child is None:
@@ -192,7 +192,7 @@ def child_closed(
         last_run: The run that ended.
         first_run_id: Of the child's first run.
         closing: The event that ended it.
-        env: The world.
+        env: Time, id source and limits.
     """
     child = state.children.get(initiated_event_id)
     if child is None or not state.is_running:

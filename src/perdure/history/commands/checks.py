@@ -71,7 +71,7 @@ class CommandChecks:
         """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7)."""
         limit = self._limits.blob_size_bytes_max
         if size_bytes > limit:
-            # The reference server's words, which people match on.
+            # The reference server's text, because users match on it.
             what = "".join(word.capitalize() for word in field.split())
             raise CommandRejected(
                 self._cause,
@@ -158,7 +158,7 @@ def text_payloads(text: str) -> common.Payloads:
 
 
 def pending_limit(cause: Cause.ValueType, what: str, count: int, limit: int) -> None:
-    """A run may have only so many of a kind pending."""
+    """Reject a command that would exceed the limit of pending operations of its kind."""
     if count >= limit:
         raise CommandRejected(cause, f"The run has {count} pending {what}; the limit is {limit}.")
 

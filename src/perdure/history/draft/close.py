@@ -1,4 +1,4 @@
-"""Closing a run: the one way in which every terminal path ends it.
+"""Closes a run; every terminal path ends here.
 
 Role: drop what still waits in the buffer (S-3), remove the facts of what was pending, add the close event, and say
 what the workflow id's pointer, the lists, parent and children, and retention need. The create and cancel facts stay:

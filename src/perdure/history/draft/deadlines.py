@@ -1,4 +1,4 @@
-"""What is due when: one row per kind of deadline, and the heap that finds the next one.
+"""Deadlines of a run: one row per kind of deadline, and the heap that finds the next one.
 
 Each family registers how its deadlines are found in the state (`keys`, `due_ns`) and what happens when one passes
 (`fire`). The heap of a state is derived: an entry only says *look here then*; whether something is due, and when, is
@@ -63,12 +63,12 @@ class Wakes(Protocol):
     state: RunState
 
     def wake_at(self, at_ns: int) -> None:
-        """Wake the run by then."""
+        """Wake the run no later than `at_ns`."""
         ...
 
 
 def arm(draft: Wakes, kind: DeadlineKind, at_ns: int, key: int = 0) -> None:
-    """A deadline was set: remember it, and make sure that the run is woken by then."""
+    """Add a deadline to the heap, and make sure that the run is woken in time."""
     draft.state.watch(Deadline(at_ns, kind, key))
     draft.wake_at(at_ns)
 

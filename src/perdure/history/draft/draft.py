@@ -1,4 +1,4 @@
-"""One atomic change of a run, written like a story.
+"""A draft: one atomic change of a run, built step by step.
 
 `add` gives an event its id and time, folds it at once and keeps its bytes; `buffer_or_add` obeys S-2; `fact` folds
 and keeps a row. `done` turns what was collected into a `Transition`; `abandon` restores the state as it was, in time
@@ -129,7 +129,7 @@ class Draft:
         self._tasks.append(task)
 
     def finish_task(self, row: TaskRowId | None) -> None:
-        """The task's row goes with this transition; None when the task never became a row."""
+        """Remove the task's row with this transition; None if the task never became a row."""
         if row is not None:
             self._finished.append(row)
 
@@ -137,7 +137,7 @@ class Draft:
         self._effects.append(effect)
 
     def wake_at(self, at_ns: int) -> None:
-        """The stored wake-up must not be later than this; the shell keeps the smaller one."""
+        """Wake the run no later than this. The shell keeps the earlier of this and the stored wake-up."""
         self._wake_at_ns = at_ns if self._wake_at_ns is None else min(self._wake_at_ns, at_ns)
 
     def visible(self, row: VisibilityRow) -> None:
@@ -147,7 +147,7 @@ class Draft:
         self._delete_at_ns = at_ns
 
     def current(self, value: CurrentRun) -> None:
-        """What the workflow id's pointer shall say."""
+        """Set the new value of the workflow id's pointer."""
         self._current = value
 
     def also(self, transition: RunTransition) -> None:

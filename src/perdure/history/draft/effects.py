@@ -1,4 +1,4 @@
-"""What one entity has to say to another: the bodies of outbox effects (D-9).
+"""Messages from one entity to another: the bodies of outbox effects (D-9).
 
 An effect names its destination and, in its body, the event of the source that holds the rest: input and headers are not
 written twice. Its destination is the workflow id, never one run of it, so that all effects to a workflow id share a

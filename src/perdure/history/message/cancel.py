@@ -35,7 +35,7 @@ def request_cancel(
     Args:
         state: The run.
         request: Who asks, and why.
-        env: The world.
+        env: Time, id source and limits.
         sender: The run that asks, when a workflow does.
         sender_event_id: The event with which it did.
         child_only: It is meant for a child of the sender.

@@ -130,7 +130,7 @@ def external_signaled(
         initiated_event_id: Of the event with which it did.
         said: That event.
         cause: Why it failed.
-        env: The world.
+        env: Time, id source and limits.
     """
     if not state.is_running or is_external_answered(state, initiated_event_id):
         return nothing(state.key, None)

@@ -40,7 +40,7 @@ def signal(
     Args:
         state: The run.
         request: The signal.
-        env: The world.
+        env: Time, id source and limits.
         sender: The run that sends it, when a workflow does.
         child_only: It is meant for a child of the sender.
 

@@ -51,7 +51,7 @@ def request_update(
         update_id: Names the update; one that history knows is not let in again (S-19).
         first_run_id: The chain that the caller means; empty for any.
         waiting: How many other updates wait for a worker.
-        env: The world.
+        env: Time, id source and limits.
 
     Raises:
         NotFound: The run is of another chain, or has closed and does not know the update.

@@ -71,7 +71,7 @@ def signal_with_start(
         existing: The state of that run; it must be given whenever `current` is.
         request: The caller's request.
         namespace_id: Id of the namespace.
-        env: The world.
+        env: Time, id source and limits.
 
     Returns:
         Transitions to commit together. The last one's reply is the SignalWithStartWorkflowExecutionResponse.

@@ -70,7 +70,7 @@ def start(
         existing: The state of that run, needed only when `needs_existing` says so.
         request: The caller's request.
         namespace_id: Id of the namespace.
-        env: The world.
+        env: Time, id source and limits.
         parent: Of a child workflow. Its first workflow task waits until the parent has recorded its start (S-38).
 
     Returns:

@@ -53,7 +53,7 @@ def update_with_start(
         update_id: Names the update.
         waiting: How many other updates of the existing run wait for a worker; None when this one waits as well.
         namespace_id: Id of the namespace.
-        env: The world.
+        env: Time, id source and limits.
 
     Returns:
         Transitions to commit together. The last one's reply is a StartedAndAdmitted.

@@ -83,7 +83,7 @@ def start_workflow_task(
         task: As it was offered to matching.
         row: Where it lies, None when it never became a row.
         poll: Who takes it. A repeat with the same request id is the same start.
-        env: The world.
+        env: Time, id source and limits.
     """
     phase = phase_of(state)
     match phase:

@@ -97,7 +97,7 @@ def schedule_again(
 
     Args:
         draft: The draft in which the previous task has just ended.
-        previous: It.
+        previous: The workflow task that just closed.
         counts: It was an attempt; False when no worker ever had it.
         follows_close: It wanted to close the run, which had events to see first.
     """

@@ -91,7 +91,7 @@ async def _close_event(
     token: HistoryToken,
     tail: HistoryTail,
 ) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
-    """Only the final event, or an empty history (rule 26)."""
+    """Only the final event, or an empty history (S-26)."""
     if tail.is_running:
         return _empty(encode_token(token) if request.wait_new_event else b"")
     last = tail.close_event_id

@@ -1,4 +1,4 @@
-"""Pages of history: the stored bytes that answer a read, and where the next page begins (rules 12, 25 to 27).
+"""Pages of history: the stored bytes that answer a read, and where the next page begins (S-12, S-25 to S-27).
 
 Role: cut rows at event boundaries without parsing events, and the token between pages.
 Not here: waiting for events, filters (`history_reads`).

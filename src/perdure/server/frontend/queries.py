@@ -1,4 +1,4 @@
-"""Queries: validate the request, choose a route, return the answer (rule 39)."""
+"""Queries: validate the request, choose a route, return the answer (S-39)."""
 
 from __future__ import annotations
 

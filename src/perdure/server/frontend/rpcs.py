@@ -63,7 +63,7 @@ class Rpc(NamedTuple):
     routing: Routing
     handler: Handler
     default_timeout_ns: int
-    """For callers in this process that set no timeout. Over gRPC, a poll without a deadline is refused (rule 40)."""
+    """For callers in this process that set no timeout. Over gRPC, a poll without a deadline is refused (S-40)."""
     is_poll: bool
 
 

@@ -68,7 +68,7 @@ async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
 async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bool) -> bytes:
     """The encoding of the response that carries one query on its own.
 
-    A worker that has the run cached gets no history (rule 12). If it has evicted the run since, it fetches the history.
+    A worker that has the run cached gets no history (S-12). If it has evicted the run since, it fetches the history.
     """
     entity = pending.entity
 

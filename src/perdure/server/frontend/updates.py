@@ -75,7 +75,7 @@ async def update_workflow_execution(
             break
         if run_id or not await _goes_on(services, key):
             raise not_found(ABORTED)
-        # Rule 20: the next run takes the update instead.
+        # S-20: the next run takes the update instead.
     return workflowservice.UpdateWorkflowExecutionResponse(
         update_ref=reference(key, update_id), outcome=reached.outcome, stage=reached.stage
     )

@@ -87,7 +87,7 @@ def _complete(
     try:
         transition = transitions.complete_workflow_task(state, token, request, env, waiting)
     except InvalidArgument:
-        # A repeated attempt: nothing is written, and its updates fail like those of the first one (rules 7 and 20).
+        # A repeated attempt: nothing is written, and its updates fail like those of the first one (S-7 and S-20).
         updates.failed(token.entity, token.started_event_id)
         raise
     if isinstance(transition.reply, CompletionReply):
@@ -124,7 +124,7 @@ async def reset_sticky_task_queue(
 async def shutdown_worker(
     services: Services, call: Call, request: workflowservice.ShutdownWorkerRequest
 ) -> workflowservice.ShutdownWorkerResponse:
-    """Stop routing tasks to the worker's sticky queue and end its polls at once (rule 11)."""
+    """Stop routing tasks to the worker's sticky queue and end its polls at once (S-11)."""
     namespace_id = services.namespace_id(request.namespace)
     if request.worker_instance_key:
         services.matching.end_instance(request.worker_instance_key)

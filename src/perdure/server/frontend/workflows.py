@@ -47,7 +47,7 @@ async def start_workflow_execution(
 def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) -> _StartsT:
     """The request with the values that callers may omit: its id and the types of search attributes.
 
-    A request without an id is served, but a repetition of it cannot be recognised (rule 24).
+    A request without an id is served, but a repetition of it cannot be recognised (S-24).
     """
     if request.request_id and not lack_types(request.search_attributes):
         return request

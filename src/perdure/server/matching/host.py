@@ -1,8 +1,8 @@
 """Brings polls and tasks together: the shell around `perdure.matching`.
 
 Role: parks polls with futures, implements the shard's `Matcher` protocol, reads the rows of polled queues,
-starts tasks for pollers, moves tasks of dead sticky queues to the normal ones (rule 11), answers polls empty in time
-(rule 40).
+starts tasks for pollers, moves tasks of dead sticky queues to the normal ones (S-11), answers polls empty in time
+(S-40).
 
 Invariants: a started task reaches a poller that is still there, or is undone or redelivered (D-46); starts run
 in tasks of the host, so that a cancelled poll never cancels one. Everything here can be forgotten: rows are the truth
@@ -129,7 +129,7 @@ class MatchingHost:
             poll.give(None)
 
     def unsent(self, queue: QueueKey, result: PollResult) -> None:
-        """Give the result of a poll whose caller was not answered to another poll of `queue` (DESIGN 10.6)."""
+        """Give the result of a poll whose caller was not answered to another poll of `queue` (D-46)."""
         if isinstance(result, WorkflowTaskReply | ActivityTaskReply):
             token, now_ns = result.token, self._clock.now_ns()
             task = Task(queue, token.entity, token.scheduled_event_id, stamp=0, created_ns=now_ns)
@@ -245,7 +245,7 @@ class MatchingHost:
             self._unstick(task, row)
 
     def _unstick(self, task: Task, row: TaskRowId) -> None:
-        """Let the run move a task of an unpolled queue; its worker may have died before this start (rule 11)."""
+        """Let the run move a task of an unpolled queue; its worker may have died before this start (S-11)."""
         if task.queue.kind is QueueKind.WORKFLOW:
             self._spawn(self._engine.unstick(task, row))
 
@@ -338,7 +338,7 @@ class MatchingHost:
     # Workers that shut down, and readers.
 
     def close_sticky(self, key: QueueKey) -> None:
-        """Move the tasks of this sticky queue to the normal queue at once, because its worker shuts down (rule 11)."""
+        """Move the tasks of this sticky queue to the normal queue at once, because its worker shuts down (S-11)."""
         queue = self._queues.find(key)
         if queue is None:
             return

@@ -1,4 +1,4 @@
-"""Wires a node: one function builds its objects top to bottom (DESIGN D15). Server and embedded engine both use it.
+"""Wires a node: one function builds its objects top to bottom (D-15). Server and embedded engine both use it.
 
 Order of construction: store, then matching and queries (memory), then the engine, then the frontend. `close` goes
 the other way round: no new calls, parked polls answered empty, commits flushed, shards released, store closed
@@ -80,7 +80,7 @@ async def open_node(
         store_name: Name of the store in GetClusterInfo.
         namespaces: Registered if they do not exist yet.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
-        void_activities: Whether activity attempts of an earlier process died with it (embedded engine, DESIGN §6.4).
+        void_activities: Whether activity attempts of an earlier process died with it (embedded engine, D-34).
         matching_clock: Measures how long pollers have been gone. Default: `clock`.
         rpcs: The table of RPCs to serve.
         types: The kinds of entities, with a registration for each.

@@ -1,4 +1,4 @@
-"""Queries in progress, in memory only, from the request to a worker's answer (rule 39).
+"""Queries in progress, in memory only, from the request to a worker's answer (S-39).
 
 Role: a query either waits for a poller of its own (`direct`), or is attached to the run's next workflow task
 (`attached`, at most `buffered_queries_max` per run) and answered with that task's completion.

@@ -46,7 +46,7 @@ class PendingUpdate:
         self.failure: failure.Failure | None = None
         """The failure of a rejection."""
         self.failed_in = 0
-        """The workflow task that carried the update but could not be completed (rule 20)."""
+        """The workflow task that carried the update but could not be completed (S-20)."""
         self.was_awaited = False
         """Whether a caller has ever waited for it. Before that, a caller is expected to arrive."""
 
@@ -136,7 +136,7 @@ class Updates:
         return {key: each for key, each in known.items() if each.is_waiting(last)}
 
     def messages(self, reply: WorkflowTaskReply) -> list[protocol.Message]:
-        """The messages to deliver with a workflow task (rule 17)."""
+        """The messages to deliver with a workflow task (S-17)."""
         if not self._runs:
             return []
         knows_earlier = reply.is_sticky and reply.attempt == 1
@@ -190,7 +190,7 @@ class Updates:
         self._forget_settled(entity)
 
     def failed(self, entity: EntityKey, started_event_id: int) -> None:
-        """Fail the updates carried by a workflow task whose completion could not be applied (rule 20)."""
+        """Fail the updates carried by a workflow task whose completion could not be applied (S-20)."""
         for pending in self._runs.get(entity, {}).values():
             if pending.sent_in and not pending.answered_in:
                 pending.failed_in = started_event_id

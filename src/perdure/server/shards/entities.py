@@ -65,7 +65,7 @@ class Entities:
         self.is_closing = False
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
-        """The entries of these keys, all in memory at once. The caller must continue without awaiting (D4)."""
+        """The entries of these keys, all in memory at once. The caller must continue without awaiting (D-4)."""
         entries = self._cached(keys)
         if entries is None:
             with self._cache.pinned(keys):

@@ -1,4 +1,4 @@
-"""Delivers effects to other entities (D9): one lane per destination, in order, at least once.
+"""Delivers effects to other entities (D-9): one lane per destination, in order, at least once.
 
 Role: after the commit that wrote an effect, deliver it, and remove its row once the destination has it durably.
 Delivery repeats after a crash or a failure; request ids make it idempotent.

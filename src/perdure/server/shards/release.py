@@ -1,4 +1,4 @@
-"""The consequences of a commit: answer callers, give tasks to pollers, arm wake-ups, deliver effects (D5).
+"""The consequences of a commit: answer callers, give tasks to pollers, arm wake-ups, deliver effects (D-5).
 
 Role: the `GroupHost` of the node. After a failure, the entities are dropped from the cache (the next reader loads them
 again), reserved pollers are parked again, and callers get the error.

@@ -1,8 +1,8 @@
 """The synchronous step: transitions become a group, tasks meet parked pollers, and the group joins the open batch.
 
 Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so the cache cannot change between
-the read and the write. Tasks for which a poller is parked are started in the same group (D6); all others become rows
-(D8).
+the read and the write. Tasks for which a poller is parked are started in the same group (D-6); all others become rows
+(D-8).
 
 Invariants: after `perform`, every written entry's `pending` is the new group; on any error before that, nothing
 changed.

@@ -1,4 +1,4 @@
-"""Fires stored wake-ups of entities (D7): the near future is in memory, the rest in a narrow table.
+"""Fires stored wake-ups of entities (D-7): the near future is in memory, the rest in a narrow table.
 
 Invariants: a stored wake-up is fired at or after its time, at least once; an early one is harmless. An entity whose
 wake-up fails is retried with its own back-off and delays no other entity.

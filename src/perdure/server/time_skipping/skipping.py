@@ -316,7 +316,7 @@ class TimeSkipping:
         return sleep_ns
 
     async def _is_exact(self, row: WakeRow) -> bool:
-        """Whether the wake-up is exact. A stored one is a lower bound (D7); skipping to it may be in vain."""
+        """Whether the wake-up is exact. A stored one is a lower bound (D-7); skipping to it may be in vain."""
         assert self._engine is not None
         return (
             await self._engine.read(row.key, self._engine.type_of(row.key).next_wake_ns)

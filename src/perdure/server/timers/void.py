@@ -1,4 +1,4 @@
-"""Times out, when a node opens, the activity attempts that died with the previous process (DESIGN §6.4).
+"""Times out, when a node opens, the activity attempts that died with the previous process (D-34).
 
 Only for engines whose workers run in the same process; the workers of a server outlive it.
 """

@@ -22,7 +22,7 @@ class Execution:
         activity: Its type.
         args: What it got.
         attempt: As the activity saw it.
-        number: The how-manieth execution of this activity type in this run, from 1.
+        number: Ordinal of this execution of the activity type in this run (1-based).
         timeout_ns: How long the attempt may take; 0 forever.
         result: What it returned, if it did.
         error: What it raised, if it did.
