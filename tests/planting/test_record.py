@@ -95,7 +95,7 @@ HANGS_ONCE = STARTS + "import time; time.sleep(600 if starts.read_text() == 'x' 
 
 
 def test_tests_that_do_not_end_are_killed_and_run_again(tmp_path: Path):
-    run_to_end([sys.executable, "-c", HANGS_ONCE], tmp_path, os.environ, 3)
+    run_to_end([sys.executable, "-c", HANGS_ONCE], tmp_path, os.environ, 8)
     assert (tmp_path / "starts").read_text() == "xx"
 
 
