@@ -70,7 +70,7 @@ class EntityType(Generic[S]):
             number, name, check = 201, "counter", "counters"
             fact_types = {1: Counter}
 
-        engine = Engine(store, clock, new_id, types=Registry(*BUILT_IN, Counters()))
+        engine = Engine(store, clock, new_id, types=Registry(*BUILT_IN.types, Counters()))
     """
 
     number: int
