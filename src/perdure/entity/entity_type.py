@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
+from perdure.entity.workers import IDLE
 from perdure.wire import errors
 
 if TYPE_CHECKING:
@@ -188,9 +189,9 @@ class EntityType(Generic[S]):
             for one in self.wanted_tasks(state)
         )
 
-    def work(self, state: S) -> Work | None:
-        """What it is doing right now, None for nothing: time is not skipped while something works."""
-        return None
+    def work(self, state: S) -> Work:
+        """What it is doing right now: time is not skipped while something works."""
+        return IDLE
 
     def start_task(
         self, state: S, task: Task, row: TaskRowId | None, poll: Any, env: Env

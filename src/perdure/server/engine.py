@@ -103,7 +103,7 @@ class Engine:
     Example:
         engine = Engine(open_memory(), SystemClock(), new_id)
         await engine.open()
-        reply = await engine.start(namespace_id, request)
+        reply = await engine.update(key, change)
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Engine:
             self.namespaces,
             types,
         )
-        self._task_starts = TaskStarts(self.entities, self._steps, self.committer, matcher)
+        self._task_starts = TaskStarts(self.entities, self._steps, self.committer, matcher, types)
         self._release.give_back = self._task_starts.give_back_later
         self.pace = Pace(self._wakes, self._outbox, self.committer, self._steps, self._fire)
         self._kept = KeptReplies()

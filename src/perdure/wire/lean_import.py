@@ -78,18 +78,19 @@ def leave_unopened() -> None:
     # As its `__init__` does: other distributions add packages to it.
     module.__path__ = pkgutil.extend_path(module.__path__, _PACKAGE)
     module.__class__ = _Unopened
-    sys.modules[_PACKAGE] = module
+    sys.modules.setdefault(_PACKAGE, module)  # another thread may have imported it meanwhile
 
 
 @contextmanager
 def without_grpc() -> Generator[None]:
     """Inside the block the services' packages are loaded without grpc; their stubs stay to be asked for."""
     finder = _ServiceFinder()
-    sys.meta_path.insert(0, finder)
+    # Always a new list: an import in another thread that walks the old one must not miss an entry.
+    sys.meta_path = [finder, *sys.meta_path]
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        sys.meta_path = [each for each in sys.meta_path if each is not finder]
 
 
 class _ServiceFinder:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key
+from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId, run_key
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.entity.entity_type import Registry
 from perdure.entity.env import Env
@@ -17,6 +17,7 @@ from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history.entity_types import WORKFLOW_IDS, RunType
 from perdure.history.state.run_state import RunState
 from perdure.server.shards.task_starts import TaskStarts
+from perdure.storage.port import StoreError
 from perdure.wire import errors
 from tests.unit.server.test_handover import rows
 from tests.unit.server.virtual import on_virtual_time, virtual_world
@@ -161,6 +162,28 @@ async def test_a_task_that_is_given_back_goes_to_the_next_poller():
         info = PollInfo(identity="i", request_id="r")
         started: Any = await world.engine.start_task(task, row, info)
         await world.engine.give_back(task, started)
+        again = await world.poll()
+        assert (again.workflow_execution.run_id, again.attempt) == (key.run_id, 1)
+        await world.complete(again.task_token, complete_workflow())
+
+
+@on_virtual_time
+async def test_a_workflow_task_is_given_back_while_its_run_cannot_be_read():
+    """The next poller gets the same start; nothing has to be read for that."""
+    async with virtual_world() as world:
+        key = await world.start()
+        task, row = await first_row(world)
+        started: Any = await world.engine.start_task(
+            task, row, PollInfo(identity="i", request_id="r")
+        )
+        world.forget(key)
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def broken(_: EntityKey) -> None:
+                raise StoreError("no disk")
+
+            patch.setattr(world.faults, "load", broken)
+            await world.engine.give_back(task, started)
         again = await world.poll()
         assert (again.workflow_execution.run_id, again.attempt) == (key.run_id, 1)
         await world.complete(again.task_token, complete_workflow())

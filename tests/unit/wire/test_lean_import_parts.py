@@ -7,7 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -316,3 +316,35 @@ def test_a_service_that_was_there_before_the_block_stays_as_it_was(
 def test_the_stubs_of_each_service_of_the_api_come_on_request(service: str, stub: str) -> None:
     assert hasattr(api, service)
     assert getattr(importlib.import_module(f"temporalio.api.{service}.v1"), stub).__name__ == stub
+
+
+@pytest.mark.usefixtures("notes")
+def test_an_import_of_another_thread_that_is_under_way_misses_no_finder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "module_of_another_thread.py").write_text("")
+    importlib.invalidate_caches()
+    is_inside, may_go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def find_spec(self, name: str, path: object, target: object = None) -> None:
+            if name == "module_of_another_thread":
+                is_inside.set()
+                assert may_go_on.wait(60)
+
+    before = list(sys.meta_path)
+    at = before.index(PathFinder)
+    monkeypatch.setattr(sys, "meta_path", [*before[:at], Slow(), *before[at:]])
+    found: list[str] = []
+
+    def look() -> None:
+        found.append(importlib.import_module("module_of_another_thread").__name__)
+
+    with lean_import.without_grpc():
+        other = threading.Thread(target=look, daemon=True)
+        other.start()
+        assert is_inside.wait(60)
+    may_go_on.set()
+    other.join(60)
+    assert found == ["module_of_another_thread"]
+    del sys.modules["module_of_another_thread"]

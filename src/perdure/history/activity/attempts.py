@@ -100,10 +100,17 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
 
 
 def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> RunTransition:
-    """The poller vanished before it was told: the same attempt goes back to its queue (D-46)."""
+    """The poller vanished before it was told: the same attempt goes back to its queue (D-46).
+
+    Each start has a stamp of its own. The number of the attempt does not tell: a reset may have set it back meanwhile.
+    """
     with Draft(state, env) as draft:
         activity = state.activities.get(token.scheduled_event_id)
-        if activity is not None and _is_current(state, activity, token):
+        if (
+            activity is not None
+            and progress_of(state, token.scheduled_event_id).stamp == token.stamp
+            and running(state, activity) is not None
+        ):
             back_to_queue(draft, activity)
         return draft.done()
 

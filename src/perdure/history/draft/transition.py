@@ -15,4 +15,4 @@ class RunTransition(Transition):
     @property
     def is_empty(self) -> bool:
         """True when there is nothing to write: the reply still waits for the run's earlier commits."""
-        return self.current is None and Transition.is_empty.__get__(self)
+        return self.current is None and super().is_empty

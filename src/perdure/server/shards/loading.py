@@ -78,8 +78,9 @@ class Loader:
         entry.number = stored.number
         entry.wake_at_ns = stored.wake_at_ns
         entry.is_held = stored.is_held
-        for row in stored.events:
-            entry.tail.append(row)
+        if entry.type.has_log:
+            for row in stored.events:
+                entry.tail.append(row)
         try:
             entry.state = await self._state(entry, stored)
         except UnknownRowError as error:

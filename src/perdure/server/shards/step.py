@@ -147,6 +147,7 @@ class Steps:
         if transition.state is not None:
             entry.state = transition.state
         if transition.events is not None:
+            assert entry.type.has_log, f"{entry.type.name} keeps no events"
             write.events = (transition.events,)
             entry.tail.append(transition.events)
         if transition.facts:

@@ -12,6 +12,7 @@ from perdure.wire import errors
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
+    from perdure.entity.entity_type import Registry
     from perdure.entity.env import Env
     from perdure.entity.transition import Task
     from perdure.entity.workers import PollInfo
@@ -33,11 +34,13 @@ class TaskStarts:
         steps: Steps,
         committer: Committer,
         matcher: Matcher,
+        types: Registry,
     ) -> None:
         self._entities = entities
         self._steps = steps
         self._committer = committer
         self._matcher = matcher
+        self._types = types
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -69,11 +72,12 @@ class TaskStarts:
 
     async def give_back(self, task: Task, reply: Any) -> None:
         """The poller for which a task was started has gone (D-46)."""
-        entries = await self._entities.ready_to_change(task.entity)
-        if entries[0].type.stays_started(reply):
+        entity_type = self._types.of(task.entity)
+        if entity_type.stays_started(reply):
             self._matcher.offer(task, None)
             return
-        outcome = self._entities.change(entries, entries[0].type.take_back, reply)
+        entries = await self._entities.ready_to_change(task.entity)
+        outcome = self._entities.change(entries, entity_type.take_back, reply)
         await self._entities.reveal(outcome)
 
     async def _redeliver(self, task: Task) -> Any:

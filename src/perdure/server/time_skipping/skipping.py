@@ -135,7 +135,7 @@ class TimeSkipping:
         self._activities = self._in_workflow_tasks = 0
         for key in keys:
             with suppress(NotFound):  # its first step was lost
-                self._note(key, await engine.read(key, engine.type_of(key).work) or IDLE)
+                self._note(key, await engine.read(key, engine.type_of(key).work))
 
     async def close(self) -> None:
         """Stop skipping and wake all sleepers at once."""
@@ -223,8 +223,8 @@ class TimeSkipping:
         # A run occurs once per scheduled task: thousands of times if it starts thousands of activities.
         entries = tuple(dict.fromkeys(group.entries))
         for entry in entries:
-            work = None if entry.state is None else entry.type.work(entry.state)
-            self._note(entry.key, work or IDLE)
+            work = IDLE if entry.state is None else entry.type.work(entry.state)
+            self._note(entry.key, work)
         settled = group.settled()
         self._unsettled[settled] = tuple(entry.key for entry in entries)
         settled.add_done_callback(self._settled)
