@@ -11,26 +11,14 @@ from tests.reference.commands import (
     no_retry,
     payloads,
     retry,
-    schedule_activity,
 )
 from tests.reference.play import Case, script
-
-HOUR_S = 3600.0
-
-
-async def scheduled(case: Case, **options: Any) -> None:
-    """Start a run with one activity `a`, whose scheduled event is event 5."""
-    await case.start()
-    await case.step(schedule_activity(case.queue, **options))
+from tests.reference.scripts.pauses import HOUR_S, pause, scheduled
 
 
 async def reset(case: Case, **fields: Any) -> Any:
     fields.setdefault("execution", case.execution())
     return await case.call("ResetActivity", **fields)
-
-
-async def pause(case: Case) -> Any:
-    return await case.call("PauseActivity", execution=case.execution(), id="a")
 
 
 @script
@@ -120,7 +108,7 @@ async def that_then_fails_for_good(case: Case) -> None:
 async def while_it_is_paused(case: Case) -> None:
     await scheduled(case, retry_policy=retry(5, HOUR_S, HOUR_S))
     await case.fail_activity(await case.poll_activity(), failure=application_failure("no"))
-    await pause(case)
+    await pause(case, id="a")
     await reset(case, id="a", keep_paused=True)
     await case.describe()
     await reset(case, id="a")
@@ -133,7 +121,7 @@ async def while_it_runs_paused(case: Case) -> None:
     await scheduled(case, retry_policy=retry(5, 0.1, 0.1))
     await case.fail_activity(await case.poll_activity(), failure=application_failure("no"))
     task = await case.poll_activity()
-    await pause(case)
+    await pause(case, id="a")
     await reset(case, id="a", keep_paused=True)
     await case.describe()
     await case.heartbeat(task)

@@ -23,7 +23,7 @@ async def settle() -> None:
 
 @staged
 async def test_a_sleep_of_no_length_ends_although_a_look_takes_long(stage: Stage) -> None:
-    """The loop waits for the store; whoever comes meanwhile wakes himself and all others whose time has come."""
+    """While the loop waits for the store, a new sleeper wakes itself and all others whose time has come."""
     await stage.started_run("w", timer(DAY_S))
     early = [asyncio.ensure_future(stage.sleep(seconds)) for seconds in (5, 6, 60)]
     stage.store.wakes_gate.clear()
@@ -86,7 +86,7 @@ async def test_the_end_comes_twice_without_harm(stage: Stage) -> None:
 
 @staged
 async def test_the_end_waits_for_a_look_that_is_under_way(stage: Stage) -> None:
-    """Whoever closes the store next finds nobody in it."""
+    """When the store is closed next, no call is inside it."""
     await stage.started_run("w", timer(DAY_S))
     stage.store.wakes_gate.clear()
     stage.time.unlock()
