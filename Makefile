@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format types imports test pytest test-next-year coverage sim mutations plant conformance reference-record histories demo bench docs clean
+.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant conformance reference-record histories demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -30,6 +30,9 @@ lint: setup
 format: setup    ## Format the source
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
+
+overloads: setup ## Write the overloads of the public functions again, from scripts/generate_overloads.py
+	$(BIN)/python scripts/generate_overloads.py
 
 types: setup
 	$(BIN)/basedpyright --pythonpath $(BIN)/python

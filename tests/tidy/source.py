@@ -93,6 +93,19 @@ def functions(tree: ast.Module) -> list[tuple[str, int, int]]:
     return found
 
 
+def overload_lines(tree: ast.Module) -> int:
+    """How many lines are overloads: signatures, often generated, which no reader splits by concept."""
+    return sum(
+        (node.end_lineno or node.lineno) - node.decorator_list[0].lineno + 1
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_overload(node)
+    )
+
+
+def is_overload(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(decorator) == "overload" for decorator in function.decorator_list)
+
+
 def _own_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     lines = (function.end_lineno or function.lineno) - function.body[0].lineno + 1
     lines -= sum(_span(nested) for nested in _outermost_functions(function))
