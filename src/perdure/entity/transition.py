@@ -129,6 +129,8 @@ class Transition(msgspec.Struct):
     """A response message, a plan or an error value: see `replies.py`."""
     also: tuple[Self, ...] = ()
     """Changes of other entities that belong to this one: written in the same transaction (the run that follows)."""
+    notes: tuple[msgspec.Struct, ...] = ()
+    """What the owner's memory has to know of this change: the shell notes it in the same step. Nothing is written."""
 
     @property
     def is_empty(self) -> bool:

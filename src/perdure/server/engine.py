@@ -32,7 +32,7 @@ from perdure.server.shards.node_shards import NodeShards
 from perdure.server.shards.outbox import Outbox
 from perdure.server.shards.pace import Pace
 from perdure.server.shards.release import Release
-from perdure.server.shards.step import Steps
+from perdure.server.shards.step import Steps, no_memory
 from perdure.server.shards.tail import trim
 from perdure.server.shards.task_starts import TaskStarts
 from perdure.server.shards.wakes import Wakes
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from perdure.entity.workers import PollInfo
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.shards.shard import Shard
+    from perdure.server.shards.step import Memory
     from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Engine:
         limits: Default limits of every namespace.
         deliver: Applies an effect of a source at its destination.
         types: The kinds of entities, with a registration for each.
+        memory: Takes the notes of transitions, in the step that writes them.
         cache_bytes_max: Limit for the memory of cached entities, in bytes (an estimate).
 
     Example:
@@ -116,6 +118,7 @@ class Engine:
         limits: Limits = DEFAULT_LIMITS,
         deliver: Callable[[EntityKey, Effect], Awaitable[None]] = no_deliveries,
         types: Registry = BUILT_IN,
+        memory: Memory = no_memory,
         cache_bytes_max: int = CACHE_BYTES_MAX,
     ) -> None:
         matcher = matcher or NoMatcher()
@@ -130,7 +133,7 @@ class Engine:
         self._outbox = Outbox(store, deliver, self._finish_effect)
         self._release = Release(self.cache, matcher, self._wakes, self._outbox)
         self.committer = Committer(store, clock, self._shards.drop, self._shards.settle)
-        self._steps = Steps(self.cache, self.committer, self._release, types, matcher)
+        self._steps = Steps(self.cache, self.committer, self._release, types, matcher, memory)
         self.entities = Entities(
             self.cache,
             Loader(store, self.cache, clock, types),

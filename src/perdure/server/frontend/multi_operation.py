@@ -10,6 +10,7 @@ from perdure.server.frontend.search_attributes import check_search_attributes, n
 from perdure.server.frontend.updates import (
     ABORTED,
     Reached,
+    admitted,
     checked_update,
     patience_ns,
     reference,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from perdure.entity.env import Env
     from perdure.history.draft.transition import RunTransition
+    from perdure.history.draft.update_words import UpdateAdmission
     from perdure.history.run.update_with_start import StartedAndAdmitted
     from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
@@ -95,13 +97,11 @@ async def _start_and_admit(
         made = transitions.update_with_start(
             current, existing, start, update_id, waiting, namespace_id, env
         )
-        admission = made[-1].reply.admission
-        if admission.is_new:
-            key = run_key(namespace_id, start.workflow_id, admission.run_id)
-            is_same = existing is not None and existing.key == key
-            last = existing.last_started_event_id if existing is not None and is_same else 0
-            services.updates.admit(key, update_id, asked, last)
-        return made
+        admission: UpdateAdmission = made[-1].reply.admission
+        key = run_key(namespace_id, start.workflow_id, admission.run_id)
+        is_same = existing is not None and existing.key == key
+        last = existing.last_started_event_id if existing is not None and is_same else 0
+        return (*made[:-1], admitted(made[-1], admission, asked, last))
 
     return await services.runs.start_with(namespace_id, start.workflow_id, lambda _: True, change)
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from perdure.core.ids import EntityKey, run_key
 from perdure.history import transitions
 from perdure.server.frontend import checks
 from perdure.server.frontend.call import LONG_POLL_MARGIN_NS
+from perdure.server.pending.updates import UpdateAdmitted
 from perdure.wire.api import enums, update, workflowservice
 from perdure.wire.errors import (
     InvalidArgument,
@@ -61,9 +64,7 @@ async def update_workflow_execution(
         transition = transitions.request_update(
             state, update_id, request.first_execution_run_id, waiting, env
         )
-        if transition.reply.is_new:
-            services.updates.admit(state.key, update_id, asked, state.last_started_event_id)
-        return transition
+        return admitted(transition, transition.reply, asked, state.last_started_event_id)
 
     while True:
         admission: UpdateAdmission = await services.runs.update_current(
@@ -132,6 +133,19 @@ def checked_update(
     if not result.meta.update_id:
         result.meta.update_id = services.new_id()
     return result
+
+
+def admitted(
+    transition: RunTransition,
+    admission: UpdateAdmission,
+    asked: update.Request,
+    last_started_event_id: int,
+) -> RunTransition:
+    """The transition with a note of the update that it lets in, if it is a new one."""
+    if not admission.is_new:
+        return transition
+    note = UpdateAdmitted(asked.meta.update_id, asked, last_started_event_id)
+    return msgspec.structs.replace(transition, notes=(note,))
 
 
 def patience_ns(services: Services, call: Call) -> int:

@@ -9,14 +9,16 @@ from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
+from perdure.history.draft.transition import RunTransition
 from perdure.server.frontend import checks, task_replies
 from perdure.server.pending.queries import PendingQuery
+from perdure.server.pending.updates import TaskCompleted, TaskRefused
+from perdure.server.shards.entities import Raised
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
 
 if TYPE_CHECKING:
     from perdure.entity.env import Env
-    from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
@@ -83,17 +85,18 @@ def _complete(
     request: workflowservice.RespondWorkflowTaskCompletedRequest,
     env: Env,
 ) -> RunTransition:
-    waiting = updates.of_task(state)
+    refused = TaskRefused(token.started_event_id)
     try:
-        transition = transitions.complete_workflow_task(state, token, request, env, waiting)
-    except InvalidArgument:
+        transition = transitions.complete_workflow_task(
+            state, token, request, env, updates.of_task(state)
+        )
+    except InvalidArgument as error:
         # A repeated attempt: nothing is written, and its updates fail like those of the first one (S-7 and S-20).
-        updates.failed(token.entity, token.started_event_id)
-        raise
-    if isinstance(transition.reply, CompletionReply):
-        updates.answered(state, token.started_event_id, transition.reply)
-    else:
-        updates.failed(token.entity, token.started_event_id)
+        return RunTransition(key=token.entity, reply=Raised(error), notes=(refused,))
+    reply = transition.reply
+    is_completed = isinstance(reply, CompletionReply)
+    note = TaskCompleted(token.started_event_id, reply) if is_completed else refused
+    transition.notes = (note,)
     return transition
 
 

@@ -91,7 +91,7 @@ async def open_node(
         RpcError: A namespace cannot be registered; the store is closed.
     """
     matching = MatchingHost(matching_clock or clock, new_id)
-    deliveries = Deliveries()
+    deliveries, updates = Deliveries(), Updates()
     engine = Engine(
         store,
         clock,
@@ -100,6 +100,7 @@ async def open_node(
         limits=limits,
         deliver=deliveries.deliver,
         types=types,
+        memory=updates.note,
     )
     runs = Runs(engine)
     deliveries.open(engine, runs)
@@ -117,7 +118,7 @@ async def open_node(
         runs=runs,
         matching=matching,
         queries=Queries(),
-        updates=Updates(),
+        updates=updates,
         clock=clock,
         new_id=new_id,
         limits=limits,

@@ -5,6 +5,7 @@ here (`answered`). Once accepted, an update is part of history and is no longer 
 
 Invariants: an update is sent again only to a worker that may not know it (another attempt, a full history). A noted
 answer is valid only for readers that see the workflow task completed that brought it, so a failed commit revokes it.
+A pure change of a run never touches this memory: it returns notes, and the step that writes the change takes them.
 If the process dies, callers send their updates again under the same id. A decided update is kept only while a caller
 waits for it; one that no worker has seen yet is kept even without a caller.
 Not here: decisions (`history.update`), and waiting (`frontend/updates.py`).
@@ -14,10 +15,12 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from perdure.history.draft.replies import CompletionReply
 from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
 from perdure.wire.api import failure, protocol, update
 
@@ -25,13 +28,35 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from perdure.core.ids import EntityKey
-    from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
+    from perdure.history.draft.replies import WorkflowTaskReply
     from perdure.history.state.run_state import RunState
 
 RUNS_MAX = 10_000
 """Limit of runs with waiting updates. Beyond it, the oldest are dropped and their callers told to try again."""
 BYTES_MAX = 64 * 1024 * 1024
 """Limit for the total size of their requests, with the same effect."""
+
+
+class UpdateAdmitted(msgspec.Struct, frozen=True):
+    """A note: the run has let this update in, and no worker has accepted it yet."""
+
+    update_id: str
+    request: update.Request
+    last_started_event_id: int
+    """Of the run that takes it, before this change; 0 for a new run."""
+
+
+class TaskCompleted(msgspec.Struct, frozen=True):
+    """A note: the workflow task with this started event was completed with these answers."""
+
+    started_event_id: int
+    reply: CompletionReply
+
+
+class TaskRefused(msgspec.Struct, frozen=True):
+    """A note: the completion of the workflow task with this started event could not be applied (S-20)."""
+
+    started_event_id: int
 
 
 class PendingUpdate:
@@ -125,6 +150,24 @@ class Updates:
             self._bytes -= known.request.ByteSize()
         if not waiting:
             del self._runs[entity]
+
+    def note(self, note: msgspec.Struct, entity: EntityKey, state: Any) -> None:
+        """Take a note of a transition of `entity`, in the step that writes it.
+
+        Args:
+            note: One of the notes above.
+            entity: The run.
+            state: Its state after the transition.
+        """
+        match note:
+            case UpdateAdmitted():
+                self.admit(entity, note.update_id, note.request, note.last_started_event_id)
+            case TaskCompleted():
+                self.answered(state, note.started_event_id, note.reply)
+            case TaskRefused():
+                self.failed(entity, note.started_event_id)
+            case _:
+                raise TypeError(f"{type(note).__name__} is no note about updates")
 
     def count_others(self, state: RunState, update_id: str) -> int:
         """How many other updates of the run wait for a worker."""

@@ -1,8 +1,8 @@
 """The synchronous step: transitions become a group, tasks meet parked pollers, and the group joins the open batch.
 
-Role: the one place where a `Transition` is turned into rows. Nothing here awaits, so the cache cannot change between
-the read and the write. Tasks for which a poller is parked are started in the same group (D-6); all others become rows
-(D-8).
+Role: the one place where a `Transition` is turned into rows, and where its notes reach the memory of the shard's owner.
+Nothing here awaits, so the cache cannot change between the read and the write. Tasks for which a poller is parked are
+started in the same group (D-6); all others become rows (D-8).
 
 Invariants: after `perform`, every written entry's `pending` is the new group; on any error before that, nothing
 changed.
@@ -11,7 +11,7 @@ changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,8 +23,6 @@ from perdure.server.shards.group import Entry, Group, Handover, Offer, Sent
 from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from perdure.entity.entity_type import Registry
     from perdure.entity.env import Env
     from perdure.entity.transition import Task, Transition
@@ -35,6 +33,14 @@ if TYPE_CHECKING:
     from perdure.server.shards.shard import Shard
 
 log = logging.getLogger(__name__)
+
+Memory = Callable[[msgspec.Struct, EntityKey, Any], None]
+"""Takes a note of a transition: the note, the entity's key, and its state after the change."""
+
+
+def no_memory(note: msgspec.Struct, key: EntityKey, state: Any) -> None:
+    """The `memory` of an engine whose transitions have no notes."""
+    raise NotImplementedError(f"nothing takes the note {type(note).__name__} of {key.name}")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -54,12 +60,14 @@ class Steps:
         host: GroupHost,
         types: Registry,
         matcher: Matcher,
+        memory: Memory,
     ) -> None:
         self._cache = cache
         self._committer = committer
         self._host = host
         self._types = types
         self.matcher = matcher
+        self._memory = memory
         self.watch: Callable[[Group], None] | None = None
         """Called with every group within its step; used by the time-skipping clock."""
 
@@ -87,6 +95,8 @@ class Steps:
             if transition.reply is not None:
                 reply = transition.reply
             is_empty = is_empty and transition.is_empty
+            for note in transition.notes:
+                self._memory(note, transition.key, self._state_after(transition))
         if is_empty:
             return Outcome(barrier_of(read), reply)
         group = Group(shard, self._host, read)
@@ -177,6 +187,9 @@ class Steps:
     def _state_of(self, key: EntityKey) -> Any:
         entry = self._cache.get(key)
         return None if entry is None else entry.state
+
+    def _state_after(self, transition: Transition) -> Any:
+        return self._state_of(transition.key) if transition.state is None else transition.state
 
     # Tasks.
 
