@@ -45,7 +45,7 @@ def take(run: Run, commands: Sequence[cmd.Command]) -> None:
         if handler is None:
             raise BadHistory(f"{type(command).__name__} is not supported by this version")
         handler(run, command)
-    run.local.deliver(run, include_held=False)
+    run.local.deliver(run)
     run.local.release_if_idle(run)
     run.settle_fresh()
 

@@ -81,10 +81,12 @@ class Server(World):
         """One workflow task: perhaps it is lost, perhaps the worker's cache is."""
         while len(self.events) > self.completed_at and self.rng.random() < 0.12:
             self.lost_task()
-        news = len(self.events) > self.completed_at or self.forced
+        happened = len(self.events) > self.completed_at
+        news = happened or self.forced
         self.forced = False
         # After a task without commands, a cold worker cannot tell an update's task from a
         # heartbeat: both engines then merge the two (R-3), so no such history is made here.
+        tells_tasks_apart = happened or self.had_commands
         speculative = not news and self.had_commands
         if not news and not speculative:
             self.signal()
@@ -98,6 +100,8 @@ class Server(World):
         )
         self.task_started = True
         count = self.rng.choice((1, 2)) if speculative else self.rng.choice((0, 0, 0, 1, 2))
+        if not tells_tasks_apart:
+            count = 0
         messages = [self.update_request(started - 1) for _ in range(count)]
         known = len(self.seen)
         completion = self.work(started, messages)

@@ -327,24 +327,31 @@ class LocalActivities:
         machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, marker.seq)
         if machine is None or machine.waits_for_marker:
             self._ahead.append(marker)
-            self.deliver(run, include_held=False)
+            self.deliver(run)
 
     def _held(self, marker: LocalActivityMarker) -> bool:
         index = marker.activation_index
         return index is not None and index > self.activation_index
 
-    def deliver(self, run: LocalHost, *, include_held: bool) -> None:
-        """Resolve from markers, in their order, as far as user code has got."""
-        while self._ahead and (include_held or not self._held(self._ahead[0])):
+    def deliver(self, run: LocalHost) -> None:
+        """Resolve from markers, in their order, as far as user code and the activations have got."""
+        while self._ahead and not self._held(self._ahead[0]):
             machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, self._ahead[0].seq)
             if machine is None:
                 return
             machine.resolve_from_marker(self._ahead.pop(0), run)
 
     def release_if_idle(self, run: LocalHost) -> None:
-        """Without further jobs there is no later activation to hold results back for."""
+        """Without further jobs, the next activation is the one that first delivered a held result.
+
+        An activation that only brought an update which was then rejected left nothing in the
+        history, so replay has fewer activations than there were. Results that came in different
+        activations stay apart all the same: code that waits for the first of several sees one.
+        """
         if self._ahead and not run.jobs:
-            self.deliver(run, include_held=True)
+            if self._held(self._ahead[0]):
+                self.activation_index = self._ahead[0].activation_index or 0
+            self.deliver(run)
 
     def consume_marker(self, run: LocalHost, event: history.HistoryEvent) -> bool:
         """A marker event whose result was delivered ahead is only checked; True when it was."""
