@@ -26,7 +26,7 @@ from perdure.server.shards.release import Release
 from perdure.server.shards.shard import Shard
 from perdure.server.shards.step import Steps
 from perdure.server.shards.wakes import Wakes
-from perdure.server.timers import retention, row_sweep, void
+from perdure.server.timers import row_sweep, void
 from perdure.storage import sqlite_commit
 from tests.simulation.edit import Edit
 
@@ -166,9 +166,6 @@ GUARDS: dict[str, Edit] = {
         RunType, "is_left_alone", "and neighbour.run_id == key.run_id", ""
     ),
     "retention deletes the pointer": Edit(Engine, "delete", "[entity, *left_alone]", "[entity]"),
-    "retention waits": Edit(
-        retention.Retention, "sweep", "self._clock.now_ns(), CHUNK_RUNS", "2**62, CHUNK_RUNS"
-    ),
     # Matching.
     "rows that come during a scan": Edit(
         TaskQueue, "rows_read", "|= was_unread or not complete", "|= not complete"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 import click
 import msgspec
 
+from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.core.units import DAY_NS
 from perdure.rendering import durations, payloads
 
@@ -51,7 +52,21 @@ class Duration(click.ParamType[int]):
         return ns
 
 
+class Retention(Duration):
+    """How long closed runs are kept: a duration, or `forever`."""
+
+    name = "retention"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if value == "forever":
+            return RETENTION_FOREVER_NS
+        return min(super().convert(value, param, ctx), RETENTION_FOREVER_NS)
+
+
 DURATION = Duration()
+RETENTION = Retention()
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):

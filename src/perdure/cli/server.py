@@ -13,6 +13,7 @@ import click
 from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
+from perdure.cli.options import RETENTION
 from perdure.server.common.options import DevServerOptions, DevServerReady, ServerStartError
 
 logger = logging.getLogger("perdure.cli.server")
@@ -49,6 +50,13 @@ logger = logging.getLogger("perdure.cli.server")
     "--search-attribute",
     multiple=True,
     help="KEY=TYPE to register: Text, Keyword, Int, Double, Bool, Datetime or KeywordList; repeatable.",
+)
+@click.option(
+    "--retention",
+    "retention_ns",
+    type=RETENTION,
+    help="How long the namespaces keep closed runs: 30d, or forever. Stored in the database.  "
+    "[default: as stored; forever in a new one]",
 )
 @click.option(
     "--dynamic-config-value", multiple=True, help="KEY=JSON setting; unknown keys are noted."

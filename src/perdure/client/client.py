@@ -81,6 +81,7 @@ class Client:
         grpc_compression: GrpcCompression = GrpcCompression.NONE,
         payload_limits: PayloadLimitsConfig | None = None,
         header_codec_behavior: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC,
+        retention: timedelta | None = None,
     ) -> Self:
         """Connect to a server or open an engine in this process.
 
@@ -105,10 +106,12 @@ class Client:
             grpc_compression: Of requests.
             payload_limits: Accepted for compatibility; no warnings are given yet.
             header_codec_behavior: Whether headers pass through the codec.
+            retention: For how long an engine in this process keeps closed runs of the namespace. It is stored in the
+                database. Default: what is stored; a new database keeps them forever, as `timedelta.max` does.
 
         Raises:
             RuntimeError: The service does not answer.
-            ValueError: The target means nothing.
+            ValueError: The target means nothing, or a server is to be given a retention.
         """
         config = ConnectConfig(
             target_host=target_host,
@@ -125,6 +128,8 @@ class Client:
             dns_load_balancing_config=dns_load_balancing_config,
             grpc_compression=grpc_compression,
             payload_limits=payload_limits or PayloadLimitsConfig(),
+            retention=retention,
+            namespace=namespace,
         )
         connect: Callable[[ConnectConfig], Awaitable[ServiceClient]] = ServiceClient.connect
         for plugin in reversed(plugins):

@@ -9,6 +9,10 @@ from perdure.core.units import DAY_NS, MINUTE_NS, SECOND_NS
 GRPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """gRPC's own limit, which every client and server of the API has unless told otherwise."""
 
+RETENTION_FOREVER_NS = 100 * 365 * DAY_NS
+"""Closed runs are kept. A namespace describes itself with this duration, the longest that the reference server stores:
+every tool can show it, while 0 means "not set" to some of them."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one namespace. Sizes in bytes, durations in nanoseconds."""
@@ -43,7 +47,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     workflow_task_heartbeat_ns: int = 30 * MINUTE_NS
     history_page_events_max: int = 256
     long_poll_ns: int = 20 * SECOND_NS
-    retention_default_ns: int = DAY_NS
+    retention_default_ns: int = RETENTION_FOREVER_NS
     sticky_schedule_to_start_default_ns: int = 5 * SECOND_NS
     workflow_task_retry_backoff_max_ns: int = 10 * MINUTE_NS
 

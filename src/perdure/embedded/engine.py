@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
+from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.embedded.calls import CLOSED, LATE, Call, TimeLimits
 from perdure.server.node.node import open_node
@@ -299,6 +300,15 @@ class EmbeddedConnection:
         finally:
             self._limits.discard(call)
             self._waiting.discard(call)
+
+    async def keep_runs(self, namespace: str, retention_ns: int) -> None:
+        """Set for how long closed runs of a namespace are kept.
+
+        Raises:
+            NotFound: There is no such namespace.
+        """
+        retention_ns = min(retention_ns, RETENTION_FOREVER_NS)
+        await self._node.engine.namespaces.keep_runs(namespace, retention_ns)
 
     async def close(self) -> None:
         """End polls and waits for workflows; with the last connection the engine is closed too. Idempotent.

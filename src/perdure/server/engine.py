@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure.core.ids import EntityKey
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
+from perdure.entity.transition import Transition
 from perdure.server.common import closing
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
@@ -48,9 +49,10 @@ if TYPE_CHECKING:
     from perdure.core.clock import Clock
     from perdure.core.ids import QueueKey, TaskRowId
     from perdure.entity.entity_type import EntityType, Registry
-    from perdure.entity.transition import Effect, Task, Transition, VisibilityRow
+    from perdure.entity.transition import Effect, Task, VisibilityRow
     from perdure.entity.workers import PollInfo
     from perdure.server.common.namespace_facts import NamespaceFact
+    from perdure.server.shards.group import Entry
     from perdure.server.shards.shard import Shard
     from perdure.server.shards.step import Memory
     from perdure.storage.port import Store, StoredEffect, TaskRow, VisibilityQuery
@@ -149,7 +151,7 @@ class Engine:
         self._release.give_back = self._task_starts.give_back_later
         self.pace = Pace(self._wakes, self._outbox, self.committer, self._steps, self._fire)
         self._kept = KeptReplies()
-        self._retention = Retention(store, clock, self._shards.ready_ids, self.delete)
+        self._retention = Retention(store, clock, self._shards.ready_ids, self._expire)
         self._row_sweep = RowSweep(store, clock, self._shards.ready_ids, self.entities, self._steps)
         self._background: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -320,6 +322,25 @@ class Engine:
 
     async def _void(self, key: EntityKey) -> object:
         return await self.update(key, self._types.of(key).void)
+
+    async def _expire(self, key: EntityKey) -> bool:
+        """Delete a run whose retention is over; one that its namespace keeps longer by now gets the later time."""
+        entries = await self.entities.ready_to_change(key)
+        until_ns = self._kept_until_ns(entries[0])
+        if until_ns <= self._clock.now_ns():
+            return await self.delete(key)
+        later = Transition(key=key, delete_at_ns=until_ns)
+        env = self.entities.env(key.namespace_id, entries[0].shard)
+        outcome = self._steps.perform(entries[0].shard, entries, (later,), env)
+        await self.entities.reveal(outcome)
+        return True
+
+    def _kept_until_ns(self, entry: Entry) -> int:
+        namespace = self.namespaces.by_id(entry.key.namespace_id)
+        if namespace is None or not entry.number or not entry.is_closed:
+            return 0
+        shown = entry.type.visibility(entry.state)
+        return 0 if shown is None else shown.close_ns + namespace.retention_ns
 
     async def _fire(self, key: EntityKey) -> None:
         await self.update(key, self._types.of(key).wake, is_wake=True)

@@ -129,6 +129,8 @@ class ConnectConfig:
 
     Attributes:
         target_host: ``host:port``, or a URL of an embedded engine (``sqlite:file.db``, ``memory:``).
+        retention: For how long an embedded engine keeps the closed runs of `namespace`; see `Client.connect`.
+        namespace: Only for `retention`.
     """
 
     target_host: str
@@ -145,9 +147,15 @@ class ConnectConfig:
     grpc_compression: GrpcCompression = GrpcCompression.NONE
     payload_limits: PayloadLimitsConfig = field(default_factory=PayloadLimitsConfig)
     connect_timeout: timedelta | None = None
+    retention: timedelta | None = None
+    namespace: str = "default"
 
     def __post_init__(self) -> None:
         self.identity = self.identity or default_identity()
+        if self.retention is not None and self.retention <= timedelta(0):
+            raise ValueError(
+                "retention must be longer than nothing; timedelta.max keeps closed runs forever"
+            )
 
     def effective_tls(self) -> TLSConfig | None:
         """The TLS options in force: an API key turns TLS on unless it was turned off explicitly."""

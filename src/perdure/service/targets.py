@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from perdure.service.config import ConnectConfig
 from perdure.wire.seam import Connection
@@ -16,7 +17,16 @@ Opener = Callable[[ConnectConfig], Awaitable[Connection]]
 async def _open_embedded(config: ConnectConfig) -> Connection:
     from perdure.embedded import open_embedded
 
-    return await open_embedded(config.target_host)
+    connection = await open_embedded(config.target_host)
+    if config.retention is not None:
+        try:
+            await connection.keep_runs(
+                config.namespace, config.retention // timedelta(microseconds=1) * 1_000
+            )
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
 
 
 async def _refuse_postgresql(config: ConnectConfig) -> Connection:
@@ -29,6 +39,11 @@ async def _refuse_postgresql(config: ConnectConfig) -> Connection:
 async def _open_grpc(config: ConnectConfig) -> Connection:
     from perdure.service.grpc_connection import open_connection
 
+    if config.retention is not None:
+        raise ValueError(
+            "retention is for engines in this process. A server has its own: `perdure server start-dev --retention`, "
+            "or `perdure operator namespace update --retention`"
+        )
     return open_connection(config)
 
 

@@ -125,6 +125,31 @@ def _settings(bench: Bench) -> None:
     assert "must be a positive whole number" in unusable.err
 
 
+@row(DEV, "--retention")
+def _retention(bench: Bench) -> None:
+    def visit(visitor: Visitor) -> list[int]:
+        answers = [
+            visitor.call(
+                "workflow_service", "describe_namespace",
+                workflowservice.DescribeNamespaceRequest(namespace=name),
+            )
+            for name in ("default", "orders")
+        ]  # fmt: skip
+        return [one.config.workflow_execution_retention_ttl.seconds for one in answers]
+
+    forever_s = 36_500 * 86_400
+    with TemporaryDirectory() as folder:
+        for words, expected_s in (
+            ([], forever_s), (["--retention", "30d"], 30 * 86_400), ([], 30 * 86_400),
+            (["--retention", "forever"], forever_s), (["--retention", "90000d"], forever_s),
+        ):  # fmt: skip
+            where = ("-f", str(Path(folder, "x.db")), "-n", "orders")
+            _, kept_s = served(*where, *words, visit=visit)
+            assert kept_s == [expected_s, expected_s], words
+    for wrong in ("0", "never", "-1d"):
+        assert perdure("server", "start-dev", "--retention", wrong).code == 2
+
+
 @row(DEV, *WITHOUT_EFFECT)
 def _without_effect(bench: Bench) -> None:
     """Accepted, because scripts for the reference command have them; the log says that they do nothing."""

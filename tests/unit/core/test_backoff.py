@@ -79,7 +79,7 @@ def test_the_limits_are_those_of_the_reference_server_but_for_a_few() -> None:
         "workflow_task_heartbeat_ns": 1_800 * S,
         "history_page_events_max": 256,
         "long_poll_ns": 20 * S,
-        "retention_default_ns": 86_400 * S,
+        "retention_default_ns": 36_500 * units.DAY_NS,
         "sticky_schedule_to_start_default_ns": 5 * S,
         "workflow_task_retry_backoff_max_ns": 600 * S,
     }

@@ -78,7 +78,7 @@ async def test_what_a_namespace_is_described_as():
         )
         assert described.namespace_info.id
         own = await caller.call("DescribeNamespace", namespace="default")
-        assert own.config.workflow_execution_retention_ttl.seconds == DAY_S
+        assert own.config.workflow_execution_retention_ttl.seconds == 36_500 * DAY_S
         with pytest.raises(NotFound, match="nothing"):
             await caller.call("DescribeNamespace", namespace="", id="nothing")
         with pytest.raises(InvalidArgument, match="must not be negative"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -40,6 +41,100 @@ async def test_namespaces_are_registered_described_and_listed_in_pages(caller: C
     second = await caller.call("ListNamespaces", next_page_token=first.next_page_token)
     names = [n.namespace_info.name for page in (first, second) for n in page.namespaces]
     assert names == ["a", "b", "default"]
+
+
+async def test_a_namespace_keeps_runs_for_as_long_as_it_says(caller: Caller):
+    century_s = 36_500 * 86_400
+    for name, given, expected in (("no", {}, century_s), ("far", {"seconds": 10**10}, century_s)):
+        await caller.call(
+            "RegisterNamespace", namespace=name, workflow_execution_retention_period=given
+        )
+        described = await caller.call("DescribeNamespace", namespace=name)
+        assert described.config.workflow_execution_retention_ttl.seconds == expected
+
+
+async def test_a_namespace_is_updated_in_what_the_request_names(caller: Caller):
+    await caller.call(
+        "RegisterNamespace", namespace="n", description="d", owner_email="o", data={"a": "1", "b": "2"},
+        workflow_execution_retention_period={"seconds": 3_600},
+    )  # fmt: skip
+    await caller.call("AddSearchAttributes", namespace="n", search_attributes={"Kept": 2})
+    untouched = await caller.call("UpdateNamespace", namespace="n", config={})
+    assert untouched.namespace_info.description == "d"
+    assert untouched.config.workflow_execution_retention_ttl.seconds == 3_600
+    ttl = {"workflow_execution_retention_ttl": {"seconds": 7_200}}
+    updated = await caller.call(
+        "UpdateNamespace",
+        namespace="n",
+        update_info={"description": "new", "data": {"b": "3", "c": "4"}},
+        config=ttl,
+    )
+    described = await caller.call("DescribeNamespace", namespace="n")
+    for answer in (updated, described):
+        info = answer.namespace_info
+        assert (info.name, info.description, info.owner_email) == ("n", "new", "o")
+        assert dict(info.data) == {"a": "1", "b": "3", "c": "4"}
+        assert answer.config.workflow_execution_retention_ttl.seconds == 7_200
+    assert updated.replication_config == described.replication_config
+    owned = await caller.call(
+        "UpdateNamespace", namespace="n", update_info={"owner_email": "me", "state": 1}
+    )
+    assert (owned.namespace_info.owner_email, owned.namespace_info.description) == ("me", "new")
+    forever = await caller.call(
+        "UpdateNamespace", namespace="n", config={"workflow_execution_retention_ttl": {}}
+    )
+    assert forever.config.workflow_execution_retention_ttl.seconds == 36_500 * 86_400
+    attributes = await caller.call("ListSearchAttributes", namespace="n")
+    assert dict(attributes.custom_attributes) == {"Kept": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"config": {"workflow_execution_retention_ttl": {"seconds": -1}}}, "must not be negative"),
+        ({"update_info": {"state": 3}}, "state of a namespace cannot be changed"),
+        ({"promote_namespace": True}, "promote_namespace is not supported"),
+        ({"delete_bad_binary": "x"}, "delete_bad_binary is not supported"),
+        (
+            {"replication_config": {"active_cluster_name": "x"}},
+            "replication_config is not supported",
+        ),
+    ],
+)
+async def test_what_cannot_be_updated_is_refused(
+    caller: Caller, fields: dict[str, Any], reason: str
+):
+    with pytest.raises(InvalidArgument, match=reason):
+        await caller.call("UpdateNamespace", namespace="default", **fields)
+    with pytest.raises(NotFound):
+        await caller.call("UpdateNamespace", namespace="nowhere")
+
+
+async def test_changes_of_namespaces_that_meet_are_all_kept(caller: Caller):
+    many = await asyncio.gather(
+        *(caller.call("RegisterNamespace", namespace="same") for _ in range(4)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, AlreadyExists) for one in many) == 3
+    names = [f"A{number}" for number in range(6)]
+    await asyncio.gather(
+        *(caller.call("AddSearchAttributes", namespace="same", search_attributes={name: 2}) for name in names),
+        caller.call("UpdateNamespace", namespace="same", update_info={"description": "d"}),
+        *(caller.call("UpdateNamespace", namespace="same", update_info={"data": {n: n}}) for n in names),
+    )  # fmt: skip
+    found = await caller.call("ListSearchAttributes", namespace="same")
+    assert dict(found.custom_attributes) == dict.fromkeys(names, 2)
+    described = await caller.call("DescribeNamespace", namespace="same")
+    assert described.namespace_info.description == "d"
+    assert set(described.namespace_info.data) == set(names)
+    removed = await asyncio.gather(
+        *(caller.call("RemoveSearchAttributes", namespace="same", search_attributes=[n]) for n in names[:5]),
+        caller.call("RemoveSearchAttributes", namespace="same", search_attributes=["A0"]),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(one) for one in removed if isinstance(one, Exception)] == [InvalidArgument]
+    found = await caller.call("ListSearchAttributes", namespace="same")
+    assert dict(found.custom_attributes) == {"A5": 2}
 
 
 @pytest.mark.parametrize("name", ["", "-x", "with space", "x" * 1_001])
@@ -171,9 +266,9 @@ async def test_a_start_without_request_id_is_served(caller: Caller):
 
 
 async def test_a_method_that_is_not_there_is_named(caller: Caller):
-    missing = WORKFLOW_SERVICE["UpdateNamespace"]
+    missing = WORKFLOW_SERVICE["DeprecateNamespace"]
     assert missing.path not in RPCS
-    with pytest.raises(Unimplemented, match="UpdateNamespace is not implemented"):
+    with pytest.raises(Unimplemented, match="DeprecateNamespace is not implemented"):
         await caller.node.frontend.dispatch(missing, missing.request_type())
 
 

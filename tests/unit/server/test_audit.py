@@ -49,6 +49,7 @@ async def fill(path: Path) -> None:
     await world.poll_activity()
     await world.start("again", request_id="again")
     await world.start("new", task_queue=taskqueue.TaskQueue(name="idle"))
+    await world.engine.namespaces.keep_runs("default", 1)
     await world.node.close()
 
 

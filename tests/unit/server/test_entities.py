@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from perdure.core.ids import run_key, workflow_id_key
+from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.core.units import DAY_NS, SECOND_NS
 from perdure.entity.env import Env
 from perdure.history.state.run_state import RunState
@@ -277,7 +278,7 @@ async def limits_of(world: World, namespace_id: str) -> tuple[str, int]:
 
 async def test_a_change_of_a_namespace_holds_for_the_next_transition(world: World):
     await world.start()
-    assert await limits_of(world, world.namespace_id) == ("default", DAY_NS)
+    assert await limits_of(world, world.namespace_id) == ("default", RETENTION_FOREVER_NS)
     (fact,) = world.engine.namespaces.all()
     for days in (3, 5):
         await world.engine.namespaces.put(msgspec.structs.replace(fact, retention_ns=days * DAY_NS))
@@ -306,7 +307,8 @@ async def test_a_namespace_that_is_renamed_is_found_by_its_new_name_alone():
     renamed = msgspec.structs.replace(fact, name="new")
     await namespaces.put(renamed)
     assert namespaces.find("old") is None
-    assert namespaces.find("new") is namespaces.by_id("1") is renamed
+    assert namespaces.find("new") is namespaces.by_id("1")
+    assert namespaces.by_id("1") == msgspec.structs.replace(renamed, is_retention_known=True)
     assert {each.name for each in namespaces.all()} == {"new", "other"}
     assert len(written) == 3
 

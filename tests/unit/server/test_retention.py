@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, EntityKind, run_key, workflow_id_key
-from perdure.core.limits import Limits
-from perdure.core.units import HOUR_NS, SECOND_NS
+from perdure.core.limits import RETENTION_FOREVER_NS, Limits
+from perdure.core.units import DAY_NS, HOUR_NS, SECOND_NS
 from perdure.entity.transition import Effect
+from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.timers import retention as module
 from perdure.server.timers.retention import Retention
 from perdure.storage.port import Store, StoreError
@@ -168,6 +170,89 @@ async def test_a_run_stays_for_exactly_as_long_as_was_promised():
 
 
 @on_virtual_time
+async def test_closed_runs_stay_and_their_ids_are_taken_unless_somebody_says_otherwise():
+    async with virtual_world() as world:
+        key = await close(world)
+        for days in (1, 2):
+            await asyncio.sleep(days * DAY_NS / SECOND_NS + 2 * module.PAUSE_NS / SECOND_NS)
+            with pytest.raises(AlreadyExists):
+                await world.start(request_id=f"{days}", workflow_id_reuse_policy=REJECT)
+        assert await described_run(world) == key.run_id
+
+
+async def keep_runs(world: World, hours: float) -> None:
+    await world.engine.namespaces.keep_runs("default", int(hours * HOUR_NS))
+
+
+HOUR_S = HOUR_NS / SECOND_NS
+SOON_S = 2 * module.PAUSE_NS / SECOND_NS
+
+
+@on_virtual_time
+async def test_a_longer_retention_holds_for_runs_that_are_closed_already():
+    async with virtual_world(limits=Limits(retention_default_ns=HOUR_NS)) as world:
+        key = await close(world)
+        await keep_runs(world, 5)
+        await asyncio.sleep(4.9 * HOUR_S)
+        assert await exists(world, key)
+        assert await world.faults.expired(world.engine.owned_shards(), 2**62, 9) == [key]
+        await keep_runs(world, 6)
+        await asyncio.sleep(1 * HOUR_S)
+        assert await exists(world, key)
+        await asyncio.sleep(0.1 * HOUR_S + SOON_S)
+        assert not await exists(world, key)
+
+
+@on_virtual_time
+async def test_a_shorter_retention_holds_for_runs_that_close_later():
+    async with virtual_world(limits=Limits(retention_default_ns=5 * HOUR_NS)) as world:
+        before = await close(world, "before")
+        await keep_runs(world, 1)
+        after = await close(world, "after")
+        await asyncio.sleep(HOUR_S + SOON_S)
+        assert (await exists(world, before), await exists(world, after)) == (True, False)
+        await asyncio.sleep(4 * HOUR_S)
+        assert not await exists(world, before)
+
+
+@on_virtual_time
+async def test_only_the_namespace_of_a_run_decides_how_long_it_is_kept():
+    async with virtual_world(limits=Limits(retention_default_ns=HOUR_NS)) as world:
+        key = await close(world)
+        request = workflowservice.RegisterNamespaceRequest(namespace="other")
+        await world.call("RegisterNamespace", request)
+        await world.engine.namespaces.keep_runs("other", 9 * HOUR_NS)
+        await asyncio.sleep(HOUR_S + SOON_S)
+        assert not await exists(world, key)
+
+
+@pytest.mark.parametrize(
+    ("stored", "known", "understood"),
+    [
+        (DAY_NS, False, RETENTION_FOREVER_NS),
+        (DAY_NS, True, DAY_NS),
+        (2 * DAY_NS, False, 2 * DAY_NS),
+    ],
+    ids=["nobody asked", "a day was asked for", "earlier, other than the default"],
+)
+async def test_the_24_hours_that_earlier_versions_stored_unasked_are_forever(
+    world: World, stored: int, understood: int, *, known: bool
+):
+    fact = NamespaceFact(
+        namespace_id="old", name="old", retention_ns=stored, is_retention_known=known
+    )
+    world.engine.namespaces.install(fact)
+    found = world.engine.namespaces.find("old")
+    assert found is not None
+    assert found.retention_ns == understood
+    await world.engine.namespaces.put(msgspec.structs.replace(fact, retention_ns=DAY_NS))
+    asked = world.engine.namespaces.find("old")
+    assert asked is not None
+    assert asked.retention_ns == DAY_NS
+    assert asked.is_retention_known
+
+
+@on_virtual_time
 async def test_however_many_expire_together_they_go_together():
     async with virtual_world(limits=Limits(retention_default_ns=SECOND_NS)) as world:
         for number in range(3 * module.CHUNK_RUNS + 7):
@@ -202,6 +287,7 @@ class Expired:
 
     async def expired(self, shards: Sequence[int], until_ns: int, limit: int) -> list[EntityKey]:
         self.asked.append((shards, limit))
+        assert until_ns <= SystemClock().now_ns(), "runs whose time is yet to come are left alone"
         if self.errors:
             raise self.errors.pop(0)
         return self.keys[:limit]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.core.ids import EntityKind
-from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.limits import RETENTION_FOREVER_NS
+from perdure.core.units import DAY_NS
 from perdure.entity.entity_type import EntityType
 
 if TYPE_CHECKING:
@@ -32,10 +33,19 @@ class NamespaceFact(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     owner_email: str = ""
     data: dict[str, str] = {}
-    retention_ns: int = DEFAULT_LIMITS.retention_default_ns
+    retention_ns: int = RETENTION_FOREVER_NS
+    is_retention_known: bool = False
+    """False in facts of versions that gave each namespace 24 hours unless somebody asked for another time."""
     created_ns: int = 0
     search_attributes: dict[str, int] = {}
     """Custom search attributes: name to `IndexedValueType` of the API."""
+
+
+def upgraded(fact: NamespaceFact) -> NamespaceFact:
+    """A stored fact as this version understands it: nobody chose the 24 hours of earlier versions."""
+    if not fact.is_retention_known and fact.retention_ns == DAY_NS:
+        return msgspec.structs.replace(fact, retention_ns=RETENTION_FOREVER_NS)
+    return fact
 
 
 class _NamespaceAuditor:

@@ -57,6 +57,8 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_config: bool = False
     search_attributes: dict[str, str] = {}
     """Custom search attributes to register: name to one of `SEARCH_ATTRIBUTE_TYPES`."""
+    retention_ns: int | None = None
+    """For how long the namespaces keep closed runs. Default: what a database says; forever in a new one."""
     dynamic_config: dict[str, object] = {}
     """Dynamic configuration: key to JSON value. Unknown keys are accepted and logged."""
     sqlite_pragmas: dict[str, str] = {}
@@ -76,6 +78,8 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(
                     f"--search-attribute {name}={kind}: the type must be one of {known}"
                 )
+        if self.retention_ns is not None and self.retention_ns <= 0:
+            raise ValueError("--retention must be longer than nothing; 'forever' keeps all runs")
         if not all(self.namespaces):
             raise ValueError("--namespace must not be empty")
 

@@ -1,17 +1,22 @@
-"""Namespaces: register, describe and list, including the capabilities that they report."""
+"""Namespaces: register, update, describe and list, including the capabilities that they report."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.frontend import checks
 from perdure.wire.api import enums, namespace, replication, workflowservice
-from perdure.wire.errors import AlreadyExists, InvalidArgument, namespace_not_found
+from perdure.wire.errors import InvalidArgument, namespace_not_found
 from perdure.wire.times import duration, duration_ns
 
 if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
@@ -28,12 +33,8 @@ async def register_namespace(
             f"Namespace {name!r} is not a valid name: use letters, digits, '-', '_' and '.', "
             "beginning with a letter or digit."
         )
-    if services.engine.namespaces.find(name) is not None:
-        raise AlreadyExists(f"Namespace {name} already exists.")
-    retention_ns = duration_ns(request.workflow_execution_retention_period)
-    if retention_ns < 0:
-        raise InvalidArgument("WorkflowExecutionRetentionPeriod must not be negative.")
-    await services.engine.namespaces.put(
+    retention_ns = _retention_ns(request.workflow_execution_retention_period)
+    await services.engine.namespaces.register(
         NamespaceFact(
             namespace_id=services.new_id(),
             name=name,
@@ -45,6 +46,46 @@ async def register_namespace(
         )
     )
     return workflowservice.RegisterNamespaceResponse()
+
+
+async def update_namespace(
+    services: Services, call: Call, request: workflowservice.UpdateNamespaceRequest
+) -> workflowservice.UpdateNamespaceResponse:
+    """Description, owner, data and retention can be changed; `data` is merged, empty texts change nothing."""
+    given = {field.name for field, _ in request.ListFields()}
+    for field in sorted(given & {"replication_config", "delete_bad_binary", "promote_namespace"}):
+        raise InvalidArgument(f"UpdateNamespace: {field} is not supported by this server.")
+    fact = services.namespace(request.namespace)
+    info, ttl = request.update_info, request.config.workflow_execution_retention_ttl
+    if info.state not in {_State.NAMESPACE_STATE_UNSPECIFIED, fact.state}:
+        raise InvalidArgument("UpdateNamespace: the state of a namespace cannot be changed.")
+    changes: dict[str, Any] = {}
+    if info.description:
+        changes["description"] = info.description
+    if info.owner_email:
+        changes["owner_email"] = info.owner_email
+    if request.config.HasField("workflow_execution_retention_ttl"):
+        retention_ns = _retention_ns(ttl)
+        changes["retention_ns"] = retention_ns or services.limits.retention_default_ns
+
+    def update(fact: NamespaceFact) -> NamespaceFact:
+        return msgspec.structs.replace(fact, data=fact.data | dict(info.data), **changes)
+
+    await services.engine.namespaces.change(fact.namespace_id, update)
+    now = describe(services, services.namespace(request.namespace))
+    return workflowservice.UpdateNamespaceResponse(
+        namespace_info=now.namespace_info,
+        config=now.config,
+        replication_config=now.replication_config,
+    )
+
+
+def _retention_ns(period: Duration) -> int:
+    """A retention within what can be stored; 0 stands for the default."""
+    retention_ns = duration_ns(period)
+    if retention_ns < 0:
+        raise InvalidArgument("WorkflowExecutionRetentionPeriod must not be negative.")
+    return min(retention_ns, RETENTION_FOREVER_NS)
 
 
 async def describe_namespace(

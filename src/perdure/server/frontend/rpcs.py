@@ -93,6 +93,7 @@ def _workflow_service() -> list[Rpc]:
         _row(w, "DescribeNamespace", read, every, namespaces.describe_namespace),
         _row(w, "ListNamespaces", read, every, namespaces.list_namespaces),
         _row(w, "RegisterNamespace", Access.ADMIN, every, namespaces.register_namespace),
+        _row(w, "UpdateNamespace", Access.ADMIN, every, namespaces.update_namespace),
         _row(w, "StartWorkflowExecution", write, one, workflows.start_workflow_execution),
         _row(w, "SignalWorkflowExecution", write, one, workflows.signal_workflow_execution),
         _row(

@@ -98,13 +98,15 @@ async def add_search_attributes(
             raise InvalidArgument(f"Search attribute {name} is reserved by system.")
         if kind not in _Type.values() or kind == _Type.INDEXED_VALUE_TYPE_UNSPECIFIED:
             raise InvalidArgument(f"Unknown search attribute type: {kind}.")
-        if namespace.search_attributes.get(name, kind) != kind:
-            raise AlreadyExists(f"Search attribute {name} already exists with another type.")
-    merged = namespace.search_attributes | {k: int(v) for k, v in request.search_attributes.items()}
-    if merged != namespace.search_attributes:
-        await services.engine.namespaces.put(
-            msgspec.structs.replace(namespace, search_attributes=merged)
-        )
+    wanted = {name: int(kind) for name, kind in request.search_attributes.items()}
+
+    def add(fact: NamespaceFact) -> NamespaceFact:
+        for name, kind in wanted.items():
+            if fact.search_attributes.get(name, kind) != kind:
+                raise AlreadyExists(f"Search attribute {name} already exists with another type.")
+        return msgspec.structs.replace(fact, search_attributes=fact.search_attributes | wanted)
+
+    await services.engine.namespaces.change(namespace.namespace_id, add)
     return operatorservice.AddSearchAttributesResponse()
 
 
@@ -112,15 +114,15 @@ async def remove_search_attributes(
     services: Services, call: Call, request: operatorservice.RemoveSearchAttributesRequest
 ) -> operatorservice.RemoveSearchAttributesResponse:
     namespace = services.namespace(request.namespace)
-    for name in request.search_attributes:
-        if name not in namespace.search_attributes:
-            raise InvalidArgument(f"Search attribute {name} doesn't exist.")
-    kept = {
-        name: kind
-        for name, kind in namespace.search_attributes.items()
-        if name not in request.search_attributes
-    }
-    await services.engine.namespaces.put(msgspec.structs.replace(namespace, search_attributes=kept))
+
+    def remove(fact: NamespaceFact) -> NamespaceFact:
+        kept = dict(fact.search_attributes)
+        for name in dict.fromkeys(request.search_attributes):
+            if kept.pop(name, None) is None:
+                raise InvalidArgument(f"Search attribute {name} doesn't exist.")
+        return msgspec.structs.replace(fact, search_attributes=kept)
+
+    await services.engine.namespaces.change(namespace.namespace_id, remove)
     return operatorservice.RemoveSearchAttributesResponse()
 
 

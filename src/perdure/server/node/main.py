@@ -94,6 +94,7 @@ async def open_dev_node(options: DevServerOptions) -> Node:
             store_name="sqlite" if options.db_filename else "memory",
             namespaces=options.namespaces,
             search_attributes=options.search_attributes,
+            retention_ns=options.retention_ns,
         )
     except (StoreError, RpcError) as error:
         raise ServerStartError(

@@ -64,6 +64,7 @@ async def open_node(
     store_name: str = "sqlite",
     namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
     search_attributes: Mapping[str, str] | None = None,
+    retention_ns: int | None = None,
     void_activities: bool = False,
     matching_clock: Clock | None = None,
     rpcs: Mapping[str, Rpc] = RPCS,
@@ -80,6 +81,8 @@ async def open_node(
         store_name: Name of the store in GetClusterInfo.
         namespaces: Registered if they do not exist yet.
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
+        retention_ns: For how long those namespaces keep closed runs from now on. Default: what they say themselves;
+            new ones keep them for as long as `limits` say.
         void_activities: Whether activity attempts of an earlier process died with it (embedded engine, D-34).
         matching_clock: Measures how long pollers have been gone. Default: `clock`.
         rpcs: The table of RPCs to serve.
@@ -109,6 +112,8 @@ async def open_node(
         await engine.open(void_activities=void_activities)
         for name in namespaces:
             await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
+            if retention_ns is not None:
+                await engine.namespaces.keep_runs(name, retention_ns)
     except BaseException:
         await matching.close()
         await engine.close()

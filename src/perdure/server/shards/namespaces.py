@@ -1,15 +1,20 @@
 """The namespaces of this node. All are in memory; each is a fact of a NAMESPACE entity.
 
-Invariant: what `find` returns is durable. Not here: the RPCs (`frontend/namespaces.py`).
+Invariants: what `find` returns is durable; two changes never start from the same settings.
+Not here: the RPCs (`frontend/namespaces.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from perdure.core.ids import EntityKey
 from perdure.entity.transition import FactChange, Transition
-from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
+from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES, upgraded
+from perdure.wire.errors import AlreadyExists, namespace_not_found
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +37,7 @@ class Namespaces:
         self._write = write
         self._by_name: dict[str, NamespaceFact] = {}
         self._by_id: dict[str, NamespaceFact] = {}
+        self._changing = asyncio.Lock()
 
     def find(self, name: str) -> NamespaceFact | None:
         return self._by_name.get(name)
@@ -42,8 +48,44 @@ class Namespaces:
     def all(self) -> tuple[NamespaceFact, ...]:
         return tuple(self._by_name.values())
 
+    async def register(self, fact: NamespaceFact) -> None:
+        """Add a namespace durably.
+
+        Raises:
+            AlreadyExists: The name is taken.
+        """
+        async with self._changing:
+            if fact.name in self._by_name:
+                raise AlreadyExists(f"Namespace {fact.name} already exists.")
+            await self.put(fact)
+
+    async def change(
+        self, namespace_id: str, change: Callable[[NamespaceFact], NamespaceFact]
+    ) -> None:
+        """Replace the settings of a namespace durably by what `change` makes of them; it may raise."""
+        async with self._changing:
+            fact = self._by_id[namespace_id]
+            changed = change(fact)
+            if changed != fact:
+                await self.put(changed)
+
+    async def keep_runs(self, name: str, retention_ns: int) -> None:
+        """Set for how long the closed runs of a namespace are kept. Runs that are closed already keep a later time.
+
+        Raises:
+            NamespaceNotFound: There is no such namespace.
+        """
+        found = self.find(name)
+        if found is None:
+            raise namespace_not_found(name)
+        await self.change(
+            found.namespace_id,
+            lambda fact: msgspec.structs.replace(fact, retention_ns=retention_ns),
+        )
+
     async def put(self, fact: NamespaceFact) -> None:
         """Register the namespace, or replace its settings, durably."""
+        fact = msgspec.structs.replace(fact, is_retention_known=True)
         change = FactChange(NAMESPACE, "", fact)
         key = namespace_key(fact.namespace_id)
         await self._write(Transition(key=key, state=fact, facts=(change,)))
@@ -51,6 +93,7 @@ class Namespaces:
 
     def install(self, fact: NamespaceFact) -> None:
         """Add a namespace that was read from the store."""
+        fact = upgraded(fact)
         old = self._by_id.get(fact.namespace_id)
         if old is not None and old.name != fact.name:
             del self._by_name[old.name]

@@ -12,8 +12,8 @@ import msgspec
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
-from perdure.core.limits import DEFAULT_LIMITS, Limits
-from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.core.limits import DEFAULT_LIMITS, RETENTION_FOREVER_NS, Limits
+from perdure.core.units import SECOND_NS
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.node.node import DEFAULT_NAMESPACE, Node, open_node
 from perdure.server.time_skipping.rpcs import table
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from perdure.entity.entity_type import Registry
     from perdure.storage.port import Store
 
-RETENTION_NS = 100 * 365 * DAY_NS
 STOP_GRACE_NS = 2 * SECOND_NS
 
 
@@ -75,7 +74,7 @@ async def open_time_skipping_node(
         store or open_memory(),
         clock=clock,
         new_id=new_id,
-        limits=msgspec.structs.replace(limits, retention_default_ns=RETENTION_NS),
+        limits=msgspec.structs.replace(limits, retention_default_ns=RETENTION_FOREVER_NS),
         store_name="memory",
         namespaces=namespaces,
         search_attributes=search_attributes,

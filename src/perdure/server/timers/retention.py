@@ -30,7 +30,8 @@ class Retention:
         store: Lists the expired runs.
         clock: Source of the current time.
         owned: The shards of this node that are ready.
-        delete: Deletes one run durably. Returns false if it must stay for now.
+        delete: Deletes one run durably, or gives it the later time that its namespace has by now. Returns false if it
+            must stay for now.
     """
 
     def __init__(

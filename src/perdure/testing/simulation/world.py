@@ -17,12 +17,10 @@ from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from perdure.client import Client, WorkflowFailureError
 from perdure.core.ids import EntityKind, new_id, seeded_ids
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.core.units import DAY_NS, SECOND_NS
+from perdure.core.units import SECOND_NS
 from perdure.server.node.node import open_node
 from perdure.server.time_skipping.rpcs import table
 from perdure.service import ConnectConfig, RetryConfig, RPCError, ServiceClient
@@ -57,8 +55,6 @@ ATTEMPTS_MAX = 12
 """Workflow-task attempts in a row after which a workflow is held to be stuck."""
 _PATIENT = RetryConfig(max_elapsed_time_millis=None, max_retries=0)
 """For the calls that the simulation itself depends on: they wait until the server is back."""
-
-_LIMITS = msgspec.structs.replace(DEFAULT_LIMITS, retention_default_ns=100 * 365 * DAY_NS)
 
 
 def play(scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> Outcome:
@@ -263,7 +259,7 @@ class Universe:
                 open_memory(executor=SimExecutor(self._disk), connection=self._database),
                 clock=self._time.clock,
                 new_id=new_id,
-                limits=_LIMITS,
+                limits=DEFAULT_LIMITS,
                 matching_clock=self._time.real,
                 rpcs=table(self._time),
             )
