@@ -71,6 +71,16 @@ def imported_names(tree: ast.Module) -> list[tuple[int, str]]:
     return names
 
 
+def docstring_lines(tree: ast.Module) -> int:
+    """The number of lines that are docstrings of the module, its classes and its functions."""
+    return sum(
+        _span(node.body[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node, clean=False) is not None
+    )
+
+
 def functions(tree: ast.Module) -> list[tuple[str, int, int]]:
     """(qualified name, first line, lines of the body) of each function.
 

@@ -1,4 +1,6 @@
-"""The files and functions of the package stay small, and no file is a fragment. Overloads do not count.
+"""The files and functions of the package stay small, and no file is a fragment.
+
+Overloads and docstrings do not count: nothing should be left undescribed to stay below a limit.
 
 `RATCHET_FILES` and `RATCHET_FUNCTIONS` list the exceptions with their sizes. When one shrinks or disappears, its entry
 must be updated, so that it cannot grow again. A new entry needs a reason beside it.
@@ -46,12 +48,14 @@ SHORT_FILES: dict[str, str] = {
     "wire/splice.py": "one trick with bytes, explained in one place",
     "worker/interceptors/interceptor.py": "the public base class, above both chains",
     "worker/workflow/callbacks.py": "used by workers and by the replayer",
-    "workflow/_base.py": "one noun",
 }
 
 
 def test_files_are_small():
-    sizes = {m.shown: m.text.count("\n") - source.overload_lines(m.tree) for m in source.modules()}
+    sizes = {
+        m.shown: m.text.count("\n") - source.overload_lines(m.tree) - source.docstring_lines(m.tree)
+        for m in source.modules()
+    }
     assert _over(sizes, FILE_LINES_MAX, RATCHET_FILES) == []
 
 

@@ -1,13 +1,19 @@
-"""What workflow code uses: decorators, activities, timers, conditions, children, time, randomness.
+"""The vocabulary of workflow code: decorators, activities, timers, conditions, children, time, randomness.
 
-Role: the vocabulary, with the names, signatures and behaviour of the official package's `workflow`
-module. Each function looks up the runtime of the calling workflow (`_runtime`) and asks it.
+Names, signatures and behaviour are those of the official package's `workflow` module. Each function looks up the
+runtime of the calling workflow (`_runtime`) and delegates to it. Outside a workflow it raises
+`NotInWorkflowEventLoopError`.
 
 Invariants: nothing here performs I/O, and importing it starts nothing; workflow code may import it freely.
 Not here: the event loop, replay, command building (`perdure.worker.host`).
 
 Example:
     ```python
+    @activity.defn
+    async def compose_greeting(name: str) -> str:
+        return f"Hello, {name}!"
+
+
     @workflow.defn
     class Greeting:
         @workflow.run

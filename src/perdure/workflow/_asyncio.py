@@ -1,7 +1,7 @@
-"""`wait` and `as_completed`, with lists where asyncio has sets.
+"""`wait` and `as_completed`, like those of asyncio but deterministic.
 
-asyncio's own versions keep futures in sets, whose order depends on memory addresses; here the order is
-that of the arguments (`wait`) and of completion (`as_completed`), so it is the same on replay.
+asyncio keeps futures in sets, whose order depends on memory addresses. Here the order is that of the arguments (`wait`)
+and of completion (`as_completed`), so replay gives the same one.
 """
 
 from __future__ import annotations
@@ -84,12 +84,31 @@ async def wait(
     """Wait for tasks or futures; like `asyncio.wait`, but deterministic.
 
     Args:
-        fs: Tasks or futures; not bare coroutines, not empty.
-        timeout: Longest wait in seconds, as a durable timer. None: no timer.
-        return_when: `asyncio.FIRST_COMPLETED`, `FIRST_EXCEPTION` or `ALL_COMPLETED`.
+        fs: Tasks or futures, at least one. Coroutines must be wrapped in tasks first.
+        timeout: Longest wait, in seconds. It creates a durable timer. None: no limit and no timer.
+        return_when: `asyncio.FIRST_COMPLETED`, `asyncio.FIRST_EXCEPTION` or `asyncio.ALL_COMPLETED`.
 
     Returns:
         Two lists, done and pending, each in the order of `fs`.
+
+    Raises:
+        TypeError: `fs` is a single task or future, or holds coroutines.
+        ValueError: `fs` is empty, or `return_when` is unknown.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Race:
+            @workflow.run
+            async def run(self) -> list[int]:
+                timers = [asyncio.create_task(workflow.sleep(hours * 3600)) for hours in (5, 1)]
+                done, pending = await workflow.wait(timers, return_when=asyncio.FIRST_COMPLETED)
+                return [timers.index(done[0]), len(pending)]
+
+
+        async with Worker(client, task_queue="races", workflows=[Race]):
+            assert await client.execute_workflow(Race.run, id="race-7", task_queue="races") == [1, 1]
+        ```
     """
     _refuse_single(fs, "Expect an iterable of Tasks/Futures")
     futures = list(fs)
@@ -147,18 +166,37 @@ class _Completions:
 def as_completed(
     fs: Iterable[Awaitable[AnyType]], *, timeout: float | None = None
 ) -> Iterator[Awaitable[AnyType]]:
-    """Iterate over awaitables in order of completion; like `asyncio.as_completed`, but deterministic.
+    """Iterate over awaitables in the order of their completion; like `asyncio.as_completed`, but deterministic.
 
     Args:
-        fs: Awaitables; coroutines become tasks.
-        timeout: Longest wait for all of them in seconds, as a durable timer. None: no timer.
+        fs: Awaitables. Coroutines become tasks.
+        timeout: Longest wait for all of them, in seconds. It creates a durable timer. None: no limit and no timer.
+
+    Returns:
+        An iterator of awaitables. Each gives the next result.
 
     Raises:
-        asyncio.TimeoutError: From the awaitables that were not done in time.
+        TypeError: `fs` is a single task, future or coroutine.
+        asyncio.TimeoutError: From the awaitables that did not finish in time.
 
     Example:
-        >>> for earliest in workflow.as_completed([a, b, c]):
-        ...     result = await earliest
+        ```python
+        @workflow.defn
+        class Bids:
+            @workflow.run
+            async def run(self) -> list[str]:
+                async def bid(name: str, hours: int) -> str:
+                    await workflow.sleep(timedelta(hours=hours))
+                    return name
+
+                bids = [bid("slow", 5), bid("fast", 1)]
+                return [await earliest for earliest in workflow.as_completed(bids)]
+
+
+        async with Worker(client, task_queue="bids", workflows=[Bids]):
+            order = await client.execute_workflow(Bids.run, id="bids-7", task_queue="bids")
+        assert order == ["fast", "slow"]
+        ```
     """
     _refuse_single(fs, "expect an iterable of futures")
     futures: list[asyncio.Future[Any]] = [asyncio.ensure_future(f) for f in fs]

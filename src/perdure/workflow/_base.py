@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Workflow:
-    """A base class that workflow classes may have; nothing requires it.
+    """An optional base class of workflow classes.
 
     Example:
         ```python
@@ -21,14 +21,21 @@ class Workflow:
             async def run(self, name: str) -> str:
                 await self.sleep(10)
                 return f"Hello, {name}!"
+
+
+        async with Worker(client, task_queue="greetings", workflows=[Greeting]):
+            text = await client.execute_workflow(
+                Greeting.run, "Ada", id="greeting-1", task_queue="greetings"
+            )
+        assert text == "Hello, Ada!"
         ```
     """
 
     async def sleep(self, duration: float | timedelta, *, summary: str | None = None) -> None:
-        """Sleep durably; the same as `workflow.sleep`.
+        """Sleep for a duration, like `workflow.sleep`.
 
         Args:
             duration: Seconds, or a timedelta.
-            summary: One line for UI and command line.
+            summary: One line to show beside the timer in the UI and on the command line.
         """
         await _context.sleep(duration, summary=summary)

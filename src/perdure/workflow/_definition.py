@@ -39,10 +39,10 @@ _UNSPECIFIED = VersioningBehavior.UNSPECIFIED
 
 @dataclass(frozen=True)
 class DynamicWorkflowConfig:
-    """What a dynamic workflow decides per run; values that are set win over those of `defn`.
+    """What a dynamic workflow decides for each run. Values that are set override those of `defn`.
 
     Attributes:
-        failure_exception_types: Exceptions that fail the workflow instead of its task.
+        failure_exception_types: Exceptions that fail the workflow instead of the workflow task. None: those of `defn`.
         versioning_behavior: When the run may move to another build.
     """
 
@@ -167,17 +167,30 @@ def defn(
     """Decorate a workflow class.
 
     Args:
-        cls: The class, when used without parentheses.
-        name: The workflow's type; the class's name by default.
+        cls: The class, when the decorator is used without parentheses.
+        name: The workflow type. Default: the class's name.
         sandboxed: False switches the determinism guard off for this workflow.
-        dynamic: Run every workflow type without a class of its own; `run` takes one
-            `Sequence[RawValue]`.
-        failure_exception_types: Exceptions that fail the workflow, in addition to the worker's;
-            others suspend it by failing its task.
+        dynamic: Run every workflow type that has no class of its own. `run` then takes one `Sequence[RawValue]`.
+        failure_exception_types: Exceptions that fail the workflow, in addition to the worker's. Other exceptions fail
+            the workflow task, which is retried until the code is corrected.
         versioning_behavior: When its runs may move to another build.
 
     Raises:
-        ValueError: The class is not a workflow; the message lists everything that is wrong.
+        ValueError: The class is not a workflow. The message lists everything that is wrong.
+
+    Example:
+        ```python
+        @workflow.defn(name="order")
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return f"{order_id} paid"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            result = await client.execute_workflow("order", "order-7", id="order-7", task_queue="orders")
+        assert result == "order-7 paid"
+        ```
     """
 
     def decorate(target: type) -> type:
@@ -194,10 +207,26 @@ def defn(
 
 
 def run(fn: CallableAsyncType) -> CallableAsyncType:
-    """Decorate the one async method that is the workflow.
+    """Decorate the method that runs the workflow. Each workflow class has exactly one.
+
+    Args:
+        fn: An async method.
 
     Raises:
-        ValueError: It is not async, or its class is local to a function.
+        ValueError: It is not async, or its class is defined inside a function.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Doubling:
+            @workflow.run
+            async def run(self, number: int) -> int:
+                return 2 * number
+
+
+        async with Worker(client, task_queue="sums", workflows=[Doubling]):
+            assert await client.execute_workflow(Doubling.run, 21, id="sum-7", task_queue="sums") == 42
+        ```
     """
     if not inspect.iscoroutinefunction(fn):
         message = "Workflow run method must be an async function"
@@ -212,8 +241,31 @@ def run(fn: CallableAsyncType) -> CallableAsyncType:
 def init(init_fn: CallableType) -> CallableType:
     """Decorate `__init__` so that it receives the workflow's arguments, as `run` does.
 
+    Signals and updates that arrive with the start are handled after `__init__` and before `run`, so they can use them.
+
+    Args:
+        init_fn: The `__init__` method. Its parameters are those of `run`.
+
     Raises:
         ValueError: The function is not `__init__`.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Order:
+            @workflow.init
+            def __init__(self, order_id: str) -> None:
+                self.order_id = order_id
+
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return self.order_id
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            result = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert result == "o-7"
+        ```
     """
     if name_of(init_fn) != "__init__":
         message = "@workflow.init may only be used on the __init__ method"
@@ -226,6 +278,9 @@ def dynamic_config(
     fn: MethodSyncNoParam[SelfType, DynamicWorkflowConfig],
 ) -> MethodSyncNoParam[SelfType, DynamicWorkflowConfig]:
     """Decorate the method with which a dynamic workflow configures each run.
+
+    Args:
+        fn: A plain method without parameters that returns a `DynamicWorkflowConfig`.
 
     Raises:
         ValueError: It is async, or takes more than `self`.

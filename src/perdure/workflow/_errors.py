@@ -1,6 +1,6 @@
 """Errors and small enumerations of the workflow vocabulary.
 
-Not here: failures of activities and children; those are `perdure.exceptions`.
+Not here: the errors of activities and children (`perdure.exceptions`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ __all__ = [
 
 
 class NondeterminismError(TemporalError):
-    """The workflow's code does not do what the run's history says that it did."""
+    """The workflow's code no longer matches the run's history.
+
+    Args:
+        message: What the code did, and what the history has at that place.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -29,10 +33,12 @@ class NondeterminismError(TemporalError):
 
 
 class NonDeterministicCall(TemporalError):
-    """Workflow code called something whose answer can differ on replay (a clock, I/O, a thread).
+    """Workflow code called something whose answer may differ on replay: a clock, I/O, a thread.
 
-    The message names the line and says what to call instead. It fails the workflow task, not the
-    workflow: the run goes on once corrected code is deployed.
+    The workflow task fails, not the workflow: the run continues once corrected code is deployed.
+
+    Args:
+        message: The line of the call, and what to call instead.
     """
 
     def __init__(self, message: str) -> None:
@@ -41,7 +47,11 @@ class NonDeterministicCall(TemporalError):
 
 
 class ReadOnlyContextError(TemporalError):
-    """A query or an update validator tried to change the workflow."""
+    """A query handler or an update validator tried to change the workflow.
+
+    Args:
+        message: What it tried to do.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -57,7 +67,14 @@ class NotInWorkflowEventLoopError(TemporalError):
 
 
 class ContinueAsNewError(BaseException):
-    """Raised by `continue_as_new` to unwind the workflow; not to be caught or constructed by users."""
+    """Raised by `continue_as_new` to unwind the workflow. Do not catch or construct it.
+
+    Args:
+        args: Only for the library's own subclass.
+
+    Raises:
+        RuntimeError: It is constructed directly.
+    """
 
     def __init__(self, *args: object) -> None:
         if type(self) is ContinueAsNewError:
@@ -67,14 +84,25 @@ class ContinueAsNewError(BaseException):
 
 
 class VersioningIntent(Enum):
-    """Whether a command should stay on a worker with a compatible build id (legacy versioning)."""
+    """Whether a command stays on workers with a compatible build id. Deprecated: use worker deployments.
+
+    Attributes:
+        COMPATIBLE: Only workers whose build id is compatible.
+        DEFAULT: Any worker of the task queue's default version.
+    """
 
     COMPATIBLE = 1
     DEFAULT = 2
 
 
 class ContinueAsNewVersioningBehavior(IntEnum):
-    """How the first task of a continued run picks its deployment version (experimental)."""
+    """How the first task of a continued run picks its deployment version. Experimental.
+
+    Attributes:
+        UNSPECIFIED: As the run before it.
+        AUTO_UPGRADE: The current version of the deployment.
+        USE_RAMPING_VERSION: The version that is being ramped up, if there is one.
+    """
 
     UNSPECIFIED = 0
     AUTO_UPGRADE = 1

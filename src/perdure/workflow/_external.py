@@ -26,7 +26,45 @@ if TYPE_CHECKING:
 def get_external_workflow_handle(
     workflow_id: str, *, run_id: str | None = None
 ) -> ExternalWorkflowHandle[Any]:
-    """A handle to any workflow of this namespace. Nothing is checked until it is used."""
+    """Get a handle to another workflow of this namespace. Nothing is sent or checked until the handle is used.
+
+    Args:
+        workflow_id: Its workflow id.
+        run_id: One run of it. None: the run that is current when the handle is used.
+
+    Raises:
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Order:
+            def __init__(self) -> None:
+                self.paid = False
+
+            @workflow.signal
+            def pay(self) -> None:
+                self.paid = True
+
+            @workflow.run
+            async def run(self) -> str:
+                await workflow.wait_condition(lambda: self.paid)
+                return "paid"
+
+
+        @workflow.defn
+        class Payment:
+            @workflow.run
+            async def run(self, order_id: str) -> None:
+                await workflow.get_external_workflow_handle(order_id).signal(Order.pay)
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order, Payment]):
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            await client.execute_workflow(Payment.run, "order-7", id="payment-7", task_queue="orders")
+            assert await order.result() == "paid"
+        ```
+    """
     return _runtime.current().external_workflow_handle(workflow_id, run_id=run_id)
 
 
@@ -36,7 +74,16 @@ def get_external_workflow_handle_for(
     *,
     run_id: str | None = None,
 ) -> ExternalWorkflowHandle[SelfType]:
-    """Like `get_external_workflow_handle`, typed by the other workflow's `@workflow.run` method."""
+    """Like `get_external_workflow_handle`, with the types of the other workflow.
+
+    Args:
+        workflow: The `@workflow.run` method of the other workflow.
+        workflow_id: Its workflow id.
+        run_id: One run of it. None: the run that is current when the handle is used.
+
+    Raises:
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+    """
     return _runtime.current().external_workflow_handle(workflow_id, run_id=run_id)
 
 
@@ -73,16 +120,33 @@ def continue_as_new(
     workflow: Callable[..., Any] | str | None = None,
     **options: Unpack[ContinueAsNewConfig],
 ) -> NoReturn:
-    """End this run and go on in a new one with an empty history. Never returns.
+    """End this run and continue in a new one with an empty history. Never returns.
 
     Args:
-        arg: Argument of the new run, when it takes one.
-        args: Its arguments, when it takes several; not together with `arg`.
-        workflow: Another workflow to go on as; by default this one.
-        options: The keys of `ContinueAsNewConfig`; what is not given is inherited. Durations:
-            `run_timeout`, `task_timeout`, and `backoff_start_interval` before the first task.
+        arg: Argument of the new run, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        workflow: Another workflow to continue as. None: this one.
+        options: The keys of `ContinueAsNewConfig`. Options that are not given are inherited from this run.
 
     Raises:
-        ContinueAsNewError: Always; it unwinds the workflow and must not be swallowed.
+        ContinueAsNewError: Always. It unwinds the workflow and must not be caught.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Countdown:
+            @workflow.run
+            async def run(self, days: int) -> str:
+                if days == 0:
+                    return "lift-off"
+                await workflow.sleep(timedelta(days=1))
+                workflow.continue_as_new(days - 1)
+
+
+        async with Worker(client, task_queue="rockets", workflows=[Countdown]):
+            last = await client.execute_workflow(Countdown.run, 3, id="rocket-7", task_queue="rockets")
+        assert last == "lift-off"
+        ```
     """
     _runtime.current().continue_as_new(workflow, arg_or_args(arg, args), ContinueOptions(**options))

@@ -1,6 +1,6 @@
-"""What the decorators of signals, queries and updates leave on the functions.
+"""What the decorators of signals, queries and updates store on the functions.
 
-Invariants: a definition never changes after its decorator ran, but for an update's validator.
+Invariants: a definition does not change after its decorator ran, except for an update's validator.
 Not here: the decorators (`_handlers`), running handlers (`perdure.worker.host.handlers`).
 """
 
@@ -21,7 +21,7 @@ QUERY_MARK = "__perdure_query__"
 
 
 class HandlerUnfinishedPolicy(Enum):
-    """What to do about a handler that still runs when the workflow closes."""
+    """What to do about a handler that is still running when the workflow closes."""
 
     WARN_AND_ABANDON = 1
     """Warn (TMPRL1102) and abandon it."""
@@ -30,7 +30,7 @@ class HandlerUnfinishedPolicy(Enum):
 
 
 class UnfinishedUpdateHandlersWarning(RuntimeWarning):
-    """The workflow closed while update handlers were running; their callers get an error."""
+    """The workflow closed while update handlers were running. Their callers get an error."""
 
 
 class UnfinishedSignalHandlersWarning(RuntimeWarning):

@@ -83,15 +83,41 @@ def signal(
     unfinished_policy: HandlerUnfinishedPolicy = _WARN,
     description: str | None = None,
 ) -> Any:
-    """Decorate a method, sync or async, that handles a signal.
+    """Decorate a method that handles a signal. It may be async.
 
     Args:
-        fn: The method, when used without parentheses.
-        name: The signal's name; the method's by default.
-        dynamic: Handle every signal without a handler of its own; the method takes `self`, the name
-            and a `Sequence[RawValue]`.
-        unfinished_policy: What to do when the workflow closes while the handler runs.
-        description: One line for UI and command line.
+        fn: The method, when the decorator is used without parentheses.
+        name: The signal's name. Default: the method's name.
+        dynamic: Handle every signal that has no handler of its own. The method takes `self`, the name and a
+            `Sequence[RawValue]`.
+        unfinished_policy: What to do when the workflow closes while the handler is running.
+        description: One line to show in the UI and on the command line.
+
+    Raises:
+        RuntimeError: Both `name` and `dynamic` were given, or the parameters of a dynamic handler are others.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Order:
+            def __init__(self) -> None:
+                self.paid_by = ""
+
+            @workflow.signal
+            def pay(self, customer: str) -> None:
+                self.paid_by = customer
+
+            @workflow.run
+            async def run(self) -> str:
+                await workflow.wait_condition(lambda: self.paid_by != "")
+                return self.paid_by
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            await order.signal(Order.pay, "Ada")
+            assert await order.result() == "Ada"
+        ```
     """
     _check_choice(name, dynamic)
 
@@ -130,14 +156,35 @@ def query(
     dynamic: bool | None = False,
     description: str | None = None,
 ) -> Any:
-    """Decorate a plain method that answers a query. It must not change the workflow.
+    """Decorate a method that answers a query. It must not change the workflow.
 
     Args:
-        fn: The method, when used without parentheses.
-        name: The query's name; the method's by default.
-        dynamic: Answer every query without a handler of its own; the method takes `self`, the name
-            and a `Sequence[RawValue]`.
-        description: One line for UI and command line.
+        fn: The method, when the decorator is used without parentheses. It is not async.
+        name: The query's name. Default: the method's name.
+        dynamic: Answer every query that has no handler of its own. The method takes `self`, the name and a
+            `Sequence[RawValue]`.
+        description: One line to show in the UI and on the command line.
+
+    Raises:
+        RuntimeError: Both `name` and `dynamic` were given, or the parameters of a dynamic handler are others.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Order:
+            @workflow.query
+            def state(self) -> str:
+                return "waiting for payment"
+
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.wait_condition(lambda: False)
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            assert await order.query(Order.state) == "waiting for payment"
+        ```
     """
     _check_choice(name, dynamic)
     if fn is None and name is None and not dynamic and not description:
@@ -163,7 +210,7 @@ def query(
 
 @runtime_checkable
 class UpdateMethodMultiParam(Protocol[MultiParamSpec, ProtocolReturnType]):
-    """What `@workflow.update` returns: the method, with `.validator` to decorate its validator."""
+    """The result of `@workflow.update`: the method, with a `validator` decorator."""
 
     _defn: UpdateDefinition
 
@@ -172,7 +219,11 @@ class UpdateMethodMultiParam(Protocol[MultiParamSpec, ProtocolReturnType]):
     ) -> ProtocolReturnType | Awaitable[ProtocolReturnType]: ...
 
     def validator(self, vfunc: Callable[MultiParamSpec, None]) -> Callable[MultiParamSpec, None]:
-        """Decorate a plain method that raises when the update must be rejected."""
+        """Decorate the method that validates the update. It raises to reject the update before anything is recorded.
+
+        Args:
+            vfunc: A plain method with the parameters of the update. It must not change the workflow.
+        """
         ...
 
 
@@ -216,18 +267,54 @@ def update(
     unfinished_policy: HandlerUnfinishedPolicy = _WARN,
     description: str | None = None,
 ) -> Any:
-    """Decorate a method, sync or async, that handles an update and returns its result.
+    """Decorate a method that handles an update and returns its result to the caller. It may be async.
 
-    A validator may be attached: `@that_method.validator` on a plain method with the same parameters
-    that raises to reject the update, before anything is recorded.
+    A validator can be attached with `@name_of_the_method.validator`.
 
     Args:
-        fn: The method, when used without parentheses.
-        name: The update's name; the method's by default.
-        dynamic: Handle every update without a handler of its own; the method takes `self`, the name
-            and a `Sequence[RawValue]`.
-        unfinished_policy: What to do when the workflow closes while the handler runs.
-        description: One line for UI and command line.
+        fn: The method, when the decorator is used without parentheses.
+        name: The update's name. Default: the method's name.
+        dynamic: Handle every update that has no handler of its own. The method takes `self`, the name and a
+            `Sequence[RawValue]`.
+        unfinished_policy: What to do when the workflow closes while the handler is running.
+        description: One line to show in the UI and on the command line.
+
+    Raises:
+        RuntimeError: Both `name` and `dynamic` were given, or the parameters of a dynamic handler are others.
+
+    Example:
+        ```python
+        from perdure.client import WorkflowUpdateFailedError
+
+
+        @workflow.defn
+        class Cart:
+            def __init__(self) -> None:
+                self.items: list[str] = []
+
+            @workflow.update
+            async def add(self, item: str) -> int:
+                self.items.append(item)
+                return len(self.items)
+
+            @add.validator
+            def check(self, item: str) -> None:
+                if not item:
+                    raise ValueError("an item needs a name")
+
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.wait_condition(lambda: False)
+
+
+        async with Worker(client, task_queue="carts", workflows=[Cart]):
+            cart = await client.start_workflow(Cart.run, id="cart-7", task_queue="carts")
+            assert await cart.execute_update(Cart.add, "book") == 1
+            try:
+                await cart.execute_update(Cart.add, "")
+            except WorkflowUpdateFailedError as error:
+                assert "an item needs a name" in str(error.cause)
+        ```
     """
     _check_choice(name, dynamic)
 

@@ -20,15 +20,19 @@ else:
 
 
 class LoggerAdapter(LoggerBase):
-    """A logger adapter that knows the running workflow.
+    """A logger adapter that adds the running workflow's identity to log records. It is silent during replay.
 
-    Values for `extra` given at the call win over those added here.
+    Values of `extra` given with a call override those added here.
+
+    Args:
+        logger: The logger to write to.
+        extra: Values for the records.
 
     Attributes:
-        workflow_info_on_message: Append the workflow's identity to the text (default True).
-        workflow_info_on_extra: Put it into the record as `temporal_workflow` (default True).
-        full_workflow_info_on_extra: Put the whole `Info` into the record as `workflow_info`.
-        log_during_replay: Log while replaying, too (default False).
+        workflow_info_on_message: Append the workflow's identity to the message. Default: True.
+        workflow_info_on_extra: Store it in the record as `temporal_workflow`. Default: True.
+        full_workflow_info_on_extra: Store the whole `Info` in the record as `workflow_info`. Default: False.
+        log_during_replay: Also log during replay. Default: False.
         disable_sandbox: Kept for compatibility; there is no sandbox.
     """
 
@@ -79,11 +83,15 @@ class LoggerAdapter(LoggerBase):
 
     @property
     def base_logger(self) -> logging.Logger:
-        """The logger below, to add handlers and formatters to."""
+        """The logger underneath, to add handlers and formatters to."""
         return self.logger
 
     def unsafe_disable_sandbox(self, value: bool = True) -> None:
-        """Kept for compatibility; there is no sandbox."""
+        """Kept for compatibility; there is no sandbox.
+
+        Args:
+            value: Stored in `disable_sandbox`.
+        """
         self.disable_sandbox = value
 
 

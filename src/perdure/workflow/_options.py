@@ -1,9 +1,9 @@
 """Options of activities, children and continue-as-new: the public dictionaries and their inner form.
 
-Role: `ActivityConfig` and friends are the keyword arguments of the public functions as `TypedDict`s (the
-overloads share them through `Unpack`); the `…Options` structs are what the runtime receives.
+`ActivityConfig` and the other `…Config` types are the keyword arguments of the public functions as `TypedDict`s (the
+overloads share them through `Unpack`). The `…Options` structs are what the runtime receives.
 
-Not here: defaults that depend on the running workflow (its task queue, say); the host knows them.
+Not here: defaults that depend on the running workflow, such as its task queue. The host applies them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class ActivityCancellationType(IntEnum):
 
 
 class ChildWorkflowCancellationType(IntEnum):
-    """What happens to a child workflow whose handle is cancelled (numbered unlike activities)."""
+    """What happens to a child workflow whose handle is cancelled.
+
+    The numbers differ from those of `ActivityCancellationType`.
+    """
 
     ABANDON = 0
     """Do not tell the child; raise at once."""
@@ -51,7 +54,14 @@ class ChildWorkflowCancellationType(IntEnum):
 
 
 class ParentClosePolicy(IntEnum):
-    """What happens to a child when its parent closes."""
+    """What happens to a child workflow when its parent closes.
+
+    Attributes:
+        UNSPECIFIED: The server's default, which is `TERMINATE`.
+        TERMINATE: The child is terminated.
+        ABANDON: The child continues.
+        REQUEST_CANCEL: Cancellation of the child is requested.
+    """
 
     UNSPECIFIED = 0
     TERMINATE = 1
@@ -60,7 +70,21 @@ class ParentClosePolicy(IntEnum):
 
 
 class ActivityConfig(TypedDict, total=False):
-    """Keyword options of `start_activity` and `execute_activity`."""
+    """Keyword options of `start_activity` and `execute_activity`.
+
+    Attributes:
+        task_queue: Queue of the activity's tasks. Default: the workflow's own.
+        schedule_to_close_timeout: Limit for the whole activity, retries and waiting included.
+        schedule_to_start_timeout: Limit for an attempt's wait for a worker.
+        start_to_close_timeout: Limit for one attempt.
+        heartbeat_timeout: Limit for the time between two heartbeats of an attempt.
+        retry_policy: How failures are retried. Default: the server's policy, which has no limit of attempts.
+        cancellation_type: What cancelling the handle does.
+        activity_id: The id in the history. Default: a number.
+        versioning_intent: Deprecated: use worker deployments.
+        summary: One line to show in the UI and on the command line.
+        priority: Priority and fairness of the task. Default: the workflow's own.
+    """
 
     task_queue: str | None
     schedule_to_close_timeout: timedelta | None
@@ -76,7 +100,19 @@ class ActivityConfig(TypedDict, total=False):
 
 
 class LocalActivityConfig(TypedDict, total=False):
-    """Keyword options of `start_local_activity` and `execute_local_activity`."""
+    """Keyword options of `start_local_activity` and `execute_local_activity`.
+
+    Attributes:
+        schedule_to_close_timeout: Limit for the whole activity, retries included.
+        schedule_to_start_timeout: Limit for the wait for a free slot of the worker.
+        start_to_close_timeout: Limit for one attempt.
+        retry_policy: How failures are retried.
+        local_retry_threshold: Longest back-off that is spent inside the workflow task. A longer one becomes a timer.
+            Default: one minute.
+        cancellation_type: What cancelling the handle does.
+        activity_id: The id in the history. Default: a number.
+        summary: One line to show in the UI and on the command line.
+    """
 
     schedule_to_close_timeout: timedelta | None
     schedule_to_start_timeout: timedelta | None
@@ -89,7 +125,27 @@ class LocalActivityConfig(TypedDict, total=False):
 
 
 class ChildWorkflowConfig(TypedDict, total=False):
-    """Keyword options of `start_child_workflow` and `execute_child_workflow`."""
+    """Keyword options of `start_child_workflow` and `execute_child_workflow`.
+
+    Attributes:
+        id: The child's workflow id. Default: a random UUID, the same on replay.
+        task_queue: Queue of the child's tasks. Default: the parent's own.
+        cancellation_type: What cancelling the handle does.
+        parent_close_policy: What happens to the child when this workflow closes.
+        execution_timeout: Limit for all runs of the child's chain.
+        run_timeout: Limit for one run.
+        task_timeout: Limit for one workflow task.
+        id_reuse_policy: Whether the id of a closed workflow may be used again.
+        retry_policy: How failed runs are retried. Default: not at all.
+        cron_schedule: Cron expression for repeated runs.
+        memo: Values to show beside the child, by key.
+        search_attributes: Values to find the child by.
+        versioning_intent: Deprecated: use worker deployments.
+        static_summary: One line to show in the UI and on the command line.
+        static_details: A text to show there; Markdown is allowed.
+        priority: Priority and fairness of the child's tasks. Default: the parent's own.
+        versioning_override: Replaces the versioning behaviour of the child's worker.
+    """
 
     id: str | None
     task_queue: str | None
@@ -111,7 +167,19 @@ class ChildWorkflowConfig(TypedDict, total=False):
 
 
 class ContinueAsNewConfig(TypedDict, total=False):
-    """Keyword options of `continue_as_new`."""
+    """Keyword options of `continue_as_new`. Options that are not given are inherited from the current run.
+
+    Attributes:
+        task_queue: Queue of the new run's tasks.
+        run_timeout: Limit for the new run.
+        task_timeout: Limit for one workflow task.
+        backoff_start_interval: Delay before the first workflow task of the new run.
+        retry_policy: How failed runs are retried.
+        memo: Values to show beside the workflow, by key.
+        search_attributes: Values to find the workflow by.
+        versioning_intent: Deprecated: use worker deployments.
+        initial_versioning_behavior: How the first task picks its deployment version. Experimental.
+    """
 
     task_queue: str | None
     run_timeout: timedelta | None

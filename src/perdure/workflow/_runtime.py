@@ -1,10 +1,10 @@
-"""The door between the vocabulary and whatever runs a workflow.
+"""The lookup of the runtime, and the values that describe the running workflow.
 
-Role: `perdure.workflow`'s functions find the current `Runtime` here. The worker's host implements it and
-puts it on its event loop as `workflow_runtime`; a test double may do the same. `Info` is here because the two need each
-other: a runtime returns it, and its methods ask the runtime about the current task.
+The functions of `perdure.workflow` find the current `Runtime` here. The worker's host implements `Runtime` and puts it
+on its event loop as `workflow_runtime`; a test double may do the same. `Info` is in this module because the two need
+each other: a runtime returns it, and its methods ask the runtime about the current task.
 
-Invariants: the lookup costs one attribute of the running loop, and outside workflows it is always None.
+Invariants: the lookup costs one attribute of the running loop, and outside workflows it gives None.
 Not here: any behaviour, and how the values of `Info` are read from history (`perdure.worker.host.info`).
 """
 
@@ -44,7 +44,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParentInfo:
-    """The workflow that started this one as its child."""
+    """The workflow that started this one as its child.
+
+    Attributes:
+        namespace: Its namespace.
+        run_id: Its run id.
+        workflow_id: Its workflow id.
+    """
 
     namespace: str
     run_id: str
@@ -53,7 +59,12 @@ class ParentInfo:
 
 @dataclass(frozen=True)
 class RootInfo:
-    """The workflow at the top of the chain of parents."""
+    """The topmost workflow in the chain of parents.
+
+    Attributes:
+        run_id: Its run id.
+        workflow_id: Its workflow id.
+    """
 
     run_id: str
     workflow_id: str
@@ -61,13 +72,18 @@ class RootInfo:
 
 @dataclass(frozen=True)
 class UpdateInfo:
-    """The update whose handler is running."""
+    """The update whose handler is running.
+
+    Attributes:
+        id: The update's id.
+        name: The update's name.
+    """
 
     id: str
     name: str
 
     def logger_details(self) -> Mapping[str, Any]:
-        """What log records inside the handler carry."""
+        """The details that log records inside the handler carry."""
         return {"update_id": self.id, "update_name": self.name}
 
 
@@ -75,15 +91,33 @@ class UpdateInfo:
 class Info:
     """The running workflow, as `workflow.info()` returns it.
 
-    Never constructed by users; fields may be added. Everything is immutable but `search_attributes`,
-    `typed_search_attributes` and `raw_memo`, which follow the workflow's own upserts.
+    Users never construct it, and later versions may add fields. It is immutable, except that `search_attributes`,
+    `typed_search_attributes` and `raw_memo` follow the workflow's own upserts.
 
     Attributes:
+        attempt: 1 for the first run; each retry of the workflow adds 1.
+        continued_run_id: The previous run of the chain; None for the first.
+        cron_schedule: The cron schedule that starts the runs, if there is one.
+        execution_timeout: Limit for all runs of the chain together; None for no limit.
+        first_execution_run_id: The first run of the chain of continue-as-new, retries and cron runs.
+        headers: Headers of the start, as payloads by name.
+        namespace: The workflow's namespace.
+        original_execution_run_id: The run id in the start event. A reset keeps it and changes `run_id`.
+        parent: The parent workflow; None for a workflow that is not a child.
+        root: The topmost parent; None for a workflow that is not a child.
+        priority: Priority and fairness of the workflow's tasks.
+        raw_memo: The memo as payloads by key.
+        retry_policy: How failed runs are retried; None for not at all.
+        run_id: The id of this run.
+        run_timeout: Limit for one run; None for no limit.
+        search_attributes: Deprecated: use `typed_search_attributes`.
         start_time: Workflow time of the first workflow task.
+        task_queue: The queue of the workflow's tasks.
+        task_timeout: Limit for one workflow task.
+        typed_search_attributes: The workflow's search attributes.
+        workflow_id: The workflow id.
         workflow_start_time: Time of the start event.
-        original_execution_run_id: Run id in the start event; resets keep it, `run_id` changes.
-        first_execution_run_id: First run of the chain of continue-as-new, retries and cron.
-        search_attributes: Deprecated form; use `typed_search_attributes`.
+        workflow_type: The name of the workflow's type.
     """
 
     attempt: int
@@ -111,7 +145,7 @@ class Info:
     workflow_type: str
 
     def logger_details(self) -> Mapping[str, Any]:
-        """What log records of this workflow carry."""
+        """The details that log records of this workflow carry."""
         return {
             "attempt": self.attempt,
             "namespace": self.namespace,
@@ -122,28 +156,54 @@ class Info:
         }
 
     def get_current_build_id(self) -> str:
-        """Build id of the worker that completed the current task, or "". Deterministic."""
+        """The build id of the worker that completes the current task; empty if it has none.
+
+        Replay gives the same value.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         version = current().deployment_version()
         return version.build_id if version else ""
 
     def get_current_deployment_version(self) -> common.WorkerDeploymentVersion | None:
-        """Deployment version of the worker that completed the current task. Deterministic."""
+        """The deployment version of the worker that completes the current task. Replay gives the same value.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return current().deployment_version()
 
     def get_current_history_length(self) -> int:
-        """Number of events up to the current task."""
+        """The number of events in the history, up to the current task.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return current().history_length()
 
     def get_current_history_size(self) -> int:
-        """Size of the history up to the current task, in bytes."""
+        """The size of the history up to the current task, in bytes.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return current().history_size_bytes()
 
     def is_continue_as_new_suggested(self) -> bool:
-        """Whether the server thinks that the history is getting too long."""
+        """Whether the server suggests to continue as new, because the history is getting long.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return current().continue_as_new_suggested()
 
     def is_target_worker_deployment_version_changed(self) -> bool:
-        """Whether new runs would start on another deployment version than this one."""
+        """Whether new runs would start on another deployment version than this run's.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return current().target_deployment_version_changed()
 
 
@@ -156,7 +216,27 @@ def set_current_update_info(info: UpdateInfo) -> None:
 
 
 def current_update_info() -> UpdateInfo | None:
-    """The update whose handler, or a task started by it, is calling; None elsewhere."""
+    """The update whose handler is calling, also from tasks that the handler started. None elsewhere.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Cart:
+            @workflow.update
+            async def add(self, item: str) -> str:
+                update = workflow.current_update_info()
+                return f"{update.name} {update.id}" if update else ""
+
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.wait_condition(lambda: False)
+
+
+        async with Worker(client, task_queue="carts", workflows=[Cart]):
+            cart = await client.start_workflow(Cart.run, id="cart-7", task_queue="carts")
+            assert await cart.execute_update(Cart.add, "book", id="u-1") == "add u-1"
+        ```
+    """
     return _update_info.get(None)
 
 
@@ -293,9 +373,22 @@ def current() -> Runtime:
 
 
 def info() -> Info:
-    """Information about the running workflow.
+    """The running workflow: ids, type, task queue, time-outs, parent.
 
     Raises:
-        NotInWorkflowEventLoopError: Outside a workflow.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> str:
+                return f"{workflow.info().workflow_type} {workflow.info().workflow_id}"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            assert await client.execute_workflow(Order.run, id="o-7", task_queue="orders") == "Order o-7"
+        ```
     """
     return current().info()

@@ -1,4 +1,4 @@
-"""`workflow.unsafe`: for the rare code that must know about replay or step around the guard."""
+"""`workflow.unsafe`: for the few programs that must know about replay or bypass the determinism guard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _passed_through: contextvars.ContextVar[bool] = contextvars.ContextVar(
 
 
 class SandboxImportNotificationPolicy(Flag):
-    """Kept for compatibility: workflow modules are imported once, normally; there is no sandbox."""
+    """Kept for compatibility. Workflow modules are imported once, in the normal way; there is no sandbox.
+
+    Attributes:
+        SILENT: No effect.
+        WARN_ON_DYNAMIC_IMPORT: No effect.
+        WARN_ON_UNINTENTIONAL_PASSTHROUGH: No effect.
+        RAISE_ON_UNINTENTIONAL_PASSTHROUGH: No effect.
+    """
 
     SILENT = auto()
     WARN_ON_DYNAMIC_IMPORT = auto()
@@ -30,7 +37,24 @@ class SandboxImportNotificationPolicy(Flag):
 
 
 class unsafe:  # the official name  # noqa: N801
-    """Static functions only; most workflows need none of them."""
+    """A namespace of functions that most workflows do not need.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> bool:
+                return workflow.unsafe.is_replaying()
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            assert not await client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+        ```
+
+    Raises:
+        NotImplementedError: It is instantiated.
+    """
 
     def __init__(self) -> None:
         message = "workflow.unsafe is a namespace and cannot be instantiated"
@@ -38,22 +62,34 @@ class unsafe:  # the official name  # noqa: N801
 
     @staticmethod
     def is_replaying() -> bool:
-        """Whether the workflow is catching up with its history; true in queries of such a run, too."""
+        """Whether the workflow is catching up with its history. Also true in queries of such a run.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return _runtime.current().is_replaying()
 
     @staticmethod
     def is_replaying_history_events() -> bool:
-        """Like `is_replaying`, but false in queries and validators, which happen now."""
+        """Like `is_replaying`, but false in queries and update validators, which are never replayed.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return _runtime.current().is_replaying_history_events()
 
     @staticmethod
     def is_read_only() -> bool:
-        """Whether the calling code is a query or a validator, which must not change the workflow."""
+        """Whether the calling code is a query handler or an update validator, which must not change the workflow.
+
+        Raises:
+            NotInWorkflowEventLoopError: The caller is not workflow code.
+        """
         return _runtime.current().is_read_only()
 
     @staticmethod
     def in_sandbox() -> bool:
-        """Always False: there is no sandbox."""
+        """Always False, because there is no sandbox."""
         return False
 
     @staticmethod
@@ -66,7 +102,7 @@ class unsafe:  # the official name  # noqa: N801
     def sandbox_unrestricted() -> Generator[None]:
         """Switch the determinism guard off for a block of code.
 
-        What is called inside must not influence what the workflow does.
+        What the block does must not influence the workflow's commands.
         """
         token = _unrestricted.set(True)
         try:
@@ -76,13 +112,13 @@ class unsafe:  # the official name  # noqa: N801
 
     @staticmethod
     def is_imports_passed_through() -> bool:
-        """Whether the calling code is inside `imports_passed_through`."""
+        """Whether the calling code is inside `imports_passed_through`. Kept for compatibility."""
         return _passed_through.get()
 
     @staticmethod
     @contextmanager
     def imports_passed_through() -> Generator[None]:
-        """Kept for compatibility: imports always behave normally."""
+        """Kept for compatibility. Imports always work in the normal way."""
         token = _passed_through.set(True)
         try:
             yield
@@ -91,7 +127,7 @@ class unsafe:  # the official name  # noqa: N801
 
     @staticmethod
     def current_import_notification_policy_override() -> SandboxImportNotificationPolicy | None:
-        """Kept for compatibility: always None."""
+        """Kept for compatibility. Always None."""
         return None
 
     @staticmethod
@@ -99,7 +135,11 @@ class unsafe:  # the official name  # noqa: N801
     def sandbox_import_notification_policy(
         policy: SandboxImportNotificationPolicy,  # compatibility  # noqa: ARG004
     ) -> Generator[None]:
-        """Kept for compatibility: does nothing."""
+        """Kept for compatibility. Has no effect.
+
+        Args:
+            policy: Ignored.
+        """
         yield
 
 
