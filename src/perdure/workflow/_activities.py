@@ -1,11 +1,10 @@
-"""Activities from a workflow: `start_activity`, `execute_activity` and their `_method`, `_local_` variants.
+"""Activities from a workflow: `start_activity` and `execute_activity`.
 
-Overloads follow the shape of the callable (no, one or many parameters; sync or async; by name); options
-are the keys of `ActivityConfig`. At least one of `schedule_to_close_timeout` and
-`start_to_close_timeout` is required, on the call or on the activity's decorator.
+Options are the keys of `ActivityConfig`. At least one of `schedule_to_close_timeout` and `start_to_close_timeout` is
+required, with the call or on the activity's decorator.
 
-`await my_activity(x)` inside a workflow comes here too, for activities that carry options on their decorator: through a
-hook that `perdure.activity` asks before it calls such a function.
+`await my_activity(x)` in a workflow comes here too, for activities whose decorator has options. `perdure.activity` asks
+a hook that this module sets before it calls such a function.
 
 Not here: methods (`_activity_methods`) and local activities (`_local_activities`).
 """
@@ -92,32 +91,45 @@ def start_activity(
     """Schedule an activity and return its handle.
 
     Args:
-        activity: The activity's function, or its name.
-        arg: Its argument, when it takes one.
-        args: Its arguments, when it takes several; not together with `arg`.
-        result_type: Type hint of the result, for activities given by name.
-        options: The keys of `ActivityConfig`:
-            task_queue: Queue to run on; the workflow's own by default.
-            schedule_to_close_timeout: Limit for everything, retries and waiting included.
-            schedule_to_start_timeout: Limit for waiting for a worker.
-            start_to_close_timeout: Limit for one attempt.
-            heartbeat_timeout: Longest silence of a running attempt.
-            retry_policy: How failures are retried; the server's default retries forever.
-            cancellation_type: What cancelling the handle does.
-            activity_id: Id in history; by default a number. Advanced.
-            versioning_intent: Deprecated; use worker deployments.
-            summary: One line for UI and command line.
-            priority: Priority and fairness of the task.
+        activity: The activity function, or the activity type as a string.
+        arg: Its argument, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        result_type: Type to convert the result to, for an activity given by name. Otherwise it is the function's.
+        options: The keys of `ActivityConfig`. A time-out is required: `start_to_close_timeout` for one attempt,
+            `schedule_to_close_timeout` for all of them, or both.
+
+    Returns:
+        The handle. Awaiting it gives the result or raises `ActivityError`.
 
     Raises:
-        ValueError: No time-out was given.
+        ValueError: No time-out was given, or `arg` and `args` were both given.
         TypeError: `activity` is neither a name nor a callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
 
     Example:
-        >>> handle = workflow.start_activity(
-        ...     charge, order, start_to_close_timeout=timedelta(seconds=30)
-        ... )
-        >>> receipt = await handle
+        ```python
+        @activity.defn
+        async def charge(order_id: str) -> str:
+            return f"receipt for {order_id}"
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_ids: list[str]) -> list[str]:
+                charges = [
+                    workflow.start_activity(charge, one, start_to_close_timeout=timedelta(seconds=30))
+                    for one in order_ids
+                ]
+                return [await handle for handle in charges]
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
+            receipts = await client.execute_workflow(
+                Order.run, ["o-7", "o-8"], id="orders-7", task_queue="orders"
+            )
+        assert receipts == ["receipt for o-7", "receipt for o-8"]
+        ```
     """
     return _runtime.current().start_activity(
         activity, arg_or_args(arg, args), ActivityOptions(result_type=result_type, **options)
@@ -173,10 +185,45 @@ async def execute_activity(
     result_type: type | None = None,
     **options: Unpack[ActivityConfig],
 ) -> Any:
-    """Run an activity and wait for its result: `await start_activity(...)`, same arguments.
+    """Run an activity and wait for its result.
+
+    Args:
+        activity: The activity function, or the activity type as a string.
+        arg: Its argument, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        result_type: Type to convert the result to, for an activity given by name. Otherwise it is the function's.
+        options: The keys of `ActivityConfig`. A time-out is required: `start_to_close_timeout` for one attempt,
+            `schedule_to_close_timeout` for all of them, or both.
+
+    Returns:
+        The activity's result.
 
     Raises:
-        perdure.exceptions.ActivityError: The activity failed, timed out or was cancelled.
+        ActivityError: The activity failed, timed out or was cancelled. Its cause says which.
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is neither a name nor a callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @activity.defn
+        async def charge(order_id: str) -> str:
+            return f"receipt for {order_id}"
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return await workflow.execute_activity(
+                    charge, order_id, start_to_close_timeout=timedelta(seconds=30)
+                )
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
+            receipt = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert receipt == "receipt for o-7"
+        ```
     """
     # The schedule command is issued synchronously on the first step, and the handle is a task of its
     # own: histories depend on both.

@@ -1,6 +1,6 @@
-"""Activities that are methods: `start_activity_method`, `execute_activity_method`.
+"""Activities that are methods: `start_activity_method` and `execute_activity_method`.
 
-They take `SomeClass.method` (unbound), so that type checkers know the parameters besides `self`.
+They take `SomeClass.method`, unbound, so that type checkers know the parameters besides `self`.
 """
 
 from __future__ import annotations
@@ -71,12 +71,21 @@ def start_activity_method(
     args: Sequence[Any] = NO_ARGS,
     **options: Unpack[ActivityConfig],
 ) -> ActivityHandle[Any]:
-    """Schedule an activity method and return its handle; see `start_activity`.
+    """Schedule an activity that is a method and return its handle.
 
-    Example:
-        >>> workflow.start_activity_method(
-        ...     Mailer.send, message, start_to_close_timeout=timedelta(seconds=30)
-        ... )
+    Args:
+        activity: The unbound method, `SomeClass.method`. The worker has the bound one.
+        arg: Its argument besides `self`, if it takes exactly one.
+        args: Its arguments besides `self`, if it takes several. Do not give both.
+        options: The keys of `ActivityConfig`. A time-out is required, as in `start_activity`.
+
+    Returns:
+        The handle. Awaiting it gives the result or raises `ActivityError`.
+
+    Raises:
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is not callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
     """
     return _runtime.current().start_activity(
         activity, arg_or_args(arg, args), ActivityOptions(**options)
@@ -125,7 +134,49 @@ async def execute_activity_method(
     args: Sequence[Any] = NO_ARGS,
     **options: Unpack[ActivityConfig],
 ) -> Any:
-    """Run an activity method and wait for its result; see `execute_activity`."""
+    """Run an activity that is a method and wait for its result.
+
+    Args:
+        activity: The unbound method, `SomeClass.method`. The worker has the bound one.
+        arg: Its argument besides `self`, if it takes exactly one.
+        args: Its arguments besides `self`, if it takes several. Do not give both.
+        options: The keys of `ActivityConfig`. A time-out is required, as in `execute_activity`.
+
+    Returns:
+        The activity's result.
+
+    Raises:
+        ActivityError: The activity failed, timed out or was cancelled. Its cause says which.
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is not callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        class Mailer:
+            def __init__(self, sender: str) -> None:
+                self.sender = sender
+
+            @activity.defn
+            async def send(self, text: str) -> str:
+                return f"{self.sender}: {text}"
+
+
+        @workflow.defn
+        class Reminder:
+            @workflow.run
+            async def run(self, text: str) -> str:
+                return await workflow.execute_activity_method(
+                    Mailer.send, text, start_to_close_timeout=timedelta(seconds=30)
+                )
+
+
+        mailer = Mailer("shop")
+        async with Worker(client, task_queue="mail", workflows=[Reminder], activities=[mailer.send]):
+            sent = await client.execute_workflow(Reminder.run, "pay!", id="r-7", task_queue="mail")
+        assert sent == "shop: pay!"
+        ```
+    """
     return await _runtime.current().start_activity(
         activity, arg_or_args(arg, args), ActivityOptions(**options)
     )

@@ -102,26 +102,48 @@ async def start_child_workflow(
     result_type: type | None = None,
     **options: Unpack[ChildWorkflowConfig],
 ) -> ChildWorkflowHandle[Any, Any]:
-    """Start a child workflow and return its handle once the server has started it.
+    """Start a child workflow and return its handle, once the server has started the child.
 
     Args:
-        workflow: The child's `@workflow.run` method, or its type name.
-        arg: Its argument, when it takes one.
-        args: Its arguments, when it takes several; not together with `arg`.
-        result_type: Type hint of the result, for workflows given by name.
-        options: The keys of `ChildWorkflowConfig`:
-            id: Workflow id; a deterministic random UUID by default.
-            task_queue: Queue; the parent's own by default.
-            cancellation_type: What cancelling the handle does.
-            parent_close_policy: What happens to the child when this workflow closes.
-            execution_timeout, run_timeout, task_timeout: Limits of the chain, one run, one task.
-            id_reuse_policy: Whether the id of a closed workflow may be used.
-            retry_policy, cron_schedule, memo, search_attributes: As on start.
-            static_summary, static_details: Texts for UI and command line.
-            priority, versioning_override, versioning_intent: Advanced.
+        workflow: The child's `@workflow.run` method, or its workflow type as a string.
+        arg: Its argument, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        result_type: Type to convert the result to, for a workflow given by name. Otherwise it is the method's.
+        options: The keys of `ChildWorkflowConfig`.
+
+    Returns:
+        The handle. Awaiting it gives the result or raises `ChildWorkflowError`.
 
     Raises:
-        WorkflowAlreadyStartedError: The id is taken.
+        WorkflowAlreadyStartedError: The workflow id is taken.
+        ValueError: `arg` and `args` were both given.
+        TypeError: An option is unknown.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Shipment:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                await workflow.sleep(timedelta(days=2))
+                return f"{order_id} delivered"
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                shipment = await workflow.start_child_workflow(
+                    Shipment.run, order_id, id=f"shipment-of-{order_id}"
+                )
+                return f"{shipment.id}: {await shipment}"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order, Shipment]):
+            result = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert result == "shipment-of-o-7: o-7 delivered"
+        ```
     """
     _check_names(options)
     return await _runtime.current().start_child_workflow(
@@ -164,11 +186,45 @@ async def execute_child_workflow(
     result_type: type | None = None,
     **options: Unpack[ChildWorkflowConfig],
 ) -> Any:
-    """Start a child workflow and wait for its result; arguments as `start_child_workflow`.
+    """Start a child workflow and wait for its result.
+
+    Args:
+        workflow: The child's `@workflow.run` method, or its workflow type as a string.
+        arg: Its argument, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        result_type: Type to convert the result to, for a workflow given by name. Otherwise it is the method's.
+        options: The keys of `ChildWorkflowConfig`.
+
+    Returns:
+        The child's result.
 
     Raises:
-        ChildWorkflowError: The child failed, timed out, was cancelled or terminated.
-        WorkflowAlreadyStartedError: The id is taken.
+        ChildWorkflowError: The child failed, timed out, was cancelled or was terminated. Its cause says which.
+        WorkflowAlreadyStartedError: The workflow id is taken.
+        ValueError: `arg` and `args` were both given.
+        TypeError: An option is unknown.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @workflow.defn
+        class Shipment:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return f"{order_id} delivered"
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return await workflow.execute_child_workflow(Shipment.run, order_id)
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order, Shipment]):
+            result = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert result == "o-7 delivered"
+        ```
     """
     _check_names(options)
     handle = await _runtime.current().start_child_workflow(

@@ -88,16 +88,23 @@ def start_local_activity(
 ) -> ActivityHandle[Any]:
     """Schedule a local activity and return its handle.
 
+    A local activity runs in the worker that runs the workflow. Its result is recorded in the history as a marker.
+
     Args:
-        activity: The activity's function, or its name; it must be registered on this worker.
-        arg: Its argument, when it takes one.
-        args: Its arguments, when it takes several; not together with `arg`.
-        result_type: Type hint of the result, for activities given by name.
-        options: The keys of `LocalActivityConfig`. `local_retry_threshold` is the longest back-off
-            that is waited out inside the workflow task; longer ones become timers.
+        activity: The activity function, or the activity type as a string. This worker must have it.
+        arg: Its argument, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        result_type: Type to convert the result to, for an activity given by name. Otherwise it is the function's.
+        options: The keys of `LocalActivityConfig`. A time-out is required: `start_to_close_timeout` for one attempt,
+            `schedule_to_close_timeout` for all of them, or both.
+
+    Returns:
+        The handle. Awaiting it gives the result or raises `ActivityError`.
 
     Raises:
-        ValueError: No time-out was given.
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is neither a name nor a callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
     """
     return _runtime.current().start_local_activity(
         activity, arg_or_args(arg, args), LocalActivityOptions(result_type=result_type, **options)
@@ -156,7 +163,47 @@ async def execute_local_activity(
     result_type: type | None = None,
     **options: Unpack[LocalActivityConfig],
 ) -> Any:
-    """Run a local activity and wait for its result; see `start_local_activity`."""
+    """Run a local activity and wait for its result.
+
+    A local activity runs in the worker that runs the workflow. Its result is recorded in the history as a marker.
+
+    Args:
+        activity: The activity function, or the activity type as a string. This worker must have it.
+        arg: Its argument, if it takes exactly one.
+        args: Its arguments, if it takes several. Do not give both.
+        result_type: Type to convert the result to, for an activity given by name. Otherwise it is the function's.
+        options: The keys of `LocalActivityConfig`. A time-out is required: `start_to_close_timeout` for one attempt,
+            `schedule_to_close_timeout` for all of them, or both.
+
+    Returns:
+        The activity's result.
+
+    Raises:
+        ActivityError: The activity failed, timed out or was cancelled. Its cause says which.
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is neither a name nor a callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+
+    Example:
+        ```python
+        @activity.defn
+        async def price(item: str) -> int:
+            return {"book": 12}[item]
+
+
+        @workflow.defn
+        class Quote:
+            @workflow.run
+            async def run(self, item: str) -> int:
+                return await workflow.execute_local_activity(
+                    price, item, start_to_close_timeout=timedelta(seconds=1)
+                )
+
+
+        async with Worker(client, task_queue="quotes", workflows=[Quote], activities=[price]):
+            assert await client.execute_workflow(Quote.run, "book", id="q-7", task_queue="quotes") == 12
+        ```
+    """
     return await _runtime.current().start_local_activity(
         activity, arg_or_args(arg, args), LocalActivityOptions(result_type=result_type, **options)
     )
@@ -204,7 +251,22 @@ def start_local_activity_method(
     args: Sequence[Any] = NO_ARGS,
     **options: Unpack[LocalActivityConfig],
 ) -> ActivityHandle[Any]:
-    """Schedule a local activity method and return its handle; see `start_local_activity`."""
+    """Schedule a local activity that is a method and return its handle.
+
+    Args:
+        activity: The unbound method, `SomeClass.method`. This worker must have the bound one.
+        arg: Its argument besides `self`, if it takes exactly one.
+        args: Its arguments besides `self`, if it takes several. Do not give both.
+        options: The keys of `LocalActivityConfig`. A time-out is required, as in `start_local_activity`.
+
+    Returns:
+        The handle. Awaiting it gives the result or raises `ActivityError`.
+
+    Raises:
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is not callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+    """
     return _runtime.current().start_local_activity(
         activity, arg_or_args(arg, args), LocalActivityOptions(**options)
     )
@@ -252,7 +314,23 @@ async def execute_local_activity_method(
     args: Sequence[Any] = NO_ARGS,
     **options: Unpack[LocalActivityConfig],
 ) -> Any:
-    """Run a local activity method and wait for its result; see `start_local_activity`."""
+    """Run a local activity that is a method and wait for its result.
+
+    Args:
+        activity: The unbound method, `SomeClass.method`. This worker must have the bound one.
+        arg: Its argument besides `self`, if it takes exactly one.
+        args: Its arguments besides `self`, if it takes several. Do not give both.
+        options: The keys of `LocalActivityConfig`. A time-out is required, as in `execute_local_activity`.
+
+    Returns:
+        The activity's result.
+
+    Raises:
+        ActivityError: The activity failed, timed out or was cancelled. Its cause says which.
+        ValueError: No time-out was given, or `arg` and `args` were both given.
+        TypeError: `activity` is not callable.
+        NotInWorkflowEventLoopError: The caller is not workflow code.
+    """
     return await _runtime.current().start_local_activity(
         activity, arg_or_args(arg, args), LocalActivityOptions(**options)
     )
