@@ -240,9 +240,12 @@ class _Engine:
         self._universe = universe
         self.namespaces = SimpleNamespace(by_id=_namespace)
 
-    async def update(self, key: EntityKey, change: Change) -> Any:
+    async def update(self, key: EntityKey, change: Any, *arguments: object) -> Any:
         self._universe.interrupt()
-        return self._universe.change(self._universe.find(key.name, key.run_id), change)
+        return self._universe.change(
+            self._universe.find(key.name, key.run_id),
+            lambda state, env: change(state, *arguments, env),
+        )
 
     async def update_current(
         self, namespace_id: str, workflow_id: str, run_id: str, change: Change
@@ -258,9 +261,16 @@ class _Engine:
         assert namespace_id == NAMESPACE_ID
         return self._universe.start_with(workflow_id, change)
 
-    async def read(self, key: EntityKey, look: Callable[[RunState], Any]) -> Any:
+    async def read_current(
+        self,
+        namespace_id: str,
+        workflow_id: str,
+        run_id: str,
+        look: Callable[[RunState, Env], Any],
+    ) -> Any:
         self._universe.interrupt()
-        return look(self._universe.find(key.name, key.run_id).run)
+        assert namespace_id == NAMESPACE_ID
+        return look(self._universe.find(workflow_id, run_id).run, self._universe.env)
 
     async def history(self, key: EntityKey, first: int, last: int) -> list[bytes]:
         events = self._universe.find(key.name, key.run_id).history.events[first - 1 : last]

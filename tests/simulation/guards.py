@@ -5,13 +5,13 @@ A guard whose absence no world can notice does not belong here: unit tests cover
 
 from __future__ import annotations
 
+from perdure.history.delivery import apply, settle
 from perdure.history.draft import flush
 from perdure.history.draft.draft import Draft
 from perdure.history.entity_types import RunType
 from perdure.history.message import signal
 from perdure.history.run import wake
 from perdure.matching.queue import TaskQueue
-from perdure.server.deliveries import Deliveries
 from perdure.server.engine import Engine
 from perdure.server.frontend import history_reads, queries
 from perdure.server.matching.host import MatchingHost
@@ -112,37 +112,40 @@ GUARDS: dict[str, Edit] = {
     ),
     "delivered effects go": Edit(Outbox, "_one", "await self._finish(stored)", "pass"),
     "parent close policy, terminate": Edit(
-        Deliveries,
+        settle,
         "_parent_closed",
         "first_execution_run_id=body.first_run_id,\n            reason",
         "reason",
     ),
     "parent close policy, cancel": Edit(
-        Deliveries,
+        settle,
         "_parent_closed",
         "first_execution_run_id=body.first_run_id,\n        identity",
         "identity",
     ),
     "an external signal to one run": Edit(
-        Deliveries, "_signal", "said.workflow_execution.run_id,", '"",'
+        settle, "_signal", "execution.workflow_id, execution.run_id", "execution.workflow_id"
     ),
     "an external signal to a child": Edit(
-        Deliveries, "_signal", "child_only=said.child_workflow_only", "child_only=False"
+        apply,
+        "apply",
+        "sender=message.sender, child_only=message.child_only",
+        "sender=message.sender",
     ),
     "an external cancel request to one run": Edit(
-        Deliveries, "_cancel", "said.workflow_execution.run_id,", '"",'
+        settle,
+        "_request_cancel",
+        "execution.workflow_id, execution.run_id",
+        "execution.workflow_id",
     ),
     "a message that was answered": Edit(
-        Deliveries, "_is_answered", "transitions.is_external_answered(state, event_id)", "False"
+        settle, "_signal", "if is_external_answered(state, event_id):", "if False:"
     ),
     "a child is let go": Edit(
-        Deliveries, "_start_child", "if start is ChildStart.RECORDED:", "if False:"
+        settle, "next_message", "ReleaseChild if recorded else DiscardChild", "DiscardChild"
     ),
     "a child is recorded": Edit(
-        Deliveries,
-        "_start_child",
-        "if is_recorded else ChildStart.GONE",
-        "",
+        settle, "next_message", "ReleaseChild if recorded else DiscardChild", "ReleaseChild"
     ),
     # The cache.
     "a pending entry is not evicted": Edit(

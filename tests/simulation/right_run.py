@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.core.units import MINUTE_NS
-from perdure.server.deliveries import PARENT_CLOSED_REASON
+from perdure.history.delivery.settle import PARENT_CLOSED_REASON
 from perdure.wire.api import enums, history
 from tests.simulation.checks import CHILD_CLOSE, WORKFLOW_TASK, initiated_event_id
 from tests.simulation.violations import Kind, require

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import MS_NS
-from perdure.server.deliveries import PARENT_CLOSED_REASON
+from perdure.history.delivery.settle import PARENT_CLOSED_REASON
 from perdure.wire.api import command, common, enums, failure, history, workflow, workflowservice
 from perdure.wire.errors import Unavailable
 from perdure.wire.events import parse_rows

@@ -4,7 +4,8 @@ An effect names its destination and, in its body, the event of the source that h
 written twice. Its destination is the workflow id, never one run of it, so that all effects to a workflow id share a
 lane and arrive in order: a child is started before it is signalled, canceled or terminated.
 
-Not here: what a destination makes of it (`external`, `child`, `child.start`), the way there (`server/deliveries`).
+Not here: the messages that effects become, and what a destination makes of them (`history.delivery`); the way there
+(`server/deliveries`).
 """
 
 from __future__ import annotations
