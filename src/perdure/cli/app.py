@@ -65,6 +65,7 @@ db = LazyGroup(
     {
         "backup": ("perdure.cli.db:backup", "Copy a database, also while it is in use"),
         "check": ("perdure.cli.db:check", "Check everything that must hold in a database"),
+        "prune": ("perdure.cli.prune:prune", "Delete closed runs by age and query"),
     },
 )
 

@@ -158,11 +158,12 @@ class Engine:
 
     # Life.
 
-    async def open(self, *, void_activities: bool = False) -> None:
+    async def open(self, *, void_activities: bool = False, is_at_work: bool = True) -> None:
         """Acquire the shards, read the namespaces, and start committing, waking and delivering.
 
         Args:
             void_activities: Whether attempts that were running died with their process (embedded, D-34).
+            is_at_work: False for an engine that changes only what it is told to: nothing is woken or delivered.
 
         Raises:
             StoreError: The database cannot be used.
@@ -172,6 +173,8 @@ class Engine:
         for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
             fact: NamespaceFact = (await self.entities.ready(key))[0].state
             self.namespaces.install(fact)
+        if not is_at_work:
+            return
         if void_activities:
             await void_attempts(self._store, self.owned_shards(), self._void)
         await self._outbox.recover(list(self._shards.ready_ids()))

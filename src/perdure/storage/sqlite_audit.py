@@ -1,4 +1,4 @@
-"""Reads for an audit of a whole database: every table, in one read transaction, without any write.
+"""Reads of a whole database as of one moment, for audits and for what would be pruned; nothing is written.
 
 Not here: the invariants between the rows (`perdure.server.admin.audit`).
 """
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 
 from perdure.core.ids import EntityKey
 from perdure.entity.transition import EventRow, VisibilityRow
-from perdure.storage.port import FactRow, NewerSchema, OpenError
+from perdure.storage import sqlite_read
+from perdure.storage.port import FactRow, NewerSchema, OpenError, VisibilityQuery
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite_open import connect_reader
 
@@ -125,11 +126,26 @@ class AuditReader:
         )
         return [Shard(*row) for row in rows]
 
-    def entities(self) -> Iterator[Stored]:
+    def entities(self, only_kind: int | None = None) -> Iterator[Stored]:
+        """All entities, or those of one kind."""
         for number, kind, *names in self._connection.execute(
-            "SELECT number, kind, namespace_id, name, run_id FROM entities ORDER BY number"
+            """SELECT number, kind, namespace_id, name, run_id FROM entities
+                WHERE kind = ifnull(?, kind) ORDER BY number""",
+            (only_kind,),
         ).fetchall():
             yield self._stored(number, EntityKey(kind, *names))
+
+    def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
+        """A page of runs, as lists show them."""
+        return sqlite_read.visibility(self._connection, query)
+
+    def senders(self) -> set[EntityKey]:
+        """The entities with effects that are not delivered yet."""
+        rows = self._connection.execute(
+            """SELECT DISTINCT e.kind, e.namespace_id, e.name, e.run_id
+                FROM outbox o JOIN entities e ON e.number = o.entity"""
+        )
+        return {EntityKey(*row) for row in rows}
 
     def orphans(self) -> list[tuple[str, int]]:
         """For each table with rows that belong to no entity: (table, number of such rows)."""

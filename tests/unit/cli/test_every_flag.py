@@ -22,6 +22,7 @@ SHORT = {
 }  # fmt: skip
 LONG = {
     ("workflow start", "--type"): "--name", ("workflow execute", "--type"): "--name",
+    ("db prune", "--apply"): "--yes",
     ("workflow signal", "--name"): "--type", ("workflow query", "--name"): "--type",
 }  # fmt: skip
 
