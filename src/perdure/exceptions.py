@@ -1,15 +1,15 @@
-"""The exception tree that workflows, activities and clients raise and catch.
+"""The exceptions that workflows, activities and clients raise and catch.
 
 ```
 TemporalError
-└── FailureError                     has a wire form (a failure message)
+└── FailureError                     has a wire form, a failure message
     ├── ApplicationError             raised by user code
     ├── CancelledError  TerminatedError  TimeoutError  ServerError
-    ├── ActivityError  ChildWorkflowError  NexusOperationError      wrap a ``cause``
+    ├── ActivityError  ChildWorkflowError  NexusOperationError      wrap a `cause`
     └── WorkflowAlreadyStartedError  ActivityAlreadyStartedError …  a start was refused
 ```
-Enum numbers are those of the wire. Conversion to and from failure messages is `perdure.converter`'s work, not this
-module's; errors of the service (`RPCError`) live in `perdure.service`. Attributes are to be read, not assigned.
+Enum numbers are those of the API. Attributes are to be read, not assigned. Not here: conversion to and from failure
+messages (`perdure.converter`), and errors of calls (`RPCError` in `perdure.service`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,25 @@ if TYPE_CHECKING:
 
 
 class TemporalError(Exception):
-    """Base of every exception of this library that is part of the public API."""
+    """Base of every public exception of this library."""
 
     @property
     def cause(self) -> BaseException | None:
-        """What caused this error: the same object as ``__cause__``."""
+        """What caused this error: the same object as `__cause__`."""
         return self.__cause__
 
 
 class FailureError(TemporalError):
-    """Base of the errors that can travel: they become failure messages and come back as themselves.
+    """Base of the errors that have a wire form. They are sent as failure messages and are recreated by the receiver.
+
+    Args:
+        message: The text, without a type prefix.
+        failure: The failure message that the error was read from, if there is one.
+        exc_args: The exception's `args`. Default: the message.
 
     Attributes:
-        message: The text without any type prefix.
-        failure: The failure message that this error was read from, if it was.
+        message: The text, without a type prefix.
+        failure: The failure message that the error was read from, if there is one.
     """
 
     def __init__(
@@ -54,18 +59,39 @@ class FailureError(TemporalError):
 
     @property
     def message(self) -> str:
-        """The text of the failure."""
+        """The text, without a type prefix."""
         return self._message
 
 
 class WorkflowAlreadyStartedError(FailureError):
-    """A start was refused: the workflow id is taken (and the policies do not allow another run).
+    """A start was refused because the workflow id is taken and the id policies do not allow another run.
 
     Attributes:
         workflow_id: The id that is taken.
-        workflow_type: Type that was asked to start.
-        run_id: Run that holds the id, when a client raised this.
-        first_run_id: First run of that chain, when the server said so.
+        workflow_type: The type that was to be started.
+        run_id: The run that holds the id. Only set by clients.
+        first_run_id: The first run of that chain, if the server reported it.
+
+    Example:
+        ```python
+        from perdure.exceptions import WorkflowAlreadyStartedError
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.sleep(timedelta(days=1))
+
+
+        await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+        try:
+            await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+        except WorkflowAlreadyStartedError as error:
+            assert error.workflow_id == "order-7"
+        else:
+            raise AssertionError("started twice")
+        ```
     """
 
     def __init__(
@@ -90,14 +116,20 @@ class WorkflowAlreadyStartedError(FailureError):
 
 
 class InvalidVersioningOverrideError(FailureError):
-    """A child could not start because its versioning override was not valid."""
+    """A child could not start because its versioning override is not valid."""
 
     def __init__(self) -> None:
         super().__init__("Invalid versioning override")
 
 
 class ActivityAlreadyStartedError(FailureError):
-    """A standalone activity could not start: its id is taken."""
+    """A standalone activity could not start because its id is taken.
+
+    Attributes:
+        activity_id: The id that is taken.
+        activity_type: The type that was to be started.
+        run_id: The run that holds the id, if the server reported it.
+    """
 
     def __init__(self, activity_id: str, activity_type: str, *, run_id: str | None = None) -> None:
         super().__init__("Activity execution already started")
@@ -107,7 +139,12 @@ class ActivityAlreadyStartedError(FailureError):
 
 
 class NexusOperationAlreadyStartedError(FailureError):
-    """A standalone Nexus operation could not start: its id is taken."""
+    """A standalone Nexus operation could not start because its id is taken.
+
+    Attributes:
+        operation_id: The id that is taken.
+        run_id: The run that holds the id, if the server reported it.
+    """
 
     def __init__(self, operation_id: str, *, run_id: str | None = None) -> None:
         super().__init__("Nexus operation execution already started")
@@ -116,7 +153,12 @@ class NexusOperationAlreadyStartedError(FailureError):
 
 
 class ApplicationErrorCategory(IntEnum):
-    """How loudly an application error is reported."""
+    """How prominently an application error is reported.
+
+    Attributes:
+        UNSPECIFIED: An ordinary error.
+        BENIGN: An expected one.
+    """
 
     UNSPECIFIED = 0
     BENIGN = 1
@@ -128,14 +170,34 @@ class ApplicationError(FailureError):
 
     Args:
         message: Text for people.
-        details: Any number of values that the payload converter can carry.
+        details: Further values, of any type that the payload converter supports.
         type: A name that retry policies and callers match on.
-        non_retryable: True forbids retries whatever the retry policy says.
+        non_retryable: True forbids retries, whatever the retry policy allows.
         next_retry_delay: Replaces the policy's delay before the next attempt.
-        category: ``BENIGN`` for errors that are part of normal work.
+        category: `BENIGN` for errors that are part of normal work.
 
     Example:
-        >>> raise ApplicationError("card declined", "4242", type="CardDeclined", non_retryable=True)
+        ```python
+        from perdure.client import WorkflowFailureError
+        from perdure.exceptions import ApplicationError
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> None:
+                raise ApplicationError("card declined", 4242, type="CardDeclined", non_retryable=True)
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            try:
+                await client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+            except WorkflowFailureError as error:
+                assert isinstance(error.cause, ApplicationError)
+                assert (error.cause.type, error.cause.details[0]) == ("CardDeclined", 4242)
+            else:
+                raise AssertionError("the order succeeded")
+        ```
     """
 
     def __init__(
@@ -156,7 +218,7 @@ class ApplicationError(FailureError):
 
     @property
     def details(self) -> Sequence[Any]:
-        """The values given besides the message."""
+        """The further values of the error."""
         return self._details
 
     @property
@@ -166,22 +228,27 @@ class ApplicationError(FailureError):
 
     @property
     def non_retryable(self) -> bool:
-        """Whether the raiser forbade retries (a retry policy may forbid them too)."""
+        """Whether the code that raised it forbade retries. A retry policy may forbid them too."""
         return self._non_retryable
 
     @property
     def next_retry_delay(self) -> timedelta | None:
-        """The delay that the raiser asked for before the next attempt."""
+        """The delay before the next attempt, if the code that raised it chose one."""
         return self._next_retry_delay
 
     @property
     def category(self) -> ApplicationErrorCategory:
-        """How loudly to report."""
+        """How prominently it is reported."""
         return self._category
 
 
 class CancelledError(FailureError):
-    """A workflow or an activity was cancelled. Not a subclass of ``asyncio.CancelledError``."""
+    """A workflow or an activity was cancelled. Not a subclass of `asyncio.CancelledError`.
+
+    Attributes:
+        message: Text for people.
+        details: The values that came with the cancellation.
+    """
 
     def __init__(self, message: str = "Cancelled", *details: Any) -> None:
         super().__init__(message)
@@ -189,7 +256,12 @@ class CancelledError(FailureError):
 
 
 class TerminatedError(FailureError):
-    """A workflow was terminated."""
+    """A workflow was terminated.
+
+    Attributes:
+        message: The reason.
+        details: The values that came with the termination.
+    """
 
     def __init__(self, message: str, *details: Any) -> None:
         super().__init__(message)
@@ -197,7 +269,14 @@ class TerminatedError(FailureError):
 
 
 class TimeoutType(IntEnum):
-    """Which of the four activity time-outs, or (``START_TO_CLOSE``) a workflow's, has passed."""
+    """Which time-out has passed.
+
+    Attributes:
+        START_TO_CLOSE: The limit for one attempt, or the limit for a workflow.
+        SCHEDULE_TO_START: The limit for an attempt's wait for a worker.
+        SCHEDULE_TO_CLOSE: The limit for all attempts together.
+        HEARTBEAT: The limit for the time between two heartbeats.
+    """
 
     START_TO_CLOSE = 1
     SCHEDULE_TO_START = 2
@@ -206,7 +285,13 @@ class TimeoutType(IntEnum):
 
 
 class TimeoutError(FailureError):
-    """A time-out passed. Not a subclass of the builtin of the same name."""
+    """A time-out has passed. Not a subclass of the builtin of the same name.
+
+    Attributes:
+        message: Text for people.
+        type: Which time-out.
+        last_heartbeat_details: The values of the last heartbeat.
+    """
 
     def __init__(
         self,
@@ -221,7 +306,12 @@ class TimeoutError(FailureError):
 
 
 class ServerError(FailureError):
-    """The server itself made this failure."""
+    """The server itself created this failure.
+
+    Attributes:
+        message: Text for people.
+        non_retryable: Whether retries are forbidden.
+    """
 
     def __init__(self, message: str, *, non_retryable: bool = False) -> None:
         super().__init__(message)
@@ -229,7 +319,17 @@ class ServerError(FailureError):
 
 
 class RetryState(IntEnum):
-    """Why there was no further attempt."""
+    """Why there was no further attempt.
+
+    Attributes:
+        IN_PROGRESS: Attempts go on.
+        NON_RETRYABLE_FAILURE: The failure forbids retries, or the policy does for its type.
+        TIMEOUT: The next attempt would be too late for a time-out.
+        MAXIMUM_ATTEMPTS_REACHED: The policy allows no further attempt.
+        RETRY_POLICY_NOT_SET: There is no retry policy.
+        INTERNAL_SERVER_ERROR: The server could not retry.
+        CANCEL_REQUESTED: Cancellation was requested.
+    """
 
     IN_PROGRESS = 1
     NON_RETRYABLE_FAILURE = 2
@@ -241,7 +341,45 @@ class RetryState(IntEnum):
 
 
 class ActivityError(FailureError):
-    """An activity did not complete; ``cause`` says why."""
+    """An activity did not complete. Its `cause` is the reason.
+
+    Attributes:
+        message: Text for people; the cause has the details.
+        scheduled_event_id: The event that scheduled the activity.
+        started_event_id: The event of its start.
+        identity: The worker of the last attempt.
+        activity_type: The name of the activity's type.
+        activity_id: The activity's id.
+        retry_state: Why there was no further attempt.
+
+    Example:
+        ```python
+        from perdure.exceptions import ActivityError, ApplicationError
+
+
+        @activity.defn
+        async def charge(order_id: str) -> None:
+            raise ApplicationError("card declined", non_retryable=True)
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                try:
+                    await workflow.execute_activity(
+                        charge, order_id, start_to_close_timeout=timedelta(seconds=30)
+                    )
+                except ActivityError as error:
+                    return f"{error.activity_type}: {error.cause}"
+                return "paid"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
+            result = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert result == "charge: card declined"
+        ```
+    """
 
     def __init__(
         self,
@@ -264,7 +402,46 @@ class ActivityError(FailureError):
 
 
 class ChildWorkflowError(FailureError):
-    """A child workflow did not complete; ``cause`` says why."""
+    """A child workflow did not complete. Its `cause` is the reason.
+
+    Attributes:
+        message: Text for people; the cause has the details.
+        namespace: The child's namespace.
+        workflow_id: The child's workflow id.
+        run_id: The child's run id.
+        workflow_type: The name of the child's type.
+        initiated_event_id: The event with which the parent asked for the start.
+        started_event_id: The event of the start.
+        retry_state: Why there was no further run.
+
+    Example:
+        ```python
+        from perdure.exceptions import ApplicationError, ChildWorkflowError
+
+
+        @workflow.defn
+        class Shipment:
+            @workflow.run
+            async def run(self) -> None:
+                raise ApplicationError("no address")
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> str:
+                try:
+                    await workflow.execute_child_workflow(Shipment.run)
+                except ChildWorkflowError as error:
+                    return f"{error.workflow_type}: {error.cause}"
+                return "shipped"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order, Shipment]):
+            result = await client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+        assert result == "Shipment: no address"
+        ```
+    """
 
     def __init__(
         self,
@@ -289,7 +466,16 @@ class ChildWorkflowError(FailureError):
 
 
 class NexusOperationError(FailureError):
-    """A Nexus operation that a workflow started did not complete; ``cause`` says why."""
+    """A Nexus operation that a workflow started did not complete. Its `cause` is the reason.
+
+    Attributes:
+        message: Text for people; the cause has the details.
+        scheduled_event_id: The event that scheduled the operation.
+        endpoint: The endpoint that was called.
+        service: The service.
+        operation: The operation.
+        operation_token: The token of the started operation; empty if it did not start.
+    """
 
     def __init__(
         self,
@@ -310,10 +496,22 @@ class NexusOperationError(FailureError):
 
 
 def is_cancelled_exception(exception: BaseException) -> bool:
-    """Whether `exception` means "cancelled", whichever layer it comes from.
+    """Whether an exception means that something was cancelled.
 
-    True for ``asyncio.CancelledError``, for `CancelledError`, and for an activity, child workflow
-    or Nexus error that a `CancelledError` caused.
+    True for `asyncio.CancelledError`, for `CancelledError`, and for an activity error, child workflow error or Nexus
+    error whose cause is a `CancelledError`.
+
+    Args:
+        exception: The exception.
+
+    Example:
+        ```python
+        from perdure.exceptions import ApplicationError, CancelledError, is_cancelled_exception
+
+        assert is_cancelled_exception(asyncio.CancelledError())
+        assert is_cancelled_exception(CancelledError("by the customer"))
+        assert not is_cancelled_exception(ApplicationError("card declined"))
+        ```
     """
     if isinstance(exception, ActivityError | ChildWorkflowError | NexusOperationError):
         return isinstance(exception.cause, CancelledError)

@@ -1,8 +1,9 @@
-"""What activity code uses: the decorator, and the functions to call inside an activity.
+"""The vocabulary of activity code: the decorator, and the functions to call inside an activity.
 
-`definition` holds what `defn` records, `context` what a worker provides to a running activity (a context variable; code
-in another thread needs the context passed on), `cancellation` why one is cancelled, and `api` the functions on top. Not
-here: running activities (`perdure.worker`), scheduling them (`perdure.workflow`).
+`definition` holds what `defn` records. `context` holds what a worker provides to a running activity, in a context
+variable; a thread that the activity starts itself needs a copy of the context. `cancellation` holds the reasons of a
+cancellation, and `api` the public functions. Not here: running activities (`perdure.worker`), scheduling them
+(`perdure.workflow`).
 """
 
 from __future__ import annotations

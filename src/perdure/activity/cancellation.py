@@ -1,4 +1,4 @@
-"""Why an activity is cancelled. Clients need this too, for activities that are completed from outside."""
+"""Why an activity is cancelled. Clients use it too, for activities that are completed from outside."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ActivityCancellationDetails:
-    """Why the activity is being cancelled. Set once.
+    """Why the activity was cancelled. Several reasons may be true.
 
     Attributes:
-        not_found: The server does not know this attempt (any more).
-        cancel_requested: Somebody asked for it.
-        paused: It was paused.
-        reset: It was reset.
+        not_found: The server does not know this attempt, or not any more.
+        cancel_requested: Cancellation was requested.
+        paused: The activity was paused.
+        reset: The activity was reset.
         timed_out: A time-out has passed.
-        worker_shutdown: The worker is stopping.
+        worker_shutdown: The worker is shutting down.
     """
 
     not_found: bool = False

@@ -1,4 +1,4 @@
-"""What a worker (or a test) provides to a running activity: a context variable that it sets around the call."""
+"""What a worker or a test provides to a running activity: a context variable that is set around the call."""
 
 from __future__ import annotations
 
@@ -22,21 +22,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Info:
-    """The running activity. Later versions may add fields, so let `perdure.testing` make these in tests.
+    """The running activity, as `activity.info()` returns it.
+
+    Later versions may add fields, so tests should take it from `ActivityEnvironment.default_info`.
 
     Attributes:
-        activity_id: Unique among the workflow's open activities.
-        attempt: 1 for the first.
+        activity_id: Unique among the open activities of the workflow.
+        activity_type: The name of the activity's type.
+        attempt: 1 for the first attempt.
         current_attempt_scheduled_time: When this attempt could start.
-        heartbeat_details: What the previous attempt's last heartbeat held.
+        heartbeat_details: The values of the previous attempt's last heartbeat.
+        heartbeat_timeout: Limit for the time between two heartbeats; None for no limit.
         is_local: Whether it is a local activity.
+        namespace: The namespace.
+        schedule_to_close_timeout: Limit for the whole activity; None for no limit.
         scheduled_time: When the first attempt was scheduled.
+        start_to_close_timeout: Limit for one attempt; None for no limit.
         started_time: When this attempt started.
-        task_token: Names this attempt towards the server (`Client.get_async_activity_handle`).
-        workflow_id: None, like the other workflow fields, when no workflow started it.
+        task_queue: The queue that the task came from.
+        task_token: Identifies this attempt to the server, for `Client.get_async_activity_handle`.
+        workflow_id: The workflow that started it. None, like the other workflow fields, for a standalone activity.
         workflow_namespace: Deprecated: use `namespace`.
-        retry_policy: The policy that the server applies, if it said so.
-        activity_run_id: Of a standalone activity.
+        workflow_run_id: The run that started it.
+        workflow_type: The type of that workflow.
+        priority: Priority and fairness of the task.
+        retry_policy: The retry policy in force; None if the server did not report it.
+        activity_run_id: The run id of a standalone activity.
     """
 
     activity_id: str
@@ -63,11 +74,11 @@ class Info:
 
     @property
     def in_workflow(self) -> bool:
-        """Whether a workflow started it."""
+        """Whether a workflow started the activity."""
         return self.workflow_id is not None
 
     def logger_details(self) -> Mapping[str, Any]:
-        """What each log line says about the activity."""
+        """The details that each log record carries about the activity."""
         return {
             "activity_id": self.activity_id,
             "activity_type": self.activity_type,

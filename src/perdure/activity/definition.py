@@ -1,8 +1,8 @@
 """The `defn` decorator and what it records about an activity.
 
-With options (time-outs, retry policy, …) on the decorator, ``await my_activity(x)`` inside a workflow *schedules* the
-activity: the decorated function then asks the schedule hook, which `perdure.workflow` installs. Outside workflows, and
-without options, it is a plain call. Scheduling itself is not done here.
+With options (time-outs, retry policy, …) on the decorator, `await my_activity(x)` in a workflow *schedules* the
+activity: the decorated function asks the schedule hook, which `perdure.workflow` installs. Outside workflows, and
+without options, it is a plain call. Not here: scheduling itself.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _FOREIGN_ATTRIBUTE = "__temporal_activity_definition"
 
 @dataclass(frozen=True)
 class ActivityOptions:
-    """How to schedule an activity. The same names as the options of ``workflow.execute_activity``.
+    """Options of an activity on its decorator. The names are those of `workflow.execute_activity`.
 
     Attributes:
-        task_queue: None for the workflow's own.
-        schedule_to_close_timeout: For all attempts together.
-        schedule_to_start_timeout: For waiting in the task queue.
-        start_to_close_timeout: For one attempt.
-        heartbeat_timeout: Between two heartbeats.
-        retry_policy: None for the server's default.
-        cancellation_type: A ``workflow.ActivityCancellationType``; None for its default.
-        summary: A line for people, shown beside the activity.
-        priority: None for the workflow's own.
+        task_queue: Queue of the activity's tasks. None: the workflow's own.
+        schedule_to_close_timeout: Limit for the whole activity, retries and waiting included.
+        schedule_to_start_timeout: Limit for an attempt's wait for a worker.
+        start_to_close_timeout: Limit for one attempt.
+        heartbeat_timeout: Limit for the time between two heartbeats of an attempt.
+        retry_policy: How failures are retried. None: the server's default.
+        cancellation_type: A `workflow.ActivityCancellationType`. None: its default.
+        summary: One line to show in the UI and on the command line.
+        priority: Priority and fairness of the task. None: the workflow's own.
     """
 
     task_queue: str | None = None
@@ -63,14 +63,14 @@ class Definition:
     """What is known about a decorated activity.
 
     Attributes:
-        name: Its activity type; None when it is dynamic (takes every type that has no activity of its own).
-        fn: What to call: the function, a bound method, or an object with ``__call__``.
+        name: Its activity type; None for a dynamic activity, which takes every type that has no activity of its own.
+        fn: What to call: the function, a bound method, or an object with `__call__`.
         is_async: Whether calling it gives a coroutine.
         no_thread_cancel_exception: Cancellation does not raise inside a thread.
-        options: Set on the decorator; None when there were none.
-        arg_types: Types of the positional arguments, None when unknown.
-        ret_type: Type of the result, None when unknown.
-        takes_self: Whether `fn` as decorated is a method.
+        options: The options on the decorator; None when there were none.
+        arg_types: Types of the positional arguments; None when unknown.
+        ret_type: Type of the result; None when unknown.
+        takes_self: Whether the decorated function is a method.
     """
 
     name: str | None
@@ -179,25 +179,40 @@ def defn(
     dynamic: bool = False,
     **options: Any,
 ) -> Any:
-    """Decorate an activity: a function, a method, or a class with ``__call__``; async or not.
+    """Decorate an activity: a function, a method, or a class with `__call__`; async or not.
 
     Args:
         fn: The function, when the decorator is used without parentheses.
-        name: The activity type; the function's name unless given.
-        no_thread_cancel_exception: Do not raise inside the thread of a sync activity that is cancelled.
-        dynamic: Take every activity type that has no activity of its own. The function then has one parameter,
-            ``Sequence[RawValue]``.
-        **options: See `ActivityOptions`. Only for async functions: with them, awaiting a direct call inside a
-            workflow schedules the activity, and ``workflow.execute_activity`` uses them as defaults.
+        name: The activity type. Default: the function's name.
+        no_thread_cancel_exception: Cancellation does not raise inside the thread of a sync activity.
+        dynamic: Run every activity type that has no activity of its own. The function then has one parameter,
+            a `Sequence[RawValue]`.
+        **options: The fields of `ActivityOptions`. Only for async functions. Awaiting a direct call in a workflow then
+            schedules the activity, and `workflow.execute_activity` uses them as defaults.
 
     Raises:
-        TypeError: Keyword-only parameters, a dynamic activity with other parameters, or options on a function that
-            is not async.
-        ValueError: Decorated twice, or both `name` and `dynamic`.
+        TypeError: The function has keyword-only parameters, is dynamic with other parameters, or has options without
+            being async; or an option is unknown.
+        ValueError: The function is decorated twice, or both `name` and `dynamic` were given.
 
     Example:
-        >>> @activity.defn(start_to_close_timeout=timedelta(seconds=10))
-        ... async def charge(order: Order) -> Receipt: ...
+        ```python
+        @activity.defn(start_to_close_timeout=timedelta(seconds=10))
+        async def charge(order_id: str) -> str:
+            return f"receipt for {order_id}"
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return await charge(order_id)
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
+            receipt = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert receipt == "receipt for o-7"
+        ```
     """
     if name is not None and dynamic:
         raise ValueError("An activity is either dynamic or has a name, not both")

@@ -10,12 +10,16 @@ from perdure.activity.context import Context
 
 
 class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
-    """Adds the running activity to messages and records.
+    """A logger adapter that adds the running activity to messages and records.
+
+    Args:
+        logger: The logger to write to.
+        extra: Values for the records.
 
     Attributes:
-        activity_info_on_message: Append the details to the message. True unless changed.
-        activity_info_on_extra: Add them to the record as ``temporal_activity``. True unless changed.
-        full_activity_info_on_extra: Add the whole `Info` to the record as ``activity_info``.
+        activity_info_on_message: Append the details to the message. Default: True.
+        activity_info_on_extra: Store them in the record as `temporal_activity`. Default: True.
+        full_activity_info_on_extra: Store the whole `Info` in the record as `activity_info`. Default: False.
     """
 
     def __init__(self, logger: logging.Logger, extra: Mapping[str, Any] | None) -> None:
@@ -45,7 +49,7 @@ class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
 
     @property
     def base_logger(self) -> logging.Logger:
-        """The logger underneath: for handlers and levels."""
+        """The logger underneath, to add handlers and levels to."""
         return self.logger
 
 

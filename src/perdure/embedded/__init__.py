@@ -1,6 +1,6 @@
-"""The engine in the calling process, behind the same seam as a server: no server, no network.
+"""The engine in the calling process, behind the same `Connection` as a server: no server, no network.
 
-`engine` opens and shares engines and holds the connection to one, `calls` ends calls early. Not here: what a call means
+`engine` opens and shares engines and holds the connection to one. `calls` ends calls early. Not here: what a call means
 (`server.frontend`), the lock and the checks of a file (`storage`).
 """
 

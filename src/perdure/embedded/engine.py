@@ -49,19 +49,28 @@ _WAITS = frozenset(
 
 
 async def open_embedded(url: str) -> EmbeddedConnection:
-    """Open the engine that `url` names, or join it when this process has it open already.
+    """Open the engine that a URL names, or join it if this process has already opened it.
 
     Args:
         url: `sqlite:orders.db` or `sqlite:///absolute/orders.db`, where `~` is the home folder; `memory:` for a new
-            engine of one's own, `memory:name` for one that is shared by this name.
+            engine that is not shared; `memory:name` for an engine that this process shares under that name.
+
+    Returns:
+        A connection to it.
 
     Raises:
         ValueError: The URL names no database.
-        FailedPrecondition: The database is in use by another process or event loop, damaged, of a newer version, or
+        FailedPrecondition: The database is in use by another process or event loop, is damaged, has a newer format, or
             cannot be written.
 
     Example:
-        connection = await open_embedded("sqlite:orders.db")
+        ```python
+        from perdure.embedded import open_embedded
+
+        connection = await open_embedded("memory:")
+        assert connection.polls_are_free
+        await connection.close()
+        ```
     """
     place = place_of(url)
     while True:
@@ -81,8 +90,11 @@ async def open_embedded(url: str) -> EmbeddedConnection:
 def place_of(url: str) -> Path | str:
     """The file that a `sqlite:` URL names, or the name in a `memory:` URL.
 
+    Args:
+        url: `sqlite:orders.db`, `memory:` or `memory:name`.
+
     Raises:
-        ValueError: It names neither.
+        ValueError: It names neither, or has options.
     """
     scheme, _, rest = url.partition(":")
     rest = rest.removeprefix("//")
@@ -248,7 +260,13 @@ class Owner(Protocol):
 
 
 class EmbeddedConnection:
-    """A `perdure.wire.seam.Connection` to an engine in this process."""
+    """A `perdure.wire.seam.Connection` to an engine in this process. `open_embedded` makes it.
+
+    Args:
+        node: The engine.
+        owner: Told when the connection is closed.
+        place: What the engine works on, for messages.
+    """
 
     polls_are_free = True
 
@@ -271,7 +289,22 @@ class EmbeddedConnection:
         metadata: Mapping[str, str | bytes] | None = None,
         timeout_ns: int | None = None,
     ) -> Message:
-        """Call `method`; see `perdure.wire.seam.Connection.call`."""
+        """Call a method of the engine, as `perdure.wire.seam.Connection.call`.
+
+        Args:
+            method: The method.
+            request: A message of its request type.
+            metadata: Ignored: there is no transport that has headers.
+            timeout_ns: How long the caller waits, in nanoseconds. None: no limit.
+
+        Returns:
+            A message of the method's response type.
+
+        Raises:
+            DeadlineExceeded: The limit passed. The change may have been made.
+            FailedPrecondition: Called from another process or event loop.
+            ConnectionClosed: The connection is closed, or was closed during the call.
+        """
         self._check_caller()
         if self._is_closed:
             raise self._closed()
@@ -302,7 +335,11 @@ class EmbeddedConnection:
             self._waiting.discard(call)
 
     async def keep_runs(self, namespace: str, retention_ns: int) -> None:
-        """Set for how long closed runs of a namespace are kept.
+        """Set how long closed runs of a namespace are kept.
+
+        Args:
+            namespace: The namespace.
+            retention_ns: The time from the close of a run to its deletion, in nanoseconds.
 
         Raises:
             NotFound: There is no such namespace.
@@ -311,7 +348,9 @@ class EmbeddedConnection:
         await self._node.engine.namespaces.keep_runs(namespace, retention_ns)
 
     async def close(self) -> None:
-        """End polls and waits for workflows; with the last connection the engine is closed too. Idempotent.
+        """End polls and waits for workflows. Further calls have no effect.
+
+        The engine is closed with its last connection.
 
         Raises:
             FailedPrecondition: Called from another process or event loop.

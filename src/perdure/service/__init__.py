@@ -1,8 +1,8 @@
-"""Reaching a service: `connect` gives a `Connection`, whatever the target is.
+"""Reaching a service: `connect` gives a `Connection` to any target.
 
-`config` holds the options, `targets` the table of URL schemes, `grpc_connection` the one gRPC client transport (loaded
-only when a target needs it), `calls` the pure rules of time-outs and retries, `client` the raw service client on top,
-`errors` the public form of RPC errors. Not here: what a workflow or an activity is (`perdure.client`).
+`config` holds the options, `targets` the table of URL schemes, `grpc_connection` the gRPC transport (loaded only when a
+target needs it), `calls` the pure rules of time-outs and retries, `client` the raw service client on top, and `errors`
+the public form of RPC errors. Not here: what a workflow or an activity is (`perdure.client`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""How long a call may take, and when it is tried again: pure rules, no clock and no network.
+"""How long a call may take, and when it is retried: pure rules, no clock and no network.
 
-Three kinds of calls (S-40, and what every client of this API does):
+There are three kinds of calls (S-40, and what every client of this API does):
 
-- NORMAL: a bounded number of tries within a bounded time.
-- LONG_POLL: somebody waits for a workflow. It outlives any restart of the service, so transient errors never end it.
-- TASK_POLL: a worker's poll. The worker's own poller repeats it; for that reason nothing is repeated here.
+- NORMAL: a bounded number of attempts within a bounded time.
+- LONG_POLL: the caller waits for a workflow. Transient errors never end it, so that it outlives restarts of the
+  service.
+- TASK_POLL: a worker's poll. The worker repeats it, so it is not retried here.
 
-A request is repeated as it is, with the request id that was put into it before the first try.
+A request is repeated unchanged, with the request id that it had at the first attempt.
 """
 
 from __future__ import annotations
@@ -46,7 +47,13 @@ RETRYABLE = frozenset(
 
 
 class CallKind(Enum):
-    """What a call waits for."""
+    """What a call waits for.
+
+    Attributes:
+        NORMAL: An answer that the service has at once.
+        LONG_POLL: A change of a workflow.
+        TASK_POLL: A task for a worker.
+    """
 
     NORMAL = "normal"
     LONG_POLL = "long poll"
@@ -66,7 +73,12 @@ _LONG_POLLS = frozenset(
 
 
 def call_kind(method: Method, request: Message) -> CallKind:
-    """Which kind of call this is."""
+    """The kind of a call.
+
+    Args:
+        method: The method.
+        request: Its request. Waiting for new events makes reading a history a long poll.
+    """
     if method.name in _TASK_POLLS:
         return CallKind.TASK_POLL
     if method.name in _LONG_POLLS:
@@ -106,16 +118,16 @@ def retry_delay_ns(
     own_timeout: bool,
     random: float,
 ) -> int | None:
-    """How long to wait before the next try; None when there is none.
+    """How long to wait before the next attempt, in nanoseconds. None: there is no next attempt.
 
     Args:
-        config: The client's options; their limits do not end a long poll.
+        config: The client's options. Their limits do not end a long poll.
         kind: The kind of call.
-        error: How the last try ended.
-        attempt: The number of tries so far.
-        elapsed_ns: Time since the first try began.
-        own_timeout: The caller chose the time-out of a try, so running into it is an answer.
-        random: A number from 0 up to, but without, 1.
+        error: How the last attempt ended.
+        attempt: The number of attempts so far.
+        elapsed_ns: Time since the first attempt began, in nanoseconds.
+        own_timeout: Whether the caller chose the time-out of an attempt. Then running into it ends the call.
+        random: A random number, at least 0 and less than 1.
     """
     if kind is CallKind.TASK_POLL:
         return None

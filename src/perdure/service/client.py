@@ -39,17 +39,26 @@ _WARN_EVERY_ATTEMPTS = 10
 
 
 async def connect(target: str, config: ConnectConfig | None = None) -> Connection:
-    """Open `target`.
+    """Open a connection to a target.
 
     Args:
-        target: ``host:port``, ``sqlite:file.db`` or ``memory:``.
+        target: `host:port`, `sqlite:file.db` or `memory:`.
         config: Further options; its own target is ignored.
 
+    Returns:
+        The connection.
+
     Raises:
-        ValueError: The target means nothing.
+        ValueError: The target is malformed.
 
     Example:
-        >>> connection = await connect("localhost:7233")
+        ```python
+        from perdure.service import connect
+
+        connection = await connect("memory:")
+        assert connection.polls_are_free  # an engine in this process
+        await connection.close()
+        ```
     """
     config = config or ConnectConfig(target)
     config.target_host = target

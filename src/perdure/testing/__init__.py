@@ -1,4 +1,4 @@
-"""Testing workflows and activities: a year in a millisecond, and faults on demand.
+"""Tests of workflows and activities: skipped time, and injected faults.
 
     WorkflowEnvironment   an engine in this process for the length of a test; its time can be skipped
     ActivityEnvironment   an activity's context without worker and engine

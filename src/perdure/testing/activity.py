@@ -1,4 +1,4 @@
-"""`ActivityEnvironment`: runs an activity function with a context, without worker and engine. The official names."""
+"""`ActivityEnvironment`: runs an activity function with a context, without worker and engine. Official names."""
 
 from __future__ import annotations
 
@@ -29,21 +29,33 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ActivityEnvironment:
-    """Gives activity code what `perdure.activity` needs.
+    """Provides what `perdure.activity` needs, without worker and engine.
 
     Args:
         client: What `activity.client()` returns in async activities.
 
     Attributes:
-        info: What `activity.info()` returns; change it with `dataclasses.replace` before `run`.
+        info: What `activity.info()` returns. Change it with `dataclasses.replace` before `run`.
         on_heartbeat: Called with the details of each heartbeat.
         payload_converter: What `activity.payload_converter()` returns.
-        metric_meter: What `activity.metric_meter()` returns; by default it records nothing.
+        metric_meter: What `activity.metric_meter()` returns. By default it records nothing.
 
     Example:
-        >>> environment = ActivityEnvironment()
-        >>> environment.on_heartbeat = seen.append
-        >>> assert await environment.run(charge, "order-7") == "paid"
+        ```python
+        import dataclasses
+
+        from perdure.testing import ActivityEnvironment
+
+
+        @activity.defn
+        async def charge(order_id: str) -> str:
+            return f"{order_id} paid in attempt {activity.info().attempt}"
+
+
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(environment.info, attempt=3)
+        assert await environment.run(charge, "order-7") == "order-7 paid in attempt 3"
+        ```
     """
 
     def __init__(self, client: Client | None = None) -> None:
@@ -59,7 +71,7 @@ class ActivityEnvironment:
 
     @staticmethod
     def default_info() -> Info:
-        """A fresh `Info` of a first attempt in a workflow."""
+        """A new `Info` of a first attempt in a workflow."""
         return Info(
             activity_id="test",
             activity_type="unknown",
@@ -89,7 +101,7 @@ class ActivityEnvironment:
             cancel_requested=True
         ),
     ) -> None:
-        """Cancel what runs and what will run here. Only the first call counts.
+        """Cancel what runs, and what will run, in this environment. Only the first call has an effect.
 
         Args:
             cancellation_details: What `activity.cancellation_details()` returns from then on.
@@ -102,18 +114,34 @@ class ActivityEnvironment:
             run.cancel()
 
     def worker_shutdown(self) -> None:
-        """Tell what runs and what will run here that the worker is stopping."""
+        """Signal to what runs, and what will run, in this environment that the worker is shutting down."""
         self._is_worker_shutdown = True
         for run in tuple(self._running):
             run.context.worker_shutdown_event.set()
 
     def run(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `fn` in an activity context; a coroutine is to be awaited by the caller.
+        """Call a function in an activity context.
 
         Args:
             fn: An activity, or any callable that uses `perdure.activity`.
-            args: Its arguments.
-            kwargs: Its arguments.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+
+        Returns:
+            The function's result; for an async function a coroutine to await.
+
+        Example:
+            ```python
+            from perdure.testing import ActivityEnvironment
+
+
+            @activity.defn
+            def pack(items: list[str]) -> str:
+                return f"{len(items)} items for {activity.info().workflow_id}"
+
+
+            assert ActivityEnvironment().run(pack, ["book", "pen"]).startswith("2 items")
+            ```
         """
         run = _Run(self, fn, self._context)
         if run.is_async:
@@ -141,7 +169,11 @@ class ActivityEnvironment:
 
     @contextmanager
     def around(self, run: _Run) -> Generator[None]:
-        """Make the call current for the length of the block. For this module."""
+        """Make a call current for the length of a block. For this module only.
+
+        Args:
+            run: The call.
+        """
         if self._is_cancelled:
             run.context.cancelled_event.set()
         if self._is_worker_shutdown:

@@ -1,7 +1,7 @@
-"""In a test environment a failed `assert` inside a workflow fails the workflow, not the workflow task.
+"""In a test environment a failed `assert` in a workflow fails the workflow, not the workflow task.
 
-A workflow task that fails is tried again forever, so that a bug can be fixed under a running workflow; a test would
-wait in vain.
+A failed workflow task is retried without end, so that a bug can be fixed while its workflow is open. A test would wait
+in vain.
 """
 
 from __future__ import annotations

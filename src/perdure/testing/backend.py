@@ -1,4 +1,4 @@
-"""What a `WorkflowEnvironment` runs on: a connected client on real time, unless a subclass says otherwise.
+"""What a `WorkflowEnvironment` runs on: a connected client in real time, unless a subclass replaces that.
 
 The environment is the public class and makes backends; a backend does the work and does not know the environment.
 """

@@ -1,7 +1,7 @@
-"""`WorkflowEnvironment`: a place for workflows to run in during a test.
+"""`WorkflowEnvironment`: runs workflows during a test.
 
-Names, parameters and behaviour are the official ones; the servers are not downloaded but run in this process.
-Invariant: what an environment started ends with it. Not here: what it runs on (`backend`; subclasses in `local` and
+Names, parameters and behaviour are the official ones. The servers are not downloaded; they run in this process.
+Invariant: what an environment starts ends with it. Not here: what it runs on (`backend`; subclasses in `local` and
 `time_skipping`).
 """
 
@@ -26,14 +26,31 @@ if TYPE_CHECKING:
 
 
 class WorkflowEnvironment:
-    """Runs workflows for a test. Use `client`; end with `shutdown` or ``async with``.
+    """Runs workflows for a test. Use its `client`, and end it with `shutdown` or `async with`.
 
-    A failed ``assert`` inside a workflow fails the workflow here.
+    A failed `assert` in a workflow fails the workflow. Outside of tests it fails only the workflow task.
+
+    Args:
+        client: The client to use. Prefer `start_time_skipping`, `start_local` or `from_client`.
 
     Example:
-        >>> async with await WorkflowEnvironment.start_time_skipping() as env:
-        ...     async with Worker(env.client, task_queue="orders", workflows=[Order]):
-        ...         await env.client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+        ```python
+        from perdure.testing import WorkflowEnvironment
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> str:
+                await workflow.sleep(timedelta(days=365))
+                return "paid"
+
+
+        async with await WorkflowEnvironment.start_time_skipping() as env:
+            async with Worker(env.client, task_queue="orders", workflows=[Order]):
+                result = await env.client.execute_workflow(Order.run, id="o-7", task_queue="orders")
+        assert result == "paid"
+        ```
     """
 
     def __init__(self, client: Client) -> None:
@@ -47,10 +64,10 @@ class WorkflowEnvironment:
 
     @classmethod
     def from_client(cls, client: Client) -> WorkflowEnvironment:
-        """An environment over a client that is connected already; its time cannot be skipped.
+        """Make an environment from a client that is already connected. Its time cannot be skipped.
 
         Args:
-            client: It is not closed with the environment.
+            client: The client. It is not closed with the environment.
         """
         return cls(_with_interceptors(client, AssertionErrors()))
 
@@ -71,25 +88,47 @@ class WorkflowEnvironment:
         dev_server_database_filename: str | None = None,
         **_ignored: Any,
     ) -> WorkflowEnvironment:
-        """An engine in this process, on real time.
+        """Start an engine in this process, in real time.
 
         Args:
             namespace: Registered, and used by the client.
             data_converter: As for `Client.connect`, like the next six.
-            interceptors: Earlier ones wrap later ones.
-            plugins: Earlier ones wrap later ones.
-            default_workflow_query_reject_condition: For queries that do not say.
-            retry_config: How calls are tried again.
+            interceptors: Client interceptors. Earlier ones wrap later ones.
+            plugins: Client plugins. Earlier ones wrap later ones.
+            default_workflow_query_reject_condition: For queries that give none.
+            retry_config: How failed calls are retried.
             rpc_metadata: Headers of all calls.
-            identity: Who calls.
-            ip: Where to listen, if `port` is given.
-            port: Serve gRPC there as well, for other processes; 0 takes a free port, None listens nowhere.
+            identity: Name shown in histories and logs. Default: `"{pid}@{host}"`.
+            ip: Address to listen on, if `port` is given.
+            port: Also serve gRPC on this port, for other processes. 0: a free port. None: do not listen.
             search_attributes: Registered in the namespace.
-            dev_server_database_filename: A SQLite file to work on; memory unless given.
-            _ignored: Options of a server that is downloaded; they mean nothing here.
+            dev_server_database_filename: A SQLite file to work on. None: memory.
+            _ignored: Options of a downloaded server. They have no effect.
+
+        Returns:
+            The environment.
 
         Raises:
-            ServerStartError: Nobody can listen there, or the file cannot be used.
+            ServerStartError: The address cannot be used, or the file cannot.
+
+        Example:
+            ```python
+            from perdure.testing import WorkflowEnvironment
+
+
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            async with await WorkflowEnvironment.start_local() as env:
+                async with Worker(env.client, task_queue="orders", workflows=[Order]):
+                    result = await env.client.execute_workflow(Order.run, id="o-7", task_queue="orders")
+            assert result == "paid"
+            assert not env.supports_time_skipping
+            ```
         """
         from perdure.testing.local import start_local
 
@@ -127,22 +166,46 @@ class WorkflowEnvironment:
         search_attributes: Sequence[SearchAttributeKey[Any]] = (),
         **_ignored: Any,
     ) -> WorkflowEnvironment:
-        """An engine in this process whose time is skipped while nothing runs.
+        """Start an engine in this process whose time is skipped while nothing runs.
 
-        Time is locked at first. It is skipped while somebody waits in ``handle.result()`` (``execute_workflow`` does)
-        or in `sleep`, and never while a workflow task or an activity runs: then it flows as on the wall.
+        Time is skipped while the test waits in `handle.result()` (as `execute_workflow` does) or in `sleep`. It is not
+        skipped while a workflow task or an activity runs; then it passes in real time. At other moments it stands
+        still.
 
         Args:
             data_converter: As for `Client.connect`, like the next six.
-            interceptors: Earlier ones wrap later ones.
-            plugins: Earlier ones wrap later ones.
-            default_workflow_query_reject_condition: For queries that do not say.
-            retry_config: How calls are tried again.
+            interceptors: Client interceptors. Earlier ones wrap later ones.
+            plugins: Client plugins. Earlier ones wrap later ones.
+            default_workflow_query_reject_condition: For queries that give none.
+            retry_config: How failed calls are retried.
             rpc_metadata: Headers of all calls.
-            identity: Who calls.
+            identity: Name shown in histories and logs. Default: `"{pid}@{host}"`.
             namespace: Registered, and used by the client.
             search_attributes: Registered in the namespace.
-            _ignored: Options of a server that is downloaded; they mean nothing here.
+            _ignored: Options of a downloaded server. They have no effect.
+
+        Returns:
+            The environment.
+
+        Example:
+            ```python
+            from perdure.testing import WorkflowEnvironment
+
+
+            @workflow.defn
+            class Trial:
+                @workflow.run
+                async def run(self) -> str:
+                    await workflow.sleep(timedelta(days=30))
+                    return "expired"
+
+
+            async with await WorkflowEnvironment.start_time_skipping() as env:
+                began = await env.get_current_time()
+                async with Worker(env.client, task_queue="trials", workflows=[Trial]):
+                    await env.client.execute_workflow(Trial.run, id="trial-7", task_queue="trials")
+                assert await env.get_current_time() - began >= timedelta(days=30)
+            ```
         """
         from perdure.testing.time_skipping import start_time_skipping
 
@@ -176,34 +239,47 @@ class WorkflowEnvironment:
 
     @property
     def client(self) -> Client:
-        """A client of this environment; workers take it too."""
+        """A client of this environment. Workers use it too."""
         return self._backend.client
 
     async def connect_client(self, **options: Any) -> Client:
-        """Another client of this environment.
+        """Connect another client to this environment.
 
         Args:
-            options: As for `Client.connect`; the namespace is that of `client` unless given.
+            options: Those of `Client.connect`. Default of `namespace`: that of `client`.
+
+        Returns:
+            The client.
         """
         return await self._backend.connect_client(**options)
 
     async def shutdown(self) -> None:
-        """End what this environment started. Idempotent."""
+        """End everything that this environment started. Further calls have no effect."""
         await self._backend.shutdown()
 
     async def sleep(self, duration: timedelta | float) -> None:
-        """Sleep: in real time, or by skipping where time can be skipped.
+        """Sleep: by skipping time where that is possible, in real time otherwise.
 
         Args:
             duration: Seconds, or a timedelta.
+
+        Example:
+            ```python
+            from perdure.testing import WorkflowEnvironment
+
+            async with await WorkflowEnvironment.start_time_skipping() as env:
+                before = await env.get_current_time()
+                await env.sleep(timedelta(hours=8))
+                assert await env.get_current_time() - before >= timedelta(hours=8)
+            ```
         """
         await self._backend.sleep(duration)
 
     async def get_current_time(self, handle: WorkflowHandle[Any, Any] | None = None) -> datetime:
-        """What time it is in this environment, in UTC.
+        """The current time of this environment, in UTC.
 
         Args:
-            handle: For compatibility; all workflows of an environment share one time.
+            handle: Accepted for compatibility. All workflows of an environment share one time.
         """
         return await self._backend.get_current_time(handle)
 
@@ -214,17 +290,17 @@ class WorkflowEnvironment:
 
     @property
     def supports_time_skipping_v1(self) -> bool:
-        """The official name for a time that all workflows share."""
+        """Whether all workflows share one time that is skipped. The official name."""
         return self.supports_time_skipping
 
     @property
     def supports_time_skipping_v2(self) -> bool:
-        """A time for each workflow; not supported."""
+        """Whether each workflow has a time of its own. Not supported: always False."""
         return False
 
     @contextmanager
     def auto_time_skipping_disabled(self) -> Generator[None]:
-        """Within the block, waiting for results skips no time."""
+        """Do not skip time while waiting for results, for the length of a block."""
         with self._backend.auto_time_skipping_disabled():
             yield
 

@@ -1,4 +1,4 @@
-"""What backends over a node in this process have in common: clients without a network, and one end for all."""
+"""What backends over a node in this process share: clients without a network, and one shutdown for all."""
 
 from __future__ import annotations
 

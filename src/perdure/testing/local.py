@@ -1,4 +1,4 @@
-"""The backend on real time: an engine in this process, reachable from others only when a port is given."""
+"""The backend in real time: an engine in this process, reachable from others only when a port is given."""
 
 from __future__ import annotations
 

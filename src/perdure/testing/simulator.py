@@ -1,9 +1,9 @@
-"""`simulate`: a workflow of yours under crashes, repetitions and delays, with promises of yours that must hold.
+"""`simulate`: a workflow under crashes, repetitions and delays, with invariants that must hold.
 
-Everything runs for real (engine, store, replay, worker) on a virtual clock in this process: hundreds of runs take
-seconds. What is tried: a crash of the worker and of the server at every moment of the run; every activity executed
-twice (its worker dies before it can say so), failing, late, and answered late, beyond its time-outs; every signal late,
-repeated and overtaken; and seeded combinations of all of these.
+Everything is real (engine, store, replay, worker) but runs on a virtual clock in this process, so that hundreds of runs
+take seconds. The faults that are tried: a crash of the worker and of the server at every moment of the run; every
+activity executed twice because its worker dies before it can report, failing, late, and answered late, beyond its
+time-outs; every signal late, repeated and overtaken; and seeded combinations of all of these.
 """
 
 from __future__ import annotations
@@ -138,7 +138,12 @@ class Failure:
 
 
 class SimulationFailed(AssertionError):
-    """A promise was not kept; `failure` says which one and how to see it again."""
+    """A promise was not kept. The message names it and shows how to reproduce the run.
+
+    Args:
+        failure: The promise, the smallest schedule of faults that breaks it, and what happened.
+        workflow: The name of the workflow's class in the report.
+    """
 
     def __init__(self, failure: Failure, workflow: str) -> None:
         super().__init__(failure.in_words(workflow))
@@ -159,39 +164,71 @@ def simulate(
     patience: timedelta = timedelta(days=3_650),
     **options: Any,
 ) -> Report:
-    """Look for a schedule of faults under which a workflow breaks a promise.
+    """Search for a schedule of faults under which a workflow breaks a promise.
 
-    Three promises always hold: the workflow ends (returning or failing), no workflow task fails, which is how replay
-    after a crash shows code that is not deterministic, and the same run happens twice in the same way.
+    Three promises are always checked: the workflow ends (it returns or fails); no workflow task fails, which would show
+    code that is not deterministic; and the same run happens twice in the same way.
 
     Args:
-        run: The ``@workflow.run`` method, or the workflow's class.
+        run: The `@workflow.run` method, or the workflow class.
         args: The workflow's arguments.
-        activities: Activity functions; or a function from the world to them, when they need fakes.
-        workflows: Further workflow classes (children).
-        signals: What is sent to the workflow, in this order.
-        invariants: Each gets the `Outcome` of a run, and raises an AssertionError or returns False when it is not kept.
-        world: Makes the fakes that activities use, afresh for every run; `Outcome.world` is what it returned.
+        activities: The activity functions; or a function that takes the world and returns them, when they need fakes.
+        workflows: Further workflow classes, such as children.
+        signals: Signals to send to the workflow, in this order.
+        invariants: Functions of the `Outcome` of a run. Each raises an AssertionError or returns False when it is
+            broken.
+        world: Makes the fakes that activities use, anew for every run. `Outcome.world` is its result.
         seeds: How many combinations of faults to try, or which seeds.
-        faults: Kinds of faults to inject.
-        schedule: Play just this, once for each seed, to see a failure again.
-        patience: For how long, in test time, the workflow may wait when nothing can happen any more.
-        options: Further parameters of `Client.start_workflow`, such as time-outs and the retry policy.
+        faults: The kinds of faults to inject.
+        schedule: Play only these faults, once for each seed, to reproduce a failure.
+        patience: How long, in test time, the workflow may wait when nothing can happen any more.
+        options: Further options of `Client.start_workflow`, such as time-outs and the retry policy.
 
     Returns:
-        What was tried.
+        A report of what was tried.
 
     Raises:
-        SimulationFailed: A promise was not kept. It is an AssertionError and says what to do.
-        RuntimeError: Called on a running event loop: make the test a plain function.
+        SimulationFailed: A promise was not kept. It is an AssertionError.
+        RuntimeError: Called on a running event loop: the test must be a plain function.
+        TypeError: `run` is not a workflow.
 
     Example:
-        >>> def charged_once(outcome: Outcome) -> None:
-        ...     assert len(outcome.world.charges) == 1, f"charged {len(outcome.world.charges)} times"
-        >>> simulate(
-        ...     Order.run, "order-7",
-        ...     world=Shop, activities=lambda shop: [shop.charge, shop.ship], invariants=[charged_once],
-        ... )
+        ```python
+        from perdure.testing import Outcome, simulate
+
+
+        class Shop:
+            def __init__(self) -> None:
+                self.charged: set[str] = set()
+
+            @activity.defn
+            async def charge(self, order_id: str) -> None:
+                self.charged.add(order_id)  # the order id is the idempotency key
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                await workflow.execute_activity_method(
+                    Shop.charge, order_id, start_to_close_timeout=timedelta(seconds=30)
+                )
+                return "paid"
+
+
+        def charged_once(outcome: Outcome) -> None:
+            assert outcome.world.charged == {"order-7"}
+
+
+        simulate(
+            Order.run,
+            "order-7",
+            world=Shop,
+            activities=lambda shop: [shop.charge],
+            invariants=[charged_once],
+            seeds=5,
+        )
+        ```
     """
     _check_no_loop()
     for signal in signals:

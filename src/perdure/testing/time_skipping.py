@@ -1,7 +1,7 @@
 """The backend whose time is skipped: an engine in this process, and a client that unlocks time while it waits.
 
-Invariant: the locks that this backend takes away are put back, whatever ends the wait. Several waits at once may do
-so independently: the server counts, and time is locked again when the last one has its result.
+Invariant: each unlock is undone, however the wait ends. Several waits may overlap: the server counts them, and time is
+locked again when the last one has its result.
 """
 
 from __future__ import annotations

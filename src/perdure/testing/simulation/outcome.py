@@ -41,18 +41,18 @@ class Execution:
 
 @dataclass
 class Outcome:
-    """One run under given faults.
+    """One run of a simulated workflow under given faults.
 
     Attributes:
-        seed: Of delays, ids and the workflow's own randomness.
-        faults: What was made to go wrong.
+        seed: Seed of delays, ids and the workflow's own randomness.
+        faults: The faults that were injected.
         result: What the workflow returned.
-        error: Why it did not complete; None when it did.
+        error: Why it did not complete; None if it did.
         events: Its history.
-        executions: Of all activities, in the order in which they began.
+        executions: The executions of all activities, in the order in which they began.
         world: What the `world` function returned before this run: the test's fakes.
-        notes: What happened around the workflow, with its time: kills, restarts, signals.
-        points: How long the history was at each commit.
+        notes: What happened around the workflow, with times: kills, restarts, signals.
+        points: The length of the history at each commit.
     """
 
     seed: int
@@ -67,10 +67,14 @@ class Outcome:
 
     @property
     def is_completed(self) -> bool:
-        """The workflow returned."""
+        """Whether the workflow returned."""
         return self.error is None
 
     def executed(self, activity: str | Callable[..., Any]) -> list[Execution]:
-        """The executions of one activity, by type name or function."""
+        """The executions of one activity.
+
+        Args:
+            activity: The activity function, or the activity type as a string.
+        """
         name = activity if isinstance(activity, str) else activity.__name__
         return [each for each in self.executions if each.activity == name]

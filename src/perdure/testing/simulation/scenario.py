@@ -1,4 +1,4 @@
-"""What is simulated again and again, as `simulate` was told."""
+"""What is simulated: the arguments of `simulate` as a value."""
 
 from __future__ import annotations
 
@@ -24,13 +24,42 @@ def stuck(workflow_id: str) -> str:
 class Signal:
     """A signal that the simulation sends.
 
-    Attributes:
-        signal: The decorated method, or its name.
-        args: Its arguments.
+    Args:
+        signal: The `@workflow.signal` method, or the signal's name.
+        args: The signal's arguments.
         after: When it is sent, in test time after the start of the workflow.
 
     Example:
-        >>> Signal(Order.approve, "Ada", after=timedelta(hours=2))
+        ```python
+        from perdure.testing import Outcome, Signal, simulate
+
+
+        @workflow.defn
+        class Purchase:
+            def __init__(self) -> None:
+                self.approved_by = ""
+
+            @workflow.signal
+            def approve(self, name: str) -> None:
+                self.approved_by = name
+
+            @workflow.run
+            async def run(self) -> str:
+                await workflow.wait_condition(lambda: self.approved_by != "")
+                return self.approved_by
+
+
+        def approved(outcome: Outcome) -> None:
+            assert outcome.result == "Ada"
+
+
+        simulate(
+            Purchase.run,
+            signals=[Signal(Purchase.approve, "Ada", after=timedelta(hours=2))],
+            invariants=[approved],
+            seeds=2,
+        )
+        ```
     """
 
     signal: str | Callable[..., Any]
@@ -46,7 +75,7 @@ class Signal:
 
     @property
     def name(self) -> str:
-        """How it is called in reports."""
+        """The signal's name in reports."""
         return self.signal if isinstance(self.signal, str) else self.signal.__name__
 
 
