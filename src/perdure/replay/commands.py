@@ -1,12 +1,12 @@
-"""What workflow code asks for: one frozen struct per command, in the order the code issued them.
+"""Commands: one frozen struct per kind. Workflow code issues most of them, the engine adds a few.
 
 Invariants: times are integer nanoseconds, None means "not set"; payload-bearing fields hold the
 API's protobuf messages, already encoded by the host; ``seq`` counts from 1 per kind (activities
 and local activities share a counter). ``site`` is where user code issued the command: evidence for
 reports, never compared.
 
-What is not here: when a command is sent, dropped or matched (``machines``), and its protobuf form
-(``to_api``, which only the commands that really leave need).
+What is not here: what becomes of each kind (``operation_table``), when a command is sent, dropped or matched
+(``machines``), and its protobuf form (``to_api``, which only the commands that really leave need).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class VersioningIntent(enum.IntEnum):
     DEFAULT = 2
 
 
-class BaseCommand(msgspec.Struct, frozen=True, kw_only=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Annotations that every command may carry; ``summary`` and ``details`` are for people."""
 
     site: CallSite | None = None
@@ -76,21 +76,41 @@ class BaseCommand(msgspec.Struct, frozen=True, kw_only=True):
     details: common.Payload | None = None
     event_group_markers: tuple[sdk.EventGroupMarker, ...] = ()
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """Name and id of what the command is about, for reports; never a payload."""
+        return "", ""
 
-class StartTimer(BaseCommand, frozen=True, kw_only=True):
+
+class TerminalCommand(Command, frozen=True, kw_only=True):
+    """Ends the workflow."""
+
+
+# ── issued by workflow code ───────────────────────────────────────────────────────────────────────
+
+
+class StartTimer(Command, frozen=True, kw_only=True):
     """Start a durable timer."""
 
     seq: int
     start_to_fire_timeout_ns: int
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return "", str(self.seq)
 
-class CancelTimer(BaseCommand, frozen=True, kw_only=True):
+
+class CancelTimer(Command, frozen=True, kw_only=True):
     """Cancel the timer of ``StartTimer(seq)``; a timer not sent yet just vanishes."""
 
     seq: int
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return "", str(self.seq)
 
-class ScheduleActivity(BaseCommand, frozen=True, kw_only=True):
+
+class ScheduleActivity(Command, frozen=True, kw_only=True):
     """Schedule an activity. An empty ``activity_id`` means ``str(seq)``; an empty queue, our own."""
 
     seq: int
@@ -109,14 +129,18 @@ class ScheduleActivity(BaseCommand, frozen=True, kw_only=True):
     versioning_intent: VersioningIntent = VersioningIntent.UNSPECIFIED
     priority: common.Priority | None = None
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return self.activity_type, self.activity_id or str(self.seq)
 
-class RequestCancelActivity(BaseCommand, frozen=True, kw_only=True):
+
+class RequestCancelActivity(Command, frozen=True, kw_only=True):
     """Cancel the activity of ``ScheduleActivity(seq)`` according to its cancellation type."""
 
     seq: int
 
 
-class ScheduleLocalActivity(BaseCommand, frozen=True, kw_only=True):
+class ScheduleLocalActivity(Command, frozen=True, kw_only=True):
     """Run an activity inside the workflow task. ``seq`` is shared with normal activities."""
 
     seq: int
@@ -135,32 +159,32 @@ class ScheduleLocalActivity(BaseCommand, frozen=True, kw_only=True):
     include_arguments_in_marker: bool = False
 
 
-class RequestCancelLocalActivity(BaseCommand, frozen=True, kw_only=True):
+class RequestCancelLocalActivity(Command, frozen=True, kw_only=True):
     """Cancel the local activity of ``ScheduleLocalActivity(seq)``."""
 
     seq: int
 
 
-class SetPatchMarker(BaseCommand, frozen=True, kw_only=True):
+class SetPatchMarker(Command, frozen=True, kw_only=True):
     """Record that this run takes the patched path; issued on replay too when ``patched()`` is true."""
 
     patch_id: str
     deprecated: bool = False
 
 
-class UpsertSearchAttributes(BaseCommand, frozen=True, kw_only=True):
+class UpsertSearchAttributes(Command, frozen=True, kw_only=True):
     """Merge search attributes; an entry whose payload has no data removes the key."""
 
     search_attributes: common.SearchAttributes
 
 
-class ModifyProperties(BaseCommand, frozen=True, kw_only=True):
+class ModifyProperties(Command, frozen=True, kw_only=True):
     """Merge memo fields; an empty payload deletes the field."""
 
     upserted_memo: common.Memo
 
 
-class StartChildWorkflow(BaseCommand, frozen=True, kw_only=True):
+class StartChildWorkflow(Command, frozen=True, kw_only=True):
     """Start a child workflow. Enumerations are the API's numbers."""
 
     seq: int
@@ -184,15 +208,19 @@ class StartChildWorkflow(BaseCommand, frozen=True, kw_only=True):
     priority: common.Priority | None = None
     versioning_override: workflow.VersioningOverride | None = None
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return self.workflow_type, self.workflow_id
 
-class CancelChildWorkflow(BaseCommand, frozen=True, kw_only=True):
+
+class CancelChildWorkflow(Command, frozen=True, kw_only=True):
     """Cancel the child of ``StartChildWorkflow(seq)`` according to its cancellation type."""
 
     seq: int
     reason: str = ""
 
 
-class SignalExternal(BaseCommand, frozen=True, kw_only=True):
+class SignalExternal(Command, frozen=True, kw_only=True):
     """Signal another workflow; with ``child_workflow_only`` the target must be our child."""
 
     seq: int
@@ -204,24 +232,37 @@ class SignalExternal(BaseCommand, frozen=True, kw_only=True):
     args: Sequence[common.Payload] = ()
     headers: Mapping[str, common.Payload] = {}
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return self.signal_name, self.workflow_id
 
-class CancelSignalExternal(BaseCommand, frozen=True, kw_only=True):
+
+class CancelSignalExternal(Command, frozen=True, kw_only=True):
     """Take back ``SignalExternal(seq)``; only possible while it has not been sent."""
 
     seq: int
 
 
-class RequestCancelExternal(BaseCommand, frozen=True, kw_only=True):
-    """Request the cancellation of another workflow."""
+class RequestCancelExternal(Command, frozen=True, kw_only=True):
+    """Request the cancellation of another workflow.
 
-    seq: int
+    ``seq`` is None when the engine itself asks, on behalf of a child: no code waits for that. With
+    ``child_workflow_only`` the target must be our child.
+    """
+
+    seq: int | None
     namespace: str = ""
     workflow_id: str
     run_id: str = ""
+    child_workflow_only: bool = False
     reason: str = ""
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return "", self.workflow_id
 
-class ScheduleNexusOperation(BaseCommand, frozen=True, kw_only=True):
+
+class ScheduleNexusOperation(Command, frozen=True, kw_only=True):
     """Start a nexus operation."""
 
     seq: int
@@ -237,8 +278,12 @@ class ScheduleNexusOperation(BaseCommand, frozen=True, kw_only=True):
         NexusOperationCancellationType.WAIT_CANCELLATION_COMPLETED
     )
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        return f"{self.service}.{self.operation}", ""
 
-class RequestCancelNexusOperation(BaseCommand, frozen=True, kw_only=True):
+
+class RequestCancelNexusOperation(Command, frozen=True, kw_only=True):
     """Cancel the operation of ``ScheduleNexusOperation(seq)`` according to its type."""
 
     seq: int
@@ -260,32 +305,32 @@ class UpdateCompleted(msgspec.Struct, frozen=True):
     result: common.Payload | None
 
 
-class UpdateResponse(BaseCommand, frozen=True, kw_only=True):
+class UpdateResponse(Command, frozen=True, kw_only=True):
     """Answer to ``DoUpdate``: accepted or rejected at once, later completed or rejected."""
 
     protocol_instance_id: str
     response: UpdateAccepted | UpdateRejected | UpdateCompleted
 
 
-class CompleteWorkflow(BaseCommand, frozen=True, kw_only=True):
+class CompleteWorkflow(TerminalCommand, frozen=True, kw_only=True):
     """The workflow returned."""
 
     result: common.Payload | None = None
 
 
-class FailWorkflow(BaseCommand, frozen=True, kw_only=True):
+class FailWorkflow(TerminalCommand, frozen=True, kw_only=True):
     """The workflow raised an error that fails it."""
 
     failure: failures.Failure
 
 
-class CancelWorkflowExecution(BaseCommand, frozen=True, kw_only=True):
+class CancelWorkflowExecution(TerminalCommand, frozen=True, kw_only=True):
     """The workflow ended as cancelled."""
 
     cancellation_details: common.Payloads | None = None
 
 
-class ContinueAsNew(BaseCommand, frozen=True, kw_only=True):
+class ContinueAsNew(TerminalCommand, frozen=True, kw_only=True):
     """Close this run and start the next one.
 
     Memo, search attributes and retry policy that are empty here are filled in by the engine from
@@ -306,42 +351,12 @@ class ContinueAsNew(BaseCommand, frozen=True, kw_only=True):
     backoff_start_interval_ns: int | None = None
 
 
-class QueryResult(BaseCommand, frozen=True, kw_only=True):
+class QueryResult(Command, frozen=True, kw_only=True):
     """Answer to a ``QueryWorkflow`` job: exactly one of ``response`` and ``failure``."""
 
     query_id: str
     response: common.Payload | None = None
     failure: failures.Failure | None = None
-
-
-Command: TypeAlias = (
-    StartTimer
-    | CancelTimer
-    | ScheduleActivity
-    | RequestCancelActivity
-    | ScheduleLocalActivity
-    | RequestCancelLocalActivity
-    | SetPatchMarker
-    | UpsertSearchAttributes
-    | ModifyProperties
-    | StartChildWorkflow
-    | CancelChildWorkflow
-    | SignalExternal
-    | CancelSignalExternal
-    | RequestCancelExternal
-    | ScheduleNexusOperation
-    | RequestCancelNexusOperation
-    | UpdateResponse
-    | CompleteWorkflow
-    | FailWorkflow
-    | CancelWorkflowExecution
-    | ContinueAsNew
-    | QueryResult
-)
-
-TerminalCommand: TypeAlias = (
-    CompleteWorkflow | FailWorkflow | CancelWorkflowExecution | ContinueAsNew
-)
 
 
 class ActivationResult(msgspec.Struct, frozen=True):
@@ -353,3 +368,43 @@ class ActivationResult(msgspec.Struct, frozen=True):
     commands: Sequence[Command] = ()
     used_flags: Sequence[int] = ()
     versioning_behavior: int = 0
+
+
+# ── added by the engine ───────────────────────────────────────────────────────────────────────────
+
+
+class CancelActivityTask(Command, frozen=True, kw_only=True):
+    """Request the cancellation of a scheduled activity."""
+
+    scheduled_event_id: int
+
+
+class CancelNexusOperation(Command, frozen=True, kw_only=True):
+    """Request the cancellation of a scheduled nexus operation."""
+
+    scheduled_event_id: int
+
+
+class RecordMarker(Command, frozen=True, kw_only=True):
+    """Record a marker."""
+
+    marker_name: str
+    label: str
+    marker_details: Mapping[str, common.Payloads]
+    failure: failures.Failure | None = None
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        return self.marker_name, self.label
+
+
+class SendAcceptance(Command, frozen=True, kw_only=True):
+    """Fix the place of the message that accepts an update among the commands."""
+
+    message_id: str
+
+
+class SendOutcome(Command, frozen=True, kw_only=True):
+    """Fix the place of the message that completes an update among the commands."""
+
+    message_id: str

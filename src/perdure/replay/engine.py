@@ -11,7 +11,7 @@ The worker drives it like this; nothing here waits or raises for bad data::
         answer = engine.ready()                       # Completion, QueryAnswer or None
 
 What is not here: one module per stage: ``buffer`` (cutting), ``apply`` and ``matching`` (history
-in), ``intake`` (commands in), ``to_api`` (commands out).
+in), ``operation_table`` (commands in and out).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from perdure.replay import apply, intake
+from perdure.replay import apply
 from perdure.replay import commands as cmd
 from perdure.replay import events as ev
 from perdure.replay.facts import command_fact, event_fact
@@ -29,7 +29,7 @@ from perdure.replay.local import LOCAL_ACTIVITY_KIND, LocalRequest, LocalResult
 from perdure.replay.machines.base import Outgoing
 from perdure.replay.machines.update import UpdateRequest
 from perdure.replay.mismatch import BadHistory, Mismatch, NondeterminismFound
-from perdure.replay.outgoing import TERMINAL
+from perdure.replay.operation_table import sent, take
 from perdure.replay.run import Run
 from perdure.replay.task import (
     Answer,
@@ -41,7 +41,6 @@ from perdure.replay.task import (
     RunInfo,
     WorkflowTask,
 )
-from perdure.replay.to_api import to_api
 from perdure.wire.api import common, enums
 from perdure.wire.api import query as queries_api
 
@@ -195,7 +194,7 @@ class WorkflowReplay:
         return self._guarded(lambda: self._take(commands))
 
     def _take(self, commands: Sequence[cmd.Command]) -> None:
-        intake.take(self._run, commands)
+        take(self._run, commands)
         self._deliver_late_results()
         self._step = self._advance
 
@@ -332,13 +331,13 @@ class WorkflowReplay:
         self._query_results = {}
         run.deployment = run.config.deployment_version
         return Completion(
-            commands=[to_api(entry.command, run.info) for entry in queue],
+            commands=[sent(entry.command, run.info) for entry in queue],
             messages=messages,
             query_results=results,
             sdk_metadata=run.flags.take_metadata(),
             versioning_behavior=self._versioning_behavior,
             force_create_new_workflow_task=self._force_new_task,
-            is_terminal=bool(queue) and isinstance(queue[-1].command, TERMINAL),
+            is_terminal=bool(queue) and isinstance(queue[-1].command, cmd.TerminalCommand),
         )
 
     def task_reported(self, reset_history_event_id: int = 0) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from perdure.replay import commands as cmd
 from perdure.replay import events as ev
-from perdure.replay import outgoing as out
 from perdure.replay.markers import is_local_activity_marker, read_local_activity, read_patch
 from perdure.replay.mismatch import CommandFact, EventFact
+from perdure.replay.operation_table import recorded_as
 
 if TYPE_CHECKING:
     from perdure.wire.api import history
@@ -71,27 +71,7 @@ def _marker_label(event: history.HistoryEvent) -> str:
     return local.activity_id if local is not None else ""
 
 
-def command_fact(command: out.Wirable) -> CommandFact:
+def command_fact(command: cmd.Command) -> CommandFact:
     """What the command is about."""
-    name, identifier = _command_name_and_id(command)
-    return CommandFact(out.recorded_as(command), name, identifier, command.site)
-
-
-def _command_name_and_id(command: out.Wirable) -> tuple[str, str]:
-    match command:
-        case cmd.ScheduleActivity():
-            return command.activity_type, command.activity_id or str(command.seq)
-        case cmd.StartTimer() | cmd.CancelTimer():
-            return "", str(command.seq)
-        case out.RecordMarker():
-            return command.marker_name, command.label
-        case cmd.StartChildWorkflow():
-            return command.workflow_type, command.workflow_id
-        case cmd.SignalExternal():
-            return command.signal_name, command.workflow_id
-        case cmd.ScheduleNexusOperation():
-            return f"{command.service}.{command.operation}", ""
-        case out.CancelExternal():
-            return "", command.workflow_id
-        case _:
-            return "", ""
+    name, identifier = command.subject
+    return CommandFact(recorded_as(command), name, identifier, command.site)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from perdure.replay import commands as cmd
 from perdure.replay import events as ev
 from perdure.replay.buffer import HistoryBuffer
 from perdure.replay.flags import Flag, Flags
@@ -29,11 +30,9 @@ from perdure.replay.jobs import (
     UpdateRandomSeed,
 )
 from perdure.replay.machines.base import Outgoing
-from perdure.replay.machines.external import CancelExternalMachine
 from perdure.replay.machines.local_activity import LocalActivities
 from perdure.replay.machines.update import UpdateMachine
 from perdure.replay.operations import Operations
-from perdure.replay.outgoing import TERMINAL, CancelExternal, Wirable
 
 if TYPE_CHECKING:
     from perdure.replay.machines.base import Machine
@@ -178,13 +177,9 @@ class Run:
         """Queue work for user code."""
         self.jobs.append(job)
 
-    def issue(self, machine: Machine, command: Wirable) -> None:
+    def issue(self, machine: Machine, command: cmd.Command) -> None:
         """Queue a command for the server."""
         self.fresh.append(Outgoing(machine, command, self.current_started_id))
-
-    def cancel_external(self, command: CancelExternal) -> None:
-        """Queue a cancel request that user code does not wait for."""
-        self.issue(CancelExternalMachine(command, None), command)
 
     def send_message(self, message: protocol.Message) -> None:
         """Queue a protocol message; what history already answered is not sent again."""
@@ -248,7 +243,7 @@ class Run:
         for entry in [entry for entry in self.commands if entry.machine.cancelled_before_sent]:
             self.commands.remove(entry)
             self.operations.forget(entry.machine)
-        ended = bool(self.commands) and isinstance(self.commands[-1].command, TERMINAL)
+        ended = bool(self.commands) and isinstance(self.commands[-1].command, cmd.TerminalCommand)
         for entry in self.fresh:
             if entry.machine.cancelled_before_sent:
                 self.operations.forget(entry.machine)

@@ -1,31 +1,47 @@
-"""Commands as the protobuf messages that RespondWorkflowTaskCompleted carries.
+"""The attributes of commands as the protobuf messages that RespondWorkflowTaskCompleted carries.
 
 Pure: a command, the run's namespace and its worker's task queue in, one message out. An empty task
 queue means the run's own, so legacy build-id inheritance applies to it (R-47).
+
+What is not here: which kind of command has which form (``operation_table``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.replay import commands as cmd
-from perdure.replay import outgoing as out
 from perdure.wire import times
 from perdure.wire.api import command as api
 from perdure.wire.api import common, enums, sdk, taskqueue
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.message import Message
 
     from perdure.replay.task import RunInfo
 
-_T = enums.CommandType
+
+def _forms() -> dict[str, tuple[enums.CommandType.ValueType, str]]:
+    forms: dict[str, tuple[enums.CommandType.ValueType, str]] = {}
+    for field in api.Command.DESCRIPTOR.oneofs_by_name["attributes"].fields:
+        assert field.message_type is not None
+        name = field.name.removesuffix("_command_attributes").upper()
+        command_type = enums.CommandType.Value(f"COMMAND_TYPE_{name}")
+        forms[field.message_type.full_name] = command_type, field.name
+    return forms
 
 
-def to_api(command: out.Wirable, run: RunInfo) -> api.Command:
-    """The protobuf form of ``command``."""
-    result = _BUILDERS[type(command)](command, run)
+_FORMS: Final = _forms()
+"""Name of an attributes message → the command type that has it, and the field that it goes into."""
+
+
+def with_attributes(attributes: Message, command: cmd.Command) -> api.Command:
+    """The protobuf command that has these attributes, with the annotations of ``command``."""
+    command_type, field = _FORMS[attributes.DESCRIPTOR.full_name]
+    fields: dict[str, Any] = {field: attributes}
+    result = api.Command(command_type=command_type, **fields)
     if command.summary is not None or command.details is not None:
         result.user_metadata.CopyFrom(
             sdk.UserMetadata(summary=command.summary, details=command.details)
@@ -57,25 +73,21 @@ def _inherits_build(intent: cmd.VersioningIntent, task_queue: str, run: RunInfo)
     return intent == cmd.VersioningIntent.COMPATIBLE
 
 
-def _start_timer(command: cmd.StartTimer, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_START_TIMER,
-        start_timer_command_attributes=api.StartTimerCommandAttributes(
-            timer_id=str(command.seq),
-            start_to_fire_timeout=times.duration(command.start_to_fire_timeout_ns),
-        ),
+def start_timer(command: cmd.StartTimer, _run: RunInfo) -> api.StartTimerCommandAttributes:
+    return api.StartTimerCommandAttributes(
+        timer_id=str(command.seq),
+        start_to_fire_timeout=times.duration(command.start_to_fire_timeout_ns),
     )
 
 
-def _cancel_timer(command: cmd.CancelTimer, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_CANCEL_TIMER,
-        cancel_timer_command_attributes=api.CancelTimerCommandAttributes(timer_id=str(command.seq)),
-    )
+def cancel_timer(command: cmd.CancelTimer, _run: RunInfo) -> api.CancelTimerCommandAttributes:
+    return api.CancelTimerCommandAttributes(timer_id=str(command.seq))
 
 
-def _schedule_activity(command: cmd.ScheduleActivity, run: RunInfo) -> api.Command:
-    attributes = api.ScheduleActivityTaskCommandAttributes(
+def schedule_activity(
+    command: cmd.ScheduleActivity, run: RunInfo
+) -> api.ScheduleActivityTaskCommandAttributes:
+    return api.ScheduleActivityTaskCommandAttributes(
         activity_id=command.activity_id or str(command.seq),
         activity_type=common.ActivityType(name=command.activity_type),
         task_queue=_queue(command.task_queue or run.task_queue),
@@ -90,54 +102,40 @@ def _schedule_activity(command: cmd.ScheduleActivity, run: RunInfo) -> api.Comma
         use_workflow_build_id=_inherits_build(command.versioning_intent, command.task_queue, run),
         priority=command.priority,
     )
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-        schedule_activity_task_command_attributes=attributes,
+
+
+def cancel_activity(
+    command: cmd.CancelActivityTask, _run: RunInfo
+) -> api.RequestCancelActivityTaskCommandAttributes:
+    return api.RequestCancelActivityTaskCommandAttributes(
+        scheduled_event_id=command.scheduled_event_id
     )
 
 
-def _cancel_activity(command: out.CancelActivityTask, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK,
-        request_cancel_activity_task_command_attributes=(
-            api.RequestCancelActivityTaskCommandAttributes(
-                scheduled_event_id=command.scheduled_event_id
-            )
-        ),
+def record_marker(command: cmd.RecordMarker, _run: RunInfo) -> api.RecordMarkerCommandAttributes:
+    return api.RecordMarkerCommandAttributes(
+        marker_name=command.marker_name, details=command.marker_details, failure=command.failure
     )
 
 
-def _record_marker(command: out.RecordMarker, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_RECORD_MARKER,
-        record_marker_command_attributes=api.RecordMarkerCommandAttributes(
-            marker_name=command.marker_name, details=command.marker_details, failure=command.failure
-        ),
+def upsert_search_attributes(
+    command: cmd.UpsertSearchAttributes, _run: RunInfo
+) -> api.UpsertWorkflowSearchAttributesCommandAttributes:
+    return api.UpsertWorkflowSearchAttributesCommandAttributes(
+        search_attributes=command.search_attributes
     )
 
 
-def _upsert(command: cmd.UpsertSearchAttributes, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
-        upsert_workflow_search_attributes_command_attributes=(
-            api.UpsertWorkflowSearchAttributesCommandAttributes(
-                search_attributes=command.search_attributes
-            )
-        ),
-    )
+def modify_properties(
+    command: cmd.ModifyProperties, _run: RunInfo
+) -> api.ModifyWorkflowPropertiesCommandAttributes:
+    return api.ModifyWorkflowPropertiesCommandAttributes(upserted_memo=command.upserted_memo)
 
 
-def _modify_properties(command: cmd.ModifyProperties, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES,
-        modify_workflow_properties_command_attributes=(
-            api.ModifyWorkflowPropertiesCommandAttributes(upserted_memo=command.upserted_memo)
-        ),
-    )
-
-
-def _start_child(command: cmd.StartChildWorkflow, run: RunInfo) -> api.Command:
-    attributes = api.StartChildWorkflowExecutionCommandAttributes(
+def start_child(
+    command: cmd.StartChildWorkflow, run: RunInfo
+) -> api.StartChildWorkflowExecutionCommandAttributes:
+    return api.StartChildWorkflowExecutionCommandAttributes(
         namespace=command.namespace or run.namespace,
         workflow_id=command.workflow_id,
         workflow_type=common.WorkflowType(name=command.workflow_type),
@@ -159,29 +157,24 @@ def _start_child(command: cmd.StartChildWorkflow, run: RunInfo) -> api.Command:
         priority=command.priority,
         versioning_override=command.versioning_override,
     )
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
-        start_child_workflow_execution_command_attributes=attributes,
+
+
+def cancel_external(
+    command: cmd.RequestCancelExternal, run: RunInfo
+) -> api.RequestCancelExternalWorkflowExecutionCommandAttributes:
+    return api.RequestCancelExternalWorkflowExecutionCommandAttributes(
+        namespace=command.namespace or run.namespace,
+        workflow_id=command.workflow_id,
+        run_id=command.run_id,
+        child_workflow_only=command.child_workflow_only,
+        reason=command.reason,
     )
 
 
-def _cancel_external(command: out.CancelExternal, run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION,
-        request_cancel_external_workflow_execution_command_attributes=(
-            api.RequestCancelExternalWorkflowExecutionCommandAttributes(
-                namespace=command.namespace or run.namespace,
-                workflow_id=command.workflow_id,
-                run_id=command.run_id,
-                child_workflow_only=command.child_workflow_only,
-                reason=command.reason,
-            )
-        ),
-    )
-
-
-def _signal_external(command: cmd.SignalExternal, run: RunInfo) -> api.Command:
-    attributes = api.SignalExternalWorkflowExecutionCommandAttributes(
+def signal_external(
+    command: cmd.SignalExternal, run: RunInfo
+) -> api.SignalExternalWorkflowExecutionCommandAttributes:
+    return api.SignalExternalWorkflowExecutionCommandAttributes(
         namespace=command.namespace or run.namespace,
         execution=common.WorkflowExecution(workflow_id=command.workflow_id, run_id=command.run_id),
         signal_name=command.signal_name,
@@ -189,14 +182,12 @@ def _signal_external(command: cmd.SignalExternal, run: RunInfo) -> api.Command:
         child_workflow_only=command.child_workflow_only,
         header=_header(command.headers),
     )
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION,
-        signal_external_workflow_execution_command_attributes=attributes,
-    )
 
 
-def _schedule_nexus(command: cmd.ScheduleNexusOperation, _run: RunInfo) -> api.Command:
-    attributes = api.ScheduleNexusOperationCommandAttributes(
+def schedule_nexus(
+    command: cmd.ScheduleNexusOperation, _run: RunInfo
+) -> api.ScheduleNexusOperationCommandAttributes:
+    return api.ScheduleNexusOperationCommandAttributes(
         endpoint=command.endpoint,
         service=command.service,
         operation=command.operation,
@@ -206,63 +197,46 @@ def _schedule_nexus(command: cmd.ScheduleNexusOperation, _run: RunInfo) -> api.C
         start_to_close_timeout=_duration(command.start_to_close_timeout_ns),
         nexus_header=command.nexus_header,
     )
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION,
-        schedule_nexus_operation_command_attributes=attributes,
+
+
+def cancel_nexus(
+    command: cmd.CancelNexusOperation, _run: RunInfo
+) -> api.RequestCancelNexusOperationCommandAttributes:
+    return api.RequestCancelNexusOperationCommandAttributes(
+        scheduled_event_id=command.scheduled_event_id
     )
 
 
-def _cancel_nexus(command: out.CancelNexusOperation, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_REQUEST_CANCEL_NEXUS_OPERATION,
-        request_cancel_nexus_operation_command_attributes=(
-            api.RequestCancelNexusOperationCommandAttributes(
-                scheduled_event_id=command.scheduled_event_id
-            )
-        ),
-    )
+def protocol_message(
+    command: cmd.SendAcceptance | cmd.SendOutcome, _run: RunInfo
+) -> api.ProtocolMessageCommandAttributes:
+    return api.ProtocolMessageCommandAttributes(message_id=command.message_id)
 
 
-def _message(command: out.SendMessage, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_PROTOCOL_MESSAGE,
-        protocol_message_command_attributes=api.ProtocolMessageCommandAttributes(
-            message_id=command.message_id
-        ),
-    )
-
-
-def _complete(command: cmd.CompleteWorkflow, _run: RunInfo) -> api.Command:
+def complete_workflow(
+    command: cmd.CompleteWorkflow, _run: RunInfo
+) -> api.CompleteWorkflowExecutionCommandAttributes:
     result = None if command.result is None else common.Payloads(payloads=[command.result])
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
-        complete_workflow_execution_command_attributes=(
-            api.CompleteWorkflowExecutionCommandAttributes(result=result)
-        ),
-    )
+    return api.CompleteWorkflowExecutionCommandAttributes(result=result)
 
 
-def _fail(command: cmd.FailWorkflow, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
-        fail_workflow_execution_command_attributes=api.FailWorkflowExecutionCommandAttributes(
-            failure=command.failure
-        ),
-    )
+def fail_workflow(
+    command: cmd.FailWorkflow, _run: RunInfo
+) -> api.FailWorkflowExecutionCommandAttributes:
+    return api.FailWorkflowExecutionCommandAttributes(failure=command.failure)
 
 
-def _cancel(command: cmd.CancelWorkflowExecution, _run: RunInfo) -> api.Command:
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
-        cancel_workflow_execution_command_attributes=api.CancelWorkflowExecutionCommandAttributes(
-            details=command.cancellation_details
-        ),
-    )
+def cancel_workflow(
+    command: cmd.CancelWorkflowExecution, _run: RunInfo
+) -> api.CancelWorkflowExecutionCommandAttributes:
+    return api.CancelWorkflowExecutionCommandAttributes(details=command.cancellation_details)
 
 
-def _continue_as_new(command: cmd.ContinueAsNew, run: RunInfo) -> api.Command:
+def continue_as_new(
+    command: cmd.ContinueAsNew, run: RunInfo
+) -> api.ContinueAsNewWorkflowExecutionCommandAttributes:
     behavior = enums.ContinueAsNewVersioningBehavior.ValueType(command.initial_versioning_behavior)
-    attributes = api.ContinueAsNewWorkflowExecutionCommandAttributes(
+    return api.ContinueAsNewWorkflowExecutionCommandAttributes(
         workflow_type=common.WorkflowType(name=command.workflow_type or run.workflow_type),
         task_queue=_queue(command.task_queue or run.task_queue),
         input=_payloads(command.arguments),
@@ -276,28 +250,3 @@ def _continue_as_new(command: cmd.ContinueAsNew, run: RunInfo) -> api.Command:
         inherit_build_id=_inherits_build(command.versioning_intent, command.task_queue, run),
         initial_versioning_behavior=behavior,
     )
-    return api.Command(
-        command_type=_T.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-        continue_as_new_workflow_execution_command_attributes=attributes,
-    )
-
-
-_BUILDERS: Final[dict[type, Callable[[Any, RunInfo], api.Command]]] = {
-    cmd.StartTimer: _start_timer,
-    cmd.CancelTimer: _cancel_timer,
-    cmd.ScheduleActivity: _schedule_activity,
-    out.CancelActivityTask: _cancel_activity,
-    out.RecordMarker: _record_marker,
-    cmd.UpsertSearchAttributes: _upsert,
-    cmd.ModifyProperties: _modify_properties,
-    cmd.StartChildWorkflow: _start_child,
-    out.CancelExternal: _cancel_external,
-    cmd.SignalExternal: _signal_external,
-    cmd.ScheduleNexusOperation: _schedule_nexus,
-    out.CancelNexusOperation: _cancel_nexus,
-    out.SendMessage: _message,
-    cmd.CompleteWorkflow: _complete,
-    cmd.FailWorkflow: _fail,
-    cmd.CancelWorkflowExecution: _cancel,
-    cmd.ContinueAsNew: _continue_as_new,
-}

@@ -186,10 +186,10 @@ def test_a_result_while_code_runs_waits_until_it_is_quiet() -> None:
 
 
 def test_a_command_of_an_unknown_kind_is_refused() -> None:
-    class Later(cmd.BaseCommand, frozen=True, kw_only=True):
+    class Later(cmd.Command, frozen=True, kw_only=True):
         """Of a version to come."""
 
-    driver = Driver(lambda _activation: [Later()])  # pyright: ignore[reportArgumentType]
+    driver = Driver(lambda _activation: [Later()])
     driver.feed(live(Events().start()))
     assert driver.engine.error == Fatal("Later is not supported by this version")
 

@@ -130,7 +130,7 @@ def begin(step: str) -> tuple[Driver, Any]:
             attributes=job.attributes,
         )
     )
-    return run, one(found, commands.BaseCommand)
+    return run, one(found, commands.Command)
 
 
 def text(payloads: Any) -> str:

@@ -19,7 +19,6 @@ from perdure.replay.failures import (
 from perdure.replay.flags import Flag
 from perdure.replay.jobs import Cancelled, Completed, Failed, Resolution, ResolveActivity
 from perdure.replay.machines.base import Host, Machine, Table, check, single_payload
-from perdure.replay.outgoing import CancelActivityTask
 
 if TYPE_CHECKING:
     from perdure.wire.api import history
@@ -84,7 +83,7 @@ class ActivityMachine(Machine):
             )
             host.issue(
                 self,
-                CancelActivityTask(
+                cmd.CancelActivityTask(
                     scheduled_event_id=self.scheduled_event_id,
                     site=command.site,
                     event_group_markers=command.event_group_markers,

@@ -9,9 +9,9 @@ from perdure.replay.events import type_name
 from perdure.replay.mismatch import AttributeDiff, BadHistory, NondeterminismFound, Rule
 
 if TYPE_CHECKING:
+    from perdure.replay import commands as cmd
     from perdure.replay.flags import Flag, Flags
     from perdure.replay.jobs import Job
-    from perdure.replay.outgoing import CancelExternal, Wirable
     from perdure.wire.api import common, history, protocol
 
 
@@ -24,7 +24,7 @@ class Host(Protocol):
         """Queue work for user code."""
         ...
 
-    def issue(self, machine: Machine, command: Wirable) -> None:
+    def issue(self, machine: Machine, command: cmd.Command) -> None:
         """Queue a command of ``machine`` for the server."""
         ...
 
@@ -34,10 +34,6 @@ class Host(Protocol):
 
     def may_use(self, flag: Flag) -> bool:
         """Whether ``flag`` gates the event that is being matched in."""
-        ...
-
-    def cancel_external(self, command: CancelExternal) -> None:
-        """Queue a cancel request of another workflow that user code does not wait for."""
         ...
 
 
@@ -95,7 +91,7 @@ class Outgoing:
 
     __slots__ = ("command", "machine", "task_started_event_id")
 
-    def __init__(self, machine: Machine, command: Wirable, task_started_event_id: int) -> None:
+    def __init__(self, machine: Machine, command: cmd.Command, task_started_event_id: int) -> None:
         self.machine = machine
         self.command = command
         self.task_started_event_id = task_started_event_id

@@ -21,7 +21,7 @@ from perdure.replay.jobs import (
     ResolveChildStart,
 )
 from perdure.replay.machines.base import Host, Machine, Table, check, single_payload
-from perdure.replay.outgoing import CancelExternal
+from perdure.replay.machines.external import CancelExternalMachine
 
 if TYPE_CHECKING:
     from perdure.wire.api import enums, history
@@ -71,17 +71,17 @@ class ChildWorkflowMachine(Machine):
             self._resolve_start(Cancelled(child_failure(self, message, canceled())), host)
         elif self.state in {State.INITIATED, State.STARTED}:
             if self.command.cancellation_type != cmd.ChildWorkflowCancellationType.ABANDON:
-                host.cancel_external(
-                    CancelExternal(
-                        namespace=self.command.namespace,
-                        workflow_id=self.command.workflow_id,
-                        run_id=self.run_id,
-                        child_workflow_only=True,
-                        reason=command.reason,
-                        site=command.site,
-                        event_group_markers=command.event_group_markers,
-                    )
+                request = cmd.RequestCancelExternal(
+                    seq=None,
+                    namespace=self.command.namespace,
+                    workflow_id=self.command.workflow_id,
+                    run_id=self.run_id,
+                    child_workflow_only=True,
+                    reason=command.reason,
+                    site=command.site,
+                    event_group_markers=command.event_group_markers,
                 )
+                host.issue(CancelExternalMachine(request), request)
             if self.command.cancellation_type in _IMMEDIATE:
                 self.state = State.ABANDONED
                 self._resolve(self._cancelled(), host)

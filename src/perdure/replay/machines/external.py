@@ -13,7 +13,6 @@ from perdure.replay.machines.base import Host, Machine, Table
 from perdure.wire.api import enums
 
 if TYPE_CHECKING:
-    from perdure.replay.outgoing import CancelExternal
     from perdure.wire.api import history
 
 _Signal = enums.SignalExternalWorkflowExecutionFailedCause
@@ -71,7 +70,7 @@ class SignalExternalMachine(Machine):
     def done(self) -> bool:
         return self.state >= State.CLOSED
 
-    def cancel(self, host: Host) -> None:
+    def cancel(self, _command: cmd.CancelSignalExternal, host: Host) -> None:
         """Take the signal back; once sent it cannot be."""
         if self.state == State.CREATED:
             self.state = State.CANCELED_BEFORE_SENT
@@ -101,16 +100,15 @@ class SignalExternalMachine(Machine):
 
 
 class CancelExternalMachine(Machine):
-    """``seq`` is None when the engine itself asks, on behalf of a child: nobody waits for it."""
-
-    __slots__ = ("seq",)
+    __slots__ = ()
 
     kind: ClassVar[str] = "cancel request to another workflow"
     settled: ClassVar = frozenset({State.CLOSED})
 
-    def __init__(self, command: CancelExternal, seq: int | None) -> None:
+    command: cmd.RequestCancelExternal
+
+    def __init__(self, command: cmd.RequestCancelExternal) -> None:
         super().__init__(command, State.CREATED)
-        self.seq = seq
 
     @property
     def done(self) -> bool:
@@ -121,16 +119,16 @@ class CancelExternalMachine(Machine):
 
     def _requested(self, _event: history.HistoryEvent, host: Host) -> None:
         self.state = State.CLOSED
-        if self.seq is not None:
-            host.push_job(ResolveCancelExternal(self.seq, None))
+        if self.command.seq is not None:
+            host.push_job(ResolveCancelExternal(self.command.seq, None))
 
     def _failed(self, event: history.HistoryEvent, host: Host) -> None:
         attributes = event.request_cancel_external_workflow_execution_failed_event_attributes
         reason, name = _CANCEL_REASONS.get(attributes.cause, _UNKNOWN)
         self.state = State.CLOSED
-        if self.seq is not None:
+        if self.command.seq is not None:
             failure = application(f"Unable to cancel external workflow because {reason}", name)
-            host.push_job(ResolveCancelExternal(self.seq, failure, attributes.cause))
+            host.push_job(ResolveCancelExternal(self.command.seq, failure, attributes.cause))
 
     table: ClassVar[Table] = {
         (State.CREATED, ev.CANCEL_EXTERNAL_INITIATED): _initiated,

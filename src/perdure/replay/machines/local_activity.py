@@ -44,7 +44,6 @@ from perdure.replay.markers import (
     read_local_activity,
 )
 from perdure.replay.mismatch import BadHistory, NondeterminismFound, Rule
-from perdure.replay.outgoing import RecordMarker
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ class LocalActivityMachine(Machine):
 
     def _marker(
         self, result: LocalResult, complete_time_ns: int | None, run: LocalHost
-    ) -> RecordMarker:
+    ) -> cmd.RecordMarker:
         outcome = result.outcome
         marker = LocalActivityMarker(
             seq=self.command.seq,
@@ -203,7 +202,7 @@ class LocalActivityMachine(Machine):
             result=outcome.result if isinstance(outcome, Completed) else None,
         )
         arguments = self.command.arguments if self.command.include_arguments_in_marker else None
-        return RecordMarker(
+        return cmd.RecordMarker(
             marker_name=LOCAL_ACTIVITY_MARKER,
             label=self.activity_id,
             marker_details=local_activity_details(marker, arguments),
@@ -215,7 +214,7 @@ class LocalActivityMachine(Machine):
 
     # ── cancellation ──────────────────────────────────────────────────────────────────────────────
 
-    def cancel(self, run: LocalHost) -> None:
+    def cancel(self, _command: cmd.RequestCancelLocalActivity, run: LocalHost) -> None:
         """User code cancelled it."""
         kind = self.command.cancellation_type
         if self.state == State.REQUESTED and kind != _WAIT:

@@ -25,7 +25,6 @@ from perdure.replay.jobs import (
     ResolveNexusOperationStart,
 )
 from perdure.replay.machines.base import Host, Machine, Table, check
-from perdure.replay.outgoing import CancelNexusOperation
 from perdure.wire.api import common
 from perdure.wire.api import failure as failures
 
@@ -88,7 +87,7 @@ class NexusOperationMachine(Machine):
             if self.command.cancellation_type != _Cancel.ABANDON:
                 host.issue(
                     self,
-                    CancelNexusOperation(
+                    cmd.CancelNexusOperation(
                         scheduled_event_id=self.scheduled_event_id,
                         site=command.site,
                         event_group_markers=command.event_group_markers,

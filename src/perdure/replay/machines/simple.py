@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from perdure.replay import events as ev
 from perdure.replay.machines.base import Host, Machine, Table, check
 from perdure.replay.markers import read_patch
-from perdure.replay.outgoing import Wirable, recorded_as
 
 if TYPE_CHECKING:
-    from perdure.replay.outgoing import RecordMarker
+    from perdure.replay import commands as cmd
     from perdure.wire.api import history
 
 
@@ -28,9 +27,9 @@ class FireAndForgetMachine(Machine):
     kind: ClassVar[str] = "command"
     table: ClassVar[Table] = {}
 
-    def __init__(self, command: Wirable) -> None:
+    def __init__(self, command: cmd.Command, recorded_as: int) -> None:
         super().__init__(command, State.CREATED)
-        self._event_type = recorded_as(command)
+        self._event_type = recorded_as
 
     @property
     def done(self) -> bool:
@@ -50,7 +49,7 @@ class PatchMachine(Machine):
 
     kind: ClassVar[str] = "patch"
 
-    def __init__(self, command: RecordMarker, patch_id: str) -> None:
+    def __init__(self, command: cmd.RecordMarker, patch_id: str) -> None:
         super().__init__(command, State.CREATED)
         self.patch_id = patch_id
 

@@ -13,7 +13,6 @@ from perdure.replay import events as ev
 from perdure.replay.jobs import DoUpdate, ordered_map
 from perdure.replay.machines.base import Host, Machine, Table
 from perdure.replay.mismatch import BadHistory
-from perdure.replay.outgoing import SendMessage
 from perdure.wire.api import common, protocol, update
 
 if TYPE_CHECKING:
@@ -119,7 +118,8 @@ class UpdateMachine(Machine):
             if self.state != State.REQUESTED:
                 return False
             self.state = State.ACCEPTED
-            self._send(command, "accept", self._acceptance(), ev.UPDATE_ACCEPTED, host)
+            message_id = self._message("accept", self._acceptance(), host)
+            self._send(cmd.SendAcceptance, message_id, command, host)
             return True
         if self.state == State.REQUESTED and isinstance(response, cmd.UpdateRejected):
             self.state = State.CLOSED
@@ -128,7 +128,8 @@ class UpdateMachine(Machine):
         if self.state not in {State.ACCEPTED, State.ACCEPT_RECORDED}:
             return False
         self.state = State.ANSWERED_EARLY if self.state == State.ACCEPTED else State.ANSWERED
-        self._send(command, "complete", self._outcome(response), ev.UPDATE_COMPLETED, host)
+        message_id = self._message("complete", self._outcome(response), host)
+        self._send(cmd.SendOutcome, message_id, command, host)
         return True
 
     def _acceptance(self) -> update.Acceptance:
@@ -167,14 +168,16 @@ class UpdateMachine(Machine):
         return message.id
 
     def _send(
-        self, command: cmd.UpdateResponse, step: str, body: Message, event_type: int, host: Host
+        self,
+        kind: type[cmd.SendAcceptance | cmd.SendOutcome],
+        message_id: str,
+        command: cmd.UpdateResponse,
+        host: Host,
     ) -> None:
-        message_id = self._message(step, body, host)
         host.issue(
             self,
-            SendMessage(
+            kind(
                 message_id=message_id,
-                recorded_as=event_type,
                 site=command.site,
                 event_group_markers=command.event_group_markers,
             ),

@@ -16,7 +16,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.replay import jobs
-from perdure.replay.commands import ActivationResult
+from perdure.replay.commands import ActivationResult, TerminalCommand
 from perdure.worker.host import asyncio_compat, binding, guard, inspect, outcome
 from perdure.worker.host.context import HostedRuntime
 from perdure.worker.host.handlers import Handlers
@@ -103,7 +103,7 @@ class WorkflowHost:
         self._run_watched(activation.jobs, budget)
         # It holds the start event, and with it the page of history that brought it.
         state.activation = None
-        if any(isinstance(command, outcome.TERMINAL) for command in state.commands):
+        if any(isinstance(command, TerminalCommand) for command in state.commands):
             outcome.warn_unfinished_handlers(state)
         return ActivationResult(
             commands=tuple(state.commands),

@@ -36,13 +36,6 @@ if TYPE_CHECKING:
     from perdure.worker.host.state import RunningHandler, RunState
     from perdure.worker.interceptors.workflow import ContinueAsNewInput
 
-TERMINAL = (
-    commands.CompleteWorkflow,
-    commands.FailWorkflow,
-    commands.CancelWorkflowExecution,
-    commands.ContinueAsNew,
-)
-
 
 class ContinueAsNewRequested(ContinueAsNewError):
     """Unwinds the workflow; carries what the next run starts with."""
