@@ -47,7 +47,6 @@ SHORT_FILES: dict[str, str] = {
     "wire/health.py": "a namespace of the API, like the modules of `wire.api`",
     "wire/splice.py": "one trick with bytes, explained in one place",
     "worker/interceptors/interceptor.py": "the public base class, above both chains",
-    "worker/workflow/callbacks.py": "used by workers and by the replayer",
 }
 
 

@@ -8,7 +8,6 @@ Not here: what a task means (`workflow.tasks`, `activities`), how polls survive 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from perdure.common import HeaderCodecBehavior
 from perdure.common.metrics import MetricMeter
 from perdure.core.ids import new_id
 from perdure.core.units import SECOND_NS
+from perdure.core.user_code import quiet_logger
 from perdure.service import RPCError
 from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from perdure.worker.interceptors.interceptor import Interceptor
     from perdure.worker.options import WorkerOptions
 
-logger = logging.getLogger("perdure.worker")
+logger = quiet_logger("perdure.worker")
 
 POLLS_END_S = 5.0
 """What a server that ends polls itself may take to do so."""

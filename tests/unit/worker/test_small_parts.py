@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from perdure.core.user_code import EscapedError
 from perdure.wire import errors
 from perdure.wire.api import workflowservice
 from perdure.worker.polling import pollers
@@ -43,12 +45,43 @@ def fails(error: BaseException) -> Callable[[], None]:
     return work
 
 
-@pytest.mark.parametrize("error", [LookupError("no"), Stop()], ids=repr)
-async def test_what_a_callback_raises_reaches_its_caller(error: BaseException) -> None:
+async def test_what_a_callback_raises_reaches_its_caller() -> None:
+    error = LookupError("no")
     assert await from_callback(lambda: 7) == 7
-    with pytest.raises(type(error)) as caught:
+    with pytest.raises(LookupError) as caught:
         await from_callback(fails(error))
     assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [Stop(), StopIteration(), SystemExit()], ids=repr)
+async def test_an_error_that_would_end_the_loop_reaches_its_caller_sealed(
+    error: BaseException,
+) -> None:
+    with pytest.raises(EscapedError) as caught:
+        await from_callback(fails(error))
+    assert caught.value.error is error
+
+
+def test_ctrl_c_in_a_callback_ends_the_loop_and_cancels_the_caller() -> None:
+    ended: list[str] = []
+
+    async def call() -> None:
+        try:
+            await from_callback(lambda: signal.raise_signal(signal.SIGUSR1))
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(call())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert ended == ["cancelled"]
 
 
 @pytest.mark.parametrize("work", [lambda: 7, fails(LookupError("no"))], ids=["returns", "raises"])

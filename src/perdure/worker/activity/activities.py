@@ -18,12 +18,14 @@ from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from perdure.activity import ActivityCancellationDetails, logger
+from perdure.activity import ActivityCancellationDetails
+from perdure.activity import logger as activity_logger
 from perdure.activity.context import CompleteAsyncError, Context
 from perdure.common.events import CompositeEvent
 from perdure.common.metrics import MetricMeter
 from perdure.converter import ActivitySerializationContext, DataConverter
 from perdure.core.units import SECOND_NS
+from perdure.core.user_code import QuietLogger, passes_through
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 Poll = workflowservice.PollActivityTaskQueueResponse
 Heartbeat = Callable[[Sequence[Any]], None]
 Intercept = Callable[[ActivityInboundInterceptor], ActivityInboundInterceptor]
+logger = QuietLogger(activity_logger)
 CANCELS = (asyncio.CancelledError, CancelledError)
 
 # The server's clock decides; the worker's own timer only frees the slot when the server's answer cannot arrive.
@@ -103,7 +106,13 @@ class Activities:
     async def handle(self, task: Poll) -> None:
         """Run one attempt and answer it."""
         attempt = self.new_attempt(task)
-        converter = self._converter_for(task, is_local=False)
+        try:
+            converter = self._converter_for(task, is_local=False)
+        except BaseException as error:
+            if passes_through(error):
+                raise
+            await self._answer_error(task, attempt, self._converter, error)
+            return
         heartbeats = self._heartbeats(task, attempt, converter)
         watchdog = self._watch_timeouts(task, attempt)
         try:
@@ -125,14 +134,17 @@ class Activities:
                 is decoded and encoded as a whole.
             attempt: From `new_attempt`; the caller may cancel it.
         """
-        converter = self._converter_for(task, is_local=True)
-        kind, value = await self._outcome(task, attempt, converter, None)
-        if kind == "result":
-            try:
+        converter = self._local_converter
+        try:
+            converter = self._converter_for(task, is_local=True)
+            kind, value = await self._outcome(task, attempt, converter, None)
+            if kind == "result":
                 payloads = await converter.encode([value])
                 return Completed(payloads[0] if payloads else None)
-            except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
-                value = error
+        except BaseException as error:
+            if passes_through(error):
+                raise
+            value = error
         if isinstance(value, CompleteAsyncError):
             value = ApplicationError(
                 "A local activity cannot be completed asynchronously", non_retryable=True
@@ -180,8 +192,10 @@ class Activities:
         async def run() -> None:
             try:
                 result = await self._execute(task, attempt, converter, heartbeat)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the activity's outcome
+            except BaseException as error:
                 _settle(outcome, error=error)
+                if not isinstance(error, asyncio.CancelledError) and passes_through(error):
+                    raise
             else:
                 _settle(outcome, result=result)
 
@@ -250,7 +264,9 @@ class Activities:
             try:
                 if details:
                     request.details.payloads.extend(await converter.encode(details))
-            except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
+            except BaseException as error:
+                if passes_through(error):
+                    raise
                 logger.warning(
                     "Cancelling activity because its heartbeat could not be encoded", exc_info=True
                 )
@@ -305,7 +321,9 @@ class Activities:
     ) -> None:
         try:
             payloads = await converter.encode([result])
-        except Exception as error:  # noqa: BLE001 - a user's converter may raise anything
+        except BaseException as error:
+            if passes_through(error):
+                raise
             await self._answer_error(task, attempt, converter, error, heartbeats)
             return
         await self._rpc.complete_activity(
@@ -320,7 +338,7 @@ class Activities:
         attempt: Attempt,
         converter: DataConverter,
         error: BaseException,
-        heartbeats: Heartbeats,
+        heartbeats: Heartbeats | None = None,
     ) -> None:
         if isinstance(error, CompleteAsyncError):
             logger.debug("Activity will be completed asynchronously")
@@ -336,11 +354,13 @@ class Activities:
         request = workflowservice.RespondActivityTaskFailedRequest(
             task_token=task.task_token, failure=await encode_failure(converter, error)
         )
-        unsent = heartbeats.unsent
+        unsent = heartbeats.unsent if heartbeats is not None else None
         if unsent:
             try:
                 request.last_heartbeat_details.payloads.extend(await converter.encode(unsent))
-            except Exception:  # noqa: BLE001 - a user's converter may raise anything
+            except BaseException as inner:
+                if passes_through(inner):
+                    raise
                 # The failure is worth more than the details.
                 logger.warning("The last heartbeat could not be encoded", exc_info=True)
         await self._rpc.fail_activity(request)

@@ -117,7 +117,11 @@ class InboundCall(ActivityInboundInterceptor):
 
         def call() -> Any:
             with raiser.running_here() if raiser is not None else nullcontext():
-                return fn(*args)
+                try:
+                    return fn(*args)
+                except StopIteration as error:
+                    # A future cannot carry it. In a coroutine Python does the same.
+                    raise RuntimeError("The activity function raised StopIteration") from error
 
         # The thread sees the context variables of the attempt, like an async activity does.
         return await loop.run_in_executor(executor, contextvars.copy_context().run, call)

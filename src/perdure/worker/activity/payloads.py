@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.activity import logger
+from perdure.activity import logger as activity_logger
 from perdure.activity.definition import Definition
 from perdure.common.raw import RawValue
 from perdure.converter import DataConverter
+from perdure.core.user_code import QuietLogger, passes_through
 from perdure.exceptions import ApplicationError
 from perdure.wire.api import common, workflowservice
 from perdure.wire.api import failure as failures
 
 Poll = workflowservice.PollActivityTaskQueueResponse
+
+logger = QuietLogger(activity_logger)
 
 
 async def encode_failure(converter: DataConverter, error: BaseException) -> failures.Failure:
@@ -25,7 +28,9 @@ async def encode_failure(converter: DataConverter, error: BaseException) -> fail
     failure = failures.Failure()
     try:
         await converter.encode_failure(error, failure)
-    except Exception as inner:  # noqa: BLE001 - a user's converter may raise anything
+    except BaseException as inner:
+        if passes_through(inner):
+            raise
         logger.exception("Failed building a failure out of %s", type(error).__name__)
         failure = failures.Failure(
             message=f"Failed building exception result: {type(inner).__name__}",

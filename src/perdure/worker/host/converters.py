@@ -14,6 +14,7 @@ from perdure.converter import (
     WithSerializationContext,
     WorkflowSerializationContext,
 )
+from perdure.converter.last_resort import failure_of
 from perdure.exceptions import FailureError
 from perdure.wire.api import failure as failure_pb
 
@@ -58,6 +59,10 @@ class Converters(NamedTuple):
         failure = failure_pb.Failure()
         self.failure.to_failure(error, self.payload, failure)
         return failure
+
+    def failure_of(self, error: BaseException) -> failure_pb.Failure:
+        """`to_failure`, and when that raises, a failure that says so."""
+        return failure_of(error, self.failure, self.payload)
 
     def from_failure(self, failure: failure_pb.Failure) -> BaseException:
         """The error of a failure message."""

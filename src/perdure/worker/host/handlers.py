@@ -8,10 +8,10 @@ acceptance is issued before any command of its handler. Queries and validators c
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.common import RawValue
+from perdure.core.user_code import quiet_logger
 from perdure.exceptions import CancelledError
 from perdure.replay import commands, jobs
 from perdure.worker.host import outcome
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Payload = common_pb.Payload
 
-_log = logging.getLogger(__name__)
+_log = quiet_logger(__name__)
 
 
 class Handlers:
@@ -49,11 +49,11 @@ class Handlers:
         inbound: The outermost inbound interceptor.
     """
 
-    __slots__ = ("_inbound", "_state")
+    __slots__ = ("_state", "inbound")
 
     def __init__(self, state: RunState, inbound: WorkflowInboundInterceptor) -> None:
         self._state = state
-        self._inbound = inbound
+        self.inbound = inbound
 
     def _arguments(
         self, definition: HandlerDefinition, name: str, payloads: Sequence[Payload]
@@ -107,7 +107,7 @@ class Handlers:
             job.signal_name, definition.unfinished_policy
         )
         task = state.loop.create_task(
-            outcome.top_level(state, lambda: self._inbound.handle_signal(given)),
+            outcome.top_level(state, lambda: self.inbound.handle_signal(given)),
             name=f"signal: {job.signal_name}",
         )
 
@@ -129,13 +129,18 @@ class Handlers:
             with state.as_read_only(query_or_validator=True):
                 definition = self._query_definition(job.query_type)
                 arguments = self._arguments(definition, job.query_type, job.arguments)
-                result = await self._inbound.handle_query(
+                result = await self.inbound.handle_query(
                     HandleQueryInput(job.query_id, job.query_type, arguments, job.headers)
                 )
                 payload = state.converters.workflow.one_payload(result)
             answer = commands.QueryResult(query_id=job.query_id, response=payload)
-        except Exception as error:  # user code: the caller is told  # noqa: BLE001
-            failure = state.converters.workflow.to_failure(error)
+        except BaseException as error:  # user code: the caller is told
+            if (
+                not outcome.is_user_codes(state, error)
+                or job.query_id not in state.unanswered_queries
+            ):
+                raise
+            failure = state.converters.workflow.failure_of(error)
             answer = commands.QueryResult(query_id=job.query_id, failure=failure)
         state.unanswered_queries.pop(job.query_id, None)
         state.issue(answer)
@@ -154,16 +159,16 @@ class Handlers:
         state = self._state
         # Suspended queries have left the run in read-only mode, and each puts back what it found.
         state.read_only = state.in_query_or_validator = False
-        for query_id, (name, task) in state.unanswered_queries.items():
+        stuck, state.unanswered_queries = state.unanswered_queries, {}
+        for query_id, (name, task) in stuck.items():
             task.cancel()
             state.loop.drain()
             state.read_only = state.in_query_or_validator = False
             error = RuntimeError(
                 f"Query handler for '{name}' did not finish: a query cannot wait for anything"
             )
-            failure = state.converters.workflow.to_failure(error)
+            failure = state.converters.workflow.failure_of(error)
             state.issue(commands.QueryResult(query_id=query_id, failure=failure))
-        state.unanswered_queries.clear()
 
     # ── updates ───────────────────────────────────────────────────────────────────────────────────
 
@@ -196,10 +201,6 @@ class Handlers:
     def state(self) -> RunState:
         return self._state
 
-    @property
-    def inbound(self) -> WorkflowInboundInterceptor:
-        return self._inbound
-
 
 class _Update:
     """One update under way."""
@@ -225,6 +226,10 @@ class _Update:
                 self._failed(error)
         except ContinueAsNewError:
             state.task_error = RuntimeError("Cannot continue as new from an update handler")
+        except BaseException as error:  # user code, `sys.exit()` for instance
+            if not outcome.is_user_codes(state, error):
+                raise
+            self._failed(error)
         finally:
             state.running_updates.pop(job.id, None)
 
@@ -249,10 +254,14 @@ class _Update:
         state = self._state
         if isinstance(error, ReadOnlyContextError):
             state.task_error = error
-        elif not self._accepted or state.is_failure_exception(error):
+        elif not self._accepted:
+            self._respond(commands.UpdateRejected(state.converters.workflow.failure_of(error)))
+        elif state.is_failure_exception(error):
             try:
                 failure = state.converters.workflow.to_failure(error)
-            except Exception as inconvertible:  # converters may raise anything  # noqa: BLE001
+            except BaseException as inconvertible:  # converters may raise anything
+                if not outcome.is_user_codes(state, inconvertible):
+                    raise
                 state.task_error = inconvertible
                 return
             self._respond(commands.UpdateRejected(failure))

@@ -12,9 +12,9 @@ Invariants: an activation never raises for what user code does, except with what
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.user_code import quiet_logger
 from perdure.replay import jobs
 from perdure.replay.commands import ActivationResult, TerminalCommand
 from perdure.worker.host import asyncio_compat, binding, guard, inspect, outcome
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from perdure.worker.interceptors.workflow import WorkflowInboundInterceptor
     from perdure.workflow._definition import Definition
 
-_log = logging.getLogger(__name__)
+_log = quiet_logger(__name__)
 
 _PATCHES, _MESSAGES, _OTHERS, _QUERIES = range(4)
 _SETS: dict[type, int] = {
@@ -173,10 +173,10 @@ class WorkflowHost:
                     self._drain(all_jobs, conditions=index in {_MESSAGES, _OTHERS})
             if sets[_QUERIES]:
                 self._handlers.answer_stuck_queries()
-        except Exception as error:
+        except BaseException as error:
             # Some errors of an activation, such as arguments that cannot be decoded, may fail the
             # workflow rather than its task.
-            if state.is_failure_exception(error):
+            if outcome.is_user_codes(state, error) and state.is_failure_exception(error):
                 outcome.fail_workflow(state, error)
             else:
                 raise
@@ -185,17 +185,22 @@ class WorkflowHost:
         if self._interceptors_ready:
             return
         state = self._state
+        begins = [job for job in all_jobs if isinstance(job, jobs.InitializeWorkflow)]
+        for job in begins:
+            state.take_start(job)
         root = InboundRoot(state)
         inbound: WorkflowInboundInterceptor = root
+        # Constructors of interceptors and their `init` may ask about the run and register handlers.
+        innermost = self._runtime.outbound = state.outbound = OutboundRoot(state)
+        self._handlers = self._runtime.handlers = Handlers(state, inbound)
         for kind in reversed(state.options.interceptor_classes):
             inbound = kind(inbound)
-        inbound.init(OutboundRoot(state))
+        inbound.init(innermost)
         self._runtime.outbound = state.outbound = root.outbound
-        self._handlers = self._runtime.handlers = Handlers(state, inbound)
+        self._handlers.inbound = inbound
         self._jobs = Jobs(state, inbound, self._handlers)
-        for job in all_jobs:
-            if isinstance(job, jobs.InitializeWorkflow):
-                self._jobs.prepare(job)
+        for job in begins:
+            self._jobs.prepare(job)
         self._interceptors_ready = True
 
     def _drain(self, all_jobs: Sequence[jobs.Job], *, conditions: bool) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.common import RawValue
 from perdure.replay import jobs
 from perdure.worker.host import outcome
-from perdure.worker.host.info import Start
 from perdure.worker.interceptors.workflow import ExecuteWorkflowInput
 
 if TYPE_CHECKING:
@@ -54,12 +53,9 @@ class Jobs:
         apply(self, job)
 
     def prepare(self, job: jobs.InitializeWorkflow) -> None:
-        """Take over the start event: before anything else, since constructors and handlers need it."""
+        """Decode the arguments: before anything else, since constructors need them."""
         state = self._state
         definition = state.definition
-        assert state.activation is not None  # jobs come in activations
-        state.start = Start.from_job(job, state.activation.time_ns)
-        state.seed = job.randomness_seed
         converters = state.converters
         types = definition.arg_types
         if definition.name is None:

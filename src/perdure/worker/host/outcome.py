@@ -6,7 +6,7 @@
 | continue-as-new | ContinueAsNew |
 | a cancellation, after the workflow's own cancellation was requested | CancelWorkflowExecution |
 | a failure error, `asyncio.TimeoutError`, a configured type | FailWorkflow |
-| any other exception | an error of the workflow *task*: retried until the code is corrected (R-28) |
+| anything else, `sys.exit()` included | an error of the workflow *task*: retried until the code is corrected (R-28) |
 
 Signal handlers end in the same way; update handlers only through their own response (`handlers`).
 """
@@ -19,10 +19,13 @@ import json
 import warnings
 from typing import TYPE_CHECKING
 
+from perdure.core.user_code import passes_through
 from perdure.exceptions import CancelledError, is_cancelled_exception
 from perdure.replay import commands
 from perdure.worker.host.children import search_attributes
 from perdure.worker.host.handles import nanoseconds, retry_policy, versioning_intent
+from perdure.worker.host.state import RunEvicted
+from perdure.worker.host.watchdog import WorkflowDeadlock
 from perdure.workflow._errors import ContinueAsNewError
 from perdure.workflow._handler_definitions import (
     HandlerUnfinishedPolicy,
@@ -52,13 +55,27 @@ async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> Non
     behind that was never awaited.
     """
     try:
-        await work()
-    except ContinueAsNewRequested as request:
-        continue_as_new(state, request.given)
+        try:
+            await work()
+        except ContinueAsNewRequested as request:
+            continue_as_new(state, request.given)
     except (Exception, asyncio.CancelledError) as error:  # user code  # noqa: BLE001
         if state.closing:
             return
         ended(state, error)
+    except BaseException as error:  # user code, `sys.exit()` for instance
+        if not is_user_codes(state, error):
+            raise
+        ended(state, error)
+
+
+def is_user_codes(state: RunState, error: BaseException) -> bool:
+    """Whether user code raised it, rather than somebody who ends user code."""
+    return not (
+        state.closing
+        or isinstance(error, RunEvicted | WorkflowDeadlock)
+        or (not isinstance(error, asyncio.CancelledError) and passes_through(error))
+    )
 
 
 def ended(state: RunState, error: BaseException) -> None:
@@ -72,7 +89,9 @@ def ended(state: RunState, error: BaseException) -> None:
     elif state.is_failure_exception(error):
         try:
             fail_workflow(state, error)
-        except ValueError as inconvertible:
+        except BaseException as inconvertible:  # a user's converter may raise anything
+            if not is_user_codes(state, inconvertible):
+                raise
             # Raised here, it would only end this task of the loop, and the run would wait forever.
             state.task_error = inconvertible
     else:

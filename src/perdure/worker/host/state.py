@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Activation,
         ChildOutcome,
         ChildStartOutcome,
+        InitializeWorkflow,
         Resolution,
         SignalWorkflow,
     )
@@ -248,6 +249,12 @@ class RunState:
     def started(self) -> WorkflowExecutionStartedEventAttributes:
         """The attributes of the start event, without arguments and headers."""
         return self.start.started()
+
+    def take_start(self, job: InitializeWorkflow) -> None:
+        """Take over the start event: before anything else, since all user code may ask about it."""
+        assert self.activation is not None  # jobs come in activations
+        self.start = Start.from_job(job, self.activation.time_ns)
+        self.seed = job.randomness_seed
 
     def begin(self, activation: Activation) -> None:
         """Take over what is new in an activation."""

@@ -9,10 +9,10 @@ that it goes to the graveyard, which keeps it from ever being collected, at inte
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.capi import keep_for_ever
+from perdure.core.user_code import quiet_logger
 from perdure.worker.host.state import RunEvicted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from perdure.worker.host.state import RunState
 
-_log = logging.getLogger(__name__)
+_log = quiet_logger(__name__)
 
 _ATTEMPTS = 8
 

@@ -10,16 +10,16 @@ slots can be held for as long as polls are parked. Not here: what the server doe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+from perdure.core.user_code import passes_through, quiet_logger
 from perdure.service.eager_starts import FirstTask, Settle
 from perdure.wire.api import command as api
 from perdure.wire.api import workflowservice
 from perdure.worker.polling.slots import Slots
 
-logger = logging.getLogger("perdure.worker")
+logger = quiet_logger("perdure.worker")
 
 ActivityTask = workflowservice.PollActivityTaskQueueResponse
 T = TypeVar("T")
@@ -119,5 +119,9 @@ class EagerFirstTasks:
 async def _run(slots: Slots, handle: Handle[T], task: T) -> None:
     try:
         await handle(task)
+    except BaseException as error:
+        if passes_through(error):
+            raise
+        logger.exception("A task of the worker failed")
     finally:
         slots.release()

@@ -18,12 +18,13 @@ from typing import Any, Generic, TypeVar
 
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.core.user_code import passes_through, quiet_logger
 from perdure.service.calls import is_too_large
 from perdure.wire import errors
 from perdure.worker.polling.poll_numbers import PollNumbers
 from perdure.worker.polling.slots import Slots
 
-logger = logging.getLogger("perdure.worker")
+logger = quiet_logger("perdure.worker")
 
 T = TypeVar("T")
 
@@ -199,7 +200,9 @@ class Pollers(Generic[T]):
     async def _work(self, task: T) -> None:
         try:
             await self._handle(task)
-        except Exception:
+        except BaseException as error:
+            if passes_through(error):
+                raise
             logger.exception("A task of the worker failed: %s", self._name)
 
     def _report(self, error: errors.RpcError) -> None:

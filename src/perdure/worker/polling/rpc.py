@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.core.units import SECOND_NS
+from perdure.core.user_code import passes_through
 from perdure.service.calls import is_too_large
 from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
@@ -144,7 +145,13 @@ class WorkerRpc:
     async def fail_workflow_task(
         self, request: workflowservice.RespondWorkflowTaskFailedRequest, codec: RunCodec
     ) -> None:
-        await codec.encode(request)
+        try:
+            await codec.encode(request)
+        except BaseException as error:
+            if passes_through(error):
+                raise
+            logger.warning("The failure of a workflow task could not be encoded", exc_info=error)
+            request.failure.CopyFrom(_without_payloads(request.failure, error))
         await self._answer_or_drop("RespondWorkflowTaskFailed", request)
 
     async def answer_query(
@@ -153,7 +160,9 @@ class WorkerRpc:
         """Its caller waits: an answer that cannot travel is told so, and a lost one is repeated a few times."""
         try:
             await codec.encode(request)
-        except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
+        except BaseException as error:
+            if passes_through(error):
+                raise
             logger.warning("The answer to a query could not be encoded", exc_info=error)
             why = f"The answer could not be encoded: {type(error).__name__}"
             request = _query_failed(request.task_token, why)
@@ -282,6 +291,17 @@ def _query_failed(task_token: bytes, why: str) -> workflowservice.RespondQueryTa
         completed_type=enums.QUERY_RESULT_TYPE_FAILED,
         error_message=why,
         failure=failures.Failure(message=why, source="PerdurePython"),
+    )
+
+
+def _without_payloads(failure: failures.Failure, why: BaseException) -> failures.Failure:
+    """What may be said of a failure whose payloads cannot be encoded: nothing that a payload holds."""
+    return failures.Failure(
+        message=f"{failure.message} (its details could not be encoded: {type(why).__name__})",
+        source=failure.source or "PerdurePython",
+        application_failure_info=failures.ApplicationFailureInfo(
+            type=failure.application_failure_info.type
+        ),
     )
 
 

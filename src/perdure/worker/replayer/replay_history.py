@@ -10,6 +10,7 @@ import linecache
 from typing import TYPE_CHECKING
 
 import perdure
+from perdure.core.user_code import passes_through
 from perdure.replay.engine import WorkflowReplay
 from perdure.replay.report import render
 from perdure.replay.task import EngineConfig, Fatal, RunInfo, WorkflowTask
@@ -78,7 +79,9 @@ class HistoryReplay:
         try:
             definition = registry.definition_for(run.workflow_type)
             self._host = WorkflowHost(definition, run, options)
-        except Exception as error:  # user code: a result of the replay  # noqa: BLE001
+        except BaseException as error:  # user code: a result of the replay
+            if passes_through(error):
+                raise
             self._fail(error)
             return
         last = max((e.event_id for e in events if e.event_type == _STARTED), default=0)
@@ -102,7 +105,9 @@ class HistoryReplay:
             return False
         try:
             result = self._host.activate(activation)
-        except Exception as error:  # user code: a result of the replay  # noqa: BLE001
+        except BaseException as error:  # user code: a result of the replay
+            if passes_through(error):
+                raise
             self._fail(error)
             return False
         if self._observer is not None:
@@ -118,7 +123,7 @@ class HistoryReplay:
         elif error is not None:
             self.failure = NondeterminismError(render(error, linecache.getline))
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.failure = RuntimeError(f"The workflow task fails on replay: {error}")
         self.failure.__cause__ = error
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from perdure import __version__
 from perdure.converter import DataConverter
+from perdure.converter.last_resort import failure_of
 from perdure.replay.engine import WorkflowReplay
 from perdure.replay.report import render
 from perdure.replay.task import EngineConfig, RunInfo
-from perdure.wire.api import failure as failures
 from perdure.wire.api import workflowservice
 from perdure.worker.host import HostOptions, WorkflowHost, WorkflowRegistry
 from perdure.worker.interceptors.interceptor import Interceptor, workflow_interceptor_classes
@@ -23,6 +23,7 @@ from perdure.worker.workflow.run import CachedRun
 
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
+    from perdure.wire.api import failure as failures
     from perdure.worker.activity.local import LocalActivities
     from perdure.worker.options import WorkerOptions
     from perdure.worker.polling.rpc import WorkerRpc
@@ -96,11 +97,8 @@ class WorkflowFactory:
 
     def to_failure(self, error: BaseException) -> failures.Failure:
         """What fails a workflow task, as a failure (its codec is applied with the request)."""
-        failure = failures.Failure()
-        self._converter.failure_converter.to_failure(
-            error, self._converter.payload_converter, failure
-        )
-        return failure
+        converter = self._converter
+        return failure_of(error, converter.failure_converter, converter.payload_converter)
 
     def render(self, problem: Mismatch) -> str:
         """The one-screen report of a mismatch."""

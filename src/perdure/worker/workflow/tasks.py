@@ -12,10 +12,10 @@ Not here: polling (`pollers`), replay (`workflow.run`), user code (`host`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from perdure.core.user_code import opened, passes_through, quiet_logger
 from perdure.replay.task import Completion, Fatal, QueryAnswer, WorkflowTask
 from perdure.service.calls import is_too_large
 from perdure.wire import errors
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from perdure.worker.polling.rpc import WorkerRpc
     from perdure.worker.polling.run_codec import RunCodec
 
-logger = logging.getLogger("perdure.worker")
+logger = quiet_logger("perdure.worker")
 
 Poll = workflowservice.PollWorkflowTaskQueueResponse
 NON_DETERMINISTIC = enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
@@ -98,18 +98,16 @@ class WorkflowTasks:
         codec = known.codec if known is not None else self._rpc.codec_of(task)
         try:
             await codec.decode(task)
-        except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
-            self._log_failed(task, error)
-            await self._fail(task, UNHANDLED, self._to_failure(error))
+        except BaseException as error:  # noqa: BLE001 - a user's codec may raise anything
+            await self._fail_for(task, error)
             return None
         while True:
             run = self._cache.get(task.workflow_execution.run_id)
             if run is None:
                 try:
                     run = self._create_run(task, codec)
-                except Exception as error:  # noqa: BLE001 - reported to the server, whatever it is
-                    self._log_failed(task, error)
-                    await self._fail(task, UNHANDLED, self._to_failure(error))
+                except BaseException as error:  # noqa: BLE001 - reported to the server, whatever it is
+                    await self._fail_for(task, error)
                     return None
                 self._cache.add(run)
             async with run:
@@ -127,10 +125,9 @@ class WorkflowTasks:
             # The run is gone (deleted, or closed and past retention) while its history was being read.
             self._cache.evict(run)
             return None
-        except Exception as error:  # noqa: BLE001 - reported to the server, whatever it is
+        except BaseException as error:  # noqa: BLE001 - reported to the server, whatever it is
             self._cache.evict(run)
-            self._log_failed(task, error)
-            await self._fail(task, UNHANDLED, self._to_failure(error))
+            await self._fail_for(task, error)
             return None
         if (problem := run.engine.error) is not None:
             self._cache.evict(run)
@@ -177,11 +174,10 @@ class WorkflowTasks:
             if is_too_large(error):
                 await self._report_too_large(task, request.ByteSize())
             return None
-        except Exception as error:  # noqa: BLE001 - a user's codec may raise anything
+        except BaseException as error:  # noqa: BLE001 - a user's codec may raise anything
             # Nothing was sent, and the run in the cache believes that it was.
             self._cache.evict(run)
-            self._log_failed(task, error)
-            await self._fail(task, UNHANDLED, self._to_failure(error))
+            await self._fail_for(task, error)
             return None
         no_cache = self._cache.maximum == 0 and not run.runs_local_activities
         if response is None or answer.is_terminal or no_cache:
@@ -263,7 +259,15 @@ class WorkflowTasks:
         )
         await self._fail(task, TOO_LARGE, failure)
 
-    def _log_failed(self, task: Poll, error: Exception) -> None:
+    async def _fail_for(self, task: Poll, escaped: BaseException) -> None:
+        """Report what user code raised. Raises it on when it is not user code's own."""
+        if passes_through(escaped):
+            raise escaped
+        error = opened(escaped)
+        self._log_failed(task, error)
+        await self._fail(task, UNHANDLED, self._to_failure(error))
+
+    def _log_failed(self, task: Poll, error: BaseException) -> None:
         execution = task.workflow_execution
         logger.warning(
             "Workflow task of %s (run %s, attempt %d) failed; the workflow waits, and its task is tried again until"
