@@ -46,7 +46,9 @@ def apply_next(run: Run) -> int:
         run.replaying = False
         _look_ahead(run, handled, {})
         return 0
-    run.local.activation_index = 0
+    if not _continues_a_heartbeat(run, sequence):
+        run.local.activation_index = 0
+    run.has_command_events = any(event.event_type in ev.COMMAND_EVENTS for event in sequence)
     _observe_completions(run, sequence)
     if sequence[-1].event_type == ev.WORKFLOW_TASK_STARTED:
         run.next_started_id = sequence[-1].event_id
@@ -56,6 +58,19 @@ def apply_next(run: Run) -> int:
     run.task_commands.clear()
     _look_ahead(run, handled, admitted)
     return len(sequence)
+
+
+def _continues_a_heartbeat(run: Run, sequence: list[history.HistoryEvent]) -> bool:
+    """Whether a replay will merge this sequence with the one before it (R-3).
+
+    Then activations are counted on, so that results of local activities keep their places.
+    """
+    return (
+        not run.has_command_events
+        and len(sequence) > 1
+        and sequence[0].event_type == ev.WORKFLOW_TASK_COMPLETED
+        and sequence[1].event_type == ev.WORKFLOW_TASK_SCHEDULED
+    )
 
 
 def _observe_completions(run: Run, sequence: list[history.HistoryEvent]) -> None:

@@ -88,6 +88,7 @@ class Run:
         "finished",
         "flags",
         "fresh",
+        "has_command_events",
         "history_size_bytes",
         "info",
         "jobs",
@@ -168,6 +169,8 @@ class Run:
         self.sequence: Sequence[history.HistoryEvent] = ()
         """The sequence being applied, and where in it we are: for reports."""
         self.position = 0
+        self.has_command_events = False
+        """Whether the newest sequence has any."""
         self.task_commands: list[Outgoing] = []
         """Commands that events of this sequence have taken, for reports."""
 
