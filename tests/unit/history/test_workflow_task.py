@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure.core.ids import QueueKind
@@ -101,6 +103,29 @@ def test_the_completed_event_carries_what_replay_needs() -> None:
     completed = run.event("WorkflowTaskCompleted")
     assert completed.sdk_metadata == metadata
     assert completed.binary_checksum == "build"
+
+
+@pytest.mark.parametrize(
+    ("fields", "build_id"),
+    [
+        ({}, ""),
+        ({"binary_checksum": "sum"}, "sum"),
+        ({"binary_checksum": "sum", "deployment_options": {"build_id": "options"}}, "options"),
+        (
+            {
+                "deployment_options": {"build_id": "options"},
+                "worker_version_stamp": {"build_id": "stamp"},
+            },
+            "stamp",
+        ),
+    ],
+)
+def test_the_completed_event_names_the_build(fields: dict[str, Any], build_id: str) -> None:
+    run = started_run()
+    run.step(start_timer(), **fields)
+    written = run.event("WorkflowTaskCompleted")
+    assert written.worker_version.build_id == build_id
+    assert written.HasField("worker_version") == bool(build_id)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,42 @@ def _named(request: Any) -> tuple[str, str, str]:
     return (request.namespace, request.identity, stamp.build_id)
 
 
+@workflow.defn
+class AsksForItsBuild:
+    def __init__(self) -> None:
+        self.is_released = False
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        builds = [workflow.info().get_current_build_id()]
+        await workflow.wait_condition(lambda: self.is_released)
+        return [*builds, workflow.info().get_current_build_id()]
+
+    @workflow.signal
+    def release(self) -> None:
+        self.is_released = True
+
+    @workflow.query
+    def build(self) -> str:
+        return workflow.info().get_current_build_id()
+
+
+async def test_workflow_code_learns_the_build_of_each_task_and_replay_repeats_it(
+    world: World,
+) -> None:
+    def worker(build_id: str) -> Worker:
+        return Worker(world.client, task_queue="q", workflows=[AsksForItsBuild], build_id=build_id)
+
+    async with worker("build-1"):
+        handle = await world.client.start_workflow(AsksForItsBuild.run, id="w", task_queue="q")
+        assert await handle.query(AsksForItsBuild.build) == "build-1"
+    async with worker("build-2"):
+        # Nothing has been done by this worker yet: it only repeats what the other one did.
+        assert await handle.query(AsksForItsBuild.build) == "build-1"
+        await handle.signal(AsksForItsBuild.release)
+        assert await handle.result() == ["build-1", "build-2"]
+
+
 async def test_polls_and_answers_say_who_the_worker_is(world: World) -> None:
     async with world.worker(
         identity="worker-1",

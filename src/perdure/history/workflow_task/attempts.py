@@ -44,7 +44,7 @@ from perdure.history.workflow_task.steps import (
     write_failed,
     write_timed_out,
 )
-from perdure.wire.api import enums, failure, history, workflowservice
+from perdure.wire.api import common, enums, failure, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
 from perdure.wire.times import duration_ns
 
@@ -155,6 +155,18 @@ def complete_workflow_task(
     return _reject(state, task, request, rejected, env)
 
 
+def _worker_version(request: _CompletedRequest) -> common.WorkerVersionStamp | None:
+    """The build that completed the task: workflow code asks for it, on replay too.
+
+    Workers name it in their stamp, but in one of the older fields when the server does not advertise
+    the versioning by build ids that came with stamps.
+    """
+    if request.HasField("worker_version_stamp"):
+        return request.worker_version_stamp
+    build_id = request.deployment_options.build_id or request.binary_checksum
+    return common.WorkerVersionStamp(build_id=build_id) if build_id else None
+
+
 def _complete(
     draft: Draft, task: WorkflowTask, request: _CompletedRequest, updates: TaskUpdates
 ) -> CompletionReply:
@@ -164,9 +176,7 @@ def _complete(
         history.WorkflowTaskCompletedEventAttributes(
             identity=request.identity,
             binary_checksum=request.binary_checksum,
-            worker_version=(
-                request.worker_version_stamp if request.HasField("worker_version_stamp") else None
-            ),
+            worker_version=_worker_version(request),
             sdk_metadata=request.sdk_metadata if request.HasField("sdk_metadata") else None,
             metering_metadata=(
                 request.metering_metadata if request.HasField("metering_metadata") else None

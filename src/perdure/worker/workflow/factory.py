@@ -14,6 +14,7 @@ from perdure import __version__
 from perdure.converter import DataConverter
 from perdure.converter.last_resort import failure_of
 from perdure.replay.engine import WorkflowReplay
+from perdure.replay.jobs import DeploymentVersion
 from perdure.replay.report import render
 from perdure.replay.task import EngineConfig, RunInfo
 from perdure.wire.api import workflowservice
@@ -47,7 +48,10 @@ class WorkflowFactory:
         self._local_activities = local_activities
         self._registry = registry
         self._task_queue = options.task_queue
-        self._engine_config = EngineConfig(sdk_version=__version__)
+        self._engine_config = EngineConfig(
+            sdk_version=__version__,
+            deployment_version=DeploymentVersion(deployment_name="", build_id=options.build_id),
+        )
         self._converter = data_converter
         classes, extern_functions = workflow_interceptor_classes(interceptors)
         host_options = HostOptions(
