@@ -47,6 +47,7 @@ SHORT_FILES: dict[str, str] = {
     "wire/health.py": "a namespace of the API, like the modules of `wire.api`",
     "wire/splice.py": "one trick with bytes, explained in one place",
     "worker/interceptors/interceptor.py": "the public base class, above both chains",
+    "worker/plugin.py": "the public whole of two halves, above both",
 }
 
 

@@ -1,4 +1,4 @@
-"""Running workflows and activities: `Worker`, `Replayer`, interceptors.
+"""Running workflows and activities: `Worker`, `Replayer`, interceptors, plugins.
 
 A worker polls, runs user code, and answers. Its parts are small and listed in `ARCHITECTURE.md`; workflow code
 itself runs in `perdure.worker.host`. Not here: task queues, retries and time-outs (the server's), matching commands
@@ -7,6 +7,7 @@ with history (`perdure.replay`).
 
 from __future__ import annotations
 
+from perdure.worker.config import ReplayerConfig, WorkerConfig
 from perdure.worker.interceptors.activity import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
@@ -28,6 +29,7 @@ from perdure.worker.interceptors.workflow import (
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
+from perdure.worker.plugin import Plugin
 from perdure.worker.replayer.replayer import Replayer, WorkflowReplayResult, WorkflowReplayResults
 from perdure.worker.worker import Worker
 
@@ -41,13 +43,16 @@ __all__ = [
     "HandleSignalInput",
     "HandleUpdateInput",
     "Interceptor",
+    "Plugin",
     "Replayer",
+    "ReplayerConfig",
     "SignalChildWorkflowInput",
     "SignalExternalWorkflowInput",
     "StartActivityInput",
     "StartChildWorkflowInput",
     "StartLocalActivityInput",
     "Worker",
+    "WorkerConfig",
     "WorkflowInboundInterceptor",
     "WorkflowInterceptorClassInput",
     "WorkflowOutboundInterceptor",

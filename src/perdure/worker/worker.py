@@ -1,6 +1,6 @@
 """`Worker`: the public façade, and the life of a worker as its user sees it.
 
-Not here: polling and shutting down (`operation`), what the options mean together (`options`).
+Not here: polling and shutting down (`operation`), which options are legal (`options`), what a plugin is (`plugin`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import hashlib
 import inspect
 import logging
 import sys
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
@@ -17,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.worker.activity.registry import ActivityRegistry
+from perdure.worker.config import NamedPlugin, WorkerConfig, configured
 from perdure.worker.host import WorkflowRegistry
 from perdure.worker.interceptors.interceptor import Interceptor
 from perdure.worker.operation import WorkerOperation
@@ -28,6 +31,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("perdure.worker")
 
 
+class WorkerPlugin(NamedPlugin, ABC):
+    """The worker's half of a `Plugin`."""
+
+    @abstractmethod
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Change the parameters of a worker before it is built.
+
+        Args:
+            config: All parameters; it may be changed and returned. The client cannot be replaced.
+        """
+
+    @abstractmethod
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Run the worker, usually through ``await next(worker)``."""
+
+
 class Worker:
     """Polls a task queue and runs workflows and activities.
 
@@ -37,6 +56,7 @@ class Worker:
         activities: Functions decorated with `activity.defn`.
         workflows: Classes decorated with `workflow.defn`.
         activity_executor: A ThreadPoolExecutor for activities that are not async.
+        plugins: Outermost first; those of the client that are worker plugins come before them.
         interceptors: Outermost first; those of the client that are worker interceptors come before them.
         build_id: Names the code; a hash of the main module's file unless given.
         identity: The client's unless given.
@@ -63,6 +83,7 @@ class Worker:
 
     Raises:
         ValueError: A bad option, see `WorkerOptions`, or two activities or workflows of the same name.
+        TypeError: The client was not awaited, or a plugin returned a configuration that cannot be used.
 
     Example:
         >>> async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
@@ -77,6 +98,7 @@ class Worker:
         activities: Sequence[Callable[..., Any]] = (),
         workflows: Sequence[type] = (),
         activity_executor: Executor | None = None,
+        plugins: Sequence[WorkerPlugin] = (),
         interceptors: Sequence[Interceptor] = (),
         build_id: str | None = None,
         identity: str | None = None,
@@ -103,51 +125,71 @@ class Worker:
         del workflow_runner, unsandboxed_workflow_runner  # no sandbox: nothing to choose
         if inspect.isawaitable(client):
             raise TypeError("the client was not awaited: client = await Client.connect(...)")
-        self._options = WorkerOptions(
+        self._initial_config = WorkerConfig(
+            client=client,
             task_queue=task_queue,
             activities=activities,
             workflows=workflows,
             activity_executor=activity_executor,
-            build_id=build_id or default_build_id(),
-            identity=identity or client.identity,
+            plugins=plugins,
+            interceptors=interceptors,
+            build_id=build_id,
+            identity=identity,
             max_cached_workflows=max_cached_workflows,
-            max_concurrent_workflow_tasks=max_concurrent_workflow_tasks or MAX_CONCURRENT_DEFAULT,
-            max_concurrent_activities=max_concurrent_activities or MAX_CONCURRENT_DEFAULT,
-            max_concurrent_local_activities=max_concurrent_local_activities
-            or MAX_CONCURRENT_DEFAULT,
-            workflow_pollers=max_concurrent_workflow_task_polls or None,
-            activity_pollers=max_concurrent_activity_task_polls or None,
+            max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
+            max_concurrent_activities=max_concurrent_activities,
+            max_concurrent_local_activities=max_concurrent_local_activities,
+            max_concurrent_workflow_task_polls=max_concurrent_workflow_task_polls,
             nonsticky_to_sticky_poll_ratio=nonsticky_to_sticky_poll_ratio,
+            max_concurrent_activity_task_polls=max_concurrent_activity_task_polls,
             no_remote_activities=no_remote_activities,
-            sticky_timeout_ns=to_ns(sticky_queue_schedule_to_start_timeout),
-            heartbeat_throttle_max_ns=to_ns(max_heartbeat_throttle_interval),
-            heartbeat_throttle_default_ns=to_ns(default_heartbeat_throttle_interval),
+            sticky_queue_schedule_to_start_timeout=sticky_queue_schedule_to_start_timeout,
+            max_heartbeat_throttle_interval=max_heartbeat_throttle_interval,
+            default_heartbeat_throttle_interval=default_heartbeat_throttle_interval,
             max_task_queue_activities_per_second=max_task_queue_activities_per_second,
-            graceful_shutdown_ns=to_ns(graceful_shutdown_timeout),
+            graceful_shutdown_timeout=graceful_shutdown_timeout,
             workflow_failure_exception_types=workflow_failure_exception_types,
-            # A worker that polls for no activities must not be handed one either.
-            disable_eager_activity_execution=disable_eager_activity_execution
-            or no_remote_activities
-            or not activities,
             debug_mode=debug_mode,
+            disable_eager_activity_execution=disable_eager_activity_execution,
+            on_fatal_error=on_fatal_error,
+        )
+        self._plugins = (*_plugins_of(client, plugins), *plugins)
+        self._config = configured(
+            self._initial_config,
+            self._plugins,
+            lambda plugin, config: plugin.configure_worker(config),
         )
         self._client = client
-        found = [
-            *(each for each in client.config()["interceptors"] if isinstance(each, Interceptor)),
-            *interceptors,
-        ]
+        self._options = _options(self._config, client)
         self._operation = WorkerOperation(
             client,
             self._options,
-            activities=ActivityRegistry(activities, activity_executor),
-            workflows=WorkflowRegistry(workflows),
-            interceptors=found,
-            on_fatal_error=on_fatal_error,
+            activities=ActivityRegistry(
+                self._config["activities"], self._config["activity_executor"]
+            ),
+            workflows=WorkflowRegistry(self._config["workflows"]),
+            interceptors=[
+                *(
+                    each
+                    for each in client.config()["interceptors"]
+                    if isinstance(each, Interceptor)
+                ),
+                *self._config["interceptors"],
+            ],
+            on_fatal_error=self._config["on_fatal_error"],
         )
         self._started = False
         self._running = False
         self._finished = asyncio.Event()
         self._run_task: asyncio.Task[None] | None = None
+
+    def config(self, *, active_config: bool = False) -> WorkerConfig:
+        """A copy of the parameters, for making another worker.
+
+        Args:
+            active_config: After the plugins have changed them.
+        """
+        return (self._config if active_config else self._initial_config).copy()
 
     # What it is.
 
@@ -183,11 +225,17 @@ class Worker:
         if self._started:
             raise RuntimeError("Already started")
         self._started = self._running = True
+        run: Callable[[Worker], Awaitable[None]] = Worker._operate
+        for plugin in reversed(self._plugins):
+            run = _around(plugin, run)
         try:
-            await self._operation.run()
+            await run(self)
         finally:
             self._running = False
             self._finished.set()
+
+    async def _operate(self) -> None:
+        await self._operation.run()
 
     async def shutdown(self) -> None:
         """Ask the worker to end gracefully, and wait until it has."""
@@ -226,6 +274,65 @@ class Worker:
             user.uncancel()
         self._operation.stop()
         await run
+
+
+def _around(
+    plugin: WorkerPlugin, run: Callable[[Worker], Awaitable[None]]
+) -> Callable[[Worker], Awaitable[None]]:
+    def around(worker: Worker) -> Awaitable[None]:
+        return plugin.run_worker(worker, run)
+
+    return around
+
+
+def _plugins_of(client: Client, plugins: Sequence[WorkerPlugin]) -> list[WorkerPlugin]:
+    """The client's plugins that are also for workers."""
+    given = {type(plugin) for plugin in plugins}
+    found: list[WorkerPlugin] = [
+        each for each in client.config()["plugins"] if isinstance(each, WorkerPlugin)
+    ]
+    for plugin in found:
+        if type(plugin) in given:
+            warnings.warn(
+                f"plugin {plugin.name()} is on the client and on the worker, and is applied twice: "
+                "a client's plugins reach its workers",
+                stacklevel=3,
+            )
+    return found
+
+
+def _options(config: WorkerConfig, client: Client) -> WorkerOptions:
+    """What the parameters mean together."""
+    no_remote_activities = config["no_remote_activities"]
+    return WorkerOptions(
+        task_queue=config["task_queue"],
+        activities=config["activities"],
+        workflows=config["workflows"],
+        activity_executor=config["activity_executor"],
+        build_id=config["build_id"] or default_build_id(),
+        identity=config["identity"] or client.identity,
+        max_cached_workflows=config["max_cached_workflows"],
+        max_concurrent_workflow_tasks=config["max_concurrent_workflow_tasks"]
+        or MAX_CONCURRENT_DEFAULT,
+        max_concurrent_activities=config["max_concurrent_activities"] or MAX_CONCURRENT_DEFAULT,
+        max_concurrent_local_activities=config["max_concurrent_local_activities"]
+        or MAX_CONCURRENT_DEFAULT,
+        workflow_pollers=config["max_concurrent_workflow_task_polls"] or None,
+        activity_pollers=config["max_concurrent_activity_task_polls"] or None,
+        nonsticky_to_sticky_poll_ratio=config["nonsticky_to_sticky_poll_ratio"],
+        no_remote_activities=no_remote_activities,
+        sticky_timeout_ns=to_ns(config["sticky_queue_schedule_to_start_timeout"]),
+        heartbeat_throttle_max_ns=to_ns(config["max_heartbeat_throttle_interval"]),
+        heartbeat_throttle_default_ns=to_ns(config["default_heartbeat_throttle_interval"]),
+        max_task_queue_activities_per_second=config["max_task_queue_activities_per_second"],
+        graceful_shutdown_ns=to_ns(config["graceful_shutdown_timeout"]),
+        workflow_failure_exception_types=config["workflow_failure_exception_types"],
+        # A worker that polls for no activities must not be handed one either.
+        disable_eager_activity_execution=config["disable_eager_activity_execution"]
+        or no_remote_activities
+        or not config["activities"],
+        debug_mode=config["debug_mode"],
+    )
 
 
 def default_build_id() -> str:

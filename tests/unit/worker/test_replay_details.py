@@ -187,7 +187,7 @@ async def test_a_history_that_makes_no_sense_says_where() -> None:
 
 
 OPTIONS = (
-    "workflow_task_executor workflow_runner unsandboxed_workflow_runner plugins build_id identity runtime"
+    "workflow_task_executor workflow_runner unsandboxed_workflow_runner build_id identity runtime"
     " disable_safe_workflow_eviction"
 )
 

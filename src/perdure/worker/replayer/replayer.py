@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.common import HeaderCodecBehavior
 from perdure.converter import DataConverter
 from perdure.wire.api import history as history_pb
+from perdure.worker.config import NamedPlugin, ReplayerConfig, configured
 from perdure.worker.host import HostOptions, WorkflowRegistry
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.interceptors.interceptor import workflow_interceptor_classes
@@ -26,11 +28,17 @@ from perdure.worker.workflow.callbacks import from_callback
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from typing import TypeAlias
 
     from perdure.client.history import WorkflowHistory
     from perdure.worker.interceptors.interceptor import Interceptor
+
+    _Iterate: TypeAlias = Callable[
+        ["Replayer", AsyncIterator[WorkflowHistory]],
+        AbstractAsyncContextManager[AsyncIterator["WorkflowReplayResult"]],
+    ]
 
 _log = logging.getLogger("perdure.worker")
 
@@ -58,6 +66,30 @@ class WorkflowReplayResults:
     replay_failures: Mapping[str, Exception]
 
 
+class ReplayerPlugin(NamedPlugin, ABC):
+    """The replayer's half of a `Plugin`."""
+
+    @abstractmethod
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """Change the parameters of a replayer: what workflows see must be as on the worker.
+
+        Args:
+            config: All parameters; it may be changed and returned.
+        """
+
+    @abstractmethod
+    def run_replayer(
+        self,
+        replayer: Replayer,
+        histories: AsyncIterator[WorkflowHistory],
+        next: Callable[
+            [Replayer, AsyncIterator[WorkflowHistory]],
+            AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
+        ],
+    ) -> AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]]:
+        """Replay the histories, usually through ``next(replayer, histories)``."""
+
+
 class Replayer:
     """Replays histories.
 
@@ -66,6 +98,8 @@ class Replayer:
         namespace: Namespace that the workflows see.
         data_converter: The converter that the histories were written with.
         interceptors: Only their workflow interceptors are used.
+        plugins: Outermost first. They may change the other parameters, and wrap `workflow_replay_iterator`, through
+            which all histories go.
         workflow_failure_exception_types: As on the worker.
         debug_mode: No limit on the time of an activation, for debuggers.
         header_codec_behavior: As on the client of the workers that wrote the histories.
@@ -87,6 +121,7 @@ class Replayer:
         namespace: str = "ReplayNamespace",
         data_converter: DataConverter = DataConverter.default,
         interceptors: Sequence[Interceptor] = (),
+        plugins: Sequence[ReplayerPlugin] = (),
         workflow_failure_exception_types: Sequence[type[BaseException]] = (),
         debug_mode: bool = False,
         header_codec_behavior: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC,
@@ -96,21 +131,44 @@ class Replayer:
         if unknown:
             message = f"Replayer() got an unexpected keyword argument {min(unknown)!r}"
             raise TypeError(message)
-        if not workflows:
+        self._initial_config = ReplayerConfig(
+            workflows=workflows,
+            namespace=namespace,
+            data_converter=data_converter,
+            interceptors=interceptors,
+            workflow_failure_exception_types=workflow_failure_exception_types,
+            debug_mode=debug_mode,
+            header_codec_behavior=header_codec_behavior,
+        )
+        self._plugins = tuple(plugins)
+        self._config = config = configured(
+            self._initial_config,
+            self._plugins,
+            lambda plugin, changed: plugin.configure_replayer(changed),
+        )
+        if not config["workflows"]:
             message = "At least one workflow must be specified"
             raise ValueError(message)
-        self._registry = WorkflowRegistry(workflows)
-        self._namespace = namespace
-        self._codec = data_converter.payload_codec
-        self._decodes_headers = header_codec_behavior is not HeaderCodecBehavior.NO_CODEC
-        classes, extern_functions = workflow_interceptor_classes(interceptors)
+        self._registry = WorkflowRegistry(config["workflows"])
+        self._namespace = config["namespace"]
+        self._codec = config["data_converter"].payload_codec
+        self._decodes_headers = config["header_codec_behavior"] is not HeaderCodecBehavior.NO_CODEC
+        classes, extern_functions = workflow_interceptor_classes(config["interceptors"])
         self._options = HostOptions(
-            data_converter=data_converter,
+            data_converter=config["data_converter"],
             interceptor_classes=classes,
             extern_functions=extern_functions,
-            failure_exception_types=tuple(workflow_failure_exception_types),
-            deadlock_budget_ns=0 if debug_mode else HostOptions.deadlock_budget_ns,
+            failure_exception_types=tuple(config["workflow_failure_exception_types"]),
+            deadlock_budget_ns=0 if config["debug_mode"] else HostOptions.deadlock_budget_ns,
         )
+
+    def config(self, *, active_config: bool = False) -> ReplayerConfig:
+        """A copy of the parameters, for making another replayer.
+
+        Args:
+            active_config: After the plugins have changed them.
+        """
+        return (self._config if active_config else self._initial_config).copy()
 
     async def replay_workflow(
         self, history: WorkflowHistory, *, raise_on_replay_failure: bool = True
@@ -125,10 +183,17 @@ class Replayer:
             NondeterminismError: The code does something else; the message shows what and where.
             RuntimeError: Its task would fail: the class is not registered, or its code raised.
         """
-        failure = await self._replay(history)
-        if failure is not None and raise_on_replay_failure:
-            raise failure
-        return WorkflowReplayResult(history, failure)
+
+        async def histories() -> AsyncIterator[WorkflowHistory]:
+            yield history
+
+        async with self.workflow_replay_iterator(histories()) as results:
+            async for result in results:
+                if raise_on_replay_failure and result.replay_failure is not None:
+                    raise result.replay_failure
+                return result
+        message = "a plugin's run_replayer gave no result for the history"
+        raise RuntimeError(message)
 
     async def replay_workflows(
         self, histories: AsyncIterator[WorkflowHistory], *, raise_on_replay_failure: bool = True
@@ -148,7 +213,10 @@ class Replayer:
         self, histories: AsyncIterator[WorkflowHistory]
     ) -> AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]]:
         """Results one by one: `async with … as results: async for result in results`."""
-        return self._iterator(histories)
+        iterate: _Iterate = Replayer._iterator
+        for plugin in reversed(self._plugins):
+            iterate = _around(plugin, iterate)
+        return iterate(self, histories)
 
     @asynccontextmanager
     async def _iterator(
@@ -217,10 +285,14 @@ class Replayer:
 
 _IGNORED = frozenset(
     (
-        "workflow_task_executor", "workflow_runner", "unsandboxed_workflow_runner", "plugins",
+        "workflow_task_executor", "workflow_runner", "unsandboxed_workflow_runner",
         "build_id", "identity", "runtime", "disable_safe_workflow_eviction",
     )
 )  # fmt: skip
+
+
+def _around(plugin: ReplayerPlugin, iterate: _Iterate) -> _Iterate:
+    return lambda replayer, histories: plugin.run_replayer(replayer, histories, iterate)
 
 
 def _slice(replay: HistoryReplay) -> bool:
