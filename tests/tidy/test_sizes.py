@@ -30,7 +30,6 @@ SHORT_FILES: dict[str, str] = {
     "common/raw.py": "one noun",
     "core/backoff.py": "one rule that server and worker share",
     "core/capi.py": "the one door to the C interface",
-    "core/clock.py": "the one home of real time",
     "core/units.py": "constants that every package uses",
     "entity/env.py": "one noun, below every entity",
     "history/draft/transition.py": "one noun, below the draft and all that return one",

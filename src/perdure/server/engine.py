@@ -15,6 +15,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure.core.clock import steady
 from perdure.core.ids import EntityKey
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
@@ -95,7 +96,8 @@ class Engine:
 
     Args:
         store: The database; `close` closes it.
-        clock: Source of the current time.
+        clock: Source of the current time. The engine makes it steady, as its attribute `clock`: timers and retries take
+            their time although the wall clock is set back.
         new_id: Returns a new UUID as text.
         matcher: Task queues; without one, tasks stay rows.
         limits: Default limits of every namespace.
@@ -125,13 +127,14 @@ class Engine:
     ) -> None:
         matcher = matcher or NoMatcher()
         self._store = store
-        self._clock = clock
+        self.clock = self._clock = clock = steady(clock)
         self._types = types
         self._matcher = matcher
         self.cache = EntityCache(cache_bytes_max)
         self.namespaces = Namespaces(self.write)
         self._shards = NodeShards(store, self.cache, self._shard_acquired)
         self._wakes = Wakes(store, clock, self._shards.ready_ids, self._fire)
+        clock.on_leap = self._wakes.poke
         self._outbox = Outbox(store, deliver, self._finish_effect)
         self._release = Release(self.cache, matcher, self._wakes, self._outbox)
         self.committer = Committer(store, clock, self._shards.drop, self._shards.settle)
@@ -353,6 +356,7 @@ class Engine:
         await self.entities.reveal(self._steps.finish_rows(entry, outbox=(stored.sequence,)))
 
     def _shard_acquired(self, shard: Shard) -> None:
+        self.clock.not_before(shard.clock_ns)
         self._wakes.rescan()
         self._matcher.shard_acquired(shard.shard_id)
         if self._loops:

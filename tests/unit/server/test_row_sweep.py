@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind
@@ -141,10 +140,10 @@ async def test_a_run_that_cannot_be_read_keeps_its_rows_and_hinders_no_other(
 
 
 async def test_closed_runs_stay_for_as_long_as_their_namespace_says(world: World):
-    fact = world.engine.namespaces.all()[0]
+    await world.engine.namespaces.keep_runs("default", DAY_NS)
     await world.start("short")
     await world.terminate("short")
-    await world.engine.namespaces.put(msgspec.structs.replace(fact, retention_ns=30 * DAY_NS))
+    await world.engine.namespaces.keep_runs("default", 30 * DAY_NS)
     await world.start("long")
     task = await world.poll()
     if task.workflow_execution.workflow_id == "short":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure import __version__
+from perdure.core.clock import steady
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.common.namespace_facts import NamespaceFact
@@ -93,6 +94,7 @@ async def open_node(
         StoreError: The shards cannot be acquired; the store is closed.
         RpcError: A namespace cannot be registered; the store is closed.
     """
+    clock = steady(clock)
     matching = MatchingHost(matching_clock or clock, new_id)
     deliveries, updates = Deliveries(), Updates()
     engine = Engine(

@@ -48,9 +48,9 @@ class Shard:
         self.is_closed = True
         self.ready.set()
 
-    def now_ns(self, wall_ns: int) -> int:
-        """The time of a transition: the wall clock, but never before what this shard has stored."""
-        self.clock_ns = max(self.clock_ns, wall_ns)
+    def now_ns(self, node_ns: int) -> int:
+        """The time of a transition: that of the node's clock, but never before what this shard has stored."""
+        self.clock_ns = max(self.clock_ns, node_ns)
         return self.clock_ns
 
     def next_entity(self) -> int:

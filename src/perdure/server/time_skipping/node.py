@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.core.clock import SystemClock
+from perdure.core.clock import SystemClock, steady
 from perdure.core.ids import new_id
 from perdure.core.limits import DEFAULT_LIMITS, RETENTION_FOREVER_NS, Limits
 from perdure.core.units import SECOND_NS
@@ -68,6 +68,7 @@ async def open_time_skipping_node(
         store: The database. Default: in memory. The node closes it when it is closed.
         types: The kinds of entities, with a registration for each.
     """
+    real = steady(real)
     clock = SkippingClock(real)
     time = TimeSkipping(clock)
     node = await open_node(
