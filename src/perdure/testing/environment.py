@@ -7,6 +7,9 @@ Invariant: what an environment starts ends with it. Not here: what it runs on (`
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +26,34 @@ if TYPE_CHECKING:
     from perdure.client import Interceptor, Plugin, WorkflowHandle
     from perdure.common import QueryRejectCondition, SearchAttributeKey
     from perdure.service import RetryConfig
+
+
+log = logging.getLogger("perdure.testing")
+
+_OF_ANY_DOWNLOAD = ("download_dest_dir", "runtime")
+_OF_A_DOWNLOADED_SERVER = frozenset(
+    {
+        *_OF_ANY_DOWNLOAD, "tls", "ui", "ui_port",
+        *(
+            f"dev_server_{name}"
+            for name in (
+                "existing_path", "log_format", "log_level", "download_version", "extra_args", "download_ttl",
+                "startup_timeout",
+            )
+        ),
+    }
+)  # fmt: skip
+_OF_A_DOWNLOADED_TEST_SERVER = frozenset(
+    {
+        *_OF_ANY_DOWNLOAD, "port",
+        *(
+            f"test_server_{name}"
+            for name in (
+                "existing_path", "download_version", "extra_args", "download_ttl", "startup_timeout",
+            )
+        ),
+    }
+)  # fmt: skip
 
 
 class WorkflowEnvironment:
@@ -86,7 +117,7 @@ class WorkflowEnvironment:
         port: int | None = None,
         search_attributes: Sequence[SearchAttributeKey[Any]] = (),
         dev_server_database_filename: str | None = None,
-        **_ignored: Any,
+        **options: Any,
     ) -> WorkflowEnvironment:
         """Start an engine in this process, in real time.
 
@@ -103,13 +134,15 @@ class WorkflowEnvironment:
             port: Also serve gRPC on this port, for other processes. 0: a free port. None: do not listen.
             search_attributes: Registered in the namespace.
             dev_server_database_filename: A SQLite file to work on. None: memory.
-            _ignored: Options of a downloaded server. They have no effect.
+            options: The official options of a downloaded server (paths, versions, logging, ...). They have no effect.
 
         Returns:
             The environment.
 
         Raises:
             ServerStartError: The address cannot be used, or the file cannot.
+            TypeError: An option does not exist.
+            ValueError: TLS is asked for.
 
         Example:
             ```python
@@ -132,6 +165,7 @@ class WorkflowEnvironment:
         """
         from perdure.testing.local import start_local
 
+        _check_without_effect("start_local", options, _OF_A_DOWNLOADED_SERVER)
         backend = await start_local(
             ip=ip,
             port=port,
@@ -164,7 +198,7 @@ class WorkflowEnvironment:
         identity: str | None = None,
         namespace: str = "default",
         search_attributes: Sequence[SearchAttributeKey[Any]] = (),
-        **_ignored: Any,
+        **options: Any,
     ) -> WorkflowEnvironment:
         """Start an engine in this process whose time is skipped while nothing runs.
 
@@ -182,7 +216,7 @@ class WorkflowEnvironment:
             identity: Name shown in histories and logs. Default: `"{pid}@{host}"`.
             namespace: Registered, and used by the client.
             search_attributes: Registered in the namespace.
-            _ignored: Options of a downloaded server. They have no effect.
+            options: The official options of a downloaded server (paths, versions, logging, ...). They have no effect.
 
         Returns:
             The environment.
@@ -209,6 +243,7 @@ class WorkflowEnvironment:
         """
         from perdure.testing.time_skipping import start_time_skipping
 
+        _check_without_effect("start_time_skipping", options, _OF_A_DOWNLOADED_TEST_SERVER)
         backend = await start_time_skipping(
             search_attributes=search_attributes,
             config={
@@ -309,3 +344,24 @@ def _with_interceptors(client: Client, *interceptors: Interceptor) -> Client:
     config = client.config()
     config["interceptors"] = [*config["interceptors"], *interceptors]
     return Client(**config)
+
+
+def _check_without_effect(function: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Options that are accepted for compatibility must exist, and none may promise what is not given."""
+    for name in options.keys() - known:
+        similar = difflib.get_close_matches(name, [*known, *_parameters(function)], n=1)
+        hint = f"; did you mean {similar[0]!r}?" if similar else ""
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+    if options.get("tls"):
+        raise ValueError(f"{function}() serves without TLS: the engine runs in this process")
+    if options.get("port") is not None:
+        raise ValueError(
+            f"{function}() listens nowhere, so it takes no port: "
+            "`perdure server start-test --port` serves an engine whose time can be skipped"
+        )
+    if options.get("ui"):
+        log.warning("%s() has no web UI; ui=True has no effect", function)
+
+
+def _parameters(function: str) -> list[str]:
+    return list(inspect.signature(getattr(WorkflowEnvironment, function)).parameters)

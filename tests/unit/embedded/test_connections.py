@@ -11,6 +11,7 @@ import pytest
 
 from perdure.embedded import engine as embedded
 from perdure.embedded import open_embedded, place_of
+from perdure.service import ConnectConfig, RPCError, RPCStatusCode, ServiceClient
 from perdure.storage.port import InUse, NotWritten
 from perdure.storage.sqlite import SqliteStore, open_sqlite
 from perdure.wire import errors
@@ -354,3 +355,15 @@ async def test_an_engine_without_a_name_is_known_to_its_connection_alone():
     assert "" not in embedded._shared
     await connection.close()
     assert not [engine for engine in embedded._engines if engine.place == ""]
+
+
+async def test_an_open_engine_says_that_it_serves() -> None:
+    client = await ServiceClient.connect(ConnectConfig("memory:"))
+    assert await client.check_health()
+    assert await client.check_health(service="temporal.api.operatorservice.v1.OperatorService")
+    with pytest.raises(RPCError, match="unknown service 'orders'") as unknown:
+        await client.check_health(service="orders")
+    assert unknown.value.status is RPCStatusCode.NOT_FOUND
+    await client.close()
+    with pytest.raises(RPCError):
+        await client.check_health()

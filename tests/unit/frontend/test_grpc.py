@@ -246,3 +246,12 @@ async def test_stopping_answers_parked_polls_empty_and_ends(
     await caller.node.stop_polls()
     assert await poll == workflowservice.PollWorkflowTaskQueueResponse()
     await server.stop(5_000_000_000)
+
+
+async def test_a_health_request_that_cannot_be_decoded_is_an_invalid_argument(
+    channel: grpc.aio.Channel,
+):
+    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await ask(b"\xff\xff")
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -67,7 +67,6 @@ async def test_options_reach_the_client(start: Start) -> None:
         retry_config=retries,
         rpc_metadata={"key": "value"},
         identity="tester",
-        test_server_download_version="meaningless here",
     )
     config = env.client.config()
     assert env.client.namespace == "mine"
@@ -212,3 +211,52 @@ def test_what_the_package_offers_is_loaded_when_it_is_used() -> None:
         assert getattr(perdure.testing, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         perdure.testing.Nothing  # noqa: B018
+
+
+OF_DOWNLOADS = {
+    "local": {
+        "download_dest_dir": "d", "runtime": None, "ui": False, "ui_port": 8233, "tls": False,
+        "dev_server_existing_path": "temporal", "dev_server_log_format": "json", "dev_server_log_level": "warn",
+        "dev_server_download_version": "v1", "dev_server_extra_args": ["--headless"],
+        "dev_server_download_ttl": timedelta(days=1), "dev_server_startup_timeout": timedelta(seconds=5),
+    },
+    "time skipping": {
+        "download_dest_dir": "d", "runtime": None, "port": None, "test_server_existing_path": "server",
+        "test_server_download_version": "v1", "test_server_extra_args": ["--x"],
+        "test_server_download_ttl": timedelta(days=1), "test_server_startup_timeout": timedelta(seconds=5),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STARTS)
+async def test_options_of_a_downloaded_server_are_taken(kind: str) -> None:
+    async with await STARTS[kind](**OF_DOWNLOADS[kind]) as env:
+        assert await env.client.service_client.check_health()
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "hint"),
+    [
+        ("local", "dev_server_database_file", "did you mean 'dev_server_database_filename'?"),
+        ("local", "serch_attributes", "did you mean 'search_attributes'?"),
+        ("local", "test_server_extra_args", "did you mean 'dev_server_extra_args'?"),
+        ("time skipping", "dev_server_extra_args", "did you mean 'test_server_extra_args'?"),
+        ("time skipping", "namespaces", "did you mean 'namespace'?"),
+        ("time skipping", "xyz", "'xyz'"),
+    ],
+)
+async def test_an_option_that_does_not_exist_is_refused(kind: str, option: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'") as refused:
+        await STARTS[kind](**{option: 1})
+    assert str(refused.value).endswith(hint)
+
+
+async def test_options_that_promise_what_there_is_not_are_refused_or_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ValueError, match="serves without TLS"):
+        await WorkflowEnvironment.start_local(tls=True)
+    with pytest.raises(ValueError, match="start-test --port"):
+        await WorkflowEnvironment.start_time_skipping(port=7233)
+    async with await WorkflowEnvironment.start_local(ui=True):
+        assert "ui=True has no effect" in caplog.text

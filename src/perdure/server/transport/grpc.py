@@ -15,12 +15,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
 from perdure.core.units import SECOND_NS
 from perdure.server.common.options import ServerStartError
 from perdure.wire import health
-from perdure.wire.errors import NotFound, ResourceExhausted, RpcError, to_status
+from perdure.wire.errors import (
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    RpcError,
+    to_status,
+)
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE, Method
 
 if TYPE_CHECKING:
@@ -152,15 +159,15 @@ class GrpcServer:
     async def _check_health(
         self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
-        service = health.HealthCheckRequest.FromString(request).service
-        known = (
-            "",
-            *(next(iter(t.values())).service for t in (WORKFLOW_SERVICE, OPERATOR_SERVICE)),
-        )
-        if service not in known:
-            await abort(context, NotFound(f"unknown service {service}"))
-        status = health.SERVING if self._is_serving else health.NOT_SERVING
-        return health.HealthCheckResponse(status=status).SerializeToString()
+        try:
+            asked = health.HealthCheckRequest.FromString(request)
+            return health.check(asked, is_serving=self._is_serving).SerializeToString()
+        except DecodeError:
+            refusal: RpcError = InvalidArgument("the health request cannot be decoded")
+        except NotFound as error:
+            refusal = error
+        await abort(context, refusal)
+        raise AssertionError("abort raises")
 
 
 def check_size(size_bytes: int) -> None:
