@@ -85,7 +85,7 @@ async def test_errors_carry_code_message_and_details(channel: grpc.aio.Channel):
     assert detail.run_id == first.run_id
 
 
-@pytest.mark.parametrize("name", ["UpdateNamespace", "CreateNexusEndpoint", "GetCurrentTime"])
+@pytest.mark.parametrize("name", ["CreateSchedule", "CreateNexusEndpoint", "GetCurrentTime"])
 async def test_what_is_missing_is_unimplemented_by_name(channel: grpc.aio.Channel, name: str):
     error = await error_of(call(channel, name))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -251,7 +251,9 @@ async def test_stopping_answers_parked_polls_empty_and_ends(
 async def test_a_health_request_that_cannot_be_decoded_is_an_invalid_argument(
     channel: grpc.aio.Channel,
 ):
-    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+    ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/grpc.health.v1.Health/Check"
+    )
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await ask(b"\xff\xff")
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
