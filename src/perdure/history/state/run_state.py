@@ -11,15 +11,16 @@ Not here: events and payloads of the past (they are bytes in storage), waiters, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from heapq import heappush
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
 from perdure.core.ids import EntityKey
-from perdure.history.state.buffer import EMPTY_BUFFER
+from perdure.history.state.buffer import EMPTY_BUFFER, Buffer
 from perdure.history.state.table import EMPTY, Journal, K, Table, V
 from perdure.wire.api import common
 
@@ -161,101 +162,78 @@ class Deadline(NamedTuple):
     key: int
 
 
+_OUTSIDE: Final = {"outside": True}
+"""Marks what is not of the draft: the run's name, the journal itself, and what is derived or memory only."""
+
+
+def _empty() -> Table[Any, Any]:
+    """The table that all runs share until they put something into theirs."""
+    return EMPTY
+
+
+def _empty_buffer() -> Buffer:
+    return EMPTY_BUFFER
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class RunState:
-    """A run. Scalars are replaced, collections are tables."""
+    """A run. Scalars are replaced, collections are tables.
 
-    __slots__ = (
-        "activities",
-        "activity_bytes",
-        "activity_ids",
-        "activity_progress",
-        "buffered",
-        "cancel_request_id",
-        "cancel_requested_event_id",
-        "children",
-        "close_event_id",
-        "close_ns",
-        "completed_workflow_tasks",
-        "create_request_id",
-        "deadlines",
-        "external_cancels",
-        "external_signals",
-        "heard_ns",
-        "history_size_bytes",
-        "info",
-        "journal",
-        "key",
-        "last_event_ns",
-        "last_started_event_id",
-        "loaded_ns",
-        "memo",
-        "next_buffered",
-        "next_event_id",
-        "open_updates",
-        "request_ids",
-        "search_attributes",
-        "signal_count",
-        "started_activities",
-        "status",
-        "sticky",
-        "timers",
-        "timers_by_event",
-        "updates",
-        "workflow_task",
-    )
+    A field that begins as an empty table journals its own changes. Any other is a scalar, which a draft copies, unless
+    it is marked as outside of drafts.
+    """
 
-    def __init__(self, key: EntityKey) -> None:
-        self.journal = Journal()
-        self.key = key
-        self.status = RunStatus.UNSPECIFIED
-        self.info = RunInfo()
-        self.next_event_id = 1
-        self.last_event_ns = 0
-        self.history_size_bytes = 0
-        self.close_ns = 0
-        self.close_event_id = 0
-        self.workflow_task: WorkflowTask | None = None
-        self.last_started_event_id = 0
-        """The started id of the last completed workflow task (previous_started_event_id of polls)."""
-        self.completed_workflow_tasks = 0
-        self.cancel_requested_event_id = 0
-        self.signal_count = 0
-        self.memo: tuple[tuple[str, bytes], ...] = ()
-        """Sorted (key, serialised Payload)."""
-        self.search_attributes: tuple[tuple[str, bytes], ...] = ()
-        self.activities: Table[int, Activity] = EMPTY
-        self.activity_bytes = 0
-        """Of the attributes of all pending activities: their inputs may be large."""
-        self.activity_ids: Table[str, int] = EMPTY
-        self.timers: Table[str, Timer] = EMPTY
-        self.timers_by_event: Table[int, str] = EMPTY
-        self.children: Table[int, Child] = EMPTY
-        """Those that run. A closed run keeps them: the delivery of their start may be repeated."""
-        self.external_signals: Table[int, str] = EMPTY
-        """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests. A closed
-        run keeps them: they are still delivered."""
-        self.external_cancels: Table[int, str] = EMPTY
-        self.updates: Table[str, Update] = EMPTY
-        self.open_updates = 0
-        """How many of them are not completed."""
-        self.request_ids: Table[str, int] = EMPTY
-        """Request ids that events carry (signals, pause) -> event id."""
-        # Facts.
-        self.activity_progress: Table[int, ActivityProgress] = EMPTY
-        self.started_activities = 0
-        """How many of them a worker has."""
-        self.buffered = EMPTY_BUFFER
-        self.next_buffered = 1
-        self.create_request_id = ""
-        self.cancel_request_id = ""
-        self.sticky: Sticky | None = None
-        # Derived, never compared: entries are tested against the state when they come up.
-        self.deadlines: list[Deadline] = []
-        # Liveness is memory (D-48): heartbeats that said nothing new are not written.
-        self.heard_ns: dict[int, int] = {}
-        """Scheduled event id of an activity -> when its worker was heard last."""
-        self.loaded_ns = 0
-        """When the state was folded from storage: heartbeat clocks restart then."""
+    key: EntityKey = field(metadata=_OUTSIDE)
+    journal: Journal = field(default_factory=Journal, metadata=_OUTSIDE)
+    status: RunStatus = RunStatus.UNSPECIFIED
+    info: RunInfo = field(default_factory=RunInfo)
+    next_event_id: int = 1
+    last_event_ns: int = 0
+    history_size_bytes: int = 0
+    close_ns: int = 0
+    close_event_id: int = 0
+    workflow_task: WorkflowTask | None = None
+    last_started_event_id: int = 0
+    """The started id of the last completed workflow task (previous_started_event_id of polls)."""
+    completed_workflow_tasks: int = 0
+    cancel_requested_event_id: int = 0
+    signal_count: int = 0
+    memo: tuple[tuple[str, bytes], ...] = ()
+    """Sorted (key, serialised Payload)."""
+    search_attributes: tuple[tuple[str, bytes], ...] = ()
+    activities: Table[int, Activity] = field(default_factory=_empty)
+    activity_bytes: int = 0
+    """Of the attributes of all pending activities: their inputs may be large."""
+    activity_ids: Table[str, int] = field(default_factory=_empty)
+    timers: Table[str, Timer] = field(default_factory=_empty)
+    timers_by_event: Table[int, str] = field(default_factory=_empty)
+    children: Table[int, Child] = field(default_factory=_empty)
+    """Those that run. A closed run keeps them: the delivery of their start may be repeated."""
+    external_signals: Table[int, str] = field(default_factory=_empty)
+    """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests. A closed
+    run keeps them: they are still delivered."""
+    external_cancels: Table[int, str] = field(default_factory=_empty)
+    updates: Table[str, Update] = field(default_factory=_empty)
+    open_updates: int = 0
+    """How many of them are not completed."""
+    request_ids: Table[str, int] = field(default_factory=_empty)
+    """Request ids that events carry (signals, pause) -> event id."""
+    # Facts.
+    activity_progress: Table[int, ActivityProgress] = field(default_factory=_empty)
+    started_activities: int = 0
+    """How many of them a worker has."""
+    buffered: Buffer = field(default_factory=_empty_buffer)
+    next_buffered: int = 1
+    create_request_id: str = ""
+    cancel_request_id: str = ""
+    sticky: Sticky | None = None
+    # Derived, never compared: entries are tested against the state when they come up.
+    deadlines: list[Deadline] = field(default_factory=list, metadata=_OUTSIDE)
+    # Liveness is memory (D-48): heartbeats that said nothing new are not written.
+    heard_ns: dict[int, int] = field(default_factory=dict, metadata=_OUTSIDE)
+    """Scheduled event id of an activity -> when its worker was heard last."""
+    loaded_ns: int = field(default=0, metadata=_OUTSIDE)
+    """When the state was folded from storage: heartbeat clocks restart then."""
 
     @property
     def is_running(self) -> bool:
@@ -326,29 +304,12 @@ class RunState:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything durable, for comparison with a state folded again from storage."""
-        durable = (name for name in self.__slots__ if name not in _UNJOURNALED)
-        return {name: _plain(getattr(self, name)) for name in durable}
+        return {each.name: _plain(getattr(self, each.name)) for each in _DURABLE}
 
 
-_TABLES = frozenset(
-    {
-        "activities",
-        "activity_ids",
-        "activity_progress",
-        "buffered",
-        "children",
-        "external_cancels",
-        "external_signals",
-        "request_ids",
-        "timers",
-        "timers_by_event",
-        "updates",
-    }
-)
-# Not of the draft: the run's name, the journal itself, and what is derived or memory only.
-_UNJOURNALED = frozenset({"deadlines", "heard_ns", "journal", "key", "loaded_ns"})
+_DURABLE = tuple(each for each in fields(RunState) if not each.metadata)
 _SCALARS = tuple(
-    name for name in RunState.__slots__ if name not in _TABLES and name not in _UNJOURNALED
+    each.name for each in _DURABLE if each.default_factory not in {_empty, _empty_buffer}
 )
 _scalars = attrgetter(*_SCALARS)
 
