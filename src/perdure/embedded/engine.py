@@ -24,6 +24,7 @@ from perdure.server.node.node import open_node
 from perdure.storage.port import InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
 from perdure.wire import errors
+from perdure.wire.seam import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,16 +39,6 @@ IN_USE_WAIT_NS = 2 * SECOND_NS
 IN_USE_RETRY_NS = 50 * MS_NS
 
 _HEALTH_SERVICE = "grpc.health.v1.Health"
-
-_WAITS = frozenset(
-    {
-        "GetWorkflowExecutionHistory",
-        "UpdateWorkflowExecution",
-        "ExecuteMultiOperation",
-        "QueryWorkflow",
-    }
-)
-"""Methods whose answer may wait for a workflow; besides the polls."""
 
 
 async def open_embedded(url: str) -> EmbeddedConnection:
@@ -318,7 +309,7 @@ class EmbeddedConnection:
         assert caller is not None, "a coroutine runs in a task"
         call = Call(caller)
         is_poll = method.name.startswith("Poll")
-        if is_poll or method.name in _WAITS:
+        if method.waits is not Waits.FOR_NOTHING:
             self._waiting.add(call)
         if (
             timeout_ns is not None and not is_poll

@@ -19,6 +19,7 @@ from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.service.config import RetryConfig
 from perdure.wire.errors import RpcError, StatusCode
+from perdure.wire.seam import Waits
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -60,16 +61,12 @@ class CallKind(Enum):
     TASK_POLL = "task poll"
 
 
-_TASK_POLLS = frozenset({"PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue"})
-_LONG_POLLS = frozenset(
-    {
-        "UpdateWorkflowExecution",
-        "PollWorkflowExecutionUpdate",
-        "ExecuteMultiOperation",
-        "PollActivityExecution",
-        "PollNexusOperationExecution",
-    }
-)
+_KINDS = {
+    Waits.FOR_NOTHING: CallKind.NORMAL,
+    Waits.FOR_WORKER: CallKind.NORMAL,
+    Waits.FOR_CHANGE: CallKind.LONG_POLL,
+    Waits.FOR_TASK: CallKind.TASK_POLL,
+}
 
 
 def call_kind(method: Method, request: Message) -> CallKind:
@@ -79,14 +76,10 @@ def call_kind(method: Method, request: Message) -> CallKind:
         method: The method.
         request: Its request. Waiting for new events makes reading a history a long poll.
     """
-    if method.name in _TASK_POLLS:
-        return CallKind.TASK_POLL
-    if method.name in _LONG_POLLS:
-        return CallKind.LONG_POLL
     fields: Any = request
-    if method.name == "GetWorkflowExecutionHistory" and fields.wait_new_event:
-        return CallKind.LONG_POLL
-    return CallKind.NORMAL
+    if method.name == "GetWorkflowExecutionHistory" and not fields.wait_new_event:
+        return CallKind.NORMAL
+    return _KINDS[method.waits]
 
 
 def default_timeout_ns(kind: CallKind) -> int:

@@ -10,6 +10,7 @@ or got from an in-process implementation are frozen: neither side changes them a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from google.protobuf.empty_pb2 import Empty
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
+class Waits(Enum):
+    """What the answer to a method may wait for, besides the service itself."""
+
+    FOR_NOTHING = "nothing"
+    FOR_WORKER = "worker"
+    """A worker's answer, for as long as any call may take."""
+    FOR_CHANGE = "change"
+    """A change of a workflow: a long poll."""
+    FOR_TASK = "task"
+    """A task for the worker that asks."""
+
+
 class Method(NamedTuple):
     """One RPC of the API. `path` is what gRPC calls the full method name."""
 
@@ -29,6 +42,7 @@ class Method(NamedTuple):
     name: str
     request_type: type[Message]
     response_type: type[Message]
+    waits: Waits = Waits.FOR_NOTHING
 
     @property
     def path(self) -> str:
@@ -72,13 +86,32 @@ class Connection(Protocol):
         ...
 
 
+_WAITS: dict[str, Waits] = {
+    "QueryWorkflow": Waits.FOR_WORKER,
+    "GetWorkflowExecutionHistory": Waits.FOR_CHANGE,  # only if the request has `wait_new_event`
+    "UpdateWorkflowExecution": Waits.FOR_CHANGE,
+    "PollWorkflowExecutionUpdate": Waits.FOR_CHANGE,
+    "ExecuteMultiOperation": Waits.FOR_CHANGE,
+    "PollActivityExecution": Waits.FOR_CHANGE,
+    "PollNexusOperationExecution": Waits.FOR_CHANGE,
+    "PollWorkflowTaskQueue": Waits.FOR_TASK,
+    "PollActivityTaskQueue": Waits.FOR_TASK,
+    "PollNexusTaskQueue": Waits.FOR_TASK,
+}
+"""Methods that wait for more than the service."""
+
+
 def _methods(service: str, messages: ModuleType) -> dict[str, Method]:
     # Nearly every RPC `X` of these services takes XRequest and returns XResponse (a test compares with the service
     # descriptors). Reading the descriptors here would load google.api, which only gRPC reflection needs.
     names = [name.removesuffix("Request") for name in vars(messages) if name.endswith("Request")]
     return {
         name: Method(
-            service, name, getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response")
+            service,
+            name,
+            getattr(messages, f"{name}Request"),
+            getattr(messages, f"{name}Response"),
+            _WAITS.get(name, Waits.FOR_NOTHING),
         )
         for name in names
         if hasattr(messages, f"{name}Response")

@@ -19,7 +19,7 @@ from perdure.wire.errors import (
     Unavailable,
     Unimplemented,
 )
-from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE
+from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Waits
 from tests.unit.frontend.conftest import Caller, complete_workflow
 
 
@@ -326,7 +326,7 @@ async def test_every_rpc_answers_an_empty_request_with_a_response_or_a_users_err
 def test_the_table_names_each_method_once_and_under_its_service():
     known = {**WORKFLOW_SERVICE, **OPERATOR_SERVICE}
     assert all(row.method is known[row.method.name] for row in RPCS.values())
-    assert [row.method.name for row in RPCS.values() if row.is_poll] == [
+    assert [row.method.name for row in RPCS.values() if row.method.waits is Waits.FOR_TASK] == [
         "PollWorkflowTaskQueue",
         "PollActivityTaskQueue",
     ]

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from perdure.server.frontend.call import Call
 from perdure.server.frontend.interceptors import Arrival, LogCalls, ReportBugs, chain
 from perdure.wire.errors import InvalidArgument, Unavailable, Unimplemented
+from perdure.wire.seam import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -111,7 +112,7 @@ class Frontend:
                 f"The request is not a valid {method.request_type.DESCRIPTOR.name} message."
             ) from None
         rpc = self._rpcs.get(method.path)
-        if rpc is not None and rpc.is_poll and timeout_ns is None:
+        if rpc is not None and method.waits is Waits.FOR_TASK and timeout_ns is None:
             raise InvalidArgument(f"{method.name} is a long poll: set a deadline on the call.")
         reply = await self._answer(self._arrival(method, message, metadata, timeout_ns))
         return reply if isinstance(reply, bytes) else reply.SerializeToString()

@@ -24,7 +24,7 @@ from perdure.server.frontend import (
     workflow_tasks,
     workflows,
 )
-from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Method
+from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Method, Waits
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -64,12 +64,14 @@ class Rpc(NamedTuple):
     handler: Handler
     default_timeout_ns: int
     """For callers in this process that set no timeout. Over gRPC, a poll without a deadline is refused (S-40)."""
-    is_poll: bool
 
 
-_SHORT_NS = 10 * SECOND_NS
-_POLL_NS = 70 * SECOND_NS
-_LONG_READ_NS = 30 * SECOND_NS
+_TIMEOUTS_NS = {
+    Waits.FOR_NOTHING: 10 * SECOND_NS,
+    Waits.FOR_WORKER: 10 * SECOND_NS,
+    Waits.FOR_CHANGE: 30 * SECOND_NS,
+    Waits.FOR_TASK: 70 * SECOND_NS,
+}
 
 
 def _row(
@@ -78,9 +80,9 @@ def _row(
     access: Access,
     routing: Routing,
     handler: Handler,
-    timeout_ns: int = _SHORT_NS,
 ) -> Rpc:
-    return Rpc(table[name], access, routing, handler, timeout_ns, is_poll=timeout_ns == _POLL_NS)
+    method = table[name]
+    return Rpc(method, access, routing, handler, _TIMEOUTS_NS[method.waits])
 
 
 def _workflow_service() -> list[Rpc]:
@@ -118,19 +120,18 @@ def _workflow_service() -> list[Rpc]:
             read,
             one,
             history_reads.get_workflow_execution_history,
-            _LONG_READ_NS,
         ),
         _row(w, "QueryWorkflow", read, one, queries.query_workflow),
         _row(w, "RespondQueryTaskCompleted", work, queue, queries.respond_query_task_completed),
         _row(w, "ListWorkflowExecutions", read, every, lists.list_workflow_executions),
         _row(w, "CountWorkflowExecutions", read, every, lists.count_workflow_executions),
         _row(w, "DescribeTaskQueue", read, queue, system.describe_task_queue),
-        _row(w, "PollWorkflowTaskQueue", work, queue, tasks.poll_workflow_task_queue, _POLL_NS),
+        _row(w, "PollWorkflowTaskQueue", work, queue, tasks.poll_workflow_task_queue),
         _row(w, "RespondWorkflowTaskCompleted", work, token, tasks.respond_workflow_task_completed),
         _row(w, "RespondWorkflowTaskFailed", work, token, tasks.respond_workflow_task_failed),
         _row(w, "ResetStickyTaskQueue", work, one, tasks.reset_sticky_task_queue),
         _row(w, "ShutdownWorker", work, every, tasks.shutdown_worker),
-        _row(w, "PollActivityTaskQueue", work, queue, acts.poll_activity_task_queue, _POLL_NS),
+        _row(w, "PollActivityTaskQueue", work, queue, acts.poll_activity_task_queue),
         _row(w, "RespondActivityTaskCompleted", work, token, acts.respond_activity_task_completed),
         _row(w, "RespondActivityTaskFailed", work, token, acts.respond_activity_task_failed),
         _row(w, "RespondActivityTaskCanceled", work, token, acts.respond_activity_task_canceled),
@@ -146,9 +147,9 @@ def _updates() -> list[Rpc]:
     both = multi_operation.execute_multi_operation
     send, poll = updates.update_workflow_execution, updates.poll_workflow_execution_update
     return [
-        _row(w, "UpdateWorkflowExecution", Access.WRITE, one, send, _LONG_READ_NS),
-        _row(w, "PollWorkflowExecutionUpdate", Access.READ, one, poll, _LONG_READ_NS),
-        _row(w, "ExecuteMultiOperation", Access.WRITE, one, both, _LONG_READ_NS),
+        _row(w, "UpdateWorkflowExecution", Access.WRITE, one, send),
+        _row(w, "PollWorkflowExecutionUpdate", Access.READ, one, poll),
+        _row(w, "ExecuteMultiOperation", Access.WRITE, one, both),
     ]
 
 

@@ -40,9 +40,7 @@ def table(time: TimeSkipping) -> Mapping[str, Rpc]:
     }
     for name, handler in handlers.items():
         method = TEST_SERVICE[name]
-        rows[method.path] = Rpc(
-            method, Access.ADMIN, Routing.ANY, handler, 10 * MINUTE_NS, is_poll=False
-        )
+        rows[method.path] = Rpc(method, Access.ADMIN, Routing.ANY, handler, 10 * MINUTE_NS)
     return rows
 
 
