@@ -34,12 +34,13 @@ class Name(NamedTuple):
     """For instance `client.Client.start_workflow`."""
     object: Any
     """The class or function."""
-    is_property: bool
+    as_property: Any = None
+    """The property of which `object` is the getter, if it is one."""
 
     @property
     def doc(self) -> str:
         """The docstring, or that of the method that this one overrides. Without indentation."""
-        return inspect.getdoc(property(self.object) if self.is_property else self.object) or ""
+        return inspect.getdoc(self.as_property or self.object) or ""
 
     @property
     def has_own_docstring(self) -> bool:
@@ -71,7 +72,7 @@ def names() -> tuple[Name, ...]:
                 continue
             seen.add(id(value))
             shown = f"{module_name}.{exported}"
-            found[shown] = Name(shown, value, is_property=False)
+            found[shown] = Name(shown, value)
             if inspect.isclass(value):
                 found |= {name.shown: name for name in _members(shown, value)}
     return tuple(found.values())
@@ -97,5 +98,7 @@ def _members(prefix: str, owner: type) -> list[Name]:
         elif isinstance(member, property):
             inner = member.fget
         if not name.startswith("_") and inspect.isfunction(inner):
-            found.append(Name(f"{prefix}.{name}", inner, is_property=isinstance(member, property)))
+            found.append(
+                Name(f"{prefix}.{name}", inner, member if isinstance(member, property) else None)
+            )
     return found

@@ -26,7 +26,17 @@ WITH_EXAMPLE = [
 ]
 
 # The public modules that keep the rules below. The others follow.
-COMPLETE = ("activity", "embedded", "exceptions", "service", "testing", "workflow")
+COMPLETE = (
+    "activity",
+    "common",
+    "converter",
+    "embedded",
+    "exceptions",
+    "service",
+    "testing",
+    "worker",
+    "workflow",
+)
 
 # Classes that only the library constructs: their docstrings say where they come from.
 MADE_BY_THE_LIBRARY: dict[str, str] = {}
@@ -124,7 +134,7 @@ def _entries(name: public.Name, section: str) -> set[str]:
 def _wanted(name: public.Name) -> list[str]:
     what = name.object
     if not inspect.isclass(what):
-        return [] if name.is_property else _parameters(what)
+        return [] if name.as_property else _parameters(what)
     if issubclass(what, enum.Enum):
         return list(what.__members__)
     if typing.is_typeddict(what) or issubclass(what, msgspec.Struct):
@@ -235,7 +245,7 @@ def test_the_rules_notice_what_is_missing():
     def charge() -> None: ...
 
     charge.__doc__ = doc
-    name = public.Name("charge", charge, is_property=False)
+    name = public.Name("charge", charge)
     assert _entries(name, "Args") == {"order", "amount"}
     assert _named_errors(name) == {"ApplicationError"}
     assert name.examples == []

@@ -1,8 +1,8 @@
 """Public vocabulary that several modules share: policies, search attributes, priorities, versions, metrics.
 
-Values only: nothing here performs I/O or knows a client, a worker or a server.
+Values only: nothing here performs I/O, and nothing knows a client, a worker or a server.
 
-Import from `perdure.common`; the files below are its inner division. `signatures` and `events` serve the library.
+Import from `perdure.common`; the modules inside it may change. `signatures` and `events` are for the library only.
 """
 
 from __future__ import annotations

@@ -21,24 +21,33 @@ class MetricCommon(ABC):
     @property
     @abstractmethod
     def description(self) -> str | None:
-        """A text for people."""
+        """A text for people, or None."""
 
     @property
     @abstractmethod
     def unit(self) -> str | None:
-        """The unit of its values."""
+        """The unit of its values, or None."""
 
     @abstractmethod
     def with_additional_attributes(self, additional_attributes: MetricAttributes) -> Self:
-        """The same instrument, whose records also carry these attributes."""
+        """The same instrument, with further attributes on its records.
+
+        Args:
+            additional_attributes: Values by name.
+        """
 
 
 class MetricCounter(MetricCommon):
-    """A sum that only grows."""
+    """A sum that only increases."""
 
     @abstractmethod
     def add(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
-        """Add `value`, which is not negative."""
+        """Increase the sum.
+
+        Args:
+            value: How much; not negative.
+            additional_attributes: Values by name, for this record only.
+        """
 
 
 class MetricHistogram(MetricCommon):
@@ -46,7 +55,12 @@ class MetricHistogram(MetricCommon):
 
     @abstractmethod
     def record(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
-        """Record `value`, which is not negative."""
+        """Record a value.
+
+        Args:
+            value: The value; not negative.
+            additional_attributes: Values by name, for this record only.
+        """
 
 
 class MetricHistogramFloat(MetricCommon):
@@ -54,37 +68,57 @@ class MetricHistogramFloat(MetricCommon):
 
     @abstractmethod
     def record(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
-        """Record `value`, which is not negative."""
+        """Record a value.
+
+        Args:
+            value: The value; not negative.
+            additional_attributes: Values by name, for this record only.
+        """
 
 
 class MetricHistogramTimedelta(MetricCommon):
-    """A distribution of durations, kept to the millisecond."""
+    """A distribution of durations, exact to the millisecond."""
 
     @abstractmethod
     def record(
         self, value: timedelta, additional_attributes: MetricAttributes | None = None
     ) -> None:
-        """Record `value`, which is not negative."""
+        """Record a duration.
+
+        Args:
+            value: The duration; not negative.
+            additional_attributes: Values by name, for this record only.
+        """
 
 
 class MetricGauge(MetricCommon):
-    """The latest of some integers."""
+    """A current value: the latest integer."""
 
     @abstractmethod
     def set(self, value: int, additional_attributes: MetricAttributes | None = None) -> None:
-        """Set to `value`, which is not negative."""
+        """Set the value.
+
+        Args:
+            value: The new value; not negative.
+            additional_attributes: Values by name, for this record only.
+        """
 
 
 class MetricGaugeFloat(MetricCommon):
-    """The latest of some numbers."""
+    """A current value: the latest number."""
 
     @abstractmethod
     def set(self, value: float, additional_attributes: MetricAttributes | None = None) -> None:
-        """Set to `value`, which is not negative."""
+        """Set the value.
+
+        Args:
+            value: The new value; not negative.
+            additional_attributes: Values by name, for this record only.
+        """
 
 
 class MetricMeter(ABC):
-    """Makes instruments."""
+    """Creates instruments."""
 
     noop: ClassVar[MetricMeter]
 
@@ -92,41 +126,81 @@ class MetricMeter(ABC):
     def create_counter(
         self, name: str, description: str | None = None, unit: str | None = None
     ) -> MetricCounter:
-        """A counter."""
+        """Create a counter.
+
+        Args:
+            name: The instrument's name.
+            description: A text for people.
+            unit: The unit of its values.
+        """
 
     @abstractmethod
     def create_histogram(
         self, name: str, description: str | None = None, unit: str | None = None
     ) -> MetricHistogram:
-        """A histogram of integers."""
+        """Create a histogram of integers.
+
+        Args:
+            name: The instrument's name.
+            description: A text for people.
+            unit: The unit of its values.
+        """
 
     @abstractmethod
     def create_histogram_float(
         self, name: str, description: str | None = None, unit: str | None = None
     ) -> MetricHistogramFloat:
-        """A histogram of numbers."""
+        """Create a histogram of numbers.
+
+        Args:
+            name: The instrument's name.
+            description: A text for people.
+            unit: The unit of its values.
+        """
 
     @abstractmethod
     def create_histogram_timedelta(
         self, name: str, description: str | None = None, unit: str | None = None
     ) -> MetricHistogramTimedelta:
-        """A histogram of durations."""
+        """Create a histogram of durations.
+
+        Args:
+            name: The instrument's name.
+            description: A text for people.
+            unit: The unit in which durations are exported.
+        """
 
     @abstractmethod
     def create_gauge(
         self, name: str, description: str | None = None, unit: str | None = None
     ) -> MetricGauge:
-        """A gauge of integers."""
+        """Create a gauge of integers.
+
+        Args:
+            name: The instrument's name.
+            description: A text for people.
+            unit: The unit of its values.
+        """
 
     @abstractmethod
     def create_gauge_float(
         self, name: str, description: str | None = None, unit: str | None = None
     ) -> MetricGaugeFloat:
-        """A gauge of numbers."""
+        """Create a gauge of numbers.
+
+        Args:
+            name: The instrument's name.
+            description: A text for people.
+            unit: The unit of its values.
+        """
 
     @abstractmethod
     def with_additional_attributes(self, additional_attributes: MetricAttributes) -> MetricMeter:
-        """A meter whose instruments also carry these attributes."""
+        """The same meter, with further attributes on the records of its instruments.
+
+        Args:
+            additional_attributes: Values by name.
+        """
 
 
 class _Noop(MetricCommon):

@@ -1,4 +1,4 @@
-"""The enumerations of starting, querying and headers. Numbers are those of the wire (a test compares them)."""
+"""Enumerations of starting, querying and headers. Their numbers are those of the API, and a test compares them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from enum import IntEnum
 
 
 class WorkflowIDReusePolicy(IntEnum):
-    """May a workflow id be used again after its last run has closed?"""
+    """Whether a workflow id may be used again after its last run has closed.
+
+    Attributes:
+        ALLOW_DUPLICATE: It may.
+        ALLOW_DUPLICATE_FAILED_ONLY: It may unless the last run completed.
+        REJECT_DUPLICATE: It may not.
+        TERMINATE_IF_RUNNING: It may, and an open run is terminated. Deprecated: use
+            `WorkflowIDConflictPolicy.TERMINATE_EXISTING`.
+    """
 
     ALLOW_DUPLICATE = 1
     ALLOW_DUPLICATE_FAILED_ONLY = 2
@@ -15,7 +23,36 @@ class WorkflowIDReusePolicy(IntEnum):
 
 
 class WorkflowIDConflictPolicy(IntEnum):
-    """What happens when a run with the workflow id is open."""
+    """What a start does when a run with the workflow id is open.
+
+    Attributes:
+        UNSPECIFIED: The server's default, which is `FAIL`.
+        FAIL: The start is refused with `WorkflowAlreadyStartedError`.
+        USE_EXISTING: The start returns a handle to the open run.
+        TERMINATE_EXISTING: The open run is terminated, and a new one starts.
+
+    Example:
+        ```python
+        from perdure.common import WorkflowIDConflictPolicy
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.sleep(timedelta(days=1))
+
+
+        first = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+        second = await client.start_workflow(
+            Order.run,
+            id="order-7",
+            task_queue="orders",
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        assert second.result_run_id == first.result_run_id
+        ```
+    """
 
     UNSPECIFIED = 0
     FAIL = 1
@@ -24,7 +61,14 @@ class WorkflowIDConflictPolicy(IntEnum):
 
 
 class ActivityIDReusePolicy(IntEnum):
-    """May the id of a closed standalone activity be used again?"""
+    """Whether the id of a closed standalone activity may be used again.
+
+    Attributes:
+        UNSPECIFIED: The server's default.
+        ALLOW_DUPLICATE: It may.
+        ALLOW_DUPLICATE_FAILED_ONLY: It may unless the activity completed.
+        REJECT_DUPLICATE: It may not.
+    """
 
     UNSPECIFIED = 0
     ALLOW_DUPLICATE = 1
@@ -33,7 +77,13 @@ class ActivityIDReusePolicy(IntEnum):
 
 
 class ActivityIDConflictPolicy(IntEnum):
-    """What happens when a standalone activity with the id is open."""
+    """What a start does when a standalone activity with the id is open.
+
+    Attributes:
+        UNSPECIFIED: The server's default.
+        FAIL: The start is refused.
+        USE_EXISTING: The start returns a handle to the open one.
+    """
 
     UNSPECIFIED = 0
     FAIL = 1
@@ -41,7 +91,14 @@ class ActivityIDConflictPolicy(IntEnum):
 
 
 class NexusOperationIDReusePolicy(IntEnum):
-    """May the id of a closed standalone Nexus operation be used again?"""
+    """Whether the id of a closed standalone Nexus operation may be used again.
+
+    Attributes:
+        UNSPECIFIED: The server's default.
+        ALLOW_DUPLICATE: It may.
+        ALLOW_DUPLICATE_FAILED_ONLY: It may unless the operation completed.
+        REJECT_DUPLICATE: It may not.
+    """
 
     UNSPECIFIED = 0
     ALLOW_DUPLICATE = 1
@@ -50,7 +107,13 @@ class NexusOperationIDReusePolicy(IntEnum):
 
 
 class NexusOperationIDConflictPolicy(IntEnum):
-    """What happens when a standalone Nexus operation with the id is open."""
+    """What a start does when a standalone Nexus operation with the id is open.
+
+    Attributes:
+        UNSPECIFIED: The server's default.
+        FAIL: The start is refused.
+        USE_EXISTING: The start returns a handle to the open one.
+    """
 
     UNSPECIFIED = 0
     FAIL = 1
@@ -58,7 +121,17 @@ class NexusOperationIDConflictPolicy(IntEnum):
 
 
 class NexusOperationExecutionStatus(IntEnum):
-    """Where a standalone Nexus operation stands."""
+    """The status of a standalone Nexus operation.
+
+    Attributes:
+        UNSPECIFIED: Not reported.
+        RUNNING: Open.
+        COMPLETED: It returned a result.
+        FAILED: It failed.
+        CANCELED: It was cancelled.
+        TERMINATED: It was terminated.
+        TIMED_OUT: A time-out has passed.
+    """
 
     UNSPECIFIED = 0
     RUNNING = 1
@@ -70,7 +143,15 @@ class NexusOperationExecutionStatus(IntEnum):
 
 
 class PendingNexusOperationExecutionState(IntEnum):
-    """Where a running Nexus operation stands in detail."""
+    """The state of an open Nexus operation in detail.
+
+    Attributes:
+        UNSPECIFIED: Not reported.
+        SCHEDULED: It waits to be sent.
+        BACKING_OFF: It waits before the next attempt.
+        STARTED: It was started and has not closed.
+        BLOCKED: Attempts are suspended.
+    """
 
     UNSPECIFIED = 0
     SCHEDULED = 1
@@ -80,7 +161,17 @@ class PendingNexusOperationExecutionState(IntEnum):
 
 
 class NexusOperationCancellationState(IntEnum):
-    """Where the request to cancel a Nexus operation stands."""
+    """The state of the request to cancel a Nexus operation.
+
+    Attributes:
+        UNSPECIFIED: Not reported.
+        SCHEDULED: It waits to be sent.
+        BACKING_OFF: It waits before the next attempt.
+        SUCCEEDED: It was delivered.
+        FAILED: It was refused.
+        TIMED_OUT: A time-out has passed.
+        BLOCKED: Attempts are suspended.
+    """
 
     UNSPECIFIED = 0
     SCHEDULED = 1
@@ -92,7 +183,13 @@ class NexusOperationCancellationState(IntEnum):
 
 
 class QueryRejectCondition(IntEnum):
-    """For which states of the workflow a query is refused instead of answered."""
+    """The states of a workflow in which a query is refused instead of answered.
+
+    Attributes:
+        NONE: No state: closed workflows answer queries too.
+        NOT_OPEN: The workflow has closed.
+        NOT_COMPLETED_CLEANLY: The workflow has closed without completing.
+    """
 
     NONE = 1
     NOT_OPEN = 2
@@ -100,7 +197,13 @@ class QueryRejectCondition(IntEnum):
 
 
 class HeaderCodecBehavior(IntEnum):
-    """Whether header payloads pass through the payload codec."""
+    """Whether header payloads pass through the payload codec.
+
+    Attributes:
+        NO_CODEC: They do not.
+        CODEC: They do.
+        WORKFLOW_ONLY_CODEC: Only on their way into and out of workflow code.
+    """
 
     NO_CODEC = 1
     CODEC = 2

@@ -15,9 +15,28 @@ class Priority:
     Activities and children inherit each unset field from their workflow.
 
     Attributes:
-        priority_key: 1 is the most urgent; the server's default maximum is 5, and the middle is the default.
-        fairness_key: Tasks of different keys share the queue in proportion to their weights; at most 64 bytes.
-        fairness_weight: Weight of the key, 1.0 unless set; servers clamp it to 0.001 … 1000.
+        priority_key: 1 is the most urgent. By default the server allows up to 5 and uses the middle.
+        fairness_key: Tasks with different keys share the queue in proportion to their weights. At most 64 bytes.
+        fairness_weight: Weight of the key. Default: 1.0. The server clamps it to 0.001 … 1000.
+
+    Example:
+        ```python
+        from perdure.common import Priority
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> int:
+                return workflow.info().priority.priority_key or 0
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            urgent = await client.execute_workflow(
+                Order.run, id="order-7", task_queue="orders", priority=Priority(priority_key=1)
+            )
+        assert urgent == 1
+        ```
     """
 
     priority_key: int | None = None
@@ -37,7 +56,11 @@ class Priority:
 
     @staticmethod
     def from_proto(proto: common_pb.Priority) -> Priority:
-        """The priority that `proto` states; zero values are unset."""
+        """Read a priority from an API message. Zero values are unset.
+
+        Args:
+            proto: The message.
+        """
         return Priority(
             priority_key=proto.priority_key or None,
             fairness_key=proto.fairness_key or None,
@@ -45,7 +68,7 @@ class Priority:
         )
 
     def to_proto(self) -> common_pb.Priority:
-        """This priority as its message."""
+        """The priority as an API message."""
         return common_pb.Priority(
             priority_key=self.priority_key or 0,
             fairness_key=self.fairness_key or "",

@@ -12,12 +12,32 @@ _PICKLE_VERSION = b"1"
 
 @dataclass(frozen=True)
 class RawValue:
-    """A payload as it is: a parameter or result type for code that converts by itself.
+    """A payload without conversion: a parameter or result type for code that converts by itself.
 
-    The payload codec still applies; only the payload converter is passed by.
+    The payload codec still applies; only the payload converter does not.
 
     Attributes:
         payload: The payload message.
+
+    Example:
+        ```python
+        from collections.abc import Sequence
+
+        from perdure.common import RawValue
+
+
+        @workflow.defn(dynamic=True)
+        class AnyWorkflow:
+            @workflow.run
+            async def run(self, args: Sequence[RawValue]) -> str:
+                number = workflow.payload_converter().from_payload(args[0].payload, int)
+                return f"{workflow.info().workflow_type} {number}"
+
+
+        async with Worker(client, task_queue="orders", workflows=[AnyWorkflow]):
+            result = await client.execute_workflow("Refund", 7, id="refund-7", task_queue="orders")
+        assert result == "Refund 7"
+        ```
     """
 
     payload: common_pb.Payload

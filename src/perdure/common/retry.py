@@ -17,17 +17,41 @@ _MAXIMUM_INTERVAL_FACTOR = 100
 
 @dataclass
 class RetryPolicy:
-    """When and how often to try again.
+    """When and how often to retry.
 
     Attributes:
         initial_interval: Delay before the second attempt.
-        backoff_coefficient: Each further delay is the last one times this; at least 1.
-        maximum_interval: Cap of the delay; None means 100 times the initial interval.
-        maximum_attempts: Number of attempts in all; 0 means no limit, 1 means no retry.
-        non_retryable_error_types: `ApplicationError.type` values that end the retries.
+        backoff_coefficient: Each further delay is the previous one times this number, which is at least 1.
+        maximum_interval: Upper limit of the delay. None: 100 times the initial interval.
+        maximum_attempts: Number of attempts in all. 0: no limit. 1: no retries.
+        non_retryable_error_types: Values of `ApplicationError.type` that end the retries.
 
     Example:
-        >>> RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=5)
+        ```python
+        from perdure.common import RetryPolicy
+
+
+        @activity.defn
+        async def charge() -> int:
+            if activity.info().attempt < 3:
+                raise RuntimeError("the bank does not answer")
+            return activity.info().attempt
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> int:
+                return await workflow.execute_activity(
+                    charge,
+                    start_to_close_timeout=timedelta(seconds=30),
+                    retry_policy=RetryPolicy(initial_interval=timedelta(hours=1), maximum_attempts=5),
+                )
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
+            assert await client.execute_workflow(Order.run, id="order-7", task_queue="orders") == 3
+        ```
     """
 
     initial_interval: timedelta = timedelta(seconds=1)
@@ -38,7 +62,11 @@ class RetryPolicy:
 
     @staticmethod
     def from_proto(proto: common_pb.RetryPolicy) -> RetryPolicy:
-        """The policy that `proto` states."""
+        """Read a policy from an API message.
+
+        Args:
+            proto: The message.
+        """
         has_maximum = proto.HasField("maximum_interval")
         return RetryPolicy(
             initial_interval=proto.initial_interval.ToTimedelta(),
@@ -49,7 +77,10 @@ class RetryPolicy:
         )
 
     def apply_to_proto(self, proto: common_pb.RetryPolicy) -> None:
-        """Write this policy into `proto`.
+        """Write the policy into an API message.
+
+        Args:
+            proto: The message to change.
 
         Raises:
             ValueError: A value is out of range.
@@ -64,10 +95,10 @@ class RetryPolicy:
         proto.non_retryable_error_types.extend(self.non_retryable_error_types or ())
 
     def validate(self) -> None:
-        """Check the ranges.
+        """Check the ranges of all values. With `maximum_attempts=1` the other values are not used and not checked.
 
         Raises:
-            ValueError: A value is out of range. With one attempt only nothing else matters, so nothing is checked.
+            ValueError: A value is out of range.
         """
         if self.maximum_attempts == 1:
             return

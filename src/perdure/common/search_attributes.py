@@ -31,7 +31,17 @@ SearchAttributeValueType = TypeVar(
 
 
 class SearchAttributeIndexedValueType(IntEnum):
-    """How the server indexes an attribute."""
+    """How the server indexes an attribute.
+
+    Attributes:
+        TEXT: Text that is searched by word.
+        KEYWORD: Text that matches as a whole.
+        INT: An integer.
+        DOUBLE: A floating-point number.
+        BOOL: True or false.
+        DATETIME: A point in time.
+        KEYWORD_LIST: Several texts, each of which matches as a whole.
+    """
 
     TEXT = 1
     KEYWORD = 2
@@ -70,16 +80,21 @@ _VALUE_TYPES: dict[SearchAttributeIndexedValueType, Any] = {
 
 @dataclass(frozen=True)
 class SearchAttributeKey(Generic[SearchAttributeValueType]):
-    """Name and type of a search attribute. Make one with a ``for_…`` method.
+    """Name and type of a search attribute. Make one with a `for_…` method.
 
     Attributes:
         name: The attribute's name on the server.
         indexed_value_type: How the server indexes it.
-        value_type: The Python type of its values (generic for keyword lists; see `origin_value_type`).
+        value_type: The Python type of its values; see also `origin_value_type`.
 
     Example:
-        >>> CUSTOMER = SearchAttributeKey.for_keyword("CustomerId")
-        >>> CUSTOMER.value_set("c-17")
+        ```python
+        from perdure.common import SearchAttributeKey
+
+        CUSTOMER = SearchAttributeKey.for_keyword("CustomerId")
+        update = CUSTOMER.value_set("c-17")
+        assert (update.key.name, update.value) == ("CustomerId", "c-17")
+        ```
     """
 
     name: str
@@ -88,57 +103,89 @@ class SearchAttributeKey(Generic[SearchAttributeValueType]):
 
     @property
     def origin_value_type(self) -> type:
-        """`value_type` without type arguments: fit for ``isinstance``."""
+        """`value_type` without type arguments, for `isinstance`."""
         return get_origin(self.value_type) or self.value_type
 
     @property
     def metadata_type(self) -> str:
-        """The name that travels in the payload's ``type`` metadata."""
+        """The name of the type in the payload's metadata."""
         return _METADATA_TYPES[self.indexed_value_type]
 
     def value_set(
         self, value: SearchAttributeValueType
     ) -> SearchAttributeUpdate[SearchAttributeValueType]:
-        """An update that sets this attribute."""
+        """An update that sets this attribute, for `workflow.upsert_search_attributes`.
+
+        Args:
+            value: The new value.
+        """
         return SearchAttributeUpdate(self, value)
 
     def value_unset(self) -> SearchAttributeUpdate[SearchAttributeValueType]:
-        """An update that removes this attribute."""
+        """An update that removes this attribute, for `workflow.upsert_search_attributes`."""
         return SearchAttributeUpdate(self, None)
 
     @staticmethod
     def for_text(name: str) -> SearchAttributeKey[str]:
-        """A full-text attribute."""
+        """The key of a text that is searched by word.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.TEXT)
 
     @staticmethod
     def for_keyword(name: str) -> SearchAttributeKey[str]:
-        """An exact-match string."""
+        """The key of a text that matches as a whole.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.KEYWORD)
 
     @staticmethod
     def for_int(name: str) -> SearchAttributeKey[int]:
-        """An integer."""
+        """The key of an integer.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.INT)
 
     @staticmethod
     def for_float(name: str) -> SearchAttributeKey[float]:
-        """A floating-point number."""
+        """The key of a floating-point number.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.DOUBLE)
 
     @staticmethod
     def for_bool(name: str) -> SearchAttributeKey[bool]:
-        """A truth value."""
+        """The key of a truth value.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.BOOL)
 
     @staticmethod
     def for_datetime(name: str) -> SearchAttributeKey[datetime]:
-        """A point in time; values need a time zone."""
+        """The key of a point in time. Its values need a time zone.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.DATETIME)
 
     @staticmethod
     def for_keyword_list(name: str) -> SearchAttributeKey[Sequence[str]]:
-        """Several exact-match strings."""
+        """The key of several texts, each of which matches as a whole.
+
+        Args:
+            name: The attribute's name.
+        """
         return _key(name, SearchAttributeIndexedValueType.KEYWORD_LIST)
 
 
@@ -177,7 +224,12 @@ _GUESSES: dict[type, Any] = {
 
 
 class SearchAttributePair(NamedTuple, Generic[SearchAttributeValueType]):
-    """A key with its value."""
+    """A key with its value.
+
+    Attributes:
+        key: The key.
+        value: The value.
+    """
 
     key: SearchAttributeKey[SearchAttributeValueType]
     value: SearchAttributeValueType
@@ -185,7 +237,12 @@ class SearchAttributePair(NamedTuple, Generic[SearchAttributeValueType]):
 
 @dataclass(frozen=True)
 class SearchAttributeUpdate(Generic[SearchAttributeValueType]):
-    """A change of one attribute; a value of None removes it."""
+    """A change of one attribute.
+
+    Attributes:
+        key: The key.
+        value: The new value. None removes the attribute.
+    """
 
     key: SearchAttributeKey[SearchAttributeValueType]
     value: SearchAttributeValueType | None
@@ -193,15 +250,22 @@ class SearchAttributeUpdate(Generic[SearchAttributeValueType]):
 
 @dataclass(frozen=True)
 class TypedSearchAttributes(Collection[SearchAttributePair[Any]]):
-    """An immutable collection of pairs, sorted by name, without duplicates.
+    """An immutable collection of search attributes, sorted by name.
+
+    Attributes:
+        search_attributes: Keys with their values; no two have the same name.
 
     Raises:
         ValueError: Two pairs have the same name.
 
     Example:
-        >>> attributes = TypedSearchAttributes([SearchAttributePair(CUSTOMER, "c-17")])
-        >>> attributes[CUSTOMER]
-        'c-17'
+        ```python
+        from perdure.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+        CUSTOMER = SearchAttributeKey.for_keyword("CustomerId")
+        attributes = TypedSearchAttributes([SearchAttributePair(CUSTOMER, "c-17")])
+        assert attributes[CUSTOMER] == "c-17"
+        ```
     """
 
     search_attributes: Sequence[SearchAttributePair[Any]]
@@ -249,11 +313,20 @@ class TypedSearchAttributes(Collection[SearchAttributePair[Any]]):
         self, key: SearchAttributeKey[SearchAttributeValueType], default: AnyType
     ) -> SearchAttributeValueType | AnyType: ...
     def get(self, key: SearchAttributeKey[Any], default: Any = None) -> Any:
-        """The value for `key`, or `default`."""
+        """The value of a key.
+
+        Args:
+            key: The key.
+            default: Returned when there is no such attribute.
+        """
         return next((pair.value for pair in self.search_attributes if pair.key == key), default)
 
     def updated(self, *search_attributes: SearchAttributePair[Any]) -> TypedSearchAttributes:
-        """A copy in which the given pairs replace those of the same name, or join."""
+        """A copy with further or replaced pairs.
+
+        Args:
+            search_attributes: Pairs to add. They replace those of the same name.
+        """
         by_name = {pair.key.name: pair for pair in self.search_attributes}
         by_name.update((pair.key.name, pair) for pair in search_attributes)
         return TypedSearchAttributes(list(by_name.values()))

@@ -12,7 +12,13 @@ from perdure.wire.api import workflow as workflow_pb
 
 
 class VersioningBehavior(IntEnum):
-    """When a workflow may move to a worker of another build."""
+    """When a workflow may move to a worker of another build.
+
+    Attributes:
+        UNSPECIFIED: The worker is not versioned.
+        PINNED: The workflow stays on its build unless it is moved explicitly.
+        AUTO_UPGRADE: The next workflow task runs on the task queue's current build.
+    """
 
     UNSPECIFIED = 0
     PINNED = 1
@@ -23,21 +29,29 @@ class VersioningBehavior(IntEnum):
 
 @dataclass(frozen=True)
 class WorkerDeploymentVersion:
-    """One build of one worker deployment."""
+    """One build of one worker deployment.
+
+    Attributes:
+        deployment_name: The deployment. Contains no dot.
+        build_id: The build within the deployment.
+    """
 
     deployment_name: str
     build_id: str
 
     def to_canonical_string(self) -> str:
-        """``deployment_name.build_id``."""
+        """The version as `deployment_name.build_id`."""
         return f"{self.deployment_name}.{self.build_id}"
 
     @staticmethod
     def from_canonical_string(canonical: str) -> WorkerDeploymentVersion:
-        """Parse ``deployment_name.build_id``; the name holds no dot.
+        """Parse `deployment_name.build_id`.
+
+        Args:
+            canonical: The text. The name ends at its first dot.
 
         Raises:
-            ValueError: There is no dot.
+            ValueError: The text contains no dot.
         """
         deployment_name, dot, build_id = canonical.partition(".")
         if not dot:
@@ -48,23 +62,27 @@ class WorkerDeploymentVersion:
         return WorkerDeploymentVersion(deployment_name, build_id)
 
     def to_proto(self) -> deployment_pb.WorkerDeploymentVersion:
-        """This version as its message."""
+        """The version as an API message."""
         return deployment_pb.WorkerDeploymentVersion(
             deployment_name=self.deployment_name, build_id=self.build_id
         )
 
 
 class VersioningOverride(ABC):
-    """Replaces, for one workflow, what its worker's versioning behaviour says."""
+    """Replaces the versioning behaviour of the worker for one workflow."""
 
     @abstractmethod
     def to_proto(self) -> workflow_pb.VersioningOverride:
-        """This override as its message."""
+        """The override as an API message."""
 
 
 @dataclass(frozen=True)
 class PinnedVersioningOverride(VersioningOverride):
-    """Pin the workflow to `version`."""
+    """Pin the workflow to a version.
+
+    Attributes:
+        version: The version.
+    """
 
     version: WorkerDeploymentVersion
 
@@ -93,7 +111,11 @@ class AutoUpgradeVersioningOverride(VersioningOverride):
 
 @dataclass(frozen=True)
 class OneTimeVersioningOverride(VersioningOverride):
-    """Send workflow tasks to `target_version` until one completes there, then forget the override."""
+    """Move the workflow to a version once: the override ends when a workflow task has completed there.
+
+    Attributes:
+        target_version: The version.
+    """
 
     target_version: WorkerDeploymentVersion
 

@@ -1,10 +1,10 @@
-"""Values to payloads and back, exceptions to failures and back.
+"""Conversion of values to payloads and back, and of exceptions to failures and back.
 
-`DataConverter` = a payload converter (values ↔ payloads, synchronous, deterministic) + an optional payload codec
-(bytes ↔ bytes, asynchronous: encryption, compression) + a failure converter. The default's encodings and metadata are
-those of every SDK of this API, so payloads and failures are exchanged with them freely.
+A `DataConverter` combines a payload converter (values ↔ payloads, synchronous, deterministic), an optional payload
+codec (bytes ↔ bytes, asynchronous: encryption, compression) and a failure converter. The default's encodings and
+metadata are those of every SDK of this API, so payloads and failures can be exchanged with all of them.
 
-Not here: which payloads of a message are converted, and when; that is the client's and the worker's.
+Not here: which payloads of a message are converted, and when (the client and the worker).
 """
 
 from __future__ import annotations

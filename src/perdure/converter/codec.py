@@ -10,33 +10,82 @@ from perdure.wire.api import failure as failure_pb
 
 
 class PayloadCodec(ABC):
-    """Encrypts, compresses or moves payloads. Runs outside workflow code, so it may do I/O.
+    """Encrypts, compresses or moves payloads. It runs outside workflow code, so it may perform I/O.
 
-    Neither method changes its argument; each returns at least one payload, and at most as many as it got.
+    Neither method changes its argument. Each returns at least one payload, and at most as many as it was given.
+
+    Example:
+        ```python
+        import dataclasses
+        import zlib
+        from collections.abc import Sequence
+        from typing import Any
+
+        from perdure.client import DataConverter
+        from perdure.converter import PayloadCodec
+
+
+        class Compression(PayloadCodec):
+            async def encode(self, payloads: Sequence[Any]) -> list[Any]:
+                return [type(p)(data=zlib.compress(p.SerializeToString())) for p in payloads]
+
+            async def decode(self, payloads: Sequence[Any]) -> list[Any]:
+                return [type(p).FromString(zlib.decompress(p.data)) for p in payloads]
+
+
+        converter = dataclasses.replace(DataConverter.default, payload_codec=Compression())
+        (payload,) = await converter.encode(["order " * 1000])
+        assert len(payload.data) < 200
+        assert await converter.decode([payload]) == ["order " * 1000]
+        ```
     """
 
     @abstractmethod
     async def encode(self, payloads: Sequence[common_pb.Payload]) -> list[common_pb.Payload]:
-        """The payloads as they travel and are stored."""
+        """Encode payloads for transport and storage.
+
+        Args:
+            payloads: The payloads as the payload converter writes them.
+        """
 
     @abstractmethod
     async def decode(self, payloads: Sequence[common_pb.Payload]) -> list[common_pb.Payload]:
-        """The payloads as the converter reads them."""
+        """Decode payloads that `encode` returned.
+
+        Args:
+            payloads: The payloads as they are stored.
+        """
 
     async def encode_wrapper(self, payloads: common_pb.Payloads) -> None:
-        """Replace the payloads inside `payloads` by their encoded form."""
+        """Encode the payloads in a `Payloads` message, in place.
+
+        Args:
+            payloads: The message to change.
+        """
         _replace(payloads, await self.encode(payloads.payloads))
 
     async def decode_wrapper(self, payloads: common_pb.Payloads) -> None:
-        """Replace the payloads inside `payloads` by their decoded form."""
+        """Decode the payloads in a `Payloads` message, in place.
+
+        Args:
+            payloads: The message to change.
+        """
         _replace(payloads, await self.decode(payloads.payloads))
 
     async def encode_failure(self, failure: failure_pb.Failure) -> None:
-        """Encode every payload of a failure and its causes, in place."""
+        """Encode every payload of a failure and of its causes, in place.
+
+        Args:
+            failure: The message to change.
+        """
         await apply_to_failure_payloads(failure, self.encode_wrapper)
 
     async def decode_failure(self, failure: failure_pb.Failure) -> None:
-        """Decode every payload of a failure and its causes, in place."""
+        """Decode every payload of a failure and of its causes, in place.
+
+        Args:
+            failure: The message to change.
+        """
         await apply_to_failure_payloads(failure, self.decode_wrapper)
 
 

@@ -20,12 +20,15 @@ from perdure.wire.api import common as common_pb
 
 
 class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
-    """Writes with the first converter that takes the value, reads with the one that the encoding names.
+    """Writes with the first converter that takes the value; reads with the one that the encoding names.
 
-    Subclasses need a constructor without parameters for `with_context`.
+    `with_context` needs subclasses to have a constructor without parameters.
+
+    Args:
+        converters: Converters, in the order in which they are tried.
 
     Attributes:
-        converters: By encoding, in the order in which they are tried.
+        converters: The converters by encoding.
     """
 
     converters: Mapping[bytes, EncodingPayloadConverter]
@@ -35,7 +38,10 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
         self.converters = _by_encoding(converters)
 
     def to_payloads(self, values: Sequence[Any]) -> list[common_pb.Payload]:
-        """One payload for each value.
+        """Convert values, each to one payload.
+
+        Args:
+            values: The values.
 
         Raises:
             RuntimeError: No converter takes a value.
@@ -54,7 +60,11 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
     def from_payloads(
         self, payloads: Sequence[common_pb.Payload], type_hints: list[type] | None = None
     ) -> list[Any]:
-        """One value for each payload.
+        """Convert payloads, each to one value.
+
+        Args:
+            payloads: The payloads.
+            type_hints: The expected types, one for each payload, if known.
 
         Raises:
             KeyError: A payload has an encoding that no converter reads.
@@ -92,7 +102,11 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
     def get_converters_with_context(
         self, context: SerializationContext
     ) -> list[EncodingPayloadConverter] | None:
-        """The converters with `context` set; None when none of them changes."""
+        """The converters for a context; None when none of them depends on it.
+
+        Args:
+            context: What the payloads belong to.
+        """
         if not self._asks_for_context():
             return None
         before = list(self.converters.values())
@@ -122,7 +136,7 @@ def _by_encoding(
 
 
 class DefaultPayloadConverter(CompositePayloadConverter):
-    """None, bytes, protobuf messages, and whatever JSON can hold."""
+    """Converts None, bytes, protobuf messages, and everything that JSON supports."""
 
     default_encoding_payload_converters: ClassVar[tuple[EncodingPayloadConverter, ...]] = (
         BinaryNullPayloadConverter(),

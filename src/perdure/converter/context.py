@@ -12,12 +12,17 @@ from typing import Self
 
 
 class SerializationContext(ABC):  # noqa: B024 - a marker that users may test for
-    """Base of the contexts."""
+    """Base of the serialization contexts: what a payload belongs to."""
 
 
 @dataclass(frozen=True)
 class WorkflowSerializationContext(SerializationContext):
-    """The payload belongs to a workflow (for schedules, `workflow_id` is the configured prefix)."""
+    """The payload belongs to a workflow.
+
+    Attributes:
+        namespace: The namespace.
+        workflow_id: The workflow id; for a schedule, the configured prefix of the ids.
+    """
 
     namespace: str
     workflow_id: str
@@ -25,7 +30,17 @@ class WorkflowSerializationContext(SerializationContext):
 
 @dataclass(frozen=True)
 class ActivitySerializationContext(SerializationContext):
-    """The payload belongs to an activity; the workflow's fields are None for standalone ones."""
+    """The payload belongs to an activity. The fields of the workflow are None for a standalone activity.
+
+    Attributes:
+        namespace: The namespace.
+        activity_id: The activity's id.
+        activity_type: The name of its type.
+        activity_task_queue: The queue of its tasks.
+        workflow_id: The workflow that scheduled it.
+        workflow_type: The type of that workflow.
+        is_local: Whether it is a local activity.
+    """
 
     namespace: str
     activity_id: str | None
@@ -38,7 +53,13 @@ class ActivitySerializationContext(SerializationContext):
 
 @dataclass(frozen=True)
 class NexusSerializationContext(SerializationContext):
-    """The payload belongs to a Nexus operation."""
+    """The payload belongs to a Nexus operation.
+
+    Attributes:
+        endpoint: The endpoint.
+        service: The service.
+        operation: The operation.
+    """
 
     endpoint: str
     service: str
@@ -46,11 +67,15 @@ class NexusSerializationContext(SerializationContext):
 
 
 class WithSerializationContext(ABC):
-    """Mixed into converters and codecs that want the context.
+    """Base of converters and codecs that use the serialization context.
 
-    Before use, the library replaces such an object by ``with_context(context)``.
+    Before use, the library replaces such an object with the result of `with_context`.
     """
 
     @abstractmethod
     def with_context(self, context: SerializationContext) -> Self:
-        """An object like this one that knows `context`; ``self`` when that makes no difference."""
+        """An object like this one that knows a context; this object itself if the context makes no difference.
+
+        Args:
+            context: What the payloads belong to.
+        """

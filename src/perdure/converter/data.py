@@ -157,5 +157,5 @@ FailureConverter.default = DataConverter.default.failure_converter
 
 
 def default() -> DataConverter:
-    """`DataConverter.default`, by its older name."""
+    """The same as `DataConverter.default`. The older name."""
     return DataConverter.default

@@ -25,24 +25,75 @@ _SYMBOLS = symbol_database.Default()
 
 
 class EncodingPayloadConverter(ABC):
-    """Converts one value to one payload of one encoding, or declines."""
+    """Converts one value to one payload of one encoding, or declines.
+
+    Example:
+        ```python
+        from decimal import Decimal
+        from typing import Any
+
+        from perdure.converter import CompositePayloadConverter, DataConverter, DefaultPayloadConverter
+        from perdure.converter import EncodingPayloadConverter
+
+
+        class DecimalConverter(EncodingPayloadConverter):
+            @property
+            def encoding(self) -> str:
+                return "text/decimal"
+
+            def to_payload(self, value: Any) -> Any:
+                if not isinstance(value, Decimal):
+                    return None
+                payload = DefaultPayloadConverter().to_payload(str(value))
+                payload.metadata["encoding"] = self.encoding.encode()
+                return payload
+
+            def from_payload(self, payload: Any, type_hint: Any = None) -> Decimal:
+                return Decimal(payload.data.decode().strip('"'))
+
+
+        class ShopConverter(CompositePayloadConverter):
+            def __init__(self) -> None:
+                super().__init__(
+                    DecimalConverter(), *DefaultPayloadConverter.default_encoding_payload_converters
+                )
+
+
+        converter = DataConverter(payload_converter_class=ShopConverter)
+        payloads = await converter.encode([Decimal("9.90")])
+        assert await converter.decode(payloads) == [Decimal("9.90")]
+        ```
+    """
 
     @property
     @abstractmethod
     def encoding(self) -> str:
-        """The ``encoding`` metadata that this converter reads and writes."""
+        """The `encoding` metadata of the payloads that this converter writes and reads."""
 
     @abstractmethod
     def to_payload(self, value: Any) -> common_pb.Payload | None:
-        """The payload, or None when `value` is not for this converter.
+        """Convert a value.
+
+        Args:
+            value: The value.
+
+        Returns:
+            The payload; None when the value is not one for this converter.
 
         Raises:
-            TypeError, ValueError, RuntimeError: `value` is for this converter, but it cannot be converted.
+            TypeError, ValueError, RuntimeError: The value is one for this converter, but cannot be converted.
         """
 
     @abstractmethod
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
-        """The value of a payload that has this encoding.
+        """Convert a payload that has this encoding.
+
+        Args:
+            payload: The payload.
+            type_hint: The expected type, if known.
+
+        Returns:
+            The value.
 
         Raises:
             RuntimeError: The data is malformed.
@@ -50,7 +101,7 @@ class EncodingPayloadConverter(ABC):
 
 
 class BinaryNullPayloadConverter(EncodingPayloadConverter):
-    """None."""
+    """Converts None."""
 
     @property
     def encoding(self) -> str:
@@ -68,7 +119,7 @@ class BinaryNullPayloadConverter(EncodingPayloadConverter):
 
 
 class BinaryPlainPayloadConverter(EncodingPayloadConverter):
-    """Bytes as they are."""
+    """Converts bytes, unchanged."""
 
     @property
     def encoding(self) -> str:
@@ -105,10 +156,10 @@ def _new_message(payload: common_pb.Payload) -> Message:
 
 
 class JSONProtoPayloadConverter(EncodingPayloadConverter):
-    """Protobuf messages as JSON.
+    """Converts protobuf messages as JSON.
 
     Args:
-        ignore_unknown_fields: False makes an unknown field an error when reading.
+        ignore_unknown_fields: Whether unknown fields are ignored when reading. False makes them an error.
     """
 
     def __init__(self, ignore_unknown_fields: bool = False) -> None:
@@ -137,7 +188,7 @@ class JSONProtoPayloadConverter(EncodingPayloadConverter):
 
 
 class BinaryProtoPayloadConverter(EncodingPayloadConverter):
-    """Protobuf messages in their own encoding. By default only read: JSON comes first when writing."""
+    """Converts protobuf messages in their binary encoding. By default it only reads, because JSON is tried first."""
 
     @property
     def encoding(self) -> str:
@@ -158,7 +209,10 @@ class BinaryProtoPayloadConverter(EncodingPayloadConverter):
 
 
 class AdvancedJSONEncoder(json.JSONEncoder):
-    """JSON with datetimes (ISO 8601), dataclasses, objects with a ``dict()`` method, iterables as lists, and UUIDs."""
+    """A JSON encoder for further types.
+
+    They are datetimes (as ISO 8601), dataclasses, objects with a `dict()` method, iterables (as lists) and UUIDs.
+    """
 
     def default(self, o: Any) -> Any:
         if isinstance(o, datetime):
@@ -185,13 +239,13 @@ class AdvancedJSONEncoder(json.JSONEncoder):
 
 
 class JSONPlainPayloadConverter(EncodingPayloadConverter):
-    """Anything that JSON can hold; type hints rebuild dataclasses, enums, dates and so on when reading.
+    """Converts everything that JSON supports. Type hints rebuild dataclasses, enums, dates and more when reading.
 
     Args:
-        encoder: JSON encoder class; None for the standard one.
-        decoder: JSON decoder class; None for the standard one.
-        encoding: The ``encoding`` metadata.
-        custom_type_converters: Asked first, in order, when a hint is applied.
+        encoder: JSON encoder class. None: the standard one.
+        decoder: JSON decoder class. None: the standard one.
+        encoding: The `encoding` metadata.
+        custom_type_converters: Tried first, in order, when a type hint is applied.
     """
 
     def __init__(

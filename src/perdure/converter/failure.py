@@ -35,9 +35,10 @@ _ENCODED_MESSAGE = "Encoded failure"
 
 
 class FailureConverter(ABC):
-    """Exceptions to failures and back. Deterministic: workflow code runs it.
+    """Converts exceptions to failures and back. It must be deterministic, because workflow code runs it.
 
-    For exceptions of workflow code only `FailureError`s come here; others fail the workflow task.
+    Of the exceptions in workflow code, only subclasses of `FailureError` are converted here. Others fail the workflow
+    task.
     """
 
     default: ClassVar[FailureConverter]
@@ -49,17 +50,28 @@ class FailureConverter(ABC):
         payload_converter: PayloadConverter,
         failure: failure_pb.Failure,
     ) -> None:
-        """Write `exception`, which stays as it is, into `failure`."""
+        """Write an exception into a failure message. The exception is not changed.
+
+        Args:
+            exception: The exception.
+            payload_converter: Converts the exception's values.
+            failure: The message to change.
+        """
 
     @abstractmethod
     def from_failure(
         self, failure: failure_pb.Failure, payload_converter: PayloadConverter
     ) -> BaseException:
-        """The exception of `failure`, which stays as it is."""
+        """Make an exception of a failure message. The message is not changed.
+
+        Args:
+            failure: The message.
+            payload_converter: Converts the failure's payloads.
+        """
 
 
 class DefaultFailureConverter(FailureConverter):
-    """The converter of every SDK of this API.
+    """The failure converter that every SDK of this API has.
 
     Args:
         encode_common_attributes: Move message and stack trace into a payload, where a codec can encrypt them.
@@ -131,7 +143,7 @@ class DefaultFailureConverter(FailureConverter):
 
 
 class DefaultFailureConverterWithEncodedAttributes(DefaultFailureConverter):
-    """`DefaultFailureConverter` with ``encode_common_attributes``."""
+    """A `DefaultFailureConverter` with `encode_common_attributes`."""
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)
@@ -349,10 +361,10 @@ FailureConverter.default = DefaultFailureConverter()
 
 
 def create_payload_validation_error(details: Any) -> ApplicationError:
-    """A non-retryable error of the type reserved for payloads that fail validation.
+    """Make the error for payloads that fail validation: non-retryable, with a type of its own.
 
     Args:
-        details: What is wrong, as a value that the converter can carry; None for nothing.
+        details: What is wrong, as a value that the payload converter supports. None: nothing.
     """
     given = () if details is None else (details,)
     return ApplicationError(

@@ -11,40 +11,59 @@ from perdure.wire.api import common as common_pb
 
 
 class PayloadConverter(ABC):
-    """Values to payloads and back. Synchronous and deterministic: workflow code runs it.
+    """Converts values to payloads and back. Synchronous and deterministic, because workflow code runs it.
 
-    A `perdure.common.RawValue` passes in either direction (as value, as type hint) unconverted.
+    A `perdure.common.RawValue` is not converted, in either direction.
     """
 
     default: ClassVar[PayloadConverter]
 
     @abstractmethod
     def to_payloads(self, values: Sequence[Any]) -> list[common_pb.Payload]:
-        """The payloads of `values`: at least one, at most as many as there are values."""
+        """Convert values.
+
+        Args:
+            values: The values.
+
+        Returns:
+            At least one payload, and at most as many as there are values.
+        """
 
     @abstractmethod
     def from_payloads(
         self, payloads: Sequence[common_pb.Payload], type_hints: list[type] | None = None
     ) -> list[Any]:
-        """The values of `payloads`.
+        """Convert payloads.
 
         Args:
-            payloads: What to convert.
-            type_hints: Expected types, one for each payload, or None.
+            payloads: The payloads.
+            type_hints: The expected types, one for each payload, if known.
         """
 
     def to_payloads_wrapper(self, values: Sequence[Any]) -> common_pb.Payloads:
-        """`to_payloads`, wrapped in a ``Payloads`` message."""
+        """Convert values to a `Payloads` message.
+
+        Args:
+            values: The values.
+        """
         return common_pb.Payloads(payloads=self.to_payloads(values))
 
     def from_payloads_wrapper(self, payloads: common_pb.Payloads | None) -> list[Any]:
-        """`from_payloads` of a ``Payloads`` message; an empty or missing one gives no values."""
+        """Convert a `Payloads` message. An empty or missing one gives no values.
+
+        Args:
+            payloads: The message, or None.
+        """
         if payloads is None or not payloads.payloads:
             return []
         return self.from_payloads(payloads.payloads)
 
     def to_payload(self, value: Any) -> common_pb.Payload:
-        """The payload of one value."""
+        """Convert one value.
+
+        Args:
+            value: The value.
+        """
         return self.to_payloads([value])[0]
 
     @overload
@@ -52,5 +71,10 @@ class PayloadConverter(ABC):
     @overload
     def from_payload(self, payload: common_pb.Payload, type_hint: type[AnyType]) -> AnyType: ...
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
-        """The value of one payload, as `type_hint` when given."""
+        """Convert one payload.
+
+        Args:
+            payload: The payload.
+            type_hint: The expected type, if known.
+        """
         return self.from_payloads([payload], [type_hint] if type_hint else None)[0]

@@ -25,7 +25,11 @@ _CONVERTER = DefaultPayloadConverter()
 def encode_search_attributes(
     attributes: SearchAttributes | TypedSearchAttributes, api: common_pb.SearchAttributes
 ) -> None:
-    """Write attributes, typed or (deprecated) as a mapping of lists, into `api`.
+    """Write search attributes into an API message.
+
+    Args:
+        attributes: The attributes. A mapping of names to lists of values is deprecated.
+        api: The message to change.
 
     Raises:
         TypeError: A value does not fit its key.
@@ -62,7 +66,11 @@ def encode_maybe_typed_search_attributes(
 def encode_typed_search_attribute_value(
     key: SearchAttributeKey[Any], value: SearchAttributeValue | None
 ) -> common_pb.Payload:
-    """The payload of one value; of None, the payload that removes the attribute.
+    """Make the payload of one value.
+
+    Args:
+        key: The attribute.
+        value: The value. None makes the payload that removes the attribute.
 
     Raises:
         TypeError: The value does not fit the key.
@@ -94,10 +102,13 @@ def _datetime_text(value: datetime) -> str:
 
 
 def encode_search_attribute_values(values: SearchAttributeValues) -> common_pb.Payload:
-    """The payload of untyped values (deprecated).
+    """Make the payload of a list of values without a type. Deprecated.
+
+    Args:
+        values: The values.
 
     Raises:
-        TypeError: Not a list, or a list of mixed or unknown types.
+        TypeError: It is not a list, or the values have mixed or unknown types.
         ValueError: A datetime has no time zone.
     """
     if not isinstance(cast("object", values), list):
@@ -122,7 +133,11 @@ def encode_search_attribute_values(values: SearchAttributeValues) -> common_pb.P
 
 
 def decode_search_attributes(api: common_pb.SearchAttributes) -> SearchAttributes:
-    """Every attribute as a list of values (deprecated)."""
+    """Read search attributes as a mapping of names to lists of values. Deprecated.
+
+    Args:
+        api: The API message.
+    """
     decoded: dict[str, Any] = {}
     for name, payload in api.indexed_fields.items():
         value: Any = _CONVERTER.from_payload(payload)
@@ -134,7 +149,11 @@ def decode_search_attributes(api: common_pb.SearchAttributes) -> SearchAttribute
 
 
 def decode_typed_search_attributes(api: common_pb.SearchAttributes) -> TypedSearchAttributes:
-    """The attributes whose payloads name a known type and hold a fitting value."""
+    """Read search attributes. Those with an unknown type, or with a value that does not fit it, are left out.
+
+    Args:
+        api: The API message.
+    """
     pairs: list[SearchAttributePair[Any]] = []
     for name, payload in api.indexed_fields.items():
         metadata_type = payload.metadata.get("type")

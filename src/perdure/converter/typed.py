@@ -32,14 +32,39 @@ _UNHANDLED = JSONTypeConverterUnhandled(object())
 
 
 class JSONTypeConverter(ABC):
-    """Adds a type to JSON decoding."""
+    """Adds a type to the decoding of JSON.
+
+    Example:
+        ```python
+        from decimal import Decimal
+        from typing import Any
+
+        from perdure.converter import JSONTypeConverter, value_to_type
+
+
+        class Decimals(JSONTypeConverter):
+            def to_typed_value(self, hint: type, value: Any) -> Any:
+                return Decimal(value) if hint is Decimal else JSONTypeConverter.Unhandled
+
+
+        assert value_to_type(list[Decimal], ["9.90"], [Decimals()]) == [Decimal("9.90")]
+        ```
+    """
 
     Unhandled: ClassVar[JSONTypeConverterUnhandled] = _UNHANDLED
     """What `to_typed_value` returns for hints that it does not know."""
 
     @abstractmethod
     def to_typed_value(self, hint: type, value: Any) -> Any | JSONTypeConverterUnhandled:
-        """`value`, a scalar, list or dict, as a `hint`; or `Unhandled`."""
+        """Convert a value to a type.
+
+        Args:
+            hint: The type.
+            value: A scalar, a list or a dict.
+
+        Returns:
+            The converted value, or `JSONTypeConverter.Unhandled` for types that this converter does not know.
+        """
 
 
 _Converters = Sequence[JSONTypeConverter]
@@ -47,19 +72,25 @@ _Rule = Callable[[Any, Any, _Converters], Any]
 
 
 def value_to_type(hint: Any, value: Any, custom_converters: _Converters = ()) -> Any:
-    """Convert a value read from JSON to the type that a hint asks for.
+    """Convert a value that was read from JSON to the type that a hint asks for.
 
     Args:
-        hint: A type or typing construct.
-        value: A scalar, list or dict.
-        custom_converters: Asked first, in order.
+        hint: A type, or a construct of `typing`.
+        value: A scalar, a list or a dict.
+        custom_converters: Tried first, in order.
 
     Raises:
-        TypeError: The value does not fit, or the hint is of no known kind.
+        TypeError: The value does not fit, or the hint is of an unknown kind.
 
     Example:
-        >>> value_to_type(list[uuid.UUID], ["0f8fad5b-d9cb-469f-a165-70867728950e"])
-        [UUID('0f8fad5b-d9cb-469f-a165-70867728950e')]
+        ```python
+        import uuid
+
+        from perdure.converter import value_to_type
+
+        text = "0f8fad5b-d9cb-469f-a165-70867728950e"
+        assert value_to_type(list[uuid.UUID], [text]) == [uuid.UUID(text)]
+        ```
     """
     for converter in custom_converters:
         converted = converter.to_typed_value(hint, value)

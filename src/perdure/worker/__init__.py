@@ -1,8 +1,8 @@
-"""Running workflows and activities: `Worker`, `Replayer`, interceptors, plugins.
+"""Running workflows and activities: `Worker`, `Replayer`, interceptors.
 
-A worker polls, runs user code, and answers. Its parts are small and listed in `ARCHITECTURE.md`; workflow code
-itself runs in `perdure.worker.host`. Not here: task queues, retries and time-outs (the server's), matching commands
-with history (`perdure.replay`).
+A worker polls, runs user code and answers. Its parts are listed in `ARCHITECTURE.md`; workflow code itself runs in
+`perdure.worker.host`. Not here: task queues, retries and time-outs (the server), matching commands with history
+(`perdure.replay`).
 """
 
 from __future__ import annotations

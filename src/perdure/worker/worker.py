@@ -1,6 +1,6 @@
-"""`Worker`: the public façade, and the life of a worker as its user sees it.
+"""`Worker`: the public class, and the life cycle of a worker.
 
-Not here: polling and shutting down (`operation`), which options are legal (`options`), what a plugin is (`plugin`).
+Not here: polling and shutting down (`operation`), checks of the options (`options`).
 """
 
 from __future__ import annotations
@@ -51,43 +51,61 @@ class Worker:
     """Polls a task queue and runs workflows and activities.
 
     Args:
-        client: How to reach the server, and with which namespace, identity and data converter.
+        client: The connection to the server, with namespace, identity and data converter.
         task_queue: The queue to poll.
         activities: Functions decorated with `activity.defn`.
         workflows: Classes decorated with `workflow.defn`.
-        activity_executor: A ThreadPoolExecutor for activities that are not async.
-        plugins: Outermost first; those of the client that are worker plugins come before them.
-        interceptors: Outermost first; those of the client that are worker interceptors come before them.
-        build_id: Names the code; a hash of the main module's file unless given.
-        identity: The client's unless given.
-        max_cached_workflows: Runs kept in memory; 0 replays every run from its start at every task.
-        max_concurrent_workflow_tasks: How many at once.
-        max_concurrent_activities: How many at once.
-        max_concurrent_local_activities: How many at once, besides the others.
-        max_concurrent_workflow_task_polls: Pollers for workflow tasks, sticky and normal together; by default 5, and
-            more under load when the engine is in the same process.
-        nonsticky_to_sticky_poll_ratio: Share of them that poll the normal queue; one of each always.
-        max_concurrent_activity_task_polls: Pollers for activity tasks; the default is as for workflow tasks.
+        activity_executor: A `ThreadPoolExecutor` for activities that are not async.
+        plugins: Outermost first. Those plugins of the client that are worker plugins come before them.
+        interceptors: Outermost first. Those interceptors of the client that are worker interceptors come before them.
+        build_id: Identifies the code. Default: a hash of the main module's file.
+        identity: Name shown in histories and logs. Default: the client's.
+        max_cached_workflows: Number of runs kept in memory. 0 replays every run from its start for every task.
+        max_concurrent_workflow_tasks: Number of workflow tasks that run at once. Default: 100.
+        max_concurrent_activities: Number of activities that run at once. Default: 100.
+        max_concurrent_local_activities: Number of local activities that run at once. Default: 100.
+        max_concurrent_workflow_task_polls: Number of pollers for workflow tasks, sticky and normal together. Default:
+            5, and more under load when the engine is in the same process.
+        nonsticky_to_sticky_poll_ratio: Share of these that poll the normal queue. There is at least one of each.
+        max_concurrent_activity_task_polls: Number of pollers for activity tasks. The default is as for workflow tasks.
         no_remote_activities: Do not poll for activities.
-        sticky_queue_schedule_to_start_timeout: How long a task waits for this worker before any may have it.
-        max_heartbeat_throttle_interval: Upper bound between two heartbeats that are sent.
-        default_heartbeat_throttle_interval: The same for activities without heartbeat time-out.
-        max_task_queue_activities_per_second: Asked of the server, for the whole queue.
-        graceful_shutdown_timeout: What activities get at the end before they are cancelled.
+        sticky_queue_schedule_to_start_timeout: How long a workflow task waits for this worker before any worker may
+            take it.
+        max_heartbeat_throttle_interval: Longest time between two heartbeats that are sent.
+        default_heartbeat_throttle_interval: The same, for activities without a heartbeat time-out.
+        max_task_queue_activities_per_second: A limit that the server applies to the whole queue.
+        graceful_shutdown_timeout: How long activities may continue at shutdown before they are cancelled.
         workflow_failure_exception_types: Exceptions that fail workflows instead of workflow tasks.
-        debug_mode: No watchdog, so that a debugger can stop in workflow code.
-        disable_eager_activity_execution: Never ask for an activity together with a workflow task's answer.
-        on_fatal_error: Told when the worker stops by itself.
-        workflow_runner: Accepted for compatibility; workflows are never re-imported (there is no sandbox).
-        unsandboxed_workflow_runner: As `workflow_runner`.
+        debug_mode: Switch the watchdog off, so that a debugger can stop in workflow code.
+        disable_eager_activity_execution: Never ask for an activity task in the answer to a workflow task.
+        on_fatal_error: Awaited with the error when the worker stops by itself.
+        workflow_runner: Accepted for compatibility. There is no sandbox, and workflows are never re-imported.
+        unsandboxed_workflow_runner: Accepted for compatibility.
 
     Raises:
-        ValueError: A bad option, see `WorkerOptions`, or two activities or workflows of the same name.
-        TypeError: The client was not awaited, or a plugin returned a configuration that cannot be used.
+        ValueError: An option is out of range, or two activities or two workflows have the same name.
+        TypeError: The client was not awaited.
 
     Example:
-        >>> async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
-        ...     await client.execute_workflow(Order.run, order, id="order-1", task_queue="orders")
+        ```python
+        @activity.defn
+        async def charge(order_id: str) -> str:
+            return f"receipt for {order_id}"
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self, order_id: str) -> str:
+                return await workflow.execute_activity(
+                    charge, order_id, start_to_close_timeout=timedelta(seconds=30)
+                )
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order], activities=[charge]):
+            receipt = await client.execute_workflow(Order.run, "o-7", id="o-7", task_queue="orders")
+        assert receipt == "receipt for o-7"
+        ```
     """
 
     def __init__(
@@ -205,7 +223,7 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
-        """Whether `run` has begun and not ended."""
+        """Whether `run` has begun and has not ended."""
         return self._running
 
     @property
@@ -216,11 +234,27 @@ class Worker:
     # Its life.
 
     async def run(self) -> None:
-        """Run until `shutdown` is called, or this call is cancelled, which shuts down as well.
+        """Run until `shutdown` is called or this call is cancelled. Cancelling it also shuts the worker down.
 
         Raises:
             RuntimeError: The worker has run before.
-            Exception: A fatal error: the namespace does not exist, or the activity executor broke.
+            Exception: A fatal error: the namespace does not exist, or the activity executor is broken.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            worker = Worker(client, task_queue="orders", workflows=[Order])
+            running = asyncio.create_task(worker.run())
+            assert await client.execute_workflow(Order.run, id="order-7", task_queue="orders") == "paid"
+            await worker.shutdown()
+            await running
+            ```
         """
         if self._started:
             raise RuntimeError("Already started")
@@ -238,7 +272,24 @@ class Worker:
         await self._operation.run()
 
     async def shutdown(self) -> None:
-        """Ask the worker to end gracefully, and wait until it has."""
+        """Shut down gracefully, and return when the worker has ended.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            worker = Worker(client, task_queue="orders", workflows=[Order])
+            async with worker:
+                await client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+                await worker.shutdown()
+            assert worker.is_shutdown
+            ```
+        """
         self._operation.stop()
         if self._started:
             await self._finished.wait()

@@ -13,13 +13,13 @@ from perdure.wire.api import common
 
 @dataclass
 class ExecuteActivityInput:
-    """One attempt, as interceptors see it.
+    """One attempt of an activity, as interceptors see it.
 
     Attributes:
-        fn: What to call.
-        args: Its decoded arguments.
-        executor: Where a sync activity runs; None for async ones.
-        headers: Of the command that scheduled it.
+        fn: The function to call.
+        args: Its converted arguments.
+        executor: Where a sync activity runs; None for async activities.
+        headers: Headers of the command that scheduled it, as payloads by name.
     """
 
     fn: Callable[..., Any]
@@ -29,30 +29,53 @@ class ExecuteActivityInput:
 
 
 class ActivityOutboundInterceptor:
-    """Calls that an activity makes: override what is of interest, call `self.next` for the rest."""
+    """Calls that an activity makes. Override methods as needed, and delegate to `self.next`.
+
+    Args:
+        next: The rest of the chain.
+    """
 
     def __init__(self, next: ActivityOutboundInterceptor) -> None:
         self.next = next
 
     def info(self) -> Info:
-        """The running activity."""
+        """Called by `activity.info`."""
         return self.next.info()
 
     def heartbeat(self, *details: Any) -> None:
-        """A heartbeat."""
+        """Called by `activity.heartbeat`.
+
+        Args:
+            details: The values of the heartbeat.
+        """
         self.next.heartbeat(*details)
 
 
 class ActivityInboundInterceptor:
-    """Calls to an activity: override what is of interest, call `self.next` for the rest."""
+    """Calls to an activity. Override methods as needed, and delegate to `self.next`.
+
+    Args:
+        next: The rest of the chain.
+    """
 
     def __init__(self, next: ActivityInboundInterceptor) -> None:
         self.next = next
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
-        """Set up the outbound chain: wrap `outbound` and hand it on."""
+        """Set up the outbound chain. Override it to wrap `outbound`.
+
+        Args:
+            outbound: The chain of the calls that the activity makes.
+        """
         self.next.init(outbound)
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        """Run the activity; its result."""
+        """Run the activity.
+
+        Args:
+            input: Function and arguments.
+
+        Returns:
+            The activity's result.
+        """
         return await self.next.execute_activity(input)

@@ -13,17 +13,76 @@ from perdure.worker.interceptors.workflow import (
 
 
 class Interceptor:
-    """Wraps what a worker runs. Override one or both methods."""
+    """Wraps what a worker runs. Subclasses override one or both methods.
+
+    Example:
+        ```python
+        from typing import Any
+
+        from perdure.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+
+        class Shouting(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                return f"{await super().execute_activity(input)}!"
+
+
+        class Louder(Interceptor):
+            def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+                return Shouting(super().intercept_activity(next))
+
+
+        @activity.defn
+        async def greet(name: str) -> str:
+            return f"Hello, {name}"
+
+
+        @workflow.defn
+        class Greeting:
+            @workflow.run
+            async def run(self, name: str) -> str:
+                return await workflow.execute_activity(
+                    greet, name, start_to_close_timeout=timedelta(seconds=10)
+                )
+
+
+        async with Worker(
+            client,
+            task_queue="greetings",
+            workflows=[Greeting],
+            activities=[greet],
+            interceptors=[Louder()],
+        ):
+            text = await client.execute_workflow(
+                Greeting.run, "Ada", id="greeting-7", task_queue="greetings"
+            )
+        assert text == "Hello, Ada!"
+        ```
+    """
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        """Wrap the activity chain; called for each attempt."""
+        """Wrap the chain of an activity. Called for each attempt.
+
+        Args:
+            next: The rest of the chain.
+
+        Returns:
+            The chain to use. Without an override: `next`.
+        """
         return next
 
     def workflow_interceptor_class(
         self,
         input: WorkflowInterceptorClassInput,
     ) -> type[WorkflowInboundInterceptor] | None:
-        """A class to wrap each run with, or None; called once per worker."""
+        """Choose a class that wraps each run of a workflow. Called once per worker.
+
+        Args:
+            input: Functions for workflow code can be added to it.
+
+        Returns:
+            The class, or None.
+        """
         del input
         return None
 

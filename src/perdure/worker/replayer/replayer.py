@@ -50,9 +50,9 @@ class WorkflowReplayResult:
     """The replay of one history.
 
     Attributes:
-        history: What was replayed.
-        replay_failure: None when the code agrees with it. Not set for workflows that failed in their
-            history: that is a result like any other.
+        history: The history.
+        replay_failure: Why the code does not match it; None if it does. A workflow that failed in its history has no
+            replay failure: that is a result like any other.
     """
 
     history: WorkflowHistory
@@ -61,7 +61,11 @@ class WorkflowReplayResult:
 
 @dataclass(frozen=True)
 class WorkflowReplayResults:
-    """The replay of several histories: failures by run id."""
+    """The replay of several histories.
+
+    Attributes:
+        replay_failures: The failures by run id.
+    """
 
     replay_failures: Mapping[str, Exception]
 
@@ -91,11 +95,11 @@ class ReplayerPlugin(NamedPlugin, ABC):
 
 
 class Replayer:
-    """Replays histories.
+    """Replays histories, to check that changed workflow code still matches them.
 
     Args:
-        workflows: Workflow classes.
-        namespace: Namespace that the workflows see.
+        workflows: Classes decorated with `workflow.defn`.
+        namespace: The namespace that the workflows see.
         data_converter: The converter that the histories were written with.
         interceptors: Only their workflow interceptors are used.
         plugins: Outermost first. They may change the other parameters, and wrap `workflow_replay_iterator`, through
@@ -103,15 +107,33 @@ class Replayer:
         workflow_failure_exception_types: As on the worker.
         debug_mode: No limit on the time of an activation, for debuggers.
         header_codec_behavior: As on the client of the workers that wrote the histories.
-        options: Parameters of the official `Replayer` that need nothing here (executors, runners, build
-            id, identity, runtime, …) are accepted and ignored.
+        options: Parameters of the official `Replayer` that have no meaning here (executors, runners, build id,
+            identity, runtime, …). They are accepted and ignored.
 
     Raises:
         ValueError: No workflow class was given, or one is not decorated.
+        TypeError: An option is unknown.
 
     Example:
-        >>> history = WorkflowHistory.from_json("order-7", Path("order-7.json").read_text())
-        >>> await Replayer(workflows=[Order]).replay_workflow(history)
+        ```python
+        from perdure.worker import Replayer
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> str:
+                await workflow.sleep(timedelta(days=1))
+                return "paid"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            await order.result()
+
+        replayed = await Replayer(workflows=[Order]).replay_workflow(await order.fetch_history())
+        assert replayed.replay_failure is None
+        ```
     """
 
     def __init__(
@@ -177,11 +199,14 @@ class Replayer:
 
         Args:
             history: The history.
-            raise_on_replay_failure: False returns the failure instead of raising it.
+            raise_on_replay_failure: Whether a failure is raised. False: it is returned.
+
+        Returns:
+            The history and its failure, if there is one.
 
         Raises:
-            NondeterminismError: The code does something else; the message shows what and where.
-            RuntimeError: Its task would fail: the class is not registered, or its code raised.
+            NondeterminismError: The code no longer matches the history. The message shows what differs and where.
+            RuntimeError: The workflow task would fail: the class is not registered, or its code raised.
         """
 
         async def histories() -> AsyncIterator[WorkflowHistory]:
@@ -198,7 +223,20 @@ class Replayer:
     async def replay_workflows(
         self, histories: AsyncIterator[WorkflowHistory], *, raise_on_replay_failure: bool = True
     ) -> WorkflowReplayResults:
-        """Replay several histories; `raise_on_replay_failure` ends at the first failure."""
+        """Replay several histories.
+
+        Args:
+            histories: The histories.
+            raise_on_replay_failure: Whether the first failure is raised. False: all histories are replayed, and
+                failures are returned.
+
+        Returns:
+            The failures by run id.
+
+        Raises:
+            NondeterminismError: As for `replay_workflow`.
+            RuntimeError: As for `replay_workflow`.
+        """
         failures: dict[str, Exception] = {}
         async with self.workflow_replay_iterator(histories) as results:
             async for result in results:
@@ -212,7 +250,14 @@ class Replayer:
     def workflow_replay_iterator(
         self, histories: AsyncIterator[WorkflowHistory]
     ) -> AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]]:
-        """Results one by one: `async with … as results: async for result in results`."""
+        """Replay several histories, one at a time: `async with … as results: async for result in results`.
+
+        Args:
+            histories: The histories.
+
+        Returns:
+            A context manager that gives an async iterator of results. Failures are in the results; none is raised.
+        """
         iterate: _Iterate = Replayer._iterator
         for plugin in reversed(self._plugins):
             iterate = _around(plugin, iterate)
