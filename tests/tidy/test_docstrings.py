@@ -119,7 +119,16 @@ def _unexplained(name: public.Name) -> list[str]:
     explained = _entries(name, "Args") | _entries(name, "Attributes")
     if inspect.isclass(name.object):
         explained |= _fields_with_docstrings(name.object)
+    for reference in re.findall(r"^The parameters of `([\w.]+)`", name.doc):
+        explained |= _explained_by(name.shown, reference)
     return [wanted for wanted in _wanted(name) if wanted not in explained]
+
+
+def _explained_by(shown: str, reference: str) -> set[str]:
+    """What the name that a docstring refers to explains; it is in the same module."""
+    wanted = f"{shown.partition('.')[0]}.{reference}"
+    (found,) = (name for name in public.names() if name.shown == wanted)
+    return _entries(found, "Args")
 
 
 def _entries(name: public.Name, section: str) -> set[str]:

@@ -27,7 +27,6 @@ _TO_MERGE = "to be merged"
 # Files of fewer lines, each with the reason why it is a file of its own. `__init__` and `__main__` need none.
 SHORT_FILES: dict[str, str] = {
     "activity/cancellation.py": "a value that activities and clients share, below both",
-    "common/raw.py": "one noun",
     "core/backoff.py": "one rule that server and worker share",
     "core/capi.py": "the one door to the C interface",
     "core/units.py": "constants that every package uses",
@@ -45,7 +44,6 @@ SHORT_FILES: dict[str, str] = {
     "wire/enums.py": "one list of star imports, exempt from lint rules",
     "wire/health.py": "a namespace of the API, like the modules of `wire.api`",
     "wire/splice.py": "one trick with bytes, explained in one place",
-    "worker/interceptors/interceptor.py": "the public base class, above both chains",
     "worker/plugin.py": "the public whole of two halves, above both",
 }
 

@@ -70,7 +70,7 @@ class NamedPlugin:
     """What plugins of workers and of replayers have in common."""
 
     def name(self) -> str:
-        """The plugin's name: module and class unless overridden."""
+        """The plugin's name. Default: module and name of its class."""
         return f"{type(self).__module__}.{type(self).__qualname__}"
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger("perdure.worker")
 
 
 class WorkerPlugin(NamedPlugin, ABC):
-    """The worker's half of a `Plugin`."""
+    """The half of a `Plugin` that is for workers."""
 
     @abstractmethod
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
@@ -40,11 +40,19 @@ class WorkerPlugin(NamedPlugin, ABC):
 
         Args:
             config: All parameters; it may be changed and returned. The client cannot be replaced.
+
+        Returns:
+            The parameters to use.
         """
 
     @abstractmethod
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
-        """Run the worker, usually through ``await next(worker)``."""
+        """Run the worker, usually with `await next(worker)`.
+
+        Args:
+            worker: The worker.
+            next: Runs it, with the plugins that follow.
+        """
 
 
 class Worker:

@@ -71,14 +71,17 @@ class WorkflowReplayResults:
 
 
 class ReplayerPlugin(NamedPlugin, ABC):
-    """The replayer's half of a `Plugin`."""
+    """The half of a `Plugin` that is for replayers."""
 
     @abstractmethod
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        """Change the parameters of a replayer: what workflows see must be as on the worker.
+        """Change the parameters of a replayer. What workflows see must be the same as on the worker.
 
         Args:
             config: All parameters; it may be changed and returned.
+
+        Returns:
+            The parameters to use.
         """
 
     @abstractmethod
@@ -91,7 +94,16 @@ class ReplayerPlugin(NamedPlugin, ABC):
             AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
         ],
     ) -> AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]]:
-        """Replay the histories, usually through ``next(replayer, histories)``."""
+        """Replay histories, usually with `next(replayer, histories)`.
+
+        Args:
+            replayer: The replayer.
+            histories: The histories.
+            next: Replays them, with the plugins that follow.
+
+        Returns:
+            A context manager that gives an async iterator of results.
+        """
 
 
 class Replayer:
