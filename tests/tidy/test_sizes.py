@@ -44,7 +44,6 @@ SHORT_FILES: dict[str, str] = {
     "wire/enums.py": "one list of star imports, exempt from lint rules",
     "wire/health.py": "a namespace of the API, like the modules of `wire.api`",
     "wire/splice.py": "one trick with bytes, explained in one place",
-    "worker/plugin.py": "the public whole of two halves, above both",
 }
 
 
