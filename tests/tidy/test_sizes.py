@@ -28,7 +28,6 @@ _TO_MERGE = "to be merged"
 SHORT_FILES: dict[str, str] = {
     "activity/cancellation.py": "a value that activities and clients share, below both",
     "core/backoff.py": "one rule that server and worker share",
-    "core/capi.py": "the one door to the C interface",
     "core/units.py": "constants that every package uses",
     "entity/env.py": "one noun, below every entity",
     "history/draft/transition.py": "one noun, below the draft and all that return one",

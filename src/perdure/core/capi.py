@@ -32,3 +32,29 @@ def keep_for_ever(what: object) -> None:
     """A reference that nobody gives back: not even the end of the interpreter collects `what`."""
     ctypes = loaded()
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(what))
+
+
+def class_has_changed(cls: type) -> None:
+    """Tell the interpreter that a class's dictionary was changed without its knowledge."""
+    ctypes = loaded()
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+
+
+def replace_member(holder: object, old: object, new: object) -> bool:
+    """Replace what a read-only member of an object of a compiled class refers to; whether it was found.
+
+    Args:
+        holder: The object; one of its members refers to `old`.
+        old: An object that lives as long as the process: its reference is not given back.
+        new: What to refer to instead.
+    """
+    ctypes = loaded()
+    head, size = object.__basicsize__, type(holder).__basicsize__
+    word = ctypes.sizeof(ctypes.c_void_p)
+    words = (ctypes.c_void_p * ((size - head) // word)).from_address(id(holder) + head)
+    for index, value in enumerate(words):
+        if value == id(old):
+            keep_for_ever(new)
+            words[index] = id(new)
+            return True
+    return False

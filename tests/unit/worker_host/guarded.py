@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
+import concurrent.futures
+import datetime  # noqa: ICN001
 import importlib.util
 import inspect
 import os
+import platform
 import random
 import secrets
 import sys
+import tempfile
 import threading
 import time
 import uuid
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -56,27 +61,55 @@ class Installed:
     """
 
     def __init__(self) -> None:
-        spec = importlib.util.spec_from_file_location("guard_again", guard.__file__)
-        assert spec is not None
-        assert spec.loader is not None
-        self.guard: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.guard)
+        self.guard: Any = again(guard)
         self.replaced: list[tuple[Any, Any]] = []
+        self.replaced_in_class: list[tuple[type, str]] = []
         self.hooks: list[Any] = []
-        for original in (time, random, uuid, secrets, os, threading):
-            setattr(self.guard, original.__name__, unguarded(original))
-        self.guard.binding = SimpleNamespace(replaced=self._note)
-        self.guard.sys = SimpleNamespace(
-            addaudithook=self.hooks.append,
-            _getframe=sys._getframe,
+        for original in (time, os, threading, platform, tempfile, concurrent.futures, _thread):
+            setattr(self.guard, original.__name__.partition(".")[0], unguarded(original))
+        self.guard.concurrent = SimpleNamespace(futures=self.guard.concurrent)
+        for original in (random, uuid):
+            setattr(self.guard, original.__name__, again(original))
+        self.guard.uuid.os = self.guard.os
+        self.guard.secrets = again(secrets)
+        self.guard.dt = SimpleNamespace(datetime=Instant, UTC=datetime.UTC)
+        self.guard.binding = SimpleNamespace(
+            replaced=self._note, replaced_in_class=self._note_in_class
         )
+        self.guard.sys = SimpleNamespace(addaudithook=self.hooks.append, modules=sys.modules)
         self.guard.install()
 
     def _note(self, original: Any, replacement: Any) -> None:
         self.replaced.append((original, replacement))
 
+    def _note_in_class(self, cls: type, name: str) -> None:
+        self.replaced_in_class.append((cls, name))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.guard, name)
+
+
+class Instant(datetime.datetime):
+    """A class of the tests' own whose class methods the guard replaces."""
+
+    @classmethod
+    def now(cls, tz: datetime.tzinfo | None = None) -> Self:
+        return super().now(tz)
+
+    @classmethod
+    def utcnow(cls) -> Self:
+        return cls.now(datetime.UTC)
+
+
+def again(module: ModuleType) -> Any:
+    """A module that is loaded once more, beside the one that everybody uses."""
+    assert module.__file__ is not None
+    spec = importlib.util.spec_from_file_location(module.__name__, module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 def unguarded(module: ModuleType) -> ModuleType:
@@ -85,11 +118,13 @@ def unguarded(module: ModuleType) -> ModuleType:
     for name, value in vars(module).items():
         setattr(copy, name, inspect.unwrap(value) if inspect.isroutine(value) else value)
     if module is os:
-        kind: Any = own(type(os.environ), "__getitem__", "__iter__", "__len__")
+        kind: Any = own(type(os.environ), "__getitem__", "__iter__", "__len__", "__repr__")
         environ = copy.environ = kind.__new__(kind)
         environ.__dict__ |= vars(os.environ)
     if module is threading:
         copy.Thread = own(threading.Thread, "start")
+    if module is concurrent.futures:
+        copy.ThreadPoolExecutor = own(concurrent.futures.ThreadPoolExecutor, "submit")
     return copy
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import platform
 import random
 import secrets
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -159,17 +161,17 @@ def test_the_guard_is_installed_once_and_remembers_what_it_replaced(fresh: Insta
     replaced = {id(old) for old, _ in fresh.replaced}
     assert len(replaced) == len(fresh.replaced), "each function once"
     by_name = {old.__name__: (old, new) for old, new in fresh.replaced}
-    for module, name in ((time, "time"), (time, "sleep"), (uuid, "uuid4"), (random, "shuffle")):
+    for module, name in ((time, "time"), (time, "sleep"), (uuid, "uuid1"), (random, "random")):
         old, new = by_name[name]
-        assert old == inspect.unwrap(getattr(module, name))
+        assert old.__name__ == inspect.unwrap(getattr(module, name)).__name__
         found = getattr(getattr(fresh.guard, module.__name__), name)
-        assert getattr(found, "__func__", found) is new
+        assert found is new
 
 
 def test_nothing_is_added_to_what_is_wrapped(fresh: Installed) -> None:
-    for module in (time, random, uuid, secrets, os, threading):
+    for module in (time, random, uuid, secrets, os, threading, platform, tempfile):
         copy = getattr(fresh.guard, module.__name__)
-        assert sorted(copy.__dict__) == sorted(module.__dict__)
+        assert set(copy.__dict__) <= set(module.__dict__)
 
 
 def test_wrapped_functions_are_as_good_as_methods_as_the_originals(fresh: Installed) -> None:
@@ -210,7 +212,7 @@ EVENTS = [
 def test_what_the_interpreter_reports_is_refused(event: str, advice: str, fresh: Installed) -> None:
     known = {"open": "Opening a file", "socket.__new__": "Opening a socket"}
     for report in (sys.audit, fresh.hooks[0]):
-        said = refused(lambda report=report: report(event, ()))
+        said = refused(lambda report=report: report(event, ("somewhere",)))
         assert said.startswith(f"{known.get(event, f'{event}()')} in workflow Calls (")
         assert advice in said
         assert "test_guard_tables.py" in said

@@ -239,14 +239,15 @@ class _Update:
         state.running_updates[job.id] = RunningHandler(
             job.name, definition.unfinished_policy, job.id
         )
-        arguments = handlers.update_arguments(definition, job)
-        given = HandleUpdateInput(job.id, job.name, arguments, job.headers)
         if job.run_validator and definition.validator is not None:
+            # Not repeated on replay: decoding must not draw from the run's random numbers here.
             with state.as_read_only(query_or_validator=True):
+                arguments = handlers.update_arguments(definition, job)
+                given = HandleUpdateInput(job.id, job.name, arguments, job.headers)
                 handlers.inbound.handle_update_validator(given)
-                # The validator may have changed its arguments; the handler must not see that.
-                given.args = handlers.update_arguments(definition, job)
-        return given
+        # The validator may have changed its arguments; the handler must not see that.
+        arguments = handlers.update_arguments(definition, job)
+        return HandleUpdateInput(job.id, job.name, arguments, job.headers)
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):

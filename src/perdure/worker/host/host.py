@@ -81,6 +81,7 @@ class WorkflowHost:
         state.guarded = definition.sandboxed and options.guard is not GuardPolicy.OFF
         if state.guarded:
             guard.install()
+        binding.rebind_everywhere()
         binding.rebind(definition.cls)
         state.loop = WorkflowLoop(state)
         self._runtime = state.loop.workflow_runtime = HostedRuntime(state)

@@ -104,6 +104,7 @@ class RunState:
         "__weakref__",
         "_info",
         "_random",
+        "_streams",
         "activation",
         "activities",
         "available_flags",
@@ -206,6 +207,7 @@ class RunState:
         # Randomness and patches
         self.seed = 0
         self._random: random.Random | None = None
+        self._streams: dict[str, random.Random] = {}
         self.seed_callbacks: list[Callable[[int], None]] = []
         self.patches_notified: set[str] = set()
         self.patches: dict[str, bool] = {}
@@ -288,8 +290,16 @@ class RunState:
         self.seed = seed
         if self._random is not None:
             self._random.seed(seed)
+        self._streams.clear()
         for callback in self.seed_callbacks:
             callback(seed)
+
+    def stream(self, name: str) -> random.Random:
+        """Random numbers of the run beside its own: what others draw does not shift the workflow's."""
+        found = self._streams.get(name)
+        if found is None:
+            found = self._streams[name] = random.Random(f"{self.seed}/{name}")  # noqa: S311  # deterministic by intent
+        return found
 
     def next_seq(self, kind: str) -> int:
         """The next number of a kind of operation, counting from 1."""
