@@ -104,7 +104,7 @@ class Client:
             http_connect_proxy_config: A proxy to tunnel through.
             dns_load_balancing_config: Spread calls over all addresses of the host's name.
             grpc_compression: Of requests.
-            payload_limits: Accepted for compatibility; no warnings are given yet.
+            payload_limits: Sizes in bytes above which values that are sent cause a warning in the log.
             header_codec_behavior: Whether headers pass through the codec.
             retention: For how long an engine in this process keeps closed runs of the namespace. It is stored in the
                 database. Default: what is stored; a new database keeps them forever, as `timedelta.max` does.

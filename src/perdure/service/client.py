@@ -19,6 +19,7 @@ from perdure.service.config import ConnectConfig, RetryConfig
 from perdure.service.eager_starts import EagerStarts
 from perdure.service.errors import RPCError, RPCStatusCode
 from perdure.service.headers import validate_metadata
+from perdure.service.payload_sizes import SizeWarnings
 from perdure.service.targets import opener_for
 from perdure.wire import errors
 from perdure.wire.api import workflowservice as pb
@@ -107,6 +108,8 @@ class ServiceClient:
     def __init__(self, config: ConnectConfig, connection: Connection | None = None) -> None:
         self.config = config
         self._connection = connection
+        self.size_warnings = SizeWarnings(config.payload_limits)
+        """Warns of large values in what this client and its workers send."""
         self._connecting = asyncio.Lock()
         # Spreads the load, hides nothing. Seeded from an id, so that a simulation which seeds ids repeats it.
         self._random = random.Random(new_id())  # noqa: S311
@@ -182,6 +185,7 @@ class ServiceClient:
         """
         _refuse_in_workflow()
         connection = await self.connected()
+        self.size_warnings.check(method.name, request)
         timeout_ns = None if timeout is None else int(timeout.total_seconds() * SECOND_NS)
         kind = call_kind(method, request)
         began_ns = int(asyncio.get_running_loop().time() * SECOND_NS)

@@ -107,7 +107,7 @@ class GrpcCompression(Enum):
 
 @dataclass(frozen=True)
 class PayloadLimitsConfig:
-    """Sizes above which something that is sent is worth a warning. Accepted; no warnings are given yet.
+    """Sizes above which what is sent causes a warning in the log; 0 turns a warning off.
 
     Attributes:
         payloads_warn_size: In bytes, for each field of payloads.

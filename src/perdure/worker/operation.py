@@ -89,6 +89,7 @@ class WorkerOperation:
             build_id=options.build_id,
             codec=self._client.data_converter.payload_codec,
             encodes_headers=self._header_codec is not HeaderCodecBehavior.NO_CODEC,
+            size_warnings=self._client.service_client.size_warnings,
         )
         await self._check_namespace(rpc)
         sticky_queue = f"{options.identity}-{new_id()}" if options.uses_sticky_queue else ""

@@ -18,17 +18,14 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from perdure.replay.markers import ENGINE_DETAILS
 from perdure.wire.api import command, common, history, update
+from perdure.wire.payload_fields import PAYLOAD, is_map, payload_fields, type_name
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
 Apply = Callable[[Sequence[common.Payload]], Awaitable[list[common.Payload]]]
 
-_PAYLOAD = common.Payload.DESCRIPTOR.full_name
-_PAYLOADS = common.Payloads.DESCRIPTOR.full_name
-_ANY = AnyMessage.DESCRIPTOR.full_name
-_SEARCH_ATTRIBUTES = common.SearchAttributes.DESCRIPTOR.full_name
 _HEADER = common.Header.DESCRIPTOR.full_name
 # Update protocol messages travel packed.
 _PACKED: dict[str, type[Message]] = {
@@ -41,9 +38,6 @@ _MARKERS = (
     history.MarkerRecordedEventAttributes.DESCRIPTOR.full_name,
 )
 
-_carriers: dict[str, tuple[FieldDescriptor, ...]] = {}
-"""Message type -> its fields below which a payload may be; computed once per type."""
-
 
 async def apply_codec(message: Message, apply: Apply, *, headers: bool = False) -> None:
     """Replace every payload below `message` by what `apply` makes of it.
@@ -53,14 +47,14 @@ async def apply_codec(message: Message, apply: Apply, *, headers: bool = False) 
         apply: Either half of a codec.
         headers: Whether those of headers are replaced too.
     """
-    for field in _fields(cast("Descriptor", message.DESCRIPTOR)):
+    for field in payload_fields(cast("Descriptor", message.DESCRIPTOR)):
         name = field.name
-        if _is_map(field):
+        if is_map(field):
             spared = _details_of_the_engine(message)
             await _apply_map(getattr(message, name), apply, but=spared, headers=headers)
         elif field.is_repeated:
             items = getattr(message, name)
-            if _type_name(field) == _PAYLOAD:
+            if type_name(field) == PAYLOAD:
                 await _replace_all(items, apply)
             else:
                 for item in items:
@@ -106,40 +100,3 @@ async def _replace_all(items: Any, apply: Apply) -> None:
     made = await apply(list(items))
     del items[:]
     items.extend(made)
-
-
-def _fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    found = _carriers.get(descriptor.full_name)
-    if found is None:
-        found = tuple(
-            field
-            for field in descriptor.fields
-            if _may_hold_payload(_value_type(field), frozenset())
-        )
-        _carriers[descriptor.full_name] = found
-    return found
-
-
-def _may_hold_payload(descriptor: Descriptor | None, seen: frozenset[str]) -> bool:
-    if descriptor is None or descriptor.full_name in seen | {_SEARCH_ATTRIBUTES}:
-        return False
-    if descriptor.full_name in (_PAYLOAD, _PAYLOADS, _ANY):
-        return True
-    seen |= {descriptor.full_name}
-    return any(_may_hold_payload(_value_type(field), seen) for field in descriptor.fields)
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    kind = field.message_type
-    return kind is not None and kind.GetOptions().map_entry
-
-
-def _value_type(field: FieldDescriptor) -> Descriptor | None:
-    kind = field.message_type
-    if kind is not None and kind.GetOptions().map_entry:
-        return kind.fields_by_name["value"].message_type
-    return kind
-
-
-def _type_name(field: FieldDescriptor) -> str:
-    return field.message_type.full_name if field.message_type is not None else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.core.units import SECOND_NS
 from perdure.core.user_code import passes_through
 from perdure.service.calls import is_too_large
+from perdure.service.payload_sizes import NO_WARNINGS, SizeWarnings
 from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
@@ -47,6 +48,7 @@ class WorkerRpc:
         build_id: str,
         codec: PayloadCodec | None,
         encodes_headers: bool = False,
+        size_warnings: SizeWarnings = NO_WARNINGS,
     ) -> None:
         self._connection = connection
         self.namespace = namespace
@@ -55,6 +57,7 @@ class WorkerRpc:
         self.build_id = build_id
         self._codec = codec
         self._encodes_headers = encodes_headers
+        self._size_warnings = size_warnings
         self._metadata = {"temporal-namespace": namespace}
         self.is_shutting_down = False
         self.is_abandoned = False
@@ -62,6 +65,7 @@ class WorkerRpc:
 
     async def call(self, name: str, request: Message, timeout_ns: int = CALL_TIMEOUT_NS) -> Any:
         """One call, no retry."""
+        self._size_warnings.check(name, request)
         return await self._connection.call(
             WORKFLOW_SERVICE[name], request, metadata=self._metadata, timeout_ns=timeout_ns
         )
