@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from perdure.wire.api import failure as failure_pb
@@ -499,7 +499,7 @@ def is_cancelled_exception(exception: BaseException) -> bool:
     """Whether an exception means that something was cancelled.
 
     True for `asyncio.CancelledError`, for `CancelledError`, and for an activity error, child workflow error or Nexus
-    error whose cause is a `CancelledError`.
+    error whose cause is a `CancelledError`. Of an exception group, as a `TaskGroup` raises, all members must be such.
 
     Args:
         exception: The exception.
@@ -513,6 +513,17 @@ def is_cancelled_exception(exception: BaseException) -> bool:
         assert not is_cancelled_exception(ApplicationError("card declined"))
         ```
     """
+    waiting: list[BaseException] = [exception]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, BaseExceptionGroup):
+            waiting.extend(cast("BaseExceptionGroup[BaseException]", each).exceptions)
+        elif not _is_cancellation(each):
+            return False
+    return True
+
+
+def _is_cancellation(exception: BaseException) -> bool:
     if isinstance(exception, ActivityError | ChildWorkflowError | NexusOperationError):
         return isinstance(exception.cause, CancelledError)
     return isinstance(exception, asyncio.CancelledError | CancelledError)

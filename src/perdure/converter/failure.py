@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
-from perdure.converter import nexus_failure
+from perdure.converter import groups, nexus_failure
 from perdure.converter.payload import PayloadConverter
 from perdure.exceptions import (
     ActivityError,
@@ -92,10 +92,9 @@ class DefaultFailureConverter(FailureConverter):
         elif nexus_failure.is_handler_error(exception):
             nexus_failure.write(exception, payload_converter, failure, self.to_failure)
         else:
-            error = ApplicationError(str(exception), type=type(exception).__name__)
-            error.__traceback__ = exception.__traceback__
-            error.__cause__ = exception.__cause__
-            self._write(error, payload_converter, failure)
+            self._write(groups.application_error(exception), payload_converter, failure)
+            if groups.is_group(exception):
+                failure.stack_trace = groups.stack_trace(exception)
         if self._encode_common_attributes:
             common = {"message": failure.message, "stack_trace": failure.stack_trace}
             failure.encoded_attributes.CopyFrom(payload_converter.to_payload(common))

@@ -59,14 +59,6 @@ def blow(kind: str) -> None:
     raise error
 
 
-@dataclass
-class Trap:
-    """A value that goes off at a place: converters and codecs of the tests look for it."""
-
-    place: str
-    kind: str
-
-
 @workflow.defn
 class Other:
     """Shows that the worker still works."""
@@ -96,6 +88,15 @@ class World:
         )
         self.started.append(handle)
         return handle
+
+    async def reported_of_update(self, handle: Handle, name: str, kind: str) -> Failure:
+        """What is reported of the run while an update of it waits for its outcome."""
+        update = asyncio.ensure_future(handle.execute_update(name, kind))
+        try:
+            return await reported(handle)
+        finally:
+            update.cancel()
+            await asyncio.gather(update, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -172,4 +173,4 @@ async def every_kind(check: Callable[[str], Awaitable[Failure]]) -> None:
         for kind, each in zip(KINDS, found, strict=True)
         if not names(each, kind)
     ]
-    assert wrong == []
+    assert wrong == [], wrong

@@ -12,18 +12,20 @@ import pytest
 from perdure import activity, workflow
 from perdure.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
 from perdure.common import RawValue
+from perdure.wire.api import enums
 from perdure.worker import (
     ExecuteWorkflowInput,
     HandleQueryInput,
     HandleSignalInput,
     HandleUpdateInput,
     Interceptor,
+    Replayer,
     StartActivityInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
-from tests.unit.worker.escapes import KINDS, Failure, Handle, blow, every_kind, reported, worker
+from tests.unit.worker.escapes import KINDS, Failure, blow, every_kind, reported, worker
 
 _SECOND = timedelta(seconds=1)
 
@@ -202,22 +204,13 @@ async def test_query_handlers(name: str):
             assert (await check(kind)).message
 
 
-async def _reported_of_update(handle: Handle, name: str, kind: str) -> Failure:
-    update = asyncio.ensure_future(handle.execute_update(name, kind))
-    try:
-        return await reported(handle)
-    finally:
-        update.cancel()
-        await asyncio.gather(update, return_exceptions=True)
-
-
 @pytest.mark.parametrize("name", ["update", "unknown"])
 async def test_update_handlers(name: str):
     async with worker([Waiting]) as world:
 
         async def check(kind: str) -> Failure:
             handle = await world.start(Waiting.run, id=kind)
-            return await _reported_of_update(handle, name, kind)
+            return await world.reported_of_update(handle, name, kind)
 
         await every_kind(check)
 
@@ -229,6 +222,97 @@ async def test_update_validators_reject_the_update_and_nothing_else():
             with pytest.raises(WorkflowUpdateFailedError) as failed:
                 await handle.execute_update("validated", kind)
             assert failed.value.__cause__ is not None
+
+
+# ── eviction, callbacks, replay ───────────────────────────────────────────────────────────────────
+
+
+@workflow.defn
+class Cleaning:
+    """Raises when it is thrown out of memory."""
+
+    @workflow.run
+    async def run(self, kind: str) -> None:
+        try:
+            await workflow.wait_condition(lambda: False)
+        finally:
+            blow(kind)
+
+    @workflow.query
+    def running(self) -> bool:
+        return True
+
+
+async def test_finally_blocks_of_runs_that_are_evicted():
+    async with worker([Cleaning], max_cached_workflows=1) as world:
+        for kind in KINDS:
+            handle = await world.start(Cleaning.run, kind, id=kind)
+            assert await handle.query(Cleaning.running)
+
+
+@workflow.defn
+class CallingBack:
+    """Its callbacks raise: for asyncio that is no error of the main coroutine."""
+
+    @workflow.run
+    async def run(self, place: str, kind: str) -> str:
+        loop = asyncio.get_running_loop()
+        if place == "call_soon":
+            loop.call_soon(blow, kind)
+        elif place == "exception handler":
+            loop.set_exception_handler(lambda _loop, _context: blow(kind))
+            loop.call_soon(blow, "ValueError")
+        else:
+            task = asyncio.create_task(asyncio.sleep(0))
+            task.add_done_callback(lambda _: blow(kind))
+        await workflow.sleep(0.001)
+        return "ok"
+
+
+@pytest.mark.parametrize("place", ["call_soon", "exception handler", "done callback"])
+async def test_callbacks_of_the_loop(place: str):
+    async with worker([CallingBack]) as world:
+
+        async def check(kind: str) -> bool:
+            handle = await world.start(CallingBack.run, place, kind, id=kind)
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                if event.event_type in _OUTCOMES:
+                    return event.event_type == enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+            return False
+
+        completed = await asyncio.gather(*(check(kind) for kind in KINDS))
+        # asyncio lets the loop's exception handler and these two through, and so they fail the task.
+        ends_loops = {"SystemExit", "KeyboardInterrupt"}
+        if place == "exception handler":
+            ends_loops |= {"GeneratorExit", "Odd", "BaseExceptionGroup"}
+        assert {
+            kind for kind, is_completed in zip(KINDS, completed, strict=True) if not is_completed
+        } == ends_loops
+
+
+_OUTCOMES = (
+    enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    enums.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+)
+
+
+@workflow.defn(name="Cleaning")
+class Broken:
+    @workflow.run
+    async def run(self, kind: str) -> None:
+        blow(kind)
+
+
+async def test_replays_say_what_was_raised():
+    async with worker([Cleaning]) as world:
+        for kind in KINDS:
+            handle = await world.start(Cleaning.run, kind, id=kind)
+            assert await handle.query(Cleaning.running)
+            replay = Replayer(workflows=[Broken])
+            result = await replay.replay_workflow(
+                await handle.fetch_history(), raise_on_replay_failure=False
+            )
+            assert result.replay_failure is not None
 
 
 # ── interceptors ──────────────────────────────────────────────────────────────────────────────────
@@ -335,7 +419,7 @@ async def test_interceptors_around_update_handlers():
 
         async def check(kind: str) -> Failure:
             handle = await world.start(Waiting.run, id=kind)
-            return await _reported_of_update(handle, "update", kind)
+            return await world.reported_of_update(handle, "update", kind)
 
         await every_kind(check)
 

@@ -5,7 +5,7 @@
 | a result | CompleteWorkflow |
 | continue-as-new | ContinueAsNew |
 | a cancellation, after the workflow's own cancellation was requested | CancelWorkflowExecution |
-| a failure error, `asyncio.TimeoutError`, a configured type | FailWorkflow |
+| a failure error, `asyncio.TimeoutError`, a configured type, a group of such | FailWorkflow |
 | anything else, `sys.exit()` included | an error of the workflow *task*: retried until the code is corrected (R-28) |
 
 Signal handlers end in the same way; update handlers only through their own response (`handlers`).

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from perdure.exceptions import FailureError
+from perdure.converter.groups import is_group, leaves
+from perdure.exceptions import FailureError, is_cancelled_exception
 from perdure.replay.commands import CallSite
 from perdure.worker.host import callsite
 from perdure.worker.host.converters import RunConverters
@@ -359,7 +360,12 @@ class RunState:
             *own,
             *self.options.failure_exception_types,
         )
-        return isinstance(error, kinds)
+        if isinstance(error, kinds):
+            return True
+        # As a TaskGroup raises: a failure unless there is a bug among its members.
+        return is_group(error) and all(
+            isinstance(each, kinds) or is_cancelled_exception(each) for each in leaves(error)
+        )
 
     def headers_of(self, headers: Mapping[str, Payload]) -> dict[str, Payload]:
         """Headers in a fixed order: protobuf maps have none."""

@@ -10,6 +10,7 @@ import linecache
 from typing import TYPE_CHECKING
 
 import perdure
+from perdure.converter.groups import text_of
 from perdure.core.user_code import passes_through
 from perdure.replay.engine import WorkflowReplay
 from perdure.replay.report import render
@@ -124,7 +125,7 @@ class HistoryReplay:
             self.failure = NondeterminismError(render(error, linecache.getline))
 
     def _fail(self, error: BaseException) -> None:
-        self.failure = RuntimeError(f"The workflow task fails on replay: {error}")
+        self.failure = RuntimeError(f"The workflow task fails on replay: {text_of(error)}")
         self.failure.__cause__ = error
 
     def close(self) -> None:
