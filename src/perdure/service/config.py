@@ -20,7 +20,8 @@ class TLSConfig:
         domain: Name for SNI and for checking the certificate, instead of the target's host.
         client_cert: The client's certificate (mutual TLS); needs the key.
         client_private_key: The client's key.
-        verification_server_name: Name for checking the certificate alone.
+        verification_server_name: Name for checking the certificate. It must be `domain`, or the target's host if
+            `domain` is not given, unless that is an IP address: a different name for SNI is refused.
     """
 
     server_root_ca_cert: bytes | None = None

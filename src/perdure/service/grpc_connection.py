@@ -8,6 +8,7 @@ embedded use never loads it. No retries here: they are rules above the seam (`ca
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import quote
@@ -41,7 +42,7 @@ def open_connection(config: ConnectConfig) -> GrpcConnection:
 
     Raises:
         TypeError: Metadata is malformed.
-        ValueError: Incomplete TLS options.
+        ValueError: TLS options that are incomplete or that contradict each other.
     """
     return GrpcConnection(config)
 
@@ -56,6 +57,7 @@ class GrpcConnection:
         self._channel: grpc.aio.Channel | None = None
         self._config = config
         self._credentials = _credentials(config.effective_tls())
+        self._options = _options(config)
         self._calls: dict[str, Any] = {}
         self._closed = False
 
@@ -115,7 +117,7 @@ class GrpcConnection:
         found = self._calls.get(path)
         if found is None:
             if self._channel is None:
-                self._channel = _open_channel(self._config, self._credentials)
+                self._channel = _open_channel(self._config, self._credentials, self._options)
             found = self._calls[path] = self._channel.unary_unary(
                 path,
                 request_serializer=method.request_type.SerializeToString,
@@ -149,9 +151,10 @@ def _credentials(tls: TLSConfig | None) -> grpc.ChannelCredentials | None:
 
 
 def _open_channel(
-    config: ConnectConfig, credentials: grpc.ChannelCredentials | None
+    config: ConnectConfig,
+    credentials: grpc.ChannelCredentials | None,
+    options: list[tuple[str, Any]],
 ) -> grpc.aio.Channel:
-    options = _options(config)
     compression = (
         grpc.Compression.Gzip
         if config.grpc_compression is GrpcCompression.GZIP
@@ -185,12 +188,7 @@ def _options(config: ConnectConfig) -> list[tuple[str, Any]]:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
         ]
-    tls = config.effective_tls()
-    name = tls and (tls.verification_server_name or tls.domain)
-    if name:
-        options.append(("grpc.ssl_target_name_override", name))
-    if tls and tls.domain:
-        options.append(("grpc.default_authority", tls.domain))
+    options += _names(config)
     proxy = config.http_connect_proxy_config
     if proxy is None:
         options.append(("grpc.enable_http_proxy", 0))
@@ -208,6 +206,48 @@ def _options(config: ConnectConfig) -> list[tuple[str, Any]]:
             ),
         ]
     return options
+
+
+def _names(config: ConnectConfig) -> list[tuple[str, Any]]:
+    """The name that the server is told (SNI) and that its certificate must have.
+
+    grpc knows one name for both. Where SNI would change with the name to verify, a proxy that routes by SNI would send
+    the connection elsewhere, so that is refused.
+    """
+    tls = config.effective_tls()
+    if tls is None:
+        return []
+    told = tls.domain or host_of(config.target_host)
+    verified = tls.verification_server_name or told
+    if verified != told and not _is_address(told):  # an address is never told
+        raise ValueError(
+            f"verification_server_name={verified!r} differs from the name that the server is told, {told!r}: "
+            f"this client verifies the name that it tells. Use domain={verified!r} if the server may be told that name"
+        )
+    if verified != told:
+        return [("grpc.ssl_target_name_override", verified)]
+    if tls.domain:
+        return [
+            ("grpc.ssl_target_name_override", tls.domain),
+            ("grpc.default_authority", tls.domain),
+        ]
+    return []
+
+
+def host_of(target: str) -> str:
+    """The host of `host`, `host:port` or `[IPv6]:port`."""
+    if target.startswith("["):
+        return target[1:].partition("]")[0]
+    host, colon, port = target.rpartition(":")
+    return host if colon and port.isdecimal() and ":" not in host else target
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _connect_timeout_ms(config: ConnectConfig) -> int:

@@ -23,9 +23,9 @@ from perdure.service import (
     ServiceClient,
     TLSConfig,
 )
-from perdure.service.client import _log_retry
+from perdure.service.client import _log_retry, connect
 from perdure.service.eager_starts import EagerStarts, FirstTask
-from perdure.service.grpc_connection import GrpcConnection, _options
+from perdure.service.grpc_connection import GrpcConnection, _options, host_of
 from perdure.service.headers import validate_metadata
 from perdure.wire import errors
 from perdure.wire.api import workflowservice as pb
@@ -67,13 +67,18 @@ DNS = {"grpc.lb_policy_name": "round_robin", "grpc.dns_min_time_between_resoluti
             NO_PROXY | KEEP_ALIVE | {"grpc.ssl_target_name_override": "d", "grpc.default_authority": "d"},
         ),
         (
-            {"tls": TLSConfig(domain="d", verification_server_name="v")},
-            NO_PROXY | KEEP_ALIVE | {"grpc.ssl_target_name_override": "v", "grpc.default_authority": "d"},
+            {"tls": TLSConfig(domain="d", verification_server_name="d")},
+            NO_PROXY | KEEP_ALIVE | {"grpc.ssl_target_name_override": "d", "grpc.default_authority": "d"},
         ),
         (
-            {"tls": TLSConfig(verification_server_name="v")},
+            {"target_host": "127.0.0.1:7233", "tls": TLSConfig(verification_server_name="v")},
             NO_PROXY | KEEP_ALIVE | {"grpc.ssl_target_name_override": "v"},
         ),
+        (
+            {"target_host": "[::1]:7233", "tls": TLSConfig(verification_server_name="v")},
+            NO_PROXY | KEEP_ALIVE | {"grpc.ssl_target_name_override": "v"},
+        ),
+        ({"tls": TLSConfig(verification_server_name="host")}, NO_PROXY | KEEP_ALIVE),
         ({"tls": True}, NO_PROXY | KEEP_ALIVE),
         (
             {"http_connect_proxy_config": PROXY},
@@ -91,9 +96,40 @@ DNS = {"grpc.lb_policy_name": "round_robin", "grpc.dns_min_time_between_resoluti
     ],
 )  # fmt: skip
 def test_the_channel_is_set(config: dict[str, Any], more: dict[str, object]):
-    found = _options(ConnectConfig("host:1", **config))
+    options: dict[str, Any] = {"target_host": "host:1"} | config
+    found = _options(ConnectConfig(**options))
     assert len(found) == len(dict(found)), "each once"
     assert dict(found) == BASE | more
+
+
+@pytest.mark.parametrize(
+    ("target", "tls"),
+    [
+        ("orders.test:7233", TLSConfig(verification_server_name="v")),
+        ("orders.test", TLSConfig(verification_server_name="v")),
+        ("127.0.0.1:7233", TLSConfig(domain="d", verification_server_name="v")),
+    ],
+)
+async def test_a_name_to_verify_that_would_change_the_name_that_is_told_is_refused(
+    target: str, tls: TLSConfig
+):
+    with pytest.raises(ValueError, match=r"verification_server_name='v' differs .* Use domain='v'"):
+        await connect(target, ConnectConfig(target, tls=tls))
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("orders.test:7233", "orders.test"),
+        ("orders.test", "orders.test"),
+        ("127.0.0.1:7233", "127.0.0.1"),
+        ("[::1]:7233", "::1"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+    ],
+)
+def test_the_host_of_a_target(target: str, host: str):
+    assert host_of(target) == host
 
 
 def test_what_is_set_unless_told():
