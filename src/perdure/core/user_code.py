@@ -33,8 +33,14 @@ class EscapedError(Exception):
 
 
 def passes_through(error: BaseException) -> bool:
-    """Whether an error that came out of user code is not its own, and must go on to our caller."""
+    """Whether an error that came out of user code is not its own, and must go on to our caller.
+
+    Leaving the debugger (`q` at a breakpoint) fails the task, and interrupts the process like Ctrl-C. Otherwise the
+    task would be tried again, and stop at the same breakpoint again, for as long as the worker runs.
+    """
     if isinstance(error, Exception):
+        if type(error).__name__ == "BdbQuit":
+            _interrupt_once(error)
         return False
     if isinstance(error, asyncio.CancelledError):
         task = _current_task()
@@ -43,6 +49,13 @@ def passes_through(error: BaseException) -> bool:
         return _is_from_signal(error)
     # A coroutine that is thrown away after its loop has ended.
     return isinstance(error, GeneratorExit) and asyncio._get_running_loop() is None  # noqa: SLF001
+
+
+def _interrupt_once(error: Exception) -> None:
+    # Several layers look at one error; a second signal would not let the program end in order.
+    if not getattr(error, "has_interrupted", False):
+        error.has_interrupted = True  # type: ignore[attr-defined]
+        signal.raise_signal(signal.SIGINT)
 
 
 def sealed(error: BaseException) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bdb
 import functools
 import logging
 import os
@@ -210,3 +211,19 @@ def test_an_interrupt_raised_in_another_thread_is_user_codes():
     thread.start()
     thread.join()
     assert not passes_through(found[0])
+
+
+def test_leaving_the_debugger_interrupts_the_process_once() -> None:
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
+    try:
+        error = bdb.BdbQuit()
+        assert not passes_through(error)
+        assert not passes_through(error)
+        assert interrupts == [signal.SIGINT]
+        assert not passes_through(bdb.BdbQuit())
+        assert len(interrupts) == 2
+        assert not passes_through(ValueError("another"))
+        assert len(interrupts) == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
