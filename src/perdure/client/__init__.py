@@ -1,8 +1,8 @@
-"""The client: start workflows, talk to them, wait for their results.
+"""The client: start workflows, interact with them, wait for their results.
 
-A method of `Client` or of a handle makes an *input* (a plain value that interceptors may look at and change), the chain
-of interceptors passes it on, and at its end `impl` does the same three steps for every verb: encode the input to a
-request (`encode`), call, decode the response. Nothing here knows which transport or engine answers.
+Each method of `Client` or of a handle makes an *input*, a plain value that interceptors may read and change. The chain
+of interceptors passes it on. At its end, `impl` encodes the input to a request (`encode`), calls, and decodes the
+response. Nothing here depends on the transport or on the engine that answers.
 
 Not here: connections and retries (`perdure.service`), running anything (`perdure.worker`). Update-with-start,
 schedules, standalone activities and Nexus clients are not part of this version.

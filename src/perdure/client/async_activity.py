@@ -1,4 +1,4 @@
-"""Handles of activities that somebody else completes (`activity.raise_complete_async`)."""
+"""Handles of activities that are completed from outside (`activity.raise_complete_async`)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from perdure.converter import DataConverter, SerializationContext, WithSerializa
 
 
 class AsyncActivityHandle(WithSerializationContext):
-    """Completes an activity from outside, and sends its heartbeats.
+    """Completes an activity from outside, and sends its heartbeats. `Client.get_async_activity_handle` makes it.
 
-    Every method takes ``rpc_metadata`` (headers) and ``rpc_timeout`` (for one try).
-
-    Raises:
-        perdure.service.RPCError: NOT_FOUND when the activity, or this attempt of it, is not open any more.
+    Args:
+        client: Makes the calls.
+        id_or_token: The activity: its ids, or the task token of an attempt.
+        data_converter_override: Used instead of the client's data converter.
     """
 
     def __init__(
@@ -38,10 +38,17 @@ class AsyncActivityHandle(WithSerializationContext):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Say that the activity is alive.
+        """Report that the activity is alive.
+
+        Args:
+            details: Values that the next attempt finds in `activity.Info.heartbeat_details`.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
 
         Raises:
-            AsyncActivityCancelledError: It is to stop.
+            AsyncActivityCancelledError: The activity was cancelled.
+            RPCError: The service refused the call: NOT_FOUND when the activity, or this attempt of it, is not open any
+                more.
         """
         await self._client.outbound.heartbeat_async_activity(
             inputs.HeartbeatAsyncActivityInput(
@@ -60,7 +67,46 @@ class AsyncActivityHandle(WithSerializationContext):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Complete the activity, with `result` if given."""
+        """Complete the activity.
+
+        Args:
+            result: The activity's result. Default: none.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the activity, or this attempt of it, is not open any
+                more.
+
+        Example:
+            ```python
+            tokens: asyncio.Queue[bytes] = asyncio.Queue()
+
+
+            @activity.defn
+            async def ask_for_approval() -> str:
+                tokens.put_nowait(activity.info().task_token)  # in practice: into a database or a mail
+                activity.raise_complete_async()
+
+
+            @workflow.defn
+            class Purchase:
+                @workflow.run
+                async def run(self) -> str:
+                    return await workflow.execute_activity(
+                        ask_for_approval, start_to_close_timeout=timedelta(days=3)
+                    )
+
+
+            async with Worker(
+                client, task_queue="orders", workflows=[Purchase], activities=[ask_for_approval]
+            ):
+                purchase = await client.start_workflow(Purchase.run, id="p-7", task_queue="orders")
+                approval = client.get_async_activity_handle(task_token=await tokens.get())
+                await approval.complete("by Ada")
+                assert await purchase.result() == "by Ada"
+            ```
+        """
         await self._client.outbound.complete_async_activity(
             inputs.CompleteAsyncActivityInput(
                 id_or_token=self._id_or_token,
@@ -79,7 +125,18 @@ class AsyncActivityHandle(WithSerializationContext):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Fail this attempt; the retry policy decides what follows."""
+        """Fail this attempt of the activity. The retry policy decides whether there is another.
+
+        Args:
+            error: The error.
+            last_heartbeat_details: Values that the next attempt finds in `activity.Info.heartbeat_details`.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the activity, or this attempt of it, is not open any
+                more.
+        """
         await self._client.outbound.fail_async_activity(
             inputs.FailAsyncActivityInput(
                 id_or_token=self._id_or_token,
@@ -97,7 +154,17 @@ class AsyncActivityHandle(WithSerializationContext):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Say that the activity has stopped because it was cancelled."""
+        """Report that the activity has stopped because it was cancelled.
+
+        Args:
+            details: Values for the workflow's `CancelledError`.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the activity, or this attempt of it, is not open any
+                more.
+        """
         await self._client.outbound.report_cancellation_async_activity(
             inputs.ReportCancellationAsyncActivityInput(
                 id_or_token=self._id_or_token,
@@ -109,7 +176,11 @@ class AsyncActivityHandle(WithSerializationContext):
         )
 
     def with_context(self, context: SerializationContext) -> AsyncActivityHandle:
-        """The same handle, whose payloads are converted in `context`."""
+        """The same handle, with a serialization context for its payloads.
+
+        Args:
+            context: What the payloads belong to.
+        """
         converter = (self._data_converter_override or self._client.data_converter).with_context(
             context
         )

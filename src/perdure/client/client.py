@@ -1,4 +1,4 @@
-"""`Client`: the entry to everything that is not running workflows and activities."""
+"""`Client`: the entry point to everything except running workflows and activities."""
 
 from __future__ import annotations
 
@@ -48,13 +48,38 @@ from perdure.types import (
 
 
 class Client:
-    """Talks to a service, or to an engine in this process. Belongs to the event loop that it was connected in.
+    """A client of a server, or of an engine in this process. It belongs to the event loop in which it was connected.
+
+    Args:
+        service_client: The connection.
+        namespace: The namespace of all calls.
+        data_converter: Converts values and errors.
+        plugins: Earlier ones wrap later ones.
+        interceptors: Earlier ones wrap later ones.
+        default_workflow_query_reject_condition: For queries that give none.
+        header_codec_behavior: Whether headers pass through the payload codec.
 
     Example:
-        >>> async with await Client.connect("localhost:7233") as client:
-        ...     result = await client.execute_workflow(
-        ...         Greeting.run, "Ada", id="greeting-1", task_queue="greetings"
-        ...     )
+        ```python
+        from perdure.client import Client
+
+
+        @workflow.defn
+        class Greeting:
+            @workflow.run
+            async def run(self, name: str) -> str:
+                return f"Hello, {name}!"
+
+
+        async with (
+            await Client.connect("memory:") as client,
+            Worker(client, task_queue="greetings", workflows=[Greeting]),
+        ):
+            text = await client.execute_workflow(
+                Greeting.run, "Ada", id="greeting-1", task_queue="greetings"
+            )
+        assert text == "Hello, Ada!"
+        ```
     """
 
     @classmethod
@@ -83,35 +108,47 @@ class Client:
         header_codec_behavior: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC,
         retention: timedelta | None = None,
     ) -> Self:
-        """Connect to a server or open an engine in this process.
+        """Connect to a server, or open an engine in this process.
 
         Args:
-            target_host: ``"localhost:7233"``, ``"sqlite:orders.db"`` or ``"memory:"``.
-            namespace: For all calls.
-            api_key: Sent as ``authorization: Bearer …`` unless `rpc_metadata` has that key; turns TLS on.
-            data_converter: How values and errors travel.
+            target_host: `"localhost:7233"`, `"sqlite:orders.db"` or `"memory:"`.
+            namespace: The namespace of all calls.
+            api_key: Sent as `authorization: Bearer …`, unless `rpc_metadata` has that key. It turns TLS on.
+            data_converter: Converts values and errors.
             plugins: Earlier ones wrap later ones.
             interceptors: Earlier ones wrap later ones.
-            default_workflow_query_reject_condition: For queries that do not say.
-            tls: True for the system's certificates, options for others, False for none in any case.
-            retry_config: How calls are tried again.
-            keep_alive_config: Pings; None for none.
-            connect_timeout: For one attempt to connect.
+            default_workflow_query_reject_condition: For queries that give none.
+            tls: True: TLS with the system's certificates. A `TLSConfig`: TLS with these options. False: no TLS, even
+                with an API key.
+            retry_config: How failed calls are retried.
+            keep_alive_config: Pings that notice a dead connection. None: no pings.
+            connect_timeout: Time limit of one attempt to connect. None: 5 seconds.
             rpc_metadata: Headers of all calls.
             identity: Name shown in histories and logs. Default: `"{pid}@{host}"`.
-            lazy: Connect with the first call. Such clients are not for workers.
+            lazy: Connect with the first call. Workers cannot use such a client.
             runtime: Accepted for compatibility; not used.
-            http_connect_proxy_config: A proxy to tunnel through.
-            dns_load_balancing_config: Spread calls over all addresses of the host's name.
-            grpc_compression: Of requests.
-            payload_limits: Sizes in bytes above which values that are sent cause a warning in the log.
-            header_codec_behavior: Whether headers pass through the codec.
-            retention: For how long an engine in this process keeps closed runs of the namespace. It is stored in the
-                database. Default: what is stored; a new database keeps them forever, as `timedelta.max` does.
+            http_connect_proxy_config: An HTTP proxy to tunnel through.
+            dns_load_balancing_config: Distribute calls over all addresses of the host's name.
+            grpc_compression: Compression of requests.
+            payload_limits: Sizes, in bytes, above which values that are sent cause a warning in the log.
+            header_codec_behavior: Whether headers pass through the payload codec.
+            retention: How long an engine in this process keeps closed runs of the namespace. It is stored in the
+                database. Default: what is stored. A new database keeps them forever, as `timedelta.max` does.
+
+        Returns:
+            The connected client.
 
         Raises:
-            RuntimeError: The service does not answer.
-            ValueError: The target means nothing, or a server is to be given a retention.
+            RuntimeError: The service does not answer, or the database cannot be opened.
+            ValueError: The target is malformed, or a retention was given for a server.
+
+        Example:
+            ```python
+            from perdure.client import Client
+
+            async with await Client.connect("memory:", namespace="default") as client:
+                assert client.namespace == "default"
+            ```
         """
         config = ConnectConfig(
             target_host=target_host,
@@ -174,17 +211,17 @@ class Client:
         self._outbound = outbound
 
     def config(self, *, active_config: bool = False) -> ClientConfig:
-        """A copy of the parameters, for making another client.
+        """A copy of the client's parameters, to make another client.
 
         Args:
-            active_config: After the plugins have changed them.
+            active_config: The parameters as the plugins have changed them. False: as they were given.
         """
         config = (self._config if active_config else self._initial_config).copy()
         config["interceptors"] = list(config["interceptors"])
         return config
 
     async def close(self) -> None:
-        """Release the connection (an embedded engine is shut down with its last client)."""
+        """Close the connection. An embedded engine shuts down with its last client."""
         await self.service_client.close()
 
     async def __aenter__(self) -> Self:
@@ -202,7 +239,7 @@ class Client:
 
     @property
     def service_client(self) -> ServiceClient:
-        """The raw service client."""
+        """The service client, for calls with the API's own messages."""
         return self._config["service_client"]
 
     @property
@@ -216,17 +253,17 @@ class Client:
 
     @property
     def workflow_service(self) -> WorkflowService:
-        """The workflow service's calls with the API's own messages."""
+        """The calls of the workflow service, with the API's own messages."""
         return self.service_client.workflow_service
 
     @property
     def operator_service(self) -> OperatorService:
-        """The operator service's calls with the API's own messages."""
+        """The calls of the operator service, with the API's own messages."""
         return self.service_client.operator_service
 
     @property
     def test_service(self) -> TestService:
-        """The test service's calls with the API's own messages."""
+        """The calls of the test service, with the API's own messages."""
         return self.service_client.test_service
 
     @property
@@ -236,17 +273,17 @@ class Client:
 
     @property
     def identity(self) -> str:
-        """Who calls."""
+        """Name shown in histories and logs."""
         return self.service_client.config.identity
 
     @property
     def data_converter(self) -> DataConverter:
-        """How values and errors travel."""
+        """The converter of values and errors."""
         return self._config["data_converter"]
 
     @property
     def default_workflow_query_reject_condition(self) -> QueryRejectCondition | None:
-        """For queries that do not say."""
+        """The reject condition of queries that give none."""
         return self._config["default_workflow_query_reject_condition"]
 
     @property
@@ -260,7 +297,7 @@ class Client:
 
     @property
     def api_key(self) -> str | None:
-        """The API key. Assign another to change it."""
+        """The API key. Assign a new one to change it."""
         return self.service_client.config.api_key
 
     @api_key.setter
@@ -269,12 +306,12 @@ class Client:
 
     @property
     def outbound(self) -> OutboundInterceptor:
-        """The chain of interceptors. For the library's own use."""
+        """The chain of interceptors. For the library only."""
         return self._outbound
 
     @property
     def caller(self) -> Caller:
-        """What requests are made from. For the library's own use."""
+        """What requests are made from. For the library only."""
         return Caller(
             namespace=self.namespace,
             identity=self.identity,
@@ -326,25 +363,40 @@ class Client:
         result_type: type | None = None,
         **options: Unpack[StartWorkflowOptions],
     ) -> WorkflowHandle[Any, Any]:
-        """Start a workflow; with ``start_signal``, signal it and start it if it is not open.
+        """Start a workflow. With `start_signal`, signal it, and start it if it is not open.
 
         Args:
-            workflow: The ``@workflow.run`` method, the class, or the workflow type as a string.
-            arg: Its only argument.
-            args: Its arguments, when there are several.
-            result_type: What to convert the result to; taken from the method otherwise.
-            **options: See `perdure.client.options.StartWorkflowOptions`: ``id`` and ``task_queue`` are required.
+            workflow: The `@workflow.run` method, the workflow class, or the workflow type as a string.
+            arg: Its argument, if it takes exactly one.
+            args: Its arguments, if it takes several. Do not give both.
+            result_type: Type to convert the result to, for a workflow given by name. Otherwise it is the method's.
+            **options: The keys of `perdure.client.options.StartWorkflowOptions`. `id` and `task_queue` are required.
+
+        Returns:
+            A handle to the workflow.
 
         Raises:
-            WorkflowAlreadyStartedError: The id is taken, and the policies do not allow another run.
-            RPCError: The service refused.
-            TypeError: Wrong number or types of arguments (checked when given the method or class), unknown options.
-            ValueError: `workflow` is not decorated, or `arg` and `args` are both given.
+            WorkflowAlreadyStartedError: The id is taken, and the id policies do not allow another run.
+            RPCError: The service refused the call, or could not be reached.
+            TypeError: The number or types of arguments are wrong (checked if the method or class is given), or an
+                option is unknown.
+            ValueError: `workflow` is not decorated, or `arg` and `args` were both given.
 
         Example:
-            >>> handle = await client.start_workflow(
-            ...     Greeting.run, "Ada", id="greeting-1", task_queue="greetings"
-            ... )
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self, order_id: str) -> str:
+                    await workflow.sleep(timedelta(days=1))
+                    return f"{order_id} paid"
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                order = await client.start_workflow(Order.run, "o-7", id="order-7", task_queue="orders")
+                assert order.id == "order-7"
+                assert await order.result() == "o-7 paid"
+            ```
         """
         target = workflow_target(workflow)
         arguments = arg_or_args(arg, args)
@@ -408,7 +460,42 @@ class Client:
         result_type: type | None = None,
         **options: Unpack[StartWorkflowOptions],
     ) -> Any:
-        """`start_workflow`, then `WorkflowHandle.result`."""
+        """Start a workflow and wait for its result.
+
+        Args:
+            workflow: The `@workflow.run` method, the workflow class, or the workflow type as a string.
+            arg: Its argument, if it takes exactly one.
+            args: Its arguments, if it takes several. Do not give both.
+            result_type: Type to convert the result to, for a workflow given by name. Otherwise it is the method's.
+            **options: The keys of `perdure.client.options.StartWorkflowOptions`. `id` and `task_queue` are required.
+
+        Returns:
+            The workflow's result.
+
+        Raises:
+            WorkflowFailureError: The workflow did not complete. Its cause says why.
+            WorkflowAlreadyStartedError: The id is taken, and the id policies do not allow another run.
+            RPCError: The service refused the call, or could not be reached.
+            TypeError: The number or types of arguments are wrong (checked if the method or class is given), or an
+                option is unknown.
+            ValueError: `workflow` is not decorated, or `arg` and `args` were both given.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Total:
+                @workflow.run
+                async def run(self, prices: list[int], shipping: int) -> int:
+                    return sum(prices) + shipping
+
+
+            async with Worker(client, task_queue="totals", workflows=[Total]):
+                total = await client.execute_workflow(
+                    Total.run, args=[[30, 10], 2], id="total-7", task_queue="totals"
+                )
+            assert total == 42
+            ```
+        """
         handle: WorkflowHandle[Any, Any] = await self.start_workflow(
             workflow, arg, args=args, result_type=result_type, **options
         )
@@ -424,13 +511,31 @@ class Client:
         first_execution_run_id: str | None = None,
         result_type: type | None = None,
     ) -> WorkflowHandle[Any, Any]:
-        """A handle of a workflow that was started before; nothing is sent.
+        """Get a handle to a workflow that was started before. Nothing is sent.
 
         Args:
-            workflow_id: Its id.
-            run_id: For calls to this very run; the current one unless given.
-            first_execution_run_id: Lets `cancel` and `terminate` refuse another chain of the same id.
-            result_type: What to convert the result to.
+            workflow_id: Its workflow id.
+            run_id: One run of it, to which all calls go. None: the run that is current at each call.
+            first_execution_run_id: The first run of the chain. `cancel` and `terminate` then refuse another chain with
+                the same id.
+            result_type: Type to convert the result to.
+
+        Returns:
+            The handle.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                assert await client.get_workflow_handle("order-7").result() == "paid"
+            ```
         """
         return WorkflowHandle(
             self,
@@ -450,7 +555,44 @@ class Client:
         run_id: str | None = None,
         first_execution_run_id: str | None = None,
     ) -> WorkflowHandle[SelfType, ReturnType]:
-        """`get_workflow_handle` with the types of a ``@workflow.run`` method."""
+        """Get a handle with the types of a `@workflow.run` method. Nothing is sent.
+
+        Args:
+            workflow: The method. It gives the type of the result, and of the handle's signals and queries.
+            workflow_id: The workflow id.
+            run_id: One run of it, to which all calls go. None: the run that is current at each call.
+            first_execution_run_id: The first run of the chain. `cancel` and `terminate` then refuse another chain with
+                the same id.
+
+        Returns:
+            The handle.
+
+        Raises:
+            ValueError: `workflow` is not decorated.
+
+        Example:
+            ```python
+            from dataclasses import dataclass
+
+
+            @dataclass
+            class Receipt:
+                total: int
+
+
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> Receipt:
+                    return Receipt(total=42)
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                receipt = await client.get_workflow_handle_for(Order.run, "order-7").result()
+            assert receipt == Receipt(total=42)
+            ```
+        """
         return self.get_workflow_handle(
             workflow_id,
             run_id=run_id,
@@ -476,16 +618,49 @@ class Client:
         activity_id: str | None = None,
         task_token: bytes | None = None,
     ) -> AsyncActivityHandle:
-        """A handle that completes an activity from outside.
+        """Get a handle to an activity that is completed from outside. Nothing is sent.
 
         Args:
-            workflow_id: The activity's workflow; None for a standalone activity.
-            run_id: The workflow's run (or the standalone activity's).
+            workflow_id: The workflow that scheduled the activity. None: a standalone activity.
+            run_id: The run of the workflow, or of the standalone activity. None: the current one.
             activity_id: The activity's id.
-            task_token: `activity.Info.task_token`; instead of all ids.
+            task_token: `activity.Info.task_token`, instead of all ids.
+
+        Returns:
+            The handle.
 
         Raises:
             ValueError: Token and ids are mixed, or neither is complete.
+
+        Example:
+            ```python
+            asked = asyncio.Event()
+
+
+            @activity.defn
+            async def ask_for_approval() -> str:
+                asked.set()
+                activity.raise_complete_async()
+
+
+            @workflow.defn
+            class Purchase:
+                @workflow.run
+                async def run(self) -> str:
+                    return await workflow.execute_activity(
+                        ask_for_approval, activity_id="approval", start_to_close_timeout=timedelta(days=3)
+                    )
+
+
+            async with Worker(
+                client, task_queue="orders", workflows=[Purchase], activities=[ask_for_approval]
+            ):
+                purchase = await client.start_workflow(Purchase.run, id="p-7", task_queue="orders")
+                await asked.wait()
+                approval = client.get_async_activity_handle(workflow_id="p-7", activity_id="approval")
+                await approval.complete("by Ada")
+                assert await purchase.result() == "by Ada"
+            ```
         """
         if task_token is not None:
             if workflow_id is not None or run_id is not None or activity_id is not None:
@@ -509,15 +684,37 @@ class Client:
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> WorkflowExecutionAsyncIterator:
-        """The workflows that match, fetched as they are iterated over.
+        """List the workflows that match a filter. Pages are fetched during the iteration.
 
         Args:
-            query: A list filter, ``"WorkflowType = 'Greeting'"``; all unless given.
-            limit: Most entries in all.
-            page_size: Most entries of a page.
-            next_page_token: Where to begin.
-            rpc_metadata: Headers of each call.
-            rpc_timeout: For each call.
+            query: A list filter, such as `"WorkflowType = 'Order'"`. None: all workflows.
+            limit: Largest number of entries in all. None: no limit.
+            page_size: Largest number of entries of a page.
+            next_page_token: Where to begin. None: at the start.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            An async iterator of `WorkflowExecution`. It raises `RPCError` if the filter is malformed.
+
+        Raises:
+            RPCError: The service refused the call, or could not be reached.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                await client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+                await client.execute_workflow(Order.run, id="order-8", task_queue="orders")
+            orders = client.list_workflows("WorkflowType = 'Order' AND WorkflowId = 'order-7'")
+            assert [order.id async for order in orders] == ["order-7"]
+            ```
         """
         return self._outbound.list_workflows(
             inputs.ListWorkflowsInput(
@@ -537,12 +734,33 @@ class Client:
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> WorkflowExecutionCount:
-        """How many workflows match.
+        """Count the workflows that match a filter.
 
         Args:
-            query: A list filter, possibly with ``GROUP BY``; all unless given.
-            rpc_metadata: Headers of the call.
-            rpc_timeout: For one try.
+            query: A list filter, optionally with `GROUP BY`. None: all workflows.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            The count, and the counts of the groups.
+
+        Raises:
+            RPCError: The service refused the call, or could not be reached.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                for number in range(3):
+                    await client.execute_workflow(Order.run, id=f"order-{number}", task_queue="orders")
+            assert (await client.count_workflows("ExecutionStatus = 'Completed'")).count == 3
+            ```
         """
         return await self._outbound.count_workflows(
             inputs.CountWorkflowsInput(

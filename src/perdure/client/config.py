@@ -27,7 +27,7 @@ from perdure.service import (
 
 
 class ClientConfig(TypedDict):
-    """The parameters of `Client`."""
+    """The parameters of `Client`, as `Client.config` returns them."""
 
     service_client: ServiceClient
     namespace: str
@@ -67,12 +67,19 @@ class Plugin(ABC):
     """Changes how clients are configured and connected. Earlier plugins wrap later ones."""
 
     def name(self) -> str:
-        """The plugin's name: module and class unless overridden."""
+        """The plugin's name. Default: module and name of its class."""
         return f"{type(self).__module__}.{type(self).__qualname__}"
 
     @abstractmethod
     def configure_client(self, config: ClientConfig) -> ClientConfig:
-        """The configuration to use instead of `config` (which may be changed and returned)."""
+        """Change the parameters of a client before it is built.
+
+        Args:
+            config: All parameters; it may be changed and returned.
+
+        Returns:
+            The parameters to use.
+        """
 
     @abstractmethod
     async def connect_service_client(
@@ -80,4 +87,12 @@ class Plugin(ABC):
         config: ConnectConfig,
         next: Callable[[ConnectConfig], Awaitable[ServiceClient]],
     ) -> ServiceClient:
-        """Connect, usually through ``await next(config)``."""
+        """Connect, usually with `await next(config)`.
+
+        Args:
+            config: The options of the connection.
+            next: Connects, with the plugins that follow.
+
+        Returns:
+            The connected service client.
+        """

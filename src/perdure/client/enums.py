@@ -1,7 +1,4 @@
-"""The client's enumerations, which inputs, results and errors share.
-
-Numbers are those of the wire.
-"""
+"""Enumerations that inputs, results and errors share. Their numbers are those of the API."""
 
 from __future__ import annotations
 
@@ -9,7 +6,17 @@ from enum import IntEnum
 
 
 class WorkflowExecutionStatus(IntEnum):
-    """Where a workflow execution stands. Numbers are those of the wire."""
+    """The status of a workflow execution.
+
+    Attributes:
+        RUNNING: Open.
+        COMPLETED: It returned.
+        FAILED: It raised, and is not retried.
+        CANCELED: It was cancelled.
+        TERMINATED: It was terminated.
+        CONTINUED_AS_NEW: A new run continues it.
+        TIMED_OUT: A time-out has passed.
+    """
 
     RUNNING = 1
     COMPLETED = 2
@@ -27,7 +34,12 @@ def status_or_none(number: int) -> WorkflowExecutionStatus | None:
 
 
 class WorkflowHistoryEventFilterType(IntEnum):
-    """Which events of a history to fetch. Numbers are those of the wire."""
+    """Which events of a history to fetch.
+
+    Attributes:
+        ALL_EVENT: All of them.
+        CLOSE_EVENT: Only the last one, once the run has closed.
+    """
 
     ALL_EVENT = 1
     CLOSE_EVENT = 2
@@ -35,7 +47,13 @@ class WorkflowHistoryEventFilterType(IntEnum):
 
 
 class WorkflowUpdateStage(IntEnum):
-    """How far an update has come. Numbers are those of the wire."""
+    """How far an update has come.
+
+    Attributes:
+        ADMITTED: The service has it.
+        ACCEPTED: The validator has accepted it.
+        COMPLETED: The handler has returned or failed.
+    """
 
     ADMITTED = 1
     ACCEPTED = 2

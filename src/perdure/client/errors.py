@@ -1,15 +1,15 @@
-"""What can go wrong for a caller, besides `RPCError`.
+"""The errors of client calls, besides `RPCError`.
 
 ```
 TemporalError
 ├── WorkflowFailureError (cause)      failed, cancelled, terminated or timed out: the cause says which
 ├── WorkflowContinuedAsNewError       only when runs are not followed
 ├── WorkflowQueryFailedError          the query handler raised
-├── WorkflowQueryRejectedError        the reject condition held
+├── WorkflowQueryRejectedError        the reject condition was met
 ├── WorkflowUpdateFailedError (cause)
 ├── AsyncActivityCancelledError       the answer to a heartbeat
 └── RPCTimeoutOrCancelledError
-    └── WorkflowUpdateRPCTimeoutOrCancelledError   the call gave up, the update did not
+    └── WorkflowUpdateRPCTimeoutOrCancelledError   the call ended, the update did not
 ```
 """
 
@@ -36,14 +36,46 @@ class _CausedError(TemporalError):
 
 
 class WorkflowFailureError(_CausedError):
-    """A workflow did not complete. `cause` is an `ApplicationError`, `CancelledError` or another of that tree."""
+    """A workflow did not complete.
+
+    Args:
+        cause: An `ApplicationError`, a `CancelledError` or another `FailureError`.
+
+    Example:
+        ```python
+        from perdure.client import WorkflowFailureError
+        from perdure.exceptions import CancelledError
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> None:
+                await workflow.sleep(timedelta(days=1))
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            await order.cancel()
+            try:
+                await order.result()
+            except WorkflowFailureError as error:
+                assert isinstance(error.cause, CancelledError)
+            else:
+                raise AssertionError("the order completed")
+        ```
+    """
 
     def __init__(self, *, cause: BaseException) -> None:
         super().__init__("Workflow execution failed", cause)
 
 
 class WorkflowContinuedAsNewError(TemporalError):
-    """The run went on as another run, and the caller asked not to follow."""
+    """The run continued as a new run, and runs are not followed.
+
+    Args:
+        new_execution_run_id: The new run.
+    """
 
     def __init__(self, new_execution_run_id: str) -> None:
         super().__init__("Workflow continued as new")
@@ -51,12 +83,16 @@ class WorkflowContinuedAsNewError(TemporalError):
 
     @property
     def new_execution_run_id(self) -> str:
-        """The run that it went on as."""
+        """The new run."""
         return self._new_execution_run_id
 
 
 class WorkflowQueryRejectedError(TemporalError):
-    """The query was not asked, because its reject condition held."""
+    """The query was refused because its reject condition was met.
+
+    Args:
+        status: The workflow's status.
+    """
 
     def __init__(self, status: WorkflowExecutionStatus | None) -> None:
         super().__init__(f"Query rejected, status: {status}")
@@ -69,7 +105,11 @@ class WorkflowQueryRejectedError(TemporalError):
 
 
 class WorkflowQueryFailedError(TemporalError):
-    """The query handler raised, or there is none of that name."""
+    """The query handler raised, or the workflow has no such handler.
+
+    Args:
+        message: The worker's message.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -77,12 +117,16 @@ class WorkflowQueryFailedError(TemporalError):
 
     @property
     def message(self) -> str:
-        """What the worker said."""
+        """The worker's message."""
         return self._message
 
 
 class WorkflowUpdateFailedError(_CausedError):
-    """The update was rejected, or its handler failed."""
+    """The update was rejected, or its handler failed.
+
+    Args:
+        cause: The error of the validator or handler.
+    """
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__("Workflow update failed", cause)
@@ -93,14 +137,18 @@ class RPCTimeoutOrCancelledError(TemporalError):
 
 
 class WorkflowUpdateRPCTimeoutOrCancelledError(RPCTimeoutOrCancelledError):
-    """Waiting for an update timed out or was cancelled; the update itself goes on."""
+    """Waiting for an update timed out or was cancelled. The update itself continues."""
 
     def __init__(self) -> None:
         super().__init__("Timeout or cancellation waiting for update")
 
 
 class AsyncActivityCancelledError(TemporalError):
-    """The activity is to stop: the answer to a heartbeat of an asynchronously completed activity."""
+    """The activity was cancelled: the answer to a heartbeat of an activity that is completed from outside.
+
+    Args:
+        details: Why it was cancelled, if the service reported it.
+    """
 
     def __init__(self, details: ActivityCancellationDetails | None = None) -> None:
         super().__init__("Activity cancelled")

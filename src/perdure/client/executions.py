@@ -1,4 +1,4 @@
-"""Workflow executions as values: entries of lists, descriptions and counts. Fetching them is in `listing`."""
+"""Workflow executions as values: entries of lists, descriptions and counts. Not here: fetching them (`listing`)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,24 @@ class WorkflowExecution:
     """One run of a workflow, as lists show it.
 
     Attributes:
-        close_time: None while it is open.
-        execution_time: When it started, or is to start.
+        close_time: When it closed; None while it is open.
+        execution_time: When it began to execute: after the start delay, if there is one.
         history_length: Number of events.
-        parent_id: None, like `parent_run_id`, when no workflow started it.
-        root_id: The topmost workflow's id, when the service says.
-        raw_info: The message that all this comes from.
-        search_attributes: As a mapping of lists (deprecated: `typed_search_attributes`).
-        status: None when this version does not know it.
+        id: The workflow id.
+        namespace: The namespace.
+        parent_id: The parent's workflow id; None for a workflow that is not a child.
+        parent_run_id: The parent's run id; None for a workflow that is not a child.
+        root_id: The topmost parent's workflow id, if the service reported it.
+        root_run_id: The topmost parent's run id, if the service reported it.
+        raw_info: The API message with all of this.
+        run_id: The run id.
+        search_attributes: Deprecated: use `typed_search_attributes`.
+        start_time: When it was started.
+        status: Its status; None for a status that this version does not know.
+        task_queue: The queue of its tasks.
+        typed_search_attributes: Its search attributes.
+        workflow_type: The name of its type.
+        context_free_data_converter: The client's data converter.
     """
 
     close_time: datetime | None
@@ -61,12 +71,12 @@ class WorkflowExecution:
 
     @property
     def data_converter(self) -> DataConverter:
-        """The client's data converter with this workflow's context."""
+        """The client's data converter, with this workflow's serialization context."""
         context = WorkflowSerializationContext(namespace=self.namespace, workflow_id=self.id)
         return self.context_free_data_converter.with_context(context)
 
     async def memo(self) -> Mapping[str, Any]:
-        """The memo, converted without type hints."""
+        """The memo: values by key, converted without type hints."""
         return await self.data_converter.decode_memo(self.raw_info.memo)
 
     @overload
@@ -80,10 +90,15 @@ class WorkflowExecution:
     async def memo_value(
         self, key: str, default: Any = UNSET, *, type_hint: type | None = None
     ) -> Any:
-        """One value of the memo, as `type_hint` when given.
+        """One value of the memo.
+
+        Args:
+            key: Its key.
+            default: Returned when the memo has no such key.
+            type_hint: Type to convert the value to.
 
         Raises:
-            KeyError: It is not there, and no default was given.
+            KeyError: The memo has no such key, and no default was given.
         """
         return await self.data_converter.decode_memo_field(
             self.raw_info.memo, key, default, type_hint
@@ -92,23 +107,27 @@ class WorkflowExecution:
 
 @dataclass
 class WorkflowExecutionDescription(WorkflowExecution):
-    """One run of a workflow with everything that the service tells about it.
+    """One run of a workflow, with everything that the service reports about it.
 
     Attributes:
-        raw_description: The message that all this comes from.
+        raw_description: The API message with all of this.
+        close_time, execution_time, history_length, id, namespace: As in `WorkflowExecution`.
+        parent_id, parent_run_id, root_id, root_run_id, raw_info: As in `WorkflowExecution`.
+        run_id, search_attributes, start_time, status, task_queue: As in `WorkflowExecution`.
+        typed_search_attributes, workflow_type, context_free_data_converter: As in `WorkflowExecution`.
     """
 
     raw_description: pb.DescribeWorkflowExecutionResponse = field(repr=False)
 
     async def static_summary(self) -> str | None:
-        """The line for people that was given at the start."""
+        """The summary that was given at the start; None if there was none."""
         metadata = self.raw_description.execution_config.user_metadata
         if not metadata.HasField("summary"):
             return None
         return (await self.data_converter.decode([metadata.summary]))[0]
 
     async def static_details(self) -> str | None:
-        """The text for people that was given at the start."""
+        """The details that were given at the start; None if there were none."""
         metadata = self.raw_description.execution_config.user_metadata
         if not metadata.HasField("details"):
             return None
@@ -163,7 +182,12 @@ def description_from_response(
 
 @dataclass
 class WorkflowExecutionCountAggregationGroup:
-    """One group of a count with ``GROUP BY``."""
+    """One group of a count with `GROUP BY`.
+
+    Attributes:
+        count: The number of workflows in the group.
+        group_values: The values that the group has in common.
+    """
 
     count: int
     group_values: Sequence[SearchAttributeValue]
@@ -171,7 +195,12 @@ class WorkflowExecutionCountAggregationGroup:
 
 @dataclass
 class WorkflowExecutionCount:
-    """How many workflows match; `groups` is empty without ``GROUP BY``."""
+    """How many workflows match a filter.
+
+    Attributes:
+        count: The number of workflows.
+        groups: The numbers by group; empty without `GROUP BY`.
+    """
 
     count: int
     groups: Sequence[WorkflowExecutionCountAggregationGroup]

@@ -17,10 +17,30 @@ from perdure.wire.seam import WORKFLOW_SERVICE
 
 @dataclass(frozen=True)
 class WorkflowHistory:
-    """A workflow's id with its events.
+    """A workflow id with the events of one run.
+
+    Attributes:
+        workflow_id: The workflow id.
+        events: The events, in order.
 
     Example:
-        >>> WorkflowHistory.from_json("order-7", Path("order-7.json").read_text())
+        ```python
+        from perdure.client import WorkflowHistory
+
+
+        @workflow.defn
+        class Order:
+            @workflow.run
+            async def run(self) -> str:
+                return "paid"
+
+
+        async with Worker(client, task_queue="orders", workflows=[Order]):
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            await order.result()
+        history = await order.fetch_history()
+        assert WorkflowHistory.from_json("order-7", history.to_json()) == history
+        ```
     """
 
     workflow_id: str
@@ -28,10 +48,10 @@ class WorkflowHistory:
 
     @property
     def run_id(self) -> str:
-        """The run, as its first event names it.
+        """The run id, as in the first event.
 
         Raises:
-            RuntimeError: The first event is missing.
+            RuntimeError: The first event is missing, or is not the start.
         """
         if not self.events:
             raise RuntimeError("No events")
@@ -42,7 +62,11 @@ class WorkflowHistory:
 
     @staticmethod
     def from_json(workflow_id: str, history: str | dict[str, Any]) -> WorkflowHistory:
-        """Read JSON as `to_json`, command lines and web pages write it.
+        """Read JSON as `to_json`, the command lines and the web UI write it.
+
+        Args:
+            workflow_id: The workflow id, which JSON does not contain.
+            history: JSON text, or a JSON-like dictionary.
 
         Raises:
             ValueError: It is not a history.
@@ -50,16 +74,21 @@ class WorkflowHistory:
         return WorkflowHistory(workflow_id, list(history_json.history_from_json(history).events))
 
     def to_json(self) -> str:
-        """As JSON text, without the workflow id."""
+        """The events as JSON text, without the workflow id."""
         return history_json.history_to_json(history_pb.History(events=self.events))
 
     def to_json_dict(self) -> dict[str, Any]:
-        """As a JSON-like dictionary, without the workflow id."""
+        """The events as a JSON-like dictionary, without the workflow id."""
         return history_json.history_to_dict(history_pb.History(events=self.events))
 
 
 class WorkflowHistoryEventAsyncIterator:
-    """Events one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
+    """An async iterator of events. Pages are fetched as needed; most callers need only `async for`.
+
+    Args:
+        client: Makes the calls.
+        input: What to fetch.
+    """
 
     def __init__(self, client: CallingClient, input: FetchWorkflowHistoryEventsInput) -> None:
         self._client = client
@@ -70,21 +99,28 @@ class WorkflowHistoryEventAsyncIterator:
 
     @property
     def current_page_index(self) -> int:
-        """Which event of the current page comes next."""
+        """The index of the next event in the current page."""
         return self._current_page_index
 
     @property
     def current_page(self) -> Sequence[history_pb.HistoryEvent] | None:
-        """The page that was fetched last."""
+        """The page that was fetched last; None before the first."""
         return self._current_page
 
     @property
     def next_page_token(self) -> bytes | None:
-        """Names the next page; None when there is none."""
+        """The token of the next page; None if there is none."""
         return self._next_page_token
 
     async def fetch_next_page(self, *, page_size: int | None = None) -> None:
-        """Fetch the next page, of at most `page_size` events."""
+        """Fetch the next page.
+
+        Args:
+            page_size: Largest number of events of the page. None: that of the input.
+
+        Raises:
+            RPCError: The service refused the call, or could not be reached.
+        """
         given = self._input
         request = pb.GetWorkflowExecutionHistoryRequest(
             namespace=self._client.caller.namespace,

@@ -1,4 +1,4 @@
-"""The inputs of the client's verbs: what interceptors see. Plain dataclasses, to be changed on the way."""
+"""Inputs of the client's calls, as interceptors see them: plain dataclasses that they may change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,36 @@ def _no_metadata() -> Metadata:
 
 @dataclass
 class StartWorkflowInput:
-    """Input of `OutboundInterceptor.start_workflow`; with `start_signal`, a signal-with-start."""
+    """Input of `OutboundInterceptor.start_workflow`. With `start_signal` it is a signal-with-start.
+
+    Attributes:
+        workflow: The workflow type.
+        args: The arguments.
+        id: The workflow id: what the workflow is about, in the terms of the application.
+        task_queue: The queue that its workers poll.
+        execution_timeout: Limit for all runs of the chain together. None: no limit.
+        run_timeout: Limit for one run. None: no limit.
+        task_timeout: Limit for one workflow task. None: the server's default, 10 seconds.
+        id_reuse_policy: What to do when a closed workflow has the id.
+        id_conflict_policy: What to do when an open workflow has the id.
+        retry_policy: How failed runs are retried. None: not at all.
+        cron_schedule: Cron expression for repeated runs.
+        memo: Values to show beside the workflow, by key.
+        search_attributes: Values to find the workflow by.
+        start_delay: Delay before the first workflow task.
+        headers: Headers, as payloads by name.
+        start_signal: Name of a signal to send. The workflow is started if it is not open.
+        start_signal_args: The signal's arguments.
+        static_summary: One line to show in the UI and on the command line.
+        static_details: A text to show there; Markdown is allowed.
+        ret_type: Type to convert the result to, if known.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        request_eager_start: Ask for the first workflow task in the answer, if a worker of the same connection has a
+            free slot for it.
+        priority: Priority and fairness of the workflow's tasks.
+        versioning_override: Replaces the versioning behaviour of the worker.
+    """
 
     workflow: str
     args: Sequence[Any]
@@ -66,7 +95,17 @@ class StartWorkflowInput:
 
 @dataclass
 class CancelWorkflowInput:
-    """Input of `OutboundInterceptor.cancel_workflow`."""
+    """Input of `OutboundInterceptor.cancel_workflow`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        first_execution_run_id: The first run of the chain. The call is refused if the current run belongs to another
+            chain.
+        reason: Recorded with the request.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -78,7 +117,14 @@ class CancelWorkflowInput:
 
 @dataclass
 class DescribeWorkflowInput:
-    """Input of `OutboundInterceptor.describe_workflow`."""
+    """Input of `OutboundInterceptor.describe_workflow`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -88,7 +134,19 @@ class DescribeWorkflowInput:
 
 @dataclass
 class FetchWorkflowHistoryEventsInput:
-    """Input of `OutboundInterceptor.fetch_workflow_history_events`."""
+    """Input of `OutboundInterceptor.fetch_workflow_history_events`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        page_size: Largest number of entries of a page. None: the service chooses.
+        next_page_token: Where to begin. None: at the start.
+        wait_new_event: Wait for further events until the run has closed.
+        event_filter_type: Which events.
+        skip_archival: Do not read archives.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -103,7 +161,16 @@ class FetchWorkflowHistoryEventsInput:
 
 @dataclass
 class ListWorkflowsInput:
-    """Input of `OutboundInterceptor.list_workflows`."""
+    """Input of `OutboundInterceptor.list_workflows`.
+
+    Attributes:
+        query: The list filter. None: all workflows.
+        page_size: Largest number of entries of a page.
+        next_page_token: Where to begin. None: at the start.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        limit: Largest number of entries in all. None: no limit.
+    """
 
     query: str | None
     page_size: int
@@ -115,7 +182,13 @@ class ListWorkflowsInput:
 
 @dataclass
 class CountWorkflowsInput:
-    """Input of `OutboundInterceptor.count_workflows`."""
+    """Input of `OutboundInterceptor.count_workflows`.
+
+    Attributes:
+        query: The list filter. None: all workflows.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     query: str | None
     rpc_metadata: Metadata
@@ -124,7 +197,19 @@ class CountWorkflowsInput:
 
 @dataclass
 class QueryWorkflowInput:
-    """Input of `OutboundInterceptor.query_workflow`."""
+    """Input of `OutboundInterceptor.query_workflow`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        query: The query's name.
+        args: The arguments.
+        reject_condition: The states in which the query is refused. None: the service's default.
+        headers: Headers, as payloads by name.
+        ret_type: Type to convert the result to, if known.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -139,7 +224,17 @@ class QueryWorkflowInput:
 
 @dataclass
 class SignalWorkflowInput:
-    """Input of `OutboundInterceptor.signal_workflow`."""
+    """Input of `OutboundInterceptor.signal_workflow`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        signal: The signal's name.
+        args: The arguments.
+        headers: Headers, as payloads by name.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -152,7 +247,18 @@ class SignalWorkflowInput:
 
 @dataclass
 class TerminateWorkflowInput:
-    """Input of `OutboundInterceptor.terminate_workflow`."""
+    """Input of `OutboundInterceptor.terminate_workflow`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        first_execution_run_id: The first run of the chain. The call is refused if the current run belongs to another
+            chain.
+        args: Values to record.
+        reason: Recorded with the termination.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -165,7 +271,22 @@ class TerminateWorkflowInput:
 
 @dataclass
 class StartWorkflowUpdateInput:
-    """Input of `OutboundInterceptor.start_workflow_update`."""
+    """Input of `OutboundInterceptor.start_workflow_update`.
+
+    Attributes:
+        id: The workflow id.
+        run_id: One run of it. None: the current one.
+        first_execution_run_id: The first run of the chain. The call is refused if the current run belongs to another
+            chain.
+        update_id: The update's id. None: a new one.
+        update: The update's name.
+        args: The arguments.
+        wait_for_stage: How far the update must have come.
+        headers: Headers, as payloads by name.
+        ret_type: Type to convert the result to, if known.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+    """
 
     id: str
     run_id: str | None
@@ -182,7 +303,13 @@ class StartWorkflowUpdateInput:
 
 @dataclass(frozen=True)
 class AsyncActivityIDReference:
-    """An activity by its ids; without a workflow, a standalone one."""
+    """An activity, identified by its ids. Without a workflow it is a standalone activity.
+
+    Attributes:
+        workflow_id: The workflow that scheduled it, or None.
+        run_id: The run of the workflow, or of the standalone activity. None: the current one.
+        activity_id: The activity's id.
+    """
 
     workflow_id: str | None
     run_id: str | None
@@ -191,7 +318,15 @@ class AsyncActivityIDReference:
 
 @dataclass
 class HeartbeatAsyncActivityInput:
-    """Input of `OutboundInterceptor.heartbeat_async_activity`."""
+    """Input of `OutboundInterceptor.heartbeat_async_activity`.
+
+    Attributes:
+        id_or_token: The activity: its ids, or the task token of an attempt.
+        details: Values that the next attempt finds in `activity.Info.heartbeat_details`.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        data_converter_override: Used instead of the client's data converter.
+    """
 
     id_or_token: AsyncActivityIDReference | bytes
     details: Sequence[Any]
@@ -202,7 +337,15 @@ class HeartbeatAsyncActivityInput:
 
 @dataclass
 class CompleteAsyncActivityInput:
-    """Input of `OutboundInterceptor.complete_async_activity`."""
+    """Input of `OutboundInterceptor.complete_async_activity`.
+
+    Attributes:
+        id_or_token: The activity: its ids, or the task token of an attempt.
+        result: The result.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        data_converter_override: Used instead of the client's data converter.
+    """
 
     id_or_token: AsyncActivityIDReference | bytes
     result: Any
@@ -213,7 +356,16 @@ class CompleteAsyncActivityInput:
 
 @dataclass
 class FailAsyncActivityInput:
-    """Input of `OutboundInterceptor.fail_async_activity`."""
+    """Input of `OutboundInterceptor.fail_async_activity`.
+
+    Attributes:
+        id_or_token: The activity: its ids, or the task token of an attempt.
+        error: The error.
+        last_heartbeat_details: The values of a last heartbeat.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        data_converter_override: Used instead of the client's data converter.
+    """
 
     id_or_token: AsyncActivityIDReference | bytes
     error: Exception
@@ -225,7 +377,15 @@ class FailAsyncActivityInput:
 
 @dataclass
 class ReportCancellationAsyncActivityInput:
-    """Input of `OutboundInterceptor.report_cancellation_async_activity`."""
+    """Input of `OutboundInterceptor.report_cancellation_async_activity`.
+
+    Attributes:
+        id_or_token: The activity: its ids, or the task token of an attempt.
+        details: Values to record.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        data_converter_override: Used instead of the client's data converter.
+    """
 
     id_or_token: AsyncActivityIDReference | bytes
     details: Sequence[Any]

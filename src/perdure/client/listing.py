@@ -15,7 +15,12 @@ from perdure.wire.seam import WORKFLOW_SERVICE
 
 
 class WorkflowExecutionAsyncIterator:
-    """Executions one after the other; pages are fetched as needed. ``async for`` is all that most callers need."""
+    """An async iterator of workflow executions. Pages are fetched as needed; most callers need only `async for`.
+
+    Args:
+        client: Makes the calls.
+        input: What to list.
+    """
 
     def __init__(self, client: HandleClient, input: ListWorkflowsInput) -> None:
         self._client = client
@@ -27,21 +32,28 @@ class WorkflowExecutionAsyncIterator:
 
     @property
     def current_page_index(self) -> int:
-        """Which entry of the current page comes next."""
+        """The index of the next entry in the current page."""
         return self._current_page_index
 
     @property
     def current_page(self) -> Sequence[WorkflowExecution] | None:
-        """The page that was fetched last."""
+        """The page that was fetched last; None before the first."""
         return self._current_page
 
     @property
     def next_page_token(self) -> bytes | None:
-        """Names the next page; None when there is none."""
+        """The token of the next page; None if there is none."""
         return self._next_page_token
 
     async def fetch_next_page(self, *, page_size: int | None = None) -> None:
-        """Fetch the next page, of at most `page_size` entries."""
+        """Fetch the next page.
+
+        Args:
+            page_size: Largest number of entries of the page. None: that of the input.
+
+        Raises:
+            RPCError: The service refused the call, or could not be reached.
+        """
         given, caller = self._input, self._client.caller
         size = page_size or given.page_size
         if given.limit is not None:
@@ -87,7 +99,20 @@ class WorkflowExecutionAsyncIterator:
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> AsyncIterator[WorkflowHistory]:
-        """The history of each execution; parameters as in `WorkflowHandle.fetch_history`."""
+        """Fetch the history of each execution, one after the other.
+
+        Args:
+            event_filter_type: Which events.
+            skip_archival: Do not read archives.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            An async iterator of histories, for instance for `Replayer.replay_workflows`.
+
+        Raises:
+            RPCError: The service refused the call, or could not be reached.
+        """
         async for execution in self:
             events = self._client.outbound.fetch_workflow_history_events(
                 FetchWorkflowHistoryEventsInput(

@@ -1,6 +1,6 @@
-"""From a workflow class or a decorated method to its name and types, and the checks that need those.
+"""Names and types of workflows and handlers, and the checks that need those.
 
-The checks happen in the caller's process, before anything travels: a wrong number of arguments, or a plainly wrong
+The checks run in the caller's process, before anything is sent. A wrong number of arguments, or an obviously wrong
 type, would otherwise only show in a worker's log.
 """
 

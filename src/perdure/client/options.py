@@ -1,4 +1,4 @@
-"""The options of starting a workflow: one list for all the overloads of all the verbs that start."""
+"""Options of starting a workflow: one list for the overloads of all methods that start one."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ class StartWorkflowOptions(TypedDict, total=False):
     """Keyword arguments of `Client.start_workflow` and `Client.execute_workflow`.
 
     Attributes:
-        id: The workflow's id: what it is about, in your own terms.
-        task_queue: Where its workers poll.
-        execution_timeout: For all runs of the chain.
-        run_timeout: For one run.
-        task_timeout: For one workflow task.
-        id_reuse_policy: When a closed workflow has the id.
-        id_conflict_policy: When an open workflow has the id.
-        retry_policy: Try the whole workflow again when it fails.
-        cron_schedule: Start again and again.
-        memo: Values to show beside it.
-        search_attributes: Values to find it by.
-        start_delay: Wait before the first task.
-        start_signal: Signal the workflow; start it when it is not open.
+        id: The workflow id: what the workflow is about, in the terms of the application.
+        task_queue: The queue that its workers poll.
+        execution_timeout: Limit for all runs of the chain together. None: no limit.
+        run_timeout: Limit for one run. None: no limit.
+        task_timeout: Limit for one workflow task. None: the server's default, 10 seconds.
+        id_reuse_policy: What to do when a closed workflow has the id.
+        id_conflict_policy: What to do when an open workflow has the id.
+        retry_policy: How failed runs are retried. None: not at all.
+        cron_schedule: Cron expression for repeated runs.
+        memo: Values to show beside the workflow, by key.
+        search_attributes: Values to find the workflow by.
+        start_delay: Delay before the first workflow task.
+        start_signal: Name of a signal to send. The workflow is started if it is not open.
         start_signal_args: The signal's arguments.
-        static_summary: A line for people.
-        static_details: A text for people.
-        rpc_metadata: Headers of the call.
-        rpc_timeout: For one try of the call.
-        request_eager_start: Ask for the first task in the answer, if a worker over the same connection has a slot
-            free for it.
-        priority: Order within a backlog.
-        versioning_override: Instead of the worker's versioning behaviour.
+        static_summary: One line to show in the UI and on the command line.
+        static_details: A text to show there; Markdown is allowed.
+        rpc_metadata: Headers of the call. They override the client's.
+        rpc_timeout: Time limit of one attempt of the call. None: the connection's default.
+        request_eager_start: Ask for the first workflow task in the answer, if a worker of the same connection has a
+            free slot for it.
+        priority: Priority and fairness of the workflow's tasks.
+        versioning_override: Replaces the versioning behaviour of the worker.
     """
 
     id: Required[str]

@@ -1,8 +1,7 @@
 """The client as handles see it.
 
-`OutboundInterceptor` names handles, since it returns them, so handles must not name it. They call the interceptors
-through `Outbound`, which holds the calls that handles and iterators make. `Client` and `OutboundInterceptor` fit these
-protocols as they are.
+`OutboundInterceptor` returns handles, so handles must not import it. They call the interceptors through `Outbound`,
+a protocol with the calls that handles and iterators make. `Client` and `OutboundInterceptor` satisfy the protocols.
 """
 
 from __future__ import annotations

@@ -23,7 +23,16 @@ from perdure.wire.seam import WORKFLOW_SERVICE
 
 
 class WorkflowUpdateHandle(Generic[LocalReturnType]):
-    """An update that was sent. `WorkflowHandle.start_update` and `get_update_handle` make these."""
+    """An update that was sent. `WorkflowHandle.start_update` and `WorkflowHandle.get_update_handle` make it.
+
+    Args:
+        client: Makes the calls.
+        id: The update's id.
+        workflow_id: The workflow that it was sent to.
+        workflow_run_id: The run that it was sent to, if known.
+        result_type: Type to convert the result to.
+        known_outcome: The outcome, if it came with the answer.
+    """
 
     def __init__(
         self,
@@ -49,12 +58,12 @@ class WorkflowUpdateHandle(Generic[LocalReturnType]):
 
     @property
     def workflow_id(self) -> str:
-        """The workflow it went to."""
+        """The workflow that it was sent to."""
         return self._workflow_id
 
     @property
     def workflow_run_id(self) -> str | None:
-        """The run it went to, when known."""
+        """The run that it was sent to, if known."""
         return self._workflow_run_id
 
     async def result(
@@ -63,16 +72,19 @@ class WorkflowUpdateHandle(Generic[LocalReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> LocalReturnType:
-        """Wait for the result.
+        """Wait for the update's result.
 
         Args:
-            rpc_metadata: Headers of each call.
-            rpc_timeout: For each call, not for all together.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of each call, not of all together; `asyncio.timeout` limits those.
+
+        Returns:
+            The converted result.
 
         Raises:
-            WorkflowUpdateFailedError: It was rejected, or failed.
-            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled; the update goes on.
-            RPCError: The service refused.
+            WorkflowUpdateFailedError: The update was rejected or failed. The cause says why.
+            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled. The update continues.
+            RPCError: The service refused the call, or could not be reached.
         """
         outcome = await self.wait_for_outcome(rpc_metadata=rpc_metadata, rpc_timeout=rpc_timeout)
         converter = self._client.caller.converter_for(self._workflow_id)
@@ -90,7 +102,19 @@ class WorkflowUpdateHandle(Generic[LocalReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> update_pb.Outcome:
-        """Wait until it is decided; remembers the outcome. For the library's own use: see `result`."""
+        """Wait until the update has an outcome, and keep it. For the library only: use `result`.
+
+        Args:
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of each call.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled. The update continues.
+            RPCError: The service refused the call, or could not be reached.
+        """
         if self._known_outcome is not None:
             return self._known_outcome
         request = encode.poll_workflow_update(

@@ -1,4 +1,4 @@
-"""Handles of workflows: everything one can do with one that was started."""
+"""Handles of workflows: everything that a client can do with a workflow that was started."""
 
 from __future__ import annotations
 
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
 
 
 class WorkflowHandle(Generic[SelfType, ReturnType]):
-    """A workflow by its id, and possibly its run. `Client.start_workflow` and `get_workflow_handle` make these.
+    """A workflow, identified by its id and possibly its run. `Client.start_workflow` and `get_workflow_handle` make it.
 
-    Every method takes ``rpc_metadata`` (headers that win over the client's) and ``rpc_timeout`` (for one try of one
-    call), and may raise `perdure.service.RPCError`.
+    Args:
+        client: Makes the calls.
+        id: The workflow id.
+        run_id: One run of it, to which all calls go. None: the run that is current at each call.
+        result_run_id: The run with which `result` begins.
+        first_execution_run_id: The first run of the chain.
+        result_type: Type to convert the result to.
+        start_workflow_response: The answer to the start that made the handle.
     """
 
     def __init__(
@@ -60,29 +66,29 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
 
     @property
     def id(self) -> str:
-        """The workflow's id."""
+        """The workflow id."""
         return self._id
 
     @property
     def run_id(self) -> str | None:
-        """The run that every call goes to; None for the current one. A start does not set it."""
+        """The run to which all calls go; None for the current one. Starting a workflow does not set it."""
         return self._run_id
 
     @property
     def result_run_id(self) -> str | None:
-        """The run that `result` begins with."""
+        """The run with which `result` begins; None for the current one."""
         return self._result_run_id
 
     @property
     def first_execution_run_id(self) -> str | None:
-        """The first run of the chain; `cancel` and `terminate` refuse another chain of the same id."""
+        """The first run of the chain. If it is set, `cancel` and `terminate` refuse another chain with the same id."""
         return self._first_execution_run_id
 
     @property
     def start_workflow_response(
         self,
     ) -> pb.StartWorkflowExecutionResponse | pb.SignalWithStartWorkflowExecutionResponse | None:
-        """What the service answered to the start that made this handle."""
+        """The answer to the start that made this handle; None for other handles."""
         return self._start_workflow_response
 
     async def result(
@@ -92,16 +98,36 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> ReturnType:
-        """Wait until the workflow has closed. Outlives restarts of the service.
+        """Wait until the workflow has closed. The wait survives restarts of the service.
 
         Args:
-            follow_runs: Go on with the run that a continue-as-new, retry or cron schedule led to.
-            rpc_metadata: Headers of each call.
-            rpc_timeout: For each call, not for all together (``asyncio.timeout`` does that).
+            follow_runs: Whether to continue with the run that a continue-as-new, a retry or a cron schedule started.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of each call, not of all together; `asyncio.timeout` limits those.
+
+        Returns:
+            The workflow's result.
 
         Raises:
-            WorkflowFailureError: It did not complete; the cause says why.
-            WorkflowContinuedAsNewError: It continued as new, and runs are not followed.
+            WorkflowFailureError: The workflow did not complete. The cause says why.
+            WorkflowContinuedAsNewError: The run continued as new, and runs are not followed.
+            RPCError: The service refused the call, or could not be reached.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Countdown:
+                @workflow.run
+                async def run(self, days: int) -> str:
+                    if days == 0:
+                        return "lift-off"
+                    workflow.continue_as_new(days - 1)
+
+
+            async with Worker(client, task_queue="rockets", workflows=[Countdown]):
+                handle = await client.start_workflow(Countdown.run, 3, id="rocket-7", task_queue="rockets")
+                assert await handle.result() == "lift-off"
+            ```
         """
         return await results.of_chain(
             self._client,
@@ -127,12 +153,41 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Ask the workflow to cancel itself.
+        """Request cancellation of the workflow. Returns when the request is recorded.
+
+        The workflow gets an `asyncio.CancelledError` and decides what to do.
 
         Args:
-            reason: Recorded, and visible inside the workflow.
-            rpc_metadata: Headers of the call.
-            rpc_timeout: For one try.
+            reason: Recorded with the request; the workflow finds it in `workflow.cancellation_reason`.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist or has closed.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.query
+                def state(self) -> str:
+                    return "unpaid"
+
+                @workflow.run
+                async def run(self) -> str:
+                    try:
+                        await workflow.sleep(timedelta(days=1))
+                    except asyncio.CancelledError:
+                        return f"cancelled: {workflow.cancellation_reason()}"
+                    return "paid"
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                assert await order.query(Order.state) == "unpaid"  # it has begun
+                await order.cancel(reason="out of stock")
+                assert await order.result() == "cancelled: out of stock"
+            ```
         """
         await self._client.outbound.cancel_workflow(
             inputs.CancelWorkflowInput(
@@ -152,13 +207,33 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Close the workflow at once, without asking it.
+        """Close the workflow at once, without running its code.
 
         Args:
-            args: Details to record.
-            reason: Recorded.
-            rpc_metadata: Headers of the call.
-            rpc_timeout: For one try.
+            args: Values to record with the termination.
+            reason: Recorded with the termination.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist or has closed.
+
+        Example:
+            ```python
+            from perdure.client import WorkflowExecutionStatus
+
+
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> None:
+                    await workflow.sleep(timedelta(days=1))
+
+
+            order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+            await order.terminate(reason="test order")
+            assert (await order.describe()).status is WorkflowExecutionStatus.TERMINATED
+            ```
         """
         await self._client.outbound.terminate_workflow(
             inputs.TerminateWorkflowInput(
@@ -178,7 +253,38 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> WorkflowExecutionDescription:
-        """Where the workflow stands."""
+        """Describe the workflow: status, times, memo, pending activities.
+
+        Args:
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            The description of the handle's run, or of the current one.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist.
+
+        Example:
+            ```python
+            from perdure.client import WorkflowExecutionStatus
+
+
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> None:
+                    await workflow.sleep(timedelta(days=1))
+
+
+            order = await client.start_workflow(
+                Order.run, id="order-7", task_queue="orders", memo={"customer": "Ada"}
+            )
+            description = await order.describe()
+            assert description.status is WorkflowExecutionStatus.RUNNING
+            assert await description.memo_value("customer") == "Ada"
+            ```
+        """
         return await self._client.outbound.describe_workflow(
             inputs.DescribeWorkflowInput(
                 id=self._id,
@@ -196,7 +302,37 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> WorkflowHistory:
-        """All events as one value; parameters as in `fetch_history_events`."""
+        """Fetch all events.
+
+        Args:
+            event_filter_type: Which events.
+            skip_archival: Do not read archives.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            The events of the handle's run, or of the current one, as one value.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.run
+                async def run(self) -> str:
+                    return "paid"
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                await order.result()
+            history = await order.fetch_history()
+            assert len(history.events) == 5
+            assert '"eventId": "1"' in history.to_json()
+            ```
+        """
         events = self.fetch_history_events(
             event_filter_type=event_filter_type,
             skip_archival=skip_archival,
@@ -216,16 +352,22 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> WorkflowHistoryEventAsyncIterator:
-        """The events, fetched as they are iterated over.
+        """Fetch the events. Pages are fetched during the iteration.
 
         Args:
-            page_size: Most events of a page; None for the service's choice.
-            next_page_token: Where to begin.
-            wait_new_event: Wait for further events until the workflow has closed.
+            page_size: Largest number of events of a page. None: the service chooses.
+            next_page_token: Where to begin. None: at the start.
+            wait_new_event: Whether to wait for further events until the run has closed.
             event_filter_type: Which events.
-            skip_archival: Do not look into archives.
-            rpc_metadata: Headers of each call.
-            rpc_timeout: For each call.
+            skip_archival: Do not read archives.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            An async iterator of events.
+
+        Raises:
+            RPCError: From the iterator, when the service refuses a call.
         """
         return self._client.outbound.fetch_workflow_history_events(
             inputs.FetchWorkflowHistoryEventsInput(
@@ -298,20 +440,42 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> Any:
-        """Ask the workflow something.
+        """Query the workflow.
 
         Args:
-            query: The decorated method, or the query's name.
-            arg: Its only argument.
-            args: Its arguments, when there are several.
-            result_type: What to convert the result to; taken from the method otherwise.
-            reject_condition: When not to ask; the client's default unless given.
-            rpc_metadata: Headers of the call.
-            rpc_timeout: For one try.
+            query: The `@workflow.query` method, or the query's name.
+            arg: Its argument, if it takes exactly one.
+            args: Its arguments, if it takes several. Do not give both.
+            result_type: Type to convert the result to, for a query given by name. Otherwise it is the method's.
+            reject_condition: The states of the workflow in which the query is refused. None: the client's default.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            The query's result.
 
         Raises:
-            WorkflowQueryFailedError: The handler raised.
-            WorkflowQueryRejectedError: The reject condition held.
+            WorkflowQueryFailedError: The handler raised, or there is none.
+            WorkflowQueryRejectedError: The reject condition was met.
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                @workflow.query
+                def price(self, currency: str) -> str:
+                    return f"42 {currency}"
+
+                @workflow.run
+                async def run(self) -> None:
+                    await workflow.sleep(timedelta(days=1))
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                assert await order.query(Order.price, "EUR") == "42 EUR"
+            ```
         """
         target = handler_target("query", query)
         arguments = arg_or_args(arg, args)
@@ -377,14 +541,40 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> None:
-        """Tell the workflow something. Returns when it is recorded.
+        """Signal the workflow. Returns when the signal is recorded, which may be before it is handled.
 
         Args:
-            signal: The decorated method, or the signal's name.
-            arg: Its only argument.
-            args: Its arguments, when there are several.
-            rpc_metadata: Headers of the call.
-            rpc_timeout: For one try.
+            signal: The `@workflow.signal` method, or the signal's name.
+            arg: Its argument, if it takes exactly one.
+            args: Its arguments, if it takes several. Do not give both.
+            rpc_metadata: Headers of the call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Raises:
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist or has closed.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Order:
+                def __init__(self) -> None:
+                    self.paid_by = ""
+
+                @workflow.signal
+                def pay(self, customer: str) -> None:
+                    self.paid_by = customer
+
+                @workflow.run
+                async def run(self) -> str:
+                    await workflow.wait_condition(lambda: self.paid_by != "")
+                    return self.paid_by
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                await order.signal(Order.pay, "Ada")
+                assert await order.result() == "Ada"
+            ```
         """
         target = handler_target("signal", signal)
         arguments = arg_or_args(arg, args)
@@ -456,11 +646,47 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> Any:
-        """Send an update and wait for its result. Parameters as in `start_update`.
+        """Send an update and wait for its result.
+
+        Args:
+            update: The `@workflow.update` method, or the update's name.
+            arg: Its argument, if it takes exactly one.
+            args: Its arguments, if it takes several. Do not give both.
+            id: The update's id. Calls with the same id are one update. None: a new id.
+            result_type: Type to convert the result to, for an update given by name. Otherwise it is the method's.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            The update's result.
 
         Raises:
-            WorkflowUpdateFailedError: It was rejected, or failed.
-            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled; the update goes on.
+            WorkflowUpdateFailedError: The update was rejected or failed. The cause says why.
+            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled. The update continues.
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist or has closed.
+
+        Example:
+            ```python
+            @workflow.defn
+            class Cart:
+                def __init__(self) -> None:
+                    self.items: list[str] = []
+
+                @workflow.update
+                async def add(self, item: str) -> int:
+                    self.items.append(item)
+                    return len(self.items)
+
+                @workflow.run
+                async def run(self) -> None:
+                    await workflow.sleep(timedelta(days=1))
+
+
+            async with Worker(client, task_queue="carts", workflows=[Cart]):
+                cart = await client.start_workflow(Cart.run, id="cart-7", task_queue="carts")
+                assert await cart.execute_update(Cart.add, "book") == 1
+                assert await cart.execute_update(Cart.add, "pen") == 2
+            ```
         """
         handle: WorkflowUpdateHandle[Any] = await self.start_update(
             cast("Any", update),
@@ -532,21 +758,50 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         rpc_metadata: Mapping[str, str | bytes] | None = None,
         rpc_timeout: timedelta | None = None,
     ) -> WorkflowUpdateHandle[Any]:
-        """Send an update and wait until it has come as far as `wait_for_stage`.
+        """Send an update and wait until it has reached a stage.
 
         Args:
-            update: The decorated method, or the update's name.
-            arg: Its only argument.
-            args: Its arguments, when there are several.
-            wait_for_stage: ``ACCEPTED`` or ``COMPLETED``.
-            id: Makes repeated calls one update; a new one unless given.
-            result_type: What to convert the result to; taken from the method otherwise.
-            rpc_metadata: Headers of each call.
-            rpc_timeout: For one try.
+            update: The `@workflow.update` method, or the update's name.
+            arg: Its argument, if it takes exactly one.
+            args: Its arguments, if it takes several. Do not give both.
+            wait_for_stage: `ACCEPTED` or `COMPLETED`.
+            id: The update's id. Calls with the same id are one update. None: a new id.
+            result_type: Type to convert the result to, for an update given by name. Otherwise it is the method's.
+            rpc_metadata: Headers of each call. They override the client's.
+            rpc_timeout: Time limit of one attempt of the call. None: the connection's default, 30 seconds over gRPC.
+
+        Returns:
+            The handle of the update.
 
         Raises:
-            ValueError: `wait_for_stage` is ``ADMITTED``.
-            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled.
+            ValueError: `wait_for_stage` is `ADMITTED`.
+            WorkflowUpdateRPCTimeoutOrCancelledError: A call timed out or was cancelled. The update continues.
+            RPCError: The service refused the call: NOT_FOUND when the workflow does not exist or has closed.
+
+        Example:
+            ```python
+            from perdure.client import WorkflowUpdateStage
+
+
+            @workflow.defn
+            class Order:
+                @workflow.update
+                async def ship(self, address: str) -> str:
+                    await workflow.sleep(timedelta(days=2))
+                    return f"delivered to {address}"
+
+                @workflow.run
+                async def run(self) -> None:
+                    await workflow.sleep(timedelta(days=30))
+
+
+            async with Worker(client, task_queue="orders", workflows=[Order]):
+                order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
+                shipping = await order.start_update(
+                    Order.ship, "Main Street 1", wait_for_stage=WorkflowUpdateStage.ACCEPTED, id="ship-7"
+                )
+                assert shipping.id == "ship-7"
+            ```
         """
         arguments = arg_or_args(arg, args)
         if wait_for_stage is WorkflowUpdateStage.ADMITTED:
@@ -572,12 +827,15 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
     def get_update_handle(
         self, id: str, *, workflow_run_id: str | None = None, result_type: type | None = None
     ) -> WorkflowUpdateHandle[Any]:
-        """A handle of an update that was sent before; nothing is sent now.
+        """Get a handle to an update that was sent before. Nothing is sent.
 
         Args:
             id: The update's id.
-            workflow_run_id: Its run; this handle's unless given.
-            result_type: What to convert the result to.
+            workflow_run_id: The run that it was sent to. None: the handle's run.
+            result_type: Type to convert the result to.
+
+        Returns:
+            The handle of the update.
         """
         return WorkflowUpdateHandle(
             self._client,
@@ -594,7 +852,16 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
         *,
         workflow_run_id: str | None = None,
     ) -> WorkflowUpdateHandle[LocalReturnType]:
-        """`get_update_handle` with the result type of a decorated method."""
+        """Get a handle with the result type of a `@workflow.update` method. Nothing is sent.
+
+        Args:
+            update: The method.
+            id: The update's id.
+            workflow_run_id: The run that it was sent to. None: the handle's run.
+
+        Returns:
+            The handle of the update.
+        """
         target = handler_target("update", update)
         return self.get_update_handle(
             id, workflow_run_id=workflow_run_id, result_type=target.ret_type

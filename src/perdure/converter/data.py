@@ -19,17 +19,32 @@ from perdure.wire.api import failure as failure_pb
 
 @dataclass(frozen=True)
 class DataConverter(WithSerializationContext):
-    """How values and errors travel.
+    """Converts values and errors: a payload converter, an optional codec and a failure converter.
 
     Attributes:
-        payload_converter_class: Made once for this converter; needs no constructor arguments.
+        payload_converter_class: Instantiated once for this converter, without arguments.
         payload_codec: Applied to every payload outside workflow code.
-        failure_converter_class: Made once for this converter.
-        payload_converter: The instance in use.
-        failure_converter: The instance in use.
+        failure_converter_class: Instantiated once for this converter, without arguments.
+        payload_converter: The payload converter in use.
+        failure_converter: The failure converter in use.
 
     Example:
-        >>> dataclasses.replace(DataConverter.default, payload_codec=EncryptionCodec())
+        ```python
+        from dataclasses import dataclass
+
+        from perdure.client import DataConverter
+
+
+        @dataclass
+        class Order:
+            id: str
+            total: int
+
+
+        payloads = await DataConverter.default.encode([Order("order-7", total=42)])
+        assert payloads[0].data == b'{"id":"order-7","total":42}'
+        assert await DataConverter.default.decode(payloads, [Order]) == [Order("order-7", total=42)]
+        ```
     """
 
     payload_converter_class: type[PayloadConverter] = DefaultPayloadConverter
@@ -45,36 +60,63 @@ class DataConverter(WithSerializationContext):
         object.__setattr__(self, "failure_converter", self.failure_converter_class())
 
     async def encode(self, values: Sequence[Any]) -> list[common_pb.Payload]:
-        """Convert, then encode with the codec."""
+        """Convert values to payloads, and encode them with the codec.
+
+        Args:
+            values: The values.
+        """
         return await self.encode_payloads(self.payload_converter.to_payloads(values))
 
     async def decode(
         self, payloads: Sequence[common_pb.Payload], type_hints: list[type] | None = None
     ) -> list[Any]:
-        """Decode with the codec, then convert (to `type_hints` when given)."""
+        """Decode payloads with the codec, and convert them to values.
+
+        Args:
+            payloads: The payloads.
+            type_hints: The expected types, one for each payload, if known.
+        """
         plain = await self.decode_payloads(payloads)
         return self.payload_converter.from_payloads(plain, type_hints)
 
     async def encode_wrapper(self, values: Sequence[Any]) -> common_pb.Payloads:
-        """`encode`, wrapped in a ``Payloads`` message."""
+        """Convert and encode values to a `Payloads` message.
+
+        Args:
+            values: The values.
+        """
         return common_pb.Payloads(payloads=await self.encode(values))
 
     async def decode_wrapper(
         self, payloads: common_pb.Payloads | None, type_hints: list[type] | None = None
     ) -> list[Any]:
-        """`decode` of a ``Payloads`` message; an empty or missing one gives no values."""
+        """Decode and convert a `Payloads` message. An empty or missing one gives no values.
+
+        Args:
+            payloads: The message, or None.
+            type_hints: The expected types, one for each payload, if known.
+        """
         if payloads is None or not payloads.payloads:
             return []
         return await self.decode(payloads.payloads, type_hints)
 
     async def encode_failure(self, exception: BaseException, failure: failure_pb.Failure) -> None:
-        """Convert `exception` into `failure`, then encode its payloads."""
+        """Write an exception into a failure message, and encode its payloads.
+
+        Args:
+            exception: The exception.
+            failure: The message to change.
+        """
         self.failure_converter.to_failure(exception, self.payload_converter, failure)
         if self.payload_codec is not None:
             await apply_to_failure_payloads(failure, self.payload_codec.encode_wrapper)
 
     async def decode_failure(self, failure: failure_pb.Failure) -> BaseException:
-        """The exception of `failure`, which stays as it is."""
+        """Decode a failure message, and make an exception of it. The message is not changed.
+
+        Args:
+            failure: The message.
+        """
         if self.payload_codec is not None:
             copy = failure_pb.Failure()
             copy.CopyFrom(failure)
@@ -109,7 +151,11 @@ class DataConverter(WithSerializationContext):
     async def encode_payloads(
         self, payloads: Sequence[common_pb.Payload]
     ) -> list[common_pb.Payload]:
-        """The codec's half of `encode`."""
+        """Encode payloads with the codec, without conversion.
+
+        Args:
+            payloads: The payloads.
+        """
         if self.payload_codec is None:
             return list(payloads)
         return await self.payload_codec.encode(list(payloads))
@@ -117,13 +163,21 @@ class DataConverter(WithSerializationContext):
     async def decode_payloads(
         self, payloads: Sequence[common_pb.Payload]
     ) -> list[common_pb.Payload]:
-        """The codec's half of `decode`."""
+        """Decode payloads with the codec, without conversion.
+
+        Args:
+            payloads: The payloads.
+        """
         if self.payload_codec is None:
             return list(payloads)
         return await self.payload_codec.decode(list(payloads))
 
     async def encode_memo(self, memo: Mapping[str, Any]) -> common_pb.Memo:
-        """A memo message; values that are payloads already stay as they are."""
+        """Convert and encode a memo. Values that are payloads already are not converted.
+
+        Args:
+            memo: Values by key.
+        """
         encoded = common_pb.Memo()
         for key, value in memo.items():
             payload = (
@@ -133,16 +187,26 @@ class DataConverter(WithSerializationContext):
         return encoded
 
     async def decode_memo(self, memo: common_pb.Memo) -> Mapping[str, Any]:
-        """All values of a memo."""
+        """Decode and convert all values of a memo.
+
+        Args:
+            memo: The message.
+        """
         return {key: (await self.decode([value]))[0] for key, value in memo.fields.items()}
 
     async def decode_memo_field(
         self, memo: common_pb.Memo, key: str, default: Any, type_hint: type | None
     ) -> Any:
-        """One value of a memo.
+        """Decode and convert one value of a memo.
+
+        Args:
+            memo: The message.
+            key: The key.
+            default: Returned when the memo has no such key; `UNSET` for no default.
+            type_hint: The expected type, if known.
 
         Raises:
-            KeyError: It is not there, and `default` is `UNSET`.
+            KeyError: The memo has no such key, and `default` is `UNSET`.
         """
         if key not in memo.fields:
             if default is UNSET:

@@ -76,20 +76,28 @@ class _HasHeaders(Protocol):
 class ServiceClient:
     """Calls the services directly, with the API's messages.
 
+    Args:
+        config: The options of the connection.
+        connection: The connection. None: it is opened with the first call.
+
     Attributes:
-        config: How it was connected.
-        workflow_service: ``await service_client.workflow_service.start_workflow_execution(request)`` and so on.
-        operator_service: The operator's calls.
-        test_service: The test server's calls.
+        config: The options of the connection.
+        workflow_service: Calls of the workflow service, such as
+            `await service_client.workflow_service.start_workflow_execution(request)`.
+        operator_service: Calls of the operator service.
+        test_service: Calls of the test service.
         eager_starts: The workers that use this service client.
     """
 
     @staticmethod
     async def connect(config: ConnectConfig) -> ServiceClient:
-        """Connect; unless `config` is lazy, make sure that the service answers.
+        """Connect, and check that the service answers unless the client is lazy.
+
+        Args:
+            config: The options of the connection.
 
         Raises:
-            RuntimeError: It does not; or workflow code asks for it.
+            RuntimeError: The service does not answer, or the caller is workflow code.
         """
         _refuse_in_workflow()
         if not config.lazy:
@@ -121,7 +129,7 @@ class ServiceClient:
 
     @property
     def worker_service_client(self) -> ServiceClient:
-        """The client that workers use: this one."""
+        """The service client that workers use: this one."""
         return self
 
     @property
@@ -138,7 +146,11 @@ class ServiceClient:
         return self._connection
 
     async def connected(self) -> Connection:
-        """The connection underneath, opened now if it was not."""
+        """The connection underneath. It is opened if it was not.
+
+        Raises:
+            perdure.wire.errors.RpcError: It cannot be opened.
+        """
         if self._connection is None:
             async with self._connecting:
                 if self._connection is None:
@@ -146,10 +158,10 @@ class ServiceClient:
         return self._connection
 
     async def check_connection(self) -> None:
-        """Ask the service for its version.
+        """Check that the service answers.
 
         Raises:
-            RuntimeError: It does not answer, or refuses.
+            RuntimeError: It does not answer, or refuses the call.
         """
         request = pb.GetSystemInfoRequest()
         try:
@@ -170,18 +182,21 @@ class ServiceClient:
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
     ) -> Any:
-        """Call `method`.
+        """Call a method.
 
         Args:
             method: A row of the tables in `perdure.wire.seam`.
-            request: Sent as it is, also when it is sent again.
-            retry: Whether to try again after transient errors.
-            metadata: Headers; they win over the client's own.
-            timeout: For one try.
+            request: The request. It is sent unchanged in every attempt.
+            retry: Whether to retry after transient errors.
+            metadata: Headers of the call. They override the client's.
+            timeout: Time limit of one attempt. None: the connection's default.
+
+        Returns:
+            The response message.
 
         Raises:
-            RPCError: The (last) try failed.
-            RuntimeError: Called by workflow code.
+            RPCError: The last attempt failed.
+            RuntimeError: The caller is workflow code.
         """
         _refuse_in_workflow()
         connection = await self.connected()
@@ -219,10 +234,16 @@ class ServiceClient:
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
     ) -> bool:
-        """Whether a service reports that it serves.
+        """Whether a service reports that it is serving.
+
+        Args:
+            service: The name of the service.
+            retry: Whether to retry after transient errors.
+            metadata: Headers of the call. They override the client's.
+            timeout: Time limit of one attempt. None: the connection's default.
 
         Raises:
-            RPCError: It could not be asked.
+            RPCError: The service refused the call, or could not be reached.
         """
         # Not at the top: embedded use needs no health messages.
         from perdure.wire import health as messages
@@ -245,15 +266,22 @@ class ServiceClient:
     def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
         """Use other headers from the next call on.
 
+        Args:
+            metadata: The headers, by lower-case name.
+
         Raises:
-            TypeError: Metadata is malformed.
+            TypeError: The metadata is malformed.
         """
         validate_metadata(metadata)
         self.config.rpc_metadata = metadata
         self._update_headers()
 
     def update_api_key(self, api_key: str | None) -> None:
-        """Use another API key from the next call on."""
+        """Use another API key from the next call on.
+
+        Args:
+            api_key: The key, or None.
+        """
         self.config.api_key = api_key
         self._update_headers()
 
@@ -262,7 +290,7 @@ class ServiceClient:
             self._connection.update_headers(self.config.rpc_metadata, self.config.api_key)
 
     async def close(self) -> None:
-        """Release the connection. Calls under way fail; later ones too."""
+        """Close the connection. Calls in progress fail, and so do later ones."""
         if self._connection is not None:
             await self._connection.close()
 
@@ -308,15 +336,15 @@ def _snake_case(name: str) -> str:
 
 
 class WorkflowService(_Service, methods=WORKFLOW_SERVICE):
-    """The workflow service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""
+    """The calls of the workflow service. Each takes `(req, retry=False, metadata=None, timeout=None)`."""
 
 
 class OperatorService(_Service, methods=OPERATOR_SERVICE):
-    """The operator service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""
+    """The calls of the operator service. Each takes `(req, retry=False, metadata=None, timeout=None)`."""
 
 
 class TestService(_Service, methods=TEST_SERVICE):
-    """The test service's calls; each takes ``(req, retry=False, metadata=None, timeout=None)``."""
+    """The calls of the test service. Each takes `(req, retry=False, metadata=None, timeout=None)`."""
 
 
 def _what_to_do(target: str, error: RPCError) -> str:

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 @dataclass
 class TLSConfig:
-    """How to encrypt and whom to trust. All parts are PEM.
+    """How to encrypt and which certificates to trust. All certificates and keys are in PEM form.
 
     Attributes:
-        server_root_ca_cert: Who may have signed the server's certificate; the system's list unless given.
-        domain: Name for SNI and for checking the certificate, instead of the target's host.
-        client_cert: The client's certificate (mutual TLS); needs the key.
+        server_root_ca_cert: Certificates that may have signed the server's. None: the system's list.
+        domain: Name for SNI and for checking the certificate. None: the target's host.
+        client_cert: The client's certificate, for mutual TLS. It needs the key.
         client_private_key: The client's key.
         verification_server_name: Name for checking the certificate. It must be `domain`, or the target's host if
             `domain` is not given, unless that is an IP address: a different name for SNI is refused.
@@ -33,15 +33,15 @@ class TLSConfig:
 
 @dataclass
 class RetryConfig:
-    """How calls are repeated when the service is away or overloaded.
+    """How calls are retried when the service is unavailable or overloaded.
 
     Attributes:
-        initial_interval_millis: First pause.
-        randomization_factor: Each pause varies by this share of itself in either direction.
+        initial_interval_millis: First pause, in milliseconds.
+        randomization_factor: Each pause varies by this share of itself, in both directions.
         multiplier: Factor from one pause to the next.
-        max_interval_millis: Longest pause.
-        max_elapsed_time_millis: No further try when it would come later than this; None for no limit.
-        max_retries: Number of tries; 0 for no limit.
+        max_interval_millis: Longest pause, in milliseconds.
+        max_elapsed_time_millis: No attempt begins later than this, in milliseconds. None: no limit.
+        max_retries: Largest number of attempts. 0: no limit.
     """
 
     initial_interval_millis: int = 100
@@ -57,8 +57,8 @@ class KeepAliveConfig:
     """HTTP/2 pings that notice a dead connection.
 
     Attributes:
-        interval_millis: Between two pings.
-        timeout_millis: How long an answer may take.
+        interval_millis: Time between two pings, in milliseconds.
+        timeout_millis: Time limit for the answer, in milliseconds.
     """
 
     interval_millis: int = 30000
@@ -75,8 +75,8 @@ class HttpConnectProxyConfig:
     """An HTTP proxy to tunnel through.
 
     Attributes:
-        target_host: ``host:port`` of the proxy.
-        basic_auth: User and password.
+        target_host: `host:port` of the proxy.
+        basic_auth: User and password, if the proxy needs them.
     """
 
     target_host: str
@@ -85,10 +85,10 @@ class HttpConnectProxyConfig:
 
 @dataclass(frozen=True)
 class DnsLoadBalancingConfig:
-    """Spread calls over all addresses of the host's name.
+    """Distribute calls over all addresses of the host's name.
 
     Attributes:
-        resolution_interval_millis: Shortest time between two look-ups.
+        resolution_interval_millis: Shortest time between two look-ups, in milliseconds.
     """
 
     resolution_interval_millis: int = 30000
@@ -100,7 +100,12 @@ DnsLoadBalancingConfig.default = DnsLoadBalancingConfig()
 
 
 class GrpcCompression(Enum):
-    """Compression of requests. Off by default: it costs more time than a local network takes."""
+    """Compression of requests.
+
+    Attributes:
+        NONE: Off, the default: on a local network it costs more time than it saves.
+        GZIP: gzip.
+    """
 
     NONE = "none"
     GZIP = "gzip"
@@ -108,7 +113,7 @@ class GrpcCompression(Enum):
 
 @dataclass(frozen=True)
 class PayloadLimitsConfig:
-    """Sizes above which what is sent causes a warning in the log; 0 turns a warning off.
+    """Sizes above which values that are sent cause a warning in the log. 0 turns a warning off.
 
     Attributes:
         payloads_warn_size: In bytes, for each field of payloads.
@@ -120,17 +125,30 @@ class PayloadLimitsConfig:
 
 
 def default_identity() -> str:
-    """``pid@host``."""
+    """The identity of this process: `pid@host`."""
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
 @dataclass
 class ConnectConfig:
-    """Everything that opening a connection needs. `Client.connect` describes the parameters.
+    """Everything that opening a connection needs. `Client.connect` explains the options.
 
     Attributes:
-        target_host: ``host:port``, or a URL of an embedded engine (``sqlite:file.db``, ``memory:``).
-        retention: For how long an embedded engine keeps the closed runs of `namespace`; see `Client.connect`.
+        target_host: `host:port`, or the URL of an embedded engine (`sqlite:file.db`, `memory:`).
+        api_key: Sent as `authorization: Bearer …`. It turns TLS on.
+        tls: True, False or options.
+        retry_config: How failed calls are retried.
+        keep_alive_config: Pings. None: no pings.
+        rpc_metadata: Headers of all calls.
+        identity: Name shown in histories and logs. Default: `"{pid}@{host}"`.
+        lazy: Connect with the first call.
+        runtime: Accepted for compatibility; not used.
+        http_connect_proxy_config: An HTTP proxy to tunnel through.
+        dns_load_balancing_config: Distribute calls over all addresses.
+        grpc_compression: Compression of requests.
+        payload_limits: Sizes, in bytes, above which values that are sent cause a warning in the log.
+        connect_timeout: Time limit of one attempt to connect. None: 5 seconds.
+        retention: How long an embedded engine keeps the closed runs of `namespace`.
         namespace: Only for `retention`.
     """
 
@@ -159,7 +177,7 @@ class ConnectConfig:
             )
 
     def effective_tls(self) -> TLSConfig | None:
-        """The TLS options in force: an API key turns TLS on unless it was turned off explicitly."""
+        """The TLS options in force; None for no TLS. An API key turns TLS on unless `tls` is False."""
         if isinstance(self.tls, TLSConfig):
             return self.tls
         wanted = self.api_key is not None if self.tls is None else self.tls

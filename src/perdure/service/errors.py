@@ -10,7 +10,27 @@ from perdure.wire.api import common as common_pb
 
 
 class RPCStatusCode(IntEnum):
-    """The gRPC status codes."""
+    """The gRPC status codes.
+
+    Attributes:
+        OK: No error.
+        CANCELLED: The caller cancelled the call.
+        UNKNOWN: An error without a code.
+        INVALID_ARGUMENT: The request is malformed.
+        DEADLINE_EXCEEDED: The time limit passed. The call may have had its effect.
+        NOT_FOUND: The workflow, run, activity or namespace does not exist, or is closed.
+        ALREADY_EXISTS: The id is taken.
+        PERMISSION_DENIED: The caller may not do this.
+        RESOURCE_EXHAUSTED: A limit is reached, or the service is overloaded.
+        FAILED_PRECONDITION: The state does not allow the call.
+        ABORTED: A conflict with another call.
+        OUT_OF_RANGE: A value is out of range.
+        UNIMPLEMENTED: The service does not have this call.
+        INTERNAL: An error inside the service.
+        UNAVAILABLE: The service cannot be reached.
+        DATA_LOSS: Data is damaged.
+        UNAUTHENTICATED: The credentials are missing or wrong.
+    """
 
     OK = 0
     CANCELLED = 1
@@ -32,11 +52,24 @@ class RPCStatusCode(IntEnum):
 
 
 class RPCError(TemporalError):
-    """A call to the service did not succeed.
+    """The service refused a call, or could not be reached.
+
+    Args:
+        message: The service's message.
+        status: The status code.
+        raw_grpc_status: The status message with its details, serialized.
 
     Example:
-        >>> except RPCError as error:
-        ...     if error.status is RPCStatusCode.NOT_FOUND: ...
+        ```python
+        from perdure.client import RPCError, RPCStatusCode
+
+        try:
+            await client.get_workflow_handle("no-such-order").describe()
+        except RPCError as error:
+            assert error.status is RPCStatusCode.NOT_FOUND
+        else:
+            raise AssertionError("found")
+        ```
     """
 
     def __init__(self, message: str, status: RPCStatusCode, raw_grpc_status: bytes) -> None:
@@ -48,13 +81,17 @@ class RPCError(TemporalError):
 
     @staticmethod
     def from_wire(error: errors.RpcError) -> RPCError:
-        """The public form of `error`."""
+        """The public form of an internal error.
+
+        Args:
+            error: The internal error.
+        """
         raw = errors.to_status(error).SerializeToString()
         return RPCError(error.message, RPCStatusCode(int(error.status_code)), raw)
 
     @property
     def message(self) -> str:
-        """What the service said."""
+        """The service's message."""
         return self._message
 
     @property
