@@ -186,7 +186,9 @@ class ApplicationError(FailureError):
         class Order:
             @workflow.run
             async def run(self) -> None:
-                raise ApplicationError("card declined", 4242, type="CardDeclined", non_retryable=True)
+                raise ApplicationError(
+                    "card declined", 4242, type="CardDeclined", non_retryable=True
+                )
 
 
         async with Worker(client, task_queue="orders", workflows=[Order]):

@@ -50,19 +50,19 @@ class CallableSyncSingleParam(Protocol[ProtocolParamType, ProtocolReturnType]):
 
 
 class MethodAsyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
-    """An unbound async method without parameters besides ``self``."""
+    """An unbound async method without parameters besides `self`."""
 
     def __call__(self, __self: ProtocolSelfType, /) -> Awaitable[ProtocolReturnType]: ...
 
 
 class MethodSyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
-    """An unbound sync method without parameters besides ``self``."""
+    """An unbound sync method without parameters besides `self`."""
 
     def __call__(self, __self: ProtocolSelfType, /) -> ProtocolReturnType: ...
 
 
 class MethodAsyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, ProtocolReturnType]):
-    """An unbound async method with one parameter besides ``self``."""
+    """An unbound async method with one parameter besides `self`."""
 
     def __call__(
         self, __self: ProtocolSelfType, __arg: ProtocolParamType, /
@@ -70,7 +70,7 @@ class MethodAsyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, Proto
 
 
 class MethodSyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, ProtocolReturnType]):
-    """An unbound sync method with one parameter besides ``self``."""
+    """An unbound sync method with one parameter besides `self`."""
 
     def __call__(
         self, __self: ProtocolSelfType, __arg: ProtocolParamType, /
@@ -78,7 +78,7 @@ class MethodSyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, Protoc
 
 
 class MethodSyncOrAsyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
-    """An unbound method, sync or async, without parameters besides ``self``."""
+    """An unbound method, sync or async, without parameters besides `self`."""
 
     def __call__(
         self, __self: ProtocolSelfType, /
@@ -88,7 +88,7 @@ class MethodSyncOrAsyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
 class MethodSyncOrAsyncSingleParam(
     Protocol[ProtocolSelfType, ProtocolParamType, ProtocolReturnType]
 ):
-    """An unbound method, sync or async, with one parameter besides ``self``."""
+    """An unbound method, sync or async, with one parameter besides `self`."""
 
     def __call__(
         self, __self: ProtocolSelfType, __arg: ProtocolParamType, /

@@ -321,7 +321,9 @@ def raise_complete_async() -> NoReturn:
             client, task_queue="orders", workflows=[Purchase], activities=[ask_for_approval]
         ):
             purchase = await client.start_workflow(Purchase.run, id="p-7", task_queue="orders")
-            await client.get_async_activity_handle(task_token=await tokens.get()).complete("approved")
+            await client.get_async_activity_handle(task_token=await tokens.get()).complete(
+                "approved"
+            )
             assert await purchase.result() == "approved"
         ```
     """

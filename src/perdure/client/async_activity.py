@@ -85,7 +85,7 @@ class AsyncActivityHandle(WithSerializationContext):
 
             @activity.defn
             async def ask_for_approval() -> str:
-                tokens.put_nowait(activity.info().task_token)  # in practice: into a database or a mail
+                tokens.put_nowait(activity.info().task_token)  # in practice: mail it
                 activity.raise_complete_async()
 
 

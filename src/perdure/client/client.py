@@ -393,7 +393,9 @@ class Client:
 
 
             async with Worker(client, task_queue="orders", workflows=[Order]):
-                order = await client.start_workflow(Order.run, "o-7", id="order-7", task_queue="orders")
+                order = await client.start_workflow(
+                    Order.run, "o-7", id="order-7", task_queue="orders"
+                )
                 assert order.id == "order-7"
                 assert await order.result() == "o-7 paid"
             ```
@@ -648,7 +650,9 @@ class Client:
                 @workflow.run
                 async def run(self) -> str:
                     return await workflow.execute_activity(
-                        ask_for_approval, activity_id="approval", start_to_close_timeout=timedelta(days=3)
+                        ask_for_approval,
+                        activity_id="approval",
+                        start_to_close_timeout=timedelta(days=3),
                     )
 
 
@@ -657,7 +661,9 @@ class Client:
             ):
                 purchase = await client.start_workflow(Purchase.run, id="p-7", task_queue="orders")
                 await asked.wait()
-                approval = client.get_async_activity_handle(workflow_id="p-7", activity_id="approval")
+                approval = client.get_async_activity_handle(
+                    workflow_id="p-7", activity_id="approval"
+                )
                 await approval.complete("by Ada")
                 assert await purchase.result() == "by Ada"
             ```
@@ -758,7 +764,9 @@ class Client:
 
             async with Worker(client, task_queue="orders", workflows=[Order]):
                 for number in range(3):
-                    await client.execute_workflow(Order.run, id=f"order-{number}", task_queue="orders")
+                    await client.execute_workflow(
+                        Order.run, id=f"order-{number}", task_queue="orders"
+                    )
             assert (await client.count_workflows("ExecutionStatus = 'Completed'")).count == 3
             ```
         """

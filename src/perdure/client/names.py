@@ -95,7 +95,7 @@ def handler_target(kind: str, handler: str | Callable[..., Any]) -> Target:
     """A signal, query or update by name or by decorated method.
 
     Args:
-        kind: ``"signal"``, ``"query"`` or ``"update"``.
+        kind: `"signal"`, `"query"` or `"update"`.
         handler: What the caller gave.
 
     Raises:

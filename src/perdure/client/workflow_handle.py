@@ -125,7 +125,9 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
 
 
             async with Worker(client, task_queue="rockets", workflows=[Countdown]):
-                handle = await client.start_workflow(Countdown.run, 3, id="rocket-7", task_queue="rockets")
+                handle = await client.start_workflow(
+                    Countdown.run, 3, id="rocket-7", task_queue="rockets"
+                )
                 assert await handle.result() == "lift-off"
             ```
         """
@@ -798,7 +800,10 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
             async with Worker(client, task_queue="orders", workflows=[Order]):
                 order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
                 shipping = await order.start_update(
-                    Order.ship, "Main Street 1", wait_for_stage=WorkflowUpdateStage.ACCEPTED, id="ship-7"
+                    Order.ship,
+                    "Main Street 1",
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                    id="ship-7",
                 )
                 assert shipping.id == "ship-7"
             ```

@@ -45,7 +45,9 @@ class RetryPolicy:
                 return await workflow.execute_activity(
                     charge,
                     start_to_close_timeout=timedelta(seconds=30),
-                    retry_policy=RetryPolicy(initial_interval=timedelta(hours=1), maximum_attempts=5),
+                    retry_policy=RetryPolicy(
+                        initial_interval=timedelta(hours=1), maximum_attempts=5
+                    ),
                 )
 
 

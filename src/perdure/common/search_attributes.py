@@ -194,7 +194,7 @@ def _key(name: str, kind: SearchAttributeIndexedValueType) -> SearchAttributeKey
 
 
 def key_from_metadata_type(name: str, metadata_type: str) -> SearchAttributeKey[Any] | None:
-    """The key for a payload's ``type`` metadata; None when this version does not know the type."""
+    """The key for a payload's `type` metadata; None when this version does not know the type."""
     kind = _BY_METADATA_TYPE.get(metadata_type)
     return None if kind is None else _key(name, kind)
 

@@ -21,11 +21,11 @@ class Unset:
 
 
 UNSET: Final[Any] = Unset()
-"""Default of ``arg`` parameters, where None is a legitimate argument."""
+"""Default of `arg` parameters, where None is a legitimate argument."""
 
 
 def arg_or_args(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
-    """The arguments that a call with ``arg`` or ``args`` means.
+    """The arguments that a call with `arg` or `args` means.
 
     Raises:
         ValueError: Both were given.
@@ -38,9 +38,9 @@ def arg_or_args(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
 
 
 def _underlying_function(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn`, or the user's ``__call__`` when `fn` is a class or a callable object.
+    """`fn`, or the user's `__call__` when `fn` is a class or a callable object.
 
-    The ``__call__`` of functions, methods and builtins is not written in Python, so they stay themselves.
+    The `__call__` of functions, methods and builtins is not written in Python, so they stay themselves.
     """
     cls: type = fn if isinstance(fn, type) else type(fn)
     call = getattr(cls, "__call__", None)  # noqa: B004 - the function itself is wanted
@@ -48,7 +48,7 @@ def _underlying_function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def has_self(fn: Callable[..., Any]) -> bool:
-    """Whether the first parameter is an unannotated (or ``Self``) parameter called ``self``."""
+    """Whether the first parameter is an unannotated (or `Self`) parameter called `self`."""
     first = next(iter(inspect.signature(fn).parameters.values()), None)
     return first is not None and _is_self(first)
 
@@ -63,7 +63,7 @@ def _is_self(parameter: inspect.Parameter) -> bool:
 def type_hints_from_func(fn: Callable[..., Any]) -> tuple[list[type] | None, type | None]:
     """The types of `fn`'s positional parameters, and of its result.
 
-    ``self`` is left out. A parameter without annotation has the type None (no conversion); the parameter types are
+    `self` is left out. A parameter without annotation has the type None (no conversion); the parameter types are
     None as a whole when one of them cannot be given by position. The result type is None when it has no annotation.
 
     Raises:
@@ -115,9 +115,9 @@ def check_arity(fn: Callable[..., Any], args: Sequence[Any], what: str) -> None:
     """Check that `fn` can be called with `args`, before anything travels.
 
     Args:
-        fn: The user's function; a leading ``self`` does not count.
+        fn: The user's function; a leading `self` does not count.
         args: The arguments that were given.
-        what: What is called, for the message: ``"Workflow Greeting"``.
+        what: What is called, for the message: `"Workflow Greeting"`.
 
     Raises:
         TypeError: There are too few or too many.

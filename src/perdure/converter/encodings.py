@@ -1,7 +1,7 @@
 """One converter per payload encoding. Which one applies to a value is decided by order (`composite`).
 
-Encodings: ``binary/null`` None · ``binary/plain`` bytes · ``json/protobuf`` and ``binary/protobuf`` messages ·
-``json/plain`` everything else. JSON is compact with sorted keys, so equal values make equal bytes.
+Encodings: `binary/null` None · `binary/plain` bytes · `json/protobuf` and `binary/protobuf` messages ·
+`json/plain` everything else. JSON is compact with sorted keys, so equal values make equal bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class EncodingPayloadConverter(ABC):
         from decimal import Decimal
         from typing import Any
 
-        from perdure.converter import CompositePayloadConverter, DataConverter, DefaultPayloadConverter
+        from perdure.converter import (
+            CompositePayloadConverter,
+            DataConverter,
+            DefaultPayloadConverter,
+        )
         from perdure.converter import EncodingPayloadConverter
 
 

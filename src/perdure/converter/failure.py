@@ -1,7 +1,7 @@
 """Exceptions to failure messages and back.
 
 Both directions are tables: one row for each kind of failure. An exception that came from a failure goes back as that
-same failure. Chained exceptions become causes (``__cause__``, or ``__context__`` unless suppressed).
+same failure. Chained exceptions become causes (`__cause__`, or `__context__` unless suppressed).
 """
 
 from __future__ import annotations

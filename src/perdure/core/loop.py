@@ -75,9 +75,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         ```python
         class Steps(DeterministicLoop):
             now_ns = 0
-            def clock_ns(self) -> int: return self.now_ns
+
+            def clock_ns(self) -> int:
+                return self.now_ns
+
             def timer_started(self, timer: LoopTimer, delay: float) -> None: ...
             def timer_cancelled(self, timer: LoopTimer) -> None: ...
+
 
         loop = Steps()
         with loop.running():

@@ -4,11 +4,11 @@ The worker drives it like this; nothing here waits or raises for bad data::
 
     need = engine.feed(task)
     while need is not None:
-        need = engine.feed_page(events, next_token)   # the caller fetched them
+        need = engine.feed_page(events, next_token)  # the caller fetched them
     while (activation := engine.next()) is not None:
-        need = engine.commit(host.run(activation))    # again: feed_page until None
+        need = engine.commit(host.run(activation))  # again: feed_page until None
     if engine.error is None:
-        answer = engine.ready()                       # Completion, QueryAnswer or None
+        answer = engine.ready()  # Completion, QueryAnswer or None
 
 What is not here: one module per stage: ``buffer`` (cutting), ``apply`` and ``matching`` (history
 in), ``operation_table`` (commands in and out).

@@ -38,7 +38,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 def open_connection(config: ConnectConfig) -> GrpcConnection:
-    """A connection to the server at ``config.target_host``; nothing is sent yet.
+    """A connection to the server at `config.target_host`; nothing is sent yet.
 
     Raises:
         TypeError: Metadata is malformed.

@@ -33,7 +33,7 @@ def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
     """Check keys and values as gRPC wants them.
 
     Raises:
-        TypeError: A key is not lower-case ASCII, or a value does not fit the key: bytes for ``…-bin``, printable ASCII
+        TypeError: A key is not lower-case ASCII, or a value does not fit the key: bytes for `…-bin`, printable ASCII
             text otherwise.
     """
     for key, value in metadata.items():

@@ -1,6 +1,6 @@
 """What a target means: a table of URL schemes, and gRPC for everything else.
 
-``sqlite:orders.db`` and ``memory:`` are engines in this process; ``localhost:7233`` is a server.
+`sqlite:orders.db` and `memory:` are engines in this process; `localhost:7233` is a server.
 """
 
 from __future__ import annotations

@@ -158,7 +158,9 @@ class WorkflowEnvironment:
 
             async with await WorkflowEnvironment.start_local() as env:
                 async with Worker(env.client, task_queue="orders", workflows=[Order]):
-                    result = await env.client.execute_workflow(Order.run, id="o-7", task_queue="orders")
+                    result = await env.client.execute_workflow(
+                        Order.run, id="o-7", task_queue="orders"
+                    )
             assert result == "paid"
             assert not env.supports_time_skipping
             ```

@@ -96,7 +96,7 @@ async def perdure_client(perdure_env: WorkflowEnvironment) -> Client:
 async def perdure_worker(
     perdure_env: WorkflowEnvironment, request: pytest.FixtureRequest
 ) -> AsyncGenerator[Callable[..., Awaitable[Worker]]]:
-    """Starts workers when it is called: with ``(Order, activities=[charge])``, say, and awaited.
+    """Starts workers when it is called: with `(Order, activities=[charge])`, say, and awaited.
 
     Workflow classes come first; all else is as for `Worker`. The task queue is named after the test unless given. The
     workers end with the test.

@@ -1,6 +1,6 @@
 """Histories from and to JSON, in every spelling that tools of this API write.
 
-Pure. Enum values come as ``EVENT_TYPE_TIMER_FIRED`` (the protobuf form), ``TimerFired`` (older command lines and web
+Pure. Enum values come as `EVENT_TYPE_TIMER_FIRED` (the protobuf form), `TimerFired` (older command lines and web
 pages) or numbers; instead of a list of fields, a walk beside the message descriptors finds every enum.
 """
 
@@ -22,10 +22,10 @@ def history_from_json(value: str | Mapping[str, Any]) -> history.History:
     """Read a history; unknown fields are ignored, the argument stays as it is.
 
     Args:
-        value: JSON text, or what parsing it gives: an object with a list ``events``.
+        value: JSON text, or what parsing it gives: an object with a list `events`.
 
     Raises:
-        ValueError: It has another shape. (``json_format.ParseError``, a field has an impossible value.)
+        ValueError: It has another shape. (`json_format.ParseError`, a field has an impossible value.)
     """
     parsed: object = json.loads(value) if isinstance(value, str) else value
     if not isinstance(parsed, Mapping):

@@ -259,7 +259,10 @@ class Worker:
 
             worker = Worker(client, task_queue="orders", workflows=[Order])
             running = asyncio.create_task(worker.run())
-            assert await client.execute_workflow(Order.run, id="order-7", task_queue="orders") == "paid"
+            assert (
+                await client.execute_workflow(Order.run, id="order-7", task_queue="orders")
+                == "paid"
+            )
             await worker.shutdown()
             await running
             ```

@@ -118,7 +118,9 @@ def start_activity(
             @workflow.run
             async def run(self, order_ids: list[str]) -> list[str]:
                 charges = [
-                    workflow.start_activity(charge, one, start_to_close_timeout=timedelta(seconds=30))
+                    workflow.start_activity(
+                        charge, one, start_to_close_timeout=timedelta(seconds=30)
+                    )
                     for one in order_ids
                 ]
                 return [await handle for handle in charges]

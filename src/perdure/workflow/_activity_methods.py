@@ -172,7 +172,9 @@ async def execute_activity_method(
 
 
         mailer = Mailer("shop")
-        async with Worker(client, task_queue="mail", workflows=[Reminder], activities=[mailer.send]):
+        async with Worker(
+            client, task_queue="mail", workflows=[Reminder], activities=[mailer.send]
+        ):
             sent = await client.execute_workflow(Reminder.run, "pay!", id="r-7", task_queue="mail")
         assert sent == "shop: pay!"
         ```

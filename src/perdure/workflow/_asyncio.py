@@ -107,7 +107,10 @@ async def wait(
 
 
         async with Worker(client, task_queue="races", workflows=[Race]):
-            assert await client.execute_workflow(Race.run, id="race-7", task_queue="races") == [1, 1]
+            assert await client.execute_workflow(Race.run, id="race-7", task_queue="races") == [
+                1,
+                1,
+            ]
         ```
     """
     _refuse_single(fs, "Expect an iterable of Tasks/Futures")

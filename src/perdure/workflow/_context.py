@@ -275,7 +275,9 @@ async def wait_condition(
 
 
         async with Worker(client, task_queue="orders", workflows=[Purchase]):
-            outcome = await client.execute_workflow(Purchase.run, id="purchase-7", task_queue="orders")
+            outcome = await client.execute_workflow(
+                Purchase.run, id="purchase-7", task_queue="orders"
+            )
         assert outcome == "expired"
         ```
     """

@@ -188,7 +188,9 @@ def defn(
 
 
         async with Worker(client, task_queue="orders", workflows=[Order]):
-            result = await client.execute_workflow("order", "order-7", id="order-7", task_queue="orders")
+            result = await client.execute_workflow(
+                "order", "order-7", id="order-7", task_queue="orders"
+            )
         assert result == "order-7 paid"
         ```
     """
@@ -225,7 +227,9 @@ def run(fn: CallableAsyncType) -> CallableAsyncType:
 
 
         async with Worker(client, task_queue="sums", workflows=[Doubling]):
-            assert await client.execute_workflow(Doubling.run, 21, id="sum-7", task_queue="sums") == 42
+            assert (
+                await client.execute_workflow(Doubling.run, 21, id="sum-7", task_queue="sums") == 42
+            )
         ```
     """
     if not inspect.iscoroutinefunction(fn):

@@ -61,7 +61,9 @@ def get_external_workflow_handle(
 
         async with Worker(client, task_queue="orders", workflows=[Order, Payment]):
             order = await client.start_workflow(Order.run, id="order-7", task_queue="orders")
-            await client.execute_workflow(Payment.run, "order-7", id="payment-7", task_queue="orders")
+            await client.execute_workflow(
+                Payment.run, "order-7", id="payment-7", task_queue="orders"
+            )
             assert await order.result() == "paid"
         ```
     """
@@ -145,7 +147,9 @@ def continue_as_new(
 
 
         async with Worker(client, task_queue="rockets", workflows=[Countdown]):
-            last = await client.execute_workflow(Countdown.run, 3, id="rocket-7", task_queue="rockets")
+            last = await client.execute_workflow(
+                Countdown.run, 3, id="rocket-7", task_queue="rockets"
+            )
         assert last == "lift-off"
         ```
     """

@@ -201,7 +201,10 @@ async def execute_local_activity(
 
 
         async with Worker(client, task_queue="quotes", workflows=[Quote], activities=[price]):
-            assert await client.execute_workflow(Quote.run, "book", id="q-7", task_queue="quotes") == 12
+            assert (
+                await client.execute_workflow(Quote.run, "book", id="q-7", task_queue="quotes")
+                == 12
+            )
         ```
     """
     return await _runtime.current().start_local_activity(

@@ -388,7 +388,10 @@ def info() -> Info:
 
 
         async with Worker(client, task_queue="orders", workflows=[Order]):
-            assert await client.execute_workflow(Order.run, id="o-7", task_queue="orders") == "Order o-7"
+            assert (
+                await client.execute_workflow(Order.run, id="o-7", task_queue="orders")
+                == "Order o-7"
+            )
         ```
     """
     return current().info()

@@ -38,7 +38,9 @@ class Frontend:
 
     Example:
         ```python
-        response = await frontend.dispatch(WORKFLOW_SERVICE["GetSystemInfo"], GetSystemInfoRequest())
+        response = await frontend.dispatch(
+            WORKFLOW_SERVICE["GetSystemInfo"], GetSystemInfoRequest()
+        )
         ```
     """
 

@@ -28,7 +28,9 @@ class Interceptor:
 
 
         class Louder(Interceptor):
-            def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+            def intercept_activity(
+                self, next: ActivityInboundInterceptor
+            ) -> ActivityInboundInterceptor:
                 return Shouting(super().intercept_activity(next))
 
 
