@@ -9,6 +9,9 @@ from perdure.core.units import DAY_NS, MINUTE_NS, SECOND_NS
 GRPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """gRPC's own limit, which every client and server of the API has unless told otherwise."""
 
+COMPLETION_BYTES_MAX = 32 * 1024 * 1024
+"""The answer to a workflow task: its commands may be many, and each has a limit of its own."""
+
 RETENTION_FOREVER_NS = 100 * 365 * DAY_NS
 """Closed runs are kept. A namespace describes itself with this duration, the longest that the reference server stores:
 every tool can show it, while 0 means "not set" to some of them."""

@@ -50,7 +50,7 @@ class SizeWarnings:
         self._least_bytes = min(wanted, default=None)
 
     def check(self, method: str, request: Message) -> None:
-        """Log a warning for each large field of the request.
+        """Log a warning if the request has large fields.
 
         Args:
             method: Names the call in the warning.
@@ -59,16 +59,20 @@ class SizeWarnings:
         # Nearly all requests are smaller than the smallest limit: then nothing is walked.
         if self._least_bytes is None or request.ByteSize() <= self._least_bytes:
             return
-        for field, size_bytes, limit_bytes in self.oversized(request):
-            log.warning(
-                "%s sends %d bytes in %s, above the warning limit of %d bytes (PayloadLimitsConfig). "
-                "Large values make histories slow, and the server refuses them at some size: "
-                "keep them elsewhere and pass references.",
-                method,
-                size_bytes,
-                field,
-                limit_bytes,
-            )
+        found = list(self.oversized(request))
+        if not found:
+            return
+        largest = max(found, key=_size_bytes)
+        log.warning(
+            "%s sends %d bytes in %s, above the warning limit of %d bytes (PayloadLimitsConfig)%s. "
+            "Large values make histories slow, and the server refuses them at some size: "
+            "keep them elsewhere and pass references.",
+            method,
+            largest.size_bytes,
+            largest.field,
+            largest.limit_bytes,
+            f"; {len(found) - 1} more of its fields are above theirs" if len(found) > 1 else "",
+        )
 
     def oversized(self, request: Message) -> Iterator[Oversized]:
         """The fields of a request that are above their limits."""
@@ -98,6 +102,10 @@ class SizeWarnings:
         limit_bytes = self._memo_bytes if is_memo else self._payloads_bytes
         if 0 < limit_bytes < size_bytes:
             yield Oversized(name, size_bytes, limit_bytes)
+
+
+def _size_bytes(field: Oversized) -> int:
+    return field.size_bytes
 
 
 NO_WARNINGS = SizeWarnings(PayloadLimitsConfig(payloads_warn_size=0, memo_warn_size=0))

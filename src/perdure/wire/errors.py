@@ -175,6 +175,14 @@ def resource_exhausted(
     return ResourceExhausted(message, errordetails.ResourceExhaustedFailure(cause=cause))
 
 
+def too_large(size_bytes: int, max_bytes: int) -> ResourceExhausted:
+    """A message above the limit. Official workers recognise the error by the beginning of its text."""
+    return ResourceExhausted(
+        f"grpc: received message larger than max ({size_bytes} vs. {max_bytes}): "
+        "keep large values elsewhere and pass references"
+    )
+
+
 def multi_operation(message: str, *operations: RpcError | None) -> RpcError:
     """S-21: how each operation ended, None for well; `aborted_operation()` for one that another one stopped.
 

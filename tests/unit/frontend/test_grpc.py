@@ -15,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
+from perdure.core.limits import COMPLETION_BYTES_MAX, GRPC_MESSAGE_BYTES_MAX
 from perdure.server.common.options import ServerStartError
 from perdure.server.transport.grpc import STATUS_DETAILS_KEY, GrpcServer, why_not
 from perdure.wire.api import common, errordetails, workflowservice
@@ -107,9 +107,25 @@ async def test_bytes_that_are_no_request_are_an_invalid_argument(channel: grpc.a
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_message_over_the_limit_is_refused(channel: grpc.aio.Channel):
-    error = await error_of(start_with_bytes(channel, bytes(GRPC_MESSAGE_BYTES_MAX + 1)))
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+@pytest.mark.parametrize(
+    ("method", "size_bytes_max"),
+    [
+        ("StartWorkflowExecution", GRPC_MESSAGE_BYTES_MAX),
+        ("RespondActivityTaskCompleted", GRPC_MESSAGE_BYTES_MAX),
+        ("RespondWorkflowTaskCompleted", COMPLETION_BYTES_MAX),
+    ],
+)
+async def test_a_message_of_exactly_the_limit_is_read_and_a_larger_one_refused_as_workers_expect(
+    channel: grpc.aio.Channel, method: str, size_bytes_max: int
+):
+    path = WORKFLOW_SERVICE[method].path
+    send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+    read = await error_of(send(bytes(size_bytes_max), timeout=30))
+    assert read.code() is grpc.StatusCode.INVALID_ARGUMENT
+    refused = await error_of(send(bytes(size_bytes_max + 1), timeout=30))
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    expected = f"grpc: received message larger than max ({size_bytes_max + 1} vs. {size_bytes_max})"
+    assert (refused.details() or "").startswith(expected)
 
 
 async def test_a_burst_of_calls_waits_its_turn(channel: grpc.aio.Channel):

@@ -12,17 +12,16 @@ import pytest
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
-from perdure.core.limits import DEFAULT_LIMITS, GRPC_MESSAGE_BYTES_MAX, Limits
+from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import HOUR_NS, SECOND_NS
 from perdure.server.common.options import PORT_MAX, DevServerOptions, ServerStartError
 from perdure.server.node.main import limits_of, open_dev_node
 from perdure.server.node.node import Node, open_node
 from perdure.server.transport import grpc as transport
-from perdure.server.transport.grpc import GrpcServer, check_size
+from perdure.server.transport.grpc import GrpcServer
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire import health
-from perdure.wire.errors import ResourceExhausted
 from tests.unit.frontend.conftest import Caller, GatedExecutor
 
 YEAR_SECONDS = 365 * 86_400
@@ -151,20 +150,12 @@ async def test_a_configuration_that_is_refused_opens_nothing(tmp_path: Path):
 # The transport.
 
 
-def test_a_message_of_exactly_the_limit_is_taken_and_a_larger_one_named_as_workers_expect():
-    check_size(GRPC_MESSAGE_BYTES_MAX)
-    with pytest.raises(ResourceExhausted) as caught:
-        check_size(GRPC_MESSAGE_BYTES_MAX + 1)
-    expected = f"grpc: received message larger than max ({GRPC_MESSAGE_BYTES_MAX + 1} vs. 4194304)"
-    assert caught.value.message.startswith(expected)
-
-
 async def test_the_settings_of_the_transport(caller: Caller):
     server = GrpcServer(caller.node.frontend, "127.0.0.1", 0)
     await server.stop(0)
     assert dict(transport._OPTIONS) == {
-        "grpc.max_receive_message_length": 8 * GRPC_MESSAGE_BYTES_MAX,
-        "grpc.max_send_message_length": GRPC_MESSAGE_BYTES_MAX,
+        "grpc.max_receive_message_length": 33 * 1024 * 1024,
+        "grpc.max_send_message_length": -1,
         "grpc.so_reuseport": 0,
         "grpc.http2.max_ping_strikes": 0,
         "grpc.keepalive_permit_without_calls": 1,

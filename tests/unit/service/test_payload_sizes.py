@@ -109,6 +109,24 @@ def test_zero_turns_a_warning_off(
     assert not caplog.records
 
 
+def test_one_line_names_the_largest_field_and_counts_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    larger = common.Payload(data=b"l" * 2000)
+    request = workflowservice.StartWorkflowExecutionRequest(
+        input=common.Payloads(payloads=[LARGE]),
+        header=common.Header(fields={"trace": larger}),
+        memo=common.Memo(fields={"note": LARGE}),
+    )
+    WARNINGS.check("Start", request)
+    (record,) = caplog.records
+    size_bytes = larger.ByteSize() + len("trace")
+    assert record.message.startswith(f"Start sends {size_bytes} bytes in header.fields, above")
+    assert "of 500 bytes (PayloadLimitsConfig); 2 more of its fields are above theirs." in (
+        record.message
+    )
+
+
 @activity.defn
 async def fetch() -> str:
     return SECRET * 100

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind
+from perdure.core.limits import COMPLETION_BYTES_MAX
 from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
@@ -15,7 +16,7 @@ from perdure.server.pending.queries import PendingQuery
 from perdure.server.pending.updates import TaskCompleted, TaskRefused
 from perdure.server.shards.entities import Raised
 from perdure.wire.api import enums, workflowservice
-from perdure.wire.errors import InvalidArgument, RpcError, Unavailable
+from perdure.wire.errors import InvalidArgument, RpcError, Unavailable, too_large
 
 if TYPE_CHECKING:
     from perdure.entity.env import Env
@@ -58,6 +59,9 @@ async def poll_workflow_task_queue(
 async def respond_workflow_task_completed(
     services: Services, call: Call, request: workflowservice.RespondWorkflowTaskCompletedRequest
 ) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
+    # The transport refuses it before it is decoded. An embedded engine has no transport, and the same limit.
+    if (size_bytes := request.ByteSize()) > COMPLETION_BYTES_MAX:
+        raise too_large(size_bytes, COMPLETION_BYTES_MAX)
     token = decode_token(request.task_token, WorkflowTaskToken)
     entity = token.entity
     try:

@@ -17,16 +17,16 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
+from perdure.core.limits import COMPLETION_BYTES_MAX, GRPC_MESSAGE_BYTES_MAX
 from perdure.core.units import SECOND_NS
 from perdure.server.common.options import ServerStartError
 from perdure.wire import health
 from perdure.wire.errors import (
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
     RpcError,
     to_status,
+    too_large,
 )
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE, Method
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-RECEIVED_BYTES_MAX = 8 * GRPC_MESSAGE_BYTES_MAX
-"""Messages up to this size are read so that our error refuses them; workers recognise its text (`check_size`)."""
+RECEIVED_BYTES_MAX = COMPLETION_BYTES_MAX + 1024 * 1024
+"""Messages up to this size are read so that our error refuses them; workers recognise its text (`too_large`)."""
 PENDING_CALLS_MAX = 100_000
 """Calls that the transport has read and Python has not taken yet. By default, grpc ends random calls beyond 1,000 with
 CANCELLED, as if the client had cancelled them. A burst of 2,000 starts should wait its turn instead."""
@@ -47,7 +47,8 @@ _NO_DEADLINE_SECONDS = 365 * 86_400
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
-    ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
+    # What is sent has been committed: refusing it now would lose it. Pages and replies are bounded where they are made.
+    ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a port in use must be an error, not a second server behind it
     # Official clients ping every 30 s even without calls in progress, so pings are not limited.
     ("grpc.http2.max_ping_strikes", 0),
@@ -138,6 +139,9 @@ class GrpcServer:
         return table
 
     def _unary(self, method: Method) -> Unary:
+        is_completion = method.name == "RespondWorkflowTaskCompleted"
+        size_max_bytes = COMPLETION_BYTES_MAX if is_completion else GRPC_MESSAGE_BYTES_MAX
+
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             # None without a deadline, although the type stubs differ; never below 0.
             remaining = cast("float | None", context.time_remaining())
@@ -148,7 +152,8 @@ class GrpcServer:
             )
             metadata = dict(cast("grpc.aio.Metadata", context.invocation_metadata()))
             try:
-                check_size(len(request))
+                if len(request) > size_max_bytes:
+                    raise too_large(len(request), size_max_bytes)
                 return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
             except RpcError as error:
                 await abort(context, error)
@@ -168,15 +173,6 @@ class GrpcServer:
             refusal = error
         await abort(context, refusal)
         raise AssertionError("abort raises")
-
-
-def check_size(size_bytes: int) -> None:
-    """Refuse a message above the limit. Official workers recognise the error by the beginning of its text."""
-    if size_bytes > GRPC_MESSAGE_BYTES_MAX:
-        raise ResourceExhausted(
-            f"grpc: received message larger than max ({size_bytes} vs. {GRPC_MESSAGE_BYTES_MAX}): "
-            "keep large values elsewhere and pass references"
-        )
 
 
 async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: RpcError) -> None:
