@@ -23,6 +23,13 @@ from perdure.history.draft.transition import RunTransition
 from perdure.history.state.pointer import CurrentRun
 from perdure.history.state.run_state import RunState
 from perdure.server.deliveries import Deliveries
+from perdure.server.owners.codec import (
+    decode_answer,
+    decode_message,
+    encode_answer,
+    encode_message,
+)
+from perdure.server.owners.messages import DeliverMessage
 from perdure.server.pending.updates import Updates
 from perdure.wire.errors import RpcError, not_found
 from perdure.wire.events import frame
@@ -83,7 +90,7 @@ class Universe:
         self._sent = 0
         self._deliveries = Deliveries()
         engine = cast("Any", _Engine(self))
-        self._deliveries.open(engine, engine)
+        self._deliveries.open(engine, engine, cast("Any", _Owners(self._deliveries)))
 
     @property
     def env(self) -> Env:
@@ -275,6 +282,20 @@ class _Engine:
     async def history(self, key: EntityKey, first: int, last: int) -> list[bytes]:
         events = self._universe.find(key.name, key.run_id).history.events[first - 1 : last]
         return [frame(event.SerializeToString()) for event in events]
+
+
+class _Owners:
+    """The owner of all destinations. As between nodes, what crosses is bytes."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    async def ask(self, place: EntityKey, message: DeliverMessage) -> Any:
+        arrived = decode_message(encode_message(message))
+        assert isinstance(arrived, DeliverMessage)
+        assert (place.namespace_id, place.name) == arrived.message.to[:2]
+        receipt = await self._deliveries.apply(arrived.message)
+        return decode_answer(message, encode_answer(receipt))
 
 
 def _drive(work: Coroutine[Any, Any, Any]) -> Any:

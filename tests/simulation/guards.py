@@ -215,6 +215,6 @@ GUARDS: dict[str, Edit] = {
         history_reads, "_wait", "seen >= token.next_event_id", "seen > token.next_event_id"
     ),
     "a query leaves a dead sticky queue": Edit(
-        queries, "_ask_directly", "matching.withdraw_query(sticky, pending)", "pass"
+        queries, "_ask_directly", "matching.withdraw(sticky, pending.query_id)", "pass"
     ),
 }

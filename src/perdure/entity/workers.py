@@ -18,7 +18,7 @@ class PollInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The queue that the poller asked for, when it is not the task's own (S-11); empty: the task's own."""
 
 
-class StaleTask(msgspec.Struct, frozen=True):
+class StaleTask(msgspec.Struct, frozen=True, tag=True):
     """The task offered to a poller is obsolete: drop it and match the poller with another."""
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from perdure.core.ids import workflow_id_key
 from perdure.history.delivery.apply import apply, create, refusal_of
 from perdure.history.delivery.messages import CreateChild, Receipt, Refusal
 from perdure.history.delivery.settle import (
@@ -25,16 +26,16 @@ from perdure.history.delivery.settle import (
 )
 from perdure.history.draft.effects import decode_body
 from perdure.history.run.start import needs_existing
+from perdure.server.owners.messages import DeliverMessage
 from perdure.wire.errors import NotFound, RpcError
 from perdure.wire.events import attributes_of, parse_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from perdure.core.ids import EntityKey
     from perdure.entity.transition import Effect
     from perdure.history.delivery.messages import Message
     from perdure.server.engine import Engine
+    from perdure.server.owners.owners import Owners
     from perdure.server.runs import Runs
     from perdure.wire.api import history
 
@@ -46,18 +47,11 @@ class Deliveries:
 
     engine: Engine
     runs: Runs
-    send: Callable[[Message], Awaitable[Receipt]]
-    """Brings a message to the owner of its destination, whose `apply` answers."""
+    owners: Owners
 
-    def open(
-        self,
-        engine: Engine,
-        runs: Runs,
-        send: Callable[[Message], Awaitable[Receipt]] | None = None,
-    ) -> None:
-        """Connect the deliveries to the engine and its runs. Without `send`, all destinations are here."""
-        self.engine, self.runs = engine, runs
-        self.send = send or self.apply
+    def open(self, engine: Engine, runs: Runs, owners: Owners) -> None:
+        """Connect the deliveries to the engine, its runs, and the owners of all others."""
+        self.engine, self.runs, self.owners = engine, runs, owners
 
     # At the source.
 
@@ -72,7 +66,8 @@ class Deliveries:
             lambda state, env: first_message(state, effect, body, event, env),
         )
         while message is not None:
-            receipt = await self.send(message)
+            to = workflow_id_key(message.to.namespace_id, message.to.workflow_id)
+            receipt: Receipt = await self.owners.ask(to, DeliverMessage(message))
             recorded = await self._settle(source, message, receipt, event)
             message = next_message(message, receipt, recorded)
 

@@ -24,6 +24,7 @@ from perdure.server.common import closing
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
 from perdure.server.matching.ports import Matcher, NoMatcher
+from perdure.server.owners.owners import Owners
 from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities, Raised
@@ -104,6 +105,7 @@ class Engine:
         deliver: Applies an effect of a source at its destination.
         types: The kinds of entities, with a registration for each.
         memory: Takes the notes of transitions, in the step that writes them.
+        owners: Which shards are here, and who owns the others. Default: all are here.
         cache_bytes_max: Limit for the memory of cached entities, in bytes (an estimate).
 
     Example:
@@ -123,25 +125,29 @@ class Engine:
         deliver: Callable[[EntityKey, Effect], Awaitable[None]] = no_deliveries,
         types: Registry = BUILT_IN,
         memory: Memory = no_memory,
+        owners: Owners | None = None,
         cache_bytes_max: int = CACHE_BYTES_MAX,
     ) -> None:
         matcher = matcher or NoMatcher()
+        self._owners = owners or Owners(store.shard_count)
         self._store = store
         self.clock = self._clock = clock = steady(clock)
         self._types = types
         self._matcher = matcher
         self.cache = EntityCache(cache_bytes_max)
-        self.namespaces = Namespaces(self.write)
-        self._shards = NodeShards(store, self.cache, self._shard_acquired)
+        self.namespaces = Namespaces(self.write, self._owners)
+        shard_ids = self._owners.shards_here
+        self._shards = NodeShards(store, self.cache, self._shard_acquired, shard_ids)
         self._wakes = Wakes(store, clock, self._shards.ready_ids, self._fire)
         clock.on_leap = self._wakes.poke
         self._outbox = Outbox(store, deliver, self._finish_effect)
         self._release = Release(self.cache, matcher, self._wakes, self._outbox)
         self.committer = Committer(store, clock, self._shards.drop, self._shards.settle)
         self._steps = Steps(self.cache, self.committer, self._release, types, matcher, memory)
+        self._loader = Loader(store, self.cache, clock, types)
         self.entities = Entities(
             self.cache,
-            Loader(store, self.cache, clock, types),
+            self._loader,
             self._shards,
             self._steps,
             clock,
@@ -174,8 +180,7 @@ class Engine:
         await self._shards.acquire_all()
         self._loops = [self._spawn(self.committer.run())]
         for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
-            fact: NamespaceFact = (await self.entities.ready(key))[0].state
-            self.namespaces.install(fact)
+            self.namespaces.install(await self._namespace(key))
         if not is_at_work:
             return
         if void_activities:
@@ -190,6 +195,7 @@ class Engine:
         Close the matcher first.
         """
         self.entities.is_closing = True
+        self._owners.close()
         self._outbox.stop()
         self._task_starts.stop()
         for loop in self._loops[1:]:
@@ -325,6 +331,11 @@ class Engine:
         await self._task_starts.give_back(task, reply)
 
     # Parts.
+
+    async def _namespace(self, key: EntityKey) -> NamespaceFact:
+        if self._owners.is_here(key):
+            return (await self.entities.ready(key))[0].state
+        return await self._loader.peek(key)
 
     async def _void(self, key: EntityKey) -> object:
         return await self.update(key, self._types.of(key).void)

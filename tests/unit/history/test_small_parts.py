@@ -53,7 +53,7 @@ def test_whatever_is_to_be_written_makes_it_one_that_is_not(name: str) -> None:
 
 def test_every_field_of_a_transition_is_judged() -> None:
     known = set(RunTransition.__struct_fields__)
-    assert known == {*CHANGES, "key", "state", "reply"}
+    assert known == {*CHANGES, "key", "state", "reply", "notes"}
 
 
 # --- deadlines of steps that ended ---

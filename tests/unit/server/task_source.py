@@ -13,6 +13,7 @@ from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
 from perdure.server.matching.host import MatchingHost
+from perdure.server.pending.queries import QueryTask
 from perdure.storage.port import TaskRow
 from tests.unit.server.virtual import virtual_clock
 
@@ -73,6 +74,8 @@ class Source:
         self.stale: set[str] = set()
         self.given_back: list[str] = []
         self.unstuck: list[str] = []
+        self.abandoned: set[str] = set()
+        """Queries whose callers have gone."""
         self._sequences = count(1)
         ids = count(1)
         self.clock = virtual_clock()
@@ -87,7 +90,7 @@ class Source:
     def offer(self, each: Task, shard_id: int = 0) -> None:
         self.host.offer(each, self.add(each, shard_id))
 
-    def owned_shards(self) -> tuple[int, ...]:
+    def shards(self) -> tuple[int, ...]:
         return tuple(self.owned)
 
     async def task_rows(
@@ -123,6 +126,10 @@ class Source:
         self.given_back.append(each.entity.name)
         if isinstance(reply, WorkflowTaskReply):
             self.host.offer(each, None)
+
+    async def give_back_query(self, queue: QueueKey, query: QueryTask) -> None:
+        if query.query_id not in self.abandoned:
+            self.host.offer_query(queue, query)
 
     def poll(self, queue: QueueKey = QUEUE, wait_ns: int = WAIT_NS, **options: Any) -> Any:
         options.setdefault("identity", "w")

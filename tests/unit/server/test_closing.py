@@ -41,7 +41,7 @@ async def no_shard(_: int) -> ShardLease:
 def lose_the_shards(world: World) -> None:
     """As after a lost fence, with a disk from which they cannot be taken over again."""
     world.faults.inner.acquire = no_shard
-    for shard in world.engine._shards._shards:
+    for shard in world.engine._shards._shards.values():
         world.engine._shards.drop(shard, True)
 
 

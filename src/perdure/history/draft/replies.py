@@ -18,7 +18,7 @@ from perdure.history.draft.update_words import UpdateRejection
 from perdure.wire.api import history, workflowservice
 
 
-class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WorkflowTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """A workflow task for a worker: the plan of PollWorkflowTaskQueueResponse."""
 
     token: WorkflowTaskToken
@@ -46,7 +46,7 @@ class EagerStartReply(msgspec.Struct, frozen=True):
     task: WorkflowTaskReply
 
 
-class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """An activity task for a worker: the plan of PollActivityTaskQueueResponse."""
 
     token: ActivityTaskToken

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from perdure.core.ids import EntityKey, EntityKind
+from perdure.core.ids import EntityKey, EntityKind, workflow_id_key
 from perdure.wire.errors import InvalidArgument
 
 
@@ -46,6 +46,12 @@ class QueryToken(msgspec.Struct, frozen=True, tag="q", array_like=True):
 
     namespace_id: str
     query_id: str
+    workflow_id: str = ""
+    """Of the run that is queried: its owner keeps the query."""
+
+    @property
+    def entity(self) -> EntityKey:
+        return workflow_id_key(self.namespace_id, self.workflow_id)
 
 
 TaskToken = WorkflowTaskToken | ActivityTaskToken | QueryToken
@@ -57,6 +63,14 @@ _encoder = msgspec.msgpack.Encoder()
 
 def encode_token(token: TaskToken) -> bytes:
     return _encoder.encode(token)
+
+
+def entity_of(data: bytes) -> EntityKey | None:
+    """The entity whose owner knows the task of a token; None if it is no token."""
+    try:
+        return _decoder.decode(data).entity
+    except msgspec.DecodeError:
+        return None
 
 
 def decode_token(data: bytes, kind: type[T]) -> T:

@@ -1,7 +1,11 @@
 """Dispatches a request to its handler: the one path that gRPC, the embedded engine and the simulator share.
 
+The owner that a call is for may be another node. Then the call is passed on as a message, behind the interceptors of
+this node; those of the owner are not asked again.
+
 Invariants: what leaves here is a response or an `RpcError` (`interceptors.ReportBugs`).
-Not here: transports; what all methods have in common (`interceptors`); what a method does (its handler).
+Not here: transports; what all methods have in common (`interceptors`); who the owner is (`routing`); what a method does
+(its handler).
 """
 
 from __future__ import annotations
@@ -12,6 +16,10 @@ from google.protobuf.message import DecodeError
 
 from perdure.server.frontend.call import Call
 from perdure.server.frontend.interceptors import Arrival, LogCalls, ReportBugs, chain
+from perdure.server.frontend.routing import place_of
+from perdure.server.frontend.rpcs import Routing
+from perdure.server.owners.messages import CallRpc
+from perdure.server.owners.owners import elsewhere
 from perdure.wire.errors import InvalidArgument, Unavailable, Unimplemented
 from perdure.wire.seam import Waits
 
@@ -52,8 +60,9 @@ class Frontend:
     ) -> None:
         self._services = services
         self._rpcs = rpcs
-        own = LogCalls(services.clock), ReportBugs(services.new_id)
-        self._answer = chain([*own, *interceptors], self._handle)
+        bugs = ReportBugs(services.new_id)
+        self._answer = chain([LogCalls(services.clock), bugs, *interceptors], self._handle)
+        self._answer_passed_on = chain([bugs], self._handle_here)
         self._is_draining = False
 
     def drain(self) -> None:
@@ -97,7 +106,39 @@ class Frontend:
         return Arrival(rpc, Call(method.name, wait_ns, metadata or NO_HEADERS), request)
 
     def _handle(self, arrival: Arrival) -> Awaitable[Reply]:
+        if self._services.owners.peers is None:
+            return self._handle_here(arrival)
+        return self._route(arrival)
+
+    def _handle_here(self, arrival: Arrival) -> Awaitable[Reply]:
         return arrival.rpc.handler(self._services, arrival.call, arrival.request)
+
+    async def _route(self, arrival: Arrival) -> Reply:
+        """Answer the call here, or have its owner answer it."""
+        owners, rpc = self._services.owners, arrival.rpc
+        if rpc.routing is Routing.EVERY:
+            reply = await self._handle_here(arrival)
+            await owners.ask_others(_passed_on(arrival))
+            return reply
+        place = place_of(rpc, arrival.request, self._services.engine.namespaces)
+        if place is None or owners.is_here(place):
+            return await self._handle_here(arrival)
+        return await owners.ask(place, _passed_on(arrival))
+
+    async def answer_passed_on(self, message: CallRpc) -> bytes:
+        """Answer a call that another node has passed on.
+
+        Raises:
+            RpcError: As `dispatch`.
+        """
+        method = self._rpcs[message.path].method
+        request = method.request_type.FromString(message.request)
+        arrival = self._arrival(method, request, message.metadata, message.timeout_ns)
+        place = place_of(arrival.rpc, request, self._services.engine.namespaces)
+        if place is not None and not self._services.owners.is_here(place):
+            raise elsewhere()
+        reply = await self._answer_passed_on(arrival)
+        return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
     async def dispatch_encoded(
         self,
@@ -118,3 +159,9 @@ class Frontend:
             raise InvalidArgument(f"{method.name} is a long poll: set a deadline on the call.")
         reply = await self._answer(self._arrival(method, message, metadata, timeout_ns))
         return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+
+def _passed_on(arrival: Arrival) -> CallRpc:
+    call = arrival.call
+    request = arrival.request.SerializeToString()
+    return CallRpc(arrival.rpc.method.path, request, dict(call.metadata), call.timeout_ns)

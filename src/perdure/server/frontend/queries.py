@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
+    from perdure.server.pending.queries import QueryTask
 
 _Reject = enums.QueryRejectCondition
 _Status = enums.WorkflowExecutionStatus
@@ -139,23 +140,30 @@ async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswe
     sticky, normal = await services.engine.read(pending.entity, _queues)
     services.queries.add_direct(pending)
     matching = services.matching
-    if sticky is not None and matching.is_served(sticky):
-        matching.offer_query(sticky, pending)
+    if sticky is not None and await matching.serves(sticky):
+        await matching.ask_poller(sticky, pending.task)
         try:
             await asyncio.wait((pending.taken,), timeout=STICKY_TRY_NS / SECOND_NS)
         finally:
             if not pending.taken.done():
-                matching.withdraw_query(sticky, pending)
+                matching.withdraw(sticky, pending.query_id)
         if pending.taken.done():
             # If the worker dies while it has the query, other workers must get their turn.
             await asyncio.wait((pending.answer,), timeout=STICKY_TRY_NS / SECOND_NS)
             if pending.answer.done():
                 return pending.answer.result()
-    matching.offer_query(normal, pending)
+    await matching.ask_poller(normal, pending.task)
     try:
         return await pending.answer
     finally:
-        matching.withdraw_query(normal, pending)
+        matching.withdraw(normal, pending.query_id)
+
+
+async def give_back(services: Services, queue: QueueKey, task: QueryTask) -> None:
+    """The poller that took a query from `queue` has gone: offer it to the next one, if its caller still waits."""
+    pending = services.queries.find_direct(task.query_id)
+    if pending is not None and pending.is_waiting:
+        await services.matching.ask_poller(queue, pending.task)
 
 
 def _queues(state: RunState) -> tuple[QueueKey | None, QueueKey]:

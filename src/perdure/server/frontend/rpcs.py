@@ -44,15 +44,19 @@ class Access(Enum):
 
 
 class Routing(Enum):
-    """Which node answers."""
+    """Which node answers; `routing` finds it."""
 
     ANY = "any"
     WORKFLOW = "workflow"
-    """The owner of the workflow id's shard."""
+    """The owner of the run that the request names."""
     TASK = "task"
-    """The owner of the shard that the task token names."""
+    """The owner of the run that the task token names."""
     QUEUE = "queue"
-    """A node that holds a part of the task queue."""
+    """The owner of the task queue."""
+    NAMESPACE = "namespace"
+    """One node for each name, so that changes of a namespace come one after the other."""
+    EVERY = "every"
+    """All nodes, each for what it owns. The node that is called answers."""
 
 
 class Rpc(NamedTuple):
@@ -87,15 +91,17 @@ def _row(
 
 def _workflow_service() -> list[Rpc]:
     w, read, write, work = WORKFLOW_SERVICE, Access.READ, Access.WRITE, Access.WORK
-    one, token, queue, every = Routing.WORKFLOW, Routing.TASK, Routing.QUEUE, Routing.ANY
+    one, token, queue, any_node = Routing.WORKFLOW, Routing.TASK, Routing.QUEUE, Routing.ANY
     tasks, acts = workflow_tasks, activity_tasks
     return [
-        _row(w, "GetSystemInfo", Access.OPEN, every, system.get_system_info),
-        _row(w, "GetClusterInfo", Access.OPEN, every, system.get_cluster_info),
-        _row(w, "DescribeNamespace", read, every, namespaces.describe_namespace),
-        _row(w, "ListNamespaces", read, every, namespaces.list_namespaces),
-        _row(w, "RegisterNamespace", Access.ADMIN, every, namespaces.register_namespace),
-        _row(w, "UpdateNamespace", Access.ADMIN, every, namespaces.update_namespace),
+        _row(w, "GetSystemInfo", Access.OPEN, any_node, system.get_system_info),
+        _row(w, "GetClusterInfo", Access.OPEN, any_node, system.get_cluster_info),
+        _row(w, "DescribeNamespace", read, any_node, namespaces.describe_namespace),
+        _row(w, "ListNamespaces", read, any_node, namespaces.list_namespaces),
+        _row(
+            w, "RegisterNamespace", Access.ADMIN, Routing.NAMESPACE, namespaces.register_namespace
+        ),
+        _row(w, "UpdateNamespace", Access.ADMIN, Routing.NAMESPACE, namespaces.update_namespace),
         _row(w, "StartWorkflowExecution", write, one, workflows.start_workflow_execution),
         _row(w, "SignalWorkflowExecution", write, one, workflows.signal_workflow_execution),
         _row(
@@ -122,15 +128,15 @@ def _workflow_service() -> list[Rpc]:
             history_reads.get_workflow_execution_history,
         ),
         _row(w, "QueryWorkflow", read, one, queries.query_workflow),
-        _row(w, "RespondQueryTaskCompleted", work, queue, queries.respond_query_task_completed),
-        _row(w, "ListWorkflowExecutions", read, every, lists.list_workflow_executions),
-        _row(w, "CountWorkflowExecutions", read, every, lists.count_workflow_executions),
+        _row(w, "RespondQueryTaskCompleted", work, token, queries.respond_query_task_completed),
+        _row(w, "ListWorkflowExecutions", read, any_node, lists.list_workflow_executions),
+        _row(w, "CountWorkflowExecutions", read, any_node, lists.count_workflow_executions),
         _row(w, "DescribeTaskQueue", read, queue, system.describe_task_queue),
         _row(w, "PollWorkflowTaskQueue", work, queue, tasks.poll_workflow_task_queue),
         _row(w, "RespondWorkflowTaskCompleted", work, token, tasks.respond_workflow_task_completed),
         _row(w, "RespondWorkflowTaskFailed", work, token, tasks.respond_workflow_task_failed),
         _row(w, "ResetStickyTaskQueue", work, one, tasks.reset_sticky_task_queue),
-        _row(w, "ShutdownWorker", work, every, tasks.shutdown_worker),
+        _row(w, "ShutdownWorker", work, Routing.EVERY, tasks.shutdown_worker),
         _row(w, "PollActivityTaskQueue", work, queue, acts.poll_activity_task_queue),
         _row(w, "RespondActivityTaskCompleted", work, token, acts.respond_activity_task_completed),
         _row(w, "RespondActivityTaskFailed", work, token, acts.respond_activity_task_failed),
@@ -183,11 +189,13 @@ def _activities_by_choice() -> list[Rpc]:
 
 def _operator_service() -> list[Rpc]:
     o, attributes = OPERATOR_SERVICE, search_attributes
-    admin, every = Access.ADMIN, Routing.ANY
+    admin, named = Access.ADMIN, Routing.NAMESPACE
     return [
-        _row(o, "AddSearchAttributes", admin, every, attributes.add_search_attributes),
-        _row(o, "RemoveSearchAttributes", admin, every, attributes.remove_search_attributes),
-        _row(o, "ListSearchAttributes", Access.READ, every, attributes.list_search_attributes),
+        _row(o, "AddSearchAttributes", admin, named, attributes.add_search_attributes),
+        _row(o, "RemoveSearchAttributes", admin, named, attributes.remove_search_attributes),
+        _row(
+            o, "ListSearchAttributes", Access.READ, Routing.ANY, attributes.list_search_attributes
+        ),
     ]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.engine import Engine
     from perdure.server.matching.host import MatchingHost
+    from perdure.server.owners.owners import Owners
     from perdure.server.pending.queries import Queries
     from perdure.server.pending.updates import Updates
     from perdure.server.runs import Runs
@@ -42,6 +43,7 @@ class Services:
         matching: MatchingHost,
         queries: Queries,
         updates: Updates,
+        owners: Owners,
         clock: Clock,
         new_id: Callable[[], str],
         limits: Limits,
@@ -52,6 +54,7 @@ class Services:
         self.matching = matching
         self.queries = queries
         self.updates = updates
+        self.owners = owners
         self.clock = clock
         self.new_id = new_id
         self.limits = limits

@@ -21,7 +21,7 @@ from perdure.wire.times import set_timestamp
 if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.services import Services
-    from perdure.server.pending.queries import PendingQuery
+    from perdure.server.pending.queries import QueryTask
 
 _NORMAL = enums.TaskQueueKind.TASK_QUEUE_KIND_NORMAL
 
@@ -65,11 +65,15 @@ async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
     return head.SerializeToString() + field_bytes(type(head), "eager_workflow_task", task)
 
 
-async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bool) -> bytes:
-    """The encoding of the response that carries one query on its own.
+async def query_task(services: Services, task: QueryTask, *, is_sticky: bool) -> bytes:
+    """The encoding of the response that carries one query on its own; empty if nobody waits for it any more.
 
     A worker that has the run cached gets no history (S-12). If it has evicted the run since, it fetches the history.
     """
+    pending = services.queries.find_direct(task.query_id)
+    if pending is None or not pending.is_waiting:
+        return b""
+    pending.mark_taken()
     entity = pending.entity
 
     def describe(state: RunState) -> tuple[str, str, int, int]:
@@ -79,7 +83,7 @@ async def query_task(services: Services, pending: PendingQuery, *, is_sticky: bo
 
     workflow_type, queue_name, started, last = await services.engine.read(entity, describe)
     head = workflowservice.PollWorkflowTaskQueueResponse(
-        task_token=encode_token(QueryToken(entity.namespace_id, pending.query_id)),
+        task_token=encode_token(QueryToken(entity.namespace_id, pending.query_id, entity.name)),
         workflow_execution=common.WorkflowExecution(workflow_id=entity.name, run_id=entity.run_id),
         workflow_type=common.WorkflowType(name=workflow_type),
         previous_started_event_id=started,

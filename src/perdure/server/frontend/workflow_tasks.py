@@ -12,13 +12,16 @@ from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
 from perdure.history.draft.transition import RunTransition
 from perdure.server.frontend import checks, task_replies
-from perdure.server.pending.queries import PendingQuery
+from perdure.server.owners.messages import WriteQueryTask, WriteWorkflowTask
+from perdure.server.pending.queries import QueryTask
 from perdure.server.pending.updates import TaskCompleted, TaskRefused
 from perdure.server.shards.entities import Raised
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, Unavailable, too_large
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from perdure.entity.env import Env
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
@@ -36,24 +39,35 @@ async def poll_workflow_task_queue(
     checks.optional_text(request.identity, "Identity", services.limits)
     is_sticky = request.task_queue.kind == _STICKY
     queue = QueueKey(namespace_id, name, QueueKind.WORKFLOW)
-    result = await services.matching.poll(
-        queue,
-        identity=request.identity,
-        wait_ns=call.long_poll_ns(),
-        instance_key=request.worker_instance_key,
-        normal_queue=request.task_queue.normal_name if is_sticky else "",
-    )
-    try:
-        if isinstance(result, WorkflowTaskReply):
-            return await task_replies.workflow_task(services, result)
-        if isinstance(result, PendingQuery):
-            result.mark_taken()
-            return await task_replies.query_task(services, result, is_sticky=is_sticky)
-    except (asyncio.CancelledError, Unavailable):
-        # The caller has gone, or the history cannot be read. The task is ours until the response is written.
-        services.matching.unsent(queue, result)
-        raise
-    return workflowservice.PollWorkflowTaskQueueResponse()
+    until_ns = services.clock.monotonic_ns() + call.long_poll_ns()
+    while True:
+        result = await services.matching.poll(
+            queue,
+            identity=request.identity,
+            wait_ns=max(until_ns - services.clock.monotonic_ns(), 0),
+            instance_key=request.worker_instance_key,
+            normal_queue=request.task_queue.normal_name if is_sticky else "",
+        )
+        if not isinstance(result, WorkflowTaskReply | QueryTask):
+            return workflowservice.PollWorkflowTaskQueueResponse()
+        try:
+            # The owner of the run writes the response: history, queries and updates are there.
+            written = await _written(services, result, is_sticky=is_sticky)
+        except (asyncio.CancelledError, Unavailable):
+            # The caller has gone, or the history cannot be read. The task is ours until the response is written.
+            services.matching.unsent(queue, result)
+            raise
+        if written:
+            return written
+        # A query that nobody waits for any more.
+
+
+def _written(
+    services: Services, result: WorkflowTaskReply | QueryTask, *, is_sticky: bool
+) -> Awaitable[bytes]:
+    if isinstance(result, QueryTask):
+        return services.owners.ask(result.entity, WriteQueryTask(result, is_sticky))
+    return services.owners.ask(result.token.entity, WriteWorkflowTask(result))
 
 
 async def respond_workflow_task_completed(

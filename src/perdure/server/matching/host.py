@@ -25,6 +25,14 @@ from perdure.matching.queue import Item, Match, Poller
 from perdure.matching.queues import TaskQueues
 from perdure.server.common import closing
 from perdure.server.matching.polls import ParkedPoll, QueryBody, TaskBody
+from perdure.server.owners.messages import (
+    IsServed,
+    OfferQuery,
+    OfferTask,
+    ShardAcquired,
+    WithdrawQuery,
+)
+from perdure.server.owners.owners import Owners
 from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     from perdure.server.matching.polls import Body, PollResult
     from perdure.server.matching.ports import Poller as ReservedPoller
     from perdure.server.matching.ports import TaskSource
-    from perdure.server.pending.queries import PendingQuery
+    from perdure.server.pending.queries import QueryTask
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +57,19 @@ LATE_RESULT_NS = SECOND_NS // 2
 
 
 class MatchingHost:
-    """All task queues of a node."""
+    """The task queues that a node owns, and the way to all others.
 
-    def __init__(self, clock: Clock, new_id: Callable[[], str]) -> None:
+    Args:
+        clock: Measures how long pollers have been gone.
+        new_id: Returns a new UUID as text.
+        owners: The owners of task queues. Default: all are here.
+    """
+
+    def __init__(
+        self, clock: Clock, new_id: Callable[[], str], owners: Owners | None = None
+    ) -> None:
         self._clock = clock
+        self._owners = owners or Owners(shard_count=1)
         self._new_id = new_id
         self._source: TaskSource | None = None
         self._queues: TaskQueues[Body] = TaskQueues()
@@ -134,8 +151,8 @@ class MatchingHost:
             token, now_ns = result.token, self._clock.now_ns()
             task = Task(queue, token.entity, token.scheduled_event_id, stamp=0, created_ns=now_ns)
             self._spawn(self._engine.give_back(task, result))
-        elif result is not None and result.is_waiting:
-            self.offer_query(queue, result)
+        elif result is not None:
+            self._spawn(self._engine.give_back_query(queue, result))
 
     def _seek(self, poll: ParkedPoll, *, at_front: bool = False) -> None:
         """Find a task for the poll, or park it."""
@@ -150,9 +167,7 @@ class MatchingHost:
     def _hand_over(self, poll: ParkedPoll, item: Item[Body]) -> None:
         body = item.body
         if isinstance(body, QueryBody):
-            if not body.query.is_waiting:
-                self._seek(poll, at_front=True)
-            elif not poll.give(body.query):
+            if not poll.give(body.query):
                 self._offer(poll.queue, item)
         else:
             self._spawn(self._start(poll, body))
@@ -235,13 +250,22 @@ class MatchingHost:
         return poller.give(reply)
 
     def offer(self, task: Task, row: TaskRowId | None) -> None:
+        if self._owners.is_here(task.queue):
+            self.take_offer(task.queue, task, row)
+        else:
+            self._owners.tell(task.queue, OfferTask(task.queue, task, row))
+
+    def take_offer(self, queue: QueueKey, task: Task, row: TaskRowId | None) -> None:
+        """Take a task into a queue that is here; `offer` finds the queue's owner."""
         if self._is_closed:
             return
-        key = row if row is not None else ("started", task.entity, task.scheduled_event_id)
-        item: Item[Body] = Item(key, task.priority, TaskBody(task, row), has_row=row is not None)
-        key = self._living(task.queue)
-        self._offer(key, item)
-        if row is not None and task.may_be_sticky and key == task.queue and not self.is_served(key):
+        living = self._living(queue)
+        if living != queue:
+            self._move(living, _item(task, row))
+            return
+        self._offer(queue, _item(task, row))
+        may_be_stuck = task.may_be_sticky and queue == task.queue
+        if row is not None and may_be_stuck and not self.is_served(queue):
             self._unstick(task, row)
 
     def _unstick(self, task: Task, row: TaskRowId) -> None:
@@ -250,6 +274,11 @@ class MatchingHost:
             self._spawn(self._engine.unstick(task, row))
 
     def shard_acquired(self, shard_id: int) -> None:
+        self.read_again()
+        self._owners.tell_others(ShardAcquired(shard_id))
+
+    def read_again(self) -> None:
+        """Read the rows of all queues again, because offers may have been lost."""
         for key, _ in self._queues.all():
             self._read_again(key)
 
@@ -257,6 +286,16 @@ class MatchingHost:
         match = self._queues.get(key).offer(item)
         if match is not None:
             self._take(match)
+
+    def _move(self, key: QueueKey, item: Item[Body]) -> None:
+        """Offer what waited in a sticky queue in its normal queue, which may be elsewhere."""
+        body = item.body
+        if self._owners.is_here(key):
+            self._offer(key, item)
+        elif isinstance(body, QueryBody):
+            self._owners.tell(key, OfferQuery(key, body.query))
+        else:
+            self._owners.tell(key, OfferTask(key, body.task, body.row))
 
     def _living(self, key: QueueKey) -> QueueKey:
         """S-11: the queue itself, or its normal queue when it is sticky and its worker is gone."""
@@ -283,7 +322,7 @@ class MatchingHost:
         items: list[Item[Body]] = []
         is_complete = True
         try:
-            for shard_id in source.owned_shards():
+            for shard_id in source.shards():
                 rows = await source.task_rows(key, shard_id, cursors.get(shard_id, 0), SCAN_ROWS)
                 for row in rows:
                     row_id = TaskRowId(key, shard_id, row.sequence)
@@ -321,14 +360,29 @@ class MatchingHost:
 
     # Queries.
 
-    def offer_query(self, key: QueueKey, query: PendingQuery) -> None:
-        """Give the query to the next poller of the queue."""
+    async def ask_poller(self, key: QueueKey, query: QueryTask) -> None:
+        """Give the query to the next poller of the queue, wherever the queue is."""
+        await self._owners.ask(key, OfferQuery(key, query))
+
+    def withdraw(self, key: QueueKey, query_id: str) -> None:
+        """Withdraw the query, unless a poller already has it."""
+        if self._owners.is_here(key):
+            self.withdraw_query(key, query_id)
+        else:
+            self._owners.tell(key, WithdrawQuery(key, query_id))
+
+    async def serves(self, key: QueueKey) -> bool:
+        """`is_served`, of a queue that may be elsewhere."""
+        return await self._owners.ask(key, IsServed(key))
+
+    def offer_query(self, key: QueueKey, query: QueryTask) -> None:
+        """Take a query into a queue that is here."""
         body = QueryBody(query)
         self._offer(key, Item(("query", query.query_id), DEFAULT_PRIORITY, body, has_row=False))
 
-    def withdraw_query(self, key: QueueKey, query: PendingQuery) -> bool:
-        """Withdraw the query. Returns false if a poller already has it."""
-        return self._queues.get(key).withdraw(("query", query.query_id))
+    def withdraw_query(self, key: QueueKey, query_id: str) -> bool:
+        """Withdraw a query from a queue that is here. Returns false if a poller already has it."""
+        return self._queues.get(key).withdraw(("query", query_id))
 
     def is_served(self, key: QueueKey) -> bool:
         """Whether the queue is polled now or was polled recently."""
@@ -347,7 +401,7 @@ class MatchingHost:
         normal = self._normal_of.get(key)
         if normal is not None:
             for item in queue.drain():
-                self._offer(normal, item)
+                self._move(normal, item)
 
     def end_instance(self, instance_key: str) -> None:
         """Answer all present and future polls of a worker process empty, because it shuts down."""
@@ -392,6 +446,11 @@ class MatchingHost:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("matching failed", exc_info=error)
+
+
+def _item(task: Task, row: TaskRowId | None) -> Item[Body]:
+    key = row if row is not None else ("started", task.entity, task.scheduled_event_id)
+    return Item(key, task.priority, TaskBody(task, row), has_row=row is not None)
 
 
 def _created_ns(item: Item[Body]) -> int:

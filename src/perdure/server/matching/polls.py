@@ -15,10 +15,10 @@ from perdure.core.ids import QueueKey, TaskRowId
 from perdure.entity.transition import Task
 from perdure.entity.workers import PollInfo
 from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
+from perdure.server.pending.queries import QueryTask
 
 if TYPE_CHECKING:
     from perdure.matching.queue import Poller
-    from perdure.server.pending.queries import PendingQuery
 
 
 class TaskBody(msgspec.Struct, frozen=True):
@@ -31,12 +31,12 @@ class TaskBody(msgspec.Struct, frozen=True):
 class QueryBody(msgspec.Struct, frozen=True):
     """A query without a workflow task. It exists in memory only."""
 
-    query: PendingQuery
+    query: QueryTask
 
 
 if TYPE_CHECKING:
     Body = TaskBody | QueryBody
-    PollResult = WorkflowTaskReply | ActivityTaskReply | PendingQuery | None
+    PollResult = WorkflowTaskReply | ActivityTaskReply | QueryTask | None
 
 
 class ParkedPoll:

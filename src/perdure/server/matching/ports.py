@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from perdure.entity.transition import Task
     from perdure.entity.workers import PollInfo, StaleTask
     from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
+    from perdure.server.pending.queries import QueryTask
     from perdure.storage.port import TaskRow
 
 
@@ -73,9 +74,11 @@ class NoMatcher:
 
 
 class TaskSource(Protocol):
-    """What the host needs from the engine."""
+    """What the host needs from the owners of runs."""
 
-    def owned_shards(self) -> tuple[int, ...]: ...
+    def shards(self) -> tuple[int, ...]:
+        """The shards whose rows can be read and started now."""
+        ...
 
     async def task_rows(
         self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
@@ -93,4 +96,8 @@ class TaskSource(Protocol):
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:
         """Undo the start of a task whose poller has gone, or offer the task again."""
+        ...
+
+    async def give_back_query(self, queue: QueueKey, query: QueryTask) -> None:
+        """Offer a query again whose poller has gone, if its caller still waits."""
         ...

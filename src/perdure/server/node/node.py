@@ -23,15 +23,19 @@ from perdure.server.frontend.dispatch import Frontend
 from perdure.server.frontend.rpcs import RPCS, Rpc
 from perdure.server.frontend.services import ServerInfo, Services
 from perdure.server.matching.host import MatchingHost
+from perdure.server.node.serving import serve_calls, serve_parts
+from perdure.server.owners.owners import Owners
 from perdure.server.pending.queries import Queries
 from perdure.server.pending.updates import Updates
 from perdure.server.runs import Runs
+from perdure.server.tasks import Tasks
 from perdure.wire.api import enums
 
 if TYPE_CHECKING:
     from perdure.core.clock import Clock
     from perdure.entity.entity_type import Registry
     from perdure.server.frontend.interceptors import Interceptor
+    from perdure.server.owners.owners import Peers
     from perdure.storage.port import Store
 
 DEFAULT_NAMESPACE = "default"
@@ -40,10 +44,13 @@ DEFAULT_NAMESPACE = "default"
 class Node:
     """A running node. `frontend` is the way in."""
 
-    def __init__(self, engine: Engine, matching: MatchingHost, frontend: Frontend) -> None:
+    def __init__(
+        self, engine: Engine, matching: MatchingHost, frontend: Frontend, owners: Owners
+    ) -> None:
         self.engine = engine
         self.matching = matching
         self.frontend = frontend
+        self.owners = owners
 
     async def stop_polls(self) -> None:
         """First step of a shutdown: stop matching and answer parked polls empty."""
@@ -71,6 +78,7 @@ async def open_node(
     rpcs: Mapping[str, Rpc] = RPCS,
     types: Registry = BUILT_IN,
     interceptors: Sequence[Interceptor] = (),
+    peers: Peers | None = None,
 ) -> Node:
     """Build and start a node over an open store. The node closes the store when it is closed.
 
@@ -89,13 +97,15 @@ async def open_node(
         rpcs: The table of RPCs to serve.
         types: The kinds of entities, with a registration for each.
         interceptors: Around each RPC, the first one outermost.
+        peers: The other nodes of a cluster, and which shards are theirs. Default: this node is alone.
 
     Raises:
         StoreError: The shards cannot be acquired; the store is closed.
         RpcError: A namespace cannot be registered; the store is closed.
     """
     clock = steady(clock)
-    matching = MatchingHost(matching_clock or clock, new_id)
+    owners = Owners(store.shard_count, peers)
+    matching = MatchingHost(matching_clock or clock, new_id, owners)
     deliveries, updates = Deliveries(), Updates()
     engine = Engine(
         store,
@@ -106,10 +116,12 @@ async def open_node(
         deliver=deliveries.deliver,
         types=types,
         memory=updates.note,
+        owners=owners,
     )
     runs = Runs(engine)
-    deliveries.open(engine, runs)
-    matching.open(engine)
+    deliveries.open(engine, runs, owners)
+    matching.open(Tasks(engine, owners))
+    serve_parts(owners, engine, matching, deliveries)
     try:
         await engine.open(void_activities=void_activities)
         for name in namespaces:
@@ -126,6 +138,7 @@ async def open_node(
         matching=matching,
         queries=Queries(),
         updates=updates,
+        owners=owners,
         clock=clock,
         new_id=new_id,
         limits=limits,
@@ -136,7 +149,9 @@ async def open_node(
             shard_count=store.shard_count,
         ),
     )
-    return Node(engine, matching, Frontend(services, rpcs, interceptors))
+    frontend = Frontend(services, rpcs, interceptors)
+    serve_calls(owners, services, frontend)
+    return Node(engine, matching, frontend, owners)
 
 
 def _cluster_id(engine: Engine) -> str:

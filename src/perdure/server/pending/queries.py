@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.core.ids import EntityKey
 from perdure.wire.api import enums, query
 from perdure.wire.errors import resource_exhausted
-
-if TYPE_CHECKING:
-    from perdure.core.ids import EntityKey
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):
@@ -30,6 +27,15 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     @property
     def is_failed(self) -> bool:
         return self.result.result_type == enums.QueryResultType.QUERY_RESULT_TYPE_FAILED
+
+
+class QueryTask(msgspec.Struct, frozen=True):
+    """A query on its way to a worker: what leaves the owner of its run."""
+
+    query_id: str
+    entity: EntityKey
+    """The run."""
+    question: query.WorkflowQuery
 
 
 class PendingQuery:
@@ -57,6 +63,11 @@ class PendingQuery:
         """Done when a worker has received the query."""
         self.stirred: asyncio.Future[None] = loop.create_future()
         """Done when its caller should check its route again."""
+
+    @property
+    def task(self) -> QueryTask:
+        """The query for a worker of its own."""
+        return QueryTask(self.query_id, self.entity, self.question)
 
     @property
     def is_waiting(self) -> bool:

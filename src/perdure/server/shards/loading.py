@@ -82,7 +82,7 @@ class Loader:
             for row in stored.events:
                 entry.tail.append(row)
         try:
-            entry.state = await self._state(entry, stored)
+            entry.state = await self._state(entry.key, stored)
         except UnknownRowError as error:
             raise errors.FailedPrecondition(str(error)) from error
         except Exception as error:
@@ -94,10 +94,20 @@ class Loader:
             last = stored.events[-1]
             entry.durable_event_id = last.first_event_id + last.count - 1
 
-    async def _state(self, entry: Entry, stored: StoredEntity) -> Any:
-        facts = [decode_fact(entry.type, row) for row in stored.facts]
+    async def peek(self, key: EntityKey) -> Any:
+        """The state of an entity as it is stored, also of another owner; None if there is none. It is not kept.
+
+        Raises:
+            StoreError: The database does not answer.
+        """
+        stored = await self._store.load(key)
+        return None if stored is None else await self._state(key, stored)
+
+    async def _state(self, key: EntityKey, stored: StoredEntity) -> Any:
+        entity_type = self._types.of(key)
+        facts = [decode_fact(entity_type, row) for row in stored.facts]
         rows = (row.data for row in stored.events)
-        steps = entry.type.fold(entry.key, rows, facts, self._clock.now_ns())
+        steps = entity_type.fold(key, rows, facts, self._clock.now_ns())
         slice_ends_ns = self._clock.monotonic_ns() + SLICE_NS
         while True:
             try:

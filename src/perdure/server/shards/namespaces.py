@@ -1,4 +1,4 @@
-"""The namespaces of this node. All are in memory; each is a fact of a NAMESPACE entity.
+"""The namespaces, all in the memory of each node. Each is a fact of a NAMESPACE entity, which one node owns.
 
 Invariants: what `find` returns is durable; two changes never start from the same settings.
 Not here: the RPCs (`frontend/namespaces.py`).
@@ -14,6 +14,8 @@ import msgspec
 from perdure.core.ids import EntityKey
 from perdure.entity.transition import FactChange, Transition
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES, upgraded
+from perdure.server.owners.messages import NamespaceWritten, WriteNamespace
+from perdure.server.owners.owners import Owners
 from perdure.wire.errors import AlreadyExists, namespace_not_found
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ class Namespaces:
 
     Args:
         write: Commits a transition of a namespace; returns once durable.
+        owners: The owners of namespaces. Default: all are here.
     """
 
-    def __init__(self, write: Callable[[Transition], Awaitable[object]]) -> None:
+    def __init__(
+        self, write: Callable[[Transition], Awaitable[object]], owners: Owners | None = None
+    ) -> None:
         self._write = write
+        self._owners = owners or Owners(shard_count=1)
         self._by_name: dict[str, NamespaceFact] = {}
         self._by_id: dict[str, NamespaceFact] = {}
         self._changing = asyncio.Lock()
@@ -84,15 +90,24 @@ class Namespaces:
         )
 
     async def put(self, fact: NamespaceFact) -> None:
-        """Register the namespace, or replace its settings, durably."""
+        """Register the namespace, or replace its settings, durably, and let all nodes know."""
         fact = msgspec.structs.replace(fact, is_retention_known=True)
+        key = namespace_key(fact.namespace_id)
+        if self._owners.is_here(key):
+            await self.write(fact)
+        else:
+            await self._owners.ask(key, WriteNamespace(fact))
+        self.install(fact)
+        await self._owners.ask_others(NamespaceWritten(fact))
+
+    async def write(self, fact: NamespaceFact) -> None:
+        """Store a namespace whose shard is here."""
         change = FactChange(NAMESPACE, "", fact)
         key = namespace_key(fact.namespace_id)
         await self._write(Transition(key=key, state=fact, facts=(change,)))
-        self.install(fact)
 
     def install(self, fact: NamespaceFact) -> None:
-        """Add a namespace that was read from the store."""
+        """Add a namespace that is durable."""
         fact = upgraded(fact)
         old = self._by_id.get(fact.namespace_id)
         if old is not None and old.name != fact.name:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from perdure.core.backoff import exponential_ns
 from perdure.core.ids import shard_of
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.server.owners.owners import elsewhere
 from perdure.server.shards.shard import Shard
 from perdure.storage.port import ShardLease, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from perdure.core.ids import EntityKey
     from perdure.server.shards.cache import EntityCache
@@ -36,22 +37,35 @@ class NodeShards:
         store: Holds the shards' rows.
         cache: Entries of a dropped shard are removed from it.
         acquired: Called after a shard was acquired.
+        shard_ids: The shards that this node owns; None: all.
     """
 
-    def __init__(self, store: Store, cache: EntityCache, acquired: Callable[[Shard], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: EntityCache,
+        acquired: Callable[[Shard], None],
+        shard_ids: Iterable[int] | None = None,
+    ) -> None:
         self._store = store
         self._cache = cache
         self._acquired = acquired
-        self._shards = [Shard(n) for n in range(store.shard_count)]
+        owned = range(store.shard_count) if shard_ids is None else shard_ids
+        self._shards = {n: Shard(n) for n in owned}
+        self._shard_count = store.shard_count
         self._tasks: set[asyncio.Task[object]] = set()
         self._losses: dict[int, tuple[int, float]] = {}
         """Shard -> number of recent fence losses, and the loop time of its last acquisition."""
 
     def of(self, key: EntityKey) -> Shard:
-        return self._shards[shard_of(key, len(self._shards))]
+        """The shard of an entity. Raises Unavailable if another node owns it."""
+        shard = self._shards.get(shard_of(key, self._shard_count))
+        if shard is None:
+            raise elsewhere()
+        return shard
 
     def ready_ids(self) -> tuple[int, ...]:
-        return tuple(s.shard_id for s in self._shards if s.ready.is_set())
+        return tuple(s.shard_id for s in self._shards.values() if s.ready.is_set())
 
     async def acquire_all(self) -> None:
         """Acquire every shard.
@@ -59,7 +73,7 @@ class NodeShards:
         Raises:
             StoreError: The database cannot be written.
         """
-        for shard in self._shards:
+        for shard in self._shards.values():
             shard.install(await self._store.acquire(shard.shard_id))
             self._acquired(shard)
 
@@ -86,7 +100,7 @@ class NodeShards:
         """Stop acquiring shards, and wake everything that waits for one."""
         for task in self._tasks:
             task.cancel()
-        for shard in self._shards:
+        for shard in self._shards.values():
             shard.close()
 
     async def _take_again(self, shard: Shard) -> None:

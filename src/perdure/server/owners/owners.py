@@ -1,0 +1,184 @@
+"""Finds the owner of a shard and asks it: in this node a call, elsewhere a message.
+
+Role: every part of the node that answers for an owner registers what it answers (`serve`). Who asks does not know where
+the owner is. A node that is alone owns everything, and asking is calling.
+
+Invariants: a message is answered by the node that gets it and never passed on, so that two nodes which disagree about
+an owner cannot send it in circles: what is not here is refused with Unavailable, and the caller tries again. What
+crosses to another node is bytes.
+Not here: which nodes exist and what they own (`Peers`); what a message means (the part that serves it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perdure.core.ids import EntityKey, shard_of
+from perdure.server.owners.codec import (
+    decode_answer,
+    decode_message,
+    encode_answer,
+    encode_error,
+    encode_message,
+)
+from perdure.wire.errors import Internal, RpcError, Unavailable
+
+if TYPE_CHECKING:
+    from perdure.server.owners.messages import Message, Place
+
+log = logging.getLogger(__name__)
+
+
+class Peers(Protocol):
+    """The other nodes of a cluster: who they are, what they own, and the way to them.
+
+    Example:
+        class Two:
+            def owner_of(self, shard_id: int) -> str:
+                return "" if shard_id % 2 else "other"
+
+            def others(self) -> Iterable[str]:
+                return ("other",)
+
+            async def ask(self, node: str, message: bytes) -> bytes:
+                return await transport.call(node, message)     # there: owners.receive(message)
+    """
+
+    def owner_of(self, shard_id: int) -> str:
+        """The node that owns a shard; empty for this node."""
+        ...
+
+    def others(self) -> Iterable[str]:
+        """All other nodes."""
+        ...
+
+    async def ask(self, node: str, message: bytes) -> bytes:
+        """What `Owners.receive` of that node answers. If the caller is cancelled, so is the answering.
+
+        Raises:
+            Unavailable: The node does not answer.
+        """
+        ...
+
+
+class Owners:
+    """The owners of all shards, as one node sees them.
+
+    Args:
+        shard_count: How many shards there are.
+        peers: The other nodes; None: this node owns everything.
+
+    Example:
+        owners.serve({IsServed: lambda message: matching.serves(message.queue)})
+        served = await owners.ask(queue, IsServed(queue))
+    """
+
+    def __init__(self, shard_count: int, peers: Peers | None = None) -> None:
+        self.shard_count = shard_count
+        self.peers = peers
+        self._answers: dict[type[Message], Callable[[Any], Awaitable[Any]]] = {}
+        self._told: set[asyncio.Task[None]] = set()
+
+    def serve(self, answers: Mapping[type[Any], Callable[[Any], Awaitable[Any]]]) -> None:
+        """Answer messages of these types in this node."""
+        self._answers.update(answers)
+
+    # Who.
+
+    @property
+    def shards_here(self) -> tuple[int, ...]:
+        """The shards that this node owns."""
+        return tuple(n for n in range(self.shard_count) if not self._owner_of(n))
+
+    @property
+    def shards_elsewhere(self) -> tuple[int, ...]:
+        return tuple(n for n in range(self.shard_count) if self._owner_of(n))
+
+    def shard_of(self, place: Place) -> int:
+        """The shard that decides about the owner. A task queue belongs to the shard of its name."""
+        if isinstance(place, EntityKey):
+            return shard_of(place, self.shard_count)
+        return shard_of(EntityKey(0, place.namespace_id, place.name), self.shard_count)
+
+    def is_here(self, place: Place) -> bool:
+        """Whether this node owns it."""
+        return self.peers is None or not self._owner_of(self.shard_of(place))
+
+    def _owner_of(self, shard_id: int) -> str:
+        return "" if self.peers is None else self.peers.owner_of(shard_id)
+
+    # Asking.
+
+    def ask(self, place: Place, message: Message) -> Awaitable[Any]:
+        """The answer of the owner of `place`.
+
+        Raises:
+            RpcError: The owner's, or Unavailable if it cannot be reached.
+        """
+        if self.peers is None:
+            return self._answers[type(message)](message)
+        return self._ask_at(self._owner_of(self.shard_of(place)), message)
+
+    def _ask_at(self, node: str, message: Message) -> Awaitable[Any]:
+        return self._ask_there(node, message) if node else self._answers[type(message)](message)
+
+    async def _ask_there(self, node: str, message: Message) -> Any:
+        assert self.peers is not None, "there is no other node"
+        return decode_answer(message, await self.peers.ask(node, encode_message(message)))
+
+    async def ask_others(self, message: Message) -> None:
+        """Ask all other nodes. One that does not answer is passed over."""
+        if self.peers is not None:
+            asked = [self._ask_quietly(node, message) for node in self.peers.others()]
+            await asyncio.gather(*asked)
+
+    def tell(self, place: Place, message: Message) -> None:
+        """Ask the owner of `place`, in the background. If it does not answer, the message is lost."""
+        self._later(self._ask_quietly(self._owner_of(self.shard_of(place)), message))
+
+    def tell_others(self, message: Message) -> None:
+        """Ask all other nodes, in the background."""
+        if self.peers is not None:
+            self._later(self.ask_others(message))
+
+    async def _ask_quietly(self, node: str, message: Message) -> None:
+        try:
+            await self._ask_at(node, message)
+        except RpcError as error:
+            log.warning("%s did not reach node %r: %s", type(message).__name__, node, error)
+
+    def _later(self, asking: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(asking)
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
+
+    # Answering.
+
+    async def receive(self, data: bytes) -> bytes:
+        """Answer a message of another node. Never raises."""
+        try:
+            message = decode_message(data)
+            answer = self._answers.get(type(message), _not_yet)
+            return encode_answer(await answer(message))
+        except RpcError as error:
+            return encode_error(error)
+        except Exception as error:
+            log.exception("a message of another node could not be answered")
+            return encode_error(Internal(f"the owner failed ({type(error).__name__}); see its log"))
+
+    def close(self) -> None:
+        """Stop telling."""
+        for task in self._told:
+            task.cancel()
+
+
+def elsewhere() -> Unavailable:
+    """The refusal of what another node owns."""
+    return Unavailable("Another node owns this; try again.")
+
+
+async def _not_yet(message: Message) -> None:
+    raise Unavailable(f"The node is starting and cannot answer {type(message).__name__} yet.")
