@@ -115,8 +115,8 @@ async def test_errors_and_bugs_leave_an_encoded_call_as_they_leave_any_other(
     data = request.SerializeToString()
     with pytest.raises(NotFound):
         await frontend.dispatch_encoded(describe, data, {}, SECOND_NS)
-    missing = WORKFLOW_SERVICE["UpdateNamespace"]
-    with pytest.raises(Unimplemented, match="UpdateNamespace"):
+    missing = WORKFLOW_SERVICE["CreateSchedule"]
+    with pytest.raises(Unimplemented, match="CreateSchedule"):
         await frontend.dispatch_encoded(missing, b"", {}, SECOND_NS)
 
     async def broken(*_: object) -> None:
