@@ -161,7 +161,7 @@ GUARDS: dict[str, Edit] = {
         NodeShards, "drop", "self._cache.drop_shard(shard)", "pass"
     ),
     "row numbers of a new owner": Edit(
-        Shard, "install", "self._last_task = lease.range_id << _TASK_BITS", "self._last_task = 0"
+        Shard, "install", "self._last_task = lease.range_id << TASK_BITS", "self._last_task = 0"
     ),
     # Retention.
     "retention waits for effects": Edit(Engine, "delete", "or self._outbox.holds(key)", ""),

@@ -55,6 +55,12 @@ def shard_of(key: EntityKey, shard_count: int) -> int:
     return crc32(f"{key.namespace_id}\x00{key.name}".encode()) % shard_count
 
 
+ENTITY_BITS = 40
+"""The number of an entity has the id of its shard above these bits, and below a count that the shard stores."""
+TASK_BITS = 36
+"""The sequence of a task or outbox row has the shard's range id above these bits, and below a count of that owner."""
+
+
 class QueueKind(IntEnum):
     """Which kind of task a queue holds. Numbers are stored: never reuse one."""
 

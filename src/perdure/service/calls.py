@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.service.config import RetryConfig
-from perdure.wire.errors import RpcError, StatusCode
+from perdure.wire.errors import RpcError, RPCStatusCode
 from perdure.wire.seam import Waits
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ THROTTLE_COEFFICIENT = 2.0
 
 RETRYABLE = frozenset(
     {
-        StatusCode.DATA_LOSS,
-        StatusCode.INTERNAL,
-        StatusCode.UNKNOWN,
-        StatusCode.RESOURCE_EXHAUSTED,
-        StatusCode.ABORTED,
-        StatusCode.OUT_OF_RANGE,
-        StatusCode.UNAVAILABLE,
+        RPCStatusCode.DATA_LOSS,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.OUT_OF_RANGE,
+        RPCStatusCode.UNAVAILABLE,
     }
 )
 
@@ -95,7 +95,7 @@ def is_transient(error: RpcError) -> bool:
 def is_too_large(error: RpcError) -> bool:
     """Whether a message exceeded the transport's limit: another try would as well."""
     return (
-        error.status_code is StatusCode.RESOURCE_EXHAUSTED
+        error.status_code is RPCStatusCode.RESOURCE_EXHAUSTED
         and "message" in error.message
         and "larger than max" in error.message
     )
@@ -125,7 +125,7 @@ def retry_delay_ns(
     if kind is CallKind.TASK_POLL:
         return None
     endless = kind is CallKind.LONG_POLL
-    timed_out = endless and not own_timeout and error.status_code is StatusCode.DEADLINE_EXCEEDED
+    timed_out = endless and not own_timeout and error.status_code is RPCStatusCode.DEADLINE_EXCEEDED
     if not (is_transient(error) or timed_out):
         return None
     if not endless and 0 < config.max_retries <= attempt:
@@ -136,7 +136,7 @@ def retry_delay_ns(
         config.max_interval_millis * MS_NS,
         attempt,
     )
-    if error.status_code is StatusCode.RESOURCE_EXHAUSTED:
+    if error.status_code is RPCStatusCode.RESOURCE_EXHAUSTED:
         throttle_ns = exponential_ns(
             THROTTLE_INITIAL_NS, THROTTLE_COEFFICIENT, THROTTLE_MAXIMUM_NS, attempt
         )

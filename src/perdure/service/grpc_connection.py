@@ -261,7 +261,7 @@ def _typed(error: grpc.aio.AioRpcError) -> errors.RpcError:
     """The typed form of a gRPC error, with the details that travelled in its trailer."""
     code = cast("int", error.code().value[0])
     message = error.details() or ""
-    if code == errors.StatusCode.CANCELLED and ("RST_STREAM" in message or "GOAWAY" in message):
+    if code == errors.RPCStatusCode.CANCELLED and ("RST_STREAM" in message or "GOAWAY" in message):
         # The connection broke; nobody cancelled the call.
         return errors.Unavailable(message)
     for key, value in error.trailing_metadata() or ():

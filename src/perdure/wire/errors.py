@@ -29,8 +29,28 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-class StatusCode(IntEnum):
-    """The gRPC status codes."""
+class RPCStatusCode(IntEnum):
+    """The gRPC status codes.
+
+    Attributes:
+        OK: No error.
+        CANCELLED: The caller cancelled the call.
+        UNKNOWN: An error without a code.
+        INVALID_ARGUMENT: The request is malformed.
+        DEADLINE_EXCEEDED: The time limit passed. The call may have had its effect.
+        NOT_FOUND: The workflow, run, activity or namespace does not exist, or is closed.
+        ALREADY_EXISTS: The id is taken.
+        PERMISSION_DENIED: The caller may not do this.
+        RESOURCE_EXHAUSTED: A limit is reached, or the service is overloaded.
+        FAILED_PRECONDITION: The state does not allow the call.
+        ABORTED: A conflict with another call.
+        OUT_OF_RANGE: A value is out of range.
+        UNIMPLEMENTED: The service does not have this call.
+        INTERNAL: An error inside the service.
+        UNAVAILABLE: The service cannot be reached.
+        DATA_LOSS: Data is damaged.
+        UNAUTHENTICATED: The credentials are missing or wrong.
+    """
 
     OK = 0
     CANCELLED = 1
@@ -54,7 +74,7 @@ class StatusCode(IntEnum):
 class RpcError(Exception):
     """A call that did not succeed: code, message for people, and details for programs."""
 
-    code: ClassVar[StatusCode] = StatusCode.UNKNOWN
+    code: ClassVar[RPCStatusCode] = RPCStatusCode.UNKNOWN
 
     def __init__(self, message: str, *details: Message) -> None:
         super().__init__(message)
@@ -62,44 +82,44 @@ class RpcError(Exception):
         self.details: tuple[Message, ...] = details
 
     @property
-    def status_code(self) -> StatusCode:
+    def status_code(self) -> RPCStatusCode:
         return type(self).code
 
 
 class Canceled(RpcError):
-    code = StatusCode.CANCELLED
+    code = RPCStatusCode.CANCELLED
 
 
 class Unknown(RpcError):
-    code = StatusCode.UNKNOWN
+    code = RPCStatusCode.UNKNOWN
 
 
 class InvalidArgument(RpcError):
-    code = StatusCode.INVALID_ARGUMENT
+    code = RPCStatusCode.INVALID_ARGUMENT
 
 
 class DeadlineExceeded(RpcError):
-    code = StatusCode.DEADLINE_EXCEEDED
+    code = RPCStatusCode.DEADLINE_EXCEEDED
 
 
 class NotFound(RpcError):
-    code = StatusCode.NOT_FOUND
+    code = RPCStatusCode.NOT_FOUND
 
 
 class AlreadyExists(RpcError):
-    code = StatusCode.ALREADY_EXISTS
+    code = RPCStatusCode.ALREADY_EXISTS
 
 
 class PermissionDenied(RpcError):
-    code = StatusCode.PERMISSION_DENIED
+    code = RPCStatusCode.PERMISSION_DENIED
 
 
 class ResourceExhausted(RpcError):
-    code = StatusCode.RESOURCE_EXHAUSTED
+    code = RPCStatusCode.RESOURCE_EXHAUSTED
 
 
 class FailedPrecondition(RpcError):
-    code = StatusCode.FAILED_PRECONDITION
+    code = RPCStatusCode.FAILED_PRECONDITION
 
 
 class ConnectionClosed(FailedPrecondition):
@@ -107,31 +127,31 @@ class ConnectionClosed(FailedPrecondition):
 
 
 class Aborted(RpcError):
-    code = StatusCode.ABORTED
+    code = RPCStatusCode.ABORTED
 
 
 class OutOfRange(RpcError):
-    code = StatusCode.OUT_OF_RANGE
+    code = RPCStatusCode.OUT_OF_RANGE
 
 
 class Unimplemented(RpcError):
-    code = StatusCode.UNIMPLEMENTED
+    code = RPCStatusCode.UNIMPLEMENTED
 
 
 class Internal(RpcError):
-    code = StatusCode.INTERNAL
+    code = RPCStatusCode.INTERNAL
 
 
 class Unavailable(RpcError):
-    code = StatusCode.UNAVAILABLE
+    code = RPCStatusCode.UNAVAILABLE
 
 
 class DataLoss(RpcError):
-    code = StatusCode.DATA_LOSS
+    code = RPCStatusCode.DATA_LOSS
 
 
 class Unauthenticated(RpcError):
-    code = StatusCode.UNAUTHENTICATED
+    code = RPCStatusCode.UNAUTHENTICATED
 
 
 _BY_CODE: dict[int, type[RpcError]] = {
@@ -189,7 +209,7 @@ def multi_operation(message: str, *operations: RpcError | None) -> RpcError:
     The status is that of the first operation that failed by itself.
     """
     detail = errordetails.MultiOperationExecutionFailure()
-    code = int(StatusCode.UNKNOWN)
+    code = int(RPCStatusCode.UNKNOWN)
     for error in reversed(operations):
         if error is not None and not _is_sibling(error):
             code = int(error.status_code)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.wire.api import command, enums, errordetails, failure
-from perdure.wire.errors import RpcError, StatusCode
+from perdure.wire.errors import RpcError, RPCStatusCode
 from tests.unit.frontend.conftest import (
     QUEUE,
     Caller,
@@ -74,20 +74,20 @@ def parts(response: Any) -> tuple[Any, Any]:
     return first.start_workflow, second.update_workflow
 
 
-async def fault(call: Any) -> tuple[StatusCode, list[tuple[int, str]]]:
+async def fault(call: Any) -> tuple[RPCStatusCode, list[tuple[int, str]]]:
     """The status of a failed call, and code and message of each operation."""
     with pytest.raises(RpcError) as caught:
         await call
     (detail,) = caught.value.details
     assert isinstance(detail, errordetails.MultiOperationExecutionFailure)
     for status in detail.statuses:
-        if status.code == StatusCode.ABORTED and status.message == "Operation was aborted.":
+        if status.code == RPCStatusCode.ABORTED and status.message == "Operation was aborted.":
             aborted = failure.MultiOperationExecutionAborted()
             assert status.details[0].Unpack(aborted)
     return caught.value.status_code, [(s.code, s.message) for s in detail.statuses]
 
 
-ABORTED = (int(StatusCode.ABORTED), "Operation was aborted.")
+ABORTED = (int(RPCStatusCode.ABORTED), "Operation was aborted.")
 
 
 @pytest.mark.parametrize("stage", [0, ACCEPTED, COMPLETED])
@@ -158,8 +158,8 @@ async def test_a_start_that_is_refused_leaves_the_update_out():
         await caller.start()
         refused = start_part(request_id="another", workflow_id_conflict_policy=FAIL)
         code, operations = await fault(execute(caller, refused))
-        assert code is StatusCode.ALREADY_EXISTS
-        assert operations[0][0] == StatusCode.ALREADY_EXISTS
+        assert code is RPCStatusCode.ALREADY_EXISTS
+        assert operations[0][0] == RPCStatusCode.ALREADY_EXISTS
         assert operations[1] == ABORTED
         assert kept(caller) == 0
 
@@ -181,9 +181,9 @@ async def test_a_new_run_that_closes_before_it_takes_the_update_is_told_as_the_u
         await settle()
         await caller.call("TerminateWorkflowExecution", workflow_execution={"workflow_id": "w"})
         code, operations = await fault(sent)
-        assert code is StatusCode.NOT_FOUND
+        assert code is RPCStatusCode.NOT_FOUND
         assert operations[0][0] == 0, "the start went well"
-        assert operations[1][0] == StatusCode.NOT_FOUND
+        assert operations[1][0] == RPCStatusCode.NOT_FOUND
 
 
 @on_virtual_time
@@ -215,9 +215,9 @@ async def test_an_update_whose_task_fails_is_told_as_the_updates_fault():
         with pytest.raises(RpcError):
             await caller.complete(task, bad, messages=[accept()])
         code, operations = await fault(sent)
-        assert code is StatusCode.FAILED_PRECONDITION
+        assert code is RPCStatusCode.FAILED_PRECONDITION
         assert operations[0] == ABORTED
-        assert operations[1][0] == StatusCode.FAILED_PRECONDITION
+        assert operations[1][0] == RPCStatusCode.FAILED_PRECONDITION
 
 
 @on_virtual_time
@@ -270,7 +270,7 @@ async def test_what_is_wrong_with_the_start_is_told_as_its_fault(
 ):
     async with virtual_caller() as caller:
         code, operations = await fault(execute(caller, start_part(**changes)))
-        assert code is StatusCode.INVALID_ARGUMENT
+        assert code is RPCStatusCode.INVALID_ARGUMENT
         assert message in operations[0][1]
         assert operations[1] == ABORTED
 
@@ -278,29 +278,29 @@ async def test_what_is_wrong_with_the_start_is_told_as_its_fault(
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
-        ({"namespace": "other"}, StatusCode.INVALID_ARGUMENT, "did not match"),
-        ({"first_execution_run_id": "x"}, StatusCode.INVALID_ARGUMENT, "FirstExecutionRunId"),
+        ({"namespace": "other"}, RPCStatusCode.INVALID_ARGUMENT, "did not match"),
+        ({"first_execution_run_id": "x"}, RPCStatusCode.INVALID_ARGUMENT, "FirstExecutionRunId"),
         (
             {"workflow_execution": {"workflow_id": "w", "run_id": "x"}},
-            StatusCode.INVALID_ARGUMENT,
+            RPCStatusCode.INVALID_ARGUMENT,
             "RunId is not allowed",
         ),
         (
             {"workflow_execution": {"workflow_id": "v"}},
-            StatusCode.INVALID_ARGUMENT,
+            RPCStatusCode.INVALID_ARGUMENT,
             "WorkflowId is",
         ),
-        ({"request": {"input": {"name": "n"}}}, StatusCode.INVALID_ARGUMENT, "meta is not set"),
+        ({"request": {"input": {"name": "n"}}}, RPCStatusCode.INVALID_ARGUMENT, "meta is not set"),
         (
             {"wait_policy": {"lifecycle_stage": 1}},
-            StatusCode.PERMISSION_DENIED,
+            RPCStatusCode.PERMISSION_DENIED,
             "ADMITTED is not supported",
         ),
     ],
 )
 @on_virtual_time
 async def test_what_is_wrong_with_the_update_is_told_as_its_fault_and_nothing_is_started(
-    changes: dict[str, Any], code: StatusCode, message: str
+    changes: dict[str, Any], code: RPCStatusCode, message: str
 ):
     async with virtual_caller() as caller:
         found, operations = await fault(execute(caller, updating=update_part(**changes)))
@@ -348,8 +348,8 @@ async def test_a_second_run_that_closes_before_it_takes_the_update_ends_the_call
             await caller.call("TerminateWorkflowExecution", workflow_execution={"workflow_id": "w"})
             await settle()
         code, operations = await fault(sent)
-        assert code is StatusCode.NOT_FOUND
-        assert (operations[0][0], operations[1][0]) == (0, StatusCode.NOT_FOUND)
+        assert code is RPCStatusCode.NOT_FOUND
+        assert (operations[0][0], operations[1][0]) == (0, RPCStatusCode.NOT_FOUND)
         assert kept(caller) == 0
 
 

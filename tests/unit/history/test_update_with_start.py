@@ -10,7 +10,7 @@ from perdure.history import transitions
 from perdure.history.draft.transition import RunTransition
 from perdure.history.run.update_with_start import StartedAndAdmitted
 from perdure.wire.api import enums, errordetails
-from perdure.wire.errors import AlreadyExists, NotFound, ResourceExhausted, RpcError, StatusCode
+from perdure.wire.errors import AlreadyExists, NotFound, ResourceExhausted, RpcError, RPCStatusCode
 from tests.unit.history.harness import NAMESPACE, Run, complete_workflow, start_request
 from tests.unit.history.test_update import acceptance, answer, response
 
@@ -88,15 +88,15 @@ def test_a_known_update_is_found_again_also_when_its_run_has_closed() -> None:
 def test_an_error_of_the_start_aborts_the_update() -> None:
     with pytest.raises(AlreadyExists, match="Update-with-Start") as raised:
         both(started_run())
-    assert statuses(raised.value) == [StatusCode.ALREADY_EXISTS, StatusCode.ABORTED]
+    assert statuses(raised.value) == [RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.ABORTED]
 
 
 def test_an_error_of_the_update_aborts_the_start() -> None:
     run = started_run()
     with pytest.raises(ResourceExhausted) as raised:
         both(run, waiting=10, workflow_id_conflict_policy=USE_EXISTING)
-    assert statuses(raised.value) == [StatusCode.ABORTED, StatusCode.RESOURCE_EXHAUSTED]
+    assert statuses(raised.value) == [RPCStatusCode.ABORTED, RPCStatusCode.RESOURCE_EXHAUSTED]
     run.step(complete_workflow(), sticky=False)
     with pytest.raises(NotFound) as raised_again:
         both(run, request_id="start-1")
-    assert statuses(raised_again.value) == [StatusCode.ABORTED, StatusCode.NOT_FOUND]
+    assert statuses(raised_again.value) == [RPCStatusCode.ABORTED, RPCStatusCode.NOT_FOUND]

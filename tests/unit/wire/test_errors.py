@@ -7,7 +7,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from perdure.wire import errors
 from perdure.wire.api import enums, errordetails, failure
-from perdure.wire.errors import RpcError, StatusCode
+from perdure.wire.errors import RpcError, RPCStatusCode
 
 CODES: dict[type[RpcError], int] = {
     errors.Canceled: 1,
@@ -30,7 +30,7 @@ CODES: dict[type[RpcError], int] = {
 
 
 def test_the_codes_are_those_of_grpc() -> None:
-    assert {code.value for code in StatusCode} == {0, *CODES.values()}
+    assert {code.value for code in RPCStatusCode} == {0, *CODES.values()}
     assert {kind: int(kind("x").status_code) for kind in CODES} == CODES
     assert RpcError("x").status_code == 2
     assert errors.ConnectionClosed("x").status_code == 9

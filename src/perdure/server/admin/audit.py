@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from perdure.core.ids import QueueKind, shard_of
+from perdure.core.ids import ENTITY_BITS, TASK_BITS, QueueKind, shard_of
 from perdure.entity.entity_type import DamagedEntityError
 from perdure.server.common.codec import decode_fact
 from perdure.server.common.entity_types import BUILT_IN
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
     from perdure.entity.entity_type import EntityType, Registry
     from perdure.entity.transition import FactChange
-
-ENTITY_BITS = 40
-TASK_BITS = 36
 
 Place = tuple["EntityKey", int, int, int]
 """(run, kind of queue, scheduled event, stamp) of a task."""

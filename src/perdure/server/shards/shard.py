@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
+from perdure.core.ids import ENTITY_BITS, TASK_BITS
 from perdure.storage.port import ShardLease, ShardWrite
-
-_ENTITY_BITS = 40
-_TASK_BITS = 36
 
 
 class Shard:
@@ -35,7 +33,7 @@ class Shard:
         self.sequence = lease.sequence
         self.clock_ns = max(self.clock_ns, lease.clock_ns)
         self._last_entity = max(self._last_entity, lease.last_entity)
-        self._last_task = lease.range_id << _TASK_BITS
+        self._last_task = lease.range_id << TASK_BITS
         self.ready.set()
 
     def drop(self) -> None:
@@ -56,7 +54,7 @@ class Shard:
     def next_entity(self) -> int:
         """A number for a new entity, unique across all shards."""
         self._last_entity += 1
-        return self.shard_id << _ENTITY_BITS | self._last_entity
+        return self.shard_id << ENTITY_BITS | self._last_entity
 
     def next_row(self) -> int:
         """The sequence of a new task or outbox row. Sequences grow in commit order."""
