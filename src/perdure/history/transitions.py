@@ -39,7 +39,7 @@ from perdure.history.message.signal import signal
 from perdure.history.message.update import closed_before_completion, request_update, update_view
 from perdure.history.run.describe import describe, execution_info
 from perdure.history.run.signal_with_start import signal_with_start, start_part
-from perdure.history.run.start import needs_existing, start
+from perdure.history.run.start import check_policies, needs_existing, start
 from perdure.history.run.terminate import terminate
 from perdure.history.run.update_with_start import MESSAGE as UPDATE_WITH_START_FAILED
 from perdure.history.run.update_with_start import update_with_start
@@ -58,6 +58,7 @@ __all__ = [
     "QueryRoute",
     "activity_token_by_id",
     "cancel_activity",
+    "check_policies",
     "child_closed",
     "child_request",
     "child_start_failed",

@@ -225,12 +225,29 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="retry policy"):
         policy = common.RetryPolicy(backoff_coefficient=0.5)
         Run().start(start_request(retry_policy=policy))
-    with pytest.raises(InvalidArgument, match="WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING"):
-        start_again(
-            running(),
-            workflow_id_reuse_policy=Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING,
-            workflow_id_conflict_policy=Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
-        )
+
+
+def test_rule_22_policies_that_contradict_each_other_are_refused() -> None:
+    at_once, rejecting = (
+        Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING,
+        Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+    )
+    failing, ending = (
+        Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+        Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,
+    )
+    refused = {(at_once, each) for each in Conflict.values() if each} | {(rejecting, ending)}
+    assert (at_once, failing) in refused
+    for reuse in Reuse.values():
+        for conflict in Conflict.values():
+            request = start_request(
+                workflow_id_reuse_policy=reuse, workflow_id_conflict_policy=conflict
+            )
+            if (reuse, conflict) in refused:
+                with pytest.raises(InvalidArgument, match="cannot be used together with"):
+                    transitions.check_policies(request)
+            else:
+                transitions.check_policies(request)
 
 
 def test_rule_34_an_eager_start_hands_the_first_task_to_the_caller() -> None:

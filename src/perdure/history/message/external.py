@@ -8,7 +8,7 @@ Invariants: Initiated is followed by one event that ends it; a delivery that is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.history.commands.checks import (
     CANCELS_LIMIT,
@@ -132,33 +132,16 @@ def external_signaled(
         cause: Why it failed.
         env: Time, id source and limits.
     """
-    if not state.is_running or is_external_answered(state, initiated_event_id):
-        return nothing(state.key, None)
-    if cause is None:
-        return _end(
-            state,
-            history.ExternalWorkflowExecutionSignaledEventAttributes(
-                initiated_event_id=initiated_event_id,
-                namespace=said.namespace,
-                namespace_id=said.namespace_id,
-                workflow_execution=said.workflow_execution,
-                control=said.control,
-            ),
-            env,
+    target = _target(said, initiated_event_id)
+    control, completed = said.control, said.workflow_task_completed_event_id
+    attributes = (
+        history.ExternalWorkflowExecutionSignaledEventAttributes(**target, control=control)
+        if cause is None
+        else history.SignalExternalWorkflowExecutionFailedEventAttributes(
+            **target, control=control, cause=cause, workflow_task_completed_event_id=completed
         )
-    return _end(
-        state,
-        history.SignalExternalWorkflowExecutionFailedEventAttributes(
-            cause=cause,
-            workflow_task_completed_event_id=said.workflow_task_completed_event_id,
-            namespace=said.namespace,
-            namespace_id=said.namespace_id,
-            workflow_execution=said.workflow_execution,
-            initiated_event_id=initiated_event_id,
-            control=said.control,
-        ),
-        env,
     )
+    return _end(state, initiated_event_id, attributes, env)
 
 
 def external_cancel_requested(
@@ -169,35 +152,31 @@ def external_cancel_requested(
     env: Env,
 ) -> RunTransition:
     """As `external_signaled`, of a request to cancel another workflow."""
+    target = _target(said, initiated_event_id)
+    control, completed = said.control, said.workflow_task_completed_event_id
+    attributes = (
+        history.ExternalWorkflowExecutionCancelRequestedEventAttributes(**target)
+        if cause is None
+        else history.RequestCancelExternalWorkflowExecutionFailedEventAttributes(
+            **target, control=control, cause=cause, workflow_task_completed_event_id=completed
+        )
+    )
+    return _end(state, initiated_event_id, attributes, env)
+
+
+def _target(said: SignalInitiated | CancelInitiated, initiated_event_id: int) -> dict[str, Any]:
+    """What every event that ends a signal or cancel request repeats of the one that began it."""
+    return {
+        "initiated_event_id": initiated_event_id,
+        "namespace": said.namespace,
+        "namespace_id": said.namespace_id,
+        "workflow_execution": said.workflow_execution,
+    }
+
+
+def _end(state: RunState, initiated_event_id: int, attributes: Message, env: Env) -> RunTransition:
     if not state.is_running or is_external_answered(state, initiated_event_id):
         return nothing(state.key, None)
-    if cause is None:
-        return _end(
-            state,
-            history.ExternalWorkflowExecutionCancelRequestedEventAttributes(
-                initiated_event_id=initiated_event_id,
-                namespace=said.namespace,
-                namespace_id=said.namespace_id,
-                workflow_execution=said.workflow_execution,
-            ),
-            env,
-        )
-    return _end(
-        state,
-        history.RequestCancelExternalWorkflowExecutionFailedEventAttributes(
-            cause=cause,
-            workflow_task_completed_event_id=said.workflow_task_completed_event_id,
-            namespace=said.namespace,
-            namespace_id=said.namespace_id,
-            workflow_execution=said.workflow_execution,
-            initiated_event_id=initiated_event_id,
-            control=said.control,
-        ),
-        env,
-    )
-
-
-def _end(state: RunState, attributes: Message, env: Env) -> RunTransition:
     with Draft(state, env) as draft:
         draft.buffer_or_add(attributes)
         schedule_workflow_task(draft)

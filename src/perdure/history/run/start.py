@@ -106,17 +106,34 @@ def _is_repeat(current: CurrentRun, request: _Request) -> bool:
     return bool(request.request_id) and request.request_id == current.create_request_id
 
 
+def check_policies(request: _Request) -> None:
+    """Refuse policies that contradict each other (S-22).
+
+    Raises:
+        InvalidArgument: They do.
+    """
+    reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
+    if conflict and reuse == enums.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
+        raise InvalidArgument(
+            "WorkflowIdReusePolicy TERMINATE_IF_RUNNING cannot be used together with a "
+            "WorkflowIdConflictPolicy: set the conflict policy TERMINATE_EXISTING instead."
+        )
+    if (
+        conflict == enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+        and reuse == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+    ):
+        raise InvalidArgument(
+            "WorkflowIdReusePolicy REJECT_DUPLICATE cannot be used together with "
+            "WorkflowIdConflictPolicy TERMINATE_EXISTING."
+        )
+
+
 def _policies(
     request: _Request,
 ) -> tuple[enums.WorkflowIdReusePolicy.ValueType, enums.WorkflowIdConflictPolicy.ValueType]:
     """Reuse policy (for a closed run) and conflict policy (for a running one), with defaults filled in."""
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
     if reuse == enums.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
-        if conflict != enums.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED:
-            raise InvalidArgument(
-                "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING "
-                "cannot be used together with a WorkflowIDConflictPolicy."
-            )
         return (
             enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
             enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING,

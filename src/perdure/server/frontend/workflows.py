@@ -12,7 +12,7 @@ from perdure.server.frontend.search_attributes import (
     lack_types,
     note_types,
 )
-from perdure.wire.api import enums, workflowservice
+from perdure.wire.api import workflowservice
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
 
@@ -27,8 +27,6 @@ _StartsT = TypeVar(
     workflowservice.StartWorkflowExecutionRequest,
     workflowservice.SignalWithStartWorkflowExecutionRequest,
 )
-_Reuse = enums.WorkflowIdReusePolicy
-_Conflict = enums.WorkflowIdConflictPolicy
 
 
 async def start_workflow_execution(
@@ -78,20 +76,7 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
         raise InvalidArgument("CronSchedule and WorkflowStartDelay may not be used together.")
     if request.cron_schedule:
         raise InvalidArgument("CronSchedule is not supported by this version of Perdure.")
-    reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
-    if conflict and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
-        raise InvalidArgument(
-            "WorkflowIdReusePolicy TERMINATE_IF_RUNNING cannot be used together with a "
-            "WorkflowIdConflictPolicy: set the conflict policy TERMINATE_EXISTING instead."
-        )
-    if (
-        conflict == _Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
-        and reuse == _Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
-    ):
-        raise InvalidArgument(
-            "WorkflowIdReusePolicy REJECT_DUPLICATE cannot be used together with "
-            "WorkflowIdConflictPolicy TERMINATE_EXISTING."
-        )
+    transitions.check_policies(request)
 
 
 async def signal_workflow_execution(
