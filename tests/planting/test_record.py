@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -114,3 +115,41 @@ def test_tests_that_fail_without_a_bug_are_shown_and_not_run_again(tmp_path: Pat
             os.environ,
         )
     assert (tmp_path / "starts").read_text() == "x"
+
+
+def test_nothing_is_collected_while_a_recorded_test_runs_and_young_objects_after_it(tmp_path: Path):
+    (tmp_path / "test_garbage.py").write_text(
+        """
+import gc, weakref
+
+class Node:
+    pass
+
+seen = []
+
+def test_makes_a_circle():
+    gc.enable()
+    gc.disable()
+    node = Node()
+    node.itself = node
+    seen.append(weakref.ref(node))
+
+def test_the_circle_is_gone_and_the_collector_is_off():
+    assert seen[0]() is None
+    assert not gc.isenabled()
+    gc.enable()
+
+def test_it_is_off_again():
+    assert not gc.isenabled()
+""",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+            "-p", "tests.planting.collecting", str(tmp_path / "test_garbage.py"), "--rootdir", str(tmp_path),
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
