@@ -96,6 +96,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         # asyncio keeps only weak references to tasks; a dict keeps them alive, in creation order.
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._timer_seq = 0
+        self.steps = 0
+        """How many handles have run."""
         self._exception_handler: Callable[[Any, dict[str, Any]], object] | None = None
         self._async_generators: WeakSet[AsyncGenerator[Any, Any]] | None = None
 
@@ -163,6 +165,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self.before_step()
             handle = ready.popleft()
             if not handle.cancelled():
+                self.steps += 1
                 handle._run()  # the loop's own part of the contract  # noqa: SLF001
 
     def make_ready(self, handle: asyncio.Handle) -> None:

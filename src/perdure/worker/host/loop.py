@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from typing_extensions import TypeVarTuple, Unpack, override
@@ -17,6 +18,7 @@ from typing_extensions import TypeVarTuple, Unpack, override
 from perdure.core.loop import DeterministicLoop, LoopTimer
 from perdure.replay.commands import CancelTimer, StartTimer
 from perdure.worker.host import callsite
+from perdure.worker.host.redelivery import Redeliveries, is_redelivery
 from perdure.worker.host.watchdog import WorkflowDeadlock
 from perdure.workflow._errors import NonDeterministicCall
 
@@ -73,6 +75,9 @@ class WorkflowLoop(DeterministicLoop):
         super().__init__()
         self.state = state
         self.timers: dict[int, LoopTimer] = {}
+        self.idle_steps = 0
+        """How many steps found nothing to do: a repeated cancellation of what is being cancelled."""
+        self._redeliveries: Redeliveries | None = None
         self.watch: Watch | None = None
         run = state.run
         self._suffix = f" (workflow: {run.workflow_type}, id: {run.workflow_id}, run: {run.run_id})"
@@ -82,6 +87,8 @@ class WorkflowLoop(DeterministicLoop):
         # Code that gives way to itself forever is stopped here, where nobody can swallow the exception.
         if self.watch is not None and self.watch.why is not None:
             raise WorkflowDeadlock(self.watch.why)
+        if self._redeliveries is not None:
+            self._release(self._redeliveries)
 
     @override
     def clock_ns(self) -> int:
@@ -105,7 +112,43 @@ class WorkflowLoop(DeterministicLoop):
         # Allowed during teardown: closing coroutines completes futures, whose callbacks come here.
         if self.state.read_only:
             self.state.check_mutable("schedule task")
+        if is_redelivery(callback):
+            if self._redeliveries is None:
+                self._redeliveries = Redeliveries()
+            return self._redeliver(self._redeliveries, callback, args, context)
         return super().call_soon(callback, *args, context=context)
+
+    def _redeliver(
+        self,
+        redeliveries: Redeliveries,
+        callback: MethodType,
+        args: tuple[object, ...],
+        context: contextvars.Context | None,
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(redeliveries.run, (callback, args), self, context)
+        if redeliveries.take(handle, callback, self.steps - self.idle_steps):
+            self.make_ready(handle)
+        return handle
+
+    @override
+    def drain(self) -> None:
+        super().drain()
+        while self._redeliveries is not None and self._release(self._redeliveries):
+            super().drain()
+
+    def _release(self, redeliveries: Redeliveries) -> bool:
+        """Whether a delivery that was held back is ready now."""
+        if self.state.read_only:
+            return False
+        due = redeliveries.due(self.steps - self.idle_steps, is_quiet=not self.has_ready)
+        for handle in due:
+            self.make_ready(handle)
+        return bool(due)
+
+    @override
+    def forget_everything(self) -> None:
+        self._redeliveries = None
+        super().forget_everything()
 
     @override
     def timer_started(self, timer: LoopTimer, delay: float) -> None:

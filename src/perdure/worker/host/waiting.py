@@ -7,11 +7,14 @@ future's callback, one for the waiter's. Never shorten this.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from perdure.worker.host.redelivery import is_from_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.worker.host.loop import WorkflowLoop
     from perdure.worker.host.state import RunState
 
 _T = TypeVar("_T")
@@ -23,10 +26,13 @@ async def shielded(future: asyncio.Future[_T]) -> _T:
     Two ticks, like `asyncio.wait` on one future; `asyncio.shield` would also log failures of a future
     that nobody awaits any more.
     """
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = cast("WorkflowLoop", asyncio.get_running_loop())
+    waiter: asyncio.Future[None] = loop.create_future()
 
     def done(_future: asyncio.Future[Any]) -> None:
-        if not waiter.done():
+        if waiter.done():
+            loop.idle_steps += 1
+        else:
             waiter.set_result(None)
 
     future.add_done_callback(done)
@@ -54,6 +60,7 @@ async def operation(
         completed_flag: Language flag under which a cancellation wins over an outcome that is there.
         reraise_on_workflow_cancel: Let a cancellation of the whole workflow through at once.
     """
+    is_cancelled = False
     while True:
         try:
             return await shielded(future)
@@ -67,7 +74,11 @@ async def operation(
                 ):
                     state.used_flags[completed_flag] = None
                     raise
-            cancel(error)
+            if is_cancelled and is_from_scope(error):
+                state.loop.idle_steps += 1
+            else:
+                is_cancelled = True
+                cancel(error)
             # The cancellation has been dealt with; without this TaskGroup and timeout, which count
             # requests, would see it again (R-18).
             task = asyncio.current_task()

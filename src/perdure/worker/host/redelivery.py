@@ -1,0 +1,88 @@
+"""Cancellations that anyio delivers in each round of the loop, until a scope's tasks have left it.
+
+Role: a task that waits for an operation of the server stays in a cancelled scope until the server has answered, so
+anyio would keep the loop busy forever, and the activation would never end. A delivery that is repeated although nothing
+has happened since the last one is held back until something has: another step of workflow code, in this activation or
+in a later one.
+
+Invariants: only handles that anyio schedules for itself are held back; while something happens they run as on any
+loop, because their order is part of recorded histories.
+Not here: what a cancellation does to an operation (`waiting`), and which steps count (`loop`).
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    import asyncio
+
+_BY_SCOPE = ("Cancelled via cancel scope", "Cancelled by cancel scope")
+
+
+def is_redelivery(callback: object) -> TypeGuard[MethodType]:
+    """Whether it is the method with which a scope of anyio cancels its tasks."""
+    if type(callback) is not MethodType:
+        return False
+    function = callback.__func__
+    return (
+        getattr(function, "__name__", "") == "_deliver_cancellation"
+        and getattr(function, "__module__", "") == "anyio._backends._asyncio"
+    )
+
+
+def is_from_scope(error: asyncio.CancelledError) -> bool:
+    """Whether a scope of anyio cancelled the task, which it does again and again; anyio itself asks the text too."""
+    text = error.args[0] if error.args else None
+    return isinstance(text, str) and text.startswith(_BY_SCOPE)
+
+
+class Redeliveries:
+    """The deliveries of one loop that are held back."""
+
+    __slots__ = ("_asked_at", "_held", "_held_at", "_runs")
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._asked_at: dict[MethodType, int] = {}
+        """The progress at which each delivery was last asked for."""
+        self._held: list[asyncio.Handle] = []
+        self._held_at = 0
+
+    def run(self, callback: MethodType, args: tuple[object, ...]) -> None:
+        """Deliver: what the handles call. It is no progress by itself."""
+        self._runs += 1
+        callback(*args)
+
+    def take(self, handle: asyncio.Handle, callback: MethodType, steps: int) -> bool:
+        """Whether a delivery may run in the loop's next round; it is held back otherwise.
+
+        Args:
+            handle: Calls `run`.
+            callback: The delivery; it identifies the scope.
+            steps: How many steps the loop has made in which something happened, deliveries included.
+        """
+        progress = steps - self._runs
+        if self._asked_at.get(callback) != progress:
+            self._asked_at[callback] = progress
+            return True
+        self._held.append(handle)
+        self._held_at = progress
+        return False
+
+    def due(self, steps: int, *, is_quiet: bool) -> list[asyncio.Handle]:
+        """The deliveries that were held back, if something has happened since.
+
+        Args:
+            steps: As for `take`.
+            is_quiet: Nothing is ready, so no delivery that ran can follow another one.
+        """
+        self._held = [handle for handle in self._held if not handle.cancelled()]
+        if not self._held:
+            if is_quiet:
+                self._asked_at.clear()
+        elif steps - self._runs != self._held_at:
+            due, self._held = self._held, []
+            return due
+        return []
