@@ -177,7 +177,7 @@ GUARDS: dict[str, Edit] = {
         MatchingHost, "_scan", "is_complete &= len(rows) < SCAN_ROWS", "pass"
     ),
     "a taken shard's rows are read": Edit(
-        MatchingHost, "shard_acquired", "self._read_again(key)", "pass"
+        MatchingHost, "shard_acquired", "self.read_again()", "pass"
     ),
     "a start that failed": Edit(
         MatchingHost, "_not_started", "self._retry_later(poll.queue, body)", "pass"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
+from perdure.core.clock import Clock
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key, shard_of
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.server.frontend.interceptors import Interceptor
@@ -117,9 +118,11 @@ class Cluster:
 
 @asynccontextmanager
 async def two_nodes(
-    limits: Limits = DEFAULT_LIMITS, interceptors: Mapping[str, Interceptor] | None = None
+    limits: Limits = DEFAULT_LIMITS,
+    interceptors: Mapping[str, Interceptor] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[Cluster]:
-    """Two nodes on the virtual time of the running loop, each with its interceptor if there are any."""
+    """Two nodes, each with its interceptor; on the virtual time of the running loop, or with a clock of their own."""
     around = {name: (each,) for name, each in (interceptors or {}).items()}
     database = connect_memory(SHARDS)
     ids = count(1)
@@ -130,7 +133,7 @@ async def two_nodes(
     async def node(**options: Any) -> Node:
         store = open_memory(connection=database)
         return await open_node(
-            store, clock=virtual_clock(), new_id=new_id, limits=limits, **options
+            store, clock=clock or virtual_clock(), new_id=new_id, limits=limits, **options
         )
 
     await (await node()).close()  # the namespace is there before the cluster is
