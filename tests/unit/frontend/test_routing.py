@@ -12,7 +12,7 @@ from perdure.server.frontend.interceptors import Arrival, Next, Reply
 from perdure.server.frontend.routing import place_of, workflow_id_of
 from perdure.server.frontend.rpcs import RPCS, Routing, Rpc
 from perdure.server.owners.messages import CallRpc
-from perdure.wire.errors import Unavailable
+from perdure.wire.errors import Unavailable, Unimplemented
 from perdure.wire.seam import WORKFLOW_SERVICE
 from tests.unit.frontend.conftest import Caller
 from tests.unit.server.cluster import two_nodes
@@ -92,6 +92,8 @@ async def test_a_call_that_was_passed_on_to_the_wrong_node_is_refused():
         with pytest.raises(Unavailable, match="Another node owns this"):
             await cluster.nodes["a"].engine.read(key, lambda state: state)
         assert shard_of(key, 4) not in cluster.nodes["a"].engine.owned_shards()
+        with pytest.raises(Unimplemented, match="/nowhere"):
+            await cluster.nodes["a"].frontend.answer_passed_on(CallRpc("/nowhere", b"", {}, 1))
         cluster.nodes["a"].frontend.drain()
         with pytest.raises(Unavailable, match="shutting down"):
             await cluster.nodes["a"].frontend.answer_passed_on(message)

@@ -131,10 +131,13 @@ class Frontend:
         Raises:
             RpcError: As `dispatch`.
         """
-        method = self._rpcs[message.path].method
+        rpc = self._rpcs.get(message.path)
+        if rpc is None:
+            raise Unimplemented(f"{message.path} is not implemented by this version of Perdure.")
+        method = rpc.method
         request = method.request_type.FromString(message.request)
         arrival = self._arrival(method, request, message.metadata, message.timeout_ns)
-        place = place_of(arrival.rpc, request, self._services.engine.namespaces)
+        place = place_of(rpc, request, self._services.engine.namespaces)
         if place is not None and not self._services.owners.is_here(place):
             raise elsewhere()
         reply = await self._answer_passed_on(arrival)
