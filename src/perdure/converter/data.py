@@ -15,6 +15,7 @@ from perdure.converter.failure import DefaultFailureConverter, FailureConverter
 from perdure.converter.payload import PayloadConverter
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import failure as failure_pb
+from perdure.wire.failures import bound
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class DataConverter(WithSerializationContext):
             failure: The message to change.
         """
         self.failure_converter.to_failure(exception, self.payload_converter, failure)
+        bound(failure)
         if self.payload_codec is not None:
             await apply_to_failure_payloads(failure, self.payload_codec.encode_wrapper)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
@@ -29,6 +30,7 @@ from perdure.exceptions import (
 )
 from perdure.exceptions import TimeoutError as TimeoutFailure
 from perdure.wire.api import failure as failure_pb
+from perdure.wire.failures import LEVELS_MAX, marker
 
 _EnumT = TypeVar("_EnumT", bound=IntEnum)
 _ENCODED_MESSAGE = "Encoded failure"
@@ -87,6 +89,22 @@ class DefaultFailureConverter(FailureConverter):
         payload_converter: PayloadConverter,
         failure: failure_pb.Failure,
     ) -> None:
+        outer = _chain.get()
+        if len(outer) >= LEVELS_MAX or any(each is exception for each in outer):
+            failure.CopyFrom(marker())
+            return
+        token = _chain.set((*outer, exception))
+        try:
+            self._convert(exception, payload_converter, failure)
+        finally:
+            _chain.reset(token)
+
+    def _convert(
+        self,
+        exception: BaseException,
+        payload_converter: PayloadConverter,
+        failure: failure_pb.Failure,
+    ) -> None:
         if isinstance(exception, FailureError):
             self._write(exception, payload_converter, failure)
         elif nexus_failure.is_handler_error(exception):
@@ -110,11 +128,14 @@ class DefaultFailureConverter(FailureConverter):
         failure.message = error.message
         if error.__traceback__ is not None:
             failure.stack_trace = "\n".join(traceback.format_tb(error.__traceback__))
-        cause = error.__cause__
-        if cause is None and not error.__suppress_context__:
-            cause = error.__context__
+        cause, left_out = _next_cause(error)
+        above = failure
+        if left_out is not None:
+            _chain.set((*_chain.get(), left_out))  # `to_failure`, which called this, sets it back
+            above = failure.cause
+            above.CopyFrom(marker())
         if cause is not None:
-            self.to_failure(cause, converter, failure.cause)
+            self.to_failure(cause, converter, above.cause)
         for kind, write in _WRITERS.items():
             if isinstance(error, kind):
                 write(error, converter, failure)
@@ -146,6 +167,45 @@ class DefaultFailureConverterWithEncodedAttributes(DefaultFailureConverter):
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)
+
+
+# ── causes ────────────────────────────────────────────────────────────────────────────────────────
+
+_chain: ContextVar[tuple[BaseException, ...]] = ContextVar("_chain", default=())
+"""The exceptions that are being converted: each is a cause of the one before it, with one for those left out."""
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    """What is converted as the cause of `error`."""
+    if not isinstance(error, FailureError):
+        return error.__cause__
+    if error.failure is not None:
+        return None  # that failure has its causes
+    if error.__cause__ is None and not error.__suppress_context__:
+        return error.__context__
+    return error.__cause__
+
+
+def _next_cause(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """The cause to convert next, and the first of those that are left out before it.
+
+    A chain of exceptions may be a circle, and longer than a failure may be or this thread's stack can follow. So no
+    exception is converted twice in a chain, and the last one of a long chain follows after a marker.
+    """
+    chain = _chain.get()
+    seen = {id(each) for each in chain}
+    rest: list[BaseException] = []
+    cause = _cause_of(error)
+    while cause is not None and id(cause) not in seen:
+        rest.append(cause)
+        if len(chain) + 3 <= LEVELS_MAX:
+            break  # there is room for this one in any case
+        seen.add(id(cause))
+        cause = _cause_of(cause)
+    room = LEVELS_MAX - len(chain)
+    if not rest or room <= 0:
+        return None, None
+    return (rest[0], None) if len(rest) <= room else (rest[-1], rest[0])
 
 
 def _with_common_attributes(

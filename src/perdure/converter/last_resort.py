@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.user_code import passes_through, quiet_logger
 from perdure.wire.api import failure as failure_pb
+from perdure.wire.failures import bound
 
 if TYPE_CHECKING:
     from perdure.converter.failure import FailureConverter
@@ -27,6 +28,7 @@ def failure_of(
     failure = failure_pb.Failure()
     try:
         failure_converter.to_failure(error, payload_converter, failure)
+        bound(failure)
     except BaseException as inner:
         if passes_through(inner):
             raise

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.service.config import RetryConfig
-from perdure.wire.errors import RpcError, RPCStatusCode
+from perdure.wire.errors import RpcError, RPCStatusCode, UndecodableAnswer
 from perdure.wire.seam import Waits
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ def default_timeout_ns(kind: CallKind) -> int:
 
 def is_transient(error: RpcError) -> bool:
     """Whether the same request may succeed later."""
-    return error.status_code in RETRYABLE and not is_too_large(error)
+    return (
+        error.status_code in RETRYABLE
+        and not is_too_large(error)
+        and not isinstance(error, UndecodableAnswer)
+    )
 
 
 def is_too_large(error: RpcError) -> bool:

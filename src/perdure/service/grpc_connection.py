@@ -23,7 +23,7 @@ from perdure.service.config import ConnectConfig, GrpcCompression, TLSConfig
 from perdure.service.headers import base_headers, validate_metadata
 from perdure.wire import errors
 from perdure.wire.api import common as common_pb
-from perdure.wire.seam import Method
+from perdure.wire.seam import Method, decoded
 
 # The response with a large history page may exceed what a server accepts as a request.
 RESPONSE_SIZE_MAX_BYTES = 128 * 1024 * 1024
@@ -83,8 +83,8 @@ class GrpcConnection:
         if timeout_ns is None:
             timeout_ns = default_timeout_ns(call_kind(method, request))
         try:
-            return await self._invocable(method)(
-                request,
+            answer = await self._invocable(method)(
+                request.SerializeToString(),
                 timeout=timeout_ns / SECOND_NS,
                 metadata=self._metadata(request, metadata),
             )
@@ -98,6 +98,8 @@ class GrpcConnection:
             raise
         except grpc.aio.UsageError as error:
             raise self._is_over(f"is closed ({error})") from error
+        # Here rather than by grpc, which answers None for what it cannot read.
+        return decoded(method, answer)
 
     async def close(self) -> None:
         """See `perdure.wire.seam.Connection.close`."""
@@ -114,15 +116,12 @@ class GrpcConnection:
 
     def _invocable(self, method: Method) -> Any:
         path = method.path
-        found = self._calls.get(path)
+        found: Any = self._calls.get(path)
         if found is None:
             if self._channel is None:
                 self._channel = _open_channel(self._config, self._credentials, self._options)
-            found = self._calls[path] = self._channel.unary_unary(
-                path,
-                request_serializer=method.request_type.SerializeToString,
-                response_deserializer=method.response_type.FromString,
-            )
+            channel: Any = self._channel
+            found = self._calls[path] = channel.unary_unary(path)
         return found
 
     def _metadata(

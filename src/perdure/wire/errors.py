@@ -8,7 +8,7 @@ RpcError
 ├── InvalidArgument      ├── NotFound (NamespaceNotFound)   ├── AlreadyExists (WorkflowAlreadyStarted)
 ├── FailedPrecondition (WorkflowNotReady, ConnectionClosed)  ├── DeadlineExceeded  ├── Canceled     ├── PermissionDenied
 ├── ResourceExhausted    ├── Unavailable   ├── Unimplemented  ├── Aborted  ├── OutOfRange
-└── Internal · DataLoss · Unknown · Unauthenticated
+└── Internal (UndecodableAnswer) · DataLoss · Unknown · Unauthenticated
 ```
 Invariant: clients of every SDK retry DataLoss, Internal, Unknown, ResourceExhausted, Aborted, OutOfRange and
 Unavailable (S-40), so a user's mistake is never one of those. Messages never hold payload values.
@@ -142,6 +142,20 @@ class Internal(RpcError):
     code = RPCStatusCode.INTERNAL
 
 
+class UndecodableAnswer(Internal):
+    """The caller cannot read the answer to a call, which the service has carried out; another try would not help.
+
+    Attributes:
+        task_token: Of the task in the answer to a poll; empty when there is none.
+    """
+
+    def __init__(self, method: str, answer: bytes) -> None:
+        super().__init__(
+            f"The answer to {method} ({len(answer)} bytes) cannot be read: it is nested too deep, or not of this API."
+        )
+        self.task_token = _first_field(answer) if method.startswith("Poll") else b""
+
+
 class Unavailable(RpcError):
     code = RPCStatusCode.UNAVAILABLE
 
@@ -162,6 +176,19 @@ _BY_CODE: dict[int, type[RpcError]] = {
         DataLoss, Unauthenticated,
     )
 }  # fmt: skip
+
+
+def _first_field(encoded: bytes) -> bytes:
+    """The bytes of field 1 of a message that begins with it, as the answers to polls do; empty when it does not."""
+    if encoded[:1] != b"\x0a":
+        return b""
+    size, shift = 0, 0
+    for position, byte in enumerate(encoded[1:6], start=2):
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return encoded[position : position + size]
+    return b""
 
 
 def workflow_already_started(

@@ -14,8 +14,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
 
 from perdure.wire.api import operatorservice, testservice, workflowservice
+from perdure.wire.errors import UndecodableAnswer
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -133,3 +135,15 @@ TEST_SERVICE: dict[str, Method] = _methods(TEST_SERVICE_NAME, testservice) | {
         ("GetCurrentTime", Empty, testservice.GetCurrentTimeResponse),
     )
 }
+
+
+def decoded(method: Method, answer: bytes) -> Message:
+    """The message that an implementation got as bytes.
+
+    Raises:
+        UndecodableAnswer: They are no such message, or one that is nested too deep.
+    """
+    try:
+        return method.response_type.FromString(answer)
+    except DecodeError:
+        raise UndecodableAnswer(method.name, answer) from None

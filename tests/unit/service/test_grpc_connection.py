@@ -295,3 +295,36 @@ def test_how_an_error_of_the_transport_is_read(
     found = _typed(error)
     assert (type(found), found.message) == (kind, message)
     assert len(found.details) == details
+
+
+class Raw(Message):
+    """Bytes that a server sends as they are."""
+
+    def __init__(self, encoded: bytes) -> None:
+        self._encoded = encoded
+
+    def SerializeToString(self, **_: Any) -> bytes:  # noqa: N802 - protobuf's name
+        return self._encoded
+
+
+async def test_an_answer_that_cannot_be_read_is_an_error_that_is_not_tried_again(
+    server: Server,
+) -> None:
+    async def garbage(request: Any, context: Any) -> Message:
+        return Raw(b"\x0a\x05token\x12\xff")
+
+    for name in ("GetSystemInfo", "DescribeNamespace", "PollWorkflowTaskQueue"):
+        server.frontend.handlers[name] = garbage
+    connection = await connect(server.target)
+    poll = WORKFLOW_SERVICE["PollWorkflowTaskQueue"]
+    with pytest.raises(errors.UndecodableAnswer, match="answer to PollWorkflowTaskQueue") as caught:
+        await connection.call(poll, pb.PollWorkflowTaskQueueRequest())
+    assert caught.value.task_token == b"token"
+    await connection.close()
+    client = ServiceClient(ConnectConfig(server.target, retry_config=FAST))
+    server.frontend.requests.clear()
+    with pytest.raises(RPCError, match="cannot be read") as told:
+        await client.workflow_service.describe_namespace(pb.DescribeNamespaceRequest())
+    assert told.value.status is RPCStatusCode.INTERNAL
+    assert len(server.frontend.requests) == 1
+    await client.close()

@@ -125,3 +125,25 @@ def test_all_details_travel() -> None:
         assert each.Unpack(detail)
         read.append(detail.namespace)
     assert read == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "token"),
+    [
+        (b"", b""),
+        (b"\x0a", b""),
+        (b"\x0a\x03abc", b"abc"),
+        (b"\x0a\x03abc\xff\xff", b"abc"),
+        (b"\x0a\x00\xff", b""),
+        (b"\x0a\xac\x02" + 300 * b"x" + b"rest", 300 * b"x"),
+        (b"\x0a\xff\xff\xff\xff\xff\xff", b""),
+        (b"\x12\x03abc", b""),
+    ],
+)
+def test_the_token_of_a_task_that_cannot_be_read(answer: bytes, token: bytes) -> None:
+    for method in ("PollWorkflowTaskQueue", "PollActivityTaskQueue"):
+        assert errors.UndecodableAnswer(method, answer).task_token == token
+    other = errors.UndecodableAnswer("RespondQueryTaskCompleted", answer)
+    assert other.task_token == b""
+    assert f"RespondQueryTaskCompleted ({len(answer)} bytes)" in other.message
+    assert other.status_code is RPCStatusCode.INTERNAL

@@ -316,3 +316,77 @@ async def test_what_will_not_pass_is_not_tried_again(
     await rpc.cancel_activity(workflowservice.RespondActivityTaskCanceledRequest())
     assert len(connection.calls) == 1
     assert pauses == []
+
+
+# Answers that cannot be read -----------------------------------------------------------------------
+
+
+def unread(method: str, token: bytes = b"token") -> errors.UndecodableAnswer:
+    answer = b"\x0a" + bytes([len(token)]) + token + b"\x12\xff" if token else b"\x12\xff"
+    return errors.UndecodableAnswer(method, answer)
+
+
+async def test_a_workflow_task_that_cannot_be_read_is_failed() -> None:
+    name = "PollWorkflowTaskQueue"
+    rpc, connection = rpc_over(
+        PollWorkflowTaskQueue=raising(unread(name)), RespondWorkflowTaskFailed=raising()
+    )
+    with pytest.raises(errors.UndecodableAnswer, match="nested too deep"):
+        await rpc.workflow_task_poll(QUEUE)()
+    (told,) = connection.requests("RespondWorkflowTaskFailed")
+    assert (told.namespace, told.identity, told.task_token) == ("ns", "me", b"token")
+    assert told.cause == enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+    assert told.failure.application_failure_info.type == "UndecodableTask"
+    assert told.failure.message.startswith("The worker cannot read the task. The answer to Poll")
+
+
+async def test_an_activity_task_that_cannot_be_read_is_failed() -> None:
+    name = "PollActivityTaskQueue"
+    rpc, connection = rpc_over(
+        PollActivityTaskQueue=raising(unread(name)), RespondActivityTaskFailed=raising()
+    )
+    with pytest.raises(errors.UndecodableAnswer, match="nested too deep"):
+        await rpc.activity_task_poll(QUEUE, None)()
+    (told,) = connection.requests("RespondActivityTaskFailed")
+    assert (told.namespace, told.identity, told.task_token) == ("ns", "me", b"token")
+    assert told.failure.application_failure_info.type == "UndecodableTask"
+    assert not told.failure.application_failure_info.non_retryable
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, DOWN])
+async def test_a_server_that_refuses_to_hear_of_it_changes_nothing(refusal: Exception) -> None:
+    rpc, connection = rpc_over(
+        PollWorkflowTaskQueue=raising(unread("PollWorkflowTaskQueue")),
+        PollActivityTaskQueue=raising(unread("PollActivityTaskQueue")),
+        RespondWorkflowTaskFailed=raising(refusal),
+        RespondActivityTaskFailed=raising(refusal),
+    )
+    for poll in (rpc.workflow_task_poll(QUEUE), rpc.activity_task_poll(QUEUE, None)):
+        with pytest.raises(errors.UndecodableAnswer):
+            await poll()
+    assert len(connection.requests("RespondWorkflowTaskFailed")) == 1
+    assert len(connection.requests("RespondActivityTaskFailed")) == 1
+
+
+async def test_without_a_token_nobody_is_told() -> None:
+    rpc, connection = rpc_over(
+        PollWorkflowTaskQueue=raising(unread("PollWorkflowTaskQueue", b"")),
+        PollActivityTaskQueue=raising(unread("PollActivityTaskQueue", b"")),
+    )
+    for poll in (rpc.workflow_task_poll(QUEUE), rpc.activity_task_poll(QUEUE, None)):
+        with pytest.raises(errors.UndecodableAnswer):
+            await poll()
+    assert connection.requests("RespondWorkflowTaskFailed") == []
+
+
+async def test_the_answer_to_a_completion_that_cannot_be_read_is_not_asked_for_again(
+    pauses: list[int],
+) -> None:
+    error = unread("RespondActivityTaskCompleted")
+    assert error.task_token == b"", "only polls have tasks"
+    rpc, connection = rpc_over(RespondActivityTaskCompleted=raising(error))
+    await rpc.complete_activity(
+        workflowservice.RespondActivityTaskCompletedRequest(task_token=b"t")
+    )
+    assert len(connection.requests("RespondActivityTaskCompleted")) == 1
+    assert pauses == []

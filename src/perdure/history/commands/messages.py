@@ -17,6 +17,7 @@ from perdure.history.commands.checks import CommandChecks
 from perdure.history.commands.table import Cause, Command, CommandContext, CommandRejected, handles
 from perdure.history.draft.update_words import UpdateRejection, server_failure
 from perdure.wire.api import enums
+from perdure.wire.failures import with_bounded_failures
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -112,6 +113,6 @@ def _apply(draft: Draft, message: protocol.Message, context: CommandContext) -> 
                 message.body.Unpack(body)
             except DecodeError:
                 raise rejected(message, "its body cannot be read") from None
-            handle(draft, message, body, context)
+            handle(draft, message, with_bounded_failures(body, is_own=True), context)
             return
     raise rejected(message, f"its body is of the unknown type {message.body.TypeName()!r}")

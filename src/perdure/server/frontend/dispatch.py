@@ -3,7 +3,8 @@
 The owner that a call is for may be another node. Then the call is passed on as a message, behind the interceptors of
 this node; those of the owner are not asked again.
 
-Invariants: what leaves here is a response or an `RpcError` (`interceptors.ReportBugs`).
+Invariants: what leaves here is a response or an `RpcError` (`interceptors.ReportBugs`); no failure of a request,
+wherever it is, reaches a handler with more causes than every peer can parse (`wire.failures`).
 Not here: transports; what all methods have in common (`interceptors`); who the owner is (`routing`); what a method does
 (its handler).
 """
@@ -21,7 +22,8 @@ from perdure.server.frontend.rpcs import Routing
 from perdure.server.owners.messages import CallRpc
 from perdure.server.owners.owners import elsewhere
 from perdure.wire.errors import InvalidArgument, Unavailable, Unimplemented
-from perdure.wire.seam import Waits
+from perdure.wire.failures import with_bounded_failures
+from perdure.wire.seam import Waits, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -87,8 +89,9 @@ class Frontend:
         Raises:
             RpcError: The typed form of every status except OK.
         """
+        request = with_bounded_failures(request)
         reply = await self._answer(self._arrival(method, request, metadata, timeout_ns))
-        return method.response_type.FromString(reply) if isinstance(reply, bytes) else reply
+        return decoded(method, reply) if isinstance(reply, bytes) else reply
 
     def _arrival(
         self,
@@ -157,6 +160,7 @@ class Frontend:
             raise InvalidArgument(
                 f"The request is not a valid {method.request_type.DESCRIPTOR.name} message."
             ) from None
+        message = with_bounded_failures(message, is_own=True)
         rpc = self._rpcs.get(method.path)
         if rpc is not None and method.waits is Waits.FOR_TASK and timeout_ns is None:
             raise InvalidArgument(f"{method.name} is a long poll: set a deadline on the call.")

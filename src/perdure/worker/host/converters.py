@@ -17,6 +17,7 @@ from perdure.converter import (
 from perdure.converter.last_resort import failure_of
 from perdure.exceptions import FailureError
 from perdure.wire.api import failure as failure_pb
+from perdure.wire.failures import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ class Converters(NamedTuple):
         """The failure message of an error."""
         failure = failure_pb.Failure()
         self.failure.to_failure(error, self.payload, failure)
-        return failure
+        return bound(failure)
 
     def failure_of(self, error: BaseException) -> failure_pb.Failure:
         """`to_failure`, and when that raises, a failure that says so."""

@@ -239,7 +239,7 @@ async def until_answered(
             return None
         except TRANSIENT as error:
             attempt += 1
-            if give_up() or is_too_large(error):
+            if give_up() or is_too_large(error) or isinstance(error, errors.UndecodableAnswer):
                 raise
             level = logging.WARNING if attempt == 1 else logging.DEBUG
             logger.log(level, "%s failed (%s), trying again", what, error.status_code.name)

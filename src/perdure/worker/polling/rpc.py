@@ -102,7 +102,11 @@ class WorkerRpc:
         )
 
         async def poll() -> workflowservice.PollWorkflowTaskQueueResponse | None:
-            response = await self.call("PollWorkflowTaskQueue", request, POLL_TIMEOUT_NS)
+            try:
+                response = await self.call("PollWorkflowTaskQueue", request, POLL_TIMEOUT_NS)
+            except errors.UndecodableAnswer as error:
+                await self._give_up_workflow_task(error)
+                raise
             return response if response.task_token else None
 
         return poll
@@ -123,10 +127,39 @@ class WorkerRpc:
             request.task_queue_metadata.max_tasks_per_second.value = max_per_second
 
         async def poll() -> workflowservice.PollActivityTaskQueueResponse | None:
-            response = await self.call("PollActivityTaskQueue", request, POLL_TIMEOUT_NS)
+            try:
+                response = await self.call("PollActivityTaskQueue", request, POLL_TIMEOUT_NS)
+            except errors.UndecodableAnswer as error:
+                await self._give_up_activity(error)
+                raise
             return response if response.task_token else None
 
         return poll
+
+    async def _give_up_workflow_task(self, unread: errors.UndecodableAnswer) -> None:
+        """Tell the server that a task cannot be read; otherwise only its time-out would end it, without a reason."""
+        if unread.task_token:
+            request = workflowservice.RespondWorkflowTaskFailedRequest(
+                namespace=self.namespace,
+                identity=self.identity,
+                task_token=unread.task_token,
+                cause=enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
+                failure=_unread(unread),
+            )
+            with suppress(errors.RpcError):  # also when it is the task of a query
+                await self.call("RespondWorkflowTaskFailed", request)
+
+    async def _give_up_activity(self, unread: errors.UndecodableAnswer) -> None:
+        """As `_give_up_workflow_task`; the retry policy of the activity decides."""
+        if unread.task_token:
+            request = workflowservice.RespondActivityTaskFailedRequest(
+                namespace=self.namespace,
+                identity=self.identity,
+                task_token=unread.task_token,
+                failure=_unread(unread),
+            )
+            with suppress(errors.RpcError):
+                await self.call("RespondActivityTaskFailed", request)
 
     def _deployment(self) -> deployment.WorkerDeploymentOptions:
         return deployment.WorkerDeploymentOptions(
@@ -295,6 +328,14 @@ def _query_failed(task_token: bytes, why: str) -> workflowservice.RespondQueryTa
         completed_type=enums.QUERY_RESULT_TYPE_FAILED,
         error_message=why,
         failure=failures.Failure(message=why, source="PerdurePython"),
+    )
+
+
+def _unread(error: errors.UndecodableAnswer) -> failures.Failure:
+    return failures.Failure(
+        message=f"The worker cannot read the task. {error.message}",
+        source="PerdurePython",
+        application_failure_info=failures.ApplicationFailureInfo(type="UndecodableTask"),
     )
 
 

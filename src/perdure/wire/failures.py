@@ -1,0 +1,167 @@
+"""Failures within bounds: a chain of causes that every peer can parse, and texts that fit into messages.
+
+Parsers of messages give up at about a hundred levels (protobuf's default in most languages), and a failure is wrapped
+again in commands, events, histories and responses, and in another failure at each hop. A chain that is longer than
+`LEVELS_MAX` keeps its first levels and its last one, the root cause; a marker stands for those between them.
+
+Invariants: what `bound` leaves fits; applied again, it changes nothing. Not here: payloads (limits of blobs).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from perdure.wire.api import failure as failure_pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
+
+LEVELS_MAX = 50
+"""Of a failure: itself and its causes."""
+TEXTS_BYTES_MAX = 1024 * 1024
+"""Larger failures have their messages and stack traces shortened."""
+TEXTS_CHARACTERS_MAX = 100_000
+"""Of all messages then, and of all stack traces; each level has the same share."""
+MARKER_TYPE = "CausesLeftOut"
+
+_FAILURE = failure_pb.Failure.DESCRIPTOR
+
+
+class _Shape(Enum):
+    ONE = 1
+    LIST = 2
+    MAP = 3
+
+
+def marker() -> failure_pb.Failure:
+    """What stands for the causes that are left out."""
+    return failure_pb.Failure(
+        message=f"Causes are left out here: a failure has at most {LEVELS_MAX} levels",
+        source="Perdure",
+        application_failure_info=failure_pb.ApplicationFailureInfo(type=MARKER_TYPE),
+    )
+
+
+def bound(failure: failure_pb.Failure) -> failure_pb.Failure:
+    """Cut what is too much of a failure, in place; for what is about to be sent. Returns the failure."""
+    cut_causes(failure)
+    if failure.ByteSize() > TEXTS_BYTES_MAX:
+        levels = list(_levels(failure))
+        share = TEXTS_CHARACTERS_MAX // len(levels)
+        for level in levels:
+            level.message = _shortened(level.message, share)
+            level.stack_trace = _shortened(level.stack_trace, share)
+    return failure
+
+
+def is_too_deep(failure: failure_pb.Failure) -> bool:
+    """Whether a failure has more levels than are kept."""
+    levels = 1
+    while failure.HasField("cause"):
+        if levels == LEVELS_MAX:
+            return True
+        failure, levels = failure.cause, levels + 1
+    return False
+
+
+def cut_causes(failure: failure_pb.Failure) -> None:
+    """Leave `LEVELS_MAX` levels of a failure, in place."""
+    if not is_too_deep(failure):
+        return
+    levels = list(_levels(failure))
+    root, last_kept = failure_pb.Failure(), levels[LEVELS_MAX - 3]
+    root.CopyFrom(levels[-1])
+    stands_in = marker()
+    stands_in.cause.CopyFrom(root)
+    last_kept.cause.CopyFrom(stands_in)
+
+
+def with_bounded_failures(message: Message, *, is_own: bool = False) -> Message:
+    """The message with all its failures cut to the levels that are kept: itself when there is nothing to cut.
+
+    Failures within an `Any` are not looked at: those who open it do that.
+
+    Args:
+        message: Any message of the API.
+        is_own: Whether it may be changed; otherwise a copy is.
+    """
+    if not any(is_too_deep(failure) for failure in failures_below(message)):
+        return message
+    if not is_own:
+        copy = type(message)()
+        copy.CopyFrom(message)
+        message = copy
+    for failure in failures_below(message):
+        cut_causes(failure)
+    return message
+
+
+def failures_below(message: Message) -> Iterator[failure_pb.Failure]:
+    """The failures that a message holds, without their causes."""
+    for name, shape in _fields(cast("Descriptor", message.DESCRIPTOR)):
+        if shape is _Shape.ONE:
+            children = (getattr(message, name),) if message.HasField(name) else ()
+        else:
+            children: Any = getattr(message, name)
+            if shape is _Shape.MAP:
+                children = children.values()
+        for child in children:
+            if isinstance(child, failure_pb.Failure):
+                yield child
+            else:
+                yield from failures_below(child)
+
+
+def _levels(failure: failure_pb.Failure) -> Iterator[failure_pb.Failure]:
+    yield failure
+    while failure.HasField("cause"):
+        failure = failure.cause
+        yield failure
+
+
+def _shortened(text: str, characters_max: int) -> str:
+    if len(text) <= characters_max:
+        return text
+    half = characters_max // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters are left out …\n{text[-half:]}"
+
+
+@cache
+def _fields(descriptor: Descriptor) -> tuple[tuple[str, _Shape], ...]:
+    """The fields below which a failure may be."""
+    return tuple(
+        (field.name, _shape(field))
+        for field in descriptor.fields
+        if _may_hold_failure(_value_type(field), frozenset({descriptor.full_name}))
+    )
+
+
+def _may_hold_failure(descriptor: Descriptor | None, seen: frozenset[str]) -> bool:
+    if descriptor is None or descriptor.full_name in seen:
+        return False
+    if descriptor is _FAILURE:
+        return True
+    seen |= {descriptor.full_name}
+    return any(_may_hold_failure(_value_type(field), seen) for field in descriptor.fields)
+
+
+def _shape(field: FieldDescriptor) -> _Shape:
+    if _is_map(field.message_type):
+        return _Shape.MAP
+    return _Shape.LIST if field.is_repeated else _Shape.ONE
+
+
+def _is_map(kind: Descriptor | None) -> bool:
+    return kind is not None and kind.GetOptions().map_entry
+
+
+def _value_type(field: FieldDescriptor) -> Descriptor | None:
+    kind = field.message_type
+    if kind is not None and _is_map(kind):
+        return kind.fields_by_name["value"].message_type
+    return kind

@@ -1,0 +1,174 @@
+"""Failures within bounds, wherever in a message they are: first levels, a marker, and the root cause."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.message import Message
+
+from perdure.wire import failures as module
+from perdure.wire.api import command, common, failure, query, update, workflowservice
+from perdure.wire.failures import (
+    LEVELS_MAX,
+    MARKER_TYPE,
+    TEXTS_BYTES_MAX,
+    bound,
+    cut_causes,
+    is_too_deep,
+    with_bounded_failures,
+)
+
+
+def chain(levels: int) -> failure.Failure:
+    """A failure of so many levels, which say how deep they are."""
+    top = place = failure.Failure(message="0")
+    for level in range(1, levels):
+        place = place.cause
+        place.message = str(level)
+        place.application_failure_info.type = f"T{level}"
+    return top
+
+
+def messages(top: failure.Failure) -> list[str]:
+    return [
+        "…" if level.application_failure_info.type == MARKER_TYPE else level.message
+        for level in module._levels(top)
+    ]
+
+
+def numbers(levels: int) -> list[str]:
+    return [str(level) for level in range(levels)]
+
+
+@pytest.mark.parametrize("levels", [1, 2, LEVELS_MAX - 1, LEVELS_MAX])
+def test_what_fits_stays_as_it_is(levels: int):
+    top = chain(levels)
+    assert not is_too_deep(top)
+    before = top.SerializeToString(deterministic=True)
+    assert bound(top).SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize("levels", [LEVELS_MAX + 1, LEVELS_MAX + 2, 98, 150, 3_000])
+def test_the_first_levels_and_the_root_cause_are_kept(levels: int):
+    top = chain(levels)
+    assert is_too_deep(top)
+    cut_causes(top)
+    assert messages(top) == [*numbers(LEVELS_MAX - 2), "…", str(levels - 1)]
+    root = list(module._levels(top))[-1]
+    assert root.application_failure_info.type == f"T{levels - 1}"
+    before = top.SerializeToString(deterministic=True)
+    assert bound(top).SerializeToString(deterministic=True) == before
+    assert f"at most {LEVELS_MAX} levels" in list(module._levels(top))[-2].message
+
+
+def test_a_failure_that_is_wrapped_again_and_again_keeps_one_marker():
+    top = chain(LEVELS_MAX)
+    for attempt in range(60):
+        wrapped = failure.Failure(message=f"attempt {attempt}")
+        wrapped.cause.CopyFrom(top)
+        cut_causes(wrapped)
+        top = wrapped
+    said = messages(top)
+    assert len(said) == LEVELS_MAX
+    assert said[0] == "attempt 59"
+    assert said.count("…") == 1
+    assert said[-2:] == ["…", str(LEVELS_MAX - 1)]
+
+
+def test_a_cut_failure_can_be_parsed_below_everything_that_may_hold_it():
+    """Parsers give up at a hundred levels; wrappers and details need a few of them."""
+    top = chain(200)
+    for level in module._levels(top):
+        payload = common.Payload(metadata={"a": b"b"})
+        level.application_failure_info.details.payloads.append(payload)
+    cut_causes(top)
+    for _ in range(30):
+        wrapped = failure.Failure()
+        wrapped.cause.CopyFrom(top)
+        top = wrapped
+    assert failure.Failure.FromString(top.SerializeToString()) == top
+
+
+@pytest.mark.parametrize("levels", [1, 2, LEVELS_MAX, 300])
+def test_long_texts_are_shortened_in_their_middle(levels: int):
+    top = chain(levels)
+    for level in module._levels(top):
+        level.message = f"begin{'ä' * TEXTS_BYTES_MAX}end"
+        level.stack_trace = f"first{'x' * TEXTS_BYTES_MAX}last"
+    bound(top)
+    assert top.ByteSize() <= TEXTS_BYTES_MAX
+    kept = list(module._levels(top))
+    assert len(kept) == min(levels, LEVELS_MAX)
+    for level in (kept[0], kept[-1]):
+        assert level.message.startswith("beginä")
+        assert level.message.endswith("äend")
+        assert "characters are left out" in level.message
+        assert level.stack_trace.startswith("firstx")
+        assert level.stack_trace.endswith("xlast")
+    before = top.SerializeToString()
+    assert bound(top).SerializeToString() == before
+
+
+def test_short_texts_beside_long_ones_stay():
+    top = failure.Failure(message="why", stack_trace="x" * (TEXTS_BYTES_MAX + 1))
+    top.cause.message = "root"
+    bound(top)
+    assert (top.message, top.cause.message) == ("why", "root")
+    assert 90_000 < len(top.stack_trace) * 2 < 110_000
+    left_out = int(top.stack_trace.split("… ")[1].split()[0])
+    assert left_out + top.stack_trace.count("x") - "characters".count("x") == TEXTS_BYTES_MAX + 1
+
+
+DEEP = chain(98)
+TOO_DEEP_REQUESTS: list[Message] = [
+    workflowservice.RespondActivityTaskFailedRequest(failure=DEEP),
+    workflowservice.RespondActivityTaskFailedByIdRequest(failure=DEEP),
+    workflowservice.RespondWorkflowTaskFailedRequest(failure=DEEP),
+    workflowservice.RespondQueryTaskCompletedRequest(failure=DEEP),
+    workflowservice.StartWorkflowExecutionRequest(continued_failure=DEEP),
+    workflowservice.RespondWorkflowTaskCompletedRequest(
+        query_results={
+            "fine": query.WorkflowQueryResult(),
+            "deep": query.WorkflowQueryResult(failure=DEEP),
+        }
+    ),
+    *(
+        workflowservice.RespondWorkflowTaskCompletedRequest(commands=[command.Command(), each])
+        for each in (
+            command.Command(
+                fail_workflow_execution_command_attributes=command.FailWorkflowExecutionCommandAttributes(
+                    failure=DEEP
+                )
+            ),
+            command.Command(
+                record_marker_command_attributes=command.RecordMarkerCommandAttributes(failure=DEEP)
+            ),
+            command.Command(
+                continue_as_new_workflow_execution_command_attributes=command.ContinueAsNewWorkflowExecutionCommandAttributes(
+                    failure=DEEP
+                )
+            ),
+        )
+    ),
+    update.Rejection(failure=DEEP),
+    update.Response(outcome=update.Outcome(failure=DEEP)),
+]
+
+
+@pytest.mark.parametrize("message", TOO_DEEP_REQUESTS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_failures_are_found_wherever_they_are(message: Message, *, is_own: bool):
+    given = type(message)()
+    given.CopyFrom(message)
+    bounded = with_bounded_failures(given, is_own=is_own)
+    assert (bounded is given) is is_own
+    assert [is_too_deep(each) for each in module.failures_below(bounded)] == [False]
+    if not is_own:
+        assert given == message, "the caller's message stays as it is"
+    assert with_bounded_failures(bounded) is bounded
+
+
+def test_messages_without_deep_failures_are_not_copied():
+    fine = workflowservice.RespondActivityTaskFailedRequest(failure=chain(LEVELS_MAX))
+    assert with_bounded_failures(fine) is fine
+    assert with_bounded_failures(common.Payload()) == common.Payload()
+    assert list(module.failures_below(fine)) == [fine.failure]
