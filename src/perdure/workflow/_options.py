@@ -227,23 +227,25 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the runtime gets for one child workflow."""
 
     id: str
-    task_queue: str | None
-    result_type: type | None
-    cancellation_type: ChildWorkflowCancellationType
-    parent_close_policy: ParentClosePolicy
-    execution_timeout: timedelta | None
-    run_timeout: timedelta | None
-    task_timeout: timedelta | None
-    id_reuse_policy: WorkflowIDReusePolicy
-    retry_policy: RetryPolicy | None
-    cron_schedule: str
-    memo: Mapping[str, Any] | None
-    search_attributes: SearchAttributes | TypedSearchAttributes | None
-    versioning_intent: VersioningIntent | None
-    static_summary: str | None
-    static_details: str | None
-    priority: Priority
-    versioning_override: VersioningOverride | None
+    task_queue: str | None = None
+    result_type: type | None = None
+    cancellation_type: ChildWorkflowCancellationType = (
+        ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED
+    )
+    parent_close_policy: ParentClosePolicy = ParentClosePolicy.TERMINATE
+    execution_timeout: timedelta | None = None
+    run_timeout: timedelta | None = None
+    task_timeout: timedelta | None = None
+    id_reuse_policy: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE
+    retry_policy: RetryPolicy | None = None
+    cron_schedule: str = ""
+    memo: Mapping[str, Any] | None = None
+    search_attributes: SearchAttributes | TypedSearchAttributes | None = None
+    versioning_intent: VersioningIntent | None = None
+    static_summary: str | None = None
+    static_details: str | None = None
+    priority: Priority = Priority.default
+    versioning_override: VersioningOverride | None = None
 
 
 class ContinueOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+import msgspec
 from typing_extensions import override
 
 from perdure.activity.definition import Definition as ActivityDefinition
@@ -247,21 +248,11 @@ class HostedRuntime(Runtime):
             StartActivityInput(
                 activity=name,
                 args=args,
-                activity_id=options.activity_id,
-                task_queue=options.task_queue,
-                schedule_to_close_timeout=options.schedule_to_close_timeout,
-                schedule_to_start_timeout=options.schedule_to_start_timeout,
-                start_to_close_timeout=options.start_to_close_timeout,
-                heartbeat_timeout=options.heartbeat_timeout,
-                retry_policy=options.retry_policy,
-                cancellation_type=options.cancellation_type,
                 headers={},
                 disable_eager_execution=self._state.options.disable_eager_activity_execution,
-                versioning_intent=options.versioning_intent,
-                summary=options.summary,
-                priority=options.priority,
                 arg_types=arg_types,
                 ret_type=ret_type,
+                **_by_name(options),
             )
         )
 
@@ -279,17 +270,10 @@ class HostedRuntime(Runtime):
             StartLocalActivityInput(
                 activity=name,
                 args=args,
-                activity_id=options.activity_id,
-                schedule_to_close_timeout=options.schedule_to_close_timeout,
-                schedule_to_start_timeout=options.schedule_to_start_timeout,
-                start_to_close_timeout=options.start_to_close_timeout,
-                retry_policy=options.retry_policy,
-                local_retry_threshold=options.local_retry_threshold,
-                cancellation_type=options.cancellation_type,
                 headers={},
-                summary=options.summary,
                 arg_types=arg_types,
                 ret_type=ret_type,
+                **_by_name(options),
             )
         )
 
@@ -304,26 +288,10 @@ class HostedRuntime(Runtime):
             StartChildWorkflowInput(
                 workflow=name,
                 args=args,
-                id=options.id,
-                task_queue=options.task_queue,
-                cancellation_type=options.cancellation_type,
-                parent_close_policy=options.parent_close_policy,
-                execution_timeout=options.execution_timeout,
-                run_timeout=options.run_timeout,
-                task_timeout=options.task_timeout,
-                id_reuse_policy=options.id_reuse_policy,
-                retry_policy=options.retry_policy,
-                cron_schedule=options.cron_schedule,
-                memo=options.memo,
-                search_attributes=options.search_attributes,
                 headers={},
-                versioning_intent=options.versioning_intent,
-                static_summary=options.static_summary,
-                static_details=options.static_details,
-                priority=options.priority,
                 arg_types=arg_types,
                 ret_type=ret_type,
-                versioning_override=options.versioning_override,
+                **_by_name(options),
             )
         )
 
@@ -348,17 +316,9 @@ class HostedRuntime(Runtime):
             ContinueAsNewInput(
                 workflow=name,
                 args=args,
-                task_queue=options.task_queue,
-                run_timeout=options.run_timeout,
-                task_timeout=options.task_timeout,
-                backoff_start_interval=options.backoff_start_interval,
-                retry_policy=options.retry_policy,
-                memo=options.memo,
-                search_attributes=options.search_attributes,
                 headers={},
-                versioning_intent=options.versioning_intent,
-                initial_versioning_behavior=options.initial_versioning_behavior,
                 arg_types=arg_types,
+                **_by_name(options),
             )
         )
 
@@ -502,6 +462,13 @@ def _activity(
     if definition.options is not None:
         options = _with_defaults(options, definition.options.given())
     return definition.name, definition.arg_types, definition.ret_type, options
+
+
+def _by_name(options: msgspec.Struct) -> dict[str, Any]:
+    """The options as keyword arguments. The inputs of interceptors have all but the type of the result."""
+    given = msgspec.structs.asdict(options)
+    given.pop("result_type", None)
+    return given
 
 
 _DEFAULTS = ActivityOptions()
