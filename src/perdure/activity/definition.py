@@ -22,7 +22,7 @@ from perdure.common.signatures import has_self, type_hints_from_func
 from perdure.types import CallableType
 
 _ATTRIBUTE = "__perdure_activity_definition"
-# What the official package leaves on a function that *its* decorator saw.
+# The mark of the official package's decorator.
 _FOREIGN_ATTRIBUTE = "__temporal_activity_definition"
 
 
@@ -90,7 +90,7 @@ class Definition:
             return None
         if inspect.isfunction(fn):
             return found
-        # A bound method or a callable object: that is what is to be called.
+        # A bound method or a callable object is itself what the worker calls.
         return dataclasses.replace(found, fn=fn)
 
     @staticmethod

@@ -39,7 +39,7 @@ class LoggerAdapter(logging.LoggerAdapter[logging.Logger]):
         if self.activity_info_on_extra or self.full_activity_info_on_extra:
             extra: dict[str, Any] = dict(
                 kwargs.get("extra") or {}
-            )  # the caller's own stays as it is
+            )  # the caller's mapping is not changed
             if self.activity_info_on_extra:
                 extra["temporal_activity"] = context.logger_details
             if self.full_activity_info_on_extra:

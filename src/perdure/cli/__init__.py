@@ -1,11 +1,11 @@
-"""The command line: `perdure server`, `perdure worker`, `perdure workflow`.
+"""The command line: `perdure server`, `perdure worker`, `perdure workflow`, `perdure db`.
 
-Role: verbs and flags as the `temporal` command has them, over `perdure.client`; payloads decoded, errors in one line
-that says what to do. `timeline.py` draws a history and is pure; `exits.py` holds the exit codes.
+Commands and flags are those of the `temporal` command, implemented with `perdure.client`. Payloads are decoded. An
+error is one line that says what to do. `exits.py` holds the exit codes.
 
-Invariants: a command's module is imported only when that command runs, so `perdure --help` stays fast; only this
-package configures logging; nothing here decides anything that the client or server does not.
-Not here: any RPC that `perdure.client` does not offer; the server's start-up (`perdure.server.node.main`).
+Invariants: a command's module is imported only when the command runs, so that `perdure --help` is fast; only this
+package configures logging; nothing here decides anything that belongs to the client or the server.
+Not here: RPCs that `perdure.client` does not offer; the server's start-up (`perdure.server.node.main`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The tree of commands, and how each one ends.
+"""The tree of commands, and the exit code of each.
 
-Role: names and one-line descriptions live here, the commands in modules of their own that are imported when they run;
-`perdure --help` loads none of them. `run` maps the end of a command to an exit code.
+Names and one-line descriptions are here. The commands are in modules that are imported when they run; `perdure --help`
+loads none of them. `run` maps the end of a command to an exit code.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ server = LazyGroup(
         "start-dev": ("perdure.cli.server:start_dev", "Start a development server on this machine"),
         "start-test": (
             "perdure.cli.test_server:start_test",
-            "Start a test server, whose time can be skipped",
+            "Start a test server that can skip time",
         ),
     },
 )
 
 db = LazyGroup(
     "db",
-    "Look after database files.",
+    "Maintain database files.",
     {
-        "backup": ("perdure.cli.db:backup", "Copy a database, also while it is in use"),
-        "check": ("perdure.cli.db:check", "Check everything that must hold in a database"),
+        "backup": ("perdure.cli.db:backup", "Copy a database, even while it is in use"),
+        "check": ("perdure.cli.db:check", "Check a database for consistency"),
         "prune": ("perdure.cli.prune:prune", "Delete closed runs by age and query"),
     },
 )
@@ -77,7 +77,7 @@ worker = LazyGroup(
 
 workflow = LazyGroup(
     "workflow",
-    "Start, watch and steer workflows.",
+    "Start, observe and control workflows.",
     {
         "start": ("perdure.cli.workflow_start:start", "Start a workflow"),
         "execute": (
@@ -90,12 +90,12 @@ workflow = LazyGroup(
         "show": ("perdure.cli.workflow_read:show", "Show a workflow's history as a timeline"),
         "describe": (
             "perdure.cli.workflow_read:describe",
-            "Show a workflow's state and what it waits for",
+            "Show the state of a workflow and what it is waiting for",
         ),
-        "query": ("perdure.cli.workflow_change:query", "Ask a workflow a question"),
+        "query": ("perdure.cli.workflow_change:query", "Query a workflow"),
         "signal": ("perdure.cli.workflow_change:signal", "Send a signal"),
-        "cancel": ("perdure.cli.workflow_change:cancel", "Ask a workflow to cancel itself"),
-        "terminate": ("perdure.cli.workflow_change:terminate", "End a workflow at once"),
+        "cancel": ("perdure.cli.workflow_change:cancel", "Request cancellation of a workflow"),
+        "terminate": ("perdure.cli.workflow_change:terminate", "Close a workflow at once"),
     },
 )
 
@@ -117,15 +117,19 @@ def run(arguments: list[str] | None = None) -> None:
     """Run one command and end the process.
 
     Args:
-        arguments: What follows `perdure`; None for the process's own.
+        arguments: The arguments after `perdure`. None: those of the process.
     """
     sys.exit(run_for_exit_code(arguments))
 
 
 def run_for_exit_code(arguments: list[str] | None = None) -> int:
-    """Run one command; the errors of people and their networks are printed in one line."""
+    """Run one command and end the process.
+
+    Args:
+        arguments: The arguments after `perdure`. None: those of the process.
+    """
     try:
-        # Commands return nothing; what click hands back is the code of --help, --version or ctx.exit().
+        # Commands return nothing. click returns the exit code of --help, --version or ctx.exit().
         code = cli.main(arguments, prog_name="perdure", standalone_mode=False)
     except CommandError as error:
         click.echo(f"perdure: {error}", err=True)
@@ -137,7 +141,7 @@ def run_for_exit_code(arguments: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output went away (`perdure workflow list | head`); that is not our failure.
+        # The reader of the output has closed the pipe (`perdure workflow list | head`), which is not an error.
         sys.stderr.close()
         return int(Exit.OK)
     return code if isinstance(code, int) else int(Exit.OK)

@@ -1,6 +1,6 @@
-"""`perdure db`: a copy of a database while it is in use, and a check of everything that must hold in one.
+"""`perdure db`: copies a database that is in use, and checks a database.
 
-Exit codes: 0 done or sound; 1 refused, or something is wrong with the database; 2 wrong usage.
+Exit codes: 0 done, or the database is sound; 1 refused, or something is wrong with the database; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("file", type=_FILE)
 @click.argument("to", type=_FILE)
 def backup(file: Path, to: Path) -> None:
-    """Copy the database FILE to TO, also while an engine works on it.
+    """Copy the database FILE to TO. An engine may be using it.
 
-    The copy has everything that was acknowledged before the command began, as of one moment. It is a database of its
-    own: open it as any other, but never let both it and the original run, since each would do the work.
+    The copy is the state of one moment, with everything that was acknowledged before the command began. It is a
+    complete database. Never run both the copy and the original, because each would do the work.
     """
     try:
         size_bytes = back_up(file, to)
@@ -42,10 +42,10 @@ def backup(file: Path, to: Path) -> None:
 @click.argument("file", type=_FILE)
 @click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
 def check(file: Path, form: str) -> None:
-    """Check everything that must hold in the database FILE; nothing is written.
+    """Check the database FILE for consistency. Nothing is written.
 
-    Pages and indexes, numbers of events, every run folded again and compared with pointers, tasks, wake-ups, lists and
-    retention. Exit code 1 when something is wrong.
+    Checks pages, indexes and event numbers, replays the state of every run, and compares it with pointers, tasks,
+    wake-ups, lists and retention. Exit code 1 if something is wrong.
     """
     from perdure.server.admin.audit import audit
 

@@ -1,6 +1,6 @@
-"""Exit codes, and the one place that turns an exception into a line for people and a code for scripts.
+"""Exit codes, and the conversion of exceptions to a line for people and a code for scripts.
 
-Invariant: an exception that is not listed here is a bug of ours and keeps its traceback.
+Invariant: an exception that is not listed here is a bug in Perdure and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """Exit codes of every command; stable, documented in docs/cli.md."""
+    """The exit codes of every command. They are stable, and docs/cli.md documents them."""
 
     OK = 0
     FAILED = 1
@@ -46,7 +46,7 @@ def unreachable(address: str) -> CommandError:
 
 
 def explain(error: BaseException, address: str) -> CommandError | None:
-    """What a command says about an exception of the client; None for what is a bug and deserves its traceback."""
+    """The message for an exception of the client; None for a bug, which needs its traceback."""
     from perdure import exceptions
     from perdure.client import RPCError
 
@@ -74,7 +74,7 @@ def _explain_rpc(error: RPCError, address: str) -> CommandError:
         case RPCStatusCode.UNAVAILABLE:
             return unreachable(address)
         case RPCStatusCode.NOT_FOUND if "already completed" in message:
-            # The API has one status for "closed" and "never was"; people and scripts want to know which.
+            # The API has one status for "closed" and "does not exist"; users and scripts need to know which.
             return CommandError(f"{message}: it is closed and takes nothing more")
         case RPCStatusCode.NOT_FOUND:
             return CommandError(

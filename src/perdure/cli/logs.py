@@ -1,7 +1,7 @@
 """Logging of the commands: one readable line per record on stderr, or one JSON object.
 
-Role: the only place in Perdure that configures logging. A library user's configuration is never touched, since only
-the commands call this.
+This is the only place in Perdure that configures logging. Only commands call it, so the configuration of programs that
+use the library is never changed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Flags that several commands share, with the names, short forms and environment variables of the `temporal` command.
 
-Role: one decorator per set of flags; each hands its command one frozen value (`connection`, `output`, `target`,
-`given`), so that no command sees a dozen loose arguments.
+There is one decorator per set of flags. It passes one frozen value to the command (`connection`, `output`, `target`,
+`given`), so that no command takes a dozen loose arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEFAULT_ADDRESS = "127.0.0.1:7233"
 DEFAULT_NAMESPACE = "default"
 DEFAULT_CONNECT_NS = 5_000_000_000
 DURATION_MAX_NS = 3_652_500 * DAY_NS
-"""What a protobuf duration holds: ten thousand years."""
+"""The largest protobuf duration: ten thousand years."""
 OutputFormat = Literal["text", "json", "jsonl", "none"]
 
 
@@ -86,14 +86,14 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Which workflow a command is about; without a run id the latest run."""
+    """The workflow of a command. Without a run id it is the latest run."""
 
     workflow_id: str
     run_id: str | None = None
 
 
 def _env(name: str) -> list[str]:
-    # Ours first: someone who sets both means ours for this command.
+    # Perdure's variable first: a user who sets both means that one for this command.
     return [f"PERDURE_{name}", f"TEMPORAL_{name}"]
 
 
@@ -138,18 +138,18 @@ def with_connection(function: Callable[Concatenate[ConnectionOptions, P], T]) ->
             click.option(
                 "--tls-cert-path",
                 envvar=_env("TLS_CLIENT_CERT_PATH"),
-                help="Our certificate (PEM).",
+                help="Client certificate (PEM).",
             ),
             click.option(
-                "--tls-key-path", envvar=_env("TLS_CLIENT_KEY_PATH"), help="Our private key (PEM)."
+                "--tls-key-path", envvar=_env("TLS_CLIENT_KEY_PATH"), help="Client key (PEM)."
             ),
             click.option(
-                "--tls-ca-path", envvar=_env("TLS_SERVER_CA_CERT_PATH"), help="Who to trust (PEM)."
+                "--tls-ca-path", envvar=_env("TLS_SERVER_CA_CERT_PATH"), help="Trusted CAs (PEM)."
             ),
             click.option(
                 "--tls-server-name",
                 envvar=_env("TLS_SERVER_NAME"),
-                help="Name the certificate must have.",
+                help="Name that the certificate must have.",
             ),
             click.option("--grpc-meta", multiple=True, help="KEY=VALUE header of each request."),
             click.option(
@@ -157,14 +157,14 @@ def with_connection(function: Callable[Concatenate[ConnectionOptions, P], T]) ->
                 "connect_timeout_ns",
                 type=DURATION,
                 default=DEFAULT_CONNECT_NS,
-                help="How long to try to connect.  [default: 5s]",
+                help="Time limit for connecting.  [default: 5s]",
             ),
             click.option(
                 "--command-timeout",
                 "command_timeout_ns",
                 type=DURATION,
                 default=None,
-                help="Give up after this long.",
+                help="Time limit for the command.",
             ),
         ],
     )
@@ -178,7 +178,7 @@ def with_output(function: Callable[P, T]) -> Callable[P, T]:
         type=click.Choice(["text", "json", "jsonl", "none"]),
         default="text",
         show_default=True,
-        help="Form of the output.",
+        help="Output format.",
     )(function)
 
 
@@ -194,7 +194,7 @@ def with_target(function: Callable[Concatenate[Target, P], T]) -> Callable[P, T]
         wrapper,
         [
             click.option("--workflow-id", "-w", required=True, help="Workflow id."),
-            click.option("--run-id", "-r", default=None, help="Run id; the latest run without it."),
+            click.option("--run-id", "-r", default=None, help="Run id.  [default: the latest run]"),
         ],
     )
 
@@ -227,10 +227,10 @@ def with_input(function: Callable[Concatenate[list[common.Payload], P], T]) -> C
                 "-i",
                 "input_",
                 multiple=True,
-                help="One argument as JSON, or @FILE to read it; repeat it for more arguments.",
+                help="One argument as JSON, or @FILE to read it. Repeatable.",
             ),
             click.option(
-                "--input-file", multiple=True, help="File with one argument as JSON; - is stdin."
+                "--input-file", multiple=True, help="File with one argument as JSON. - is stdin."
             ),
             click.option(
                 "--input-meta", multiple=True, help="KEY=VALUE payload metadata, e.g. encoding."

@@ -1,7 +1,7 @@
 """Printing: tables and fields for people, JSON for programs.
 
 Invariants: data goes to stdout, everything else to stderr; `json` is one document, `jsonl` one document per line; the
-JSON of API messages has the names of their protobuf JSON form, with payloads decoded unless asked otherwise.
+JSON of API messages uses their protobuf JSON names, with payloads decoded unless requested otherwise.
 """
 
 from __future__ import annotations

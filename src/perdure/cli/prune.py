@@ -46,9 +46,9 @@ def prune(
 ) -> None:
     """Delete closed workflow runs from the database FILE, with their histories.
 
-    Without --apply nothing is changed: the runs that would go are shown, also while an engine works on the file. To
-    delete them, stop that engine first. A workflow id whose last run is deleted is free again. The file keeps its size;
-    the space is used again.
+    Without --apply nothing is changed: the runs to delete are shown, even while an engine uses the file. To delete
+    them, stop that engine first. A workflow id whose last run is deleted is free again. The file keeps its size, and
+    the space is reused.
     """
     from perdure.server.node import prune as pruning
 

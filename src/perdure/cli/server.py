@@ -22,7 +22,7 @@ logger = logging.getLogger("perdure.cli.server")
 @click.command("start-dev")
 @click.option("--ip", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", "-p", type=int, default=7233, show_default=True, help="gRPC port; 0 takes a free one."
+    "--port", "-p", type=int, default=7233, show_default=True, help="gRPC port. 0: a free one."
 )
 @click.option(
     "--db-filename",
@@ -42,7 +42,7 @@ logger = logging.getLogger("perdure.cli.server")
 )
 @click.option("--ui-codec-endpoint", help="Codec server of the web pages.")
 @click.option(
-    "--ui-disable-news-fetch", is_flag=True, help="Accepted; the web pages fetch no news."
+    "--ui-disable-news-fetch", is_flag=True, help="Accepted. The web pages fetch no news."
 )
 @click.option("--http-port", type=int, default=0, help="Port of the HTTP API.")
 @click.option("--metrics-port", type=int, help="Port of the metrics.")
@@ -59,7 +59,7 @@ logger = logging.getLogger("perdure.cli.server")
     "[default: as stored; forever in a new one]",
 )
 @click.option(
-    "--dynamic-config-value", multiple=True, help="KEY=JSON setting; unknown keys are noted."
+    "--dynamic-config-value", multiple=True, help="KEY=JSON setting. Unknown keys are logged."
 )
 @click.option(
     "--sqlite-pragma", multiple=True, help="KEY=VALUE pragma for the database; repeatable."
@@ -106,7 +106,7 @@ def options_of(flags: dict[str, object]) -> DevServerOptions:
 
 
 def without_effect(options: DevServerOptions) -> list[str]:
-    """What was asked for and is accepted for compatibility, but does nothing in this version."""
+    """Notes about given flags that are accepted for compatibility but have no effect in this version."""
     asked = {
         "--ui-ip, --ui-port, --ui-public-path, --ui-asset-path, --ui-codec-endpoint: there are no web pages": (
             options.ui_ip

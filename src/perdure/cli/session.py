@@ -1,7 +1,7 @@
-"""Running a command's coroutine: event loop, connection, signals, and the translation of errors.
+"""Runs the coroutine of a command: event loop, connection, signals, conversion of errors.
 
-Invariants: the first Ctrl-C or SIGTERM asks for a graceful end, the second one ends the process at once; connecting
-is bounded in time, so a wrong address is an answer and not a hang.
+Invariants: the first Ctrl-C or SIGTERM requests a graceful end, the second ends the process at once; connecting has a
+time limit, so that a wrong address is reported instead of hanging.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ async def connected(options: ConnectionOptions) -> AsyncGenerator[Client]:
 
 
 async def connect(options: ConnectionOptions) -> Client:
-    """Open a connection and see that somebody answers.
+    """Open a connection and check that the server answers.
 
     Raises:
-        CommandError: Nobody answers within `--client-connect-timeout`, or the options make no sense.
+        CommandError: The server does not answer within `--client-connect-timeout`, or the options are wrong.
     """
     from perdure.client import Client
 
@@ -94,7 +94,7 @@ async def connect(options: ConnectionOptions) -> Client:
     except TimeoutError:
         raise unreachable(options.address) from None
     except (TypeError, ValueError) as error:
-        # Nothing of the user's runs in there: an address, a header or a certificate is wrong.
+        # No user code runs here: an address, a header or a certificate is wrong.
         raise CommandError(str(error), Exit.USAGE) from error
     except RuntimeError as error:
         if explained := explain_cause(error, options.address):
@@ -103,7 +103,7 @@ async def connect(options: ConnectionOptions) -> Client:
 
 
 def explain_cause(error: RuntimeError, address: str) -> CommandError | None:
-    """As in the official signatures, a failed connect or a worker's check is a RuntimeError around what was said."""
+    """The error inside the RuntimeError that a failed connect or a worker's check raises, as in the official API."""
     return explain(error.__cause__, address) if error.__cause__ is not None else None
 
 
@@ -148,10 +148,10 @@ def _read(path: str | None) -> bytes | None:
 
 
 def tune_collector() -> None:
-    """For a process of our own that serves: what is loaded by now stays forever, and most of the rest dies young.
+    """Tune the garbage collector for a server process: loaded code stays, and most other objects are short-lived.
 
-    The collector's defaults walk over everything again and again, a tenth of a busy server's CPU time. A program that
-    embeds Perdure keeps its own settings.
+    With the defaults, repeated full collections take a tenth of a busy server's CPU time. Programs that embed Perdure
+    keep their own settings.
     """
     gc.collect()
     gc.freeze()
@@ -159,9 +159,9 @@ def tune_collector() -> None:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once.
+    """An event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once.
 
-    To be called on the running loop. Ending at once loses nothing that was acknowledged.
+    Must be called on the running loop. Ending at once loses nothing that was acknowledged.
     """
     stop = asyncio.Event()
 

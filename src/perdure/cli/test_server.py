@@ -23,10 +23,10 @@ from perdure.server.common.options import PORT_MAX, ServerStartError
     "--log-format", type=click.Choice(list(logs.FORMATS)), default="text", show_default=True
 )
 def start_test(port: int, ip: str, log_level: str, log_format: str) -> None:
-    """Start a test server: everything in memory, and time is skipped while a test waits.
+    """Start a test server: it keeps everything in memory and skips time while a test waits.
 
-    The official SDKs' time-skipping environments run on it: give its path as `test_server_existing_path`, or connect
-    to it. PORT 0 takes a free one.
+    The time-skipping environments of the official SDKs run on it: give its path as `test_server_existing_path`, or
+    connect to it. PORT 0 uses a free port.
     """
     logs.set_up(log_level, log_format)
     session.run(_serve(ip, port))

@@ -42,7 +42,7 @@ HINT = (
     "--task-queue",
     "-t",
     default=None,
-    help="Another task queue than the module's (dict form only).",
+    help="Task queue to use instead of the module's (dict form only).",
 )
 @click.option(
     "--log-level", type=click.Choice(list(logs.LEVELS)), default="info", show_default=True
@@ -85,7 +85,7 @@ def load(target: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # Only the named module itself is the command line's fault; a missing import of its own is the module's.
+        # Only a missing module that was named is the user's mistake. A failed import inside it is the module's.
         if error.name is None or not (
             module_name == error.name or module_name.startswith(f"{error.name}.")
         ):
@@ -112,7 +112,7 @@ async def _work(
     if client is None:
         return
     if (ends_at := limit.when()) is not None:
-        # A worker that has run for that long is not late: it stops as it does after Ctrl-C.
+        # The time limit of a command ends a worker as Ctrl-C does: without an error.
         asyncio.get_running_loop().call_at(ends_at, stop.set)
     try:
         worker = await make_worker(target, definition, client, task_queue)
@@ -127,7 +127,7 @@ async def _work(
 
 
 async def _connect_patiently(connection: ConnectionOptions, stop: asyncio.Event) -> Client | None:
-    """A worker may start before its server: wait for it. None when told to stop meanwhile."""
+    """Wait for the server, since a worker may start before it. None if a signal to stop comes first."""
     told = False
     while not stop.is_set():
         try:
@@ -149,7 +149,7 @@ async def _connect_patiently(connection: ConnectionOptions, stop: asyncio.Event)
 async def make_worker(
     target: str, definition: Any, client: Client, task_queue: str | None = None
 ) -> Worker:
-    """The worker that a definition stands for.
+    """Make the worker that a definition describes.
 
     Raises:
         CommandError: It is neither a factory nor a mapping of arguments, or the factory gave no worker.
@@ -165,7 +165,7 @@ async def make_worker(
         try:
             return Worker(client, **arguments)
         except (TypeError, ValueError) as error:
-            # Nothing of the user's runs in there: the arguments are wrong, and a traceback would hide it.
+            # No user code runs here: the arguments are wrong, and a traceback would hide that.
             message = str(error).removeprefix("Worker.__init__() ")
             raise CommandError(f"{target} does not make a worker: {message}") from error
     if isinstance(definition, Worker):
@@ -181,7 +181,7 @@ async def make_worker(
 
 
 async def _run_until(worker: Worker, stop: asyncio.Event) -> None:
-    """Run until told to stop, then let what is running finish within the worker's graceful shutdown time."""
+    """Run until the signal to stop. Then running work may finish within the worker's graceful shutdown time."""
     session.tune_collector()
     running = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())

@@ -74,7 +74,7 @@ def signal(
     "--reject-condition",
     type=click.Choice(["not_open", "not_completed_cleanly"]),
     default=None,
-    help="Do not ask a workflow that is closed, or closed but not completed.",
+    help="Refuse the query if the workflow is closed, or closed without completing.",
 )
 @with_input
 @with_connection
@@ -87,7 +87,7 @@ def query(
     reject_condition: str | None,
     output: OutputFormat,
 ) -> None:
-    """Ask a workflow a question; it needs a running worker to answer."""
+    """Query a workflow. A running worker must answer."""
     show_answer(
         run_with_client(
             connection, lambda client: _ask(client, target, name, given, reject_condition)
@@ -139,7 +139,7 @@ def show_answer(raw: object, form: OutputFormat) -> None:
 def cancel(
     connection: ConnectionOptions, target: Target, reason: str, output: OutputFormat
 ) -> None:
-    """Ask a workflow to cancel itself; it may clean up first."""
+    """Request cancellation of a workflow. It may clean up first."""
 
     async def body(client: Client) -> None:
         await _handle(client, target).cancel(reason=reason)
@@ -156,7 +156,7 @@ def cancel(
 def terminate(
     connection: ConnectionOptions, target: Target, reason: str, output: OutputFormat
 ) -> None:
-    """End a workflow at once, without asking it."""
+    """Close a workflow at once, without running its code."""
 
     async def body(client: Client) -> None:
         await _handle(client, target).terminate(reason=reason or None)

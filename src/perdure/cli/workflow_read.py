@@ -43,7 +43,9 @@ PIPE_COLUMNS = 200
 
 @click.command("list")
 @click.option("--query", "-q", default=None, help="List filter, e.g. WorkflowType='Order'.")
-@click.option("--limit", type=click.IntRange(min=1), default=None, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=None, help="Largest number of workflows."
+)
 @click.option(
     "--page-size", type=click.IntRange(1, 1000), default=100, help="Per request.  [default: 100]"
 )
@@ -56,7 +58,7 @@ def list_(
     page_size: int,
     output: OutputFormat,
 ) -> None:
-    """List workflows, the latest first."""
+    """List workflows, the newest first."""
 
     async def body(client: Client) -> list[WorkflowExecution]:
         return [
@@ -116,12 +118,10 @@ def show_count(counted: Any, form: OutputFormat) -> None:
 
 @click.command("show")
 @with_target
-@click.option(
-    "--follow", "-f", is_flag=True, help="Go on as events come, until the workflow closes."
-)
+@click.option("--follow", "-f", is_flag=True, help="Show new events until the workflow closes.")
 @click.option("--detailed", is_flag=True, help="A line per event instead of one per step.")
-@click.option("--reverse", is_flag=True, help="The newest first.")
-@click.option("--no-cut", is_flag=True, help="Show long values whole.")
+@click.option("--reverse", is_flag=True, help="Show the newest first.")
+@click.option("--no-cut", is_flag=True, help="Do not shorten long values.")
 @click.option(
     "--decode",
     is_flag=True,
@@ -191,7 +191,7 @@ async def _follow(
 
 
 def terminal_style(*, detailed: bool, newest_first: bool, no_cut: bool) -> timeline.Style:
-    """Fit to the terminal; wide, when the output is piped; ASCII where the encoding knows no more."""
+    """A style that fits the terminal, is wide when the output is piped, and uses ASCII if the encoding requires it."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         "━✓".encode(encoding)
@@ -212,13 +212,13 @@ def terminal_style(*, detailed: bool, newest_first: bool, no_cut: bool) -> timel
 
 @click.command("describe")
 @with_target
-@click.option("--raw", is_flag=True, help="The server's whole answer, payloads undecoded.")
+@click.option("--raw", is_flag=True, help="Print the server's whole answer, payloads not decoded.")
 @with_connection
 @with_output
 def describe(
     connection: ConnectionOptions, target: Target, raw: bool, output: OutputFormat
 ) -> None:
-    """Show a workflow's state and what it waits for."""
+    """Show the state of a workflow and what it is waiting for."""
 
     async def body(
         client: Client,
@@ -234,7 +234,7 @@ def describe(
 
 
 async def _lasttask_failure_text(handle: WorkflowHandle[Any, Any]) -> str:
-    """Why the last workflow task that said so failed; empty when none did (time-outs say nothing)."""
+    """The message of the last failed workflow task; empty if there is none. Time-outs have no message."""
     found = ""
     async for event in handle.fetch_history_events():
         if event.HasField("workflow_task_failed_event_attributes"):
@@ -242,13 +242,13 @@ async def _lasttask_failure_text(handle: WorkflowHandle[Any, Any]) -> str:
     return found
 
 
-# The frames of a traceback that are not this library's own: the last one is the user's line.
+# Traceback frames outside this library. The last one is the user's line.
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 _LIBRARY = Path(__file__).parent.parent
 
 
 def task_failure_text(failure: failure_api.Failure) -> str:
-    """All lines of what the worker said (a nondeterminism report is a page), and the user's own line."""
+    """All lines of the worker's message (a nondeterminism report is a page long), and the user's line."""
     first = payloads.failure_text(failure)
     text = first if "\n" not in failure.message else failure.message.strip()
     frames = [

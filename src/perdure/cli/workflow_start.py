@@ -51,7 +51,7 @@ CONFLICT = {
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What `start` tells; field names as in the reference command's JSON."""
+    """The output of `start`, with the field names of the reference command's JSON."""
 
     workflow_id: str
     run_id: str
@@ -105,24 +105,30 @@ def _with_start_flags(function: Callable[..., T]) -> Callable[..., T]:
                 "--task-timeout", type=DURATION, help="Limit for one workflow task.  [default: 10s]"
             ),
             click.option(
-                "--start-delay", type=DURATION, help="Wait this long before the first task."
+                "--start-delay", type=DURATION, help="Delay before the first workflow task."
             ),
             click.option("--cron", help="Cron schedule."),
             click.option(
-                "--id-reuse-policy", type=click.Choice(list(REUSE)), help="When the id was used."
+                "--id-reuse-policy",
+                type=click.Choice(list(REUSE)),
+                help="If a closed workflow has the id.",
             ),
             click.option(
-                "--id-conflict-policy", type=click.Choice(list(CONFLICT)), help="When it runs."
+                "--id-conflict-policy",
+                type=click.Choice(list(CONFLICT)),
+                help="If an open workflow has the id.",
             ),
             click.option(
-                "--fail-existing", is_flag=True, help="Fail if it runs, instead of attaching to it."
+                "--fail-existing",
+                is_flag=True,
+                help="Fail if the workflow is open, instead of attaching to it.",
             ),
             click.option("--memo", multiple=True, help="KEY=JSON; repeatable."),
             click.option("--search-attribute", multiple=True, help="KEY=JSON; repeatable."),
-            click.option("--static-summary", help="One line for people."),
-            click.option("--static-details", help="Several lines for people."),
+            click.option("--static-summary", help="One line to show beside the workflow."),
+            click.option("--static-details", help="A text to show beside the workflow."),
             click.option("--priority-key", type=click.IntRange(1, 5), help="1 is the most urgent."),
-            click.option("--fairness-key", help="Key whose tasks share capacity."),
+            click.option("--fairness-key", help="Tasks with different keys share the capacity."),
             click.option("--fairness-weight", type=float, help="Weight of the fairness key."),
         ]
     ):
@@ -199,7 +205,7 @@ async def _start(
     from perdure.common import RawValue
     from perdure.exceptions import WorkflowAlreadyStartedError
 
-    # The one random id of the command line; the server would need one for each retry of the same request.
+    # The id must be chosen here, so that retries of the request have the same one.
     workflow_id = flags.workflow_id or f"{flags.type}-{uuid.uuid4()}"  # noqa: TID251
     try:
         handle = await client.start_workflow(
@@ -211,7 +217,7 @@ async def _start(
             **_start_arguments(flags),
         )
     except WorkflowAlreadyStartedError as error:
-        # A policy that was spelled out is obeyed to the letter.
+        # An explicit policy is applied literally.
         if (
             flags.fail_existing
             or flags.id_conflict_policy
@@ -272,7 +278,7 @@ def _timedelta(ns: int | None) -> timedelta | None:
 
 
 def _search_attributes(values: dict[str, object]) -> Any:
-    """Typed by the JSON value: the command line has no other way to know a custom attribute's type."""
+    """Attributes whose types follow from their JSON values: the command line does not know the registered types."""
     from perdure.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
     def pair(name: str, value: Any) -> SearchAttributePair[Any]:

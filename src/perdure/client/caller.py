@@ -1,7 +1,7 @@
-"""What a call is made from.
+"""What requests are made from.
 
-`Caller` is a value: the settings that go into every request. `CallingClient` is the client as iterators and update
-handles see it, which call the service directly.
+`Caller` is a value: the settings that are part of every request. `CallingClient` is the client as iterators and update
+handles see it. They call the service directly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from perdure.service import ServiceClient
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, and how payloads travel."""
+    """Identity, namespace and conversion for requests."""
 
     namespace: str
     identity: str
@@ -29,7 +29,7 @@ class Caller:
 
 
 class CallingClient(Protocol):
-    """A client that can call the service without passing its interceptors."""
+    """A client that calls the service without its interceptors."""
 
     @property
     def caller(self) -> Caller:
@@ -38,5 +38,5 @@ class CallingClient(Protocol):
 
     @property
     def service_client(self) -> ServiceClient:
-        """The raw service client."""
+        """The service client."""
         ...

@@ -1,7 +1,7 @@
-"""From inputs to requests. No calls, no state: everything a request needs is an argument.
+"""Conversion of inputs to requests. No calls and no state: everything that a request needs is an argument.
 
-Asynchronous only because payload codecs are. Request ids come from the caller, who makes one for each call of the user,
-so that all tries of it carry the same.
+The functions are asynchronous only because payload codecs are. Request ids come from the caller, who makes one for each
+call of the user, so that all attempts of the call have the same id.
 """
 
 from __future__ import annotations

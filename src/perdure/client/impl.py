@@ -1,4 +1,4 @@
-"""The end of the interceptor chain: encode, call, decode, for every verb."""
+"""The end of the interceptor chain: encode, call, decode, for every method."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _HasRpcOptions(Protocol):
 
 
 class ClientImpl(OutboundInterceptor):
-    """What every call reaches when no interceptor keeps it."""
+    """The last link of the chain. It makes the calls."""
 
     def __init__(self, client: HandleClient) -> None:
         self._client = client
@@ -73,7 +73,7 @@ class ClientImpl(OutboundInterceptor):
                 response = await self._start(request, input)
         except RPCError as error:
             raise _already_started(error, input) or error from None
-        # A signal may have gone to a run that continues another; only a start of our own is a first run for sure.
+        # A signal may have gone to a run that continues another. Only a run that this call started is a first one.
         own_start = not with_signal or response.started
         return WorkflowHandle(
             self._client,

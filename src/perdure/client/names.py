@@ -17,12 +17,12 @@ from perdure.converter import DefaultPayloadConverter, PayloadConverter
 
 @dataclass(frozen=True)
 class Target:
-    """What a caller named.
+    """A workflow or handler, as the caller named it.
 
     Attributes:
         name: Workflow type, or name of the signal, query or update.
-        arg_types: None when unknown.
-        ret_type: None when unknown.
+        arg_types: Types of the parameters; None when unknown.
+        ret_type: Type of the result; None when unknown.
         fn: The user's function; None when the caller gave a name.
     """
 
@@ -32,15 +32,15 @@ class Target:
     fn: Callable[..., Any] | None = None
 
     def check(self, args: Sequence[Any], what: str, converter: PayloadConverter) -> None:
-        """Check `args` against the function, when it is known.
+        """Check arguments against the function, if it is known.
 
         Raises:
-            TypeError: Their number or a type is wrong.
+            TypeError: Their number is wrong, or a type is.
         """
         if self.fn is None:
             return
         check_arity(self.fn, args, f"{what} {self.name}")
-        # Another converter may well turn one type into another.
+        # Another converter may convert one type to another.
         if self.arg_types is not None and type(converter) is DefaultPayloadConverter:
             for index, (kind, value) in enumerate(zip(self.arg_types, args, strict=False)):
                 if not _may_become(kind, value):
@@ -51,7 +51,7 @@ class Target:
 
 
 _SCALARS = (str, bytes, int, float, bool)
-# What each scalar hint accepts of them once the value has been through JSON.
+# The types that each scalar hint accepts after a round trip through JSON.
 _ACCEPTED: dict[type, tuple[type, ...]] = {
     str: (str,),
     bytes: (bytes,),
@@ -73,10 +73,10 @@ def _may_become(kind: Any, value: Any) -> bool:
 
 
 def workflow_target(workflow: str | type | Callable[..., Any]) -> Target:
-    """A workflow by type name, by class, or by its run method.
+    """The target of a workflow that is given by type name, by class, or by its run method.
 
     Raises:
-        ValueError: Not decorated, or dynamic.
+        ValueError: It is not decorated, or it is dynamic.
     """
     if isinstance(workflow, str):
         return Target(workflow)
@@ -92,14 +92,14 @@ def workflow_target(workflow: str | type | Callable[..., Any]) -> Target:
 
 
 def handler_target(kind: str, handler: str | Callable[..., Any]) -> Target:
-    """A signal, query or update by name or by decorated method.
+    """The target of a signal, query or update that is given by name or by decorated method.
 
     Args:
         kind: `"signal"`, `"query"` or `"update"`.
-        handler: What the caller gave.
+        handler: The name or method.
 
     Raises:
-        RuntimeError: Not decorated as such, or dynamic.
+        RuntimeError: The method is not decorated as such, or it is dynamic.
     """
     if isinstance(handler, str):
         return Target(handler)

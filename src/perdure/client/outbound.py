@@ -18,7 +18,7 @@ from perdure.converter import DataConverter
 
 
 class Outbound(Protocol):
-    """The outermost interceptor. Its methods are described at `OutboundInterceptor`."""
+    """The outermost interceptor. `OutboundInterceptor` describes its methods."""
 
     async def cancel_workflow(self, input: inputs.CancelWorkflowInput) -> None: ...
     async def describe_workflow(

@@ -15,7 +15,7 @@ from perdure.exceptions import CancelledError, TerminatedError, TimeoutType
 from perdure.exceptions import TimeoutError as TimeoutFailure
 from perdure.wire.api import history as history_pb
 
-# Attributes that may name the run which goes on.
+# Attributes that may name the run that continues.
 _SUCCESSOR_FIELDS = (
     "workflow_execution_completed_event_attributes",
     "workflow_execution_failed_event_attributes",
@@ -36,16 +36,16 @@ async def of_chain(
     Args:
         client: The client of the handle.
         input: Fetches the close event of the first run, and waits for it.
-        follow_runs: Go on with the run that a continue-as-new, retry or cron schedule led to.
-        result_type: What to convert the result to.
+        follow_runs: Whether to continue with the run that a continue-as-new, a retry or a cron schedule started.
+        result_type: Type to convert the result to.
 
     Raises:
-        WorkflowFailureError: It did not complete; the cause says why.
-        WorkflowContinuedAsNewError: It continued as new, and runs are not followed.
+        WorkflowFailureError: The workflow did not complete. The cause says why.
+        WorkflowContinuedAsNewError: The run continued as new, and runs are not followed.
     """
     converter = client.caller.converter_for(input.id)
     while True:
-        # Interceptors may change an input, so each run gets one of its own.
+        # Interceptors may change an input, so each run gets a new one.
         events = client.outbound.fetch_workflow_history_events(dataclasses.replace(input))
         event = await close_event(events)
         successor = successor_run_id(event)
@@ -64,7 +64,7 @@ async def close_event(events: AsyncIterator[history_pb.HistoryEvent]) -> history
     """The one event that a filtered history ends with.
 
     Raises:
-        RuntimeError: The service sent none, though it said that the run had closed.
+        RuntimeError: The service sent none, although it reported the run as closed.
     """
     async for event in events:
         return event

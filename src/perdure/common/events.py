@@ -1,4 +1,4 @@
-"""An event for threads and for coroutines at once: how cancellation and shutdown reach activities."""
+"""An event for threads and coroutines: how cancellation and shutdown reach activities."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass
 class CompositeEvent:
-    """A `threading.Event` and, for async activities, an `asyncio.Event` that are set together.
+    """A `threading.Event` and, for async activities, an `asyncio.Event`. They are set together.
 
     Attributes:
-        thread_event: None until somebody provides it (process-pool activities do so on the other side).
+        thread_event: None until it is provided. For activities in a process pool the other process provides it.
         async_event: None outside async activities.
     """
 
@@ -25,7 +25,7 @@ class CompositeEvent:
         return self.thread_event
 
     def set(self) -> None:
-        """Set both; call it on the event loop's thread when there is an async event."""
+        """Set both. Must be called on the event loop's thread if there is an async event."""
         self._thread().set()
         if self.async_event is not None:
             self.async_event.set()

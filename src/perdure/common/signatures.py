@@ -1,6 +1,6 @@
-"""Reading user callables: positional arguments, their types, the type of the result.
+"""Reads user callables: positional arguments, their types, the type of the result.
 
-For the library's own use (client, worker, workflow, activity). Nothing here calls user code.
+For the library only (client, worker, workflow, activity). Nothing here calls user code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNSET: Final[Any] = Unset()
 
 
 def arg_or_args(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
-    """The arguments that a call with `arg` or `args` means.
+    """The arguments of a call that has `arg` and `args`.
 
     Raises:
         ValueError: Both were given.

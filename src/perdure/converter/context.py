@@ -1,7 +1,7 @@
-"""What a payload belongs to: converters and codecs may depend on it (a key per workflow, for instance).
+"""What a payload belongs to. Converters and codecs may depend on it, for instance to use a key per workflow.
 
-The same payload gets the same context on both of its ways. A workflow's context names the workflow that the payload is
-an input or output *of*: for a child that is the child, not its parent.
+A payload has the same context when it is written and when it is read. The workflow in a context is the one that the
+payload is an input or output *of*: for a child workflow it is the child, not the parent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One converter per payload encoding. Which one applies to a value is decided by order (`composite`).
+"""One converter per payload encoding. The order in `composite` decides which one converts a value.
 
 Encodings: `binary/null` None · `binary/plain` bytes · `json/protobuf` and `binary/protobuf` messages ·
-`json/plain` everything else. JSON is compact with sorted keys, so equal values make equal bytes.
+`json/plain` everything else. JSON is compact with sorted keys, so that equal values give equal bytes.
 """
 
 from __future__ import annotations

@@ -420,7 +420,7 @@ FailureConverter.default = DefaultFailureConverter()
 
 
 def create_payload_validation_error(details: Any) -> ApplicationError:
-    """Make the error for payloads that fail validation: non-retryable, with a type of its own.
+    """Make the error for payloads that fail validation: non-retryable, with a reserved type.
 
     Args:
         details: What is wrong, as a value that the payload converter supports. None: nothing.

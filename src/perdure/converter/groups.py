@@ -1,8 +1,8 @@
-"""What a failure tells of an exception: its text, and of an exception group its members too.
+"""The failure of an exception: its text, and for an exception group also its members.
 
-Role: a failure has one message and one cause, and a group has any number of members. The message names each of them,
-the cause is the first one that is no mere cancellation (a `TaskGroup` cancels the others), and the stack trace has all
-of them as Python prints them.
+A failure has one message and one cause, but a group has any number of members. The message names each of them. The
+cause is the first member that is not merely a cancellation, because a `TaskGroup` cancels the others. The stack trace
+has all members, as Python prints them.
 
 Not here: the rest of the conversion (`failure`).
 """

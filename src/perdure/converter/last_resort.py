@@ -1,9 +1,9 @@
 """A failure for every error, even one that the user's failure converter cannot convert.
 
-Role: what fails a workflow task or a query must be reported whatever the converters do. The failure that is made
-without them tells the types of both errors and nothing else: a message may hold what should have been encrypted.
+A failed workflow task or query must be reported whatever the converters do. The failure that is made without them
+contains only the types of both errors, because a message may hold what should have been encrypted.
 
-Not here: the conversion itself (`failure`); failures of activities, which pass through a codec too.
+Not here: the conversion itself (`failure`); failures of activities, which also pass through a codec.
 """
 
 from __future__ import annotations

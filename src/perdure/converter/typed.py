@@ -1,11 +1,11 @@
-"""From what JSON gives to what a type hint asks for: `value_to_type`.
+"""Conversion of JSON values to the types that type hints ask for: `value_to_type`.
 
-A table of rules, tried in order; each rule answers for the hints it knows and passes on the rest. The rules are those
-that Python workers of this API share, so a value decodes alike everywhere:
+The rules are a table and are tried in order. Each rule handles the hints that it knows and passes the others on. They
+are the rules of the other Python SDK of this API, so that a value decodes to the same result everywhere:
 
-- unknown keys of dataclasses are ignored, missing ones are the dataclass's own error;
-- a union takes the first member that converts; an int hint takes any number, as does a float hint;
-- mapping keys come back from JSON's strings where the hint says int, float, bool, None or an int enum.
+- unknown keys of dataclasses are ignored; missing ones are the dataclass's own error;
+- a union takes the first member that converts; hints of int and float both take any number;
+- keys of mappings are converted from JSON's strings when the hint says int, float, bool, None or an int enum.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ LATE = "late"
 CLOSED = "closed"
 
 _GRAIN_S = 0.05
-"""A call may end so much later than was asked for, so that thousands with limits of their own cost little."""
+"""How late a call may end after its time limit. The tolerance makes thousands of limits cheap."""
 _ROUNDING_S = 0.001
 """Loops may round to milliseconds, and call that much too early."""
 
 
 class Call:
-    """A call in progress, run in its caller's task: a task of its own would double the cost of a call.
+    """A call in progress. It runs in its caller's task, because a new task would double its cost.
 
     To interrupt the call, the caller is cancelled, and the call turns that into its answer, as `asyncio.timeout` does.
     """
@@ -42,7 +42,7 @@ class Call:
             self._caller.cancel()
 
     def why_interrupted(self) -> str:
-        """Asked once, when the caller was cancelled: `why`, or empty when (also) somebody else cancelled him."""
+        """Why the caller was cancelled: `why`, or empty if it was (also) cancelled from elsewhere. Call it once."""
         return self._why if self._why and self._caller.uncancel() <= self._before else ""
 
 

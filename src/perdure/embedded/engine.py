@@ -143,7 +143,7 @@ class _Engine:
             await asyncio.shield(self._closing)
 
     def abandon(self) -> None:
-        """The loop has ended: nothing of the engine runs any more, only the file is still held."""
+        """Release the file of an engine whose loop has ended. Nothing else of it still exists."""
         self._forget()
         if self._store is not None:
             self._store.abandon()
@@ -154,7 +154,7 @@ class _Engine:
             self._store.leave_to_parent()
 
     async def _leave_when_open(self) -> None:
-        """Who waited for the opening was cancelled: the engine must not stay open for nobody."""
+        """The caller that waited for the opening was cancelled: do not leave the engine open without a connection."""
         await asyncio.wait((self._opening,))
         if not self._opening.cancelled() and self._opening.exception() is None:
             await self.leave()

@@ -34,7 +34,7 @@ from perdure.wire.seam import (
 _logger = logging.getLogger(__name__)
 
 
-# A long poll that keeps failing says so from this try on, and then every so many tries.
+# A long poll that keeps failing is logged as a warning from this attempt on, and then every so many attempts.
 _WARN_FROM_ATTEMPT = 5
 _WARN_EVERY_ATTEMPTS = 10
 

@@ -93,7 +93,7 @@ class GrpcConnection:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
-                # The channel ends calls under way by cancelling them, nobody cancelled the caller.
+                # The channel ends calls in progress by cancelling them. The caller was not cancelled.
                 raise self._is_over("was closed during the call") from None
             raise
         except grpc.aio.UsageError as error:
@@ -261,7 +261,7 @@ def _typed(error: grpc.aio.AioRpcError) -> errors.RpcError:
     code = cast("int", error.code().value[0])
     message = error.details() or ""
     if code == errors.RPCStatusCode.CANCELLED and ("RST_STREAM" in message or "GOAWAY" in message):
-        # The connection broke; nobody cancelled the call.
+        # The connection broke. The call was not cancelled.
         return errors.Unavailable(message)
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -44,5 +44,5 @@ def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
                 f"RPC metadata {key!r}: keys that end in '-bin' take bytes, all others take str"
             )
         if isinstance(value, str) and not (value.isascii() and value.isprintable()):
-            # The transport would refuse it too, with an error of its own that names nothing. It may be a secret.
+            # The transport would refuse it too, but its error does not name the key. The value may be a secret.
             raise TypeError(f"RPC metadata {key!r}: the value must be printable ASCII")

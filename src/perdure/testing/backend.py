@@ -44,7 +44,7 @@ class Backend:
         return await Client.connect(config.target_host, **(given | options))
 
     async def shutdown(self) -> None:
-        """End what this backend started. Idempotent."""
+        """End what this backend started. Further calls have no effect."""
 
     async def sleep(self, duration: timedelta | float) -> None:
         """Sleep in real time.
@@ -55,7 +55,7 @@ class Backend:
         await asyncio.sleep(seconds(duration))
 
     async def get_current_time(self, handle: WorkflowHandle[Any, Any] | None = None) -> datetime:
-        """What time it is, in UTC."""
+        """The current time, in UTC."""
         del handle
         return utc(SystemClock().now_ns())
 
@@ -66,7 +66,7 @@ class Backend:
 
     @contextmanager
     def auto_time_skipping_disabled(self) -> Generator[None]:
-        """Within the block, waiting for results skips no time."""
+        """Do not skip time while waiting for results, for the length of a block."""
         yield
 
 
@@ -76,5 +76,5 @@ def seconds(duration: timedelta | float) -> float:
 
 
 def utc(time_ns: int) -> datetime:
-    """Nanoseconds since the epoch as a datetime; microseconds are what it can hold."""
+    """Nanoseconds since the epoch as a datetime, exact to the microsecond."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)

@@ -349,7 +349,7 @@ def _with_interceptors(client: Client, *interceptors: Interceptor) -> Client:
 
 
 def _check_without_effect(function: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
-    """Options that are accepted for compatibility must exist, and none may promise what is not given."""
+    """Refuse options that do not exist, and those whose effect would be missed."""
     for name in options.keys() - known:
         similar = difflib.get_close_matches(name, [*known, *_parameters(function)], n=1)
         hint = f"; did you mean {similar[0]!r}?" if similar else ""

@@ -62,10 +62,10 @@ class HostedBackend(Backend):
         return self._new_client({"namespace": self.client.namespace} | options)
 
     async def leave(self) -> None:
-        """A connection was closed; the engine stays until `shutdown`."""
+        """A connection was closed. The engine stays until `shutdown`."""
 
     async def shutdown(self) -> None:
-        """End the engine. Idempotent."""
+        """End the engine. Further calls have no effect."""
         if self._is_shut:
             return
         self._is_shut = True
@@ -75,16 +75,16 @@ class HostedBackend(Backend):
         await self._close()
 
     async def _stop(self) -> None:
-        """No new work."""
+        """Accept no new work."""
         await self._node.stop_polls()
 
     async def _close(self) -> None:
-        """The end, after all clients have gone."""
+        """Close the engine, after all clients are closed."""
         await self._node.close()
 
 
 def attribute_types(keys: Iterable[SearchAttributeKey[Any]]) -> dict[str, str]:
-    """Search attributes in the engine's words: name to type (`Keyword`, `KeywordList`, …)."""
+    """Search attributes as the engine registers them: name to type (`Keyword`, `KeywordList`, …)."""
     return {
         key.name: "".join(part.capitalize() for part in key.indexed_value_type.name.split("_"))
         for key in keys

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STOP_GRACE_NS = 2 * SECOND_NS
 TARGET = "perdure-local"
-"""What the client's configuration shows as its target while nobody listens."""
+"""The target in the client's configuration when no port is given."""
 
 
 async def start_local(

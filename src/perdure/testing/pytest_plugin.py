@@ -6,11 +6,11 @@
             Order.run, "order-7", id="order-7", task_queue=worker.task_queue
         ) == "paid"
 
-Fixtures (each test has its own): `perdure_env`, `perdure_client`, `perdure_worker`. The setting `perdure_environment`
-in pytest's configuration is `time-skipping` (as it is without one) or `local`, which is real time.
+The fixtures are `perdure_env`, `perdure_client` and `perdure_worker`; each test has its own. The setting
+`perdure_environment` in pytest's configuration is `time-skipping` (the default) or `local`, which is real time.
 
-Invariant: loading the plugin loads no engine, so that it costs other tests nothing. The fixtures
-are async: pytest-asyncio runs them, in either mode.
+Invariant: loading the plugin loads no engine, so that it costs other tests nothing. The fixtures are async:
+pytest-asyncio runs them, in either of its modes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SETTING = "perdure_environment"
 
 
 class _Shown:
-    """The environment of a test, and the loop on which it can be asked."""
+    """The environment of a test, and the loop on which it runs."""
 
     def __init__(self, environment: WorkflowEnvironment) -> None:
         self.environment = environment
@@ -50,7 +50,7 @@ _KEY: pytest.StashKey[_Shown] = pytest.StashKey()
 
 
 def _async_fixture(function: F) -> F:
-    """In its strict mode pytest-asyncio runs only fixtures that are made with its own decorator."""
+    """A fixture for both modes of pytest-asyncio. In strict mode it runs only fixtures made with its own decorator."""
     module: Any = pytest
     if find_spec("pytest_asyncio") is not None:
         module = import_module("pytest_asyncio")
@@ -96,10 +96,10 @@ async def perdure_client(perdure_env: WorkflowEnvironment) -> Client:
 async def perdure_worker(
     perdure_env: WorkflowEnvironment, request: pytest.FixtureRequest
 ) -> AsyncGenerator[Callable[..., Awaitable[Worker]]]:
-    """Starts workers when it is called: with `(Order, activities=[charge])`, say, and awaited.
+    """A function that starts workers for the test. It is async.
 
-    Workflow classes come first; all else is as for `Worker`. The task queue is named after the test unless given. The
-    workers end with the test.
+    Workflow classes come first, and the other arguments are those of `Worker`. Default task queue: one named after the
+    test. The workers end with the test.
     """
     from perdure.worker import Worker
 
@@ -130,14 +130,14 @@ def pytest_runtest_makereport(
 
 
 def _timelines(shown: _Shown) -> str:
-    """The timelines as text, or why there are none. Never raises: the test has failed already."""
+    """The timelines as text, or why there are none. Never raises, because the test has already failed."""
     if shown.loop.is_running() or shown.loop.is_closed():
         return "(not available: the event loop of the environment cannot be used now)"
     try:
         return shown.loop.run_until_complete(
             asyncio.wait_for(timelines(shown.environment), PATIENCE_S)
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the failure of the test matters more
+    except Exception as error:  # noqa: BLE001 - the failure of the test matters more
         return f"(not available: {type(error).__name__}: {error})"
 
 
@@ -145,7 +145,7 @@ async def timelines(environment: WorkflowEnvironment) -> str:
     """The newest runs of an environment as timelines.
 
     Args:
-        environment: Any; for one over a shared server this may show runs of others.
+        environment: The environment. On a shared server this may show runs of other tests.
     """
     from perdure.rendering.timeline import Style, render
     from perdure.wire.api import history

@@ -76,11 +76,11 @@ ALL_FAULTS: tuple[type[Fault], ...] = (
 )
 """Every kind of fault."""
 EXECUTIONS_SHOWN_MAX = 30
-"""In a report: beyond that only the last ones are shown."""
+"""Largest number of executions in a report: the last ones."""
 _TASK_FAILED = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 _NOBODYS_FAULT = frozenset(
     {
-        enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,  # a signal came while it ended: it hears of it first
+        enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,  # a signal arrived first
         enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
         enums.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
     }
@@ -89,12 +89,12 @@ _NOBODYS_FAULT = frozenset(
 
 @dataclass
 class Report:
-    """What a simulation without a failure tried.
+    """What a simulation without a failure has tried.
 
     Attributes:
-        runs: How many runs of the workflow.
-        tried: Kind of fault -> in how many runs it was part of the schedule.
-        events: Length of the history without faults.
+        runs: The number of runs of the workflow.
+        tried: For each kind of fault, the number of runs whose schedule contained it.
+        events: The length of the history without faults.
     """
 
     runs: int = 0
@@ -107,10 +107,10 @@ class Failure:
     """A promise that was not kept.
 
     Attributes:
-        promise: Name of the invariant, or of a promise that always holds.
-        message: What it said.
-        seed: Of the run.
-        faults: The smallest schedule found.
+        promise: The name of the invariant, or of a promise that is always checked.
+        message: The message of its error.
+        seed: The seed of the run.
+        faults: The smallest schedule that was found.
         outcome: What happened under it.
     """
 
@@ -285,7 +285,7 @@ class _Simulation:
         self._check_same(calm, self.check(first, ()))
 
     def _check_same(self, one: Outcome, other: Outcome) -> None:
-        """The simulation itself repeats exactly, so a difference comes from what outlives a run.
+        """Check that a run happens twice in the same way. A difference comes from state that outlives a run.
 
         Raises:
             SimulationFailed: With the first difference.
@@ -341,7 +341,7 @@ def _broken(outcome: Outcome, invariants: Sequence[Invariant]) -> tuple[str, str
             kept = invariant(outcome)
         except AssertionError as error:
             return name, str(error) or "not kept"
-        except Exception as error:  # noqa: BLE001 - under which schedule it happens is what its author needs
+        except Exception as error:  # noqa: BLE001 - reported with the schedule under which it happens
             return name, f"it raised {type(error).__name__}: {error}{_of(outcome)}"
         if kept is False:
             return name, "not kept"
@@ -384,7 +384,7 @@ def _check_no_loop() -> None:
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """A world full of faults logs thousands of warnings, none of which says more than the report."""
+    """Silence the logs: a simulation with faults logs thousands of warnings that add nothing to the report."""
     logger = logging.getLogger("perdure")
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)

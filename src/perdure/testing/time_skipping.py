@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from perdure.wire.api import history as history_pb
 
 TARGET = "perdure-test"
-"""What the client's configuration shows as its target: nobody listens there."""
+"""The target in the client's configuration. Nothing listens there."""
 
 
 async def start_time_skipping(
@@ -70,7 +70,7 @@ class TimeSkippingBackend(HostedBackend):
         await self._skipping.close()
 
     async def sleep(self, duration: timedelta | float) -> None:
-        """Let `duration` pass by skipping; everything that is due meanwhile happens.
+        """Skip a duration. Everything that is due in it happens.
 
         Args:
             duration: Seconds, or a timedelta.
@@ -84,18 +84,18 @@ class TimeSkippingBackend(HostedBackend):
         await self._time.sleep_until(at_ns, is_unlocked=True)
 
     async def get_current_time(self, handle: WorkflowHandle[Any, Any] | None = None) -> datetime:
-        """The time that workflows see, in UTC."""
+        """The time of the workflows, in UTC."""
         del handle
         return utc(self._time.clock.now_ns())
 
     @property
     def supports_time_skipping(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     @contextmanager
     def auto_time_skipping_disabled(self) -> Generator[None]:
-        """Within the block, waiting for results skips no time."""
+        """Do not skip time while waiting for results, for the length of a block."""
         before, self._is_automatic = self._is_automatic, False
         try:
             yield
@@ -116,7 +116,7 @@ class TimeSkippingBackend(HostedBackend):
 
 
 class _Unlocks(Interceptor):
-    """Unlocks time while somebody waits for the end of a workflow."""
+    """Unlocks time while a client waits for the end of a workflow."""
 
     def __init__(self, backend: TimeSkippingBackend) -> None:
         self._backend = backend
@@ -142,7 +142,7 @@ class _UnlocksOutbound(OutboundInterceptor):
 
 
 class _UnlockedEvents(WorkflowHistoryEventAsyncIterator):
-    """Another iterator's events; time is unlocked while the next one is awaited."""
+    """Wraps an iterator of events: time is unlocked while the next one is awaited."""
 
     def __init__(
         self, inner: WorkflowHistoryEventAsyncIterator, backend: TimeSkippingBackend

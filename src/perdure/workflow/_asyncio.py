@@ -124,7 +124,7 @@ async def wait(
     if any(asyncio.iscoroutine(future) for future in futures):
         message = "Passing coroutines is forbidden, use tasks explicitly."
         raise TypeError(message)
-    # No short cut for futures that are done already: the number of ticks is part of histories.
+    # No shortcut for futures that are done already: histories depend on the number of ticks.
     waiter = _Waiter(futures, timeout, return_when)
     try:
         await waiter.released

@@ -1,4 +1,4 @@
-"""Small questions about callables and arguments that the whole vocabulary shares.
+"""Questions about callables and arguments that several modules of the vocabulary ask.
 
 Not here: definitions of workflows and handlers (`_definition`, `_handlers`).
 """
@@ -20,7 +20,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling `fn` gives a coroutine (also for instances with an async `__call__`)."""
     if inspect.iscoroutinefunction(fn):
         return True
-    call = getattr(fn, "__call__", None)  # the method itself is what is asked about  # noqa: B004
+    call = getattr(fn, "__call__", None)  # the method itself, not its result  # noqa: B004
     return inspect.iscoroutinefunction(call)
 
 
@@ -57,7 +57,7 @@ def positional_arity(fn: Callable[..., Any], *, bound: bool) -> tuple[int, int |
 
     Args:
         fn: The function.
-        bound: True when the first parameter (`self`) is supplied by somebody else.
+        bound: Whether the first parameter (`self`) is supplied elsewhere.
     """
     fewest, most = 0, 0
     for parameter in parameters_of(fn):

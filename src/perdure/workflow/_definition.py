@@ -1,7 +1,7 @@
 """Workflow classes: `@workflow.defn`, `@workflow.run`, `@workflow.init`, `@workflow.dynamic_config`.
 
-Role: read a decorated class once, check it, and keep the result as a `Definition` on the class.
-All problems of a class are reported together.
+A decorated class is read once and checked, and the result is kept as a `Definition` on the class. All problems of a
+class are reported together.
 
 Not here: instances, and anything about running them.
 """

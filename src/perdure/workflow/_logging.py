@@ -77,7 +77,7 @@ class LoggerAdapter(LoggerBase):
         if _runtime.maybe_current() is None:
             super().log(level, msg, *args, stacklevel=stacklevel + 1, **kwargs)
             return
-        # Handlers may write files and read clocks: that is not the workflow's own doing.
+        # Log handlers may write files and read clocks. The guard must not blame the workflow for it.
         with unsafe.sandbox_unrestricted():
             super().log(level, msg, *args, stacklevel=stacklevel + 1, **kwargs)
 

@@ -286,7 +286,7 @@ class Runtime(ABC):
     @abstractmethod
     def all_handlers_finished(self) -> bool: ...
 
-    # Things that become commands
+    # Operations that become commands
 
     @abstractmethod
     async def sleep(self, seconds: float, *, summary: str | None) -> None: ...

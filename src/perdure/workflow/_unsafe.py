@@ -144,5 +144,5 @@ class unsafe:  # the official name  # noqa: N801
 
 
 def guard_is_off() -> bool:
-    """For the guard: whether the calling code asked not to be checked."""
+    """For the guard: whether the calling code is exempt from checks."""
     return _unrestricted.get()

@@ -1,4 +1,4 @@
-"""Activities inside the simulation: recorded, made late, made to fail, or executed for nobody."""
+"""Activities in the simulation: recorded, delayed, made to fail, or executed without an answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=f.Fault)
 
 
 class Universe(Protocol):
-    """What activities ask of the simulated world (`world.Universe`)."""
+    """The simulated world as activities see it (`world.Universe`)."""
 
     def began(self, name: str, args: Sequence[Any], attempt: int, timeout_ns: int) -> Execution:
         """An execution begins."""
@@ -38,7 +38,7 @@ class Universe(Protocol):
         ...
 
     def note(self, what: f.Fault | str) -> None:
-        """Say that something happened."""
+        """Note that something happened."""
         ...
 
     async def pause(self, length_ns: int) -> None:
@@ -50,23 +50,23 @@ class Universe(Protocol):
         ...
 
     def kill_worker(self, down_ns: int) -> None:
-        """Kill the worker process; another one starts after `down_ns` of test time."""
+        """Kill the worker process. Another one starts after `down_ns` of test time."""
         ...
 
     def break_off(self, error: BaseException) -> None:
-        """The test is wrong, not the workflow."""
+        """Report an error of the test, not of the workflow."""
         ...
 
 
 class NoThreads(ThreadPoolExecutor):
-    """For the registration of sync activities; the interceptor calls them itself, so nothing is ever submitted."""
+    """For the registration of sync activities. The interceptor calls them itself, so nothing is submitted."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         raise AssertionError(f"the simulation has no threads, {fn} wants one")
 
 
 class SimulatedActivities(Interceptor):
-    """Put around all activities of one worker process."""
+    """Wraps all activities of one worker process."""
 
     def __init__(self, universe: Universe, process: Process) -> None:
         self._universe = universe
@@ -127,7 +127,7 @@ async def _for_ever() -> None:
 
 
 def timeout_ns(info: activity.Info) -> int:
-    """How long an attempt may take, in nanoseconds; 0 forever."""
+    """How long an attempt may take, in nanoseconds; 0 for no limit."""
     given: list[timedelta] = [
         each
         for each in (info.start_to_close_timeout, info.schedule_to_close_timeout)

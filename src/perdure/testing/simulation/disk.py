@@ -1,7 +1,7 @@
-"""The disk: the store's executor on virtual time, which can stop the node at any job.
+"""The disk: the store's executor on virtual time. It can stop the node at any job.
 
-A job really yields before and after it runs, so that everything else may happen in between. A crash before the job
-loses it; a crash after it leaves it durable and unanswered. Not here: what a job does (the real SQLite store).
+A job yields to other tasks before and after it runs, so that everything else can happen in between. A crash before the
+job loses it; a crash after it leaves it durable but unanswered. Not here: what a job does (the real SQLite store).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class DiskFaults:
-    """What the disk does, changed by the world while it runs."""
+    """The behaviour of the disk. The world changes it while it runs."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -39,7 +39,7 @@ class SimExecutor:
         self.jobs = 0
 
     def crash(self) -> None:
-        """Start no more jobs; callers then wait forever, like those of a dead process."""
+        """Start no further jobs. Callers then wait forever, like those of a dead process."""
         self._dead = True
 
     async def run(self, job: Callable[[], T]) -> T:

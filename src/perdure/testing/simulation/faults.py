@@ -1,7 +1,7 @@
-"""What may go wrong with a user's workflow: each fault is a value that says itself in words.
+"""What may go wrong with a user's workflow: each fault is a value that describes itself in words.
 
-Counts begin with 1, as people count. Times are in test time. Not here: how a fault is brought about (`world`), which
-ones are tried (`search`).
+Counts begin with 1. Times are in test time. Not here: how a fault is injected (`world`), which faults are tried
+(`search`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all faults."""
 
     def words(self) -> str:
-        """What happens, as a sentence without a full stop."""
+        """The fault, as a sentence without a full stop."""
         return repr(self)
 
 
 class WorkerDies(Fault, frozen=True, kw_only=True):
-    """The worker process is killed as soon as the history is so long; another one starts later."""
+    """The worker process is killed when the history has reached a length. Another one starts later."""
 
     after_event: int
     event: str = ""
-    """Type of that event in the run without faults, for the words alone."""
+    """Type of that event in the run without faults, only for the description."""
     down_ns: int = SECOND_NS
 
     def words(self) -> str:
@@ -39,11 +39,11 @@ class WorkerDies(Fault, frozen=True, kw_only=True):
 
 
 class ServerDies(Fault, frozen=True, kw_only=True):
-    """The server process is killed as soon as the history is so long; it starts again later.
+    """The server process is killed when the history has reached a length. It starts again later.
 
-    The sender of a signal repeats its call as any client does, with the default `RetryConfig`. When it gives up, that
-    is noted in `Outcome.notes`; the signal may have arrived all the same. The simulation's own calls, which start the
-    workflow and wait for its result, are repeated until the server is back.
+    The sender of a signal retries its call like any client, with the default `RetryConfig`. When it gives up, that is
+    noted in `Outcome.notes`; the signal may have arrived anyway. The simulation's own calls, which start the workflow
+    and wait for its result, are retried until the server is back.
     """
 
     after_event: int
@@ -57,7 +57,7 @@ class ServerDies(Fault, frozen=True, kw_only=True):
 
 
 class DiesAfterExecuting(Fault, frozen=True, kw_only=True):
-    """The worker is killed when an activity has done its work and before anybody knows: it is executed twice."""
+    """The worker is killed when an activity has done its work but has not reported it. It is executed twice."""
 
     activity: str
     execution: int = 1
@@ -80,7 +80,7 @@ class ActivityFails(Fault, frozen=True, kw_only=True):
 
 
 class ActivityLate(Fault, frozen=True, kw_only=True):
-    """An execution begins late, perhaps after its time-out: it does its work although it is given up."""
+    """An execution begins late, perhaps after its time-out: it does its work although the server has given it up."""
 
     activity: str
     execution: int = 1
@@ -91,7 +91,7 @@ class ActivityLate(Fault, frozen=True, kw_only=True):
 
 
 class AnswerLate(Fault, frozen=True, kw_only=True):
-    """The answer of an execution comes late, perhaps after its time-out: the work is done, and done again."""
+    """The answer of an execution comes late, perhaps after its time-out: the work is done, and may be done again."""
 
     activity: str
     execution: int = 1
@@ -116,7 +116,7 @@ class SignalLate(Fault, frozen=True, kw_only=True):
 
 
 class SignalTwice(Fault, frozen=True, kw_only=True):
-    """Its sender sends a signal twice."""
+    """A signal is sent twice by its sender."""
 
     signal: int
     name: str = ""
@@ -126,7 +126,7 @@ class SignalTwice(Fault, frozen=True, kw_only=True):
 
 
 class SignalOvertakes(Fault, frozen=True, kw_only=True):
-    """A signal arrives before the one that was sent before it."""
+    """A signal arrives before the signal that was sent before it."""
 
     signal: int
     name: str = ""

@@ -1,11 +1,11 @@
 """An asyncio event loop on virtual time.
 
-Tasks belong to the *process* whose context they were created in. A killed process is frozen: none of its callbacks
-runs any more, no `finally`, no `except`, exactly as after kill -9.
+Tasks belong to the *process* in whose context they were created. A killed process is frozen: none of its callbacks runs
+any more, no `finally` and no `except`, exactly as after kill -9.
 
-Nothing ready means that time jumps to the next timer; nothing ready and no timer is a deadlock, which is an error
-with the names of the tasks that wait. Callbacks keep asyncio's order (first in, first out): what varies between
-seeds are the delays of disk, network and faults, which come from the world's random source.
+When nothing is ready, time jumps to the next timer. Nothing ready and no timer is a deadlock, which is an error with
+the names of the waiting tasks. Callbacks keep asyncio's order (first in, first out). Only the delays of disk, network
+and faults differ between seeds; they come from the world's random source.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ EPOCH_NS = 1_700_000_000 * SECOND_NS
 """Virtual wall clocks begin here."""
 
 FOREVER_S = 30 * 86_400.0
-"""A simulation that waits for this long waits for something that never comes."""
+"""A simulation that waits this long is stuck."""
 
 
 class Process:
-    """What kill -9 ends: everything that was started in its context."""
+    """The unit that kill -9 ends: everything that was started in its context."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,15 +45,15 @@ class Process:
         )
 
     def kill(self) -> None:
-        """Freeze everything it runs. The tasks are kept: nothing of them is finalised before the world ends."""
+        """Freeze everything that it runs. The tasks are kept, so that none is finalised before the world ends."""
         self.is_alive = False
 
     def bury(self) -> None:
-        """At the end of the world: finalise what is frozen, whatever its `finally` blocks would like to do."""
+        """At the end of the world: finalise the frozen tasks, whatever their `finally` blocks do."""
         self.is_alive = False
         for task in self.tasks:
             coroutine = task.get_coro()
-            # A block that awaits in `finally`, or that has a task group, objects in one of these ways.
+            # Code that awaits in `finally`, or that has a task group, raises one of these.
             with contextlib.suppress(BaseException):
                 coroutine.close()
         self.tasks.clear()
@@ -67,14 +67,14 @@ class DeadlockError(AssertionError):
 
 
 class Impossible(RuntimeError):
-    """Code asked for something that virtual time does not provide, such as a thread or a socket."""
+    """The code uses something that virtual time does not provide, such as a thread or a socket."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"there are no {what} on the virtual clock of a simulation: {advice}")
 
 
 class _VirtualSelector:
-    """Stands where asyncio keeps its selector: waiting is advancing the clock."""
+    """Takes the place of asyncio's selector: waiting advances the clock."""
 
     def __init__(self, loop: SimLoop) -> None:
         self._loop = loop
@@ -88,7 +88,7 @@ class _VirtualSelector:
 
 
 class SimLoop(base_events.BaseEventLoop):
-    """Single-threaded, deterministic, and as fast as the work it runs."""
+    """The event loop: single-threaded and deterministic."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class SimLoop(base_events.BaseEventLoop):
         self.set_task_factory(_create_task)
         self.set_exception_handler(_ignore_the_dead)
 
-    # Frozen processes: every callback asks whether its process still lives.
+    # Frozen processes: every callback checks whether its process is alive.
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -138,7 +138,7 @@ class SimLoop(base_events.BaseEventLoop):
         if rest:
             self.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
 
-    # What BaseEventLoop leaves to its selector or proactor.
+    # The part of BaseEventLoop that a selector or proactor provides.
 
     def _process_events(self, event_list: list[Any]) -> None:
         return None
@@ -197,7 +197,7 @@ def _create_task(
 
 
 def _ignore_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A future whose waiter was killed is never retrieved; everything else is reported as usual."""
+    """Ignore futures that are never retrieved because their waiter was killed. Report everything else as usual."""
     if "never retrieved" not in context.get("message", ""):
         loop.default_exception_handler(context)
 

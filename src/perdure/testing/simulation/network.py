@@ -1,7 +1,7 @@
-"""The network: the seam on virtual time, with everything a network may do to a call.
+"""The network: the seam on virtual time, with everything that a network may do to a call.
 
-A call may be late, lost before it arrives, lost on its way back (it was executed!), or executed twice. What is lost
-surfaces as Unavailable or not at all until the caller's deadline. The messages are copied, as a wire would.
+A call may be late, lost before it arrives, lost on its way back after it was executed, or executed twice. A lost call
+ends as Unavailable, or stays open until the caller's deadline. Messages are copied, as on a wire.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Dispatch = Callable[
 
 @dataclass
 class NetworkFaults:
-    """Chances per call; changed by the world while it runs."""
+    """Probabilities per call. The world changes them while it runs."""
 
     delay_max_s: float = 0.005
     late_chance: float = 0.02
@@ -37,7 +37,7 @@ class NetworkFaults:
     lose_response: float = 0.02
     repeat: float = 0.01
     impatient: float = 0.03
-    """The caller breaks the call off while it is being worked on."""
+    """The caller cancels the call while it is in progress."""
     partitioned: bool = False
 
     @staticmethod
@@ -54,7 +54,7 @@ class Endpoint:
         self._open: dict[asyncio.Future[Message], asyncio.Task[None]] = {}
         self._callers: dict[asyncio.Future[Message], str] = {}
         self.cancelled_by_others: list[str] = []
-        """Calls that ended as cancelled although their caller still waits."""
+        """Calls that ended as cancelled although their callers are still waiting."""
 
     @property
     def is_up(self) -> bool:
@@ -64,7 +64,7 @@ class Endpoint:
         self._process, self._dispatch = process, dispatch
 
     def down(self) -> None:
-        """The process is gone: callers see their connections reset."""
+        """The process has died: callers see their connections reset."""
         self._process = self._dispatch = None
         for reply in list(self._open):
             if not reply.done():
@@ -94,7 +94,7 @@ class Endpoint:
                 if reply in self._open:
                     self.cancelled_by_others.append(method.name)
                 raise
-            except Exception as error:  # noqa: BLE001 - every error travels back to the caller
+            except Exception as error:  # noqa: BLE001 - every error is returned to the caller
                 if not reply.done():
                     reply.set_exception(error)
             else:
@@ -113,15 +113,15 @@ class Endpoint:
         self._open.pop(reply, None)
         self._callers.pop(reply, None)
         if not reply.cancelled():
-            reply.exception()  # seen: the caller may be a process that was killed
+            reply.exception()  # retrieved here, because the caller may be a killed process
 
     def reset(self, caller: str) -> None:
-        """The caller's process was killed: its connection breaks, and with it its calls."""
+        """The caller's process was killed: its connection and its calls break."""
         for reply in [reply for reply, name in self._callers.items() if name == caller]:
             self.withdraw(reply)
 
     def withdraw(self, reply: asyncio.Future[Message]) -> None:
-        """The caller left: cancel the call, as a broken stream does."""
+        """The caller has gone: cancel the call, as a broken stream does."""
         task = self._open.pop(reply, None)
         self._callers.pop(reply, None)
         if task is not None:

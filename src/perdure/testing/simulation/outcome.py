@@ -1,4 +1,4 @@
-"""What one simulated run of a user's workflow did: the evidence that invariants look at."""
+"""What one simulated run of a user's workflow did: the evidence that invariants check."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from perdure.wire.api import history as history_pb
 
 
 class NeverFinished(Exception):
-    """The workflow would not have ended: nothing can happen any more, or the same thing repeats without end."""
+    """The workflow would not have ended: nothing can happen any more, or the same steps repeat without end."""
 
 
 @dataclass
 class Execution:
-    """One execution of an activity's function.
+    """One execution of an activity function.
 
     Attributes:
-        activity: Its type.
-        args: What it got.
-        attempt: As the activity saw it.
-        number: Ordinal of this execution of the activity type in this run (1-based).
-        timeout_ns: How long the attempt may take; 0 forever.
+        activity: The activity type.
+        args: The arguments.
+        attempt: The number of the attempt, as the activity saw it.
+        number: Ordinal of this execution of the activity type in this run, from 1.
+        timeout_ns: How long the attempt may take, in nanoseconds; 0 for no limit.
         result: What it returned, if it did.
         error: What it raised, if it did.
-        is_known: Its outcome was handed to the worker (False: the worker died before).
+        is_known: Whether the worker got the outcome. False: the worker died before.
     """
 
     activity: str

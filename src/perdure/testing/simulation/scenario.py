@@ -12,7 +12,7 @@ TASK_QUEUE = "simulation"
 
 
 def stuck(workflow_id: str) -> str:
-    """What is said of a workflow whose task never succeeds."""
+    """The report about a workflow whose task never succeeds."""
     if workflow_id == WORKFLOW_ID:
         return "its workflow task fails again and again"
     return (
@@ -81,7 +81,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated, again and again."""
+    """What each run of a simulation does."""
 
     run: Any
     args: Sequence[Any]

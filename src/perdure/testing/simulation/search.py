@@ -1,7 +1,7 @@
-"""Which faults to try, and the smallest set of them that still fails. Pure: runs are made by the caller's function.
+"""Which faults to try, and the smallest set of them that still fails. Pure: the caller's function makes the runs.
 
-Order: nothing wrong; each fault alone (a crash at every moment of the run without faults, every activity and signal
-once in each bad way); then seeded sets of several. Not here: bringing faults about (`world`).
+Order: no fault; each fault alone (a crash at every moment of the run without faults, every activity and signal once in
+each bad way); then seeded sets of several faults. Not here: injecting faults (`world`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from perdure.wire.api import enums
 T = TypeVar("T")
 
 LATE_NS = 10 * SECOND_NS
-"""How late something without a time-out of its own is."""
+"""Delay of what has no time-out of its own."""
 FAULTS_MAX = 4
-"""Of a random set."""
+"""Largest number of faults in a random set."""
 
 
 def singles(calm: Outcome, signals: Sequence[str], kinds: Sequence[type[f.Fault]]) -> list[f.Fault]:
     """Every fault that may strike a run like this one.
 
     Args:
-        calm: The run without faults.
+        calm: The outcome without faults.
         signals: Names of the signals that are sent, in order.
-        kinds: Those that are wanted.
+        kinds: The kinds of faults to use.
     """
     every = [*_crashes(calm), *_activities(calm), *_signals(signals)]
     return [fault for fault in every if isinstance(fault, tuple(kinds))]

@@ -1,4 +1,4 @@
-"""Test time on virtual time: what only waits is skipped, what runs takes the loop's time."""
+"""Test time on virtual time: waits are skipped; what runs takes the loop's time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from perdure.server.shards.group import Group
 
 TRANSIT_NS = 3 * SECOND_NS
-"""For how long an attempt that does not execute may still be on its way, in the loop's time."""
+"""How long an attempt that does not execute may still be in transit, in the loop's time."""
 
 
 class SimTime(TimeSkipping):
-    """Never locked. An attempt whose worker is dead does not hold time up, as only the simulation can know.
+    """Time that is never locked. An attempt whose worker is dead does not hold it up: the simulation knows who is dead.
 
     Args:
         real: The loop's clock.
@@ -55,13 +55,13 @@ class SimTime(TimeSkipping):
         return not self._is_held() and not self._is_in_transit() and super().is_idle
 
     def _is_in_transit(self) -> bool:
-        """A task or an answer may be on its way to or from a living worker. What was lost is not waited for."""
+        """Whether a task or an answer may be in transit to or from a living worker. Lost ones are not waited for."""
         if self.clock.monotonic_ns() >= self._transit_until_ns:
             return False
         return any(self._is_alive(name) for work in self.work.values() for name in work.attempts)
 
     def moved(self) -> None:
-        """An attempt goes on: its answer will be on its way."""
+        """An attempt continues: its answer will be in transit."""
         self._transit_until_ns = self.clock.monotonic_ns() + TRANSIT_NS
 
     def noted(self, group: Group) -> None:
@@ -77,7 +77,7 @@ class SimTime(TimeSkipping):
         await self.sleep_until(self.clock.now_ns() + length_ns)
 
     async def flow_ns(self, length_ns: int) -> None:
-        """Let time pass while there is no node, and wake those who sleep."""
+        """Let time pass while there is no node, and wake the sleepers."""
         until_ns = self.clock.now_ns() + length_ns
         while (left_ns := until_ns - self.clock.now_ns()) > 0:
             self._wake_sleepers()
@@ -85,6 +85,6 @@ class SimTime(TimeSkipping):
             await self._pause(left_ns)
 
     async def reopen(self, engine: Engine, matching: MatchingHost) -> None:
-        """A node took over from one that died: look at what its runs are doing, and go on."""
+        """Use a new node in place of one that died: read what its runs are doing, and continue."""
         await self.take_over(engine)
         self.open(engine, matching)

@@ -1,7 +1,7 @@
 """One simulated run of a user's workflow: a node, a worker, a client, and faults at given moments.
 
-The database outlives every node. Virtual time passes in two ways: the loop's for what runs, and skipped test time for
-what only waits, so that a month of sleep costs nothing. Killing a process freezes it (`loop.Process`).
+The database outlives every node. Virtual time passes in two ways: the loop's time for what runs, and skipped test time
+for what only waits, so that a month of sleep costs nothing. Killing a process freezes it (`loop.Process`).
 
 Invariant: the same scenario, seed and faults give the same run. Not here: choosing faults (`search`).
 """
@@ -48,22 +48,22 @@ F = TypeVar("F", bound=f.Fault)
 
 SHARDS = 1
 LINGER_NS = 5 * SECOND_NS
-"""How long after the end something late may still happen, beyond the longest delay of a fault."""
+"""How long after the end late effects may still happen, beyond the longest delay of a fault."""
 ASK_AGAIN_S = 120.0
 STEPS_MAX = 20_000
 ATTEMPTS_MAX = 12
-"""Workflow-task attempts in a row after which a workflow is held to be stuck."""
+"""Number of failed workflow-task attempts in a row after which a workflow counts as stuck."""
 _PATIENT = RetryConfig(max_elapsed_time_millis=None, max_retries=0)
-"""For the calls that the simulation itself depends on: they wait until the server is back."""
+"""For calls that the simulation itself depends on: they are retried until the server is back."""
 
 
 def play(scenario: Scenario, seed: int, faults: Sequence[f.Fault]) -> Outcome:
     """Run the scenario once.
 
     Args:
-        scenario: What.
-        seed: Of delays, ids and the workflow's own randomness.
-        faults: What goes wrong.
+        scenario: What is run.
+        seed: Seed of delays, ids and the workflow's own randomness.
+        faults: The faults to inject.
     """
     return Universe(scenario, seed, faults).run()
 
@@ -326,7 +326,7 @@ class Universe:
             self.break_off(error)
 
     def break_off(self, error: BaseException) -> None:
-        """The test is wrong, not the workflow: `run` raises this."""
+        """Report an error of the test, not of the workflow: `run` raises it."""
         self._broken = error
         self._give_up(str(error))
 
@@ -346,13 +346,13 @@ class Universe:
         self._spawn(restart(), "restart of the worker")
 
     def _spawn(self, work: Any, name: str) -> None:
-        """A task of the world, whichever process asks for it."""
+        """Start a task that belongs to the world, not to the calling process."""
         self._world_context.copy().run(self._loop.create_task, work, name=name)
 
     # Moments.
 
     def _stepped(self, group: Group) -> None:
-        """The node took a step: when it is durable, faults may strike. The simulated disk refuses nothing."""
+        """The node took a step. Faults may strike when it is durable. The simulated disk refuses nothing."""
         self._steps += 1
         if self._steps > STEPS_MAX:
             self._give_up(f"{STEPS_MAX} steps, and no end (retries without a limit?)")
@@ -390,4 +390,4 @@ class Universe:
 
 
 def _ignore(_unraisable: object) -> None:
-    """What a frozen task does when it is closed concerns nobody."""
+    """Ignore errors of frozen tasks when they are closed."""
