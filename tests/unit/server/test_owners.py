@@ -36,7 +36,7 @@ from perdure.server.owners.codec import (
     encode_error,
     encode_message,
 )
-from perdure.server.owners.owners import Owners, Peers, elsewhere
+from perdure.server.owners.owners import TRIES, Owners, Peers, elsewhere
 from perdure.server.pending.queries import QueryTask
 from perdure.wire.api import common, errordetails, history, query, workflowservice
 from perdure.wire.errors import (
@@ -48,6 +48,7 @@ from perdure.wire.errors import (
     namespace_not_found,
 )
 from tests.unit.server.task_source import activity_reply, workflow_reply
+from tests.unit.server.virtual import on_virtual_time
 
 RUN = run_key("n", "w", "r")
 TO = Address("n", "w", "r")
@@ -232,6 +233,38 @@ async def test_what_is_told_arrives_in_order_and_a_node_that_is_down_is_passed_o
         "b",
         "c",
     ]
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), NotFound("no")])
+@on_virtual_time
+async def test_a_node_that_is_away_is_told_again_for_some_seconds(
+    error: RpcError, caplog: pytest.LogCaptureFixture
+):
+    answers: dict[str, Any] = {"b": error}
+    peers = Others({0: "b"}, answers)
+    owners = Owners(1, peers)
+    owners.tell(QUEUE, messages.WithdrawQuery(QUEUE, "x"))
+    await asyncio.sleep(100)
+    is_away = isinstance(error, Unavailable)
+    assert len(peers.asked) == (TRIES if is_away else 1)
+    assert caplog.text.count("WithdrawQuery did not reach node 'b'") == 1
+    peers.asked.clear()
+    answers["b"] = Unavailable("down")
+    await owners.ask_others(messages.ShardAcquired(1))
+    await asyncio.sleep(1)
+    asked = len(peers.asked)
+    assert asked > 1, "told again in the background"
+    answers["b"] = None
+    await asyncio.sleep(100)
+    assert len(peers.asked) == asked + 1
+    peers.asked.clear()
+    answers["b"] = Unavailable("down")
+    owners.tell_others(messages.ShardAcquired(1))
+    await asyncio.sleep(1)
+    answers["b"] = NotFound("no")
+    asked = len(peers.asked)
+    await asyncio.sleep(100)
+    assert len(peers.asked) == asked + 1
 
 
 async def test_runs_of_a_workflow_id_and_its_pointer_have_one_owner():

@@ -632,29 +632,37 @@ async def test_a_task_whose_poller_goes_is_given_to_another(here: str):
         await side.caller.complete(task, complete_workflow())
 
 
+@pytest.mark.parametrize(
+    ("away_s", "is_retaken", "at_most_s"), [(1, False, 2), (30, True, 2), (30, False, 61)]
+)
 @both_ways
 @on_virtual_time
-async def test_offers_that_were_lost_are_found_again(here: str):
+async def test_offers_that_were_lost_are_found_again(
+    here: str, away_s: float, is_retaken: bool, at_most_s: float
+):
+    """They are repeated for some seconds, and found in the rows later: once a minute, and when an owner begins anew."""
     async with two_nodes() as cluster:
         side = Side(cluster, here)
-        poll = side.caller.parked(side.queue, timeout_ns=400 * SECOND_NS)
-        await asyncio.sleep(1)
         far: Caller = getattr(cluster, side.there)
-        near = cluster.named(here, "near")
-        await side.start(side.own, task_queue={"name": near})
-        cluster.wire.is_cut = True
-        await side.caller.call(
-            "SignalWithStartWorkflowExecution",
-            workflow_id=cluster.named(here, "second"),
-            workflow_type={"name": "T"},
-            task_queue={"name": side.queue},
-            signal_name="go",
-        )
+
+        async def work() -> Any:
+            while not (task := await far.poll(side.queue, timeout_ns=20 * SECOND_NS)).task_token:
+                pass
+            return task
+
+        working = asyncio.get_running_loop().create_task(work())
         await asyncio.sleep(1)
+        cluster.wire.is_cut = True
+        await side.start(side.own)
+        await asyncio.sleep(away_s)
+        assert not working.done()
         cluster.wire.is_cut = False
-        poll.cancel()
-        found = await far.poll(side.queue, timeout_ns=100 * SECOND_NS)
-        assert found.workflow_execution.workflow_id == cluster.named(here, "second")
+        began_s = asyncio.get_running_loop().time()
+        if is_retaken:
+            shards = side.caller.node.engine._shards
+            shards.drop(shards.of(cluster.run(side.own, "")), take_again=True)
+        assert (await working).workflow_execution.workflow_id == side.own
+        assert asyncio.get_running_loop().time() - began_s < at_most_s
 
 
 # Namespaces.

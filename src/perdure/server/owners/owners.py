@@ -16,7 +16,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure.core.backoff import exponential_ns
 from perdure.core.ids import EntityKey, shard_of
+from perdure.core.units import MS_NS, SECOND_NS
 from perdure.server.owners.codec import (
     decode_answer,
     decode_message,
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from perdure.server.owners.messages import Message, Place
 
 log = logging.getLogger(__name__)
+
+TRIES = 5
+"""How often a node is told something before the message is lost."""
+RETRY_NS = 100 * MS_NS
+RETRY_MAX_NS = 5 * SECOND_NS
 
 
 class Peers(Protocol):
@@ -130,13 +137,13 @@ class Owners:
         return decode_answer(message, await self.peers.ask(node, encode_message(message)))
 
     async def ask_others(self, message: Message) -> None:
-        """Ask all other nodes. One that does not answer is passed over."""
+        """Ask all other nodes. One that does not answer now is told later."""
         if self.peers is not None:
             asked = [self._ask_quietly(node, message) for node in self.peers.others()]
             await asyncio.gather(*asked)
 
     def tell(self, place: Place, message: Message) -> None:
-        """Ask the owner of `place`, in the background. If it does not answer, the message is lost."""
+        """Ask the owner of `place`, in the background. If it does not answer for some seconds, the message is lost."""
         self._later(self._ask_quietly(self._owner_of(self.shard_of(place)), message))
 
     def tell_others(self, message: Message) -> None:
@@ -147,8 +154,24 @@ class Owners:
     async def _ask_quietly(self, node: str, message: Message) -> None:
         try:
             await self._ask_at(node, message)
+        except Unavailable:
+            self._later(self._ask_again(node, message))
         except RpcError as error:
-            log.warning("%s did not reach node %r: %s", type(message).__name__, node, error)
+            _lost(node, message, error)
+
+    async def _ask_again(self, node: str, message: Message) -> None:
+        for failures in range(1, TRIES):
+            await asyncio.sleep(exponential_ns(RETRY_NS, 4.0, RETRY_MAX_NS, failures) / SECOND_NS)
+            try:
+                await self._ask_at(node, message)
+            except Unavailable as error:
+                if failures == TRIES - 1:
+                    _lost(node, message, error)
+            except RpcError as error:
+                _lost(node, message, error)
+                return
+            else:
+                return
 
     def _later(self, asking: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(asking)
@@ -173,6 +196,10 @@ class Owners:
         """Stop telling."""
         for task in self._told:
             task.cancel()
+
+
+def _lost(node: str, message: Message, error: RpcError) -> None:
+    log.warning("%s did not reach node %r: %s", type(message).__name__, node, error)
 
 
 def elsewhere() -> Unavailable:
