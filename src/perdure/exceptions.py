@@ -20,17 +20,53 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, cast
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from perdure.wire.api import failure as failure_pb
 
 
 class TemporalError(Exception):
-    """Base of every public exception of this library."""
+    """Base of every public exception of this library. Copies and pickles keep the fields and the causes."""
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args`, which are not what the constructors take, and drops the cause.
+        return _recreated, (type(self), self.args, self.__dict__, _portable(self.__cause__))
 
     @property
     def cause(self) -> BaseException | None:
         """What caused this error: the same object as `__cause__`."""
         return self.__cause__
+
+
+def _recreated(
+    kind: type[TemporalError],
+    args: tuple[Any, ...],
+    fields: dict[str, Any],
+    cause: BaseException | None,
+) -> TemporalError:
+    """An error from what `TemporalError.__reduce__` said."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    if cause is not None:
+        error.__cause__ = cause
+    return error
+
+
+def _portable(cause: BaseException | None) -> BaseException | None:
+    """The cause, if it can be pickled; otherwise its type and text, as a failure message would carry them."""
+    if cause is None or isinstance(cause, TemporalError):
+        return cause
+    import pickle  # nearly no process pickles errors
+
+    try:
+        again = pickle.loads(pickle.dumps(cause))  # our own bytes  # noqa: S301
+        is_same = type(again) is type(cause)
+    except Exception:  # noqa: BLE001 - a user's exception may raise anything here
+        is_same = False
+    return cause if is_same else ApplicationError(str(cause), type=type(cause).__name__)
 
 
 class FailureError(TemporalError):
