@@ -3,10 +3,11 @@
 Each returns a `Transition` (`start` several, to commit together), or reads the state. Errors for callers are raised as
 `perdure.wire.errors.RpcError` before anything changed, or are the reply of a transition that must be written as well.
 """
+# pyright: reportUnusedImport=false
 
 from __future__ import annotations
 
-from perdure.history import families
+import perdure.history.families
 from perdure.history.activity.attempts import (
     activity_token_by_id,
     cancel_activity,
@@ -52,50 +53,3 @@ from perdure.history.workflow_task.attempts import (
     start_workflow_task,
     tail,
 )
-
-__all__ = [
-    "UPDATE_WITH_START_FAILED",
-    "QueryRoute",
-    "activity_token_by_id",
-    "cancel_activity",
-    "check_policies",
-    "child_closed",
-    "child_request",
-    "child_start_failed",
-    "child_start_of",
-    "child_started",
-    "closed_before_completion",
-    "complete_activity",
-    "complete_workflow_task",
-    "describe",
-    "discard_child",
-    "execution_info",
-    "external_cancel_requested",
-    "external_signaled",
-    "fail_activity",
-    "fail_workflow_task",
-    "families",
-    "heartbeat",
-    "is_external_answered",
-    "needs_existing",
-    "next_deadline_ns",
-    "query_route",
-    "redeliver",
-    "release_child",
-    "request_cancel",
-    "request_update",
-    "reset_sticky",
-    "signal",
-    "signal_with_start",
-    "start",
-    "start_activity",
-    "start_child",
-    "start_part",
-    "start_workflow_task",
-    "tail",
-    "terminate",
-    "undo_activity_start",
-    "update_view",
-    "update_with_start",
-    "wake",
-]

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from google.protobuf.duration_pb2 import Duration
-
     from perdure.entity.env import Env
     from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
@@ -196,29 +194,14 @@ async def unpause_activity(
 async def pause_activity_execution(
     services: Services, call: Call, request: workflowservice.PauseActivityExecutionRequest
 ) -> workflowservice.PauseActivityExecutionResponse:
-    by_id = workflowservice.PauseActivityRequest(
-        namespace=request.namespace,
-        execution=_execution_of(services, request),
-        identity=request.identity,
-        id=request.activity_id,
-        reason=request.reason,
-        request_id=request.request_id,
-    )
-    await _by_choice(services, pause, by_id)
+    await _by_execution(services, pause, request, workflowservice.PauseActivityRequest)
     return workflowservice.PauseActivityExecutionResponse()
 
 
 async def unpause_activity_execution(
     services: Services, call: Call, request: workflowservice.UnpauseActivityExecutionRequest
 ) -> workflowservice.UnpauseActivityExecutionResponse:
-    by_id = workflowservice.UnpauseActivityRequest(
-        namespace=request.namespace,
-        execution=_execution_of(services, request),
-        identity=request.identity,
-        id=request.activity_id,
-        jitter=_jitter_of(request),
-    )
-    await _by_choice(services, unpause, by_id)
+    await _by_execution(services, unpause, request, workflowservice.UnpauseActivityRequest)
     return workflowservice.UnpauseActivityExecutionResponse()
 
 
@@ -231,35 +214,29 @@ async def reset_activity(
 async def reset_activity_execution(
     services: Services, call: Call, request: workflowservice.ResetActivityExecutionRequest
 ) -> workflowservice.ResetActivityExecutionResponse:
-    by_id = workflowservice.ResetActivityRequest(
-        namespace=request.namespace,
-        execution=_execution_of(services, request),
-        identity=request.identity,
-        id=request.activity_id,
-        reset_heartbeat=request.reset_heartbeat,
-        keep_paused=request.keep_paused,
-        jitter=_jitter_of(request),
-        restore_original_options=request.restore_original_options,
-    )
-    await _by_choice(services, reset, by_id)
+    await _by_execution(services, reset, request, workflowservice.ResetActivityRequest)
     return workflowservice.ResetActivityExecutionResponse()
 
 
-def _jitter_of(
-    request: (
-        workflowservice.UnpauseActivityExecutionRequest
-        | workflowservice.ResetActivityExecutionRequest
-    ),
-) -> Duration:
-    if duration_ns(request.jitter) < 0:
-        raise InvalidArgument("The jitter must not be negative.")
-    return request.jitter
-
-
-def _execution_of(services: Services, request: ExecutionOf) -> common.WorkflowExecution:
+async def _by_execution(
+    services: Services,
+    transition: Callable[[RunState, Any, Env], RunTransition],
+    request: ExecutionOf,
+    by_choice: type[Chooses],
+) -> None:
+    """As `_by_choice`, for a request that names one activity by ids. Both requests name what they share alike."""
     checks.text(request.activity_id, "ActivityId", services.limits)
     if not request.workflow_id:
         raise not_found(
             f"Activity {request.activity_id} was not found: activities without a workflow are not supported yet."
         )
-    return common.WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
+    shared: dict[str, Any] = {
+        field.name: value
+        for field, value in request.ListFields()
+        if field.name in by_choice.DESCRIPTOR.fields_by_name
+    }
+    if "jitter" in shared and duration_ns(shared["jitter"]) < 0:
+        raise InvalidArgument("The jitter must not be negative.")
+    execution = common.WorkflowExecution(workflow_id=request.workflow_id, run_id=request.run_id)
+    chosen = by_choice(execution=execution, id=request.activity_id, **shared)
+    await _by_choice(services, transition, chosen)
