@@ -11,6 +11,8 @@ import os
 import platform
 import random
 import secrets
+import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from perdure import workflow
-from perdure.worker.host import HostOptions, guard
+from perdure.worker.host import HostOptions, guard, randomness, wrapping
 from perdure.workflow import NonDeterministicCall
 from tests.unit.worker_host.driver import START_NS, Driver, result
 
@@ -62,22 +64,31 @@ class Installed:
 
     def __init__(self) -> None:
         self.guard: Any = again(guard)
+        self.guard.randomness = numbers = again(randomness)
+        self.guard.wrapping = numbers.wrapping = wraps = again(wrapping)
+        self.guard.extensions = SimpleNamespace(wrap=lambda: None, imported=self._note_import)
         self.replaced: list[tuple[Any, Any]] = []
         self.replaced_in_class: list[tuple[type, str]] = []
         self.hooks: list[Any] = []
-        for original in (time, os, threading, platform, tempfile, concurrent.futures, _thread):
-            setattr(self.guard, original.__name__.partition(".")[0], unguarded(original))
-        self.guard.concurrent = SimpleNamespace(futures=self.guard.concurrent)
-        for original in (random, uuid):
-            setattr(self.guard, original.__name__, again(original))
-        self.guard.uuid.os = self.guard.os
-        self.guard.secrets = again(secrets)
+        self.imported: list[str] = []
+        for original in (time, os, threading, platform, tempfile, _thread):
+            setattr(self.guard, original.__name__, unguarded(original))
+        self.guard.concurrent = SimpleNamespace(futures=unguarded(concurrent.futures))
+        self.guard.socket = SimpleNamespace(socket=own(socket.socket, "send"))
+        self.guard.ssl = SimpleNamespace(SSLSocket=own(ssl.SSLSocket, "read"))
+        for original in (random, uuid, secrets):
+            setattr(self, original.__name__, again(original))
+            setattr(numbers, original.__name__, getattr(self, original.__name__))
+        numbers.os = self.uuid.os = self.guard.os
         self.guard.dt = SimpleNamespace(datetime=Instant, UTC=datetime.UTC)
-        self.guard.binding = SimpleNamespace(
+        self.guard.binding = numbers.binding = wraps.binding = SimpleNamespace(
             replaced=self._note, replaced_in_class=self._note_in_class
         )
         self.guard.sys = SimpleNamespace(addaudithook=self.hooks.append, modules=sys.modules)
         self.guard.install()
+
+    def _note_import(self, name: str) -> None:
+        self.imported.append(name)
 
     def _note(self, original: Any, replacement: Any) -> None:
         self.replaced.append((original, replacement))

@@ -164,13 +164,13 @@ def test_the_guard_is_installed_once_and_remembers_what_it_replaced(fresh: Insta
     for module, name in ((time, "time"), (time, "sleep"), (uuid, "uuid1"), (random, "random")):
         old, new = by_name[name]
         assert old.__name__ == inspect.unwrap(getattr(module, name)).__name__
-        found = getattr(getattr(fresh.guard, module.__name__), name)
+        found = getattr(getattr(fresh, module.__name__), name)
         assert found is new
 
 
 def test_nothing_is_added_to_what_is_wrapped(fresh: Installed) -> None:
     for module in (time, random, uuid, secrets, os, threading, platform, tempfile):
-        copy = getattr(fresh.guard, module.__name__)
+        copy = getattr(fresh, module.__name__)
         assert set(copy.__dict__) <= set(module.__dict__)
 
 

@@ -17,7 +17,8 @@ until nothing is ready, and returns the commands that it issued. `close` tears t
 | `registry`, `options` | workflow classes and options of a worker |
 | `handles`, `children`, `external` | activities, children, other workflows |
 | `loop`, `asyncio_compat` | the event loop, and `asyncio` functions that are pinned or made deterministic |
-| `guard`, `origin`, `scan` | nondeterministic calls: at run time, whose they are, and in the source |
+| `guard`, `randomness`, `extensions`, `scan` | nondeterministic calls: at run time, and in the source |
+| `wrapping`, `origin` | how functions are wrapped, and whose doing a call is |
 | `binding`, `compiled` | references to functions that were bound before these were replaced |
 | `callsite`, `inspect`, `watchdog` | user lines, stacks, code that does not give up control |
 | `waiting`, `teardown` | waiting for operations; ending a run that leaves memory |

@@ -55,7 +55,7 @@ def replaced(original: Any, replacement: Any) -> None:
 
 
 def replaced_in_class(cls: type, name: str) -> None:
-    """Note that a class method of a class that is written in C has been replaced."""
+    """Note that a method that is written in C has been replaced in its class."""
     _class_methods[cls, name] = None
 
 
@@ -113,12 +113,15 @@ def _bound_methods() -> Iterator[tuple[int, tuple[Any, Any]]]:
         if type(each) is not BuiltinFunctionType:
             continue
         owner: Any = each.__self__
-        if isinstance(owner, type):
-            for cls, name in _class_methods:
-                if each.__name__ == name and issubclass(owner, cls):
-                    yield id(each), (each, getattr(owner, name))
-        elif each in originals:
+        if each in originals:
             yield id(each), (each, originals[each])
+            continue
+        for cls, name in _class_methods:
+            is_its_own = (
+                issubclass(owner, cls) if isinstance(owner, type) else isinstance(owner, cls)
+            )
+            if is_its_own and each.__name__ == name:
+                yield id(each), (each, getattr(owner, name))
 
 
 def _own_cells() -> set[int]:

@@ -79,7 +79,10 @@ _CONVERTERS = (
     f"{_LIBRARY}converter{os.sep}",
     f"{_LIBRARY}worker{os.sep}host{os.sep}converters.py",
 )
-_GUARD = f"{_LIBRARY}worker{os.sep}host{os.sep}guard.py"
+_GUARD = tuple(
+    f"{_LIBRARY}worker{os.sep}host{os.sep}{name}.py"
+    for name in ("extensions", "guard", "randomness", "wrapping")
+)
 _TEST_RUNNER = f"{os.sep}_pytest{os.sep}"
 _SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
@@ -166,7 +169,7 @@ def origin(state: RunState, depth: int = 2) -> Origin:
             if found is None and not unknown:
                 return _EXEMPT
             break
-        elif code.co_filename.startswith("<"):
+        elif code.co_filename.startswith("<") and not code.co_filename.startswith("<frozen "):
             unknown = True  # generated, or typed in: its caller decides
         frame = frame.f_back
     return found or _USER
@@ -235,7 +238,7 @@ def _role_of(filename: str) -> tuple[_Role, str]:
         return _Role.DIAGNOSIS, "importlib"
     if filename.startswith("<"):
         return _Role.THROUGH, ""
-    if filename == _GUARD:
+    if filename in _GUARD:
         return _Role.THROUGH, ""  # its wrappers stand between a caller and what is called
     if filename.startswith(_LIBRARY):
         return (_Role.CONVERTER if filename.startswith(_CONVERTERS) else _Role.PERDURE), "perdure"
