@@ -63,8 +63,8 @@ def _is_self(parameter: inspect.Parameter) -> bool:
 def type_hints_from_func(fn: Callable[..., Any]) -> tuple[list[type] | None, type | None]:
     """The types of `fn`'s positional parameters, and of its result.
 
-    `self` is left out. A parameter without annotation has the type None (no conversion); the parameter types are
-    None as a whole when one of them cannot be given by position. The result type is None when it has no annotation.
+    `self` is left out, and parameters that cannot be given by position. A parameter without annotation has the type
+    None (no conversion); so has the result.
 
     Raises:
         NameError: An annotation names something that its module does not have.
@@ -106,9 +106,28 @@ def _type_hints(fn: Callable[..., Any]) -> tuple[Sequence[type] | None, type | N
         if index == 0 and _is_self(parameter):
             continue
         if parameter.kind not in POSITIONAL:
-            return None, result
+            continue  # `*args` have a type of their own, and nobody can give the others
         argument_types.append(hints.get(parameter.name))  # pyright: ignore[reportArgumentType]
     return argument_types, result
+
+
+def types_of_arguments(
+    fn: Callable[..., Any], types: list[type] | None, count: int
+) -> list[type] | None:
+    """A type for each of `count` arguments: some may have been left out, and `*args` may take any number.
+
+    Args:
+        fn: The function that is called with them.
+        types: Those of its positional parameters; None when unknown.
+        count: Of the arguments that were given.
+    """
+    if types is None or len(types) == count:
+        return types
+    if len(types) > count:
+        return types[:count]
+    rest = next((p for p in parameters_of(fn) if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+    hint = None if rest is None else get_type_hints(_underlying_function(fn)).get(rest.name)
+    return [*types, *([hint] * (count - len(types)))]  # pyright: ignore[reportReturnType]
 
 
 def check_arity(fn: Callable[..., Any], args: Sequence[Any], what: str) -> None:

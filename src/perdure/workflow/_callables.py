@@ -70,3 +70,10 @@ def positional_arity(fn: Callable[..., Any], *, bound: bool) -> tuple[int, int |
             most += 1
             fewest += parameter.default is inspect.Parameter.empty
     return max(0, fewest - bound), most - bound
+
+
+def arity_text(fewest: int, most: int | None) -> str:
+    """How many arguments that is, for messages."""
+    if most == fewest:
+        return str(fewest)
+    return f"{fewest} to {'any number' if most is None else most}"

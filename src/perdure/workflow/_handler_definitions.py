@@ -7,14 +7,20 @@ Not here: the decorators (`_handlers`), running handlers (`perdure.worker.host.h
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any, cast
 
 from perdure.common.signatures import type_hints_from_func
-from perdure.workflow._callables import is_async, is_raw_values, name_of
+from perdure.workflow._callables import (
+    arity_text,
+    is_async,
+    is_raw_values,
+    name_of,
+    positional_arity,
+)
 
 SIGNAL_MARK = "__perdure_signal__"
 QUERY_MARK = "__perdure_query__"
@@ -67,6 +73,13 @@ class HandlerDefinition:
     def bind(self, instance: object) -> Callable[..., Any]:
         """The function, with the workflow object in place when it is a method."""
         return bind(self.fn, instance) if self.is_method else self.fn
+
+    def misfit(self, args: Sequence[object]) -> str | None:
+        """Why the handler cannot be called with these arguments; None when their number is right."""
+        fewest, most = positional_arity(self.fn, bound=self.is_method)
+        if fewest <= len(args) and (most is None or len(args) <= most):
+            return None
+        return f"{name_of(self.fn)} takes {arity_text(fewest, most)} argument(s), but {len(args)} were given"
 
 
 class SignalDefinition(HandlerDefinition):

@@ -11,6 +11,7 @@ from perdure.common.signatures import (
     check_arity,
     has_self,
     type_hints_from_func,
+    types_of_arguments,
 )
 
 
@@ -48,9 +49,19 @@ def test_a_parameter_without_annotation_has_no_type() -> None:
     assert type_hints_from_func(fn) == ([None, int], type(None))
 
 
-@pytest.mark.parametrize("fn", [keyword, varied])
-def test_no_types_when_a_parameter_can_not_be_positional(fn: Callable[..., Any]) -> None:
-    assert type_hints_from_func(fn)[0] is None
+def test_parameters_that_cannot_be_positional_do_not_count() -> None:
+    assert type_hints_from_func(keyword)[0] == [int]
+    assert type_hints_from_func(varied)[0] == []
+
+
+def test_there_is_a_type_for_each_argument() -> None:
+    types: list[type] = [int, str]
+    assert types_of_arguments(plain, None, 1) is None
+    assert types_of_arguments(plain, types, 2) == [int, str]
+    assert types_of_arguments(plain, types, 1) == [int]
+    assert types_of_arguments(plain, types, 0) == []
+    assert types_of_arguments(plain, types, 4) == [int, str, None, None]
+    assert types_of_arguments(varied, [], 2) == [int, int]
 
 
 @pytest.mark.parametrize("fn", [Methods.plain, Methods().plain, Methods.annotated])

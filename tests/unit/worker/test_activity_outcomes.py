@@ -260,18 +260,30 @@ async def test_a_thread_sees_the_context_variables_and_keeps_its_own() -> None:
     assert not activity.in_activity()
 
 
-async def test_arguments_are_converted_by_the_hints_when_there_is_one_for_each() -> None:
+async def test_arguments_are_converted_by_the_hints_also_when_some_are_left_out() -> None:
     @activity.defn
     async def takes(number: float, when: datetime | None = None) -> str:
         return f"{number!r} {when!r}"
 
     for args, expected in (
         ((1, "2026-11-22T00:00:00+00:00"), f"1.0 {datetime(2026, 11, 22, tzinfo=UTC)!r}"),
-        ((1,), "1 None"),
+        ((1,), "1.0 None"),
     ):
         harness = Harness(takes)
         await harness.run("takes", *args)
         assert await harness.result() == expected
+
+
+async def test_varied_arguments_are_converted_by_their_hint() -> None:
+    @activity.defn
+    async def takes(first: float, *rest: datetime) -> str:
+        return f"{first!r} {rest!r}"
+
+    when = datetime(2026, 11, 22, tzinfo=UTC)
+    for rest in ((), (when,), (when, when)):
+        harness = Harness(takes)
+        await harness.run("takes", 1, *(each.isoformat() for each in rest))
+        assert await harness.result() == f"1.0 {rest!r}"
 
 
 async def run_local(function: Any, *, cancel: bool = False) -> Any:

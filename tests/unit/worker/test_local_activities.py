@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from perdure import activity, workflow
-from perdure.client import Client, WorkflowFailureError, WorkflowHandle
+from perdure.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError, CancelledError
 from perdure.exceptions import TimeoutError as TimedOut
@@ -20,6 +25,7 @@ from perdure.replay.commands import ScheduleLocalActivity
 from perdure.replay.jobs import Cancelled
 from perdure.replay.local import LocalActivityCancel, LocalActivityRequest
 from perdure.replay.task import RunInfo
+from perdure.wire.api import enums
 from perdure.worker import Replayer, Worker
 from perdure.worker.activity.local import LocalActivities
 from perdure.worker.interceptors.activity import (
@@ -266,12 +272,22 @@ async def test_the_last_failure_is_the_workflows(client: Client) -> None:
         cause = await cause_of(await start(client, "flaky", 5, attempts=2))
         assert isinstance(cause, ApplicationError)
         assert cause.type == "NotYet"
-        cause = await cause_of(await start(client, "unknown", attempts=1))
-        assert isinstance(cause, ApplicationError)
-        assert cause.type == "NotFoundError"
         cause = await cause_of(await start(client, "later"))
         assert isinstance(cause, ApplicationError)
         assert "cannot be completed asynchronously" in str(cause)
+
+
+async def test_an_activity_that_the_worker_does_not_have_fails_the_task(client: Client) -> None:
+    async with worker(client):
+        handle = await start(client, "unknown")
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            if event.event_type == enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                failure = event.workflow_task_failed_event_attributes.failure
+                assert "Activity function unknown is not registered" in failure.message
+                assert failure.application_failure_info.type == "NotFoundError"
+                break
+        assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+        await handle.terminate()
 
 
 async def test_a_long_back_off_is_a_timer_and_attempts_go_on_counting(client: Client) -> None:
@@ -364,7 +380,13 @@ async def test_a_cancel_in_the_moment_of_the_start_is_not_lost() -> None:
         return asyncio.create_task(work, name=name)
 
     slots = Slots(1)
-    never: Any = None  # no attempt begins, so there is nothing that would run it
+
+    class Known:
+        """No attempt begins, so there is nothing that would run it."""
+
+        def check_known(self, name: str) -> None: ...
+
+    never: Any = Known()
     local = LocalActivities(never, slots, spawn).of_run(RunInfo("default", "w", "r", "Local", "q"))
     asked = LocalActivityRequest(ScheduleLocalActivity(seq=1, activity_type="held"))
     local.apply([asked, LocalActivityCancel(1)], 0)

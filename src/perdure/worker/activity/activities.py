@@ -158,6 +158,19 @@ class Activities:
             self._on_fatal(error)
         return Failed(await encode_failure(converter, error))
 
+    def check_known(self, name: str) -> None:
+        """Look for an activity's function.
+
+        Raises:
+            perdure.exceptions.ApplicationError: This worker does not have it.
+        """
+        if self._registry.find(name) is None:
+            raise ApplicationError(
+                f"Activity function {name} is not registered on this worker,"
+                f" available activities: {', '.join(self._registry.names)}",
+                type="NotFoundError",
+            )
+
     def new_attempt(self, task: Poll) -> Attempt:
         """What one attempt of this task's activity needs; nothing runs yet."""
         definition = self._registry.find(task.activity_type.name)

@@ -101,6 +101,10 @@ class RunLocalActivities:
         Args:
             requests: From the engine.
             now_ns: The workflow's time, since the epoch: when what is asked for was scheduled.
+
+        Raises:
+            perdure.exceptions.ApplicationError: The worker does not have an activity. No other worker will be asked, so
+                retries would be in vain until a worker with that code has the workflow task.
         """
         for request in requests:
             if isinstance(request, LocalActivityCancel):
@@ -108,6 +112,7 @@ class RunLocalActivities:
                     known.cancel()
                 continue
             command = request.command
+            self._worker.activities.check_known(command.activity_type)
             execution = _Execution(self._worker, self._run, command, now_ns)
             self._running[command.seq] = execution
             self._worker.spawn(

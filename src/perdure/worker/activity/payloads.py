@@ -12,6 +12,7 @@ from typing import Any
 from perdure.activity import logger as activity_logger
 from perdure.activity.definition import Definition
 from perdure.common.raw import RawValue
+from perdure.common.signatures import types_of_arguments
 from perdure.converter import DataConverter
 from perdure.core.user_code import QuietLogger, passes_through
 from perdure.exceptions import ApplicationError
@@ -45,8 +46,8 @@ async def decode_args(definition: Definition, task: Poll, converter: DataConvert
     types = definition.arg_types
     if definition.name is None:
         types = [RawValue] * len(payloads)
-    elif types is not None and len(types) != len(payloads):
-        types = None
+    else:
+        types = types_of_arguments(definition.fn, types, len(payloads))
     try:
         args = await converter.decode(payloads, type_hints=types) if payloads else []
     except Exception as error:

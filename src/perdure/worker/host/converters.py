@@ -143,7 +143,7 @@ class RunConverters:
     def decode(
         self, payloads: Sequence[Payload], types: list[type] | None, converters: Converters
     ) -> list[Any]:
-        """Values of arguments or results; type hints count only when there is one for each.
+        """Values of arguments or results, to the types that are given: one for each.
 
         Raises:
             RuntimeError: They cannot be decoded; fails the task, unless the error is one that fails
@@ -151,8 +151,6 @@ class RunConverters:
         """
         if not payloads:
             return []
-        if types and len(types) != len(payloads):
-            types = None
         try:
             return converters.payload.from_payloads(payloads, types)
         except FailureError:

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from perdure.common import RawValue
+from perdure.common.signatures import types_of_arguments
 from perdure.core.user_code import quiet_logger
 from perdure.exceptions import CancelledError
 from perdure.replay import commands, jobs
@@ -61,10 +62,12 @@ class Handlers:
         """What the handler is called with; a dynamic one gets the name and raw values."""
         converters = self._state.converters
         if definition.name is not None:
-            return converters.decode(payloads, definition.arg_types, converters.workflow)
+            types = types_of_arguments(definition.fn, definition.arg_types, len(payloads))
+            return converters.decode(payloads, types, converters.workflow)
         if definition.dynamic_vararg:
-            types = definition.arg_types[1:] if definition.arg_types else None
-            return [name, *converters.decode(payloads, types, converters.workflow)]
+            types = types_of_arguments(definition.fn, definition.arg_types, len(payloads) + 1)
+            known = types[1:] if types else None
+            return [name, *converters.decode(payloads, known, converters.workflow)]
         raw: list[type] = [RawValue] * len(payloads)
         return [name, converters.decode(payloads, raw, converters.workflow)]
 
@@ -247,6 +250,11 @@ class _Update:
                 handlers.inbound.handle_update_validator(given)
         # The validator may have changed its arguments; the handler must not see that.
         arguments = handlers.update_arguments(definition, job)
+        # An interceptor may put the arguments right: then the handler's own call decides.
+        if job.run_validator and not state.options.interceptor_classes:
+            misfit = definition.misfit(arguments)
+            if misfit is not None:
+                raise TypeError(misfit)
         return HandleUpdateInput(job.id, job.name, arguments, job.headers)
 
     def _failed(self, error: BaseException) -> None:

@@ -28,7 +28,7 @@ from perdure.worker.host.scan import Severity, scan_class
 from perdure.worker.host.state import RunEvicted, RunState, running_state
 from perdure.worker.host.teardown import tear_down
 from perdure.worker.host.watchdog import WorkflowDeadlock, watchdog
-from perdure.workflow._callables import name_of, positional_arity
+from perdure.workflow._callables import arity_text, name_of, positional_arity
 from perdure.workflow._errors import NonDeterministicCall
 from perdure.workflow._handler_definitions import QueryDefinition
 
@@ -280,15 +280,10 @@ def _check_arity(definition: Definition, args: Sequence[object]) -> None:
     """Fail the task with a clear text; a corrected worker or a reset can still save the run."""
     fewest, most = positional_arity(definition.run_fn, bound=True)
     if len(args) < fewest or (most is not None and len(args) > most):
-        expected = (
-            str(fewest)
-            if most == fewest
-            else f"{fewest} to {'any number' if most is None else most}"
-        )
         where = f"{definition.cls.__qualname__}.{name_of(definition.run_fn)}"
         message = (
             f"Workflow {definition.name or definition.cls.__name__} was started with {len(args)} "
-            f"argument(s), but {where} takes {expected}"
+            f"argument(s), but {where} takes {arity_text(fewest, most)}"
         )
         raise TypeError(message)
 

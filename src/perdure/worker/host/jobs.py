@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.common import RawValue
+from perdure.common.signatures import types_of_arguments
 from perdure.replay import jobs
 from perdure.worker.host import outcome
 from perdure.worker.interceptors.workflow import ExecuteWorkflowInput
@@ -57,7 +58,7 @@ class Jobs:
         state = self._state
         definition = state.definition
         converters = state.converters
-        types = definition.arg_types
+        types = types_of_arguments(definition.run_fn, definition.arg_types, len(job.arguments))
         if definition.name is None:
             types = cast("list[type]", [RawValue] * len(job.arguments))
         args = converters.decode(job.arguments, types, converters.workflow)

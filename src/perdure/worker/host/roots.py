@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from typing_extensions import override
 
+from perdure.core.user_code import quiet_logger
+from perdure.exceptions import ApplicationError
 from perdure.worker.host import children, external, handles, outcome
 from perdure.worker.interceptors.workflow import (
     ContinueAsNewInput,
@@ -31,14 +33,15 @@ if TYPE_CHECKING:
     from perdure.workflow._handler_definitions import HandlerDefinition
 
 
-def _handler(
-    known: Mapping[str | None, HandlerDefinition], name: str, instance: object
-) -> Callable[..., Any]:
+def _handler(known: Mapping[str | None, HandlerDefinition], name: str) -> HandlerDefinition:
     found = known.get(name) or known.get(None)
     if found is None:  # an interceptor changed the name to one that nothing handles
         message = f"There is no handler for '{name}'"
         raise RuntimeError(message)
-    return found.bind(instance)
+    return found
+
+
+_log = quiet_logger(__name__)
 
 
 async def _call(handler: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -67,12 +70,24 @@ class InboundRoot(WorkflowInboundInterceptor):
     @override
     async def handle_signal(self, input: HandleSignalInput) -> None:
         state = self._state
-        await _call(_handler(state.signals, input.signal, state.instance), input.args)
+        definition = _handler(state.signals, input.signal)
+        if (misfit := definition.misfit(input.args)) is not None:
+            # As one whose arguments cannot be decoded: its sender is gone, and the workflow must not wait for a mend.
+            _log.error(
+                "Dropped the signal %s of workflow %s (id %s, run %s): %s",
+                input.signal,
+                state.run.workflow_type,
+                state.run.workflow_id,
+                state.run.run_id,
+                misfit,
+            )
+            return
+        await _call(definition.bind(state.instance), input.args)
 
     @override
     async def handle_query(self, input: HandleQueryInput) -> Any:
         state = self._state
-        return await _call(_handler(state.queries, input.query, state.instance), input.args)
+        return await _call(_handler(state.queries, input.query).bind(state.instance), input.args)
 
     @override
     def handle_update_validator(self, input: HandleUpdateInput) -> None:
@@ -85,7 +100,10 @@ class InboundRoot(WorkflowInboundInterceptor):
     @override
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
         state = self._state
-        return await _call(_handler(state.updates, input.update, state.instance), input.args)
+        definition = _handler(state.updates, input.update)
+        if (misfit := definition.misfit(input.args)) is not None:
+            raise ApplicationError(misfit, type="TypeError", non_retryable=True)
+        return await _call(definition.bind(state.instance), input.args)
 
 
 class OutboundRoot(WorkflowOutboundInterceptor):
