@@ -182,7 +182,6 @@ async def reopen_and_close(target: str) -> None:
     ("target", "words"),
     [
         ("sqlite:/no/such/folder/x.db", "cannot create /no/such/folder/x.db.lock"),
-        ("sqlite:{folder}", "cannot open {folder}: Is a directory"),
         ("sqlite:{folder}/file/x.db", "cannot create {folder}/file/x.db.lock: Not a directory"),
     ],
 )

@@ -20,6 +20,7 @@ from perdure.core.ids import new_id
 from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.embedded.calls import CLOSED, LATE, Call, TimeLimits
+from perdure.embedded.place import place_of
 from perdure.server.node.node import open_node
 from perdure.storage.port import InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
@@ -45,8 +46,8 @@ async def open_embedded(url: str) -> EmbeddedConnection:
     """Open the engine that a URL names, or join it if this process has already opened it.
 
     Args:
-        url: `sqlite:orders.db` or `sqlite:///absolute/orders.db`, where `~` is the home folder; `memory:` for a new
-            engine that is not shared; `memory:name` for an engine that this process shares under that name.
+        url: `sqlite:orders.db` or `sqlite:///orders.db`, see `place`; `memory:` for a new engine that is not shared;
+            `memory:name` for an engine that this process shares under that name.
 
     Returns:
         A connection to it.
@@ -78,28 +79,6 @@ async def open_embedded(url: str) -> EmbeddedConnection:
         connection = await engine.join()
         if connection is not None:
             return connection
-
-
-def place_of(url: str) -> Path | str:
-    """The file that a `sqlite:` URL names, or the name in a `memory:` URL.
-
-    Args:
-        url: `sqlite:orders.db`, `memory:` or `memory:name`.
-
-    Raises:
-        ValueError: It names neither, or has options.
-    """
-    scheme, _, rest = url.partition(":")
-    rest = rest.removeprefix("//")
-    if rest.endswith(":memory:"):
-        raise ValueError(f"{url!r}: an engine in memory is 'memory:'")
-    if "?" in rest:
-        raise ValueError(f"{url!r}: there are no options after '?': give 'sqlite:<file>'")
-    if scheme == "memory":
-        return rest
-    if scheme == "sqlite" and rest:
-        return Path(rest).expanduser().resolve()
-    raise ValueError(f"{url!r} names no database: give 'sqlite:<file>' or 'memory:'")
 
 
 class _Engine:

@@ -1,8 +1,8 @@
-"""The kind of file system that holds a database: SQLite's log and locks need a local disk.
+"""Where a database may lie: SQLite's log and locks need a local disk.
 
-Role: `check_file_system` refuses network file systems, where locks, shared memory and `fsync` are unreliable, and warns
-about folders that a virtual machine shares with its host. It reads the mount table and works on Linux only; on other
-systems it checks nothing.
+Role: `check_name` refuses what is no path. `check_file_system` refuses network file systems, where locks, shared memory
+and `fsync` are unreliable, and warns about folders that a virtual machine shares with its host. It reads the mount
+table and works on Linux only; on other systems it checks nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,22 @@ _PASSED_THROUGH = frozenset(
     {"9p", "drvfs", "prl_fs", "vboxsf", "virtiofs", "vmhgfs", "fuse.vmhgfs-fuse"}
 )
 """A host folder shared with a virtual machine or container: safe while only one side uses the file."""
+
+
+def check_name(database: Path) -> None:
+    """Refuse a target, such as `sqlite:orders.db`, where a path is asked for: a file of that name would be created.
+
+    Args:
+        database: The path as it was given.
+
+    Raises:
+        OpenError: It is a target.
+    """
+    text = str(database)
+    if text.startswith("sqlite:"):
+        raise OpenError(f"{text} is no path: give the path of the file alone, without 'sqlite:'")
+    if text in {":memory:", "memory:"}:
+        raise OpenError(f"{text} is no path: without a file, a server keeps everything in memory")
 
 
 def check_file_system(database: Path) -> None:

@@ -15,7 +15,7 @@ from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
-from perdure.storage.file_system import check_file_system
+from perdure.storage.file_system import check_file_system, check_name
 from perdure.storage.port import (
     CommitBatch,
     DoubtfulTasks,
@@ -59,6 +59,7 @@ async def open_sqlite(
     reader = reader or ThreadExecutor("perdure-reader")
 
     def connect() -> tuple[FileLock, sqlite3.Connection, sqlite3.Connection]:
+        check_name(path)
         file = path.resolve()
         check_file_system(file)
         lock = FileLock(file)

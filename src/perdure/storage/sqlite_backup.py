@@ -11,6 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from perdure.storage.file_system import check_name
 from perdure.storage.port import OpenError
 from perdure.storage.schema import APPLICATION_ID
 from perdure.storage.sqlite_open import connect_reader
@@ -29,6 +30,7 @@ def back_up(database: Path, to: Path) -> int:
     Example:
         back_up(Path("orders.db"), Path("backups/orders-monday.db"))
     """
+    check_name(to)
     if not database.is_file():
         raise OpenError(f"there is no database {database}")
     if to.exists():

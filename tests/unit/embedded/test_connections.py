@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perdure.embedded import engine as embedded
-from perdure.embedded import open_embedded, place_of
+from perdure.embedded import open_embedded
 from perdure.service import ConnectConfig, RPCError, RPCStatusCode, ServiceClient
 from perdure.storage.port import InUse, NotWritten
 from perdure.storage.sqlite import SqliteStore, open_sqlite
@@ -18,41 +18,6 @@ from perdure.wire import errors
 from perdure.wire.api import common, query
 from perdure.wire.seam import WORKFLOW_SERVICE
 from tests.unit.embedded.calls import QUEUE, call, start
-
-
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [
-        ("memory:", ""),
-        ("memory:x", "x"),
-        ("memory://x", "x"),
-        ("sqlite:///var/lib/x.db", Path("/var/lib/x.db")),
-        ("sqlite:/var/lib/x.db", Path("/var/lib/x.db")),
-        ("sqlite:///var/lib/../x.db", Path("/var/x.db")),
-        ("sqlite:x.db", Path.cwd() / "x.db"),
-        ("sqlite://x.db", Path.cwd() / "x.db"),
-        ("sqlite:~/x.db", Path.home().resolve() / "x.db"),
-    ],
-)
-def test_what_a_url_names(url: str, place: Path | str):
-    assert place_of(url) == place
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("sqlite::memory:", "an engine in memory is 'memory:'"),
-        ("sqlite://:memory:", "an engine in memory is 'memory:'"),
-        ("sqlite:x.db?mode=ro", "no options after"),
-        ("memory:x?y", "no options after"),
-        ("x.db", "names no database"),
-        ("", "names no database"),
-        ("http://x", "names no database"),
-    ],
-)
-def test_a_url_that_is_refused_says_why(url: str, reason: str):
-    with pytest.raises(ValueError, match=reason):
-        place_of(url)
 
 
 async def test_a_poll_that_finds_nothing_is_answered_empty_and_not_late():

@@ -23,7 +23,7 @@ from tests.unit.server.world import schedule_activity
 async def test_connections_to_one_file_share_an_engine(tmp_path: Path):
     url = f"sqlite:{tmp_path / 'x.db'}"
     first, second = await asyncio.gather(
-        open_embedded(url), open_embedded(f"sqlite://{tmp_path}/x.db")
+        open_embedded(url), open_embedded(f"sqlite:///{tmp_path}/x.db")
     )
     run_id = await start(first)
     assert await start(second) == run_id

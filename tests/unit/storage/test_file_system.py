@@ -11,6 +11,7 @@ from perdure.storage import file_system
 from perdure.storage.file_system import check_file_system, file_system_of
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite import open_sqlite
+from perdure.storage.sqlite_backup import back_up
 
 MOUNTS = """\
 27 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
@@ -128,3 +129,29 @@ def test_each_file_system_of_a_host_is_known(
     mounts.write_text(f"1 0 0:1 / /data rw - {kind} somewhere rw")
     check_file_system(Path("/data/x.db"))
     assert "both sides" in caplog.text
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("sqlite:x.db", "without 'sqlite:'"),
+        ("sqlite:///x.db", "without 'sqlite:'"),
+        (":memory:", "keeps everything in memory"),
+        ("memory:", "keeps everything in memory"),
+    ],
+)
+async def test_a_target_is_no_path(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OpenError, match=reason):
+        await open_sqlite(Path(name))
+    store = await open_sqlite(Path("x.db"))
+    await store.close()
+    with pytest.raises(OpenError, match=reason):
+        back_up(Path("x.db"), Path(name))
+    assert names(tmp_path) == {"x.db", "x.db.lock"}

@@ -1,0 +1,93 @@
+"""What a `sqlite:` or `memory:` target names.
+
+Two spellings are common, and both are accepted. `sqlite:` before a path is that path. `sqlite:///` is read as
+SQLAlchemy reads it: three slashes before a relative path, four before an absolute one. Whatever could mean another file
+than the one it would name is refused, so that no file is created where nobody looks for it.
+
+Not here: opening the file (`perdure.storage`), other schemes (`perdure.service.targets`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_URL = "sqlite:///"
+_IS_WINDOWS = os.name == "nt"
+
+
+def place_of(url: str) -> Path | str:
+    """The place that a target names.
+
+    Args:
+        url: A `sqlite:` or `memory:` target.
+
+    Returns:
+        The absolute path of the file, or the name after `memory:`.
+
+    Raises:
+        ValueError: The target names no place, or not clearly.
+
+    Example:
+        ```python
+        from pathlib import Path
+
+        from perdure.embedded import place_of
+
+        assert place_of("sqlite:///orders.db") == Path.cwd() / "orders.db"
+        ```
+    """
+    scheme, _, rest = url.partition(":")
+    if rest.endswith(":memory:"):
+        raise ValueError(f"{url!r}: an engine in memory is 'memory:'")
+    if "?" in rest:
+        raise ValueError(f"{url!r}: there are no options after '?': give 'sqlite:<file>'")
+    if scheme == "memory":
+        return rest.removeprefix("//")
+    if scheme != "sqlite" or not rest.strip("/"):
+        raise ValueError(f"{url!r} names no database: give 'sqlite:<file>' or 'memory:'")
+    return _file(url, rest)
+
+
+def _file(url: str, rest: str) -> Path:
+    if rest.startswith("////"):
+        path = f"/{rest.lstrip('/')}"
+    elif rest.startswith("///"):
+        path = rest.removeprefix("///")
+    elif rest.startswith("//"):
+        raise ValueError(
+            f"{url!r}: after two slashes comes a host, and a file has none: give 'sqlite:{rest[2:]}'"
+        )
+    else:
+        path = rest
+    _check_text(url, path)
+    try:
+        found = Path(path).expanduser().resolve()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{url!r} names no file: {error}") from None
+    if path.endswith(("/", os.sep)) or found.is_dir():
+        raise ValueError(f"{url!r} is a folder: give the path of a file in it")
+    if f"///{path}" == rest and not found.parent.is_dir():
+        raise ValueError(
+            f"{url!r} is the relative path {path!r}, and there is no folder {found.parent}: an absolute path has four "
+            f"slashes: '{_URL}/{path}'"
+        )
+    return found
+
+
+def _check_text(url: str, path: str) -> None:
+    if path != path.strip() or not path.isprintable():
+        raise ValueError(
+            f"{url!r}: there is white space around the path, or a control character in it"
+        )
+    if _PERCENT.search(path):
+        raise ValueError(
+            f"{url!r}: write the characters of the path as they are; nothing is decoded after '%'"
+        )
+    if not _IS_WINDOWS and (_DRIVE.match(path) or "\\" in path):
+        raise ValueError(
+            f"{url!r} is a path of Windows: give one of this system, such as 'sqlite:orders.db'"
+        )
