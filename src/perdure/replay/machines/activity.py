@@ -47,6 +47,8 @@ class ActivityMachine(Machine):
 
     kind: ClassVar[str] = "activity"
     settled: ClassVar = frozenset({State.CLOSED, State.ABANDONED})
+    over: ClassVar = frozenset({State.CLOSED, State.CANCELED_BEFORE_SENT})
+    taken_back: ClassVar = State.CANCELED_BEFORE_SENT
     command: cmd.ScheduleActivity
 
     def __init__(self, command: cmd.ScheduleActivity) -> None:
@@ -57,14 +59,6 @@ class ActivityMachine(Machine):
     def activity_id(self) -> str:
         """The activity's id: the user's, or the sequence number."""
         return self.command.activity_id or str(self.command.seq)
-
-    @property
-    def cancelled_before_sent(self) -> bool:
-        return self.state == State.CANCELED_BEFORE_SENT
-
-    @property
-    def done(self) -> bool:
-        return self.state in {State.CLOSED, State.CANCELED_BEFORE_SENT}
 
     def cancel(self, command: cmd.RequestCancelActivity, host: Host) -> None:
         """User code cancelled the activity; ignored when it has already ended."""

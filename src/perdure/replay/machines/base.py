@@ -51,6 +51,10 @@ class Machine:
     table: ClassVar[Table]
     settled: ClassVar[frozenset[int]] = frozenset()
     """States in which every further event is ignored."""
+    over: ClassVar[frozenset[int]] = frozenset()
+    """States in which no later event can name this machine."""
+    taken_back: ClassVar[int] = -1
+    """The state of a command that was cancelled in the task that issued it."""
 
     def __init__(self, command: object, state: int) -> None:
         self.command: Any = command
@@ -59,12 +63,12 @@ class Machine:
     @property
     def cancelled_before_sent(self) -> bool:
         """The command was taken back in the task that issued it: it never leaves."""
-        return False
+        return self.state == self.taken_back
 
     @property
     def done(self) -> bool:
         """No later event can name this machine: the run may forget it."""
-        return False
+        return self.state in self.over
 
     def matches(self, event: history.HistoryEvent) -> bool:
         """Whether ``event`` may record the command that this machine has in the queue."""

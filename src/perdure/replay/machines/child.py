@@ -47,6 +47,8 @@ class ChildWorkflowMachine(Machine):
 
     kind: ClassVar[str] = "child workflow"
     settled: ClassVar = frozenset({State.CLOSED, State.ABANDONED})
+    over: ClassVar = frozenset({State.CLOSED, State.CANCELED_BEFORE_SENT})
+    taken_back: ClassVar = State.CANCELED_BEFORE_SENT
     command: cmd.StartChildWorkflow
 
     def __init__(self, command: cmd.StartChildWorkflow) -> None:
@@ -54,14 +56,6 @@ class ChildWorkflowMachine(Machine):
         self.run_id = ""
         self.initiated_event_id = 0
         self.started_event_id = 0
-
-    @property
-    def cancelled_before_sent(self) -> bool:
-        return self.state == State.CANCELED_BEFORE_SENT
-
-    @property
-    def done(self) -> bool:
-        return self.state in {State.CLOSED, State.CANCELED_BEFORE_SENT}
 
     def cancel(self, command: cmd.CancelChildWorkflow, host: Host) -> None:
         """User code cancelled the child; ignored when it has already ended."""

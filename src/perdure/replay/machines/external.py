@@ -57,18 +57,12 @@ class SignalExternalMachine(Machine):
 
     kind: ClassVar[str] = "signal to another workflow"
     settled: ClassVar = frozenset({State.CLOSED})
+    over: ClassVar = frozenset({State.CLOSED, State.CANCELED_BEFORE_SENT})
+    taken_back: ClassVar = State.CANCELED_BEFORE_SENT
     command: cmd.SignalExternal
 
     def __init__(self, command: cmd.SignalExternal) -> None:
         super().__init__(command, State.CREATED)
-
-    @property
-    def cancelled_before_sent(self) -> bool:
-        return self.state == State.CANCELED_BEFORE_SENT
-
-    @property
-    def done(self) -> bool:
-        return self.state >= State.CLOSED
 
     def cancel(self, _command: cmd.CancelSignalExternal, host: Host) -> None:
         """Take the signal back; once sent it cannot be."""
@@ -104,15 +98,12 @@ class CancelExternalMachine(Machine):
 
     kind: ClassVar[str] = "cancel request to another workflow"
     settled: ClassVar = frozenset({State.CLOSED})
+    over: ClassVar = frozenset({State.CLOSED})
 
     command: cmd.RequestCancelExternal
 
     def __init__(self, command: cmd.RequestCancelExternal) -> None:
         super().__init__(command, State.CREATED)
-
-    @property
-    def done(self) -> bool:
-        return self.state >= State.CLOSED
 
     def _initiated(self, _event: history.HistoryEvent, _host: Host) -> None:
         self.state = State.INITIATED

@@ -86,6 +86,7 @@ class LocalActivityMachine(Machine):
 
     kind: ClassVar[str] = LOCAL_ACTIVITY_KIND
     settled: ClassVar = frozenset({State.RECORDED})
+    over: ClassVar = frozenset({State.RECORDED})
     command: cmd.ScheduleLocalActivity
 
     def __init__(self, command: cmd.ScheduleLocalActivity, run: LocalHost) -> None:
@@ -100,10 +101,6 @@ class LocalActivityMachine(Machine):
     def activity_id(self) -> str:
         """The user's id, or the sequence number."""
         return self.command.activity_id or str(self.command.seq)
-
-    @property
-    def done(self) -> bool:
-        return self.state == State.RECORDED
 
     @property
     def waits_for_marker(self) -> bool:

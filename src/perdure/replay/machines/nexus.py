@@ -50,6 +50,7 @@ class NexusOperationMachine(Machine):
 
     kind: ClassVar[str] = "nexus operation"
     settled: ClassVar = frozenset({State.CLOSED, State.ABANDONED})
+    taken_back: ClassVar = State.CANCELED_BEFORE_SENT
     command: cmd.ScheduleNexusOperation
 
     def __init__(self, command: cmd.ScheduleNexusOperation) -> None:
@@ -57,10 +58,6 @@ class NexusOperationMachine(Machine):
         self.scheduled_event_id = 0
         self.operation_token = ""
         self._cancel_sent = False
-
-    @property
-    def cancelled_before_sent(self) -> bool:
-        return self.state == State.CANCELED_BEFORE_SENT
 
     @property
     def done(self) -> bool:

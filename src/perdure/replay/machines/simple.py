@@ -25,15 +25,12 @@ class FireAndForgetMachine(Machine):
     __slots__ = ("_event_type",)
 
     kind: ClassVar[str] = "command"
+    over: ClassVar = frozenset({State.RECORDED})
     table: ClassVar[Table] = {}
 
     def __init__(self, command: cmd.Command, recorded_as: int) -> None:
         super().__init__(command, State.CREATED)
         self._event_type = recorded_as
-
-    @property
-    def done(self) -> bool:
-        return self.state == State.RECORDED
 
     def matches(self, event: history.HistoryEvent) -> bool:
         return self.state == State.CREATED and event.event_type == self._event_type
@@ -48,14 +45,11 @@ class PatchMachine(Machine):
     __slots__ = ("patch_id",)
 
     kind: ClassVar[str] = "patch"
+    over: ClassVar = frozenset({State.RECORDED})
 
     def __init__(self, command: cmd.RecordMarker, patch_id: str) -> None:
         super().__init__(command, State.CREATED)
         self.patch_id = patch_id
-
-    @property
-    def done(self) -> bool:
-        return self.state == State.RECORDED
 
     def _recorded(self, event: history.HistoryEvent, _host: Host) -> None:
         patch = read_patch(event)

@@ -28,18 +28,12 @@ class TimerMachine(Machine):
 
     kind: ClassVar[str] = "timer"
     settled: ClassVar = frozenset({State.FIRED, State.CANCELED})
+    over: ClassVar = frozenset({State.FIRED, State.CANCELED, State.CANCELED_BEFORE_SENT})
+    taken_back: ClassVar = State.CANCELED_BEFORE_SENT
     command: cmd.StartTimer
 
     def __init__(self, command: cmd.StartTimer) -> None:
         super().__init__(command, State.CREATED)
-
-    @property
-    def cancelled_before_sent(self) -> bool:
-        return self.state == State.CANCELED_BEFORE_SENT
-
-    @property
-    def done(self) -> bool:
-        return self.state >= State.FIRED
 
     def cancel(self, command: cmd.CancelTimer, host: Host) -> None:
         """User code cancelled the timer; nothing happens when it has already ended."""

@@ -89,14 +89,11 @@ class UpdateMachine(Machine):
 
     kind: ClassVar[str] = "update"
     settled: ClassVar = frozenset({State.CLOSED})
+    over: ClassVar = frozenset({State.CLOSED})
 
     def __init__(self, request: UpdateRequest) -> None:
         super().__init__(None, State.REQUESTED)
         self.update_request = request
-
-    @property
-    def done(self) -> bool:
-        return self.state == State.CLOSED
 
     def job(self, *, run_validator: bool) -> DoUpdate:
         """What user code is asked to do."""
