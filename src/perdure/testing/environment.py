@@ -204,9 +204,8 @@ class WorkflowEnvironment:
     ) -> WorkflowEnvironment:
         """Start an engine in this process whose time is skipped while nothing runs.
 
-        Time is skipped while the test waits in `handle.result()` (as `execute_workflow` does) or in `sleep`. It is not
-        skipped while a workflow task or an activity runs; then it passes in real time. At other moments it stands
-        still.
+        Time is skipped while the test waits in `handle.result()` (as `execute_workflow` does) or in `sleep`, except
+        while a workflow task or an activity runs. At all other moments it passes in real time.
 
         Args:
             data_converter: As for `Client.connect`, like the next six.
