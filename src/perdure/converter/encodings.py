@@ -11,9 +11,10 @@ import json
 import uuid
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from enum import Enum
+from typing import Any, cast
 
 from google.protobuf import json_format, symbol_database
 from google.protobuf.message import DecodeError, Message
@@ -135,7 +136,8 @@ class BinaryPlainPayloadConverter(EncodingPayloadConverter):
         return common_pb.Payload(metadata={"encoding": b"binary/plain"}, data=value)
 
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
-        return payload.data
+        # A hint of another type than bytes: the type's rules decide, and refuse what does not fit.
+        return payload.data if type_hint is None else value_to_type(type_hint, payload.data)
 
 
 def _message_payload(encoding: bytes, message: Message, data: bytes) -> common_pb.Payload:
@@ -223,6 +225,12 @@ class AdvancedJSONEncoder(json.JSONEncoder):
             return o.isoformat()
         if dataclasses.is_dataclass(o) and not isinstance(o, type):
             return dataclasses.asdict(o)
+        if isinstance(o, Mapping):
+            return dict(o)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        if isinstance(o, Enum):  # before iterables: flags are both
+            raise TypeError(
+                f"Object of type {type(o).__name__} is not JSON serializable: derive the enum from str or int too"
+            )
         as_dict = getattr(o, "dict", None)
         if callable(as_dict):
             return as_dict()
@@ -264,13 +272,24 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
         self._encoding = encoding
         self._encoding_bytes = encoding.encode()
         # One encoder for all values: making one for each costs more than encoding a small value.
-        self._encode = (encoder or json.JSONEncoder)(separators=(",", ":"), sort_keys=True).encode
+        kind = encoder or json.JSONEncoder
+        self._encode = kind(separators=(",", ":"), sort_keys=True).encode
+        self._encode_unsorted = kind(separators=(",", ":")).encode
         self._decoder = decoder
         self._custom_type_converters = custom_type_converters
 
     @property
     def encoding(self) -> str:
         return self._encoding
+
+    def _text(self, value: Any) -> str:
+        try:
+            return self._encode(value)
+        except TypeError as error:
+            # Keys of different types cannot be sorted; what was consumed cannot be encoded a second time.
+            if "not supported between instances" not in str(error) or _has_iterator(value):
+                raise
+            return self._encode_unsorted(value)
 
     def to_payload(self, value: Any) -> common_pb.Payload | None:
         if hasattr(value, "parse_obj"):
@@ -280,7 +299,7 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
                 stacklevel=2,
             )
         return common_pb.Payload(
-            metadata={"encoding": self._encoding_bytes}, data=self._encode(value).encode()
+            metadata={"encoding": self._encoding_bytes}, data=self._text(value).encode()
         )
 
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
@@ -291,3 +310,16 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
         if type_hint is None:
             return value
         return value_to_type(type_hint, value, self._custom_type_converters)
+
+
+def _has_iterator(value: Any) -> bool:
+    """Whether a value holds something that can be read once only."""
+    if isinstance(value, Iterator):
+        return True
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return any(_has_iterator(getattr(value, each.name)) for each in dataclasses.fields(value))
+    if isinstance(value, Mapping):
+        return any(map(_has_iterator, cast("Mapping[Any, Any]", value).values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_iterator, cast("Iterable[Any]", value)))
+    return False

@@ -6,24 +6,29 @@ are the rules of the other Python SDK of this API, so that a value decodes to th
 - unknown keys of dataclasses are ignored; missing ones are the dataclass's own error;
 - a union takes the first member that converts; hints of int and float both take any number;
 - keys of mappings are converted from JSON's strings when the hint says int, float, bool, None or an int enum.
+
+Where that SDK gives another type than the hint's in silence (classes made from str, named tuples, fields of generic
+dataclasses, numbers in unions), this module gives the right one, or raises.
 """
 
 from __future__ import annotations
 
 import collections
+import collections.abc
 import dataclasses
 import functools
 import inspect
-import types
 import typing
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar, Literal, NewType, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, NewType
 
 import typing_extensions
+
+from perdure.converter.hints import args_of, elements_of, is_union, meant, origin_of, parts_of
 
 JSONTypeConverterUnhandled = NewType("JSONTypeConverterUnhandled", object)
 """The type of `JSONTypeConverter.Unhandled`."""
@@ -127,18 +132,10 @@ def _remember(hint: Any, rule: _Rule) -> None:
     _rule_of_hint[hint] = rule
 
 
-def _origin(hint: Any) -> Any:
-    return getattr(hint, "__origin__", hint)
-
-
-def _args(hint: Any) -> tuple[Any, ...]:
-    return getattr(hint, "__args__", ())
-
-
 def _primitive(hint: Any, value: Any, _: _Converters) -> Any:
-    if hint is Any or hint is object or isinstance(hint, TypeVar):
+    if hint is Any or hint is object:
         return value
-    if hint is str:
+    if hint is str or hint in _STRING_LITERALS:
         return str(_expect(value, str, "str"))
     if hint is int or hint is float:
         return hint(_expect(value, int | float, "int|float"))
@@ -154,6 +151,9 @@ def _primitive(hint: Any, value: Any, _: _Converters) -> Any:
     return _UNHANDLED
 
 
+_STRING_LITERALS = (typing.LiteralString, typing_extensions.LiteralString)
+
+
 def _expect(value: Any, kind: Any, name: str) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"Expected value to be {name}, was {type(value)}")
@@ -161,67 +161,86 @@ def _expect(value: Any, kind: Any, name: str) -> Any:
 
 
 def _datetime(hint: Any, value: Any, _: _Converters) -> Any:
-    if hint is not datetime:
+    if not (inspect.isclass(hint) and issubclass(hint, datetime)):
         return _UNHANDLED
-    if isinstance(value, datetime):
+    if isinstance(value, hint):
         return value
     if not isinstance(value, str):
         raise TypeError(f"Expected datetime or ISO8601 string, got {type(value)}")
     try:
-        return datetime.fromisoformat(value)
+        return hint.fromisoformat(value)
     except ValueError as error:
         raise TypeError("Failed parsing datetime string: it is not ISO 8601") from error
 
 
 def _transparent(hint: Any, value: Any, converters: _Converters) -> Any:
-    """NewType and Annotated: as what they stand for."""
-    supertype = getattr(hint, "__supertype__", None)
-    if supertype is not None:
-        return value_to_type(supertype, value, converters)
-    if hasattr(hint, "__metadata__"):
-        return value_to_type(hint.__origin__, value, converters)
-    return _UNHANDLED
+    """NewType, Annotated, aliases, bounds of type variables: as what they stand for."""
+    inner = meant(hint)
+    return _UNHANDLED if inner is hint else value_to_type(inner, value, converters)
 
 
 def _literal(hint: Any, value: Any, _: _Converters) -> Any:
-    if _origin(hint) not in (Literal, typing_extensions.Literal):
+    if origin_of(hint) not in (Literal, typing_extensions.Literal):
         return _UNHANDLED
-    if value not in _args(hint):
-        raise TypeError(f"Value is not one of the literal values {_args(hint)}")
-    return value
+    for each in args_of(hint):
+        # True equals 1, and what was an enum's member must be one again.
+        if isinstance(each, bool) is not isinstance(value, bool):
+            continue
+        if value in (each, getattr(each, "value", each)):
+            return each
+    raise TypeError(f"Value is not one of the literal values {args_of(hint)}")
+
+
+_NUMBERS = (bool, int, float)
 
 
 def _union(hint: Any, value: Any, converters: _Converters) -> Any:
-    if not (_origin(hint) is typing.Union or isinstance(hint, types.UnionType)):
+    if not is_union(hint):
         return _UNHANDLED
-    for member in _args(hint):
+    members: Sequence[Any] = args_of(hint)
+    kind = typing.cast("Any", type(value))
+    if kind in _NUMBERS and kind in members:
+        # `int | float` must not cut 1.5, and `int | bool` must not make a number of True.
+        members = [each for each in members if each not in _NUMBERS or each is kind]
+    elif isinstance(value, dict):
+        # Unknown keys are ignored, so a class that knows all of them comes first.
+        raw = typing.cast("dict[Any, Any]", value)
+        members = sorted(members, key=lambda each: not _knows_keys(each, raw))
+    for member in members:
         try:
             return value_to_type(member, value, converters)
         except Exception:  # noqa: BLE001, S112 - constructors of user types may raise anything
             continue
-    raise TypeError(f"Failed converting to {hint} from a value of type {type(value)}")
+    raise TypeError(f"Failed converting to {hint} from a value of type {kind}")
+
+
+def _knows_keys(hint: Any, value: Mapping[Any, Any]) -> bool:
+    """Whether a member of a union has a field for each key; members that are no dataclasses are taken to."""
+    if not _is_dataclass(origin_of(hint)):
+        return True
+    return value.keys() <= {part.name for part in parts_of(hint)}
 
 
 def _known(hint: Any) -> Any:
     """`hint`, unless it says nothing."""
-    return None if hint is Any or isinstance(hint, TypeVar) else hint
+    if hint is None:
+        return type(None)
+    found = meant(hint)
+    return None if found is Any or found is object else hint
 
 
 def _mapping(hint: Any, value: Any, converters: _Converters) -> Any:
-    origin = _origin(hint)
-    if not (inspect.isclass(origin) and issubclass(origin, Mapping)):
+    origin: Any = origin_of(hint)
+    if not _is_class_of(origin, Mapping):
         return _UNHANDLED
     if not isinstance(value, Mapping):
         raise TypeError(f"Expected {hint}, value was {type(value)}")
-    args = _args(hint)
-    key_type = _known(args[0]) if args else None
-    value_type = _known(args[1]) if len(args) > 1 else None
     # A TypedDict has a type for each key.
-    cls = typing.cast("Any", origin)
-    is_typed_dict = bool(
-        getattr(cls, "__required_keys__", None) or getattr(cls, "__optional_keys__", None)
-    )
-    types_by_key: dict[str, Any] = get_type_hints(cls) if is_typed_dict else {}
+    is_typed_dict = typing_extensions.is_typeddict(origin)
+    types_by_key = {part.name: part.hint for part in parts_of(hint)} if is_typed_dict else {}
+    args = () if is_typed_dict else elements_of(hint)
+    key_type = _known(args[0]) if args else None
+    value_type = _value_type(origin, args)
     result: dict[Any, Any] = {}
     for raw_key, raw_item in typing.cast("Mapping[Any, Any]", value).items():
         key, item = raw_key, raw_item
@@ -237,7 +256,26 @@ def _mapping(hint: Any, value: Any, converters: _Converters) -> Any:
                 ) from error
         result[key] = item
     # Calling the TypedDict lets subclasses of it check.
-    return hint(**result) if is_typed_dict else result
+    return origin(**result) if is_typed_dict else _collection(hint, origin, result, (dict,))
+
+
+def _value_type(origin: Any, args: tuple[Any, ...]) -> Any:
+    if issubclass(origin, collections.Counter):
+        return int
+    return _known(args[1]) if len(args) > 1 else None
+
+
+def _collection(hint: Any, origin: Any, items: Any, plain: tuple[type, ...]) -> Any:
+    """`items` as the collection that a hint names; as one of the `plain` ones for an abstract hint."""
+    for each in plain:
+        if issubclass(each, origin):
+            return items if isinstance(items, each) else each(items)
+    has_factory = issubclass(origin, collections.defaultdict)
+    make = typing.cast("Any", functools.partial(origin, None) if has_factory else origin)
+    made: Any = make(items)
+    if not isinstance(made, origin):
+        raise TypeError(f"Failed making {hint}")
+    return made
 
 
 _KEY_TEXTS: dict[Any, dict[str, Any]] = {
@@ -249,36 +287,70 @@ _KEY_TEXTS: dict[Any, dict[str, Any]] = {
 def _mapping_key(hint: Any, key_type: Any, key: Any, converters: _Converters) -> Any:
     """JSON keys are strings: bring back what the hint says was written."""
     try:
-        if isinstance(key, str):
-            if key_type is int or key_type is float:
-                key = key_type(key)
-            elif (
-                inspect.isclass(key_type)
-                and issubclass(key_type, Enum)
-                and issubclass(key_type, int)
-            ):
-                key = int(key)
-            elif key_type in _KEY_TEXTS:
-                key = _KEY_TEXTS[key_type][key]
-        if isinstance(key_type, type) and isinstance(key, key_type):
-            return key
-        return value_to_type(key_type, key, converters)
+        return _key(meant(key_type), key, converters)
     except Exception as error:
         raise TypeError(
             f"Failed converting key {key!r} to type {key_type} in mapping {hint}"
         ) from error
 
 
+def _key(key_type: Any, key: Any, converters: _Converters) -> Any:
+    if is_union(key_type):
+        return _key_of_union(key_type, key, converters)
+    if isinstance(key, str):
+        key = _KEY_TEXTS[key_type][key] if key_type in _KEY_TEXTS else _number(key_type, key)
+    if isinstance(key_type, type) and isinstance(key, key_type):
+        return key
+    return value_to_type(key_type, key, converters)
+
+
+def _number(key_type: Any, key: str) -> Any:
+    """The number that a key was, for types that are numbers; other keys stay strings."""
+    if origin_of(key_type) in (Literal, typing_extensions.Literal):
+        return next((each for each in args_of(key_type) if _key_text(each) == key), key)
+    if inspect.isclass(key_type) and issubclass(key_type, int | float):
+        return int(key) if issubclass(key_type, int) else float(key)
+    return key
+
+
+def _key_text(value: Any) -> str:
+    """As a key of JSON."""
+    for texts in _KEY_TEXTS.values():
+        for text, each in texts.items():
+            if value is each:
+                return text
+    return str(getattr(value, "value", value))
+
+
+def _key_of_union(hint: Any, key: Any, converters: _Converters) -> Any:
+    # Any text is a string: the members that take only some come first.
+    members = sorted((meant(each) for each in args_of(hint)), key=lambda each: each is str)
+    for member in members:
+        try:
+            return _key(member, key, converters)
+        except Exception:  # noqa: BLE001, S112 - constructors of user types may raise anything
+            continue
+    raise TypeError(f"Failed converting a key to {hint}")
+
+
+def _is_class_of(cls: Any, base: type) -> bool:
+    return inspect.isclass(cls) and issubclass(cls, base)
+
+
+def _is_dataclass(cls: Any) -> bool:
+    return isinstance(cls, type) and dataclasses.is_dataclass(cls)
+
+
 def _dataclass(hint: Any, value: Any, converters: _Converters) -> Any:
-    cls = _origin(hint)
-    if not (dataclasses.is_dataclass(cls) and isinstance(cls, type)):
+    cls = origin_of(hint)
+    if not _is_dataclass(cls):
         return _UNHANDLED
     if not isinstance(value, dict):
         raise TypeError(f"Cannot convert to dataclass {hint}, value is {type(value)} not dict")
     raw = typing.cast("dict[str, Any]", value)
     given: dict[str, Any] = {}
     afterwards: dict[str, Any] = {}
-    for name, field_hint, is_init in _dataclass_fields(cls):
+    for name, field_hint, is_init in parts_of(hint):
         if name not in raw:
             continue
         try:
@@ -292,14 +364,25 @@ def _dataclass(hint: Any, value: Any, converters: _Converters) -> Any:
     return made
 
 
-@functools.lru_cache(maxsize=1024)
-def _dataclass_fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
-    """Name, type and init flag of each field. Resolving annotations costs more than converting a small value."""
-    hints = get_type_hints(cls)
-    return tuple(
-        (field.name, hints[field.name], field.init)
-        for field in dataclasses.fields(typing.cast("Any", cls))
-    )
+def _named_tuple(hint: Any, value: Any, converters: _Converters) -> Any:
+    cls: Any = origin_of(hint)
+    if not (_is_class_of(cls, tuple) and hasattr(cls, "_fields")):
+        return _UNHANDLED
+    parts = parts_of(hint)
+    if isinstance(value, dict):  # as other encoders write them
+        raw = typing.cast("dict[str, Any]", value)
+        given = [(part, raw[part.name]) for part in parts if part.name in raw]
+    elif isinstance(value, list) and len(typing.cast("list[Any]", value)) <= len(parts):
+        given = list(zip(parts, typing.cast("list[Any]", value), strict=False))
+    else:
+        raise TypeError(f"Cannot convert to named tuple {hint}, from a value of another kind")
+    items: dict[str, Any] = {}
+    for part, item in given:
+        try:
+            items[part.name] = value_to_type(part.hint, item, converters)
+        except Exception as error:
+            raise TypeError(f"Failed converting field {part.name} on {hint}") from error
+    return cls(**items)
 
 
 def _parse_obj(hint: Any, value: Any, _: _Converters) -> Any:
@@ -316,12 +399,36 @@ def _enum(hint: Any, value: Any, _: _Converters) -> Any:
     if not (inspect.isclass(hint) and issubclass(hint, Enum)):
         return _UNHANDLED
     for kind, name in ((int, "an integer"), (str, "a string")):
+        if issubclass(hint, kind) and not isinstance(value, kind):
+            raise TypeError(
+                f"Cannot convert to enum {hint}, value not {name}, value is {type(value)}"
+            )
+    return hint(value)
+
+
+# A list of numbers is what this encoder writes for bytes inside other values.
+_SCALARS: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    int: (int, float),
+    float: (int, float),
+    bytes: (bytes, list),
+    bytearray: (bytes, list),
+    memoryview: (bytes, list),
+}
+
+
+def _scalar(hint: Any, value: Any, _: _Converters) -> Any:
+    """Classes made from str, int, float and bytes."""
+    if not inspect.isclass(hint):
+        return _UNHANDLED
+    for kind, accepted in _SCALARS.items():
         if issubclass(hint, kind):
-            if not isinstance(value, kind):
-                raise TypeError(
-                    f"Cannot convert to enum {hint}, value not {name}, value is {type(value)}"
-                )
-            return hint(value)
+            if not isinstance(value, accepted):
+                raise TypeError(f"Expected a value for {hint}, was {type(value)}")
+            made: Any = typing.cast("Any", hint)(bytes(value) if kind is memoryview else value)
+            if not isinstance(made, hint):
+                raise TypeError(f"Failed making {hint}")
+            return made
     return _UNHANDLED
 
 
@@ -331,33 +438,27 @@ def _uuid(hint: Any, value: Any, _: _Converters) -> Any:
     return hint(value)
 
 
-_COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
-    tuple: tuple,
-    set: set,
-    frozenset: frozenset,
-    collections.deque: collections.deque,
-}
-
-
 def _iterable(hint: Any, value: Any, converters: _Converters) -> Any:
     """Last, because many of the types above are iterable too."""
-    origin = _origin(hint)
-    if not (inspect.isclass(origin) and issubclass(origin, Iterable)):
+    origin: Any = origin_of(hint)
+    if not _is_class_of(origin, Iterable):
         return _UNHANDLED
     if not isinstance(value, Iterable):
         raise TypeError(f"Expected {hint}, value was {type(value)}")
     raw: list[Any] = list(typing.cast("Iterable[Any]", value))
-    args = _args(hint)
-    untyped = not args or (len(args) == 1 and (isinstance(args[0], TypeVar) or args[0] is Ellipsis))
+    args = elements_of(hint)
+    untyped = not args or (len(args) == 1 and args[0] is Ellipsis)
     items = raw if untyped else [
         _item(hint, _item_type(hint, origin, args, index), index, item, converters)
         for index, item in enumerate(raw)
     ]  # fmt: skip
-    return _COLLECTIONS.get(origin, list)(items)
+    if origin is collections.abc.Iterator:
+        return iter(items)
+    return _collection(hint, origin, items, (list, set))
 
 
 def _item_type(hint: Any, origin: Any, args: tuple[Any, ...], index: int) -> Any:
-    if origin is not tuple:
+    if not issubclass(origin, tuple):
         return args[0]
     if index < len(args) and args[index] is not Ellipsis:
         return args[index]
@@ -374,5 +475,6 @@ def _item(hint: Any, item_type: Any, index: int, item: Any, converters: _Convert
 
 
 _RULES: tuple[_Rule, ...] = (
-    _primitive, _datetime, _transparent, _literal, _union, _mapping, _dataclass, _parse_obj, _enum, _uuid, _iterable,
+    _primitive, _datetime, _transparent, _literal, _union, _mapping, _dataclass, _parse_obj, _named_tuple, _enum,
+    _uuid, _scalar, _iterable,
 )  # fmt: skip

@@ -142,7 +142,7 @@ def test_sets_come_back(hint: Any, value: Any) -> None:
 
 
 def test_abstract_and_bare_collections() -> None:
-    assert same(value_to_type(AbstractSet[int], [1]), [1])
+    assert same(value_to_type(AbstractSet[int], [1]), {1})
     for hint, made in ((list, [1]), (tuple, (1,)), (Sequence, [1]), (list[T], [1])):  # type: ignore[valid-type]
         assert same(value_to_type(hint, [1]), made)
     assert same(value_to_type(dict, {"1": 2}), {"1": 2})
@@ -195,7 +195,9 @@ def test_numbers_of_the_other_kind() -> None:
 def test_unions_take_the_first_member_that_fits() -> None:
     assert same(value_to_type(int | str, "1"), "1")
     assert same(value_to_type(Point | dict[str, int], {"x": 1}), {"x": 1})
-    assert same(value_to_type(float | int, 1), 1.0)
+    # Unlike the official SDK, which makes 1.0 and 1 of these.
+    assert same(value_to_type(float | int, 1), 1)
+    assert same(value_to_type(int | float, 1.5), 1.5)
 
 
 def test_dataclasses() -> None:
@@ -236,13 +238,12 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Point, {"x": "1"}, "Failed converting field x on dataclass"),
     (Level, "1", "value not an integer, value is <class 'str'>"),
     (Colour, 1, "value not a string, value is <class 'int'>"),
-    (Plain, 1, "Unserializable type"),
     (list[int], 5, "value was <class 'int'>"),
     (list[int], [1, "x"], "index 1"),
     (tuple[int, str], [1, "a", 2], "only expecting 2 values, got at least 3"),
     (tuple[int, ...], [1, "x"], "index 1"),
     (complex, 1, "Unserializable type during conversion: <class 'complex'>"),
-    (Metres, 1, "Unserializable type"),
+    (Metres, "1", "Expected a value for"),
     (5, 1, "Unserializable type during conversion: 5"),
     ("int", 1, "Unserializable type during conversion: int"),
     (None, 0, "Expected None, got value of type <class 'int'>"),
