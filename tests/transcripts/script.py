@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure.core.ids import QueueKind, TaskRowId
-from perdure.core.limits import DEFAULT_LIMITS
 from perdure.entity.transition import Task
 from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
@@ -42,6 +41,7 @@ from tests.transcripts.commands import (
 from tests.transcripts.others import Others
 from tests.transcripts.render import error_lines, transition_lines
 from tests.transcripts.values import set_field, span
+from tests.transcripts.world import LIMITS
 
 
 class Block(NamedTuple):
@@ -162,7 +162,7 @@ class Script(Others):
 
     def _do_limits(self, options: Options) -> None:
         changed = {name: int(value) for name, value in options.items()}
-        self.world.limits = msgspec.structs.replace(DEFAULT_LIMITS, **changed)
+        self.world.limits = msgspec.structs.replace(LIMITS, **changed)
 
     def _do_wait(self, how_long: str, options: Options) -> None:
         self.world.advance_to(self.world.now_ns + span(how_long))

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.core.ids import QueueKind, TaskRowId
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.units import DAY_NS
 from perdure.entity.env import Env
 from perdure.entity.transition import FactChange, Task
 from perdure.history.draft.deadlines import live_deadlines
@@ -29,12 +30,14 @@ from tests.transcripts.soundness import assert_sound
 from tests.transcripts.values import START_NS
 
 NAMESPACE_ID = "ns"
+LIMITS = msgspec.structs.replace(DEFAULT_LIMITS, retention_default_ns=DAY_NS)
+"""Closed runs are deleted after a day, so that transcripts show when."""
 
 
 class World:
     """A run and everything around it."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
         self.now_ns = START_NS
         self._ids = 0
