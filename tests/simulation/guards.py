@@ -113,13 +113,13 @@ GUARDS: dict[str, Edit] = {
     "delivered effects go": Edit(Outbox, "_one", "await self._finish(stored)", "pass"),
     "parent close policy, terminate": Edit(
         settle,
-        "_parent_closed",
+        "parent_closed",
         "first_execution_run_id=body.first_run_id,\n            reason",
         "reason",
     ),
     "parent close policy, cancel": Edit(
         settle,
-        "_parent_closed",
+        "parent_closed",
         "first_execution_run_id=body.first_run_id,\n        identity",
         "identity",
     ),

@@ -22,9 +22,10 @@ from perdure.history.delivery.settle import (
     first_message,
     is_settled,
     next_message,
+    parent_closed,
     settle,
 )
-from perdure.history.draft.effects import decode_body
+from perdure.history.draft.effects import ParentClosed, decode_body
 from perdure.history.run.start import needs_existing
 from perdure.server.owners.messages import DeliverMessage
 from perdure.wire.errors import NotFound, RpcError
@@ -58,6 +59,9 @@ class Deliveries:
     async def deliver(self, source: EntityKey, effect: Effect) -> None:
         """Send what an effect of `source` asks for, and record the outcome."""
         body = decode_body(effect)
+        if isinstance(body, ParentClosed):
+            await self._send(parent_closed(source, effect, body))
+            return
         event = await self._event(source, event_of(body))
         message = await self.runs.read_current(
             source.namespace_id,
@@ -66,19 +70,18 @@ class Deliveries:
             lambda state, env: first_message(state, effect, body, event, env),
         )
         while message is not None:
-            to = workflow_id_key(message.to.namespace_id, message.to.workflow_id)
-            receipt: Receipt = await self.owners.ask(to, DeliverMessage(message))
+            receipt = await self._send(message)
             recorded = await self._settle(source, message, receipt, event)
             message = next_message(message, receipt, recorded)
 
+    async def _send(self, message: Message) -> Receipt:
+        to = workflow_id_key(message.to.namespace_id, message.to.workflow_id)
+        return await self.owners.ask(to, DeliverMessage(message))
+
     async def _settle(
-        self,
-        source: EntityKey,
-        message: Message,
-        receipt: Receipt,
-        event: history.HistoryEvent | None,
+        self, source: EntityKey, message: Message, receipt: Receipt, event: history.HistoryEvent
     ) -> object:
-        if event is None or not is_settled(message):
+        if not is_settled(message):
             return None
         attributes = attributes_of(event)
         try:
@@ -86,10 +89,8 @@ class Deliveries:
         except NotFound:
             return None
 
-    async def _event(self, source: EntityKey, event_id: int) -> history.HistoryEvent | None:
+    async def _event(self, source: EntityKey, event_id: int) -> history.HistoryEvent:
         """An event of the source. The source is kept while it has effects to deliver."""
-        if not event_id:
-            return None
         (event,) = parse_rows(await self.engine.history(source, event_id, event_id)).events
         return event
 

@@ -47,10 +47,10 @@ from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.events import attributes_of
 
 if TYPE_CHECKING:
+    from perdure.core.ids import EntityKey
     from perdure.entity.env import Env
     from perdure.entity.transition import Effect
     from perdure.history.delivery.messages import Message, Receipt
-    from perdure.history.draft.effects import Body
     from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
 
@@ -82,19 +82,17 @@ _START_CAUSES = {
 }
 
 
-def event_of(body: Body) -> int:
-    """The event of the source that a delivery needs; 0: none."""
-    match body:
-        case SignalExternal() | CancelExternal() | StartChild():
-            return body.initiated_event_id
-        case ChildClosed():
-            return body.close_event_id
-        case ParentClosed():
-            return 0
+EventBody = SignalExternal | CancelExternal | StartChild | ChildClosed
+"""What needs an event of the source; the parent close policy of a closed run needs nothing of it."""
+
+
+def event_of(body: EventBody) -> int:
+    """The event of the source that a delivery needs."""
+    return body.close_event_id if isinstance(body, ChildClosed) else body.initiated_event_id
 
 
 def first_message(
-    state: RunState, effect: Effect, body: Body, event: history.HistoryEvent | None, env: Env
+    state: RunState, effect: Effect, body: EventBody, event: history.HistoryEvent, env: Env
 ) -> Message | None:
     """The message with which the delivery of an effect begins, or begins again; None: there is nothing left to do.
 
@@ -105,9 +103,6 @@ def first_message(
         event: The event that `event_of` names.
         env: Time, id source and limits.
     """
-    if isinstance(body, ParentClosed):
-        return _parent_closed(state, effect, body)
-    assert event is not None, "all other effects have an event"
     attributes: Any = attributes_of(event)
     match body:
         case SignalExternal():
@@ -197,7 +192,8 @@ def _start_child(
             return DiscardChild(to, state.key, effect.request_id)
 
 
-def _parent_closed(state: RunState, effect: Effect, body: ParentClosed) -> Message:
+def parent_closed(source: EntityKey, effect: Effect, body: ParentClosed) -> Message:
+    """The only message of an effect of the parent close policy."""
     to = Address(effect.destination.namespace_id, effect.destination.name)
     if body.terminates:
         ending = workflowservice.TerminateWorkflowExecutionRequest(
@@ -211,7 +207,7 @@ def _parent_closed(state: RunState, effect: Effect, body: ParentClosed) -> Messa
         identity=SERVER_IDENTITY,
         request_id=effect.request_id,
     )
-    return RequestCancel(to, state.key, request)
+    return RequestCancel(to, source, request)
 
 
 def is_settled(message: Message) -> bool:
