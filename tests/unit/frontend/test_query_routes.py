@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from perdure.core.ids import QueueKey, QueueKind, run_key
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
 from perdure.server.frontend import queries as module
-from perdure.wire.api import common, enums
+from perdure.server.pending.queries import PendingQuery
+from perdure.wire.api import common, enums, query
 from perdure.wire.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -379,3 +381,47 @@ async def test_a_query_waits_as_long_as_its_caller_and_no_longer():
         assert not task.queries
         with pytest.raises(RpcError):
             await ask(caller, execution={"workflow_id": "nobody"})
+
+
+@on_virtual_time
+async def test_a_query_that_nobody_waits_for_any_more_is_passed_over():
+    async with virtual_caller() as caller:
+        run_id = await caller.start()
+        await caller.complete(await caller.poll())
+        services = caller.node.frontend._services
+        namespace_id = services.namespace_id("default")
+        queue = QueueKey(namespace_id, QUEUE, QueueKind.WORKFLOW)
+        run = run_key(namespace_id, "w", run_id)
+        gone, dead, alive = (
+            PendingQuery(name, run, query.WorkflowQuery(query_type=name))
+            for name in ("gone", "dead", "alive")
+        )
+        for pending in (dead, alive):
+            services.queries.add_direct(pending)
+        dead.settle(None)
+        for pending in (gone, dead, alive):
+            services.matching.offer_query(queue, pending.task)
+        assert (await caller.poll()).query.query_type == "alive"
+        for pending in (gone, dead, alive):
+            await module.give_back(services, queue, pending.task)
+        assert services.matching.backlog_hint(namespace_id, QUEUE, QueueKind.WORKFLOW) == 1
+        assert (await caller.poll()).query.query_type == "alive"
+
+
+@on_virtual_time
+async def test_a_poll_that_passes_over_queries_ends_in_time():
+    async with virtual_caller() as caller:
+        run_id = await caller.start()
+        await caller.complete(await caller.poll())
+        services = caller.node.frontend._services
+        namespace_id = services.namespace_id("default")
+        queue = QueueKey(namespace_id, QUEUE, QueueKind.WORKFLOW)
+        gone = PendingQuery(
+            "gone", run_key(namespace_id, "w", run_id), query.WorkflowQuery(query_type="gone")
+        )
+        began_s = now_s()
+        poll = caller.parked(timeout_ns=11 * SECOND_NS)
+        await asyncio.sleep(6)
+        services.matching.offer_query(queue, gone.task)
+        assert not (await poll).task_token
+        assert now_s() - began_s == 10

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perdure.core.units import SECOND_NS
-from perdure.wire.api import command, common, enums, errordetails
+from perdure.wire.api import common, enums, errordetails
 from perdure.wire.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 from tests.unit.frontend.conftest import Caller, complete_workflow, settle
 from tests.unit.frontend.test_multi_operation import start_part, update_part
@@ -26,81 +26,12 @@ from tests.unit.frontend.test_update_calls import (
     refuse,
     respond,
 )
-from tests.unit.server.cluster import NAMES, Cluster, two_nodes
+from tests.unit.server.cluster import two_nodes
+from tests.unit.server.sides import Side, both_ways, run_of, value
 from tests.unit.server.test_children import cancel_external, signal_external, start_child
 from tests.unit.server.virtual import on_virtual_time
 
 Policy = enums.ParentClosePolicy
-both_ways = pytest.mark.parametrize("here", NAMES)
-
-
-def other(name: str) -> str:
-    return NAMES[1 - NAMES.index(name)]
-
-
-class Side:
-    """Calls through one node. Workers poll a queue of the other one."""
-
-    def __init__(self, cluster: Cluster, here: str) -> None:
-        self.cluster = cluster
-        self.here, self.there = here, other(here)
-        self.caller: Caller = getattr(cluster, here)
-        self.queue = cluster.named(self.there, "queue")
-        self.own = cluster.named(here, "own")
-        """A workflow id of this node."""
-        self.far = cluster.named(self.there, "far")
-        """A workflow id of the other node."""
-
-    async def start(self, workflow_id: str, **fields: Any) -> str:
-        fields.setdefault("task_queue", {"name": self.queue})
-        reply = await self.caller.call(
-            "StartWorkflowExecution",
-            workflow_id=workflow_id,
-            workflow_type={"name": "T"},
-            request_id=f"start {workflow_id}",
-            **fields,
-        )
-        return reply.run_id
-
-    async def step(self, workflow_id: str, *commands: command.Command, **fields: Any) -> Any:
-        """Complete the next workflow task, which is of this workflow."""
-        task = await self.caller.poll(self.queue)
-        assert task.workflow_execution.workflow_id == workflow_id
-        await self.caller.complete(task, *commands, **fields)
-        return task
-
-    async def steps(self, number: int) -> None:
-        """Complete the next workflow tasks, whose they may be, with nothing."""
-        for _ in range(number):
-            task = await self.caller.poll(self.queue)
-            assert task.task_token
-            await self.caller.complete(task)
-
-    async def kinds(self, workflow_id: str, run_id: str = "") -> list[str]:
-        """The types of the events beyond those of workflow tasks."""
-        await asyncio.sleep(2)
-        execution = common.WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-        events = (await self.caller.history(execution=execution)).history.events
-        names = [enums.EventType.Name(event.event_type)[len("EVENT_TYPE_") :] for event in events]
-        return [name for name in names if not name.startswith("WORKFLOW_TASK")]
-
-    async def attributes(self, workflow_id: str, kind: str) -> Any:
-        """Those of the only event of this kind."""
-        await asyncio.sleep(2)
-        events = (
-            await self.caller.history(execution=common.WorkflowExecution(workflow_id=workflow_id))
-        ).history.events
-        number = enums.EventType.Value(f"EVENT_TYPE_{kind}")
-        (found,) = [event for event in events if event.event_type == number]
-        return getattr(found, found.WhichOneof("attributes") or "")
-
-    def later(self, name: str, **fields: Any) -> asyncio.Task[Any]:
-        fields.setdefault("timeout_ns", 30 * SECOND_NS)
-        return asyncio.get_running_loop().create_task(self.caller.call(name, **fields))
-
-
-def run_of(workflow_id: str, run_id: str = "") -> dict[str, str]:
-    return {"workflow_id": workflow_id, "run_id": run_id}
 
 
 # Runs and their callers.
@@ -391,10 +322,6 @@ async def test_update_with_start(here: str):
             assert data(second.update_workflow) == b"done"
 
 
-def value(text: str) -> common.Payloads:
-    return common.Payloads(payloads=[common.Payload(data=text.encode())])
-
-
 @both_ways
 @on_virtual_time
 async def test_queries_with_a_task_and_without(here: str):
@@ -466,203 +393,6 @@ async def test_a_query_whose_worker_goes_is_given_to_another(here: str):
             query_result=value("second"),
         )
         assert (await asking).query_result == value("second")
-
-
-# Tasks.
-
-
-def activity(queue: str, activity_id: str = "x") -> command.Command:
-    made = command.Command(command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
-    attributes = made.schedule_activity_task_command_attributes
-    attributes.activity_id = activity_id
-    attributes.activity_type.name = "greet"
-    attributes.task_queue.name = queue
-    attributes.start_to_close_timeout.FromSeconds(60)
-    attributes.retry_policy.maximum_attempts = 1
-    return made
-
-
-@pytest.mark.parametrize("is_parked", [True, False])
-@both_ways
-@on_virtual_time
-async def test_activities_of_runs_whose_queue_is_on_the_other_node(here: str, is_parked: bool):
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        await side.start(side.own)
-        queue = cluster.named(side.there, "activities")
-
-        def poll() -> asyncio.Task[Any]:
-            return side.later(
-                "PollActivityTaskQueue", task_queue={"name": queue}, identity="worker"
-            )
-
-        polls = [poll() for _ in range(3)] if is_parked else []
-        await settle()
-        await side.step(side.own, *(activity(queue, each) for each in ("x", "y", "z")))
-        tasks = [await each for each in polls or [poll() for _ in range(3)]]
-        assert {task.activity_id for task in tasks} == {"x", "y", "z"}
-        x, y, z = (task.task_token for task in sorted(tasks, key=lambda task: task.activity_id))
-        assert cluster.messages("StartTask") >= 3
-        await side.caller.call("RecordActivityTaskHeartbeat", task_token=x)
-        await side.caller.call("RespondActivityTaskCompleted", task_token=x, identity="worker")
-        await side.caller.call("RespondActivityTaskFailed", task_token=y, failure={"message": "no"})
-        by_id: dict[str, Any] = {"workflow_id": side.own, "activity_id": "z"}
-        await side.caller.call("RecordActivityTaskHeartbeatById", **by_id)
-        await side.caller.call("RespondActivityTaskCompletedById", **by_id)
-        with pytest.raises(NotFound):
-            await side.caller.call("RespondActivityTaskCanceled", task_token=z)
-        assert sorted((await side.kinds(side.own))[4:]) == [
-            "ACTIVITY_TASK_COMPLETED",
-            "ACTIVITY_TASK_COMPLETED",
-            "ACTIVITY_TASK_FAILED",
-            "ACTIVITY_TASK_STARTED",
-            "ACTIVITY_TASK_STARTED",
-            "ACTIVITY_TASK_STARTED",
-        ]
-
-
-@both_ways
-@on_virtual_time
-async def test_pauses_and_resets_of_activities(here: str):
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        await side.start(side.far)
-        await side.step(side.far, activity(side.queue))
-        for name in ("PauseActivity", "ResetActivity", "UnpauseActivity"):
-            await side.caller.call(name, execution=run_of(side.far), id="x")
-        task = await side.later(
-            "PollActivityTaskQueue", task_queue={"name": side.queue}, identity="worker"
-        )
-        assert task.activity_id == "x"
-
-
-def sticky(queue: str, name: str) -> dict[str, Any]:
-    return {"name": name, "kind": enums.TASK_QUEUE_KIND_STICKY, "normal_name": queue}
-
-
-@pytest.mark.parametrize("is_near", [True, False])
-@both_ways
-@on_virtual_time
-async def test_sticky_queues_whose_workers_live_and_die(here: str, is_near: bool):
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        name = cluster.named(here if is_near else side.there, "sticky")
-        await side.start(side.own)
-        attributes = {
-            "worker_task_queue": sticky(side.queue, name),
-            "schedule_to_start_timeout": {"seconds": 10},
-        }
-        worker = side.caller.parked(task_queue=sticky(side.queue, name))
-        await settle()
-        task = await side.caller.poll(side.queue)
-        await side.caller.complete(task, sticky_attributes=attributes)
-        await side.caller.signal(side.own)
-        task = await worker
-        first = task.history.events[0].event_id
-        assert first > 1, "the worker knows the run"
-        await side.caller.complete(task, sticky_attributes=attributes)
-        # The worker ends: its next task is for everybody.
-        poll = side.caller.parked(
-            task_queue=sticky(side.queue, name), worker_instance_key="instance"
-        )
-        await settle()
-        await asyncio.sleep(0.1)
-        await side.caller.call(
-            "ShutdownWorker", sticky_task_queue=name, worker_instance_key="instance"
-        )
-        assert not (await poll).task_token
-        await side.caller.signal(side.own)
-        task = await side.caller.poll(side.queue)
-        assert task.history.events[0].event_id == 1, "a worker that does not know the run"
-        await side.caller.call("ResetStickyTaskQueue", execution=run_of(side.own))
-        await side.caller.complete(task, complete_workflow())
-
-
-@both_ways
-@on_virtual_time
-async def test_what_waits_in_the_queue_of_a_worker_that_ends_moves_to_the_others(here: str):
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        name = cluster.named(here, "sticky")
-        await side.start(side.own)
-        attributes = {
-            "worker_task_queue": sticky(side.queue, name),
-            "schedule_to_start_timeout": {"seconds": 1000},
-        }
-        first = side.caller.parked(task_queue=sticky(side.queue, name))
-        await settle()
-        await asyncio.sleep(0.1)
-        first.cancel()
-        task = await side.caller.poll(side.queue)
-        await side.caller.complete(task, sticky_attributes=attributes)
-        await side.caller.signal(side.own)
-        await asyncio.sleep(0.1)
-        await side.caller.call("ShutdownWorker", sticky_task_queue=name)
-        task = await side.caller.poll(side.queue)
-        assert task.workflow_execution.workflow_id == side.own
-
-
-@both_ways
-@on_virtual_time
-async def test_a_task_queue_tells_who_polls_it_and_what_waits(here: str):
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        poll = side.caller.parked(side.queue)
-        await settle()
-        await asyncio.sleep(0.1)
-        (poller,) = (
-            await side.caller.call("DescribeTaskQueue", task_queue={"name": side.queue})
-        ).pollers
-        assert poller.identity == "worker"
-        await side.start(side.own)
-        assert (await poll).workflow_execution.workflow_id == side.own
-
-
-@both_ways
-@on_virtual_time
-async def test_a_task_whose_poller_goes_is_given_to_another(here: str):
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        await side.start(side.own)
-        poll, taken = side.caller.parked(side.queue), cluster.wire.next("StartTask")
-        await taken.wait()
-        poll.cancel()
-        task = await side.caller.poll(side.queue)
-        assert task.workflow_execution.workflow_id == side.own
-        await side.caller.complete(task, complete_workflow())
-
-
-@pytest.mark.parametrize(
-    ("away_s", "is_retaken", "at_most_s"), [(1, False, 2), (30, True, 2), (30, False, 61)]
-)
-@both_ways
-@on_virtual_time
-async def test_offers_that_were_lost_are_found_again(
-    here: str, away_s: float, is_retaken: bool, at_most_s: float
-):
-    """They are repeated for some seconds, and found in the rows later: once a minute, and when an owner begins anew."""
-    async with two_nodes() as cluster:
-        side = Side(cluster, here)
-        far: Caller = getattr(cluster, side.there)
-
-        async def work() -> Any:
-            while not (task := await far.poll(side.queue, timeout_ns=20 * SECOND_NS)).task_token:
-                pass
-            return task
-
-        working = asyncio.get_running_loop().create_task(work())
-        await asyncio.sleep(1)
-        cluster.wire.is_cut = True
-        await side.start(side.own)
-        await asyncio.sleep(away_s)
-        assert not working.done()
-        cluster.wire.is_cut = False
-        began_s = asyncio.get_running_loop().time()
-        if is_retaken:
-            shards = side.caller.node.engine._shards
-            shards.drop(shards.of(cluster.run(side.own, "")), take_again=True)
-        assert (await working).workflow_execution.workflow_id == side.own
-        assert asyncio.get_running_loop().time() - began_s < at_most_s
 
 
 # Namespaces.
