@@ -199,6 +199,27 @@ async def test_queries_go_to_the_worker_that_knows_the_run_or_to_another(here: s
         assert await cluster.nodes[here].matching.serves(cluster.queue(name)) is False
 
 
+@pytest.mark.parametrize("is_near", [True, False])
+@both_ways
+@on_virtual_time
+async def test_a_task_for_a_worker_that_is_forgotten_is_moved_by_its_run(here: str, is_near: bool):
+    async with two_nodes() as cluster:
+        side = Side(cluster, here)
+        await idle_in_cache(side, cluster.named(here if is_near else side.there, "sticky"))
+        poll = side.caller.parked(side.queue)
+        await asyncio.sleep(0.1)
+        began_s = asyncio.get_running_loop().time()
+        await side.caller.signal(side.own)
+        task = await poll
+        assert task.history.events[0].event_id == 1
+        assert asyncio.get_running_loop().time() - began_s < 1
+        await side.caller.complete(task, complete_workflow())
+        await asyncio.sleep(200)
+        shard_ids = cluster.nodes[here].engine.owned_shards()
+        rows = await cluster.nodes[here].engine._store.doubtful_tasks(shard_ids, 2**62, None, 10)
+        assert rows.tasks == []
+
+
 @both_ways
 @on_virtual_time
 async def test_a_query_whose_caller_goes_is_withdrawn(here: str):

@@ -145,8 +145,7 @@ async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswe
         try:
             await asyncio.wait((pending.taken,), timeout=STICKY_TRY_NS / SECOND_NS)
         finally:
-            if not pending.taken.done():
-                matching.withdraw(sticky, pending.query_id)
+            matching.withdraw(sticky, pending.query_id)
         if pending.taken.done():
             # If the worker dies while it has the query, other workers must get their turn.
             await asyncio.wait((pending.answer,), timeout=STICKY_TRY_NS / SECOND_NS)
