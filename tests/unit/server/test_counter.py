@@ -260,8 +260,8 @@ async def test_the_audit_looks_at_it_and_finds_what_is_wrong(tmp_path: Path):
 async def test_time_is_skipped_to_its_wake_up_but_not_while_a_worker_could_take_its_task():
     world = await open_time_skipping_node(types=TYPES)
     engine, time = world.node.engine, world.time
-    await engine.write(created(time.clock.now_ns()))
     began_ns = time.clock.now_ns()
+    await engine.write(created(began_ns))
     for _ in range(10):
         await engine.update(KEY, add)
     assert time.work[KEY].queues == (QUEUE,)
