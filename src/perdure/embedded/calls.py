@@ -1,4 +1,4 @@
-"""Calls on an embedded engine that are under way, and what ends them early.
+"""Calls in progress on an embedded engine, and what ends them early.
 
 Invariants: a call runs in its caller's task; all calls of a connection share one timer of the loop. Not here: what a
 call does (`embedded.engine`).
@@ -17,7 +17,7 @@ CLOSED = "closed"
 _GRAIN_S = 0.05
 """How late a call may end after its time limit. The tolerance makes thousands of limits cheap."""
 _ROUNDING_S = 0.001
-"""Loops may round to milliseconds, and call that much too early."""
+"""Event loops may round to milliseconds, and call that much too early."""
 
 
 class Call:
@@ -47,10 +47,10 @@ class Call:
 
 
 class TimeLimits:
-    """Interrupts the calls that are late.
+    """Interrupts calls whose time limit has passed.
 
-    A timer for each would cost more than many a call. Nearly all calls end long before their limit, so the one timer
-    rarely fires, and looks at those which are under way then.
+    A timer for each call would cost more than many calls do. Nearly all calls end long before their limit, so one timer
+    rarely fires; when it does, it checks all calls in progress.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,10 +59,10 @@ class TimeLimits:
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._at_s = 0.0
-        """When the timer fires: never after the earliest limit, but for the grain."""
+        """When the timer fires: no later than the earliest limit plus the tolerance."""
 
     def add(self, call: Call, timeout_s: float) -> None:
-        """Interrupt this call in so many seconds, unless it is discarded before."""
+        """Interrupt a call after a number of seconds, unless it is discarded before."""
         call.late_at_s = self._loop.time() + timeout_s
         self._calls.add(call)
         if self._timer is None or call.late_at_s < self._at_s:
@@ -74,7 +74,7 @@ class TimeLimits:
             self._disarm()
 
     def close(self) -> None:
-        """No more calls come: the timer is gone with the last one that still runs."""
+        """Accept no further calls. The timer ends with the last call in progress."""
         self._is_closed = True
         if not self._calls:
             self._disarm()

@@ -1,10 +1,10 @@
-"""Opening an engine in this process, sharing it, and connections to it.
+"""Opens engines in this process, shares them, and connects to them.
 
-Role: `open_embedded(url)` gives a `Connection` to an engine over a SQLite file or memory. There is one engine per file
-and process, shared by its connections and closed with the last of them.
+`open_embedded(url)` gives a `Connection` to an engine over a SQLite file or memory. There is one engine per file and
+process. Its connections share it, and it is closed with the last of them.
 
-Invariants: an engine belongs to the process and to the event loop that opened it; one whose loop has ended without
-closing it is let go of when its file is opened again, and never keeps the process alive; a forked child has none of its
+Invariants: an engine belongs to the process and the event loop that opened it; an engine whose loop has ended without
+closing it is released when its file is opened again, and never keeps the process alive; a forked child has none of its
 parent's engines. Not here: what a call means (`server.frontend`), the lock and the checks of a file (`storage`).
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from perdure.wire.seam import Method
 
 IN_USE_WAIT_NS = 2 * SECOND_NS
-"""For how long a process that has the file may be on its way out: a reloader starts the new one quickly."""
+"""How long to wait for a process that has the file and is shutting down: a reloader starts the new one quickly."""
 IN_USE_RETRY_NS = 50 * MS_NS
 
 _HEALTH_SERVICE = "grpc.health.v1.Health"
@@ -95,7 +95,7 @@ class _Engine:
         _engines.add(self)
 
     async def join(self) -> EmbeddedConnection | None:
-        """A connection; None when the engine has just been closed and a new one is needed."""
+        """A new connection; None if the engine has just been closed and a new one is needed."""
         if self.loop is not asyncio.get_running_loop():
             raise errors.FailedPrecondition(
                 f"{self.place} is open on another event loop of this process: connect once and use that client "
@@ -115,7 +115,7 @@ class _Engine:
         return EmbeddedConnection(node, self, _shown(self.place))
 
     async def leave(self) -> None:
-        """A connection was closed; with the last one the engine is."""
+        """A connection was closed. The engine is closed with the last one."""
         self._connections -= 1
         if self._connections == 0:
             self._closing = self.loop.create_task(self._close())
@@ -128,7 +128,7 @@ class _Engine:
             self._store.abandon()
 
     def leave_to_parent(self) -> None:
-        """In a forked child: it is the parent's engine."""
+        """In a forked child: forget the engine, which is the parent's."""
         if self._store is not None:
             self._store.leave_to_parent()
 
@@ -188,7 +188,7 @@ _of_parent: list[_Engine] = []
 
 
 class _Process:
-    """Which process this is: connections of an earlier generation are those of its parents."""
+    """The generation of this process. Connections of an earlier generation belong to its parents."""
 
     generation = 0
 
@@ -224,7 +224,7 @@ def _in_use(place: Path | str, holder: str) -> str:
 
 
 class Owner(Protocol):
-    """Who keeps the node of a connection."""
+    """The owner of a connection's node."""
 
     async def leave(self) -> None:
         """A connection was closed."""
@@ -251,7 +251,7 @@ class EmbeddedConnection:
         self._is_closed = False
         self._limits = TimeLimits(self._loop)
         self._waiting: set[Call] = set()
-        """The calls that end with the connection, though others keep the engine alive: polls, and waits for results."""
+        """Calls that end with the connection even if others keep the engine alive: polls, and waits for results."""
 
     async def call(
         self,

@@ -1,10 +1,10 @@
-"""Where clients find the workers of their own process, so that a start's answer may bring the first workflow task.
+"""Finds workers in the client's process, so that the answer to a start can bring the first workflow task.
 
-Role: a worker registers under its namespace and task queue; a client that is asked for an eager start reserves one of
-its slots before it sends the request, and hands over what came. Without a worker that has a slot free the request does
-not ask: a first task that nobody runs would hold the workflow up until it times out.
+A worker registers its namespace and task queue. For an eager start, the client reserves a slot of a worker before it
+sends the request, and passes the task on. If no worker has a free slot, the request does not ask for the task: a first
+task that no worker runs would delay the workflow until it times out.
 
-Not here: slots and tasks (`perdure.worker`), what the server does with the wish.
+Not here: slots and tasks (`perdure.worker`), what the server does with the request.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from perdure.wire.api import workflowservice
 
 FirstTask: TypeAlias = workflowservice.PollWorkflowTaskQueueResponse
 Settle: TypeAlias = Callable[[FirstTask | None], None]
-"""Ends a reservation: with the task that came, or with None when none did."""
+"""Ends a reservation with the task, or with None if there was none."""
 Reserve: TypeAlias = Callable[[], Settle | None]
-"""A worker's: keeps a slot; None when it has none free."""
+"""Reserves a slot of a worker; None if it has no free one."""
 
 
 class EagerStarts:
-    """The workers over one service client."""
+    """The workers that use one service client."""
 
     def __init__(self) -> None:
         self._workers: dict[tuple[str, str], list[Reserve]] = {}
 
     def register(self, namespace: str, task_queue: str, reserve: Reserve) -> None:
-        """A worker polls this queue from now on."""
+        """Register a worker that polls a queue."""
         self._workers.setdefault((namespace, task_queue), []).append(reserve)
 
     def withdraw(self, namespace: str, task_queue: str, reserve: Reserve) -> None:
-        """It does so no longer."""
+        """Remove a worker that no longer polls a queue."""
         self._workers[namespace, task_queue].remove(reserve)
 
     def reserve(self, namespace: str, task_queue: str) -> Settle | None:
-        """A slot for the first task of a workflow that is about to be started; None when no worker has one.
+        """Reserve a slot for the first task of a workflow that is about to be started; None if no worker has one.
 
         The caller must call the result exactly once, whether or not the start succeeds.
         """

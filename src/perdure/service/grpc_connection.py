@@ -1,8 +1,8 @@
 """The gRPC transport of clients and workers: one channel behind the `Connection` seam.
 
-The channel connects when it is first used and again whenever it was lost, with back-off; a call during an outage ends
-with `Unavailable` (callers repeat it). Only this module imports grpc on the client's side; it is imported late, so
-embedded use never loads it. No retries here: they are rules above the seam (`calls`).
+The channel connects when it is first used, and again with back-off when the connection is lost. A call during an outage
+ends with `Unavailable`, and its caller retries it. On the client's side only this module imports grpc. It is imported
+late, so that embedded use does not load grpc. Not here: retries (`calls`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from perdure.wire.seam import Method, decoded
 # The response with a large history page may exceed what a server accepts as a request.
 RESPONSE_SIZE_MAX_BYTES = 128 * 1024 * 1024
 
-# Calls back off by themselves (`calls`); the channel below them only must not hammer. A longer pause here would add to
-# theirs, and a service that has come back would be noticed late.
+# Calls have their own back-off (`calls`). The channel only needs to avoid a tight loop: a longer pause here would be
+# added to theirs, and delay the reconnection.
 RECONNECT_INITIAL_MS = 100
 RECONNECT_MAX_MS = 1_000
 CONNECT_TIMEOUT_MS = 5_000
@@ -98,7 +98,7 @@ class GrpcConnection:
             raise
         except grpc.aio.UsageError as error:
             raise self._is_over(f"is closed ({error})") from error
-        # Here rather than by grpc, which answers None for what it cannot read.
+        # Deserialized here, because grpc returns None for a malformed message.
         return decoded(method, answer)
 
     async def close(self) -> None:
@@ -170,7 +170,7 @@ def _open_channel(
 
 def _options(config: ConnectConfig) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
-        ("grpc.max_send_message_length", -1),  # the server says no, with a better error
+        ("grpc.max_send_message_length", -1),  # the server refuses it with a better error
         ("grpc.max_receive_message_length", RESPONSE_SIZE_MAX_BYTES),
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_INITIAL_MS),
         ("grpc.min_reconnect_backoff_ms", _connect_timeout_ms(config)),
@@ -208,7 +208,7 @@ def _options(config: ConnectConfig) -> list[tuple[str, Any]]:
 
 
 def _names(config: ConnectConfig) -> list[tuple[str, Any]]:
-    """The name that the server is told (SNI) and that its certificate must have.
+    """The name for SNI, which the server's certificate must have.
 
     grpc knows one name for both. Where SNI would change with the name to verify, a proxy that routes by SNI would send
     the connection elsewhere, so that is refused.
@@ -250,14 +250,14 @@ def _is_address(host: str) -> bool:
 
 
 def _connect_timeout_ms(config: ConnectConfig) -> int:
-    """How long one attempt to connect may take (that is what this option of grpc means)."""
+    """Time limit of one attempt to connect, which is the meaning of this grpc option."""
     if config.connect_timeout is None:
         return CONNECT_TIMEOUT_MS
     return max(1, int(config.connect_timeout.total_seconds() * 1000))
 
 
 def _typed(error: grpc.aio.AioRpcError) -> errors.RpcError:
-    """The typed form of a gRPC error, with the details that travelled in its trailer."""
+    """The typed form of a gRPC error, with the details from its trailer."""
     code = cast("int", error.code().value[0])
     message = error.details() or ""
     if code == errors.RPCStatusCode.CANCELLED and ("RST_STREAM" in message or "GOAWAY" in message):

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from perdure import __version__
 
 CLIENT_NAME = "perdure-python"
-"""Our own name: servers refuse old versions of clients that they know by name, and pass others."""
+"""The client's name. It is not an official one, because servers refuse old versions of clients that they know."""
 
 
 def base_headers(
     rpc_metadata: Mapping[str, str | bytes], api_key: str | None
 ) -> dict[str, str | bytes]:
-    """Who is calling, with which key, and what the user adds.
+    """The headers that identify the caller, with the API key and the user's own headers.
 
     Raises:
         TypeError: Metadata is malformed.
@@ -30,7 +30,7 @@ def base_headers(
 
 
 def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
-    """Check keys and values as gRPC wants them.
+    """Check keys and values against the rules of gRPC.
 
     Raises:
         TypeError: A key is not lower-case ASCII, or a value does not fit the key: bytes for `…-bin`, printable ASCII

@@ -1,4 +1,4 @@
-"""What a target means: a table of URL schemes, and gRPC for everything else.
+"""The meaning of targets: a table of URL schemes, and gRPC for everything else.
 
 `sqlite:orders.db` and `memory:` are engines in this process; `localhost:7233` is a server.
 """

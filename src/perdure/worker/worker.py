@@ -312,7 +312,7 @@ class Worker:
         user = asyncio.current_task()
 
         def failed(done: asyncio.Task[None]) -> None:
-            # A worker that died in the middle of the block must not leave its user waiting indefinitely.
+            # If the worker dies inside the block, its user must not wait indefinitely.
             if not done.cancelled() and done.exception() is not None and user is not None:
                 user.cancel()
 
