@@ -12,6 +12,7 @@ PLAIN = (
     (re.compile(r"\bwhoever\b", re.IGNORECASE), "say who"),
     (re.compile(r"\bnobody\s+knows\b", re.IGNORECASE), "say what is unknown"),
     (re.compile(r"\bsee\s+the\s+module\b", re.IGNORECASE), "say what the class is"),
+    (re.compile(r"(?<!`)``(?!`)"), "write one backtick on each side"),
 )
 REFERENCE_TEXTS = (
     # Error text of the reference server that users match on.

@@ -1,10 +1,10 @@
 """Applying one sequence of history to a run (R-42), and looking ahead into the next.
 
-Invariants: events are contiguous; ``replaying`` flips to False at the first event that this worker
+Invariants: events are contiguous; `replaying` flips to False at the first event that this worker
 has never seen, not at the task's start (R-5); flags are known before the code runs that they
 gate, because the completion that records them is read ahead (R-6).
 
-What is not here: command events (``matching``), and when to apply (``engine``).
+What is not here: command events (`matching`), and when to apply (`engine`).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _apply_events(
 
 
 def _deliver_requests(run: Run, up_to: int) -> None:
-    """Hand out the update requests sequenced at or before ``up_to``, in arrival order (R-26)."""
+    """Hand out the update requests sequenced at or before `up_to`, in arrival order (R-26)."""
     waiting = run.requests
     run.requests = [request for request in waiting if request.sequencing_event_id > up_to]
     for request in waiting:

@@ -8,7 +8,7 @@ Invariants: a sequence is handed out only when the next one is complete too, or 
 patches, updates and local activities are found by looking ahead. So the result never depends on
 how the server cut its pages.
 
-What is not here: fetching (``NeedPage`` asks the caller), and what the events mean.
+What is not here: fetching (`NeedPage` asks the caller), and what the events mean.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HistoryBuffer:
         self.complete = not token
 
     def restart(self, tail: Iterable[history.HistoryEvent]) -> None:
-        """Fetch from the run's first event; ``tail`` are the task's own events.
+        """Fetch from the run's first event; `tail` are the task's own events.
 
         The tail is appended after the last page, without duplicates: events of a speculative task
         are in no page (S-16).
@@ -94,7 +94,7 @@ class HistoryBuffer:
         return not self._events
 
     def ready(self, after: int) -> bool:
-        """Whether the sequence after event ``after`` and the one after that are known."""
+        """Whether the sequence after event `after` and the one after that are known."""
         if self.complete:
             return True
         first = self._end(self._skip(after), after)
@@ -105,7 +105,7 @@ class HistoryBuffer:
     def take(self, after: int) -> tuple[list[history.HistoryEvent], bool] | None:
         """Remove and return the next sequence, and whether it is the last one of a full history.
 
-        None means that history is over. Only valid while ``ready``.
+        None means that history is over. Only valid while `ready`.
         """
         start = self._skip(after)
         if start:
@@ -121,7 +121,7 @@ class HistoryBuffer:
         return sequence, self.complete and not self._events
 
     def peek(self, after: int) -> Sequence[history.HistoryEvent]:
-        """The sequence that the next ``take`` will return, or what is known of it."""
+        """The sequence that the next `take` will return, or what is known of it."""
         if not self._events:
             return ()
         end = self._end(0, after)
@@ -129,7 +129,7 @@ class HistoryBuffer:
         return self._events[: end.last + 1]
 
     def next_completed(self, from_id: int) -> history.WorkflowTaskCompletedEventAttributes | None:
-        """Attributes of the first WorkflowTaskCompleted with an id of at least ``from_id``."""
+        """Attributes of the first WorkflowTaskCompleted with an id of at least `from_id`."""
         for index, event_type in enumerate(self._types):
             if event_type == ev.WORKFLOW_TASK_COMPLETED:
                 event = self._events[index]
@@ -138,7 +138,7 @@ class HistoryBuffer:
         return None
 
     def _skip(self, after: int) -> int:
-        """Index of the first event newer than ``after``; 0 when there is none."""
+        """Index of the first event newer than `after`; 0 when there is none."""
         if not self._events or self._events[0].event_id > after:
             return 0
         for index, event in enumerate(self._events):
@@ -147,7 +147,7 @@ class HistoryBuffer:
         return 0
 
     def _end(self, start: int, after: int) -> _End:
-        """Where the sequence that begins at ``start`` ends."""
+        """Where the sequence that begins at `start` ends."""
         types = self._types
         count = len(types)
         saw_start = saw_command = False
@@ -185,7 +185,7 @@ class HistoryBuffer:
     def _after_completed(
         self, index: int, started: Sequence[int], *, saw_command: bool
     ) -> int | None:
-        """End of the sequence whose task ``index`` completed; None for a heartbeat (R-3)."""
+        """End of the sequence whose task `index` completed; None for a heartbeat (R-3)."""
         follower = self._types[index + 2]
         if not saw_command and follower == ev.WORKFLOW_TASK_SCHEDULED:
             return None

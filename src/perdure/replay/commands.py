@@ -1,12 +1,12 @@
 """Commands: one frozen struct per kind. Workflow code issues most of them, the engine adds a few.
 
 Invariants: times are integer nanoseconds, None means "not set"; payload-bearing fields hold the
-API's protobuf messages, already encoded by the host; ``seq`` counts from 1 per kind (activities
-and local activities share a counter). ``site`` is where user code issued the command: evidence for
+API's protobuf messages, already encoded by the host; `seq` counts from 1 per kind (activities
+and local activities share a counter). `site` is where user code issued the command: evidence for
 reports, never compared.
 
-What is not here: what becomes of each kind (``operation_table``), when a command is sent, dropped or matched
-(``machines``), and its protobuf form (``to_api``, which only the commands that really leave need).
+What is not here: what becomes of each kind (`operation_table`), when a command is sent, dropped or matched
+(`machines`), and its protobuf form (`to_api`, which only the commands that really leave need).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Frame(NamedTuple):
-    """One user frame: resolve its line lazily with ``code.co_positions()`` at ``lasti``."""
+    """One user frame: resolve its line lazily with `code.co_positions()` at `lasti`."""
 
     code: CodeType
     lasti: int
@@ -69,7 +69,7 @@ class VersioningIntent(enum.IntEnum):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """Annotations that every command may carry; ``summary`` and ``details`` are for people."""
+    """Annotations that every command may carry; `summary` and `details` are for people."""
 
     site: CallSite | None = None
     summary: common.Payload | None = None
@@ -101,7 +101,7 @@ class StartTimer(Command, frozen=True, kw_only=True):
 
 
 class CancelTimer(Command, frozen=True, kw_only=True):
-    """Cancel the timer of ``StartTimer(seq)``; a timer not sent yet just vanishes."""
+    """Cancel the timer of `StartTimer(seq)`; a timer not sent yet just vanishes."""
 
     seq: int
 
@@ -111,7 +111,7 @@ class CancelTimer(Command, frozen=True, kw_only=True):
 
 
 class ScheduleActivity(Command, frozen=True, kw_only=True):
-    """Schedule an activity. An empty ``activity_id`` means ``str(seq)``; an empty queue, our own."""
+    """Schedule an activity. An empty `activity_id` means `str(seq)`; an empty queue, our own."""
 
     seq: int
     activity_id: str = ""
@@ -135,13 +135,13 @@ class ScheduleActivity(Command, frozen=True, kw_only=True):
 
 
 class RequestCancelActivity(Command, frozen=True, kw_only=True):
-    """Cancel the activity of ``ScheduleActivity(seq)`` according to its cancellation type."""
+    """Cancel the activity of `ScheduleActivity(seq)` according to its cancellation type."""
 
     seq: int
 
 
 class ScheduleLocalActivity(Command, frozen=True, kw_only=True):
-    """Run an activity inside the workflow task. ``seq`` is shared with normal activities."""
+    """Run an activity inside the workflow task. `seq` is shared with normal activities."""
 
     seq: int
     activity_id: str = ""
@@ -160,13 +160,13 @@ class ScheduleLocalActivity(Command, frozen=True, kw_only=True):
 
 
 class RequestCancelLocalActivity(Command, frozen=True, kw_only=True):
-    """Cancel the local activity of ``ScheduleLocalActivity(seq)``."""
+    """Cancel the local activity of `ScheduleLocalActivity(seq)`."""
 
     seq: int
 
 
 class SetPatchMarker(Command, frozen=True, kw_only=True):
-    """Record that this run takes the patched path; issued on replay too when ``patched()`` is true."""
+    """Record that this run takes the patched path; issued on replay too when `patched()` is true."""
 
     patch_id: str
     deprecated: bool = False
@@ -214,14 +214,14 @@ class StartChildWorkflow(Command, frozen=True, kw_only=True):
 
 
 class CancelChildWorkflow(Command, frozen=True, kw_only=True):
-    """Cancel the child of ``StartChildWorkflow(seq)`` according to its cancellation type."""
+    """Cancel the child of `StartChildWorkflow(seq)` according to its cancellation type."""
 
     seq: int
     reason: str = ""
 
 
 class SignalExternal(Command, frozen=True, kw_only=True):
-    """Signal another workflow; with ``child_workflow_only`` the target must be our child."""
+    """Signal another workflow; with `child_workflow_only` the target must be our child."""
 
     seq: int
     namespace: str = ""
@@ -238,7 +238,7 @@ class SignalExternal(Command, frozen=True, kw_only=True):
 
 
 class CancelSignalExternal(Command, frozen=True, kw_only=True):
-    """Take back ``SignalExternal(seq)``; only possible while it has not been sent."""
+    """Take back `SignalExternal(seq)`; only possible while it has not been sent."""
 
     seq: int
 
@@ -246,8 +246,8 @@ class CancelSignalExternal(Command, frozen=True, kw_only=True):
 class RequestCancelExternal(Command, frozen=True, kw_only=True):
     """Request the cancellation of another workflow.
 
-    ``seq`` is None when the engine itself asks, on behalf of a child: no code waits for that. With
-    ``child_workflow_only`` the target must be our child.
+    `seq` is None when the engine itself asks, on behalf of a child: no code waits for that. With
+    `child_workflow_only` the target must be our child.
     """
 
     seq: int | None
@@ -284,7 +284,7 @@ class ScheduleNexusOperation(Command, frozen=True, kw_only=True):
 
 
 class RequestCancelNexusOperation(Command, frozen=True, kw_only=True):
-    """Cancel the operation of ``ScheduleNexusOperation(seq)`` according to its type."""
+    """Cancel the operation of `ScheduleNexusOperation(seq)` according to its type."""
 
     seq: int
 
@@ -306,7 +306,7 @@ class UpdateCompleted(msgspec.Struct, frozen=True):
 
 
 class UpdateResponse(Command, frozen=True, kw_only=True):
-    """Answer to ``DoUpdate``: accepted or rejected at once, later completed or rejected."""
+    """Answer to `DoUpdate`: accepted or rejected at once, later completed or rejected."""
 
     protocol_instance_id: str
     response: UpdateAccepted | UpdateRejected | UpdateCompleted
@@ -352,7 +352,7 @@ class ContinueAsNew(TerminalCommand, frozen=True, kw_only=True):
 
 
 class QueryResult(Command, frozen=True, kw_only=True):
-    """Answer to a ``QueryWorkflow`` job: exactly one of ``response`` and ``failure``."""
+    """Answer to a `QueryWorkflow` job: exactly one of `response` and `failure`."""
 
     query_id: str
     response: common.Payload | None = None
@@ -362,7 +362,7 @@ class QueryResult(Command, frozen=True, kw_only=True):
 class ActivationResult(msgspec.Struct, frozen=True):
     """What one activation produced: commands in issue order, and the lang flags it relied on.
 
-    ``versioning_behavior`` is the API's VersioningBehavior number, 0 when unversioned.
+    `versioning_behavior` is the API's VersioningBehavior number, 0 when unversioned.
     """
 
     commands: Sequence[Command] = ()

@@ -1,4 +1,4 @@
-"""``WorkflowReplay``: one run's engine. See the package docstring for invariants.
+"""`WorkflowReplay`: one run's engine. See the package docstring for invariants.
 
 The worker drives it like this; nothing here waits or raises for bad data::
 
@@ -10,8 +10,8 @@ The worker drives it like this; nothing here waits or raises for bad data::
     if engine.error is None:
         answer = engine.ready()  # Completion, QueryAnswer or None
 
-What is not here: one module per stage: ``buffer`` (cutting), ``apply`` and ``matching`` (history
-in), ``operation_table`` (commands in and out).
+What is not here: one module per stage: `buffer` (cutting), `apply` and `matching` (history
+in), `operation_table` (commands in and out).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FAILED = enums.QueryResultType.QUERY_RESULT_TYPE_FAILED
 class WorkflowReplay:
     """Replays and advances one workflow run.
 
-    After ``error`` is set, ``next`` and ``ready`` return None: fail the workflow task (cause
+    After `error` is set, `next` and `ready` return None: fail the workflow task (cause
     NonDeterministicError for a Mismatch) and drop the run from the cache.
     """
 
@@ -151,7 +151,7 @@ class WorkflowReplay:
     def feed_page(
         self, events: Sequence[history.HistoryEvent], next_page_token: bytes
     ) -> NeedPage | None:
-        """Deliver the page asked for by ``NeedPage``; an empty token means it was the last."""
+        """Deliver the page asked for by `NeedPage`; an empty token means it was the last."""
         self._run.buffer.add_page(events, next_page_token)
         return self._guarded(lambda: None)
 
@@ -175,7 +175,7 @@ class WorkflowReplay:
         return activation
 
     def commit(self, result: cmd.ActivationResult) -> NeedPage | None:
-        """Take what the activation returned by ``next`` produced."""
+        """Take what the activation returned by `next` produced."""
         if not self._activated:
             return self._fail(Fatal("commands arrived without an activation that asked for them"))
         self._activated = False
@@ -201,7 +201,7 @@ class WorkflowReplay:
     # ── going on, with pages fetched on the way ───────────────────────────────────────────────────
 
     def _guarded(self, action: Callable[[], None]) -> NeedPage | None:
-        """Run ``action`` and the pending steps; stop for a page, turn bad data into ``error``."""
+        """Run `action` and the pending steps; stop for a page, turn bad data into `error`."""
         if self.error is not None:
             return None
         try:
@@ -259,16 +259,16 @@ class WorkflowReplay:
     # ── local activities ──────────────────────────────────────────────────────────────────────────
 
     def local_requests(self) -> list[LocalRequest]:
-        """Local activities to run or cancel now. Ask after each ``commit`` and ``feed``."""
+        """Local activities to run or cancel now. Ask after each `commit` and `feed`."""
         return self._run.local.take_requests()
 
     @property
     def waits_for_local_activities(self) -> bool:
-        """The task cannot be answered before their results; keep it alive with ``heartbeat``."""
+        """The task cannot be answered before their results; keep it alive with `heartbeat`."""
         return self._run.local.outstanding
 
     def local_result(self, seq: int, result: LocalResult) -> None:
-        """A local activity ended; ``next`` may have work now. Unknown ones are ignored."""
+        """A local activity ended; `next` may have work now. Unknown ones are ignored."""
         self._late_results.append((seq, result))
         if self._open and not self._activated and self._step is None:
             self._guarded(self._deliver_late_results)

@@ -4,10 +4,10 @@ Each type is named once, with what it is: an event of the run itself, an event t
 of an operation. The sets that the engine asks are made from these lines.
 
 Invariants: numbers are those of the API; the tables are complete for the pinned API version, and
-an event of a type that is not in ``ATTRIBUTES`` counts as unspecified (only ignorable when the
+an event of a type that is not in `ATTRIBUTES` counts as unspecified (only ignorable when the
 server says so).
 
-What is not here: what an event does to a machine (``machines``).
+What is not here: what an event does to a machine (`machines`).
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ UNSTARTS_TASK: Final = frozenset(
 """Right after WorkflowTaskStarted these mean that the started task produced nothing (R-41)."""
 
 IGNORABLE: Final = frozenset({OPTIONS_UPDATED, PAUSED, UNPAUSED, TIME_SKIPPING_TRANSITIONED})
-"""Types that are skipped when the server marks the event ``worker_may_ignore``."""
+"""Types that are skipped when the server marks the event `worker_may_ignore`."""
 
 _SHORT_NAMES: Final[dict[int, str]] = {
     number: "".join(part.capitalize() for part in name.removeprefix("EVENT_TYPE_").split("_"))
@@ -166,5 +166,5 @@ ATTRIBUTES: Final[dict[int, str]] = {
 
 
 def type_name(event_type: int) -> str:
-    """The event type as people write it, ``ActivityTaskScheduled``."""
+    """The event type as people write it, `ActivityTaskScheduled`."""
     return _SHORT_NAMES.get(event_type, f"event type {event_type}")

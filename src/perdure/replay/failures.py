@@ -3,7 +3,7 @@
 Invariants: message strings are those of the official SDKs, users match on them; the cause of an
 activity's or child's failure is the one the server recorded.
 
-What is not here: turning failures into exceptions (``perdure.converter``).
+What is not here: turning failures into exceptions (`perdure.converter`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ completion of the workflow task that first used it, and is in force for the rest
 Invariants: nothing is written when the server cannot store SDK metadata, and then no flag may be
 used for new work either; unknown numbers are kept out of decisions and never crash.
 
-What is not here: what a flag changes (see the users of ``Flag``).
+What is not here: what a flag changes (see the users of `Flag`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Flag(enum.IntEnum):
     ID_AND_TYPE_CHECKS = 1
     """Activity and child workflow ids and types must match the history."""
     UPSERT_SEARCH_ATTRIBUTE_ON_PATCH = 2
-    """``patched()`` also upserts TemporalChangeVersion."""
+    """`patched()` also upserts TemporalChangeVersion."""
     MOVE_TERMINAL_COMMANDS = 3
     """Commands after the one that ends the workflow are kept, in front of it."""
     NEXUS_OPERATION_CHECKS = 4
@@ -83,7 +83,7 @@ class Flags:
         self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
 
     def may_use(self, flag: Flag, *, record: bool) -> bool:
-        """Whether ``flag`` is in force; ``record`` (new work, not replay) puts it in force."""
+        """Whether `flag` is in force; `record` (new work, not replay) puts it in force."""
         if not record:
             return flag in self.core
         self._new_core |= {flag}

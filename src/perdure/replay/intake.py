@@ -2,10 +2,10 @@
 
 Invariants: what the official engine's stages do to commands (terminal commands last, patches once,
 inherited options) happens here; a command that names an operation that never was is a bug of the
-host, reported as ``Fatal``; one that names an operation already over is ignored (R-15).
+host, reported as `Fatal`; one that names an operation already over is ignored (R-15).
 
-What is not here: which kind of command is taken how (``operation_table``), sending (``to_api``),
-matching (``matching``), query results (``engine``).
+What is not here: which kind of command is taken how (`operation_table`), sending (`to_api`),
+matching (`matching`), query results (`engine`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BuildAttributes: TypeAlias = "Callable[[Any, RunInfo], Message]"
 
 
 class Operation(NamedTuple):
-    """What becomes of one kind of command: a row of ``operation_table``."""
+    """What becomes of one kind of command: a row of `operation_table`."""
 
     command: type[cmd.Command]
     take: Take | None = None

@@ -1,4 +1,4 @@
-"""What the engine asks workflow code to do: an ``Activation`` and its ordered jobs.
+"""What the engine asks workflow code to do: an `Activation` and its ordered jobs.
 
 Invariants: values are frozen; payloads, failures and the start event's attributes are the API's
 protobuf messages and must be treated as read-only; durations and times are integer nanoseconds.
@@ -6,7 +6,7 @@ Job order inside an activation is the official one (init, patches, seed, signals
 arrival order, everything else in event order, local activities, queries); queries always come in
 an activation of their own.
 
-What is not here: how jobs are applied to user code (``perdure.worker``), and eviction, which the
+What is not here: how jobs are applied to user code (`perdure.worker`), and eviction, which the
 host decides by itself.
 """
 
@@ -26,7 +26,7 @@ _V = TypeVar("_V")
 _EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 
 LEGACY_QUERY_ID: Final = "legacy_query"
-"""Query id of a query task (``RespondQueryTaskCompleted``): no command may accompany its answer."""
+"""Query id of a query task (`RespondQueryTaskCompleted`): no command may accompany its answer."""
 
 
 class DeploymentVersion(msgspec.Struct, frozen=True):
@@ -47,19 +47,19 @@ def ordered_map(fields: Mapping[str, _V]) -> Mapping[str, _V]:
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """The operation succeeded; ``result`` is None when the server recorded no payload."""
+    """The operation succeeded; `result` is None when the server recorded no payload."""
 
     result: common.Payload | None
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The operation failed; ``failure`` is complete (an ActivityFailure, ChildFailure, …)."""
+    """The operation failed; `failure` is complete (an ActivityFailure, ChildFailure, …)."""
 
     failure: failures.Failure
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """The operation was cancelled; ``failure`` wraps a CanceledFailure as its cause."""
+    """The operation was cancelled; `failure` wraps a CanceledFailure as its cause."""
 
     failure: failures.Failure
 
@@ -79,7 +79,7 @@ class ChildStarted(msgspec.Struct, frozen=True):
 
 
 class ChildStartFailed(msgspec.Struct, frozen=True):
-    """The server refused to start the child; ``cause`` is StartChildWorkflowExecutionFailedCause."""
+    """The server refused to start the child; `cause` is StartChildWorkflowExecutionFailedCause."""
 
     workflow_id: str
     workflow_type: str
@@ -87,7 +87,7 @@ class ChildStartFailed(msgspec.Struct, frozen=True):
 
 
 class NexusStarted(msgspec.Struct, frozen=True):
-    """The operation runs asynchronously; ``operation_token`` is None when it already finished."""
+    """The operation runs asynchronously; `operation_token` is None when it already finished."""
 
     operation_token: str | None
 
@@ -104,10 +104,10 @@ NexusOutcome: TypeAlias = Completed | Failed | Cancelled
 class InitializeWorkflow(msgspec.Struct, frozen=True):
     """First job of a run.
 
-    ``attributes`` is the WorkflowExecutionStarted event's attributes message, for everything that
-    ``workflow.info()`` reports and that is not a field here: parent and root, timeouts, retry
+    `attributes` is the WorkflowExecutionStarted event's attributes message, for everything that
+    `workflow.info()` reports and that is not a field here: parent and root, timeouts, retry
     policy, attempt, cron, memo, search attributes, continued run, last result and failure,
-    priority, first and original run ids. ``start_time_ns`` is the time of that event.
+    priority, first and original run ids. `start_time_ns` is the time of that event.
     """
 
     workflow_id: str
@@ -132,7 +132,7 @@ class UpdateRandomSeed(msgspec.Struct, frozen=True):
 
 
 class SignalWorkflow(msgspec.Struct, frozen=True):
-    """A signal arrived; ``event_id`` is its WorkflowExecutionSignaled event."""
+    """A signal arrived; `event_id` is its WorkflowExecutionSignaled event."""
 
     signal_name: str
     input: Sequence[common.Payload]
@@ -142,10 +142,10 @@ class SignalWorkflow(msgspec.Struct, frozen=True):
 
 
 class DoUpdate(msgspec.Struct, frozen=True):
-    """Run an update handler, after its validator when ``run_validator``.
+    """Run an update handler, after its validator when `run_validator`.
 
-    The same activation must answer with an accepted or rejected ``UpdateResponse`` for
-    ``protocol_instance_id``. ``id`` is the update's id, ``identity`` its sender.
+    The same activation must answer with an accepted or rejected `UpdateResponse` for
+    `protocol_instance_id`. `id` is the update's id, `identity` its sender.
     """
 
     id: str
@@ -164,13 +164,13 @@ class CancelWorkflow(msgspec.Struct, frozen=True):
 
 
 class FireTimer(msgspec.Struct, frozen=True):
-    """The timer of ``StartTimer(seq)`` fired."""
+    """The timer of `StartTimer(seq)` fired."""
 
     seq: int
 
 
 class ResolveActivity(msgspec.Struct, frozen=True):
-    """An activity, or a local activity when ``is_local``, ended."""
+    """An activity, or a local activity when `is_local`, ended."""
 
     seq: int
     result: Resolution
@@ -178,23 +178,23 @@ class ResolveActivity(msgspec.Struct, frozen=True):
 
 
 class ResolveChildStart(msgspec.Struct, frozen=True):
-    """Starting the child of ``StartChildWorkflow(seq)`` succeeded, failed or was cancelled."""
+    """Starting the child of `StartChildWorkflow(seq)` succeeded, failed or was cancelled."""
 
     seq: int
     outcome: ChildStartOutcome
 
 
 class ResolveChild(msgspec.Struct, frozen=True):
-    """The child of ``StartChildWorkflow(seq)`` ended."""
+    """The child of `StartChildWorkflow(seq)` ended."""
 
     seq: int
     result: ChildOutcome
 
 
 class ResolveSignalExternal(msgspec.Struct, frozen=True):
-    """A signal to another workflow was delivered (``failure`` None) or failed.
+    """A signal to another workflow was delivered (`failure` None) or failed.
 
-    ``cause`` is SignalExternalWorkflowExecutionFailedCause, 0 without a server-side failure.
+    `cause` is SignalExternalWorkflowExecutionFailedCause, 0 without a server-side failure.
     """
 
     seq: int
@@ -203,9 +203,9 @@ class ResolveSignalExternal(msgspec.Struct, frozen=True):
 
 
 class ResolveCancelExternal(msgspec.Struct, frozen=True):
-    """A cancel request to another workflow was delivered (``failure`` None) or failed.
+    """A cancel request to another workflow was delivered (`failure` None) or failed.
 
-    ``cause`` is CancelExternalWorkflowExecutionFailedCause, 0 without a server-side failure.
+    `cause` is CancelExternalWorkflowExecutionFailedCause, 0 without a server-side failure.
     """
 
     seq: int
@@ -228,7 +228,7 @@ class ResolveNexusOperation(msgspec.Struct, frozen=True):
 
 
 class QueryWorkflow(msgspec.Struct, frozen=True):
-    """Answer a query with a ``QueryResult`` of the same ``query_id``; no other command is allowed."""
+    """Answer a query with a `QueryResult` of the same `query_id`; no other command is allowed."""
 
     query_id: str
     query_type: str
@@ -258,10 +258,10 @@ Job: TypeAlias = (
 class Activation(msgspec.Struct, frozen=True):
     """One round of work for workflow code.
 
-    ``time_ns`` is workflow time since the epoch; ``history_length`` the id of the last processed
-    event; ``available_flags`` the lang flags seen in history so far (when not replaying, every
-    known flag may be used and must be reported in ``ActivationResult.used_flags``).
-    ``deployment_version`` is None when neither history nor this worker has one.
+    `time_ns` is workflow time since the epoch; `history_length` the id of the last processed
+    event; `available_flags` the lang flags seen in history so far (when not replaying, every
+    known flag may be used and must be reported in `ActivationResult.used_flags`).
+    `deployment_version` is None when neither history nor this worker has one.
     """
 
     run_id: str

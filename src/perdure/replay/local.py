@@ -1,9 +1,9 @@
 """What the engine and the worker say to each other about local activities (R-48).
 
-While executing, the worker is asked to run or cancel them (``LocalRequest``) and reports each end (``LocalResult``).
+While executing, the worker is asked to run or cancel them (`LocalRequest`) and reports each end (`LocalResult`).
 
 What is not here: running them, their retries and time-outs (the worker); how results are recorded
-and found again (``machines.local_activity``).
+and found again (`machines.local_activity`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ LOCAL_ACTIVITY_KIND = "local activity"
 
 
 class LocalActivityRequest(msgspec.Struct, frozen=True):
-    """Run this local activity and call ``WorkflowReplay.local_result`` with ``command.seq``."""
+    """Run this local activity and call `WorkflowReplay.local_result` with `command.seq`."""
 
     command: cmd.ScheduleLocalActivity
 
 
 class LocalActivityCancel(msgspec.Struct, frozen=True):
-    """Cancel the running local activity ``seq``; its result may still come."""
+    """Cancel the running local activity `seq`; its result may still come."""
 
     seq: int
 
@@ -33,8 +33,8 @@ class LocalActivityCancel(msgspec.Struct, frozen=True):
 class LocalResult(msgspec.Struct, frozen=True):
     """How a local activity ended, as the worker saw it.
 
-    ``backoff_ns`` is set when it must be tried again after longer than the local retry threshold:
-    workflow code then sleeps durably. ``runtime_ns`` moves workflow time on.
+    `backoff_ns` is set when it must be tried again after longer than the local retry threshold:
+    workflow code then sleeps durably. `runtime_ns` moves workflow time on.
     """
 
     outcome: Completed | Failed | Cancelled

@@ -44,13 +44,13 @@ class Patch(NamedTuple):
 
 
 def json_payload(value: Any, **metadata: bytes) -> common.Payload:
-    """A ``json/plain`` payload as every SDK reads it."""
+    """A `json/plain` payload as every SDK reads it."""
     data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return common.Payload(metadata={"encoding": b"json/plain", **metadata}, data=data)
 
 
 def patch_details(patch_id: str, *, deprecated: bool) -> dict[str, common.Payloads]:
-    """Marker details for ``patch_id``."""
+    """Marker details for `patch_id`."""
     payload = json_payload({"id": patch_id, "deprecated": deprecated})
     return {_PATCH_DATA: common.Payloads(payloads=[payload])}
 
@@ -89,7 +89,7 @@ def _decode_patch(details: Mapping[str, common.Payloads]) -> Patch | None:
 
 
 def first_data(details: Mapping[str, common.Payloads], key: str) -> bytes | None:
-    """Bytes of the first payload under ``key``, without inserting ``key`` into a protobuf map."""
+    """Bytes of the first payload under `key`, without inserting `key` into a protobuf map."""
     if key not in details:
         return None
     payloads = details[key].payloads
@@ -122,7 +122,7 @@ class LocalActivityMarker(msgspec.Struct, frozen=True):
 def local_activity_details(
     marker: LocalActivityMarker, arguments: Sequence[common.Payload] | None
 ) -> dict[str, common.Payloads]:
-    """Marker details; ``arguments`` are included on request only, they can be large."""
+    """Marker details; `arguments` are included on request only, they can be large."""
     data = {
         "seq": marker.seq,
         "attempt": marker.attempt,

@@ -4,7 +4,7 @@ Invariants: events take commands strictly in order; ids and types are compared, 
 options never are; commands taken are remembered until the task's events are
 through, so that a mismatch can show both sequences.
 
-What is not here: non-command events (``apply``), the text of a report (``report``).
+What is not here: non-command events (`apply`), the text of a report (`report`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Step(enum.Enum):
 
 
 def match(run: Run, event: history.HistoryEvent, following: history.HistoryEvent | None) -> Step:
-    """Let ``event`` take the command it records; raises NondeterminismFound."""
+    """Let `event` take the command it records; raises NondeterminismFound."""
     if is_local_activity_marker(event) and run.local.consume_marker(run, event):
         return Step.DONE
     patch = read_patch(event)

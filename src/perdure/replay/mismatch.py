@@ -3,7 +3,7 @@
 Invariants: names, types and ids only, never payloads; complete enough to draw both sequences of
 the workflow task side by side without the history at hand.
 
-What is not here: text for people (``report``), and the decision to look (``matching``).
+What is not here: text for people (`report`), and the decision to look (`matching`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class EventFact(msgspec.Struct, frozen=True):
 
 
 class CommandFact(msgspec.Struct, frozen=True):
-    """A command the code issued; ``event_type`` is the event it would be recorded as."""
+    """A command the code issued; `event_type` is the event it would be recorded as."""
 
     event_type: int
     name: str
@@ -66,8 +66,8 @@ class AttributeDiff(msgspec.Struct, frozen=True):
 class Mismatch(msgspec.Struct, frozen=True):
     """The first point at which code and history disagree.
 
-    ``task_events`` are the command events of the workflow task from its first, ``task_commands``
-    what the code issued for it, both in order. ``task_started_event_id`` is the task whose
+    `task_events` are the command events of the workflow task from its first, `task_commands`
+    what the code issued for it, both in order. `task_started_event_id` is the task whose
     commands they are. SDK names and versions are (name, version) as recorded in history, and ours.
     """
 
@@ -92,7 +92,7 @@ class NondeterminismFound(Exception):
 
 
 class BadHistory(Exception):
-    """Carries a ``Fatal`` to the engine's boundary; never leaves the package."""
+    """Carries a `Fatal` to the engine's boundary; never leaves the package."""
 
     def __init__(self, message: str, event_id: int = 0) -> None:
         super().__init__(message)

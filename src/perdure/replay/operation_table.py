@@ -2,11 +2,11 @@
 
 A row says how a command is taken from an activation, which machine it creates or moves, which event records it, how it
 is sent, and by which jobs workflow code hears of what became of it. A new kind of operation is a struct in
-``commands``, a machine in ``machines`` with its jobs, a form in ``to_api``, and a row here.
+`commands`, a machine in `machines` with its jobs, a form in `to_api`, and a row here.
 
 Invariant: a command has an event that records it if and only if it has a protobuf form.
 
-What is not here: what happens in each step (``intake``, ``machines``, ``to_api``).
+What is not here: what happens in each step (`intake`, `machines`, `to_api`).
 """
 
 from __future__ import annotations
@@ -197,12 +197,12 @@ def take(run: Run, commands: Sequence[cmd.Command]) -> None:
 
 
 def recorded_as(command: cmd.Command) -> int:
-    """The type of the event that records ``command``."""
+    """The type of the event that records `command`."""
     return _BY_COMMAND[type(command)].recorded_as
 
 
 def sent(command: cmd.Command, run: RunInfo) -> api.Command:
-    """The protobuf form of ``command``."""
+    """The protobuf form of `command`."""
     attributes = _BY_COMMAND[type(command)].attributes
     assert attributes is not None  # only commands that leave are queued
     return to_api.with_attributes(attributes(command, run), command)

@@ -2,7 +2,7 @@
 
 Invariant: numbers of a kind only grow, so a number that is not known was either forgotten or never given.
 
-What is not here: the machines of command events by event id (``run``).
+What is not here: the machines of command events by event id (`run`).
 """
 
 from __future__ import annotations

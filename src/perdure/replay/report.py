@@ -35,10 +35,10 @@ def render(mismatch: Mismatch, source: Callable[[str, int], str | None] = no_sou
 
     Args:
         mismatch: What replay found.
-        source: ``(filename, line number) -> text of that line``; ``linecache.getline`` will do.
+        source: `(filename, line number) -> text of that line`; `linecache.getline` will do.
 
     Example:
-        ``render(engine.mismatch, linecache.getline)``
+        `render(engine.mismatch, linecache.getline)`
     """
     parts = [f"{CODE} Nondeterminism: {_verdict(mismatch)}"]
     site = mismatch.command.site if mismatch.command is not None else None

@@ -4,8 +4,8 @@ Invariants: everything that creates commands or jobs iterates lists and insertio
 time never goes backwards; a machine that nothing can name any more is forgotten, so a cached run
 costs what is pending, not what has happened.
 
-What is not here: applying events (``apply``, ``matching``), taking commands (``intake``), tasks
-and answers (``engine``).
+What is not here: applying events (`apply`, `matching`), taking commands (`intake`), tasks
+and answers (`engine`).
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Run:
             self.outbox.append(message)
 
     def may_use(self, flag: Flag) -> bool:
-        """Whether ``flag`` gates the event being matched: recorded, or the newest task (R-46)."""
+        """Whether `flag` gates the event being matched: recorded, or the newest task (R-46)."""
         return self.flags.may_use(flag, record=self.last_sequence)
 
     # ── clock ─────────────────────────────────────────────────────────────────────────────────────

@@ -16,9 +16,9 @@ _V3: Final = 0x7465_6462_7974_6573
 
 
 def randomness_seed(run_id: str) -> int:
-    """Seed for ``random.Random``: a 64-bit number that depends only on ``run_id``.
+    """Seed for `random.Random`: a 64-bit number that depends only on `run_id`.
 
-    Example: ``randomness_seed("")`` is the seed of histories too old to carry an original run id.
+    Example: `randomness_seed("")` is the seed of histories too old to carry an original run id.
     """
     return siphash13(run_id.encode() + b"\xff")
 

@@ -1,7 +1,7 @@
 """What the engine is fed with and what it hands back: workflow tasks, needs, completions.
 
-Invariants: a ``WorkflowTask`` is the engine's view of one poll response (gRPC or embedded) or of a
-recorded history; a ``Completion`` is everything the worker puts into the answer apart from what
+Invariants: a `WorkflowTask` is the engine's view of one poll response (gRPC or embedded) or of a
+recorded history; a `Completion` is everything the worker puts into the answer apart from what
 only the worker knows (token, identity, sticky attributes, deployment options).
 
 What is not here: RPCs, task tokens, and how many history pages one request returns.
@@ -36,7 +36,7 @@ class RunInfo(msgspec.Struct, frozen=True):
 class EngineConfig(msgspec.Struct, frozen=True):
     """What the worker is: reported in completions, and the version of work that is not replayed.
 
-    ``record_sdk_metadata`` is the server's ``sdk_metadata`` capability: without it no flag may be
+    `record_sdk_metadata` is the server's `sdk_metadata` capability: without it no flag may be
     written, and none is assumed on replay.
     """
 
@@ -49,8 +49,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
 class WorkflowTask(msgspec.Struct, frozen=True):
     """One workflow task as the server handed it out.
 
-    ``events`` is the first page and ``next_page_token`` the rest; ``started_event_id`` is 0 for a
-    legacy query task (``query`` set). Only one of ``query`` and ``queries`` is used.
+    `events` is the first page and `next_page_token` the rest; `started_event_id` is 0 for a
+    legacy query task (`query` set). Only one of `query` and `queries` is used.
     """
 
     events: Sequence[history.HistoryEvent]
@@ -96,9 +96,9 @@ class WorkflowTask(msgspec.Struct, frozen=True):
 
 
 class NeedPage(msgspec.Struct, frozen=True):
-    """The engine cannot go on before ``feed_page``: fetch GetWorkflowExecutionHistory.
+    """The engine cannot go on before `feed_page`: fetch GetWorkflowExecutionHistory.
 
-    ``token`` is the next page's token, or empty to begin with the run's first event (a sticky task
+    `token` is the next page's token, or empty to begin with the run's first event (a sticky task
     reached an engine that does not have the run's earlier events).
     """
 
@@ -119,7 +119,7 @@ class Completion(msgspec.Struct, frozen=True):
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):
-    """Answer for RespondQueryTaskCompleted: exactly one of ``result`` and ``failure``."""
+    """Answer for RespondQueryTaskCompleted: exactly one of `result` and `failure`."""
 
     result: common.Payload | None
     failure: failures.Failure | None
@@ -128,7 +128,7 @@ class QueryAnswer(msgspec.Struct, frozen=True):
 class Fatal(msgspec.Struct, frozen=True):
     """The history or the task itself makes no sense: a bug of the server or a damaged file.
 
-    The run must be evicted; ``event_id`` is 0 when no single event is to blame.
+    The run must be evicted; `event_id` is 0 when no single event is to blame.
     """
 
     message: str

@@ -3,7 +3,7 @@
 Pure: a command, the run's namespace and its worker's task queue in, one message out. An empty task
 queue means the run's own, so legacy build-id inheritance applies to it (R-47).
 
-What is not here: which kind of command has which form (``operation_table``).
+What is not here: which kind of command has which form (`operation_table`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FORMS: Final = _forms()
 
 
 def with_attributes(attributes: Message, command: cmd.Command) -> api.Command:
-    """The protobuf command that has these attributes, with the annotations of ``command``."""
+    """The protobuf command that has these attributes, with the annotations of `command`."""
     command_type, field = _FORMS[attributes.DESCRIPTOR.full_name]
     fields: dict[str, Any] = {field: attributes}
     result = api.Command(command_type=command_type, **fields)

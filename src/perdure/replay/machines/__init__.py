@@ -7,7 +7,7 @@ Invariants: transitions are rows of a table keyed by (state, event type). A row 
 a mismatch while a command is being matched, is ignored once the machine is settled (late events
 are the server's right, e.g. an abandoned activity that fails), and otherwise a damaged history.
 
-What is not here: the queue, the registry of machines, flags (``run``).
+What is not here: the queue, the registry of machines, flags (`run`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Host(Protocol):
         ...
 
     def issue(self, machine: Machine, command: cmd.Command) -> None:
-        """Queue a command of ``machine`` for the server."""
+        """Queue a command of `machine` for the server."""
         ...
 
     def send_message(self, message: protocol.Message) -> None:
@@ -33,7 +33,7 @@ class Host(Protocol):
         ...
 
     def may_use(self, flag: Flag) -> bool:
-        """Whether ``flag`` gates the event that is being matched in."""
+        """Whether `flag` gates the event that is being matched in."""
         ...
 
 
@@ -71,7 +71,7 @@ class Machine:
         return self.state in self.over
 
     def matches(self, event: history.HistoryEvent) -> bool:
-        """Whether ``event`` may record the command that this machine has in the queue."""
+        """Whether `event` may record the command that this machine has in the queue."""
         return (self.state, event.event_type) in self.table
 
     def on_event(self, event: history.HistoryEvent, host: Host) -> None:

@@ -1,8 +1,8 @@
 """Local activities: run inside a workflow task, remembered by a marker (R-48).
 
-While executing, the worker is asked to run them (``take_requests``) and reports back; while
+While executing, the worker is asked to run them (`take_requests`) and reports back; while
 replaying, results come from markers found ahead, each held back until the activation in which it
-was delivered originally (``activation_index``; markers without one come in batches, as they did).
+was delivered originally (`activation_index`; markers without one come in batches, as they did).
 
 Invariants: a result is delivered once; nothing runs while a marker may still answer for it.
 

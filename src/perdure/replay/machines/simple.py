@@ -40,7 +40,7 @@ class FireAndForgetMachine(Machine):
 
 
 class PatchMachine(Machine):
-    """A patch marker. Its place in the queue may be skipped, see ``matching``."""
+    """A patch marker. Its place in the queue may be skipped, see `matching`."""
 
     __slots__ = ("patch_id",)
 
