@@ -69,6 +69,28 @@ db = LazyGroup(
     },
 )
 
+operator_namespace = LazyGroup(
+    "namespace",
+    "Look after the namespaces of a server.",
+    {
+        "create": ("perdure.cli.namespaces:create", "Register a namespace"),
+        "update": ("perdure.cli.namespaces:update", "Change settings of a namespace"),
+        "describe": ("perdure.cli.namespaces:describe", "Show the settings of a namespace"),
+        "list": ("perdure.cli.namespaces:list_", "List namespaces"),
+    },
+)
+
+operator = LazyGroup(
+    "operator",
+    "Operate a server.",
+    {
+        "namespace": (
+            "perdure.cli.app:operator_namespace",
+            "Create, change and show namespaces",
+        ),
+    },
+)
+
 worker = LazyGroup(
     "worker",
     "Run workers.",
@@ -109,7 +131,7 @@ def cli() -> None:
     """Durable execution for Python: server, workers and workflows."""
 
 
-for _group in (server, db, worker, workflow):
+for _group in (server, db, operator, worker, workflow):
     cli.add_command(_group)
 
 

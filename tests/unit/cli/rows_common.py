@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from tests.e2e.stack import free_port
 from tests.unit.cli.engine import CERTIFICATES, QUEUE, environment, perdure
-from tests.unit.cli.table import Bench, row
+from tests.unit.cli.table import Bench, new_id, row
 
 # Of each command that connects: words that succeed, on a workflow that is open or on one that is closed.
 WORDS: dict[str, list[str]] = {
@@ -24,6 +24,10 @@ WORDS: dict[str, list[str]] = {
     "workflow signal": ["-w", "OPEN", "--name", "note"],
     "workflow cancel": ["-w", "OPEN"],
     "workflow terminate": ["-w", "OPEN"],
+    "operator namespace create": ["-n", "NEW"],
+    "operator namespace update": ["--description", "d"],
+    "operator namespace describe": [],
+    "operator namespace list": [],
 }
 METHODS = {
     "workflow start": "StartWorkflowExecution",
@@ -37,6 +41,10 @@ METHODS = {
     "workflow signal": "SignalWorkflowExecution",
     "workflow cancel": "RequestCancelWorkflowExecution",
     "workflow terminate": "TerminateWorkflowExecution",
+    "operator namespace create": "RegisterNamespace",
+    "operator namespace update": "UpdateNamespace",
+    "operator namespace describe": "DescribeNamespace",
+    "operator namespace list": "ListNamespaces",
 }
 TLS = {
     "--tls-cert-path": str(CERTIFICATES / "client.pem"),
@@ -49,7 +57,11 @@ SOON = ("--client-connect-timeout", "150ms")
 
 def words_of(bench: Bench, command: str) -> list[str]:
     """A whole command that succeeds when it is told where the server is."""
-    made: dict[str, Callable[[], tuple[str, str]]] = {"OPEN": bench.opened, "CLOSED": bench.closed}
+    made: dict[str, Callable[[], tuple[str, str]]] = {
+        "OPEN": bench.opened,
+        "CLOSED": bench.closed,
+        "NEW": lambda: (new_id(), ""),
+    }
     return [
         *command.split(),
         *(made[word]()[0] if word in made else word for word in WORDS[command]),
@@ -173,7 +185,8 @@ def _for(check: Callable[[Bench, str], None], command: str, *flags: str) -> None
 
 for _command in WORDS:
     _for(_address, _command, "--address")
-    _for(_namespace, _command, "--namespace")
+    if not _command.startswith("operator namespace"):  # there it is what the command is about
+        _for(_namespace, _command, "--namespace")
     _for(_timeouts, _command, "--command-timeout", "--client-connect-timeout")
     _for(_metadata, _command, "--grpc-meta")
     _for(

@@ -29,7 +29,8 @@ class Bench:
         """A command that needs to be told where the server is; one that hangs ends some time."""
         limit = ("--command-timeout", f"{PATIENCE_S}s")
         where = ("--address", self.engine.address)
-        return perdure(*words[:2], *limit, *words[2:], *where, stdin=stdin)
+        name = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+        return perdure(*words[:name], *limit, *words[name:], *where, stdin=stdin)
 
     def done(self, *words: str, stdin: str = "") -> Ran:
         """As `run`, of a command that must succeed."""

@@ -8,6 +8,7 @@ from tests.unit.cli import (
     rows_change,
     rows_common,
     rows_db,
+    rows_namespaces,
     rows_read,
     rows_server,
     rows_start,
@@ -15,7 +16,16 @@ from tests.unit.cli import (
 )
 from tests.unit.cli.table import ROWS, Bench, Row, tree
 
-MODULES = (rows_change, rows_common, rows_db, rows_read, rows_server, rows_start, rows_worker)
+MODULES = (
+    rows_change,
+    rows_common,
+    rows_db,
+    rows_namespaces,
+    rows_read,
+    rows_server,
+    rows_start,
+    rows_worker,
+)
 SHORT = {
     "--workflow-id": "-w", "--run-id": "-r", "--task-queue": "-t", "--input": "-i", "--output": "-o",
     "--namespace": "-n", "--query": "-q", "--follow": "-f", "--port": "-p", "--db-filename": "-f",
