@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from perdure.core.ids import run_key, shard_of, workflow_id_key
+from perdure.core.units import SECOND_NS
 from perdure.history.draft.tokens import QueryToken, WorkflowTaskToken, encode_token
 from perdure.server.frontend.interceptors import Arrival, Next, Reply
 from perdure.server.frontend.routing import place_of, workflow_id_of
 from perdure.server.frontend.rpcs import RPCS, Routing, Rpc
 from perdure.server.owners.messages import CallRpc
-from perdure.wire.errors import Unavailable, Unimplemented
+from perdure.wire.api import enums
+from perdure.wire.errors import Internal, Unavailable, Unimplemented
 from perdure.wire.seam import WORKFLOW_SERVICE
 from tests.unit.frontend.conftest import Caller
 from tests.unit.server.cluster import two_nodes
@@ -130,3 +133,55 @@ async def test_interceptors_see_a_call_where_it_arrives_and_headers_go_along():
         ]
         assert counts["b"].methods == []
         assert cluster.messages("CallRpc") == 2
+
+
+@on_virtual_time
+async def test_headers_and_time_limits_of_a_call_go_along():
+    async with two_nodes() as cluster:
+        workflow_id = cluster.named("b", "w")
+        await cluster.a.call(
+            "StartWorkflowExecution",
+            workflow_id=workflow_id,
+            workflow_type={"name": "T"},
+            task_queue={"name": "q"},
+        )
+        task = await cluster.a.poll("q")
+        await cluster.a.call("RespondWorkflowTaskFailed", task_token=task.task_token)
+        await cluster.a.poll("q")
+        reading: dict[str, Any] = {"execution": {"workflow_id": workflow_id}}
+        shown: dict[str, int] = {}
+        for client in ("perdure-python", "perdure-cli"):
+            metadata: dict[str, str | bytes] = {"client-name": client}
+            answer = await cluster.a.call(
+                "GetWorkflowExecutionHistory", metadata=metadata, **reading
+            )
+            shown[client] = len(answer.history.events)
+        assert shown["perdure-python"] == shown["perdure-cli"] + 2, "with the transient task"
+        began_s = asyncio.get_running_loop().time()
+        await cluster.a.call(
+            "GetWorkflowExecutionHistory",
+            timeout_ns=5 * SECOND_NS,
+            wait_new_event=True,
+            history_event_filter_type=enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
+            **reading,
+        )
+        assert 3.9 < asyncio.get_running_loop().time() - began_s < 4.1
+
+
+def test_a_bug_is_reported_by_the_node_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    @on_virtual_time
+    async def play() -> None:
+        async with two_nodes() as cluster:
+            monkeypatch.setattr(cluster.nodes["b"].frontend._services.runs, "read_current", broken)
+            execution = {"workflow_id": cluster.named("b", "w")}
+            with pytest.raises(Internal, match="DescribeWorkflowExecution failed") as caught:
+                await cluster.a.call("DescribeWorkflowExecution", execution=execution)
+            assert "secret" not in caught.value.message
+            assert caught.value.message.rsplit(" ", 1)[1].rstrip(".") in caplog.text
+
+    play()
