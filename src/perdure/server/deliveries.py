@@ -28,7 +28,7 @@ from perdure.history.delivery.settle import (
 from perdure.history.draft.effects import ParentClosed, decode_body
 from perdure.history.run.start import needs_existing
 from perdure.server.owners.messages import DeliverMessage
-from perdure.wire.errors import NotFound, RpcError
+from perdure.wire.errors import RpcError
 from perdure.wire.events import attributes_of, parse_rows
 
 if TYPE_CHECKING:
@@ -83,11 +83,7 @@ class Deliveries:
     ) -> object:
         if not is_settled(message):
             return None
-        attributes = attributes_of(event)
-        try:
-            return await self.engine.update(source, settle, message, receipt, attributes)
-        except NotFound:
-            return None
+        return await self.engine.update(source, settle, message, receipt, attributes_of(event))
 
     async def _event(self, source: EntityKey, event_id: int) -> history.HistoryEvent:
         """An event of the source. The source is kept while it has effects to deliver."""

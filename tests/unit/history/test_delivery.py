@@ -101,7 +101,7 @@ def test_a_child_is_released_once_its_start_is_recorded_and_discarded_if_it_neve
     assert next_message(CHILD, Receipt(Refusal.EXISTS), recorded=None) is None
 
 
-@pytest.mark.parametrize("message", [SIGNAL, ASKED])
+@pytest.mark.parametrize("message", [SIGNAL, ASKED, BY_POLICY])
 def test_a_workflow_does_not_find_itself(message: Any):
     to_itself = type(message)(
         **{

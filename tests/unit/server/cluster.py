@@ -14,11 +14,12 @@ from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.server.frontend.interceptors import Interceptor
 from perdure.server.node.node import Node, open_node
 from perdure.server.owners.codec import decode_message
+from perdure.server.owners.messages import ShardAcquired
 from perdure.server.owners.owners import Owners
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.errors import Unavailable
-from tests.unit.frontend.conftest import Caller, GatedExecutor
+from tests.unit.frontend.conftest import Caller, GatedExecutor, settle
 from tests.unit.server.virtual import virtual_clock
 
 SHARDS = 4
@@ -150,5 +151,9 @@ async def two_nodes(
     finally:
         wire.is_cut = True
         for each in nodes.values():
+            each.owners.tell_others(ShardAcquired(0))
+            await settle()
             await each.close()
+        await settle()
+        assert not any(each.owners._told for each in nodes.values()), "nothing is told any more"
         database.close()

@@ -10,6 +10,8 @@ import pytest
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.limits import Limits
 from perdure.entity.transition import Effect
+from perdure.history.delivery.messages import Address, Receipt, Refusal, Signal
+from perdure.server.owners.messages import DeliverMessage
 from perdure.server.runs import Runs
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import InvalidArgument
@@ -243,3 +245,73 @@ async def test_a_command_for_a_namespace_that_is_not_there_fails_its_task(
     with pytest.raises(InvalidArgument, match="Namespace nowhere is not found"):
         await world.complete(task.task_token, command_of("o", namespace="nowhere"))
     assert "WORKFLOW_TASK_FAILED" in await world.event_types(sender)
+
+
+SIGNAL_CAUSE = enums.SignalExternalWorkflowExecutionFailedCause
+CANCEL_CAUSE = enums.CancelExternalWorkflowExecutionFailedCause
+START_CAUSE = enums.StartChildWorkflowExecutionFailedCause
+GONE = "EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_NAMESPACE_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("command_of", "refusal", "kind", "cause"),
+    [
+        (
+            signal_external,
+            Refusal.NO_NAMESPACE,
+            "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED",
+            f"SIGNAL_{GONE}",
+        ),
+        (
+            cancel_external,
+            Refusal.NO_NAMESPACE,
+            "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED",
+            f"CANCEL_{GONE}",
+        ),
+        (
+            start_child,
+            Refusal.NO_NAMESPACE,
+            "START_CHILD_WORKFLOW_EXECUTION_FAILED",
+            "START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_NAMESPACE_NOT_FOUND",
+        ),
+        (
+            start_child,
+            Refusal.INVALID,
+            "START_CHILD_WORKFLOW_EXECUTION_FAILED",
+            "START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_UNSPECIFIED",
+        ),
+    ],
+)
+async def test_the_sender_records_why_its_destination_refuses(
+    world: World, command_of: Any, refusal: Refusal, kind: str, cause: str
+):
+    async def refuse(_: DeliverMessage) -> Receipt:
+        return Receipt(refusal)
+
+    world.node.owners.serve({DeliverMessage: refuse})
+    sender = await world.start("s")
+    await step(world, "s", command_of("o"))
+    failed = await event(world, sender, kind)
+    names = {value: name for name, value in type_of_cause(command_of).items()}
+    assert names[failed.cause] == cause
+
+
+def type_of_cause(command_of: Any) -> dict[str, int]:
+    causes: dict[Any, Any] = {
+        signal_external: SIGNAL_CAUSE,
+        cancel_external: CANCEL_CAUSE,
+        start_child: START_CAUSE,
+    }
+    return dict(causes[command_of].items())
+
+
+async def test_a_message_to_a_namespace_that_is_not_there_is_refused(world: World):
+    request = workflowservice.SignalWorkflowExecutionRequest(signal_name="x")
+    to, sender = Address("nowhere", "o"), run_key(world.namespace_id, "s", "r")
+    message = DeliverMessage(Signal(to, sender, 5, request, child_only=False))
+    place = run_key("nowhere", "o", "")
+    assert await world.node.owners.ask(place, message) == Receipt(Refusal.NO_NAMESPACE)
+    message = DeliverMessage(
+        Signal(Address(world.namespace_id, "o"), sender, 5, request, child_only=False)
+    )
+    assert await world.node.owners.ask(place, message) == Receipt(Refusal.NOT_FOUND)

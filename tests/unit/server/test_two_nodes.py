@@ -199,6 +199,24 @@ async def test_a_child_on_the_other_node_starts_and_reports_its_end(here: str):
 
 @both_ways
 @on_virtual_time
+async def test_a_grandchild_knows_its_root(here: str):
+    async with two_nodes() as cluster:
+        side = Side(cluster, here)
+        run_id = await side.start(side.own)
+        grandchild = cluster.named(here, "grandchild")
+        await side.step(side.own, start_child(side.far))
+        for _ in range(2):
+            task = await side.caller.poll(side.queue)
+            is_child = task.workflow_execution.workflow_id == side.far
+            await side.caller.complete(task, *([start_child(grandchild)] if is_child else []))
+        started = await side.attributes(grandchild, "WORKFLOW_EXECUTION_STARTED")
+        assert started.parent_workflow_execution.workflow_id == side.far
+        assert started.root_workflow_execution.workflow_id == side.own
+        assert started.root_workflow_execution.run_id == run_id
+
+
+@both_ways
+@on_virtual_time
 async def test_children_whose_ids_are_taken_and_children_that_are_discarded(here: str):
     async with two_nodes() as cluster:
         side = Side(cluster, here)

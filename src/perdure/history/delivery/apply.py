@@ -59,8 +59,7 @@ def apply(message: Message, state: RunState, env: Env) -> RunTransition:
                 state, message.request, env, sender=message.sender, child_only=message.child_only
             )
         case RequestCancel():
-            if message.sender_event_id:
-                _check_other(message.sender, message.to)
+            _check_other(message.sender, message.to)
             return request_cancel(
                 state,
                 message.request,

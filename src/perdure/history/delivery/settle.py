@@ -256,7 +256,7 @@ def next_message(message: Message, receipt: Receipt, recorded: object) -> Messag
     Args:
         message: What was sent.
         receipt: What the destination made of it.
-        recorded: The reply of `settle`; None if the source no longer exists.
+        recorded: The reply of `settle`.
     """
     if not isinstance(message, CreateChild) or receipt.refusal is not None:
         return None
