@@ -1,5 +1,7 @@
 """The determinism guard: the five pitfalls of workflow code, and that nothing else is touched."""
 
+# ruff: noqa: DTZ003, DTZ005, DTZ006
+
 from __future__ import annotations
 
 import asyncio
@@ -27,7 +29,7 @@ import pytest
 from perdure import workflow
 from perdure.worker.host import HostOptions
 from perdure.worker.host.options import GuardPolicy
-from perdure.worker.host.scan import Severity, scan_class
+from perdure.worker.host.scan import scan_class
 from perdure.workflow import NonDeterministicCall
 from tests.unit.worker_host.driver import START_NS, Driver, names, result
 
@@ -105,27 +107,45 @@ def test_local_time_without_an_argument_is_workflow_time() -> None:
 @workflow.defn
 class ReadsTheClock:
     @workflow.run
-    async def run(self) -> str:
-        return str(dt.now())  # noqa: DTZ005
+    async def run(self) -> list[str]:
+        return [str(dt.now(datetime.UTC)), str(dt.utcnow()), str(datetime.datetime.now())]  # pyright: ignore[reportDeprecated]
 
 
 @workflow.defn
 class ReadsTheClockOnPurpose:
     @workflow.run
-    async def run(self) -> int:
+    async def run(self) -> float:
         with workflow.unsafe.sandbox_unrestricted():
-            return len(str(datetime.datetime.now()))  # noqa: DTZ005
+            return datetime.datetime.now().timestamp()
 
 
-def test_datetime_now_is_found_before_the_first_step() -> None:
-    with pytest.raises(NonDeterministicCall, match=r"workflow\.now\(\)") as caught:
-        Driver(ReadsTheClock).start()
-    assert "test_guard.py" in str(caught.value)
-    assert "dt.now()" in str(caught.value)
+def test_datetime_tells_workflow_time() -> None:
+    aware, utc, local = result(Driver(ReadsTheClock).start())
+    assert aware == "2023-11-14 22:13:21+00:00"
+    assert utc == "2023-11-14 22:13:21"
+    assert local == str(dt.fromtimestamp(START_NS / 1e9 + 1))
+
+
+def test_a_class_of_ones_own_tells_it_too() -> None:
+    class Moment(dt):
+        pass
+
+    made = run(lambda: [type(Moment.now()).__name__, str(Moment.now(tz=datetime.UTC))])
+    assert made == ["Moment", "2023-11-14 22:13:21+00:00"]
+
+
+def test_datetime_is_as_before_outside_workflows() -> None:
+    assert abs(dt.now(datetime.UTC).timestamp() - time.time()) < 60
+    assert dt.now.__name__ == "now"
+    assert dt.now.__doc__
+    with pytest.raises(TypeError):
+        dt.now("no zone")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError):
+        run(lambda: dt.now("no zone"))  # pyright: ignore[reportArgumentType]
 
 
 def test_what_is_done_on_purpose_is_let_through() -> None:
-    assert result(Driver(ReadsTheClockOnPurpose).start()) > 0
+    assert result(Driver(ReadsTheClockOnPurpose).start()) > START_NS / 1e9 + 86_400
 
 
 # 3. Direct I/O and blocking -----------------------------------------------------------------------
@@ -188,10 +208,10 @@ class SharesState:
 
 def test_module_state_and_set_order_are_reported() -> None:
     findings = scan_class(SharesState)
-    assert [(f.severity, f.what.split("`")[1] if "`" in f.what else "set") for f in findings] == [
-        (Severity.WARNING, "COUNTERS"),
-        (Severity.WARNING, "SEEN"),
-        (Severity.WARNING, "set"),
+    assert [f.what.split("`")[1] if "`" in f.what else "set" for f in findings] == [
+        "COUNTERS",
+        "SEEN",
+        "set",
     ]
     source = Path(__file__).read_text().splitlines()
     assert 'COUNTERS["runs"] = 1' in source[findings[0].line - 1]

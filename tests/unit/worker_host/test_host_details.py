@@ -17,7 +17,6 @@ from perdure.replay import commands, jobs
 from perdure.worker.host import HostOptions
 from perdure.worker.host.options import GuardPolicy
 from perdure.worker.host.state import SINGLE_BATCH
-from perdure.workflow import NonDeterministicCall
 from perdure.workflow._errors import ReadOnlyContextError
 from tests.unit.worker_host.doing import TO_RUN, Does, doing, done, forever
 from tests.unit.worker_host.driver import START_NS, Driver, failure_of, names, one, payloads, result
@@ -305,22 +304,19 @@ class Pitfalls:
         return str(datetime.now())  # noqa: DTZ005 - a pitfall
 
 
-def test_pitfalls_are_errors_warnings_or_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(NonDeterministicCall, match=r"`datetime\.now\(\)` reads the clock"):
-        Driver(Pitfalls).start()
-    (warning,) = caplog.messages
-    assert warning.startswith("Workflow Pitfalls may not be deterministic: ")
-    assert "a set is iterated" in warning
+def test_pitfalls_are_said_once_and_not_of_classes_without_a_guard(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    unguarded = HostOptions(guard=GuardPolicy.OFF)
+    assert names(Driver(Pitfalls, unguarded).start()) == ["CompleteWorkflow"]
+    assert caplog.messages == []
+    assert names(Driver(Pitfalls).start()) == ["CompleteWorkflow"]
+    iterated, local = caplog.messages
+    assert iterated.startswith("Workflow Pitfalls may not be deterministic: ")
+    assert "a set is iterated" in iterated
+    assert "`datetime.now()` is in the time zone of the worker" in local
     caplog.clear()
-    assert names(Driver(Pitfalls, HostOptions(guard=GuardPolicy.WARN)).start()) == [
-        "CompleteWorkflow"
-    ]
-    (warning,) = caplog.messages
-    assert "Workflow Pitfalls is not deterministic: " in warning, "the other one was said before"
-    caplog.clear()
-    assert names(Driver(Pitfalls, HostOptions(guard=GuardPolicy.OFF)).start()) == [
-        "CompleteWorkflow"
-    ]
+    assert names(Driver(Pitfalls).start()) == ["CompleteWorkflow"]
     assert caplog.messages == []
 
 

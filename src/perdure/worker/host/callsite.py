@@ -31,7 +31,8 @@ _STDLIB = str(Path(linecache.__file__).parent) + os.sep
 # User code starts above the frame that drains the loop.
 _BOTTOM = DeterministicLoop.drain.__code__
 
-_is_user: dict[CodeType, bool] = {}
+# By file: code objects are equal when two files have the same function.
+_is_user: dict[str, bool] = {}
 
 
 def is_library_file(filename: str) -> bool:
@@ -49,9 +50,9 @@ def is_internal_file(filename: str) -> bool:
 
 
 def _user_code(code: CodeType) -> bool:
-    known = _is_user.get(code)
+    known = _is_user.get(code.co_filename)
     if known is None:
-        known = _is_user[code] = not is_internal_file(code.co_filename)
+        known = _is_user[code.co_filename] = not is_internal_file(code.co_filename)
     return known
 
 

@@ -24,12 +24,11 @@ from perdure.worker.host.jobs import Jobs
 from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import GuardPolicy, HostOptions
 from perdure.worker.host.roots import InboundRoot, OutboundRoot
-from perdure.worker.host.scan import Severity, scan_class
+from perdure.worker.host.scan import scan_class
 from perdure.worker.host.state import RunEvicted, RunState, running_state
 from perdure.worker.host.teardown import tear_down
 from perdure.worker.host.watchdog import WorkflowDeadlock, watchdog
 from perdure.workflow._callables import arity_text, name_of, positional_arity
-from perdure.workflow._errors import NonDeterministicCall
 from perdure.workflow._handler_definitions import QueryDefinition
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ _SETS: dict[type, int] = {
     jobs.QueryWorkflow: _QUERIES,
 }
 
-_scanned: dict[type, str | None] = {}
+_scanned: dict[type, None] = {}
 
 
 class DeadlockError(RuntimeError):
@@ -239,7 +238,8 @@ class WorkflowHost:
         if given is None:
             message = "The run has not been initialised: its first job is missing"
             raise RuntimeError(message)
-        self._refuse_pitfalls(definition)
+        if state.guarded:
+            warn_of_pitfalls(definition)
         _check_arity(definition, given.args)
         args = given.args if definition.takes_init_args else ()
         instance = definition.cls(*args)
@@ -252,28 +252,14 @@ class WorkflowHost:
                 state.versioning_behavior = config.versioning_behavior
         return instance
 
-    def _refuse_pitfalls(self, definition: Definition) -> None:
-        if not self._state.guarded:
-            return
-        error = pitfalls(definition)
-        if error is not None:
-            if self._state.options.guard is GuardPolicy.RAISE:
-                raise NonDeterministicCall(error)
-            _log.warning("%s", error)
 
-
-def pitfalls(definition: Definition) -> str | None:
-    """What in a class's source must fail its runs; warnings are logged, once per class."""
+def warn_of_pitfalls(definition: Definition) -> None:
+    """Log what in a class's source may not be deterministic, once per class."""
     cls = definition.cls
     if cls not in _scanned:
-        findings = scan_class(cls)
-        for finding in findings:
-            if finding.severity is Severity.WARNING:
-                _log.warning("Workflow %s may not be deterministic: %s", cls.__name__, finding)
-        errors = [str(f) for f in findings if f.severity is Severity.ERROR]
-        what = f"Workflow {cls.__name__} is not deterministic: "
-        _scanned[cls] = what + "; ".join(errors) if errors else None
-    return _scanned[cls]
+        _scanned[cls] = None
+        for finding in scan_class(cls):
+            _log.warning("Workflow %s may not be deterministic: %s", cls.__name__, finding)
 
 
 def _check_arity(definition: Definition, args: Sequence[object]) -> None:
@@ -324,4 +310,4 @@ def _queries_of(definition: Definition) -> Mapping[str | None, QueryDefinition]:
     return found
 
 
-__all__ = ["DeadlockError", "RunEvicted", "WorkflowHost", "pitfalls"]
+__all__ = ["DeadlockError", "RunEvicted", "WorkflowHost", "warn_of_pitfalls"]

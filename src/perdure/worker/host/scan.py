@@ -1,11 +1,12 @@
-"""Pitfalls that only source code shows: `datetime.now()`, module state, unordered iteration.
+"""Pitfalls that only source code shows: module state, unordered iteration, hashes, local time.
 
-`datetime.now` is a method of a C type and leaves no trace at run time, so the workflow's class is read once,
-when its worker starts. Names are resolved through the module's real globals: `from datetime import datetime as
+The guard sees calls; it does not see in what order a set is iterated, or that a counter is shared by all runs. So the
+source of a workflow class is read once, when its first run starts, together with the helpers that it calls by name and
+that are in the same package. Names are resolved through the module's real globals: `from datetime import datetime as
 dt` is found, a variable that happens to be called `datetime` is not.
 
-Findings of kind ERROR fail the task of each run of the class (`host`), with the line and the remedy; the others
-are logged as warnings when the worker starts. Blocks under `workflow.unsafe.sandbox_unrestricted()` are left out.
+Findings are logged as warnings (`host`). Blocks under `workflow.unsafe.sandbox_unrestricted()` are left out.
+Not here: what the guard sees by itself.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import contextlib
 import datetime as dt
 import gc
 import inspect
-import random
 import textwrap
-from enum import Enum
+from collections.abc import Iterator
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
@@ -26,17 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
 
-class Severity(Enum):
-    """What to do about a finding."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
 class Finding(NamedTuple):
     """One pitfall in the source."""
 
-    severity: Severity
     filename: str
     line: int
     what: str
@@ -46,13 +39,17 @@ class Finding(NamedTuple):
         return f"{self.filename}:{self.line}: {self.what}: {self.advice}"
 
 
-_NOW = "it differs on replay; use `workflow.now()`"
-_FORBIDDEN: tuple[tuple[Any, str, str], ...] = (
-    (dt.datetime, "now", _NOW),
-    (dt.datetime, "utcnow", _NOW),
-    (dt.datetime, "today", _NOW),
-    (dt.date, "today", "it differs on replay; use `workflow.now().date()`"),
+_LOCAL_TIME: tuple[tuple[Any, str, str], ...] = (
+    (dt.datetime, "now", "use `workflow.now()`"),
+    (dt.datetime, "today", "use `workflow.now()`"),
+    (dt.date, "today", "use `workflow.now().date()`"),
 )
+_IDENTITIES = {
+    "hash": "use `zlib.crc32` or `hashlib` of bytes",
+    "id": "give the object an id of your own",
+}
+_INTO_SEQUENCES = frozenset(("list", "tuple", "iter", "enumerate"))
+_MAX_HELPERS = 200
 _MUTATORS = frozenset(
     (
         "append", "extend", "insert", "remove", "pop", "clear", "add", "discard", "update",
@@ -63,18 +60,39 @@ _MUTABLE = (list, dict, set, bytearray)
 
 
 def scan_class(cls: type) -> list[Finding]:
-    """Read a workflow class; nothing is found when its source is not there."""
+    """Read a workflow class and its helpers; nothing is found where there is no source."""
+    findings: list[Finding] = []
+    waiting: list[Any] = [cls]
+    seen: dict[Any, None] = {}
+    while waiting and len(seen) <= _MAX_HELPERS:
+        code = waiting.pop(0)
+        if code not in seen:
+            seen[code] = None
+            found, called = _scan(code)
+            findings += found
+            waiting += [each for each in called if _is_helper(each, cls)]
+    return findings
+
+
+def _is_helper(function: FunctionType, cls: type) -> bool:
+    """Whether a function is the user's own, in the package of the class."""
+    top = cls.__module__.partition(".")[0]
+    return str(function.__module__).partition(".")[0] == top
+
+
+def _scan(code: type | FunctionType) -> tuple[list[Finding], list[FunctionType]]:
+    """What is found in a class or function, and the functions that it calls by name."""
     try:
         with _no_garbage_collection():
-            lines, first = inspect.getsourcelines(cls)
-            filename = inspect.getsourcefile(cls) or "<unknown>"
+            lines, first = inspect.getsourcelines(code)
+            filename = inspect.getsourcefile(code) or "<unknown>"
             tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):
-        return []
-    module = inspect.getmodule(cls)
+        return [], []
+    module = inspect.getmodule(code)
     visitor = _Visitor(filename, first, vars(module) if module is not None else {})
     visitor.visit(tree)
-    return visitor.findings
+    return visitor.findings, visitor.called
 
 
 @contextlib.contextmanager
@@ -102,10 +120,14 @@ class _Visitor(ast.NodeVisitor):
         self.offset = first - 1
         self.names = names
         self.findings: list[Finding] = []
+        self.called: list[FunctionType] = []
+        self._sets: set[str] = set()
+        """Variables of the function that is being read which hold a set."""
+        self._hashes = False
 
-    def _found(self, severity: Severity, node: ast.AST, what: str, advice: str) -> None:
+    def _found(self, node: ast.AST, what: str, advice: str) -> None:
         line = getattr(node, "lineno", 0) + self.offset
-        self.findings.append(Finding(severity, self.filename, line, what, advice))
+        self.findings.append(Finding(self.filename, line, what, advice))
 
     def _resolve(self, node: ast.expr) -> Any:
         """The object that a dotted name means in the module; None when it is none."""
@@ -125,20 +147,53 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     @override
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._function(node)
+
+    @override
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        before = self._sets, self._hashes
+        self._sets, self._hashes = set(), node.name == "__hash__"
+        self.generic_visit(node)
+        self._sets, self._hashes = before
+
+    @override
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
         callee = node.func
+        function = self._resolve(callee)
+        if isinstance(function, FunctionType):
+            self.called.append(function)
         if isinstance(callee, ast.Attribute):
-            owner = self._resolve(callee.value)
-            for kind, name, advice in _FORBIDDEN:
+            self._method(node, callee)
+        elif isinstance(callee, ast.Name) and callee.id not in self.names:
+            self._builtin(node, callee.id)
+
+    def _method(self, node: ast.Call, callee: ast.Attribute) -> None:
+        owner = self._resolve(callee.value)
+        if not node.args and not node.keywords:
+            for kind, name, advice in _LOCAL_TIME:
                 if owner is kind and callee.attr == name:
-                    what = f"`{ast.unparse(callee)}()` reads the clock"
-                    self._found(Severity.ERROR, node, what, advice)
-            if callee.attr in _MUTATORS and isinstance(owner, _MUTABLE):
-                self._module_state(node, ast.unparse(callee.value))
-        if self._resolve(callee) is random.Random and not node.args:
-            what = "`Random()` without a seed differs on replay"
-            self._found(Severity.ERROR, node, what, "use `workflow.new_random(name)`")
+                    what = f"`{ast.unparse(callee)}()` is in the time zone of the worker"
+                    self._found(node, what, advice)
+        if callee.attr in _MUTATORS and isinstance(owner, _MUTABLE):
+            self._module_state(node, ast.unparse(callee.value))
+        if callee.attr == "join":
+            self._iterated(*node.args)
+        if callee.attr == "pop" and not node.args:
+            self._iterated(callee.value)
+
+    def _builtin(self, node: ast.Call, name: str) -> None:
+        if name in _INTO_SEQUENCES:
+            self._iterated(*node.args[:1])
+        advice = _IDENTITIES.get(name)
+        if advice is not None and not self._hashes:
+            self._found(node, f"`{name}()` differs between processes", advice)
+        if name == "next" and node.args and isinstance(self._resolve(node.args[0]), Iterator):
+            self._module_state(node, ast.unparse(node.args[0]))
 
     @override
     def visit_Global(self, node: ast.Global) -> None:
@@ -147,6 +202,8 @@ class _Visitor(ast.NodeVisitor):
     @override
     def visit_Assign(self, node: ast.Assign) -> None:
         self.generic_visit(node)
+        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+        self._sets = self._sets | names if self._is_set(node.value) else self._sets - names
         self._targets(node.targets)
 
     @override
@@ -167,7 +224,6 @@ class _Visitor(ast.NodeVisitor):
 
     def _module_state(self, node: ast.AST, name: str) -> None:
         self._found(
-            Severity.WARNING,
             node,
             f"`{name}` is changed, which all runs of this worker share and replay does not restore",
             "keep state on `self`",
@@ -183,17 +239,26 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
         self._iterated(node.iter)
 
-    def _iterated(self, source: ast.expr) -> None:
-        is_set = isinstance(source, ast.Set | ast.SetComp) or (
+    @override
+    def visit_Starred(self, node: ast.Starred) -> None:
+        self.generic_visit(node)
+        self._iterated(node.value)
+
+    def _iterated(self, *sources: ast.expr) -> None:
+        for source in sources:
+            if self._is_set(source):
+                self._found(
+                    source,
+                    "a set is iterated, whose order differs between processes",
+                    "iterate `sorted(...)` of it, or a list or dict",
+                )
+
+    def _is_set(self, source: ast.expr) -> bool:
+        if isinstance(source, ast.Name):
+            return source.id in self._sets
+        return isinstance(source, ast.Set | ast.SetComp) or (
             isinstance(source, ast.Call)
             and isinstance(source.func, ast.Name)
             and source.func.id in {"set", "frozenset"}
             and source.func.id not in self.names
         )
-        if is_set:
-            self._found(
-                Severity.WARNING,
-                source,
-                "a set is iterated, whose order differs between processes",
-                "iterate `sorted(...)` of it, or a list or dict",
-            )

@@ -9,6 +9,7 @@ Not here: which functions are wrapped (`guard`, `randomness`).
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import warnings
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core import capi
 from perdure.worker.host import binding, callsite
+from perdure.worker.host.loop import WorkflowLoop
 from perdure.worker.host.options import GuardPolicy
 from perdure.worker.host.origin import Party, caller, is_direct, origin, users_frame
 from perdure.worker.host.state import running_state
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.worker.host.state import RunState
+
+
+_running_loop = asyncio._get_running_loop  # None instead of an error  # noqa: SLF001
 
 
 def guarded_run() -> RunState | None:
@@ -65,6 +70,8 @@ def redirect(
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if type(_running_loop()) is not WorkflowLoop:  # as event loops ask for the time often
+            return original(*args, **kwargs)
         state = guarded_run()
         if state is None or (when is not None and not when(*args)):
             return original(*args, **kwargs)
