@@ -193,12 +193,11 @@ class ApplicationErrorCategory(IntEnum):
 
     Attributes:
         UNSPECIFIED: An ordinary error.
-        BENIGN: An expected one.
+        BENIGN: An expected error: logged at DEBUG and not counted as a failure in metrics.
     """
 
     UNSPECIFIED = 0
     BENIGN = 1
-    """Expected: logged at DEBUG and not counted as a failure in metrics."""
 
 
 class ApplicationError(FailureError):

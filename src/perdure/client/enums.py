@@ -43,7 +43,6 @@ class WorkflowHistoryEventFilterType(IntEnum):
 
     ALL_EVENT = 1
     CLOSE_EVENT = 2
-    """Only the last one, once the workflow has closed."""
 
 
 class WorkflowUpdateStage(IntEnum):

@@ -208,4 +208,3 @@ class HeaderCodecBehavior(IntEnum):
     NO_CODEC = 1
     CODEC = 2
     WORKFLOW_ONLY_CODEC = 3
-    """Only on their way into and out of workflow code."""

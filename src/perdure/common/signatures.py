@@ -106,7 +106,7 @@ def _type_hints(fn: Callable[..., Any]) -> tuple[Sequence[type] | None, type | N
         if index == 0 and _is_self(parameter):
             continue
         if parameter.kind not in POSITIONAL:
-            continue  # `*args` have a type of their own, and nobody can give the others
+            continue  # `*args` have their own type, and the others cannot be given by position
         argument_types.append(hints.get(parameter.name))  # pyright: ignore[reportArgumentType]
     return argument_types, result
 

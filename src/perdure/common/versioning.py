@@ -22,9 +22,7 @@ class VersioningBehavior(IntEnum):
 
     UNSPECIFIED = 0
     PINNED = 1
-    """Stays on its build unless somebody moves it."""
     AUTO_UPGRADE = 2
-    """Goes to the task queue's current build with its next workflow task."""
 
 
 @dataclass(frozen=True)

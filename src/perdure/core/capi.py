@@ -29,7 +29,7 @@ def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
 
 
 def keep_for_ever(what: object) -> None:
-    """A reference that nobody gives back: not even the end of the interpreter collects `what`."""
+    """A reference that is never released: not even the end of the interpreter collects `what`."""
     ctypes = loaded()
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(what))
 

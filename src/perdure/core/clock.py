@@ -55,7 +55,7 @@ STEP_NS = SECOND_NS
 class SteadyClock:
     """The wall clock, but never back, and never slower than real time.
 
-    When somebody sets the wall clock back, time goes on from where it was, at the rate of the monotonic clock, until
+    When the wall clock is set back, time continues from where it was, at the rate of the monotonic clock, until
     the wall clock has caught up. When it is set forward (or the machine was asleep), time follows at once. So a timer
     takes as long as it should, and one that became due meanwhile fires.
 

@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     id_length_max: int = 1_000
     buffered_events_max: int = 2_000
     """The reference server's is 100. That many activities may be pending, and all may end while one workflow task runs:
-    were it to fail for that again and again, its worker would replay a long history each time, ever slower."""
+    if it failed for that repeatedly, its worker would replay a long history each time, slower and slower."""
     buffered_events_bytes_max: int = 2 * 1024 * 1024
     buffered_queries_max: int = 1
     pending_activities_max: int = 2_000

@@ -282,7 +282,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         try:
             self.check_allowed("create task")
         except BaseException:
-            task.get_coro().close()  # it never runs; Python should not warn that nobody awaited it
+            task.get_coro().close()  # it never runs; Python should not warn that it was never awaited
             raise
         self._tasks[task] = None
         task.add_done_callback(self._forget_task)

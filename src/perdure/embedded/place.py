@@ -2,7 +2,7 @@
 
 Two spellings are common, and both are accepted. `sqlite:` before a path is that path. `sqlite:///` is read as
 SQLAlchemy reads it: three slashes before a relative path, four before an absolute one. Whatever could mean another file
-than the one it would name is refused, so that no file is created where nobody looks for it.
+than the one it would name is refused, so that no file is created in an unexpected place.
 
 Not here: opening the file (`perdure.storage`), other schemes (`perdure.service.targets`).
 """

@@ -212,7 +212,7 @@ class EntityType(Generic[S]):
         return None
 
     def unpolled(self, state: S, task: Task, row: TaskRowId, env: Env) -> Transition:
-        """React to a task that waits in a queue that nobody polls."""
+        """React to a task that waits in a queue without pollers."""
         raise NotImplementedError(f"{self.name} has no tasks: {task}")
 
     # For people.

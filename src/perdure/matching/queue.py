@@ -3,7 +3,7 @@
 A task is an `Item`; its `key` makes a repeated offer (from a scan of the rows, say) harmless. Parked pollers are served
 first come, first served; items by priority (1 is the most urgent), then in the order of their arrival.
 
-The buffer is bounded: beyond it, and while nobody has polled yet, items that have a row are not kept, and the queue
+The buffer is bounded: beyond it, and before the first poll, items that have a row are not kept, and the queue
 says that it wants its rows read (`wants_rows`). Items without a row (queries, redeliveries) are always kept.
 """
 
@@ -127,8 +127,8 @@ class TaskQueue(Generic[T]):
 
     @property
     def wants_rows(self) -> bool:
-        """True when rows may exist that are not in the buffer, a poller could use them, and nobody reads them yet."""
-        # Nobody is parked while something is in the buffer.
+        """True when rows may exist that are not in the buffer, a poller could use them, and no read is in progress."""
+        # No poller is parked while something is in the buffer.
         return self._has_unread_rows and not self._is_scanning and bool(self._parked)
 
     def rows_wanted(self) -> None:
@@ -199,7 +199,7 @@ class TaskQueue(Generic[T]):
     # What others want to know.
 
     def is_served(self, now_ns: int) -> bool:
-        """S-11: somebody polls this queue, or did within the last ten seconds."""
+        """S-11: this queue has a poller, or had one within the last ten seconds."""
         if self._is_closed or self._last_poll_ns is None:
             return False
         return bool(self._parked) or now_ns - self._last_poll_ns < STICKY_POLLER_WINDOW_NS

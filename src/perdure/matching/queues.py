@@ -35,7 +35,7 @@ class TaskQueues(Generic[T]):
         return iter(tuple(self._queues.items()))
 
     def forget_idle(self, now_ns: int) -> int:
-        """Drop queues that nobody has used lately (sticky queues of workers that are gone); how many."""
+        """Drop queues that were not used lately (sticky queues of workers that are gone), and return how many."""
         idle = [key for key, queue in self._queues.items() if queue.is_idle(now_ns)]
         for key in idle:
             del self._queues[key]

@@ -111,7 +111,7 @@ def activity_timed_out(
 def activity_cancelled(
     activity: Activity, event: history.ActivityTaskCanceledEventAttributes | None = None
 ) -> api.Failure:
-    """A cancelled activity; without an event when nobody waited for the server's word."""
+    """A cancelled activity; without an event when the workflow did not wait for the server's answer."""
     details = event.details if event is not None and event.HasField("details") else None
     return api.Failure(
         message="Activity cancelled",

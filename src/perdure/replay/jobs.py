@@ -158,7 +158,7 @@ class DoUpdate(msgspec.Struct, frozen=True):
 
 
 class CancelWorkflow(msgspec.Struct, frozen=True):
-    """Somebody requested the run's cancellation."""
+    """Cancellation of the run was requested."""
 
     reason: str
 

@@ -68,7 +68,7 @@ def start_activity(
         env: Time and limits.
 
     Returns:
-        A transition whose reply is an `ActivityTaskReply`, or a `StaleTask` when nobody wants the task any more.
+        A transition whose reply is an `ActivityTaskReply`, or a `StaleTask` when the task is no longer wanted.
     """
     with Draft(state, env) as draft:
         draft.finish_task(row)

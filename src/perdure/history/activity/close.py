@@ -192,7 +192,7 @@ def close(draft: Draft, activity: Activity, attributes: Message) -> None:
 
 
 def close_after_commands(draft: Draft, activity: Activity, attributes: Message) -> None:
-    """Close an activity that nobody had started, from a command: the event follows the commands' events (S-1)."""
+    """Close an activity that was not started, from a command: the event follows the commands' events (S-1)."""
     key = activity.scheduled_event_id
     if key in draft.state.activity_progress:
         draft.fact(FactKind.ACTIVITY, str(key), None)

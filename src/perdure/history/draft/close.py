@@ -35,7 +35,7 @@ def close_run(
 ) -> int:
     """Close the run with the event that has these attributes; its id.
 
-    The caller has ended a started workflow task before (`fail_if_started` when nobody completed it). With
+    The caller has ended a started workflow task before (with `fail_if_started` if it was not completed). With
     `has_successor` the workflow id's pointer is left to the run that follows in the same commit.
     """
     drop_pending(draft)

@@ -34,7 +34,7 @@ def request_cancel(
 
     Args:
         state: The run.
-        request: Who asks, and why.
+        request: The caller's identity and the reason.
         env: Time, id source and limits.
         sender: The run that asks, when a workflow does.
         sender_event_id: The event with which it did.

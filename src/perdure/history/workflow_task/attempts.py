@@ -286,7 +286,7 @@ def reset_sticky(state: RunState, env: Env) -> RunTransition:
 
 
 def unstick(state: RunState, task: Task, row: TaskRowId, env: Env) -> RunTransition:
-    """Nobody polls the queue of `task`: if it is a sticky one, its row goes, and the run's own queue gets the task."""
+    """The queue of `task` has no pollers: if it is sticky, its row is removed, and the run's queue gets the task."""
     with Draft(state, env) as draft:
         match phase_of(state):
             case InStickyQueue(pending) if _is_same(pending, task):

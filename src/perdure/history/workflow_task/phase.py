@@ -1,7 +1,7 @@
 """Where the one workflow task of a run stands, as a sum type computed in one place.
 
 `phase_of` is the only reader of what the state stores about it. Callers match its result exhaustively, so that a new
-phase is a type error wherever nobody has decided what it means. Whether an attempt is transient is another question:
+phase is a type error wherever its meaning has not been decided. Whether an attempt is transient is another question:
 such a task waits and starts as others do.
 """
 

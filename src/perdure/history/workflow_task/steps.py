@@ -320,7 +320,7 @@ def write_timed_out(draft: Draft, timeout: enums.TimeoutType.ValueType) -> Workf
 
 
 def fail_if_started(draft: Draft) -> None:
-    """Before the server itself closes a run: nobody will complete the started task; its buffer is kept in history."""
+    """Before the server itself closes a run: the started task cannot complete, and its buffer is kept in history."""
     if draft.state.workflow_task_is_started:
         write_failed(draft, _Cause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
     flush(draft)

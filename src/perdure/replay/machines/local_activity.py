@@ -282,7 +282,7 @@ class LocalActivities:
         return requests
 
     def finished(self, seq: int) -> None:
-        """It runs no longer, or nobody waits for it."""
+        """It no longer runs, or no code waits for it."""
         self._requests = [machine for machine in self._requests if machine.command.seq != seq]
         self._running -= {seq}
 

@@ -35,7 +35,7 @@ class NamespaceFact(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, str] = {}
     retention_ns: int = RETENTION_FOREVER_NS
     is_retention_known: bool = False
-    """False in facts of versions that gave each namespace 24 hours unless somebody asked for another time."""
+    """False in facts of versions that gave each namespace 24 hours unless another time was requested."""
     created_ns: int = 0
     search_attributes: dict[str, int] = {}
     """Custom search attributes: name to `IndexedValueType` of the API."""

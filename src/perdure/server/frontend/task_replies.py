@@ -66,7 +66,7 @@ async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
 
 
 async def query_task(services: Services, task: QueryTask, *, is_sticky: bool) -> bytes:
-    """The encoding of the response that carries one query on its own; empty if nobody waits for it any more.
+    """The encoding of the response that carries one query on its own; empty if its caller no longer waits.
 
     A worker that has the run cached gets no history (S-12). If it has evicted the run since, it fetches the history.
     """

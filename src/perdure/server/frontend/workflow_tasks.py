@@ -59,7 +59,7 @@ async def poll_workflow_task_queue(
             raise
         if written:
             return written
-        # A query that nobody waits for any more.
+        # The caller of this query no longer waits.
 
 
 def _written(

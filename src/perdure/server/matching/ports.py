@@ -91,7 +91,7 @@ class TaskSource(Protocol):
         ...
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:
-        """If the task's queue is a sticky one that nobody polls, offer the task on the run's own queue."""
+        """If the task's queue is a sticky one without pollers, offer the task on the run's own queue."""
         ...
 
     async def give_back(self, task: Task, reply: WorkflowTaskReply | ActivityTaskReply) -> None:

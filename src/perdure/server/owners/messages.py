@@ -102,7 +102,7 @@ class GiveBackTask(msgspec.Struct, frozen=True, tag="give-back-task"):
 
 
 class UnstickTask(msgspec.Struct, frozen=True, tag="unstick-task"):
-    """Nobody polls the queue of this task: if it is a sticky one, the run moves the task (S-11)."""
+    """The queue of this task has no pollers: if it is a sticky one, the run moves the task (S-11)."""
 
     answer: ClassVar[Any] = None
     task: Task
@@ -117,7 +117,7 @@ class WriteWorkflowTask(msgspec.Struct, frozen=True, tag="write-workflow-task"):
 
 
 class WriteQueryTask(msgspec.Struct, frozen=True, tag="write-query-task"):
-    """A poller takes this query: write the response of the poll. Empty if nobody waits for the query any more."""
+    """A poller takes this query: write the response of the poll. Empty if the query's caller no longer waits."""
 
     answer: ClassVar[Any] = bytes
     query: QueryTask

@@ -61,7 +61,7 @@ class TaskStarts:
         return await self._entities.reveal(outcome)
 
     async def unstick(self, task: Task, row: TaskRowId) -> None:
-        """Let the entity move a task that waits in a queue that nobody polls."""
+        """Let the entity move a task that waits in a queue without pollers."""
         try:
             with self._committer.under_way():
                 entries = await self._entities.ready_to_change(task.entity)

@@ -1,7 +1,7 @@
 """Activity tasks: from a poll response to an answer that the server has taken.
 
 Role: find the activity, decode, run it inside its context and interceptors, turn what it returned or raised into one of
-completed, failed, cancelled, or nothing (completed by somebody else later). Time-outs are watched here too, so that an
+completed, failed, cancelled, or nothing (completed from outside later). Time-outs are watched here too, so that an
 attempt the server has given up frees its slot.
 
 Invariant: every attempt is answered exactly once, or not at all when it will be completed asynchronously.
@@ -409,7 +409,7 @@ def _settle(
 
 
 def _explain_cancel(error: BaseException, attempt: Attempt) -> BaseException:
-    """A cancellation that nobody asked for has another cause: name that one."""
+    """A cancellation that was not requested has another cause: name that one."""
     if not isinstance(error, CANCELS):
         return error
     if attempt.heartbeat_error is not None:

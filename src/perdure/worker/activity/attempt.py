@@ -70,7 +70,7 @@ class Attempt:
 
     @property
     def is_shutdown(self) -> bool:
-        """Cancelled because the worker ends: nobody asked for that, so the attempt has failed."""
+        """Cancelled because the worker ends. That was not requested, so the attempt has failed."""
         return self.details.details is not None and self.details.details.worker_shutdown
 
     def finish(self) -> None:

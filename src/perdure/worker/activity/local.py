@@ -77,7 +77,7 @@ class LocalActivities:
 
 
 class RunLocalActivities:
-    """The local activities of one run that are in progress, and the results that nobody has taken yet."""
+    """The local activities of one run that are in progress, and the results that were not taken yet."""
 
     __slots__ = ("_closed", "_news", "_results", "_run", "_running", "_worker")
 
@@ -87,7 +87,7 @@ class RunLocalActivities:
         self._running: dict[int, _Execution] = {}
         self._results: list[tuple[int, LocalResult]] = []
         self._news: asyncio.Event | None = None
-        """Only while somebody waits."""
+        """Only while a caller waits."""
         self._closed = False
 
     @property
@@ -153,7 +153,7 @@ class RunLocalActivities:
             raise RuntimeError("The worker stopped while a local activity was running")
 
     def close(self) -> None:
-        """The run is evicted: cancel what runs; nobody wants the results."""
+        """The run is evicted: cancel what runs. The results are not needed."""
         self._closed = True
         for execution in self._running.values():
             execution.cancel()

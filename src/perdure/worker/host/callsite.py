@@ -1,7 +1,7 @@
 """Where in the user's code something happens: cheap capture now, lines later.
 
 Role: commands carry the innermost user frames as (code, instruction) pairs, about a microsecond each;
-reports resolve them to file, line and column only when somebody reads them.
+reports resolve them to file, line and column only when they are read.
 
 Not here: stacks of suspended tasks (`inspect`).
 """

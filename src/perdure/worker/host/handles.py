@@ -187,7 +187,7 @@ class HostedActivity(workflow.ActivityHandle[Any]):
             outcome.set_exception(_BackoffError(result))
         else:
             error = self._converters.from_failure(result.failure)
-            # Cancelled before its first step: nobody will ever await the outcome.
+            # Cancelled before its first step: the outcome will never be awaited.
             if self._started:
                 self._outcome.set_exception(error)
 

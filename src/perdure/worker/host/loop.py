@@ -84,7 +84,7 @@ class WorkflowLoop(DeterministicLoop):
 
     @override
     def before_step(self) -> None:
-        # Code that gives way to itself forever is stopped here, where nobody can swallow the exception.
+        # Code that yields to itself forever is stopped here, where user code cannot swallow the exception.
         if self.watch is not None and self.watch.why is not None:
             raise WorkflowDeadlock(self.watch.why)
         if self._redeliveries is not None:

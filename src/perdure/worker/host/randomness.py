@@ -12,7 +12,7 @@ is where they are wrapped, so it does not matter which of the others code has bo
 | `secrets`, `SystemRandom`, `os.urandom()` | refused, except in libraries that need bytes but no secrets |
 
 Each library has a stream of its own: what it draws once in a process does not shift the workflow's numbers.
-Not here: clocks and the rest of the world (`guard`).
+Not here: clocks and other sources of nondeterminism (`guard`).
 """
 
 from __future__ import annotations

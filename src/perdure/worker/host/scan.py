@@ -99,7 +99,7 @@ def _scan(code: type | FunctionType) -> tuple[list[Finding], list[FunctionType]]
 def _no_garbage_collection() -> Generator[None]:
     """Let no finalizer run while source is parsed.
 
-    A finalizer may log a traceback (a task whose exception nobody retrieved does), and a traceback is printed by
+    A finalizer may log a traceback (a task whose exception was never retrieved does), and a traceback is printed by
     parsing its lines. CPython before 3.11.8 and 3.12.2 cannot parse while it parses: it raises `SystemError`
     (python/cpython#106905).
     """

@@ -24,7 +24,7 @@ async def shielded(future: asyncio.Future[_T]) -> _T:
     """Wait for a future without cancelling it when the waiting task is cancelled.
 
     Two ticks, like `asyncio.wait` on one future; `asyncio.shield` would also log failures of a future
-    that nobody awaits any more.
+    that is no longer awaited.
     """
     loop = cast("WorkflowLoop", asyncio.get_running_loop())
     waiter: asyncio.Future[None] = loop.create_future()

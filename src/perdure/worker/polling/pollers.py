@@ -57,7 +57,7 @@ class Pollers(Generic[T]):
     A line works its task off itself, and another takes its place when fewer than `fewest` are left polling. Where
     `most` is more than that, each task that comes doubles the lines: a batch of tasks is handed over only to polls that
     are there already, and what finds none has to be written, read and asked for one by one. A line whose task is done
-    polls on in its slot, unless `most` do or somebody waits for the slot; one that was told "nothing came" ends when
+    polls on in its slot, unless `most` do or another line waits for it; one that was told "nothing came" ends when
     there are more than `fewest`.
     """
 
@@ -81,7 +81,8 @@ class Pollers(Generic[T]):
             handle: Works off one task; what it raises is logged.
             numbers: Of polls.
             spawn: Starts a line; its failures are logged there.
-            on_broken: Told why nobody can poll any more: `ConnectionClosed`, or what is no `RpcError` at all, a bug.
+            on_broken: Called with the reason why polling has ended: `ConnectionClosed`, or an error that is not an
+                `RpcError`, which is a bug.
         """
         self._name = name
         self._slots = slots
@@ -111,7 +112,7 @@ class Pollers(Generic[T]):
 
         Args:
             patience_s: How long the server may take to answer them itself. A call that is given up may be one whose
-                answer is on its way: its task is started then, and nobody has it.
+                answer is in transit: its task is started then, and no worker has it.
         """
         for line in self._parked - self._polling:
             line.cancel()

@@ -2,7 +2,7 @@
 
 A slot is taken before the server is asked for a task, so a task is never accepted that could not run at once: by a
 poller that waits until one is free, or on the spot for a task that the server's next answer may bring. Waiters are
-served in order, and nobody takes a slot past them. Not here: adaptive suppliers and tuners.
+served in order, and no caller takes a slot before them. Not here: adaptive suppliers and tuners.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Slots:
 
     @property
     def is_wanted(self) -> bool:
-        """Somebody waits for a slot."""
+        """A caller waits for a slot."""
         return bool(self._waiting)
 
     def try_take(self) -> bool:

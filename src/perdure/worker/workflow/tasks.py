@@ -5,7 +5,7 @@ carry the next task), a query's answer, or a failure. Failures are reported on t
 attempts time out, which paces the retries.
 
 Invariants: one task of a run at a time; a run whose task failed, or whose answer the server did not take, is evicted.
-A task that waited while the server issued a later one of its run is dropped: nobody takes its answer any more, and
+A task that waited while the server issued a later one of its run is dropped: its answer would be refused, and
 working off a queue of such tasks, each a replay, would make the last one late as well.
 Not here: polling (`pollers`), replay (`workflow.run`), user code (`host`).
 """
