@@ -66,6 +66,8 @@ class QueueKind(IntEnum):
 
     WORKFLOW = 1
     ACTIVITY = 2
+    NEXUS = 3
+    """Polled and shut down like the others; there are no tasks of this kind yet."""
 
 
 class QueueKey(NamedTuple):

@@ -183,7 +183,7 @@ class TaskQueue(Generic[T]):
         return self._parked.pop(poll_id, None) is not None
 
     def cancel_instance(self, instance_key: str) -> list[Poller]:
-        """Withdraw all parked polls of one worker process (ShutdownWorker)."""
+        """Withdraw the parked polls of one worker process (ShutdownWorker)."""
         gone = [poller for poller in self._parked.values() if poller.instance_key == instance_key]
         for poller in gone:
             del self._parked[poller.poll_id]

@@ -129,7 +129,12 @@ async def waiting_in_vain(case: Case) -> None:
 async def in_reverse(case: Case) -> None:
     await case.start()
     await case.step(complete_workflow())
-    await case.call("GetWorkflowExecutionHistoryReverse", execution=case.execution())
+    read = "GetWorkflowExecutionHistoryReverse"
+    await case.call(read, execution=case.execution())
+    await case.call(read, label="of nobody", execution=case.execution("nobody"))
+    await case.start("running")
+    await case.poll()
+    await case.call(read, label="running", execution=case.execution("running"))
 
 
 async def three_runs(case: Case) -> None:

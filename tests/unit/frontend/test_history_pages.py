@@ -307,3 +307,60 @@ async def test_an_old_run_is_read_by_its_run_id():
             execution={"workflow_id": "w", "run_id": run_id}, history_event_filter_type=CLOSE
         )
         assert ids(end) == [5]
+
+
+async def backwards(caller: Caller, **fields: Any) -> list[list[int]]:
+    found: list[list[int]] = []
+    token = b""
+    while True:
+        page = await caller.call(
+            "GetWorkflowExecutionHistoryReverse",
+            execution={"workflow_id": "w"},
+            next_page_token=token,
+            **fields,
+        )
+        found.append(ids(page))
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (6, 0, [[8, 7, 6, 5], [4, 3, 2, 1]]),
+        (7, 0, [[9, 8, 7, 6], [5, 4, 3, 2], [1]]),
+        (3, 2, [[5, 4], [3, 2], [1]]),
+        (4, 99, [[6, 5, 4, 3], [2, 1]]),
+        (0, 2, [[2, 1]]),
+    ],
+)
+@on_virtual_time
+async def test_a_history_is_read_from_its_end_in_pages(
+    count: int, size: int, expected: list[list[int]]
+):
+    async with virtual_caller(FOUR) as caller:
+        await signalled(caller, count)
+        assert await backwards(caller, maximum_page_size=size) == expected
+        with pytest.raises(InvalidArgument, match="PageSize must not be negative"):
+            await backwards(caller, maximum_page_size=-1)
+
+
+@on_virtual_time
+async def test_a_reader_from_the_end_stays_with_its_run_and_its_first_page():
+    async with virtual_caller(FOUR) as caller:
+        await signalled(caller, 3)
+        run = {"workflow_id": "w"}
+        name = "GetWorkflowExecutionHistoryReverse"
+        first = await caller.call(name, execution=run)
+        await caller.signal()
+        await caller.complete(await caller.poll(), complete_workflow())
+        await caller.start()
+        second = await caller.call(name, execution=run, next_page_token=first.next_page_token)
+        assert [ids(first), ids(second)] == [[5, 4, 3, 2], [1]]
+        other = {**run, "run_id": "11111111-1111-4111-8111-111111111111"}
+        with pytest.raises(InvalidArgument, match="does not match the NextPageToken"):
+            await caller.call(name, execution=other, next_page_token=first.next_page_token)
+        with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+            await caller.history(next_page_token=first.next_page_token)
+        assert await backwards(caller) == [[2, 1]], "without a run id, the current run"

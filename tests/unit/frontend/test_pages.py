@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from perdure.server.frontend.pages import (
     PAGE_BYTES_MAX,
     HistoryToken,
+    ReverseToken,
     cut,
+    cut_reversed,
     decode_token,
     encode_token,
     tail_bytes,
@@ -65,6 +67,26 @@ def test_pages_are_bounded_in_bytes_but_never_empty_and_lose_nothing(sizes: list
     assert seen == list(range(1, len(rows) + 1))
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.sampled_from([1, PAGE_BYTES_MAX // 3, PAGE_BYTES_MAX + 1]), min_size=1, max_size=6)
+)
+def test_pages_from_the_end_are_bounded_too_and_lose_nothing(sizes: list[int]):
+    rows = [row(number, 1, size) for number, size in enumerate(sizes, 1)]
+    left, seen = len(rows), list[int]()
+    while left:
+        page = cut_reversed(rows[:left], left)
+        found = ids(page.data)
+        assert len(found) == 1 or len(page.data) <= PAGE_BYTES_MAX
+        assert page.next_event_id == left - len(found)
+        if page.next_event_id:
+            assert len(page.data) + len(rows[page.next_event_id - 1]) > PAGE_BYTES_MAX
+        seen += found
+        left = page.next_event_id
+    assert seen == list(range(len(rows), 0, -1))
+    assert ids(cut_reversed([row(3, 2), row(5, 1)], 5).data) == [5, 4, 3]
+
+
 def test_events_that_were_never_stored_follow_the_stored_ones():
     data = cut([row(1, 2)], 1, 2).data + tail_bytes([event(3), event(4)])
     assert ids(data) == [1, 2, 3, 4]
@@ -81,13 +103,18 @@ def test_a_spliced_response_parses_like_one_that_was_built():
 
 def test_a_page_token_survives_the_journey():
     token = HistoryToken("run", 7, 9, b"tail")
-    assert decode_token(encode_token(token), "run") == token
-    assert decode_token(encode_token(token), "") == token
+    assert decode_token(encode_token(token), "run", HistoryToken) == token
+    assert decode_token(encode_token(token), "", HistoryToken) == token
+    backwards = ReverseToken("run", 7)
+    assert decode_token(encode_token(backwards), "run", ReverseToken) == backwards
 
 
 def test_a_token_of_another_run_or_of_nobody_is_refused_as_rule_25_says():
     token = encode_token(HistoryToken("run", 7))
     with pytest.raises(InvalidArgument, match="does not match the NextPageToken"):
-        decode_token(token, "another run")
+        decode_token(token, "another run", HistoryToken)
+    for data in (b"garbage", encode_token(ReverseToken("run", 7))):
+        with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+            decode_token(data, "run", HistoryToken)
     with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
-        decode_token(b"garbage", "run")
+        decode_token(token, "run", ReverseToken)

@@ -328,5 +328,6 @@ def test_the_table_names_each_method_once_and_under_its_service():
     assert all(row.method is known[row.method.name] for row in RPCS.values())
     assert [row.method.name for row in RPCS.values() if row.method.waits is Waits.FOR_TASK] == [
         "PollWorkflowTaskQueue",
+        "PollNexusTaskQueue",
         "PollActivityTaskQueue",
     ]

@@ -187,22 +187,6 @@ async def test_a_run_whose_stickiness_is_reset_goes_to_any_worker_with_its_whole
     await stop(sticky)
 
 
-async def test_shutting_a_worker_down_ends_its_polls_and_no_others(caller: Caller):
-    mine = caller.parked(worker_instance_key="mine")
-    other = caller.parked(worker_instance_key="other")
-    nameless = caller.parked("elsewhere")
-    await settle()
-    await caller.call("ShutdownWorker", sticky_task_queue="none")
-    await settle()
-    assert not nameless.done()
-    await stop(nameless)
-    await caller.call("ShutdownWorker", worker_instance_key="mine")
-    assert (await mine).task_token == b""
-    assert (await caller.poll(worker_instance_key="mine")).task_token == b""
-    await caller.start()
-    assert ids(await other) == [1, 2, 3]
-
-
 async def test_stopping_the_node_answers_parked_polls_empty():
     caller = await open_caller()
     poll = caller.parked()

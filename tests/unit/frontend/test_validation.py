@@ -30,6 +30,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "TerminateWorkflowExecution": {"workflow_execution": RUN},
     "DescribeWorkflowExecution": {"execution": RUN},
     "GetWorkflowExecutionHistory": {"execution": RUN},
+    "GetWorkflowExecutionHistoryReverse": {"execution": RUN},
     "QueryWorkflow": {"execution": RUN, "query": {"query_type": "q"}},
     "ResetStickyTaskQueue": {"execution": RUN},
     "UpdateWorkflowExecution": UPDATE,
@@ -67,6 +68,7 @@ WITH_EXECUTION = [
         ("UpdateWorkflowExecution", "workflow_execution"),
         ("DescribeWorkflowExecution", "execution"),
         ("GetWorkflowExecutionHistory", "execution"),
+        ("GetWorkflowExecutionHistoryReverse", "execution"),
         ("QueryWorkflow", "execution"),
         ("ResetStickyTaskQueue", "execution"),
     )

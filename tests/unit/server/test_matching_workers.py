@@ -108,19 +108,51 @@ async def test_closing_a_sticky_queue_answers_its_polls_empty_at_once():
 
 
 @on_virtual_time
-async def test_the_polls_of_a_process_that_goes_end_in_all_queues_and_for_two_minutes():
+async def test_only_the_polls_of_the_named_queue_and_process_end():
     source = Source()
-    mine = [source.poll(queue, instance_key="mine") for queue in (QUEUE, ACTIVITIES, STICKY)]
-    other = source.poll(instance_key="other")
+    mine = [source.poll(instance_key="mine") for _ in range(2)]
+    elsewhere = [source.poll(queue, instance_key="mine") for queue in (ACTIVITIES, STICKY)]
+    others = [source.poll(instance_key=key) for key in ("other", "")]
     await settle()
-    source.host.end_instance("mine")
-    assert await asyncio.gather(*mine) == [None, None, None]
-    assert await source.poll(instance_key="mine") is None
+    source.host.end_polls(QUEUE, "mine")
+    source.host.end_polls(QueueKey("n", "unknown", QueueKind.WORKFLOW), "mine")
+    assert await asyncio.gather(*mine) == [None, None]
     assert asyncio.get_running_loop().time() == 0
-    assert not other.done()
-    await asyncio.sleep(150)
-    assert await source.poll(instance_key="mine", wait_ns=3 * SECOND_NS) is None
-    assert asyncio.get_running_loop().time() == 153, "the key is forgotten by then"
+    await asyncio.sleep(50)
+    assert not any(poll.done() for poll in (*elsewhere, *others))
+    source.offer(task("a"))
+    assert (await others[0]).token.workflow_id == "a"
+
+
+@on_virtual_time
+async def test_polls_under_way_when_a_worker_stops_end_empty_but_not_at_once():
+    source = Source()
+    loop = asyncio.get_running_loop()
+    source.host.end_polls(QUEUE, "mine")
+    source.offer(task("a"))
+    assert await source.poll(instance_key="mine") is None
+    assert loop.time() == 1, "a second, so that nobody polls in a busy loop"
+    assert await source.poll(instance_key="mine", wait_ns=SECOND_NS // 4) is None
+    assert loop.time() == 1.25, "but no longer than it may"
+    source.host.end_polls(QUEUE, "mine")
+    source.host.end_polls(QUEUE, "another")
+    await asyncio.sleep(1.5)
+    assert await source.poll(instance_key="mine") is None, "the second time counts"
+
+
+@on_virtual_time
+async def test_a_process_that_polls_a_queue_again_gets_its_tasks_and_no_key_is_kept():
+    source = Source()
+    source.host.end_polls(QUEUE, "mine")
+    source.offer(task("a"))
+    await asyncio.sleep(2)
+    assert (await source.poll(instance_key="mine")).token.workflow_id == "a"
+    for number in range(100):
+        source.host.end_polls(QUEUE, f"key {number}")
+        await asyncio.sleep(1)
+    assert len(source.host._shut_down) == 2
+    await asyncio.sleep(60)
+    assert not source.host._shut_down, "the sweep of each minute takes the last ones"
 
 
 @on_virtual_time
@@ -248,7 +280,7 @@ async def test_a_poll_that_is_answered_empty_and_given_up_in_one_moment_is_given
     source = Source()
     poll = source.poll(instance_key="mine")
     await settle()
-    source.host.end_instance("mine")
+    source.host.end_polls(QUEUE, "mine")
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll

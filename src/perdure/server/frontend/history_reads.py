@@ -1,4 +1,4 @@
-"""GetWorkflowExecutionHistory: pages, filters and the long poll (S-25 to S-27)."""
+"""Reads of a history: pages in both directions, filters and the long poll (S-25 to S-27)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from perdure.history import transitions
 from perdure.server.frontend import checks
 from perdure.server.frontend.pages import (
     HistoryToken,
+    ReverseToken,
     cut,
+    cut_reversed,
     decode_token,
     encode_token,
     tail_bytes,
@@ -33,7 +35,7 @@ async def get_workflow_execution_history(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     given = request.next_page_token
-    token = decode_token(given, run_id) if given else HistoryToken(run_id, 1)
+    token = decode_token(given, run_id, HistoryToken) if given else HistoryToken(run_id, 1)
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
@@ -112,11 +114,7 @@ async def _page(
     first = token.next_event_id
     if first > last:
         return _empty(encode_token(token) if follows else b"")
-    events_max = checks.page_size(
-        request.maximum_page_size,
-        services.limits.history_page_events_max,
-        services.limits.history_page_events_max,
-    )
+    events_max = _events_max(services, request.maximum_page_size)
     read_to = min(last, first + events_max - 1)
     page = cut(await services.engine.history(entity, first, read_to), first, read_to)
     response = workflowservice.GetWorkflowExecutionHistoryResponse()
@@ -131,3 +129,33 @@ async def _page(
     else:
         data += token.tail
     return with_field(response, "history", data)
+
+
+def _events_max(services: Services, asked: int) -> int:
+    limit = services.limits.history_page_events_max
+    return checks.page_size(asked, limit, limit)
+
+
+async def get_workflow_execution_history_reverse(
+    services: Services,
+    call: Call,
+    request: workflowservice.GetWorkflowExecutionHistoryReverseRequest,
+) -> bytes:
+    """The stored events, from the last one at the time of the first page to the first one."""
+    namespace_id = services.namespace_id(request.namespace)
+    workflow_id, run_id = checks.execution(request.execution, services.limits)
+    given = request.next_page_token
+    token = decode_token(given, run_id, ReverseToken) if given else ReverseToken(run_id, 0)
+    tail = await services.runs.read_current(
+        namespace_id, workflow_id, token.run_id, transitions.tail
+    )
+    last = min(token.last_event_id or tail.next_event_id - 1, tail.next_event_id - 1)
+    first = max(1, last - _events_max(services, request.maximum_page_size) + 1)
+    rows = await services.engine.history(tail.entity, first, last)
+    page = cut_reversed(rows, last)
+    response = workflowservice.GetWorkflowExecutionHistoryReverseResponse()
+    if page.next_event_id:
+        response.next_page_token = encode_token(
+            ReverseToken(tail.entity.run_id, page.next_event_id)
+        )
+    return with_field(response, "history", page.data)

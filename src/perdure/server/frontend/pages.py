@@ -7,7 +7,7 @@ Not here: waiting for events, filters (`history_reads`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,6 +30,14 @@ class HistoryToken(msgspec.Struct, frozen=True, array_like=True, tag="h"):
     """Framed events that follow the last one: shown to the worker, never stored (S-8)."""
 
 
+class ReverseToken(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """The position of a reader that goes from the last event to the first."""
+
+    run_id: str
+    last_event_id: int
+    """The event with which the next page begins."""
+
+
 class Page(NamedTuple):
     """`data` is a serialised `History`."""
 
@@ -38,17 +46,17 @@ class Page(NamedTuple):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(HistoryToken)
+_Token = TypeVar("_Token", HistoryToken, ReverseToken)
 
 
-def encode_token(token: HistoryToken) -> bytes:
+def encode_token(token: HistoryToken | ReverseToken) -> bytes:
     return _encoder.encode(token)
 
 
-def decode_token(data: bytes, run_id: str) -> HistoryToken:
-    """The token in `data`. Raises InvalidArgument if it is malformed or belongs to another run."""
+def decode_token(data: bytes, run_id: str, kind: type[_Token]) -> _Token:
+    """The token in `data`. Raises InvalidArgument if it is malformed or belongs to another kind of read or run."""
     try:
-        token = _decoder.decode(data)
+        token = msgspec.msgpack.decode(data, type=kind)
     except msgspec.DecodeError:
         raise InvalidArgument("Invalid NextPageToken.") from None
     if run_id and token.run_id != run_id:
@@ -73,6 +81,18 @@ def cut(rows: Sequence[bytes], first_event_id: int, last_event_id: int) -> Page:
             break
         size, next_id = size + len(framed), next_id + 1
     return Page(data[:size], next_id)
+
+
+def cut_reversed(rows: Sequence[bytes], last_event_id: int) -> Page:
+    """Like `cut`, but from the last event towards the first. `next_event_id` is lower than those of the page."""
+    taken: list[bytes] = []
+    size, next_id = 0, last_event_id
+    for framed in reversed(list(frames(b"".join(rows)))):
+        if taken and size + len(framed) > PAGE_BYTES_MAX:
+            break
+        taken.append(framed)
+        size, next_id = size + len(framed), next_id - 1
+    return Page(b"".join(taken), next_id)
 
 
 def tail_bytes(events: Iterable[history.HistoryEvent]) -> bytes:

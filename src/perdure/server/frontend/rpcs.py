@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from perdure.core.units import SECOND_NS
 from perdure.server.frontend import (
     activity_tasks,
+    empty_lists,
     history_reads,
     lists,
     multi_operation,
@@ -21,6 +22,7 @@ from perdure.server.frontend import (
     search_attributes,
     system,
     updates,
+    workers,
     workflow_tasks,
     workflows,
 )
@@ -96,12 +98,6 @@ def _workflow_service() -> list[Rpc]:
     return [
         _row(w, "GetSystemInfo", Access.OPEN, any_node, system.get_system_info),
         _row(w, "GetClusterInfo", Access.OPEN, any_node, system.get_cluster_info),
-        _row(w, "DescribeNamespace", read, any_node, namespaces.describe_namespace),
-        _row(w, "ListNamespaces", read, any_node, namespaces.list_namespaces),
-        _row(
-            w, "RegisterNamespace", Access.ADMIN, Routing.NAMESPACE, namespaces.register_namespace
-        ),
-        _row(w, "UpdateNamespace", Access.ADMIN, Routing.NAMESPACE, namespaces.update_namespace),
         _row(w, "StartWorkflowExecution", write, one, workflows.start_workflow_execution),
         _row(w, "SignalWorkflowExecution", write, one, workflows.signal_workflow_execution),
         _row(
@@ -127,6 +123,13 @@ def _workflow_service() -> list[Rpc]:
             one,
             history_reads.get_workflow_execution_history,
         ),
+        _row(
+            w,
+            "GetWorkflowExecutionHistoryReverse",
+            read,
+            one,
+            history_reads.get_workflow_execution_history_reverse,
+        ),
         _row(w, "QueryWorkflow", read, one, queries.query_workflow),
         _row(w, "RespondQueryTaskCompleted", work, token, queries.respond_query_task_completed),
         _row(w, "ListWorkflowExecutions", read, any_node, lists.list_workflow_executions),
@@ -136,15 +139,28 @@ def _workflow_service() -> list[Rpc]:
         _row(w, "RespondWorkflowTaskCompleted", work, token, tasks.respond_workflow_task_completed),
         _row(w, "RespondWorkflowTaskFailed", work, token, tasks.respond_workflow_task_failed),
         _row(w, "ResetStickyTaskQueue", work, one, tasks.reset_sticky_task_queue),
-        _row(w, "ShutdownWorker", work, Routing.EVERY, tasks.shutdown_worker),
+        _row(w, "ShutdownWorker", work, Routing.EVERY, workers.shutdown_worker),
+        _row(w, "PollNexusTaskQueue", work, queue, workers.poll_nexus_task_queue),
         _row(w, "PollActivityTaskQueue", work, queue, acts.poll_activity_task_queue),
         _row(w, "RespondActivityTaskCompleted", work, token, acts.respond_activity_task_completed),
         _row(w, "RespondActivityTaskFailed", work, token, acts.respond_activity_task_failed),
         _row(w, "RespondActivityTaskCanceled", work, token, acts.respond_activity_task_canceled),
         _row(w, "RecordActivityTaskHeartbeat", work, token, acts.record_activity_task_heartbeat),
+        *_namespaces(),
         *_updates(),
         *_activities_by_id(),
         *_activities_by_choice(),
+    ]
+
+
+def _namespaces() -> list[Rpc]:
+    w, read, admin = WORKFLOW_SERVICE, Access.READ, Access.ADMIN
+    any_node, named = Routing.ANY, Routing.NAMESPACE
+    return [
+        _row(w, "DescribeNamespace", read, any_node, namespaces.describe_namespace),
+        _row(w, "ListNamespaces", read, any_node, namespaces.list_namespaces),
+        _row(w, "RegisterNamespace", admin, named, namespaces.register_namespace),
+        _row(w, "UpdateNamespace", admin, named, namespaces.update_namespace),
     ]
 
 
@@ -199,7 +215,20 @@ def _operator_service() -> list[Rpc]:
     ]
 
 
+def _empty_lists() -> list[Rpc]:
+    return [
+        Rpc(
+            method,
+            Access.READ,
+            Routing.ANY,
+            empty_lists.answering_empty(method),
+            _TIMEOUTS_NS[method.waits],
+        )
+        for method in empty_lists.EMPTY_LISTS
+    ]
+
+
 RPCS: dict[str, Rpc] = {
-    row.method.path: row for row in (*_workflow_service(), *_operator_service())
+    row.method.path: row for row in (*_workflow_service(), *_operator_service(), *_empty_lists())
 }
 """Full method name -> row."""

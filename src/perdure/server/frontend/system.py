@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.server.frontend import checks
-from perdure.wire.api import enums, taskqueue, version, workflowservice
+from perdure.server.frontend.workers import KINDS
+from perdure.wire.api import taskqueue, version, workflowservice
 from perdure.wire.times import timestamp
 
 if TYPE_CHECKING:
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
-_Queue = enums.TaskQueueType
 _RATE_PER_SECOND = 100_000.0
 
 _CAPABILITIES = workflowservice.GetSystemInfoResponse.Capabilities(
@@ -60,8 +60,7 @@ async def describe_task_queue(
 ) -> workflowservice.DescribeTaskQueueResponse:
     namespace_id = services.namespace_id(request.namespace)
     name = checks.queue_name(request.task_queue, services.limits)
-    is_activity = request.task_queue_type == _Queue.TASK_QUEUE_TYPE_ACTIVITY
-    kind = QueueKind.ACTIVITY if is_activity else QueueKind.WORKFLOW
+    kind = KINDS.get(request.task_queue_type, QueueKind.WORKFLOW)
     pollers = services.matching.pollers(QueueKey(namespace_id, name, kind))
     waiting = services.matching.backlog_hint(namespace_id, name, kind)
     status = taskqueue.TaskQueueStatus(backlog_count_hint=waiting)

@@ -1,4 +1,4 @@
-"""Workflow tasks: poll, complete, fail, and their sticky queues."""
+"""Workflow tasks: poll, complete, fail, and resetting stickiness."""
 
 from __future__ import annotations
 
@@ -140,16 +140,3 @@ async def reset_sticky_task_queue(
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     await services.runs.update_current(namespace_id, workflow_id, run_id, transitions.reset_sticky)
     return workflowservice.ResetStickyTaskQueueResponse()
-
-
-async def shutdown_worker(
-    services: Services, call: Call, request: workflowservice.ShutdownWorkerRequest
-) -> workflowservice.ShutdownWorkerResponse:
-    """Stop routing tasks to the worker's sticky queue and end its polls at once (S-11)."""
-    namespace_id = services.namespace_id(request.namespace)
-    if request.worker_instance_key:
-        services.matching.end_instance(request.worker_instance_key)
-    if request.sticky_task_queue:
-        key = QueueKey(namespace_id, request.sticky_task_queue, QueueKind.WORKFLOW)
-        services.matching.close_sticky(key)
-    return workflowservice.ShutdownWorkerResponse()

@@ -52,6 +52,10 @@ SWEEP_NS = MINUTE_NS
 """How often idle queues are removed, and rows of polled queues read again in case an offer was lost."""
 RETRY_NS = SECOND_NS
 """Pause before the rows of a queue are read again after a failure."""
+LATE_POLL_NS = 2 * SECOND_NS
+"""How long after a worker has stopped polling a queue its polls of it are still answered empty."""
+EARLY_ANSWER_NS = SECOND_NS
+"""How long those polls wait."""
 LATE_RESULT_NS = SECOND_NS // 2
 """How much longer an expired poll waits for a task that is being committed for it."""
 
@@ -77,7 +81,8 @@ class MatchingHost:
         self._next_poll_id = 1
         self._cursors: dict[QueueKey, dict[int, int]] = {}
         self._normal_of: dict[QueueKey, QueueKey] = {}
-        self._gone_instances: dict[str, int] = {}
+        self._shut_down: dict[tuple[QueueKey, str], int] = {}
+        """(Queue, instance key of a worker that has stopped polling it) -> when; the oldest first."""
         self._running: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -107,7 +112,11 @@ class MatchingHost:
             instance_key: Key of the worker process, as named by ShutdownWorker.
             normal_queue: For a sticky queue, the queue that gets its tasks when its worker is gone.
         """
-        if self._is_closed or (instance_key and instance_key in self._gone_instances):
+        if self._is_closed:
+            return None
+        if self._is_late(queue, instance_key):
+            # At once, a worker that polls on would do so in a busy loop.
+            await asyncio.sleep(min(wait_ns, EARLY_ANSWER_NS) / SECOND_NS)
             return None
         if normal_queue:
             self._normal_of[queue] = queue._replace(name=normal_queue)
@@ -352,9 +361,7 @@ class MatchingHost:
         for table in (self._normal_of, self._cursors):
             for key in [key for key in table if self._queues.find(key) is None]:
                 del table[key]
-        self._gone_instances = {
-            key: at for key, at in self._gone_instances.items() if now_ns - at < 2 * SWEEP_NS
-        }
+        self._forget_shut_down(self._clock.monotonic_ns())
         loop = asyncio.get_running_loop()
         self._sweeper = loop.call_later(SWEEP_NS / SECOND_NS, self._sweep)
 
@@ -403,12 +410,31 @@ class MatchingHost:
             for item in queue.drain():
                 self._move(normal, item)
 
-    def end_instance(self, instance_key: str) -> None:
-        """Answer all present and future polls of a worker process empty, because it shuts down."""
-        self._gone_instances[instance_key] = self._clock.now_ns()
-        for _, queue in self._queues.all():
-            for poller in queue.cancel_instance(instance_key):
-                self._polls[poller.poll_id].give(None)
+    def end_polls(self, key: QueueKey, instance_key: str) -> None:
+        """End the polls of this queue by a worker process that stops polling it; other queues are not affected.
+
+        Args:
+            key: The queue.
+            instance_key: Key of the process. It may have other workers, for this queue too, now or later. So polls
+                that are under way are answered empty for a moment only.
+        """
+        now_ns = self._clock.monotonic_ns()
+        self._forget_shut_down(now_ns)
+        self._shut_down.pop((key, instance_key), None)
+        self._shut_down[key, instance_key] = now_ns
+        queue = self._queues.find(key)
+        for poller in queue.cancel_instance(instance_key) if queue is not None else ():
+            self._polls[poller.poll_id].give(None)
+
+    def _is_late(self, key: QueueKey, instance_key: str) -> bool:
+        since_ns = self._shut_down.get((key, instance_key))
+        return since_ns is not None and self._clock.monotonic_ns() - since_ns < LATE_POLL_NS
+
+    def _forget_shut_down(self, now_ns: int) -> None:
+        for place, since_ns in tuple(self._shut_down.items()):
+            if now_ns - since_ns < LATE_POLL_NS:
+                break
+            del self._shut_down[place]
 
     def pollers(self, key: QueueKey) -> list[tuple[str, int]]:
         """(identity, time of the last poll in ns), most recent first."""
