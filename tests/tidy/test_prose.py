@@ -12,6 +12,7 @@ PLAIN = (
     (re.compile(r"\bwhoever\b", re.IGNORECASE), "say who"),
     (re.compile(r"\bnobody\s+knows\b", re.IGNORECASE), "say what is unknown"),
     (re.compile(r"\bsee\s+the\s+module\b", re.IGNORECASE), "say what the class is"),
+    (re.compile(r"\b(?:he|him|his)\b"), "name the caller, the worker or the object"),
     (re.compile(r"(?<!`)``(?!`)"), "write one backtick on each side"),
 )
 REFERENCE_TEXTS = (
