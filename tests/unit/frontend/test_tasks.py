@@ -11,7 +11,7 @@ import pytest
 
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.api import enums
-from perdure.wire.errors import FailedPrecondition, InvalidArgument, Unavailable
+from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from tests.unit.frontend.conftest import (
     QUEUE,
     Caller,
@@ -222,6 +222,27 @@ async def test_a_completion_that_is_repeated_gets_the_same_answer(caller: Caller
     first = await caller.complete(task, return_new_workflow_task=True)
     assert first.workflow_task.task_token
     assert await caller.complete(task, return_new_workflow_task=True) == first
+
+
+async def test_another_answer_to_a_task_that_was_answered_is_not_found(caller: Caller):
+    await caller.start()
+    task = await caller.poll()
+    await caller.complete(task, schedule_activity())
+    with pytest.raises(NotFound):
+        await caller.complete(task, complete_workflow())
+    work = await caller.call("PollActivityTaskQueue", task_queue={"name": QUEUE})
+
+    async def answer(data: bytes, method: str = "RespondActivityTaskCompleted") -> Any:
+        field = "result" if method.endswith("Completed") else "details"
+        payloads = {"payloads": [{"data": data}]}
+        return await caller.call(method, task_token=work.task_token, **{field: payloads})
+
+    first = await answer(b"t")
+    assert await answer(b"t") == first
+    with pytest.raises(NotFound):
+        await answer(b"again")
+    with pytest.raises(NotFound):
+        await answer(b"t", "RespondActivityTaskCanceled")
 
 
 async def test_a_task_whose_start_fails_is_tried_again_and_the_poll_waits(

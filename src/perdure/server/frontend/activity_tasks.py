@@ -75,7 +75,11 @@ async def _by_token(
 ) -> Any:
     token = decode_token(task_token, ActivityTaskToken)
     return await services.engine.update(
-        token.entity, transition, token, request, token=_METHOD[transition] + task_token
+        token.entity,
+        transition,
+        token,
+        request,
+        token=_METHOD[transition] + checks.fingerprint(request),
     )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from perdure.core.limits import Limits
 from perdure.wire.api import common, taskqueue
 from perdure.wire.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 def text(value: str, field: str, limits: Limits) -> str:
@@ -56,3 +61,10 @@ def page_size(value: int, default: int, maximum: int) -> int:
     if value < 0:
         raise InvalidArgument("PageSize must not be negative.")
     return min(value or default, maximum)
+
+
+def fingerprint(request: Message) -> bytes:
+    """What tells a repeated answer to a task from another answer to it (D-47): both carry the same task token."""
+    return hashlib.blake2b(
+        request.SerializeToString(deterministic=True), digest_size=16, usedforsecurity=False
+    ).digest()

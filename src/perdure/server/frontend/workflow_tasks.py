@@ -85,7 +85,7 @@ async def respond_workflow_task_completed(
             services.updates,
             token,
             request,
-            token=b"completed" + request.task_token,
+            token=b"completed" + checks.fingerprint(request),
         )
     except RpcError:
         services.queries.reroute(entity)
@@ -127,7 +127,7 @@ async def respond_workflow_task_failed(
         transitions.fail_workflow_task,
         token,
         request,
-        token=b"failed" + request.task_token,
+        token=b"failed" + checks.fingerprint(request),
     )
     services.queries.reroute(token.entity)
     return reply
