@@ -234,8 +234,8 @@ async def test_another_answer_to_a_task_that_was_answered_is_not_found(caller: C
 
     async def answer(data: bytes, method: str = "RespondActivityTaskCompleted") -> Any:
         field = "result" if method.endswith("Completed") else "details"
-        payloads = {"payloads": [{"data": data}]}
-        return await caller.call(method, task_token=work.task_token, **{field: payloads})
+        fields: dict[str, Any] = {field: {"payloads": [{"data": data}]}}
+        return await caller.call(method, task_token=work.task_token, **fields)
 
     first = await answer(b"t")
     assert await answer(b"t") == first
