@@ -1,4 +1,4 @@
-"""Activity tasks: from a poll response to an answer that the server has taken.
+"""Activity tasks: from a poll response to an answer that the server has accepted.
 
 Role: find the activity, decode, run it inside its context and interceptors, turn what it returned or raised into one of
 completed, failed, cancelled, or nothing (completed from outside later). Time-outs are watched here too, so that an
@@ -53,7 +53,7 @@ Intercept = Callable[[ActivityInboundInterceptor], ActivityInboundInterceptor]
 logger = QuietLogger(activity_logger)
 CANCELS = (asyncio.CancelledError, CancelledError)
 
-# The server's clock decides; the worker's own timer only frees the slot when the server's answer cannot arrive.
+# The server's clock decides. The worker's timer only frees the slot when the server's answer cannot arrive.
 LOCAL_TIMEOUT_GRACE_NS = 5 * SECOND_NS
 
 
@@ -99,7 +99,7 @@ class Activities:
         self._shutdown.set()
 
     def cancel_all(self) -> None:
-        """The graceful time is over: cancel what still runs."""
+        """Cancel what is still running, because the graceful shutdown time is over."""
         for attempt in list(self._running):
             attempt.cancel(ActivityCancellationDetails(worker_shutdown=True), by_request=True)
 
@@ -398,7 +398,7 @@ def _log_failure(task: Poll, error: BaseException) -> None:
 
 
 def _no_heartbeat(details: Sequence[Any]) -> None:
-    """Local activities have no heartbeats: the workflow task is what is kept alive."""
+    """Ignore heartbeats: local activities have none. The worker keeps the workflow task alive instead."""
 
 
 def _settle(

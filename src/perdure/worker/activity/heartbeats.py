@@ -1,4 +1,4 @@
-"""Heartbeats of one activity attempt: the latest wins, and not more often than useful.
+"""Heartbeats of one activity attempt: the latest details are sent, no more often than useful.
 
 The first heartbeat is sent at once; then at most one per throttle interval, which is 80 % of the heartbeat time-out
 within the worker's bounds. What is held back when the activity fails goes with the failure (S-31). The server's
@@ -47,7 +47,7 @@ class Heartbeats:
 
     @property
     def unsent(self) -> Sequence[Any] | None:
-        """Details that no heartbeat has carried yet."""
+        """Details that no heartbeat has sent yet."""
         return self._latest
 
     def record(self, details: Sequence[Any]) -> None:
@@ -59,17 +59,17 @@ class Heartbeats:
             self._spawn(self._drain())
 
     def close(self) -> None:
-        """No heartbeat after this one; one that is being sent goes on."""
+        """Send no further heartbeat. One that is being sent is not interrupted."""
         self._closed = True
         self._ended.set()
 
     async def _drain(self) -> None:
-        """Send what is new, then wait one interval; ends when an interval brought nothing."""
+        """Send new details, then wait one interval. Ends when an interval brought no new details."""
         try:
             while not self._closed and self._latest is not None:
                 details, self._latest = self._latest, None
                 await self._send(details)
-                # Woken by the attempt's end: a worker that stops does not sit the interval out.
+                # The attempt's end wakes this, so that a stopping worker does not wait for the interval.
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), self._interval_ns / SECOND_NS)
         finally:

@@ -54,11 +54,11 @@ class LocalActivities:
         self.slots = slots
         self.spawn = spawn
         self.abandoned = asyncio.Event()
-        """Set when the worker ends and waits no longer for them."""
+        """Set when the worker ends and no longer waits for local activities."""
         self._running: set[_Execution] = set()
 
     def of_run(self, run: RunInfo) -> RunLocalActivities:
-        """Those of one run."""
+        """The local activities of one run."""
         return RunLocalActivities(self, run)
 
     def abandon(self) -> None:
@@ -92,11 +92,11 @@ class RunLocalActivities:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing runs."""
+        """Whether no local activity is in progress."""
         return not self._running
 
     def apply(self, requests: Sequence[LocalRequest], now_ns: int) -> None:
-        """Do what the engine asks for.
+        """Start or cancel the local activities that the engine requests.
 
         Args:
             requests: From the engine.
@@ -128,7 +128,7 @@ class RunLocalActivities:
                 self._news.set()
 
     def take_results(self) -> list[tuple[int, LocalResult]]:
-        """What has ended since the last call, in the order in which it did."""
+        """The results since the last call, in the order in which the activities ended."""
         results, self._results = self._results, []
         return results
 
@@ -162,7 +162,7 @@ class RunLocalActivities:
 
 
 class _OverError(Exception):
-    """No further attempt: this is the outcome."""
+    """Ends the attempts with an outcome."""
 
     def __init__(self, outcome: Failed | Cancelled) -> None:
         self.outcome = outcome
@@ -235,7 +235,7 @@ class _Execution:
                 limit_s, kind = start_s, SCHEDULE_TO_START
         await self._wait_for(self._worker.slots.take(), limit_s, _timed_out(kind))
         if self._cancelled.done():
-            # Both came in the same moment: an attempt that began now would not be told.
+            # Both came at the same moment. An attempt that began now would not learn of the cancellation.
             self._worker.slots.release()
             raise _OverError(Cancelled(_cancelled()))
 

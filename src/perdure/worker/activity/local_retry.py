@@ -1,4 +1,4 @@
-"""Whether a local activity is tried again, and after how long: arithmetic, no clock.
+"""Whether a local activity is retried, and after how long: arithmetic, no clock.
 
 The server decides this for normal activities; here the worker must, with the same defaults. Not here: waiting, and
 whether the wait is a durable timer (`activity.local`).
@@ -20,7 +20,7 @@ MAXIMUM_INTERVAL_FACTOR = 100
 def retry_delay_ns(
     policy: common.RetryPolicy | None, attempt: int, failure: failures.Failure
 ) -> int | None:
-    """The pause before the next attempt; None when there is to be none.
+    """The pause before the next attempt; None if there is no next attempt.
 
     Args:
         policy: None for the default one; fields that are not set have defaults too.

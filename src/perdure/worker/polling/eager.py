@@ -1,4 +1,4 @@
-"""Tasks that come with the answer to another call: this worker starts what it, or its client, has asked for.
+"""Tasks that come with the answer to another call that this worker, or its client, made.
 
 Role: before a workflow task's completion is sent, reserve a slot for each activity that is to start with it, and take
 the wish away where there is none; afterwards start what the server handed out and give the other slots back. The same

@@ -1,4 +1,4 @@
-"""How many polls a worker keeps open: as many as its user said, or as are useful over its connection.
+"""How many polls a worker keeps open: as configured, or as many as are useful over its connection.
 
 Over a network a poll costs the server memory and a connection's attention, so a few are kept. In the same process it
 costs next to nothing, and every parked poll is a task that can be handed straight over: the number grows with the load
