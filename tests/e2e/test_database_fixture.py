@@ -1,7 +1,7 @@
 """Databases of earlier versions: they open, their histories replay, and their open runs finish.
 
-A file that a released version wrote is never replaced; a new version adds its own. Its closed runs are kept for a day
-after their end, so what a test sees of them depends on the time at which it opens the file: each test here says which.
+A file that a released version wrote is never replaced; a new version adds its own. What a test sees of its closed runs
+depends on the retention, and on the time at which it opens the file: each test here says which.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ class NodeOwner:
 
 
 @asynccontextmanager
-async def opened_later(database: Path, after_ns: int) -> AsyncGenerator[Client]:
+async def opened_later(
+    database: Path, after_ns: int, retention_ns: int | None = None
+) -> AsyncGenerator[Client]:
     """A client of an embedded engine whose clock starts so long after the last commit to the file."""
     with closing(sqlite3.connect(database)) as stored:
         (last_commit_ns,) = stored.execute("SELECT max(clock_ns) FROM shards").fetchone()
@@ -65,6 +68,7 @@ async def opened_later(database: Path, after_ns: int) -> AsyncGenerator[Client]:
         clock=ClockFrom(last_commit_ns + after_ns),
         new_id=new_id,
         void_activities=True,
+        retention_ns=retention_ns,
     )
     connection = EmbeddedConnection(node, NodeOwner(node), str(database))
     async with Client(ServiceClient(ConnectConfig(str(database)), connection)) as client:
@@ -140,13 +144,44 @@ async def finish_open_runs(client: Client) -> None:
     assert results == kept.OPEN
 
 
-async def test_two_days_later_the_closed_runs_are_deleted_and_the_open_ones_kept(database: Path):
+async def test_two_days_later_the_closed_runs_are_kept_although_the_file_says_a_day(database: Path):
+    def latest() -> tuple[int, int]:
+        with closing(sqlite3.connect(database)) as stored:
+            return stored.execute("SELECT min(at_ns), count(*) FROM retention").fetchone()
+
+    until_ns, count = latest()
+    assert count == len(kept.CLOSED)
     async with opened_later(database, 2 * DAY_NS) as client, asyncio.timeout(PATIENCE_S):
-        # The node sweeps when it opens; each deletion is a commit of its own.
-        listed = set[str]()
-        while listed != set(kept.OPEN):
-            listed = {run.id async for run in client.list_workflows()}
-            assert listed >= set(kept.OPEN), "an open run was deleted"
+        while latest()[0] < until_ns + 36_000 * DAY_NS:  # noqa: ASYNC110 -- the sweep tells nobody
             await asyncio.sleep(0.01)
-        for workflow_id in kept.OPEN:
-            assert (await client.get_workflow_handle(workflow_id).fetch_history()).events
+        listed = {run.id async for run in client.list_workflows()}
+    assert listed == {*kept.CLOSED, *kept.OPEN}
+    assert latest()[1] == count
+
+
+async def test_two_days_later_a_retention_of_a_day_deletes_the_closed_runs_alone(database: Path):
+    async with (
+        opened_later(database, 2 * DAY_NS, retention_ns=DAY_NS) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        await only_the_open_runs_are_left(client)
+
+
+async def test_a_retention_of_an_embedded_engine_holds_from_its_opening(database: Path):
+    target = f"sqlite:{database}"
+    async with (
+        await Client.connect(target, retention=timedelta(days=1)) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        await only_the_open_runs_are_left(client)
+
+
+async def only_the_open_runs_are_left(client: Client) -> None:
+    # The node sweeps when it opens; each deletion is a commit of its own.
+    listed = set[str]()
+    while listed != set(kept.OPEN):
+        listed = {run.id async for run in client.list_workflows()}
+        assert listed >= set(kept.OPEN), "an open run was deleted"
+        await asyncio.sleep(0.01)
+    for workflow_id in kept.OPEN:
+        assert (await client.get_workflow_handle(workflow_id).fetch_history()).events

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
-from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.embedded.calls import CLOSED, LATE, Call, TimeLimits
 from perdure.embedded.place import place_of
@@ -42,12 +41,14 @@ IN_USE_RETRY_NS = 50 * MS_NS
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
-async def open_embedded(url: str) -> EmbeddedConnection:
+async def open_embedded(url: str, *, retention_ns: int | None = None) -> EmbeddedConnection:
     """Open the engine that a URL names, or join it if this process has already opened it.
 
     Args:
         url: `sqlite:orders.db` or `sqlite:///orders.db`, see `place`; `memory:` for a new engine that is not shared;
             `memory:name` for an engine that this process shares under that name.
+        retention_ns: How long a new engine keeps closed runs of its default namespace, in nanoseconds, before it begins
+            to work; see `EmbeddedConnection.keep_runs`. Default: what the database says.
 
     Returns:
         A connection to it.
@@ -73,7 +74,7 @@ async def open_embedded(url: str) -> EmbeddedConnection:
             engine.abandon()
             engine = None
         if engine is None:
-            engine = _Engine(place)
+            engine = _Engine(place, retention_ns)
             if place:
                 _shared[place] = engine
         connection = await engine.join()
@@ -84,8 +85,9 @@ async def open_embedded(url: str) -> EmbeddedConnection:
 class _Engine:
     """One engine of this process, and how many connections it has."""
 
-    def __init__(self, place: Path | str) -> None:
+    def __init__(self, place: Path | str, retention_ns: int | None = None) -> None:
         self.place = place
+        self._retention_ns = retention_ns
         self.loop = asyncio.get_running_loop()
         self._store: SqliteStore | None = None
         self._connections = 0
@@ -141,7 +143,13 @@ class _Engine:
     async def _open(self) -> Node:
         try:
             self._store = store = await self._open_store()
-            return await open_node(store, clock=SystemClock(), new_id=new_id, void_activities=True)
+            return await open_node(
+                store,
+                clock=SystemClock(),
+                new_id=new_id,
+                retention_ns=self._retention_ns,
+                void_activities=True,
+            )
         except InUse as error:
             self._forget()
             raise errors.FailedPrecondition(_in_use(self.place, error.holder)) from error
@@ -320,7 +328,6 @@ class EmbeddedConnection:
         Raises:
             NotFound: There is no such namespace.
         """
-        retention_ns = min(retention_ns, RETENTION_FOREVER_NS)
         await self._node.engine.namespaces.keep_runs(namespace, retention_ns)
 
     async def close(self) -> None:

@@ -172,7 +172,8 @@ class Engine:
 
         Args:
             void_activities: Whether attempts that were running died with their process (embedded, D-34).
-            is_at_work: False for an engine that changes only what it is told to: nothing is woken or delivered.
+            is_at_work: False for an engine that changes only what it is told to: nothing is woken or delivered, until
+                `begin_work` is called.
 
         Raises:
             StoreError: The database cannot be used.
@@ -181,8 +182,11 @@ class Engine:
         self._loops = [self._spawn(self.committer.run())]
         for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
             self.namespaces.install(await self._namespace(key))
-        if not is_at_work:
-            return
+        if is_at_work:
+            await self.begin_work(void_activities=void_activities)
+
+    async def begin_work(self, *, void_activities: bool = False) -> None:
+        """Wake, deliver, and delete what is over its retention; see `open`."""
         if void_activities:
             await void_attempts(self._store, self.owned_shards(), self._void)
         await self._outbox.recover(list(self._shards.ready_ids()))

@@ -17,15 +17,16 @@ Opener = Callable[[ConnectConfig], Awaitable[Connection]]
 async def _open_embedded(config: ConnectConfig) -> Connection:
     from perdure.embedded import open_embedded
 
-    connection = await open_embedded(config.target_host)
-    if config.retention is not None:
-        try:
-            await connection.keep_runs(
-                config.namespace, config.retention // timedelta(microseconds=1) * 1_000
-            )
-        except BaseException:
-            await connection.close()
-            raise
+    if config.retention is None:
+        return await open_embedded(config.target_host)
+    retention_ns = config.retention // timedelta(microseconds=1) * 1_000
+    at_once_ns = retention_ns if config.namespace == "default" else None
+    connection = await open_embedded(config.target_host, retention_ns=at_once_ns)
+    try:
+        await connection.keep_runs(config.namespace, retention_ns)
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 

@@ -123,11 +123,13 @@ async def open_node(
     matching.open(Tasks(engine, owners))
     serve_parts(owners, engine, matching, deliveries)
     try:
-        await engine.open(void_activities=void_activities)
+        # Namespaces first: their retention decides what the engine deletes when it begins to work.
+        await engine.open(is_at_work=False)
         for name in namespaces:
             await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
             if retention_ns is not None:
                 await engine.namespaces.keep_runs(name, retention_ns)
+        await engine.begin_work(void_activities=void_activities)
     except BaseException:
         await matching.close()
         await engine.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.ids import EntityKey
+from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.entity.transition import FactChange, Transition
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES, upgraded
 from perdure.server.owners.messages import NamespaceWritten, WriteNamespace
@@ -81,12 +82,11 @@ class Namespaces:
         Raises:
             NamespaceNotFound: There is no such namespace.
         """
-        found = self.find(name)
+        found, kept_ns = self.find(name), min(retention_ns, RETENTION_FOREVER_NS)
         if found is None:
             raise namespace_not_found(name)
         await self.change(
-            found.namespace_id,
-            lambda fact: msgspec.structs.replace(fact, retention_ns=retention_ns),
+            found.namespace_id, lambda fact: msgspec.structs.replace(fact, retention_ns=kept_ns)
         )
 
     async def put(self, fact: NamespaceFact) -> None:
