@@ -106,8 +106,6 @@ class Owners:
 
     def shard_of(self, place: Place) -> int:
         """The shard that decides about the owner. A task queue belongs to the shard of its name."""
-        if isinstance(place, EntityKey):
-            return shard_of(place, self.shard_count)
         return shard_of(EntityKey(0, place.namespace_id, place.name), self.shard_count)
 
     def is_here(self, place: Place) -> bool:
