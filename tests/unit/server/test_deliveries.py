@@ -10,7 +10,8 @@ import pytest
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.limits import Limits
 from perdure.entity.transition import Effect
-from perdure.history.delivery.messages import Address, Receipt, Refusal, Signal
+from perdure.history.delivery.messages import Address, CreateChild, Receipt, Refusal, Signal
+from perdure.history.run.start import Parent
 from perdure.server.owners.messages import DeliverMessage
 from perdure.server.runs import Runs
 from perdure.wire.api import common, enums, workflowservice
@@ -315,3 +316,24 @@ async def test_a_message_to_a_namespace_that_is_not_there_is_refused(world: Worl
         Signal(Address(world.namespace_id, "o"), sender, 5, request, child_only=False)
     )
     assert await world.node.owners.ask(place, message) == Receipt(Refusal.NOT_FOUND)
+
+
+async def test_a_child_that_cannot_be_started_is_refused_and_the_log_says_why(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    parent = Parent(run_key(world.namespace_id, "p", "r"), "default", 5, "p", "r")
+    request = workflowservice.StartWorkflowExecutionRequest(
+        workflow_id="c", cron_schedule="* * * * *"
+    )
+    message = CreateChild(Address(world.namespace_id, "c"), parent, request)
+    place = run_key(world.namespace_id, "c", "")
+    receipt = await world.node.owners.ask(place, DeliverMessage(message))
+    assert receipt == Receipt(Refusal.INVALID)
+    assert "child workflow c cannot be started: cron_schedule is not supported" in caplog.text
+    caplog.clear()
+    await world.start("c")
+    request = workflowservice.StartWorkflowExecutionRequest(workflow_id="c")
+    message = CreateChild(Address(world.namespace_id, "c"), parent, request)
+    receipt = await world.node.owners.ask(place, DeliverMessage(message))
+    assert receipt == Receipt(Refusal.EXISTS)
+    assert "cannot be started" not in caplog.text

@@ -265,6 +265,7 @@ async def test_a_node_that_is_away_is_told_again_for_some_seconds(
     asked = len(peers.asked)
     await asyncio.sleep(100)
     assert len(peers.asked) == asked + 1
+    assert caplog.text.count("ShardAcquired did not reach node 'b': no") == 1
 
 
 async def test_runs_of_a_workflow_id_and_its_pointer_have_one_owner():
@@ -279,8 +280,9 @@ async def test_a_message_for_a_node_that_is_starting_or_has_a_bug_is_answered_wi
 ):
     owners = Owners(1, cast("Peers", Others({}, {})))
     question = messages.IsServed(QUEUE)
+    answer = await owners.receive(encode_message(question))
     with pytest.raises(Unavailable, match="starting"):
-        decode_answer(question, await owners.receive(encode_message(question)))
+        decode_answer(question, answer)
 
     async def broken(_: object) -> None:
         raise ZeroDivisionError("secret")
@@ -289,14 +291,17 @@ async def test_a_message_for_a_node_that_is_starting_or_has_a_bug_is_answered_wi
         raise NotFound("not here", errordetails.NotFoundFailure())
 
     owners.serve({messages.IsServed: broken, messages.ShardAcquired: refusing})
+    answer = await owners.receive(encode_message(question))
     with pytest.raises(Internal) as caught:
-        decode_answer(question, await owners.receive(encode_message(question)))
+        decode_answer(question, answer)
     assert "secret" not in caught.value.message
     assert "secret" in caplog.text
+    answer = await owners.receive(encode_message(messages.ShardAcquired(1)))
     with pytest.raises(NotFound):
-        decode_answer(question, await owners.receive(encode_message(messages.ShardAcquired(1))))
+        decode_answer(question, answer)
+    answer = await owners.receive(b"no message")
     with pytest.raises(Internal):
-        decode_answer(question, await owners.receive(b"no message"))
+        decode_answer(question, answer)
 
 
 async def test_nothing_is_told_after_the_end():
