@@ -78,14 +78,17 @@ class SteadyClock:
     def now_ns(self) -> int:
         """Nanoseconds since the epoch; never less than what was read before."""
         # In this order: if the process is interrupted between the two, the wall's reading is too old, not too new.
-        wall_ns, read_ns = self._base.now_ns(), self._base.monotonic_ns()
+        base = self._base
+        wall_ns = base.now_ns()
+        read_ns = base.monotonic_ns()
         steady_ns = self._last_ns + read_ns - self._read_ns
         self._read_ns = read_ns
         if wall_ns >= steady_ns - JITTER_NS:
             self._is_behind = False
-            self._last_ns = max(self._last_ns, wall_ns)
-            if wall_ns - steady_ns > STEP_NS and self.on_leap is not None:
-                self.on_leap()
+            if wall_ns > self._last_ns:
+                self._last_ns = wall_ns
+                if wall_ns - steady_ns > STEP_NS and self.on_leap is not None:
+                    self.on_leap()
         else:
             self._last_ns = steady_ns
             if not self._is_behind and steady_ns - wall_ns >= STEP_NS:

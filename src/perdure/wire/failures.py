@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from perdure.wire.api import failure as failure_pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
@@ -36,6 +36,15 @@ class _Shape(Enum):
     ONE = 1
     LIST = 2
     MAP = 3
+    CHOICE = 4
+
+
+class _Place(NamedTuple):
+    """A field of a message, or a choice between fields of which those in `only` matter."""
+
+    name: str
+    shape: _Shape
+    only: frozenset[str]
 
 
 def marker() -> failure_pb.Failure:
@@ -90,7 +99,10 @@ def with_bounded_failures(message: Message, *, is_own: bool = False) -> Message:
         message: Any message of the API.
         is_own: Whether it may be changed; otherwise a copy is.
     """
-    if not any(is_too_deep(failure) for failure in failures_below(message)):
+    for failure in failures_below(message):
+        if is_too_deep(failure):
+            break
+    else:
         return message
     if not is_own:
         copy = type(message)()
@@ -101,20 +113,32 @@ def with_bounded_failures(message: Message, *, is_own: bool = False) -> Message:
     return message
 
 
-def failures_below(message: Message) -> Iterator[failure_pb.Failure]:
+def failures_below(message: Message) -> Iterable[failure_pb.Failure]:
     """The failures that a message holds, without their causes."""
-    for name, shape in _fields(cast("Descriptor", message.DESCRIPTOR)):
-        if shape is _Shape.ONE:
+    places = _places(type(message))
+    return _found(message, places) if places else ()
+
+
+def _found(message: Message, places: tuple[_Place, ...]) -> Iterator[failure_pb.Failure]:
+    child: Message
+    children: Any
+    for name, shape, only in places:
+        if shape is _Shape.CHOICE:
+            # One look, however many fields exclude each other: completions have many commands.
+            chosen = message.WhichOneof(name)
+            children = (getattr(message, chosen),) if chosen in only and chosen else ()
+        elif shape is _Shape.ONE:
             children = (getattr(message, name),) if message.HasField(name) else ()
         else:
-            children: Any = getattr(message, name)
+            children = getattr(message, name)
             if shape is _Shape.MAP:
-                children = children.values()
+                # Not `values()`: its view costs more than the rest, and most maps are empty.
+                children = [children[key] for key in children]
         for child in children:
             if isinstance(child, failure_pb.Failure):
                 yield child
-            else:
-                yield from failures_below(child)
+            elif below := _places(type(child)):
+                yield from _found(child, below)
 
 
 def _levels(failure: failure_pb.Failure) -> Iterator[failure_pb.Failure]:
@@ -132,13 +156,20 @@ def _shortened(text: str, characters_max: int) -> str:
 
 
 @cache
-def _fields(descriptor: Descriptor) -> tuple[tuple[str, _Shape], ...]:
-    """The fields below which a failure may be."""
-    return tuple(
-        (field.name, _shape(field))
-        for field in descriptor.fields
-        if _may_hold_failure(_value_type(field), frozenset({descriptor.full_name}))
-    )
+def _places(kind: type[Message]) -> tuple[_Place, ...]:
+    """Where failures may be in messages of a class."""
+    found: dict[str, _Place] = {}
+    descriptor = cast("Descriptor", kind.DESCRIPTOR)
+    for field in descriptor.fields:
+        if not _may_hold_failure(_value_type(field), frozenset({descriptor.full_name})):
+            continue
+        choice, name = field.containing_oneof, field.name
+        if choice is None:
+            found[name] = _Place(name, _shape(field), frozenset())
+        else:
+            others = found[choice.name].only if choice.name in found else frozenset[str]()
+            found[choice.name] = _Place(choice.name, _Shape.CHOICE, others | {name})
+    return tuple(found.values())
 
 
 def _may_hold_failure(descriptor: Descriptor | None, seen: frozenset[str]) -> bool:

@@ -160,7 +160,7 @@ def test_a_command_without_words_shows_the_help(capsys: pytest.CaptureFixture[st
         shown = capsys.readouterr().out
         assert "Exit codes: 0 done; 1 refused or failed;" in " ".join(shown.split())
     assert "terminate" in shown
-    assert "End a workflow at once" in shown
+    assert "Close a workflow at once" in shown
     for words in (["-v"], ["--version"]):
         assert app.run_for_exit_code(words) == 0
         assert capsys.readouterr().out.startswith("perdure ")
