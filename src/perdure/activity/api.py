@@ -313,7 +313,7 @@ def raise_complete_async() -> NoReturn:
             @workflow.run
             async def run(self) -> str:
                 return await workflow.execute_activity(
-                    ask_for_approval, start_to_close_timeout=timedelta(days=3), result_type=str
+                    ask_for_approval, start_to_close_timeout=timedelta(days=3)
                 )
 
 

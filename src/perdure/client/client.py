@@ -662,7 +662,7 @@ class Client:
                 purchase = await client.start_workflow(Purchase.run, id="p-7", task_queue="orders")
                 await asked.wait()
                 approval = client.get_async_activity_handle(
-                    workflow_id="p-7", activity_id="approval"
+                    workflow_id="p-7", run_id=None, activity_id="approval"
                 )
                 await approval.complete("by Ada")
                 assert await purchase.result() == "by Ada"
