@@ -18,6 +18,7 @@ Not here: references that the garbage collector does not know.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import logging
@@ -193,12 +194,13 @@ def _change_dict(holder: dict[Any, Any], table: _Table) -> None:
         if owner is None:
             holder[key] = _of(table, value)
         else:
-            setattr(owner, key, _of(table, value))
+            with contextlib.suppress(TypeError):  # a class of an extension that nobody can change
+                setattr(owner, key, _of(table, value))
 
 
 def _change_partial(holder: Any, table: _Table) -> None:
     function, args, keywords, attributes = holder.__reduce__()[2]
-    args = tuple(_of(table, each) for each in args)
+    args = tuple(_of(table, each) for each in _of(table, args))
     holder.__setstate__((_of(table, function), args, keywords, attributes))
 
 

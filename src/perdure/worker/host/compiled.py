@@ -2,8 +2,8 @@
 
 pydantic compiles a model's schema into an object written in Rust, which calls `default_factory` by itself. When a
 factory was replaced (`binding`), the validators and serializers of all models that use it are compiled again from the
-schema, which is made of dictionaries and refers to the replacement by then. Inner models come before outer ones, as
-outer ones take in the compiled inner ones.
+schema, which is made of dictionaries and refers to the replacement by then. Inner models come before outer ones, and
+adapters last, as those take in what was compiled for the inner ones.
 
 Not here: other libraries; their data classes are plain Python.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ def rebuild(table: Mapping[int, tuple[Any, Any]]) -> None:
     replacements = {id(new) for _, new in table.values()}
     if not any(isinstance(each, core.SchemaValidator) for each in gc.get_referrers(*originals)):
         return
-    seen: dict[int, bool] = {}
+    found: list[tuple[int, Any]] = []
     for each in gc.get_objects():
         schema = _schema_of(each, pydantic)
-        if schema is not None and _mentions(schema, replacements, seen):
-            _compile(each, pydantic)
+        parts = _parts(schema) if schema is not None else {}
+        if not replacements.isdisjoint(parts):
+            found.append((len(parts) if isinstance(each, type) else sys.maxsize, each))
+    for _, each in sorted(found, key=itemgetter(0)):
+        _compile(each, pydantic)
 
 
 def _schema_of(each: Any, pydantic: Any) -> Any:
@@ -48,21 +52,20 @@ def _schema_of(each: Any, pydantic: Any) -> Any:
     return getattr(each, "core_schema", None) if type(each) is pydantic.TypeAdapter else None
 
 
-def _mentions(schema: object, wanted: set[int], seen: dict[int, bool]) -> bool:
-    """Whether one of the wanted objects occurs in a schema."""
-    if id(schema) in wanted:
-        return True
-    if isinstance(schema, dict):
-        parts = list(cast("dict[Any, Any]", schema).values())
-    elif isinstance(schema, list | tuple):
-        parts = list(cast("list[Any]", schema))
-    else:
-        return False
-    key = id(cast("object", schema))
-    if key not in seen:
-        seen[key] = False  # while it is under way: schemas may contain themselves
-        seen[key] = any(_mentions(part, wanted, seen) for part in parts)
-    return seen[key]
+def _parts(schema: object) -> dict[int, object]:
+    """All that a schema consists of, by id. An outer model's schema has more parts than those of its inner ones."""
+    found: dict[int, object] = {}
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in found:
+            continue
+        found[id(part)] = part
+        if isinstance(part, dict):
+            waiting += cast("dict[Any, object]", part).values()
+        elif isinstance(part, list | tuple):
+            waiting += cast("list[object]", part)
+    return found
 
 
 def _compile(each: Any, pydantic: Any) -> None:

@@ -16,6 +16,8 @@ import warnings
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from perdure.core import capi
 from perdure.worker.host import binding, callsite
 from perdure.worker.host.loop import WorkflowLoop
@@ -155,12 +157,22 @@ def redirect_in_class(cls: type, name: str, answer: Callable[..., Any]) -> None:
     binding.replaced_in_class(cls, name)
 
 
+class _Function(staticmethod):  # pyright: ignore[reportMissingTypeArgument]
+    """A wrapper of a builtin: it never becomes a method, and is pickled by its name, as builtins are."""
+
+    @override
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+
 def install(module: Any, name: str, wrapper: Any, original: Any) -> None:
     """Put a wrapper in the place of its original, and note the pair."""
     is_builtin = isinstance(original, BuiltinFunctionType)
-    if not isinstance(module, type):
-        wrapper.__module__, wrapper.__qualname__ = module.__name__, name  # for pickle
+    if isinstance(module, type):
+        setattr(module, name, wrapper)  # all code looks methods up there
+        return
+    wrapper.__module__, wrapper.__qualname__ = module.__name__, name  # for pickle
     # A builtin in a class stays what it is (`converter = time.gmtime`); a function would become a method.
-    replacement = staticmethod(wrapper) if is_builtin else wrapper
+    replacement = _Function(wrapper) if is_builtin else wrapper
     binding.replaced(original, replacement)
     setattr(module, name, replacement)
