@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pydantic
 import pytest
+from typing_extensions import override
 
 from perdure.worker.host import binding, compiled
 from tests.unit.worker_host.guarded import again
@@ -318,7 +319,13 @@ def without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_pydantic")
 def test_without_pydantic_there_is_nothing_to_compile() -> None:
-    compiled.rebuild({1: (time.time, random.random)})
+    class Model(pydantic.BaseModel):
+        at: Any = pydantic.Field(default_factory=clock)
+
+    factory = Model.model_fields["at"].default_factory
+    kept = vars(Model)["__pydantic_validator__"]
+    compiled.rebuild({id(factory): (factory, factory)})
+    assert vars(Model)["__pydantic_validator__"] is kept
 
 
 # Names of the standard library --------------------------------------------------------------------
@@ -336,9 +343,18 @@ def test_names_of_replaced_functions_can_be_pickled() -> None:
     assert (random.random.__module__, random.random.__qualname__) == ("random", "random")
 
 
+class Sealed(type):
+    """Makes classes that cannot be changed, as extensions do."""
+
+    @override
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise TypeError(name)
+
+
 def test_classes_that_cannot_be_changed_are_left_alone(rebind: Rebind) -> None:
-    method = vars(int)["conjugate"]
-    held: list[Any] = [method]
-    rebind(method, replacement)
+    original = clock()
+    made: Any = Sealed("Made", (), {"__doc__": None, "now": original})
+    held: list[Any] = [original]
+    rebind(original, replacement)
     assert held == [replacement]
-    assert vars(int)["conjugate"] is method
+    assert made.now() == "original"
