@@ -129,6 +129,7 @@ def test_kinds_are_stored_and_keep_their_numbers() -> None:
         "WORKFLOW_ID": 2,
         "NAMESPACE": 3,
     }
-    assert {kind.name: kind.value for kind in QueueKind} == {"WORKFLOW": 1, "ACTIVITY": 2}
+    numbers = {kind.name: kind.value for kind in QueueKind}
+    assert numbers == {"WORKFLOW": 1, "ACTIVITY": 2, "NEXUS": 3}
     assert workflow_id_key("ns", "w") == EntityKey(EntityKind.WORKFLOW_ID, "ns", "w", "")
     assert run_key("ns", "w", "r") == EntityKey(EntityKind.RUN, "ns", "w", "r")
