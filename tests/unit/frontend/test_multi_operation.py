@@ -331,10 +331,14 @@ async def test_names_may_be_left_out_of_the_operations_and_of_the_start_its_id()
 @on_virtual_time
 async def test_who_gives_up_is_told_how_far_the_update_has_come():
     async with virtual_caller() as caller:
-        started, updated = parts(await execute(caller, timeout_ns=10_000_000_000))
-        assert started.started
+        code, operations = await fault(execute(caller, timeout_ns=10_000_000_000))
+        assert code is RPCStatusCode.DEADLINE_EXCEEDED
+        assert (operations[0][0], operations[1][0]) == (0, RPCStatusCode.DEADLINE_EXCEEDED)
+        assert asyncio.get_running_loop().time() == 10
+        started, updated = parts(await execute(caller, timeout_ns=30_000_000_000))
+        assert not started.started
         assert (updated.stage, updated.HasField("outcome")) == (1, False)
-        assert asyncio.get_running_loop().time() == 9
+        assert asyncio.get_running_loop().time() == 30
 
 
 @on_virtual_time

@@ -12,7 +12,13 @@ from google.protobuf.message import Message
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
 from perdure.wire.api import command, common, enums, failure, protocol, update
-from perdure.wire.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from perdure.wire.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from tests.unit.frontend.conftest import Caller, complete_workflow, settle, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
@@ -106,11 +112,10 @@ def data(answer: Any) -> bytes:
     return answer.outcome.success.payloads[0].data
 
 
-@pytest.mark.parametrize(("timeout_s", "told_s"), [(10, 9), (2, 1), (1, 0.5), (21, 20), (300, 20)])
+@pytest.mark.parametrize("timeout_s", [20, 21, 300])
 @on_virtual_time
-async def test_a_caller_learns_how_far_an_update_has_come_before_he_gives_up(
-    timeout_s: float, told_s: float
-):
+async def test_a_caller_learns_how_far_an_update_has_come_before_he_gives_up(timeout_s: float):
+    told_s = 20
     async with virtual_caller() as caller:
         await idle_run(caller)
         answer = await send(caller, timeout_s=timeout_s)
@@ -122,6 +127,30 @@ async def test_a_caller_learns_how_far_an_update_has_come_before_he_gives_up(
         answer = await send(caller, timeout_s=timeout_s)
         assert (answer.stage, answer.HasField("outcome")) == (ACCEPTED, False)
         assert now_s() - began_s == pytest.approx(told_s)
+
+
+@pytest.mark.parametrize("timeout_s", [0.5, 2, 9])
+@pytest.mark.parametrize("is_accepted", [False, True])
+@on_virtual_time
+async def test_a_caller_whose_time_is_up_first_gets_no_answer(
+    timeout_s: float, *, is_accepted: bool
+):
+    async with virtual_caller() as caller:
+        await idle_run(caller)
+        first = send(caller, stage=ACCEPTED)
+        if is_accepted:
+            await caller.complete(await caller.poll(), messages=[accept()])
+        await settle()
+        for ask in (send, poll):
+            began_s = now_s()
+            with pytest.raises(DeadlineExceeded, match="in time"):
+                await ask(caller, timeout_s=timeout_s)
+            assert now_s() - began_s == pytest.approx(timeout_s)
+        assert (await poll(caller, stage=0, timeout_s=0.5)).stage == ADMITTED + is_accepted
+        assert (await poll(caller, stage=ADMITTED, timeout_s=0.5)).stage == ADMITTED + is_accepted
+        if not is_accepted:
+            await caller.complete(await caller.poll(), messages=[accept()])
+        assert (await first).stage == ACCEPTED, "the update goes on"
 
 
 @pytest.mark.parametrize("stage", [0, ACCEPTED, COMPLETED])
@@ -340,3 +369,99 @@ async def test_an_update_of_exactly_the_limit_is_taken_and_a_larger_one_is_not()
             else:
                 with pytest.raises(InvalidArgument, match=f"the limit is {limit}"):
                     await sent
+
+
+CLOSINGS = {
+    "complete": enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
+    "fail": enums.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
+    "cancel": enums.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
+}
+
+
+@pytest.mark.parametrize("how", CLOSINGS)
+@on_virtual_time
+async def test_an_update_that_no_worker_has_got_is_aborted_when_the_run_closes(how: str):
+    async with virtual_caller() as caller:
+        await caller.start()
+        task = await caller.poll()
+        sent, given_up = send(caller), send(caller, "gone", timeout_s=1)
+        with pytest.raises(DeadlineExceeded):
+            await given_up
+        asking = poll(caller)
+        await settle()
+        closing = command.Command(command_type=CLOSINGS[how])
+        getattr(closing, f"{how}_workflow_execution_command_attributes").SetInParent()
+        if how == "fail":
+            closing.fail_workflow_execution_command_attributes.failure.message = "oops"
+        await caller.complete(task, closing)
+        for call in (sent, asking):
+            with pytest.raises(NotFound, match="aborted by closing workflow"):
+                await call
+        assert now_s() == 1
+        assert kept(caller) == 0
+
+
+@pytest.mark.parametrize("how", ["continue as new", "retry"])
+@on_virtual_time
+async def test_an_update_that_no_worker_has_got_moves_to_the_run_that_follows(how: str):
+    async with virtual_caller() as caller:
+        first = await caller.start(retry_policy={"initial_interval": {"seconds": 50}})
+        task = await caller.poll()
+        sent = send(caller)
+        named = send(caller, "named", workflow_execution={"workflow_id": "w", "run_id": first})
+        await settle()
+        closing = command.Command(command_type=CLOSINGS["fail"])
+        closing.fail_workflow_execution_command_attributes.failure.message = "oops"
+        await caller.complete(task, continue_as_new() if how == "continue as new" else closing)
+        with pytest.raises(NotFound, match="aborted by closing workflow"):
+            await named
+        task = await caller.poll()
+        assert task.workflow_execution.run_id != first
+        assert [each.protocol_instance_id for each in task.messages] == ["u"]
+        await caller.complete(task, messages=[accept(), respond()])
+        assert data(await sent) == b"done"
+        assert now_s() == 0, "nor does it wait for the time at which that run would begin"
+
+
+@on_virtual_time
+async def test_events_that_wait_still_keep_the_run_open():
+    async with virtual_caller() as caller:
+        await caller.start()
+        task = await caller.poll()
+        sent = send(caller)
+        await caller.signal()
+        with pytest.raises(InvalidArgument, match="UnhandledCommand"):
+            await caller.complete(task, complete_workflow())
+        task = await caller.poll()
+        assert len(task.messages) == 1
+        await caller.complete(task, messages=[accept(), respond()])
+        assert data(await sent) == b"done"
+
+
+@pytest.mark.parametrize("held_back", ["delay", "signalled delay", "continue as new", "retry"])
+@on_virtual_time
+async def test_an_update_reaches_a_run_whose_first_task_is_held_back(held_back: str):
+    async with virtual_caller() as caller:
+        if "delay" in held_back:
+            await caller.start(workflow_start_delay={"seconds": 60})
+        else:
+            await caller.start(retry_policy={"initial_interval": {"seconds": 60}})
+            closing = command.Command(command_type=CLOSINGS["fail"])
+            closing.fail_workflow_execution_command_attributes.failure.message = "oops"
+            again = continue_as_new()
+            attributes = again.continue_as_new_workflow_execution_command_attributes
+            attributes.backoff_start_interval.FromSeconds(60)
+            await caller.complete(
+                await caller.poll(), again if held_back == "continue as new" else closing
+            )
+        if "signalled" in held_back:
+            await caller.signal()
+            assert not (await caller.poll(timeout_ns=3 * SECOND_NS)).task_token
+        began_s = now_s()
+        sent, other = send(caller), send(caller, "v")
+        task = await caller.poll()
+        assert (now_s(), task.attempt) == (began_s, 1)
+        assert [each.protocol_instance_id for each in task.messages] == ["u", "v"]
+        await caller.complete(task, messages=[accept(), respond(), accept("v"), respond("v")])
+        assert (data(await sent), data(await other)) == (b"done", b"done")
+        assert not (await caller.poll(timeout_ns=61 * SECOND_NS)).task_token, "it has begun"

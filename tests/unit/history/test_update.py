@@ -178,14 +178,14 @@ def test_rule_14_a_heartbeat_need_not_answer() -> None:
     assert not reply.rejected_updates
 
 
-def test_updates_that_wait_make_the_next_task_and_keep_the_run_open() -> None:
+def test_updates_that_wait_make_the_next_task_but_do_not_keep_the_run_open() -> None:
     run = started_run()
     waiting = TaskUpdates(others_wait=True)
-    with pytest.raises(InvalidArgument, match="UnhandledCommand"):
-        answer(run, updates=waiting, commands=[complete_workflow()])
-    assert run.state.is_running
-    reply = answer(run, updates=waiting)
-    assert reply.workflow_task is not None
+    assert answer(run, updates=waiting).workflow_task is not None
+    run = started_run()
+    reply = answer(run, updates=waiting, commands=[complete_workflow()])
+    assert not run.state.is_running
+    assert reply.workflow_task is None
 
 
 def test_an_acceptance_of_a_forgotten_update_brings_its_request() -> None:

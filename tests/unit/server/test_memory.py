@@ -11,9 +11,9 @@ from perdure.core.ids import EntityKey, run_key
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.history.draft.update_words import UpdateRejection
-from perdure.history.state.run_state import RunState
+from perdure.history.state.run_state import RunState, RunStatus
 from perdure.server.pending import updates
-from perdure.server.pending.queries import PendingQuery, Queries
+from perdure.server.pending.queries import PendingQuery, Queries, TaskAttempt
 from perdure.server.pending.updates import Updates
 from perdure.server.shards import kept
 from perdure.server.shards.group import Group
@@ -51,6 +51,7 @@ def reply(
 
 def state(last_started: int = 3, entity: EntityKey = RUN) -> RunState:
     made = RunState(entity)
+    made.status = RunStatus.RUNNING
     made.last_started_event_id = last_started
     return made
 
@@ -201,6 +202,14 @@ def test_all_that_a_completion_settles_is_let_go_of():
     memory.messages(reply(started=7))
     memory.answered(state(7), 7, rejected("a", "c"))
     assert [memory.find(RUN, each) is None for each in ("a", "b", "c")] == [True, False, True]
+    memory.admit(RUN, "never awaited", REQUEST)
+    closed = state(7)
+    closed.status = RunStatus.COMPLETED
+    with memory.awaited(RUN, "d"):
+        memory.admit(RUN, "d", REQUEST)
+        memory.answered(closed, 11, CompletionReply())
+        found = [memory.find(RUN, each) is None for each in ("b", "d", "never awaited")]
+        assert found == [True, False, False], "a run that has closed answers no more"
 
 
 def test_requests_of_exactly_the_bound_are_kept():
@@ -249,7 +258,9 @@ def test_an_update_that_history_knows_from_an_earlier_task_is_let_go_of():
 # Queries.
 
 
-def question(name: str, entity: EntityKey = RUN, not_with: int = 0) -> PendingQuery:
+def question(
+    name: str, entity: EntityKey = RUN, not_with: TaskAttempt | None = None
+) -> PendingQuery:
     return PendingQuery(name, entity, query.WorkflowQuery(query_type=name), not_with=not_with)
 
 
@@ -264,7 +275,7 @@ async def test_each_attached_query_gets_the_answer_to_its_id_once():
     first, second, other = question("a"), question("b"), question("c", OTHER)
     for each in (first, second, other):
         queries.attach(each, at_most=2)
-    assert {key: q.query_type for key, q in queries.for_task(RUN, 3).items()} == {
+    assert {key: q.query_type for key, q in queries.for_task(RUN, TaskAttempt(3, 1)).items()} == {
         "a": "a",
         "b": "b",
     }
@@ -273,7 +284,9 @@ async def test_each_attached_query_gets_the_answer_to_its_id_once():
     assert not other.answer.done()
     assert (await second.answer or pytest.fail("no answer")).result == answer("1")
     assert not second.settle(None), "once"
-    assert list(queries.for_task(RUN, 3)) == ["a"], "what is answered is asked no more"
+    assert list(queries.for_task(RUN, TaskAttempt(3, 1))) == ["a"], (
+        "what is answered is asked no more"
+    )
     queries.answered(run_key("n", "nobody", "r"), [("a", answer("4"))])
     for each in (first, second, other):
         queries.forget(each)

@@ -13,6 +13,7 @@ from perdure.core.ids import run_key
 from perdure.server.pending.updates import Updates
 from perdure.wire.api import command, common, enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import (
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -169,11 +170,10 @@ async def test_a_rejection_that_was_never_written_is_not_told(world: World):
     assert (await sent).outcome.HasField("success")
 
 
-async def test_time_is_up_and_the_caller_learns_how_far_the_update_has_come(world: World):
+async def test_a_caller_whose_time_is_up_gets_no_answer(world: World):
     await idle(world)
-    answer = await send(world, timeout_s=0.05)
-    assert answer.stage == ADMITTED
-    assert not answer.HasField("outcome")
+    with pytest.raises(DeadlineExceeded):
+        await send(world, timeout_s=0.05)
 
 
 async def test_an_update_that_comes_while_a_task_runs_is_in_the_next(world: World):

@@ -72,8 +72,11 @@ class CommandContext:
         """How many of the buffered events this task's own commands caused."""
 
     def has_news(self, state: RunState) -> bool:
-        """Something waits that the workflow did not cause and has not seen: it cannot complete yet (S-4 and S-5)."""
-        return len(state.buffered) > self.own_buffered or self.updates.others_wait
+        """Something waits that the workflow did not cause and has not seen: it cannot complete yet (S-4 and S-5).
+
+        Updates that no worker has got do not count: the run that follows takes them, or they are aborted (S-20).
+        """
+        return len(state.buffered) > self.own_buffered
 
 
 Handler = Callable[["Draft", Any, Command, CommandContext], None]

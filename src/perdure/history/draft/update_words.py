@@ -14,7 +14,7 @@ class TaskUpdates(NamedTuple):
     sent: Mapping[str, update.Request] = {}
     """Those that the completed workflow task carried, by id."""
     others_wait: bool = False
-    """Others came since: the next workflow task must carry them."""
+    """Others came since: the next workflow task must carry them, if the run goes on."""
 
 
 class UpdateAdmission(NamedTuple):

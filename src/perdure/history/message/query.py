@@ -32,12 +32,14 @@ class QueryRoute(Enum):
     the events that wait."""
 
 
-def query_route(state: RunState, until_ns: int) -> QueryRoute:
+def query_route(state: RunState, until_ns: int, *, is_waiting: bool = False) -> QueryRoute:
     """How a query gets to a worker. The caller's reject condition is the shell's to test, before.
 
     Args:
         state: The run.
         until_ns: How long the caller waits, since the epoch.
+        is_waiting: The query was let in before. A workflow task that has begun to fail since does not turn it away: the
+            next attempt takes it along.
 
     Raises:
         FailedPrecondition: WorkflowNotReady: no worker could answer before then.
@@ -58,7 +60,7 @@ def query_route(state: RunState, until_ns: int) -> QueryRoute:
         case AwaitingParent() | FirstTaskDelayed():
             return QueryRoute.ATTACH
         case InNormalQueue(task) | InStickyQueue(task) | Started(task):
-            if task.attempt >= _NOT_READY_FROM_ATTEMPT:
+            if task.attempt >= _NOT_READY_FROM_ATTEMPT and not is_waiting:
                 raise workflow_not_ready(
                     "Unable to query workflow due to Workflow Task in failed state."
                 )

@@ -85,7 +85,8 @@ def request_update(
     with Draft(state, env) as draft:
         if state.workflow_task is None:
             # S-16: the reference has a speculative task here; a normal one does.
-            schedule_workflow_task(draft)
+            # An update does not wait until a held back first task is due (S-37): its caller would give up.
+            schedule_workflow_task(draft, despite_backoff=True)
         return draft.done(UpdateAdmission(state.key.run_id, is_new=True))
 
 

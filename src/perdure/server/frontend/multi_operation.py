@@ -12,7 +12,7 @@ from perdure.server.frontend.updates import (
     Reached,
     admitted,
     checked_update,
-    patience_ns,
+    patience,
     reference,
     wait_for_update,
 )
@@ -62,14 +62,14 @@ async def execute_multi_operation(services: Services, call: Call, request: _Requ
     check_search_attributes(namespace, start.search_attributes)
     note_types(namespace, start.search_attributes)
     stage = updating.wait_policy.lifecycle_stage or _COMPLETED
-    until_ns = services.clock.monotonic_ns() + patience_ns(services, call)
+    waits = patience(services, call)
     update_id = asked.meta.update_id
     for attempt in range(1, _TRIES + 1):
         made = await _start_and_admit(services, namespace.namespace_id, start, asked)
         key = run_key(namespace.namespace_id, start.workflow_id, made.admission.run_id)
         of_start = None if made.started.started else aborted_operation()
         try:
-            reached = await wait_for_update(services, key, update_id, stage, until_ns)
+            reached = await wait_for_update(services, key, update_id, stage, waits)
         except RpcError as error:
             raise _failed(of_start, error) from None
         if not reached.is_aborted:

@@ -10,7 +10,7 @@ from perdure.core.units import SECOND_NS
 from perdure.history import transitions
 from perdure.history.draft.tokens import QueryToken, decode_token
 from perdure.server.frontend import checks
-from perdure.server.pending.queries import PendingQuery, QueryAnswer
+from perdure.server.pending.queries import PendingQuery, QueryAnswer, TaskAttempt
 from perdure.wire.api import enums, errordetails, query, workflowservice
 from perdure.wire.errors import DeadlineExceeded, InvalidArgument, not_found
 
@@ -86,10 +86,10 @@ async def _answer(
     request: workflowservice.QueryWorkflowRequest,
     until_ns: int,
 ) -> QueryAnswer:
+    is_waiting = False
     while True:
-        route, begun = await services.engine.read(
-            entity, lambda state: _route_and_begun(state, until_ns)
-        )
+        route, begun = await _route_and_begun(services, entity, until_ns, is_waiting=is_waiting)
+        is_waiting = True
         pending = PendingQuery(services.new_id(), entity, request.query, not_with=begun)
         try:
             if route is transitions.QueryRoute.DIRECT:
@@ -103,11 +103,18 @@ async def _answer(
             return answer
 
 
-def _route_and_begun(state: RunState, until_ns: int) -> tuple[transitions.QueryRoute, int]:
-    """The route, and the started event of the workflow task that a worker has now; 0 for none."""
-    task = state.workflow_task
-    begun = task.started_event_id if task is not None else 0
-    return transitions.query_route(state, until_ns), begun
+async def _route_and_begun(
+    services: Services, entity: EntityKey, until_ns: int, *, is_waiting: bool
+) -> tuple[transitions.QueryRoute, TaskAttempt | None]:
+    """The route, and the workflow task that a worker has now."""
+
+    def look(state: RunState) -> tuple[transitions.QueryRoute, TaskAttempt | None]:
+        task = state.workflow_task
+        is_begun = task is not None and task.started_event_id
+        begun = TaskAttempt(task.started_event_id, task.attempt) if task and is_begun else None
+        return transitions.query_route(state, until_ns, is_waiting=is_waiting), begun
+
+    return await services.engine.read(entity, look)
 
 
 async def _ask_with_task(
@@ -123,16 +130,11 @@ async def _ask_with_task(
         if not pending.is_waiting:
             return pending.answer.result()
         pending.calm()
-        route, begun = await services.engine.read(
-            pending.entity, lambda state: _route_and_begun(state, until_ns)
-        )
+        route, _ = await _route_and_begun(services, pending.entity, until_ns, is_waiting=True)
         if not pending.is_waiting:
             return pending.answer.result()
         if route is transitions.QueryRoute.DIRECT:
             return None
-        if begun != pending.not_with:
-            # That task has ended, and a later attempt may have the same id.
-            pending.not_with = 0
 
 
 async def _ask_directly(services: Services, pending: PendingQuery) -> QueryAnswer | None:

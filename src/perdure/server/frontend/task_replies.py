@@ -14,6 +14,7 @@ from perdure.history.draft.replies import (
 from perdure.history.draft.tokens import QueryToken, encode_token
 from perdure.server.frontend.pages import HistoryToken, cut, tail_bytes
 from perdure.server.frontend.pages import encode_token as encode_page_token
+from perdure.server.pending.queries import TaskAttempt
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
 from perdure.wire.splice import field_bytes, with_field
 from perdure.wire.times import set_timestamp
@@ -43,7 +44,8 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
     queue.kind = _NORMAL
     set_timestamp(head.scheduled_time, reply.scheduled_ns)
     set_timestamp(head.started_time, reply.started_ns)
-    for query_id, question in services.queries.for_task(entity, reply.started_event_id).items():
+    task = TaskAttempt(reply.started_event_id, reply.attempt)
+    for query_id, question in services.queries.for_task(entity, task).items():
         head.queries[query_id].CopyFrom(question)
     head.messages.extend(services.updates.messages(reply))
     data, token = await _first_page(

@@ -13,10 +13,10 @@ import msgspec
 from perdure.core.ids import EntityKey, run_key
 from perdure.history import transitions
 from perdure.server.frontend import checks
-from perdure.server.frontend.call import LONG_POLL_MARGIN_NS
 from perdure.server.pending.updates import UpdateAdmitted
 from perdure.wire.api import enums, update, workflowservice
 from perdure.wire.errors import (
+    DeadlineExceeded,
     InvalidArgument,
     PermissionDenied,
     Unavailable,
@@ -57,7 +57,7 @@ async def update_workflow_execution(
     asked = checked_update(services, request)
     update_id = asked.meta.update_id
     stage = request.wait_policy.lifecycle_stage or _COMPLETED
-    until_ns = services.clock.monotonic_ns() + patience_ns(services, call)
+    waits = patience(services, call)
 
     def change(state: RunState, env: Env) -> RunTransition:
         waiting = services.updates.count_others(state, update_id)
@@ -71,7 +71,7 @@ async def update_workflow_execution(
             namespace_id, workflow_id, run_id, change
         )
         key = run_key(namespace_id, workflow_id, admission.run_id)
-        reached = await wait_for_update(services, key, update_id, stage, until_ns)
+        reached = await wait_for_update(services, key, update_id, stage, waits)
         if not reached.is_aborted:
             break
         if run_id or not await _goes_on(services, key):
@@ -99,8 +99,8 @@ async def poll_workflow_execution_update(
     if not is_accepted and services.updates.find(key, update_id) is None:
         raise not_found(f'update "{update_id}" not found')
     stage = request.wait_policy.lifecycle_stage
-    until_ns = services.clock.monotonic_ns() + patience_ns(services, call)
-    reached = await wait_for_update(services, key, update_id, stage, until_ns)
+    waits = patience(services, call)
+    reached = await wait_for_update(services, key, update_id, stage, waits)
     if reached.is_aborted:
         raise not_found(ABORTED)
     return workflowservice.PollWorkflowExecutionUpdateResponse(
@@ -148,10 +148,19 @@ def admitted(
     return msgspec.structs.replace(transition, notes=(note,))
 
 
-def patience_ns(services: Services, call: Call) -> int:
-    """How long to wait before the call returns the stage reached so far."""
-    longest_ns = max(call.timeout_ns - LONG_POLL_MARGIN_NS, call.timeout_ns // 2)
-    return min(longest_ns, services.limits.long_poll_ns)
+class Patience(NamedTuple):
+    """How long a call waits for an update."""
+
+    until_ns: int
+    is_the_callers: bool
+    """Whether the time of the caller ends first. Then there is no answer: an early one would look like the server's."""
+
+
+def patience(services: Services, call: Call) -> Patience:
+    """Until the limit of the server, or the deadline of the caller."""
+    limit_ns = services.limits.long_poll_ns
+    until_ns = services.clock.monotonic_ns() + min(call.timeout_ns, limit_ns)
+    return Patience(until_ns, call.timeout_ns < limit_ns)
 
 
 def reference(key: EntityKey, update_id: str) -> update.UpdateRef:
@@ -159,25 +168,31 @@ def reference(key: EntityKey, update_id: str) -> update.UpdateRef:
 
 
 async def wait_for_update(
-    services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
+    services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, waits: Patience
 ) -> Reached:
-    """Wait until the update has reached the stage or has failed, or until the timeout."""
+    """Wait until the update has reached the stage or has failed, or until the limit of the server.
+
+    Raises:
+        DeadlineExceeded: The caller's time was up before that.
+    """
     with services.updates.awaited(key, update_id):
-        return await _wait_for_update(services, key, update_id, stage, until_ns)
+        return await _wait_for_update(services, key, update_id, stage, waits)
 
 
 async def _wait_for_update(
-    services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, until_ns: int
+    services: Services, key: EntityKey, update_id: str, stage: Stage.ValueType, waits: Patience
 ) -> Reached:
     while True:
         view = await services.engine.read(
             key, lambda state: transitions.update_view(state, update_id)
         )
         reached = await _look(services, key, update_id, view)
-        left_ns = until_ns - services.clock.monotonic_ns()
+        left_ns = waits.until_ns - services.clock.monotonic_ns()
         if reached.is_aborted or reached.stage == _COMPLETED or reached.stage >= stage:
             return reached
         if left_ns <= 0:
+            if waits.is_the_callers:
+                raise DeadlineExceeded("The update did not reach the stage in time. It goes on.")
             return reached
         await services.engine.wait_for_events(key, view.last_event_id, left_ns)
 

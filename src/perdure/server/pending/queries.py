@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,6 +39,13 @@ class QueryTask(msgspec.Struct, frozen=True):
     question: query.WorkflowQuery
 
 
+class TaskAttempt(NamedTuple):
+    """A started workflow task. Attempts without events of their own share the id of their started event (S-8)."""
+
+    started_event_id: int
+    attempt: int
+
+
 class PendingQuery:
     """One query. `answer` yields None when its route must be chosen again."""
 
@@ -49,11 +57,11 @@ class PendingQuery:
         entity: EntityKey,
         question: query.WorkflowQuery,
         *,
-        not_with: int = 0,
+        not_with: TaskAttempt | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.not_with = not_with
-        """The workflow task (its started event) that began before the query. Events acknowledged since then wait in the
+        """The workflow task that began before the query. Events acknowledged since then wait in the
         buffer, so its worker cannot see them."""
         self.query_id = query_id
         self.entity = entity
@@ -126,9 +134,7 @@ class Queries:
             )
         waiting[pending.query_id] = pending
 
-    def for_task(
-        self, entity: EntityKey, started_event_id: int
-    ) -> Mapping[str, query.WorkflowQuery]:
+    def for_task(self, entity: EntityKey, task: TaskAttempt) -> Mapping[str, query.WorkflowQuery]:
         """The queries to deliver with a workflow task."""
         waiting = self._attached.get(entity)
         if not waiting:
@@ -136,7 +142,7 @@ class Queries:
         return {
             key: pending.question
             for key, pending in waiting.items()
-            if pending.is_waiting and pending.not_with != started_event_id
+            if pending.is_waiting and pending.not_with != task
         }
 
     def answered(

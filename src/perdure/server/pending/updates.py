@@ -230,7 +230,7 @@ class Updates:
             pending.answered_in = pending.answered_in or started_event_id
             if accepted.accepted_event_id < started_event_id:
                 self.forget(entity, update_id)  # accepted by an earlier task; no caller waits here
-        self._forget_settled(entity)
+        self._forget_settled(entity, is_over=not state.is_running)
 
     def failed(self, entity: EntityKey, started_event_id: int) -> None:
         """Fail the updates carried by a workflow task whose completion could not be applied (S-20)."""
@@ -239,8 +239,8 @@ class Updates:
                 pending.failed_in = started_event_id
         self._forget_settled(entity)
 
-    def _forget_settled(self, entity: EntityKey) -> None:
+    def _forget_settled(self, entity: EntityKey, *, is_over: bool = False) -> None:
         for update_id, pending in tuple(self._runs.get(entity, {}).items()):
             is_wanted = (entity, update_id) in self._callers or not pending.was_awaited
-            if pending.is_settled and not is_wanted:
+            if (pending.is_settled or is_over) and not is_wanted:
                 self.forget(entity, update_id)
