@@ -26,6 +26,11 @@ _QUALIFIERS = (
     typing.NotRequired,
     typing_extensions.ReadOnly,
 )
+# The statement's class, and the one with which older versions spell it.
+_ALIASES: tuple[Any, ...] = (
+    typing_extensions.TypeAliasType,
+    vars(typing).get("TypeAliasType", typing_extensions.TypeAliasType),
+)
 HINTS_REMEMBERED_MAX = 1024
 
 
@@ -75,7 +80,7 @@ def _meant_once(hint: Any) -> Any:
             return _resolved(hint.__bound__, hint.__module__)
         return typing.Union[hint.__constraints__] if hint.__constraints__ else Any  # noqa: UP007 - made at run time
     alias = origin_of(hint)
-    if isinstance(alias, typing_extensions.TypeAliasType):
+    if isinstance(alias, _ALIASES):
         return _substituted(
             alias.__value__, dict(zip(alias.__type_params__, args_of(hint), strict=False))
         )
@@ -146,11 +151,12 @@ def _lineage(cls: Any) -> tuple[type, ...]:
 
 def _own_annotations(owner: type) -> dict[str, Any]:
     own = typing_extensions.get_annotations(owner)
-    if not own and not typing_extensions.is_typeddict(owner):
+    if not own:
         return {}
-    hints = typing_extensions.get_type_hints(owner)
-    names = hints if typing_extensions.is_typeddict(owner) else own
-    return {name: hints[name] for name in names if name in hints}
+    # Bases have type parameters of their own, perhaps of the same name: each class is looked at by itself.
+    alone = type(owner.__name__, (), {"__annotations__": own, "__module__": owner.__module__})
+    parameters = {each.__name__: each for each in getattr(owner, "__type_params__", ())}
+    return typing_extensions.get_type_hints(alone, localns=parameters or None)
 
 
 def _variables(hint: Any) -> dict[Any, dict[Any, Any]]:

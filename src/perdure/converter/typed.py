@@ -445,8 +445,10 @@ def _iterable(hint: Any, value: Any, converters: _Converters) -> Any:
         return _UNHANDLED
     if not isinstance(value, Iterable):
         raise TypeError(f"Expected {hint}, value was {type(value)}")
-    raw: list[Any] = list(typing.cast("Iterable[Any]", value))
     args = elements_of(hint)
+    if isinstance(value, str | dict):
+        return _itself(hint, origin, args, value)
+    raw: list[Any] = list(typing.cast("Iterable[Any]", value))
     untyped = not args or (len(args) == 1 and args[0] is Ellipsis)
     items = raw if untyped else [
         _item(hint, _item_type(hint, origin, args, index), index, item, converters)
@@ -455,6 +457,14 @@ def _iterable(hint: Any, value: Any, converters: _Converters) -> Any:
     if origin is collections.abc.Iterator:
         return iter(items)
     return _collection(hint, origin, items, (list, set))
+
+
+def _itself(hint: Any, origin: Any, args: tuple[Any, ...], value: Any) -> Any:
+    """A text or an object where a collection is asked for: no list of characters or keys is made of it."""
+    is_any = not args or _known(args[0]) in (None, str)
+    if is_any and issubclass(type(value), origin):
+        return value
+    raise TypeError(f"Expected {hint}, value was {type(value)}")
 
 
 def _item_type(hint: Any, origin: Any, args: tuple[Any, ...], index: int) -> Any:

@@ -281,6 +281,10 @@ ROWS: list[tuple[Any, Any, str]] = [
     (Qualified, Qualified(Item(1), "a", Item(2)), REFUSED),
     (Alias, [Item(1)], REFUSED),
     (Named[Item], {"a": Item(1)}, REFUSED),
+    (list[str] | str, "abc", WRONG),
+    (list[str] | dict[str, int], {"a": 1}, WRONG),
+    (collections.abc.Sequence[str], "abc", WRONG),
+    (collections.abc.Iterable[str], {"a": 1}, WRONG),
     (Any, {"a": [1, None]}, SAME),
     (object, "x", REFUSED),
     (dict[str, list[Item | None]], {"k": [None, Item(3)]}, SAME),
@@ -297,7 +301,7 @@ if sys.version_info >= (3, 12):
     )
     _crate, _json, _boxed = _names["Crate"], _names["Json"], _names["Boxed"]
     ROWS += [
-        (_crate[Item], _crate(Item(1), [Item(2)]), WRONG),
+        (_crate[Item], _crate(Item(1), [Item(2)]), REFUSED),
         (_json, {"a": [1, {"b": "c"}]}, REFUSED),
         (_boxed[Item], [_crate(Item(1), [])], REFUSED),
     ]
@@ -363,7 +367,8 @@ def test_what_json_cannot_hold_is_refused_when_it_is_written(value: Any):
 @pytest.mark.parametrize(
     ("hint", "given"),
     [
-        (str, b"bytes"), (Item, b"bytes"), (ObjectId, 5), (ObjectId, ["a"]), (Count, "5"), (Blob, "text"),
+        (str, b"bytes"), (list[str], "abc"), (set[str], {"a": 1}), (collections.abc.Sequence[int], "12"),
+        (Item, b"bytes"), (ObjectId, 5), (ObjectId, ["a"]), (Count, "5"), (Blob, "text"),
         (Point, 5), (Point, [1, {"n": 1}, 0.5, "too many"]), (Point, [1]), (Point, ["x", {"n": 1}]),
         (Box[Item], {"value": 5}),
         (Box[Item], {}), (Literal[1], True), (Literal[Colour.RED], "blue"), (Plain, 7), (set[Item], [{"n": 1}]),

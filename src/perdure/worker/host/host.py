@@ -139,6 +139,11 @@ class WorkflowHost:
         """Tear the run down: `finally` blocks run now, without any effect on the workflow."""
         tear_down(self._state)
 
+    def timers(self) -> Sequence[tuple[int, float]]:
+        """The timers that have not fired: their numbers, and the seconds they have left by the workflow's clock."""
+        loop = self._state.loop
+        return [(seq, timer.when() - loop.time()) for seq, timer in loop.timers.items()]
+
     @property
     def wait_for_profile_matters(self) -> bool:
         """Whether a coroutine went through `asyncio.wait_for`: interpreters order that differently."""

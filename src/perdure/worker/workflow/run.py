@@ -2,8 +2,8 @@
 
 Role: feed a task, fetch the pages of history that the engine asks for, run activations until there is nothing to
 run, and hand back the answer. A task whose local activities still run stays open until they end, or is answered early
-and gets a successor when its time-out comes near. Long replays yield to the event loop between activations, never
-inside one.
+and gets a successor when its time-out comes near, or when a timer of the workflow needs the server. Long replays
+yield to the event loop between activations, never inside one.
 
 Invariants: the engine and the host belong together and die together: after any error the run is evicted and the
 next task replays from the first event. Not here: answering the server (`workflow.tasks`), the loop user code runs
@@ -13,7 +13,8 @@ on (`host`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.core.units import MS_NS, SECOND_NS
@@ -38,8 +39,20 @@ TASK_TIMEOUT_S = 10.0
 HEARTBEAT_SHARE = 0.8
 """After this share of the task's time-out it is answered, with a request for another one (R-48)."""
 
+TIMER_SHARE = 0.1
+"""After this share of a new timer's duration the task is answered, so that the server starts the timer."""
+
+TIMER_WAIT_S = 0.05
+"""At least; a timer that is late is asked for after this time, then after twice as long, and so on."""
+
+OVERDUE_MAX = 20
+
 SLICE_NS = 5 * MS_NS
 """A replay longer than this lets the event loop run others in between."""
+
+
+Timer = tuple[int, float]
+"""Its number, and the seconds it has left by the workflow's clock."""
 
 
 class Host(Protocol):
@@ -47,6 +60,10 @@ class Host(Protocol):
 
     def activate(self, activation: Activation) -> ActivationResult:
         """Run user code until nothing is ready. Raises what fails the workflow task."""
+        ...
+
+    def timers(self) -> Sequence[Timer]:
+        """The timers that have not fired."""
         ...
 
     def close(self) -> None:
@@ -59,8 +76,8 @@ class CachedRun:
 
     # A cached run is measured in KiB: no dictionary.
     __slots__ = (
-        "_closed", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_task_timeout_s", "_waiting", "codec",
-        "engine", "lock", "run_id",
+        "_closed", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_overdue", "_task_timeout_s", "_timers_sent",
+        "_waiting", "codec", "engine", "lock", "run_id",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +99,8 @@ class CachedRun:
         self._task_timeout_s = TASK_TIMEOUT_S
         self._now_ns = 0
         self._waiting = 0
+        self._timers_sent = 0
+        self._overdue = 0
         self._need: NeedPage | None = None
         self._closed = False
 
@@ -126,13 +145,34 @@ class CachedRun:
             answer = self.engine.ready()
             if answer is not None or not self.engine.waits_for_local_activities:
                 return answer
-            heartbeat_s = received_s + self._task_timeout_s * HEARTBEAT_SHARE
-            await self._local.wait(heartbeat_s - loop.time())
+            timers = self._host.timers()
+            heartbeat_s = min(
+                self._task_timeout_s * HEARTBEAT_SHARE, self._wait_for_timers_s(timers)
+            )
+            await self._local.wait(received_s + heartbeat_s - loop.time())
             results = self._local.take_results()
             for seq, result in results:
                 self.engine.local_result(seq, result)
             if not results and (answer := self.engine.heartbeat()) is not None:
+                self._answered_early(timers)
                 return answer
+
+    def _wait_for_timers_s(self, timers: Sequence[Timer]) -> float:
+        """How long after its receipt a task may stay open although timers of its workflow go on."""
+        waits = [math.inf]
+        for seq, left_s in timers:
+            if seq > self._timers_sent:
+                # The server starts it with the answer, and counts from then.
+                waits.append(max(left_s * TIMER_SHARE, TIMER_WAIT_S))
+            else:
+                # It fires soon, and the event comes with the next task only.
+                waits.append(left_s if left_s > 0 else TIMER_WAIT_S * 2**self._overdue)
+        return min(waits)
+
+    def _answered_early(self, timers: Sequence[Timer]) -> None:
+        is_overdue = any(left_s <= 0 for seq, left_s in timers if seq <= self._timers_sent)
+        self._overdue = min(self._overdue + 1, OVERDUE_MAX) if is_overdue else 0
+        self._timers_sent = max((seq for seq, _ in timers), default=0)
 
     def _slice(self) -> bool:
         """Activations until there are no more, a page is needed, or the slice is over; False when there are no more."""
