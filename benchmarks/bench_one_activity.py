@@ -1,9 +1,10 @@
 """What a workflow with one activity costs in CPU time, 100 in flight, with durable commits.
 
-    python benchmarks/bench_one_activity.py [--workflows 500] [--rounds 5] [--official] [--profile]
+    python benchmarks/bench_one_activity.py [--workflows 500] [--rounds 5] [--official] [--threads] [--profile]
 
 Three set-ups, each with a fresh SQLite file in a temporary folder (every commit is fsynced):
   in process   engine, client and worker in one process
+  in threads   the same, with workflow code in threads; its rounds alternate with the others (`--threads`)
   over gRPC    the server in one process, our client and worker in another
   official     the same server, client and worker of the official SDK in another process (`--official`)
 
@@ -33,15 +34,24 @@ def embedded(options: argparse.Namespace) -> tuple[list[Costs], dict[str, list[A
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
         program = Driven("benchmarks.one_activity.ours", f"sqlite:{folder}/bench.db")
         costs = Costs("in process: engine, client, worker")
-        program.round(options.workflows)
+        programs = [(program, costs)]
+        if options.threads:
+            threads = Driven(
+                "benchmarks.one_activity.ours", f"sqlite:{folder}/threads.db", "threads"
+            )
+            programs.append((threads, Costs("in process, workflows in threads")))
+        for each, _ in programs:
+            each.round(options.workflows)
         for _ in range(options.rounds):
-            answer = program.round(options.workflows)
-            costs.add(answer["cpu_s"], answer["main_thread_s"], options.workflows)
+            for each, its_costs in programs:
+                answer = each.round(options.workflows)
+                its_costs.add(answer["cpu_s"], answer["main_thread_s"], options.workflows)
         shares: dict[str, list[Any]] = {}
         if options.profile:
             shares[costs.name] = program.round(options.workflows, profile=True)["shares"]
-        program.close()
-    return [costs], shares
+        for each, _ in programs:
+            each.close()
+    return [its_costs for _, its_costs in programs], shares
 
 
 def over_grpc(
@@ -98,6 +108,7 @@ def main() -> None:
     parser.add_argument("--workflows", type=int, default=500, help="workflows per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--official", action="store_true", help="also the official SDK's pair")
+    parser.add_argument("--threads", action="store_true", help="also workflow code in threads")
     parser.add_argument("--profile", action="store_true", help="also the largest shares")
     parser.add_argument("--only", choices=["process", "grpc", "official"])
     options = parser.parse_args()

@@ -1,10 +1,14 @@
-"""Client and worker of Perdure: `python -m benchmarks.one_activity.ours TARGET`, a `sqlite:` URL or an address."""
+"""Client and worker of Perdure: `python -m benchmarks.one_activity.ours TARGET [EXECUTION]`.
+
+TARGET is a `sqlite:` URL or an address, EXECUTION the worker's `workflow_execution`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from datetime import timedelta
+from typing import Any
 
 from benchmarks.one_activity.protocol import IN_FLIGHT, serve_rounds
 from perdure import activity, workflow
@@ -31,7 +35,7 @@ class OneActivity:
         )
 
 
-async def main(target: str) -> None:
+async def main(target: str, execution: Any = None) -> None:
     async with (
         await Client.connect(target) as client,
         Worker(
@@ -41,6 +45,7 @@ async def main(target: str) -> None:
             activities=[compose],
             max_concurrent_workflow_tasks=IN_FLIGHT,
             max_concurrent_activities=IN_FLIGHT,
+            workflow_execution=execution,
         ),
     ):
         await serve_rounds(
@@ -52,4 +57,4 @@ async def main(target: str) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main(sys.argv[1]))
+        runner.run(main(*sys.argv[1:]))

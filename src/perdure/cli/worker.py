@@ -7,11 +7,13 @@ working directory is on the import path, so `perdure worker run worker:worker` w
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +27,7 @@ from perdure.core.units import SECOND_NS
 if TYPE_CHECKING:
     from perdure.client import Client
     from perdure.worker import Worker
+    from perdure.worker.options import WorkflowExecution
 
 logger = logging.getLogger("perdure.cli.worker")
 
@@ -45,6 +48,14 @@ HINT = (
     help="Task queue to use instead of the module's (dict form only).",
 )
 @click.option(
+    "--workflow-execution",
+    type=click.Choice(["threads", "event_loop"]),
+    default="threads",
+    show_default=True,
+    help="Where workflow code runs, unless the worker says so itself. In threads, code that blocks costs one slot; on"
+    " the event loop it takes less CPU time, but code that blocks stops the worker.",
+)
+@click.option(
     "--log-level", type=click.Choice(list(logs.LEVELS)), default="info", show_default=True
 )
 @click.option(
@@ -54,6 +65,7 @@ def run(
     connection: ConnectionOptions,
     target: str,
     task_queue: str | None,
+    workflow_execution: WorkflowExecution,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -65,7 +77,20 @@ def run(
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     logs.set_up(log_level, log_format)
     definition = load(target)
-    session.run(_work(connection, target, definition, task_queue), address=connection.address)
+    work = partial(_work, connection, target, definition, task_queue)
+    # For this command alone: programs may call it more than once.
+    contextvars.copy_context().run(_run, workflow_execution, work, connection.address)
+
+
+def _run(
+    workflow_execution: WorkflowExecution,
+    work: Callable[[], Coroutine[Any, Any, None]],
+    address: str,
+) -> None:
+    from perdure.worker.options import default_workflow_execution
+
+    default_workflow_execution.set(workflow_execution)
+    session.run(work(), address=address)
 
 
 def load(target: str) -> Any:

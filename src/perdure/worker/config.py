@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.common import HeaderCodecBehavior
     from perdure.converter import DataConverter
     from perdure.worker.interceptors.interceptor import Interceptor
+    from perdure.worker.options import WorkflowExecution
 
 ConfigT = TypeVar("ConfigT", bound=Mapping[str, Any])
 PluginT = TypeVar("PluginT", bound="NamedPlugin")
@@ -51,6 +52,7 @@ class WorkerConfig(TypedDict):
     workflow_failure_exception_types: Sequence[type[BaseException]]
     debug_mode: bool
     disable_eager_activity_execution: bool
+    workflow_execution: WorkflowExecution | None
     on_fatal_error: Callable[[BaseException], Awaitable[None]] | None
 
 

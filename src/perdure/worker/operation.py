@@ -28,8 +28,10 @@ from perdure.worker.polling.pollers import Pollers, until_answered
 from perdure.worker.polling.rpc import WorkerRpc
 from perdure.worker.polling.slots import Slots
 from perdure.worker.workflow.cache import RunCache
+from perdure.worker.workflow.callbacks import EventLoopExecution, Execution
 from perdure.worker.workflow.factory import WorkflowFactory
 from perdure.worker.workflow.tasks import WorkflowTasks
+from perdure.worker.workflow.threads import ThreadExecution
 
 if TYPE_CHECKING:
     from perdure.client import Client
@@ -99,7 +101,7 @@ class WorkerOperation:
         local = LocalActivities(
             activities, Slots(options.max_concurrent_local_activities), self._spawn
         )
-        workflow_slots = Slots(options.max_concurrent_workflow_tasks)
+        workflow_slots, execution = self._make_execution(rpc)
         eager = EagerActivities(
             activity_slots,
             activities.handle,
@@ -109,7 +111,7 @@ class WorkerOperation:
                 activity_slots.maximum if rpc.polls_are_free else EAGER_PER_COMPLETION_MAX
             ),
         )
-        tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, eager, local)
+        tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, eager, local, execution)
         pollers = [
             *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
             self._activity_pollers(rpc, activity_slots, activities),
@@ -136,7 +138,7 @@ class WorkerOperation:
             )
             for run in cache:
                 cache.evict(run)
-            await asyncio.sleep(0)  # the evictions happen in callbacks
+            await execution.close()
         if self._fatal is not None:
             raise self._fatal
 
@@ -194,6 +196,16 @@ class WorkerOperation:
 
     # Its parts.
 
+    def _make_execution(self, rpc: WorkerRpc) -> tuple[Slots, Execution]:
+        options = self._options
+        numbers = workflow_polls(options, are_free=rpc.polls_are_free)
+        slots = Slots(
+            options.max_concurrent_workflow_tasks,
+            fewest=sum(each.fewest for each in numbers) or 1,
+        )
+        in_threads = options.workflow_execution == "threads"
+        return slots, ThreadExecution(slots) if in_threads else EventLoopExecution()
+
     def _make_activities(self, rpc: WorkerRpc) -> Activities:
         options = self._options
         return Activities(
@@ -219,6 +231,7 @@ class WorkerOperation:
         sticky_queue: str,
         eager: EagerActivities,
         local: LocalActivities,
+        execution: Execution,
     ) -> WorkflowTasks:
         options = self._options
         factory = WorkflowFactory(
@@ -228,6 +241,7 @@ class WorkerOperation:
             data_converter=self._client.data_converter,
             interceptors=self._interceptors,
             local_activities=local,
+            execution=execution,
         )
         return WorkflowTasks(
             rpc,
@@ -238,6 +252,7 @@ class WorkerOperation:
             sticky_queue=sticky_queue,
             sticky_timeout_ns=options.sticky_timeout_ns,
             eager_activities=eager,
+            execution=execution,
         )
 
     def _workflow_pollers(

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 from perdure.core.units import SECOND_NS
 
 MAX_CONCURRENT_DEFAULT = 100
+
+WorkflowExecution = Literal["event_loop", "threads"]
+"""Where workflow code runs: on the thread of the worker's event loop, or in threads of its own."""
+
+default_workflow_execution: ContextVar[WorkflowExecution] = ContextVar(
+    "perdure_workflow_execution", default="event_loop"
+)
+"""For workers that do not say."""
+
+DEADLOCK_BUDGET_NS = 2 * SECOND_NS
 
 
 def to_ns(value: timedelta) -> int:
@@ -52,7 +63,9 @@ class WorkerOptions:
     graceful_shutdown_ns: int
     workflow_failure_exception_types: Sequence[type[BaseException]]
     disable_eager_activity_execution: bool
-    debug_mode: bool
+    workflow_execution: WorkflowExecution
+    deadlock_budget_ns: int
+    """What one activation may use; 0 for no limit."""
 
     def __post_init__(self) -> None:
         if not self.task_queue:
@@ -71,6 +84,9 @@ class WorkerOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+        if self.workflow_execution not in get_args(WorkflowExecution):
+            known = " or ".join(repr(each) for each in get_args(WorkflowExecution))
+            raise ValueError(f"workflow_execution must be {known}, not {self.workflow_execution!r}")
         if self.max_cached_workflows > 0 and self.workflow_pollers == 1:
             raise ValueError(
                 "max_concurrent_workflow_task_polls must be at least 2 with a workflow cache:"

@@ -23,7 +23,14 @@ from perdure.worker.config import NamedPlugin, WorkerConfig, configured
 from perdure.worker.host import WorkflowRegistry
 from perdure.worker.interceptors.interceptor import Interceptor
 from perdure.worker.operation import WorkerOperation
-from perdure.worker.options import MAX_CONCURRENT_DEFAULT, WorkerOptions, to_ns
+from perdure.worker.options import (
+    DEADLOCK_BUDGET_NS,
+    MAX_CONCURRENT_DEFAULT,
+    WorkerOptions,
+    WorkflowExecution,
+    default_workflow_execution,
+    to_ns,
+)
 
 if TYPE_CHECKING:
     from perdure.client import Client
@@ -86,6 +93,10 @@ class Worker:
         workflow_failure_exception_types: Exceptions that fail workflows instead of workflow tasks.
         debug_mode: Switch the watchdog off, so that a debugger can stop in workflow code.
         disable_eager_activity_execution: Never ask for an activity task in the answer to a workflow task.
+        workflow_execution: Where workflow code runs. `"event_loop"`: on the thread of the worker's event loop. Code
+            that blocks stops the whole worker, and the program around it. `"threads"`: in threads of its own. A
+            workflow that blocks costs its slot, and everything else goes on; a workflow task costs more CPU time (see
+            `docs/performance.md`). Default: `"event_loop"`, but `"threads"` in `perdure worker run`.
         on_fatal_error: Awaited with the error when the worker stops by itself.
         workflow_runner: Accepted for compatibility. There is no sandbox, and workflows are never re-imported.
         unsandboxed_workflow_runner: Accepted for compatibility.
@@ -144,6 +155,7 @@ class Worker:
         workflow_failure_exception_types: Sequence[type[BaseException]] = (),
         debug_mode: bool = False,
         disable_eager_activity_execution: bool = False,
+        workflow_execution: WorkflowExecution | None = None,
         on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
         workflow_runner: object | None = None,
         unsandboxed_workflow_runner: object | None = None,
@@ -177,6 +189,7 @@ class Worker:
             workflow_failure_exception_types=workflow_failure_exception_types,
             debug_mode=debug_mode,
             disable_eager_activity_execution=disable_eager_activity_execution,
+            workflow_execution=workflow_execution,
             on_fatal_error=on_fatal_error,
         )
         self._plugins = (*_plugins_of(client, plugins), *plugins)
@@ -194,14 +207,7 @@ class Worker:
                 self._config["activities"], self._config["activity_executor"]
             ),
             workflows=WorkflowRegistry(self._config["workflows"]),
-            interceptors=[
-                *(
-                    each
-                    for each in client.config()["interceptors"]
-                    if isinstance(each, Interceptor)
-                ),
-                *self._config["interceptors"],
-            ],
+            interceptors=[*_interceptors_of(client), *self._config["interceptors"]],
             on_fatal_error=self._config["on_fatal_error"],
         )
         self._started = False
@@ -347,6 +353,11 @@ def _around(
     return around
 
 
+def _interceptors_of(client: Client) -> list[Interceptor]:
+    """The client's interceptors that are also for workers."""
+    return [each for each in client.config()["interceptors"] if isinstance(each, Interceptor)]
+
+
 def _plugins_of(client: Client, plugins: Sequence[WorkerPlugin]) -> list[WorkerPlugin]:
     """The client's plugins that are also for workers."""
     given = {type(plugin) for plugin in plugins}
@@ -393,7 +404,9 @@ def _options(config: WorkerConfig, client: Client) -> WorkerOptions:
         disable_eager_activity_execution=config["disable_eager_activity_execution"]
         or no_remote_activities
         or not config["activities"],
-        debug_mode=config["debug_mode"],
+        workflow_execution=config["workflow_execution"] or default_workflow_execution.get(),
+        # A debugger stops in workflow code for as long as its user likes.
+        deadlock_budget_ns=0 if config["debug_mode"] else DEADLOCK_BUDGET_NS,
     )
 
 

@@ -34,7 +34,7 @@ def work(bench: Bench, *words: str, address: str = "", target: str = WORKER) -> 
     )
 
 
-@row(PLAIN, "target", "--task-queue", "--address", "--namespace", "")
+@row(PLAIN, "target", "--task-queue", "--workflow-execution", "--address", "--namespace", "")
 def _worker(bench: Bench) -> None:
     for target in (WORKER, "tests.unit.cli.served:make_worker"):
         assert work(bench, target=target).code == 0
@@ -54,6 +54,12 @@ def _worker(bench: Bench) -> None:
     }
     assert queues == {"elsewhere"}
     assert {one.message.namespace for one in polls(bench)} == {"other"}
+    for words, mode in ((), "threads"), (("--workflow-execution", "event_loop"), "event_loop"):
+        served.clients.clear()
+        served.executions.clear()
+        assert work(bench, *words, target="tests.unit.cli.served:make_worker").code == 0
+        assert served.executions == [mode]
+    served.clients.clear()
     nowhere = f"127.0.0.1:{free_port()}"
     words = ("worker", "run", WORKER, "--address", nowhere, *SOON)
     waiting = serve(

@@ -16,11 +16,17 @@ clients: list[Client] = []
 """What `make_worker` was given."""
 
 
+executions: list[str] = []
+"""Where the code of its workers runs."""
+
+
 async def make_worker(client: Client) -> Worker:
     clients.append(client)
-    return Worker(
+    worker = Worker(
         client,
         task_queue="served",
         workflows=workflows.WORKFLOWS,
         activities=workflows.ACTIVITIES,
     )
+    executions.append(worker._options.workflow_execution)
+    return worker

@@ -53,7 +53,8 @@ def options(**given: Any) -> WorkerOptions:
         "graceful_shutdown_ns": 0,
         "workflow_failure_exception_types": (),
         "disable_eager_activity_execution": False,
-        "debug_mode": False,
+        "workflow_execution": "event_loop",
+        "deadlock_budget_ns": 0,
     }
     return WorkerOptions(**{**plain, **given})
 

@@ -36,7 +36,7 @@ def test_a_workflow_that_spins_is_stopped(caplog: pytest.LogCaptureFixture) -> N
     with pytest.raises(DeadlockError, match=r"\[TMPRL1101\].*(CPU time|blocked for)"):
         run.start()
     assert not Spins.reached
-    (said,) = caplog.messages
+    said = caplog.messages[-1]  # perhaps after a report, where the machine gives it little CPU time
     assert said.startswith("Workflow Spins (id w, run r) is stopped: it ")
     assert __file__ in said.partition("Its stack:")[2]
 
@@ -232,3 +232,55 @@ def test_without_a_budget_nothing_is_watched() -> None:
     assert watch is not None
     fresh.end(watch)
     assert not fresh._watches, "what has ended is forgotten"
+
+
+def test_a_thread_that_stands_still_is_stopped_after_two_budgets() -> None:
+    watch = Watch(HOUR_NS, lambda: "this test")
+    watch.started_ns -= 2 * HOUR_NS
+    watch._still_since_ns -= 2 * HOUR_NS
+    # A thread that has used CPU time since the last look does not stand still.
+    watch._still_cpu_ns = -HOUR_NS
+    assert watch.verdict() is None
+    watch._still_since_ns -= 2 * HOUR_NS
+    watch._still_cpu_ns += HOUR_NS // 2
+    assert (watch.verdict() or "").startswith("it has been blocked for 7200.")
+
+
+def test_what_came_back_is_neither_late_nor_overdue() -> None:
+    watch = Watch(HOUR_NS, lambda: "this test")
+    assert not watch.is_late
+    watch.started_ns -= 2 * HOUR_NS
+    assert watch.is_late
+    watch.tripped_ns = watch.started_ns
+    assert not watch.is_overdue, "nothing was raised in it"
+    watch.why = "it was late"
+    assert watch.is_overdue
+    watch.tripped_ns += 2 * HOUR_NS
+    assert not watch.is_overdue
+
+
+@workflow.defn
+class BlocksAtItsEnd:
+    opened: ClassVar[threading.Event] = threading.Event()
+    ended: ClassVar[list[str]] = []
+
+    @workflow.run
+    async def run(self) -> None:
+        try:
+            await workflow.wait_condition(lambda: False)
+        finally:
+            try:
+                while True:
+                    pass
+            finally:
+                BlocksAtItsEnd.ended.append("ended")
+
+
+def test_a_teardown_that_does_not_end_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
+    run = Driver(BlocksAtItsEnd, HostOptions(deadlock_budget_ns=100_000_000))
+    run.start()
+    run.host.close()
+    assert BlocksAtItsEnd.ended == ["ended"]
+    assert caplog.messages[-1].startswith(
+        "The eviction of Workflow BlocksAtItsEnd (id w, run r) is"
+    )

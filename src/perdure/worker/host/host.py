@@ -27,7 +27,7 @@ from perdure.worker.host.roots import InboundRoot, OutboundRoot
 from perdure.worker.host.scan import scan_class
 from perdure.worker.host.state import RunEvicted, RunState, running_state
 from perdure.worker.host.teardown import tear_down
-from perdure.worker.host.watchdog import WorkflowDeadlock, watchdog
+from perdure.worker.host.watchdog import DeadlockError, WorkflowDeadlock, watchdog
 from perdure.workflow._callables import arity_text, name_of, positional_arity
 from perdure.workflow._handler_definitions import QueryDefinition
 
@@ -49,10 +49,6 @@ _SETS: dict[type, int] = {
 }
 
 _scanned: dict[type, None] = {}
-
-
-class DeadlockError(RuntimeError):
-    """Workflow code kept its thread for too long; fails the workflow task."""
 
 
 class WorkflowHost:
@@ -112,7 +108,7 @@ class WorkflowHost:
         )
 
     def _run_watched(self, all_jobs: Sequence[jobs.Job], budget_ns: int) -> None:
-        loop, why = self._state.loop, None
+        loop = self._state.loop
         watch = loop.watch = watchdog.begin(budget_ns, self._describe)
         try:
             outer = loop.enter()
@@ -126,10 +122,9 @@ class WorkflowHost:
         finally:
             if watch is not None:
                 watchdog.end(watch)
-                why, loop.watch = watch.why, None
-        if why is not None:
-            message = f"[TMPRL1101] Potential deadlock: {self._describe()} was stopped: {why}"
-            raise DeadlockError(message) from None
+                loop.watch = None
+        if watch is not None and watch.why is not None:
+            raise watch.error() from None
 
     def _describe(self) -> str:
         run = self._state.run
@@ -137,7 +132,17 @@ class WorkflowHost:
 
     def close(self) -> None:
         """Tear the run down: `finally` blocks run now, without any effect on the workflow."""
-        tear_down(self._state)
+        watch = watchdog.begin(
+            self._state.options.deadlock_budget_ns, lambda: f"The eviction of {self._describe()}"
+        )
+        try:
+            tear_down(self._state)
+        except WorkflowDeadlock:
+            if watch is None or watch.why is None:
+                raise
+        finally:
+            if watch is not None:
+                watchdog.end(watch)
 
     def timers(self) -> Sequence[tuple[int, float]]:
         """The timers that have not fired: their numbers, and the seconds they have left by the workflow's clock."""

@@ -1,34 +1,44 @@
-"""Stops workflow code that never gives up control.
+"""Notices workflow code that does not give up control, says where it is, and stops it.
 
-Role: one daemon thread per process looks at the activation under way on each thread and, when it has used
-up its CPU time, raises `WorkflowDeadlock` inside it. CPU time, not wall time: on a busy machine an activation
-may wait long for its turn without doing anything wrong. Code that blocks without using CPU (a lock, a socket)
-is reported after a multiple of the budget in wall time, and interrupted as soon as it comes back.
+Role: one daemon thread per process looks at the activation under way on each thread. One that has not come back after
+its budget in wall time is reported, with its stack. It must end when it has used up its budget of CPU time, when its
+thread has stood still for `_STILL_FACTOR` budgets (a lock, a socket), or after `_BLOCKED_FACTOR` budgets in any case:
+on a busy machine an activation may wait long for its turn without doing anything wrong.
 
 The loop looks at the verdict between two steps (`Watch.why`), which stops code that awaits nothing that
-waits. Code that does not even do that gets the exception raised inside it one period later, and again until
-the block ends: once is not enough, since a bare `except:` or a weak reference's callback may swallow it.
+waits. Code that does not even do that gets `WorkflowDeadlock` raised inside it one period later, and again until
+the block ends: once is not enough, since a bare `except:` or a weak reference's callback may swallow it. A call in C
+delays the exception until it returns. When it does not return within half a budget, the owner of the thread is told
+(`Watchdog.owners`), and may go on without it.
 
 Invariant: the exception never reaches code outside the activation that it is meant for.
+Not here: what becomes of a thread that does not come back (`workflow.threads`).
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import time
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from perdure.core import capi
+from perdure.core.units import MS_NS
+from perdure.core.user_code import quiet_logger
+from perdure.worker.host import callsite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
-_log = logging.getLogger(__name__)
+_log = quiet_logger(__name__)
 
 _BLOCKED_FACTOR = 5
+_STILL_FACTOR = 2
+_STILL_NS = MS_NS
+"""A thread that uses less CPU time than this between two looks stands still, even if it wakes up now and then."""
 _IDLE_LOOKS = 20
 
 # Bound at import, before the determinism guard replaces them.
@@ -39,11 +49,22 @@ class WorkflowDeadlock(BaseException):
     """The activation used up its time. Not an Exception: user code should not catch it."""
 
 
+class DeadlockError(RuntimeError):
+    """Workflow code kept its thread for too long; fails the workflow task."""
+
+
 class Watch:
-    """One activation under way; `why` says why it must end, once it must."""
+    """One activation under way.
+
+    Attributes:
+        why: Why it must end, once it must.
+        where: Where its code was then.
+        tripped_ns: When that was, by the monotonic clock.
+    """
 
     __slots__ = (
-        "budget_ns", "clock", "ended", "started_cpu_ns", "started_ns", "thread", "what", "why",
+        "_still_cpu_ns", "_still_since_ns", "budget_ns", "clock", "ended", "is_lost", "is_reported", "started_cpu_ns",
+        "started_ns", "thread", "tripped_ns", "what", "where", "why",
     )  # fmt: skip
 
     def __init__(self, budget_ns: int, what: Callable[[], str]) -> None:
@@ -54,12 +75,16 @@ class Watch:
         self.clock = _cpu_clock_of(self.thread)
         # By the same clock that `verdict` reads, from another thread.
         self.started_cpu_ns = 0 if self.clock is None else time.clock_gettime_ns(self.clock)
+        self._still_since_ns, self._still_cpu_ns = self.started_ns, 0
         self.why: str | None = None
-        self.ended = False
+        self.where = ""
+        self.tripped_ns = 0
+        self.is_reported = self.is_lost = self.ended = False
 
     def verdict(self) -> str | None:
-        """Why the activation must end, or None."""
-        elapsed = _monotonic_ns() - self.started_ns
+        """Why the activation must end, or None. To be asked at regular intervals."""
+        now_ns = _monotonic_ns()
+        elapsed = now_ns - self.started_ns
         used = (
             elapsed
             if self.clock is None
@@ -67,9 +92,29 @@ class Watch:
         )
         if used > self.budget_ns:
             return f"it used {used / 1e9:.1f} s of CPU time without awaiting anything"
-        if elapsed > self.budget_ns * _BLOCKED_FACTOR:
+        if used - self._still_cpu_ns >= _STILL_NS:
+            self._still_since_ns = now_ns
+        self._still_cpu_ns = used
+        still_ns = now_ns - self._still_since_ns
+        if elapsed > self.budget_ns * _BLOCKED_FACTOR or still_ns > self.budget_ns * _STILL_FACTOR:
             return f"it has been blocked for {elapsed / 1e9:.1f} s by something that is not awaited"
         return None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has taken longer than its budget, by the wall clock."""
+        return _monotonic_ns() - self.started_ns > self.budget_ns
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has not come back although the exception was raised in it."""
+        return self.why is not None and _monotonic_ns() - self.tripped_ns > self.budget_ns / 2
+
+    def error(self) -> DeadlockError:
+        """What fails the workflow task."""
+        return DeadlockError(
+            f"[TMPRL1101] Potential deadlock: {self.what()} was stopped: {self.why}, at {self.where}"
+        )
 
 
 def _cpu_clock_of(thread: int) -> int | None:
@@ -89,6 +134,8 @@ class Watchdog:
         self._asleep = True
         self._period = 0.5
         self._never = threading.Event()
+        self.owners: dict[int, Callable[[Watch], None]] = {}
+        """By thread: who is told, in the watchdog's thread, that an activation has not come back when it had to."""
 
     def begin(self, budget_ns: int, what: Callable[[], str]) -> Watch | None:
         """Bound the time of what follows, until `end`.
@@ -140,27 +187,72 @@ class Watchdog:
         while True:
             self._wake.wait()
             self._never.wait(self._period)
-            with self._lock:
-                watches = list(self._watches.values())
-                for watch in watches:
-                    if watch.ended:
-                        continue
-                    if watch.why is not None:
-                        capi.raise_in_thread(watch.thread, WorkflowDeadlock)
-                    elif (why := watch.verdict()) is not None:
-                        self._trip(watch, why)
+            watches = self._look()
             idle = 0 if watches else idle + 1
             if idle > _IDLE_LOOKS:
                 idle = 0
                 self._asleep = True
                 self._wake.clear()
 
-    def _trip(self, watch: Watch, why: str) -> None:
-        frame = sys._current_frames().get(watch.thread)  # documented  # noqa: SLF001
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+    def _look(self) -> int:
+        """Look at all activations under way; how many there are."""
+        said: list[Callable[[], None]] = []
+        with self._lock:
+            watches = list(self._watches.values())
+            for watch in watches:
+                if watch.ended:
+                    continue
+                if watch.why is not None:
+                    capi.raise_in_thread(watch.thread, WorkflowDeadlock)
+                    if watch.is_overdue and not watch.is_lost:
+                        watch.is_lost = True
+                        said.append(partial(self._tell_owner, watch))
+                elif (why := watch.verdict()) is not None:
+                    said.append(self._trip(watch, why))
+                elif watch.is_late and not watch.is_reported:
+                    watch.is_reported = True
+                    where, stack = place_of(watch.thread)
+                    said.append(partial(_report, watch, where, stack))
+        # Outside the lock: a log handler may wait for a thread that waits for the lock.
+        for each in said:
+            each()
+        return len(watches)
+
+    def _trip(self, watch: Watch, why: str) -> Callable[[], None]:
+        watch.where, stack = place_of(watch.thread)
         capi.loaded()  # in this thread, before anything is interrupted
+        watch.tripped_ns = _monotonic_ns()
         watch.why = why
-        _log.error("%s is stopped: %s. Its stack:\n%s", watch.what(), why, stack)
+        return lambda: _log.error("%s is stopped: %s. Its stack:\n%s", watch.what(), why, stack)
+
+    def _tell_owner(self, watch: Watch) -> None:
+        owner = self.owners.get(watch.thread)
+        if owner is not None:
+            owner(watch)
+
+
+def _report(watch: Watch, where: str, stack: str) -> None:
+    _log.warning(
+        "%s has not given way for %.1f s: it is at %s. Its stack:\n%s",
+        watch.what(),
+        (_monotonic_ns() - watch.started_ns) / 1e9,
+        where,
+        stack,
+    )
+
+
+def place_of(thread: int) -> tuple[str, str]:
+    """Where a thread is: the innermost line of somebody else's code than ours and Python's, and the whole stack."""
+    innermost = sys._current_frames().get(thread)  # documented  # noqa: SLF001
+    if innermost is None:
+        return "a place that is not known", ""
+    stack = "".join(traceback.format_stack(innermost))
+    frame: FrameType | None = innermost
+    while frame is not None and callsite.is_internal_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    frame = frame or innermost
+    place = callsite.locate(frame.f_code, frame.f_lasti)
+    return (f"{place}: `{place.text}`" if place.text else f"{place}"), stack
 
 
 watchdog = Watchdog()

@@ -2,7 +2,8 @@
 
 A slot is taken before the server is asked for a task, so a task is never accepted that could not run at once: by a
 poller that waits until one is free, or on the spot for a task that the server's next answer may bring. Waiters are
-served in order, and no caller takes a slot before them. Not here: adaptive suppliers and tuners.
+served in order, and no caller takes a slot before them. A slot whose task has ended can be withheld, because the code
+that it ran has not. Not here: adaptive suppliers and tuners.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ from collections import deque
 
 
 class Slots:
-    """A counting semaphore that knows how many slots are in use and can tell when all are free."""
+    """A counting semaphore that knows how many slots are in use and can tell when all are free.
 
-    def __init__(self, maximum: int) -> None:
+    Args:
+        maximum: How many there are.
+        fewest: How many are left at least while not all are withheld: with fewer, some polls would take them all.
+    """
+
+    def __init__(self, maximum: int, fewest: int = 1) -> None:
         if maximum < 1:
             raise ValueError(f"a worker needs at least one slot per kind of task, not {maximum}")
         self.maximum = maximum
+        self.withheld = 0
+        self._fewest = min(fewest, maximum)
         self._used = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle = asyncio.Event()
@@ -29,12 +37,37 @@ class Slots:
 
     @property
     def is_wanted(self) -> bool:
-        """A caller waits for a slot."""
-        return bool(self._waiting)
+        """A caller waits for a slot, or more are in use than there are now."""
+        return bool(self._waiting) or self._used > self._available
+
+    @property
+    def _available(self) -> int:
+        if self.withheld >= self.maximum:
+            return 0
+        return max(self.maximum - self.withheld, self._fewest)
+
+    def withhold(self) -> None:
+        """From now on there is one slot less, until `restore`."""
+        self.withheld += 1
+
+    def restore(self) -> None:
+        """Undo one `withhold`."""
+        self.withheld -= 1
+        while self._used < self._available and (taker := self._next_taker()) is not None:
+            self._used += 1
+            self._idle.clear()
+            taker.set_result(None)
+
+    def _next_taker(self) -> asyncio.Future[None] | None:
+        while self._waiting:
+            taker = self._waiting.popleft()
+            if not taker.done():
+                return taker
+        return None
 
     def try_take(self) -> bool:
         """Take a slot that is free now; False when there is none."""
-        if self._used >= self.maximum:
+        if self._used >= self._available:
             return False
         self._used += 1
         self._idle.clear()
@@ -58,11 +91,9 @@ class Slots:
 
     def release(self) -> None:
         """Give a slot back: to who has waited longest, if anybody has."""
-        while self._waiting:
-            next_taker = self._waiting.popleft()
-            if not next_taker.done():
-                next_taker.set_result(None)
-                return
+        if self._used <= self._available and (taker := self._next_taker()) is not None:
+            taker.set_result(None)
+            return
         self._used -= 1
         if self._used == 0:
             self._idle.set()

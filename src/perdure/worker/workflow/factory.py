@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perdure import __version__
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from perdure.worker.options import WorkerOptions
     from perdure.worker.polling.rpc import WorkerRpc
     from perdure.worker.polling.run_codec import RunCodec
+    from perdure.worker.workflow.callbacks import Execution
 
 
 class WorkflowFactory:
@@ -43,8 +43,10 @@ class WorkflowFactory:
         data_converter: DataConverter,
         interceptors: Iterable[Interceptor],
         local_activities: LocalActivities,
+        execution: Execution,
     ) -> None:
         self._rpc = rpc
+        self._execution = execution
         self._local_activities = local_activities
         self._registry = registry
         self._task_queue = options.task_queue
@@ -60,10 +62,8 @@ class WorkflowFactory:
             extern_functions=extern_functions,
             failure_exception_types=tuple(options.workflow_failure_exception_types),
             disable_eager_activity_execution=options.disable_eager_activity_execution,
+            deadlock_budget_ns=options.deadlock_budget_ns,
         )
-        if options.debug_mode:
-            # A debugger stops in workflow code for as long as its user likes.
-            host_options = replace(host_options, deadlock_budget_ns=0)
         self._host_options = host_options
 
     def create_run(
@@ -97,6 +97,7 @@ class WorkflowFactory:
             fetch_page,
             self._local_activities.of_run(run),
             codec,
+            self._execution,
         )
 
     def to_failure(self, error: BaseException) -> failures.Failure:

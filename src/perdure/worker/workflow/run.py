@@ -7,7 +7,7 @@ yield to the event loop between activations, never inside one.
 
 Invariants: the engine and the host belong together and die together: after any error the run is evicted and the
 next task replays from the first event. Not here: answering the server (`workflow.tasks`), the loop user code runs
-on (`host`).
+on (`host`), and the thread (`workflow.callbacks`, `workflow.threads`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from perdure.core.units import MS_NS, SECOND_NS
 from perdure.replay.jobs import InitializeWorkflow
 from perdure.wire.api import workflowservice
 from perdure.wire.times import duration_ns
-from perdure.worker.workflow.callbacks import from_callback
 
 if TYPE_CHECKING:
     from perdure.replay.commands import ActivationResult
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from perdure.replay.task import Answer, NeedPage, WorkflowTask
     from perdure.worker.activity.local import RunLocalActivities
     from perdure.worker.polling.run_codec import RunCodec
+    from perdure.worker.workflow.callbacks import Execution
 
 FetchPage = Callable[[bytes], Awaitable[workflowservice.GetWorkflowExecutionHistoryResponse]]
 
@@ -76,8 +76,8 @@ class CachedRun:
 
     # A cached run is measured in KiB: no dictionary.
     __slots__ = (
-        "_closed", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_overdue", "_task_timeout_s", "_timers_sent",
-        "_waiting", "codec", "engine", "lock", "run_id",
+        "_closed", "_execution", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_overdue", "_task_timeout_s",
+        "_timers_sent", "_waiting", "codec", "engine", "lock", "run_id",
     )  # fmt: skip
 
     def __init__(
@@ -88,8 +88,10 @@ class CachedRun:
         fetch_page: FetchPage,
         local_activities: RunLocalActivities,
         codec: RunCodec,
+        execution: Execution,
     ) -> None:
         self.run_id = run_id
+        self._execution = execution
         self.codec = codec
         self.engine = engine
         self.lock = asyncio.Lock()
@@ -137,7 +139,7 @@ class CachedRun:
         received_s = loop.time()
         await self._fetch(self.engine.feed(task))
         while True:
-            while await from_callback(self._slice):
+            while await self._execution.run(self, self._slice):
                 await self._fetch(self._need)
             if self.engine.error is not None:
                 return None
@@ -176,8 +178,9 @@ class CachedRun:
 
     def _slice(self) -> bool:
         """Activations until there are no more, a page is needed, or the slice is over; False when there are no more."""
-        loop = asyncio.get_running_loop()
-        slice_end = loop.time() + SLICE_NS / SECOND_NS
+        # Perhaps in another thread than the worker's event loop.
+        now_s = self._execution.now_s
+        slice_end = now_s() + SLICE_NS / SECOND_NS
         while (activation := self.engine.next()) is not None:
             self._now_ns = activation.time_ns
             for job in activation.jobs:
@@ -185,7 +188,7 @@ class CachedRun:
                     timeout_ns = duration_ns(job.attributes.workflow_task_timeout)
                     self._task_timeout_s = timeout_ns / SECOND_NS or TASK_TIMEOUT_S
             self._need = self.engine.commit(self._host.activate(activation))
-            if self._need is not None or loop.time() > slice_end:
+            if self._need is not None or now_s() > slice_end:
                 return True
         return False
 
@@ -195,7 +198,7 @@ class CachedRun:
             need = self.engine.feed_page(page.history.events, page.next_page_token)
 
     def close(self) -> None:
-        """Tear the run down, from the event loop's next round on; a second call does nothing more."""
+        """Tear the run down, soon, and not before its code has come back; a second call does nothing more."""
         self._closed = True
         self._local.close()
-        asyncio.get_running_loop().call_soon(self._host.close)
+        self._execution.release(self, self._host.close)

@@ -22,6 +22,7 @@ from perdure.wire import errors
 from perdure.wire.api import common, enums, taskqueue, workflowservice
 from perdure.wire.api import failure as failures
 from perdure.wire.times import duration
+from perdure.worker.host.watchdog import DeadlockError
 from perdure.worker.polling.eager import EagerActivities
 from perdure.worker.workflow.cache import RunCache
 from perdure.worker.workflow.run import CachedRun
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
     from perdure.worker.polling.rpc import WorkerRpc
     from perdure.worker.polling.run_codec import RunCodec
+    from perdure.worker.workflow.callbacks import Execution
 
 logger = quiet_logger("perdure.worker")
 
@@ -63,6 +65,7 @@ class WorkflowTasks:
         sticky_queue: str,
         sticky_timeout_ns: int,
         eager_activities: EagerActivities,
+        execution: Execution,
     ) -> None:
         self._rpc = rpc
         self._cache = cache
@@ -72,6 +75,7 @@ class WorkflowTasks:
         self._sticky_queue = sticky_queue
         self._sticky_timeout_ns = sticky_timeout_ns
         self._eager = eager_activities
+        self._execution = execution
         self._in_hand: dict[str, _InHand] = {}
         """By run id."""
 
@@ -104,6 +108,11 @@ class WorkflowTasks:
         while True:
             run = self._cache.get(task.workflow_execution.run_id)
             if run is None:
+                if (blocked := self._execution.blocked(task.workflow_execution.run_id)) is not None:
+                    # Another attempt would block another thread.
+                    text = f"[TMPRL1101] Potential deadlock: {blocked}; until it comes back, the run cannot go on"
+                    await self._fail_for(task, DeadlockError(text))
+                    return None
                 try:
                     run = self._create_run(task, codec)
                 except BaseException as error:  # noqa: BLE001 - reported to the server, whatever it is

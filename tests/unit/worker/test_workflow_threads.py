@@ -1,0 +1,282 @@
+"""Threads for workflow code: one is enough while none is blocked, and what does not come back is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from perdure.core.units import MS_NS
+from perdure.core.user_code import EscapedError
+from perdure.worker.host.watchdog import DeadlockError, WorkflowDeadlock, watchdog
+from perdure.worker.polling.slots import Slots
+from perdure.worker.workflow.threads import ThreadExecution
+
+LIMIT_S = 60
+
+
+class Run:
+    """Stands for a run in memory."""
+
+    def __init__(self, run_id: str = "r") -> None:
+        self.run_id = run_id
+
+
+class Gate:
+    """Where the code of a test blocks, until the test is over."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.opened = threading.Event()
+
+    def block(self) -> str:
+        self.entered.release()
+        self.opened.wait(LIMIT_S)
+        return "late"
+
+    def watched(self) -> str:
+        """Blocks, with the watchdog looking on, like an activation."""
+        watch = watchdog.begin(20 * MS_NS, lambda: "the code of this test")
+        assert watch is not None
+        try:
+            return self.block()
+        except WorkflowDeadlock:
+            return "interrupted"
+        finally:
+            watchdog.end(watch)
+
+    async def is_entered(self, times: int = 1) -> None:
+        for _ in range(times):
+            await asyncio.to_thread(self.entered.acquire, timeout=LIMIT_S)
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+async def slots() -> Slots:
+    return Slots(3)
+
+
+@pytest.fixture
+async def threads(slots: Slots) -> AsyncIterator[ThreadExecution]:
+    threads = ThreadExecution(slots)
+    yield threads
+    await threads.close()
+
+
+def void(_: object) -> None:
+    """Teardowns return nothing."""
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - what another thread does
+            await asyncio.sleep(0.005)
+
+
+async def lose(threads: ThreadExecution, gate: Gate, run: Run) -> DeadlockError:
+    """Block a thread until it is given up."""
+    with pytest.raises(DeadlockError) as caught:
+        async with asyncio.timeout(LIMIT_S):
+            await threads.run(run, gate.watched)
+    return caught.value
+
+
+async def test_work_is_done_in_one_other_thread_with_the_callers_context(
+    threads: ThreadExecution,
+) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    variable.set("of the caller")
+
+    def work() -> tuple[int, str, bool]:
+        value = variable.get()
+        variable.set("of the work")
+        return threading.get_ident(), value, threading.current_thread().daemon
+
+    seen = await asyncio.gather(*(threads.run(Run(str(n)), work) for n in range(20)))
+    assert len({each[0] for each in seen}) == 1
+    assert threading.get_ident() not in {each[0] for each in seen}
+    assert {each[1:] for each in seen} == {("of the caller", True)}
+    assert variable.get() == "of the caller"
+
+
+@pytest.mark.parametrize(
+    ("error", "arrives"),
+    [
+        (ValueError("no"), ValueError),
+        (StopIteration("no"), EscapedError),
+        (SystemExit("no"), EscapedError),
+        (GeneratorExit("no"), EscapedError),
+        (KeyboardInterrupt("no"), EscapedError),
+        (asyncio.CancelledError("no"), EscapedError),
+    ],
+)
+async def test_whatever_is_raised_reaches_the_caller_and_the_thread_goes_on(
+    threads: ThreadExecution, error: BaseException, arrives: type[Exception]
+) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(arrives) as caught:
+        await threads.run(Run(), work)
+    assert getattr(caught.value, "error", caught.value) is error
+    assert await threads.run(Run(), lambda: "next") == "next"
+    assert threads._threads == 1
+
+
+async def test_what_is_blocked_keeps_nobody_waiting(threads: ThreadExecution, gate: Gate) -> None:
+    blocked = [asyncio.create_task(threads.run(Run(str(n)), gate.block)) for n in range(3)]
+    async with asyncio.timeout(LIMIT_S):
+        await gate.is_entered(3)
+        assert await threads.run(Run("other"), lambda: "done") == "done"
+    assert not any(each.done() for each in blocked)
+    assert threads._slots.withheld == 0, "nothing is given up yet"
+    gate.opened.set()
+    assert await asyncio.gather(*blocked) == ["late"] * 3
+
+
+async def test_a_thread_that_does_not_come_back_is_given_up(
+    threads: ThreadExecution, gate: Gate, slots: Slots, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run("lost")
+    error = await lose(threads, gate, run)
+    assert str(error).startswith(
+        "[TMPRL1101] Potential deadlock: the code of this test was stopped: it "
+    )
+    assert f"{__file__}:" in str(error)
+    assert "in Gate.block: `self.opened.wait(LIMIT_S)`" in str(error)
+    assert slots.withheld == 1
+    said = threads.blocked("lost")
+    assert said is not None
+    assert "code of run lost has been blocked since 20" in said
+    assert "in Gate.block: `self.opened.wait(LIMIT_S)`" in said
+    assert threads.blocked("other") is None
+    assert await threads.run(Run("other"), lambda: "done") == "done"
+    assert [each for each in caplog.messages if "(1 of 3 slots are kept)" in each]
+
+    torn_down: list[int] = []
+    threads.release(run, lambda: torn_down.append(threading.get_ident()))
+    await threads.run(Run("other"), lambda: None)
+    assert torn_down == [], "its code is still at work"
+    gate.opened.set()
+    await soon(lambda: bool(torn_down))
+    assert torn_down != [threading.get_ident()]
+    assert slots.withheld == 0
+    assert threads.blocked("lost") is None
+    assert [each for each in caplog.messages if each.startswith("Code of run lost came back after")]
+
+
+async def test_the_end_does_not_wait_for_what_was_given_up(
+    slots: Slots, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = ThreadExecution(slots)
+    run = Run("lost")
+    await lose(threads, gate, run)
+    async with asyncio.timeout(LIMIT_S):
+        await threads.close()
+    assert [
+        each
+        for each in caplog.messages
+        if each.startswith("The worker ends although code of run lost")
+    ]
+    ended = threading.Event()
+    threads.release(run, ended.set)
+    assert not ended.is_set()
+    gate.opened.set()
+    await soon(ended.is_set)
+
+
+async def test_the_end_waits_for_teardowns(slots: Slots) -> None:
+    threads = ThreadExecution(slots)
+    ended: list[int] = []
+    for number in range(5):
+        threads.release(Run(str(number)), lambda number=number: ended.append(number))
+    await threads.close()
+    assert ended == [0, 1, 2, 3, 4]
+
+
+async def test_the_end_waits_a_moment_only_for_a_teardown_that_blocks(
+    slots: Slots,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("perdure.worker.workflow.threads.CLOSE_S", 0.01)
+    threads = ThreadExecution(slots)
+    threads.release(Run("slow"), lambda: void(gate.block()))
+    await gate.is_entered()
+    async with asyncio.timeout(LIMIT_S):
+        await threads.close()
+    assert [each for each in caplog.messages if "without waiting for code of run slow" in each]
+
+
+async def test_a_teardown_that_blocks_costs_a_slot_but_not_its_run(
+    threads: ThreadExecution, gate: Gate, slots: Slots
+) -> None:
+    threads.release(Run("r"), lambda: void(gate.watched()))
+    await soon(lambda: slots.withheld == 1)
+    assert threads.blocked("r") is None
+    assert await threads.run(Run("r"), lambda: "done") == "done"
+    gate.opened.set()
+    await soon(lambda: slots.withheld == 0)
+
+
+async def test_a_teardown_that_fails_is_logged(
+    threads: ThreadExecution, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise LookupError("a bug")
+
+    threads.release(Run(), fails)
+    await threads.run(Run("next"), lambda: None)
+    assert caplog.messages == ["A run was not torn down"]
+
+
+async def test_a_run_whose_caller_left_is_torn_down_when_its_code_has_come_back(
+    threads: ThreadExecution, gate: Gate
+) -> None:
+    run = Run()
+    caller = asyncio.create_task(threads.run(run, gate.block))
+    await gate.is_entered()
+    caller.cancel()
+    await asyncio.wait([caller])
+    ended = threading.Event()
+    threads.release(run, ended.set)
+    assert await threads.run(Run("other"), lambda: "done") == "done"
+    assert not ended.is_set()
+    gate.opened.set()
+    await soon(ended.is_set)
+
+
+def test_code_that_comes_back_after_the_loop_has_ended_tears_its_run_down() -> None:
+    gate, ended = Gate(), threading.Event()
+
+    async def program() -> None:
+        threads = ThreadExecution(Slots(1))
+        run = Run()
+        await lose(threads, gate, run)
+        threads.release(run, ended.set)
+        await threads.close()
+
+    asyncio.run(program())
+    assert not ended.is_set()
+    gate.opened.set()
+    assert ended.wait(LIMIT_S)
+
+
+async def test_threads_end_with_their_worker(slots: Slots) -> None:
+    threads = ThreadExecution(slots)
+    mine: Any = await threads.run(Run(), threading.current_thread)
+    await threads.close()
+    await asyncio.to_thread(mine.join, LIMIT_S)
+    assert not mine.is_alive()
+    assert mine.ident not in watchdog.owners
