@@ -12,6 +12,7 @@ from perdure.core.limits import Limits
 from perdure.entity.transition import Effect
 from perdure.history.delivery.messages import Address, CreateChild, Receipt, Refusal, Signal
 from perdure.history.run.start import Parent
+from perdure.history.workflow_task.steps import SERVER_IDENTITY
 from perdure.server.owners.messages import DeliverMessage
 from perdure.server.runs import Runs
 from perdure.wire.api import common, enums, workflowservice
@@ -337,3 +338,15 @@ async def test_a_child_that_cannot_be_started_is_refused_and_the_log_says_why(
     receipt = await world.node.owners.ask(place, DeliverMessage(message))
     assert receipt == Receipt(Refusal.EXISTS)
     assert "cannot be started" not in caplog.text
+
+
+async def test_what_is_not_sent_does_not_arrive_and_the_server_is_named_as_the_sender(world: World):
+    other = await world.start("o")
+    await world.complete((await world.poll()).task_token)
+    await world.start("s")
+    await step(world, "s", signal_external("o"), cancel_external("o"))
+    got = await event(world, other, "WORKFLOW_EXECUTION_SIGNALED")
+    assert not got.HasField("input")
+    assert not got.HasField("header")
+    assert got.identity == SERVER_IDENTITY
+    assert (await event(world, other, ASKED)).identity == SERVER_IDENTITY
