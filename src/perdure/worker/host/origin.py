@@ -167,7 +167,7 @@ def origin(state: RunState, depth: int = 2) -> Origin:
             return _CONVERTER if decodes else _EXEMPT
         elif role is _Role.PERDURE:
             if found is None and not unknown:
-                return _EXEMPT
+                return PERDURE
             break
         elif code.co_filename.startswith("<") and not code.co_filename.startswith("<frozen "):
             unknown = True  # generated, or typed in: its caller decides
@@ -176,6 +176,8 @@ def origin(state: RunState, depth: int = 2) -> Origin:
 
 
 _EXEMPT = Origin(Party.EXEMPT, "")
+PERDURE = Origin(Party.EXEMPT, "perdure")
+"""This library itself."""
 _CONVERTER = Origin(Party.SERVING, "<converters>")
 _INTERCEPTOR = Origin(Party.SERVING, "<interceptors>")
 _USER = Origin(Party.USER, "")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.worker.host import binding, wrapping
 from perdure.worker.host.loop import WorkflowLoop
-from perdure.worker.host.origin import Origin, Party, caller, origin
+from perdure.worker.host.origin import PERDURE, Origin, Party, caller, origin
 from perdure.worker.host.state import RunRandom
 
 if TYPE_CHECKING:
@@ -127,9 +127,11 @@ def _wrap_seed() -> None:
     @functools.wraps(original)
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         state = wrapping.guarded_run()
-        if state is not None and (numbers := _generator(state, origin(state))) is not None:
-            if a is None:
-                a = numbers.getrandbits(256)
+        who = None if state is None else origin(state)
+        numbers = None if state is None or who is None else _generator(state, who)
+        if numbers is not None and a is None:
+            a = numbers.getrandbits(256)
+        if numbers is not None or who is PERDURE:  # as `workflow.new_random` makes one
             if type(self) is random.Random:
                 self.__class__ = RunRandom  # nothing of it needs to be looked at any more
             else:
