@@ -108,7 +108,7 @@ async def test_namespaces_come_in_pages_of_the_size_that_was_asked_for(caller: C
 async def test_what_the_server_says_of_itself(caller: Caller):
     info = await caller.call("GetSystemInfo")
     assert info == workflowservice.GetSystemInfoResponse(
-        server_version=__version__,
+        server_version="1.32.0",
         capabilities=workflowservice.GetSystemInfoResponse.Capabilities(
             signal_and_query_header=True,
             internal_error_differentiation=True,
@@ -123,10 +123,12 @@ async def test_what_the_server_says_of_itself(caller: Caller):
     cluster = await caller.call("GetClusterInfo")
     own = await caller.call("DescribeNamespace")
     assert cluster == workflowservice.GetClusterInfoResponse(
-        server_version=__version__,
+        server_version="1.32.0",
         cluster_id=own.namespace_info.id,
         cluster_name="active",
-        version_info=version.VersionInfo(current=version.ReleaseInfo(version=__version__)),
+        version_info=version.VersionInfo(
+            current=version.ReleaseInfo(version="1.32.0", notes=f"Perdure {__version__}")
+        ),
         history_shard_count=4,
         persistence_store="sqlite",
         visibility_store="sqlite",

@@ -12,7 +12,7 @@ from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
 from perdure.server.frontend import queries as module
 from perdure.server.pending.queries import PendingQuery
-from perdure.wire.api import common, enums, query
+from perdure.wire.api import common, enums, errordetails, query
 from perdure.wire.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -425,3 +425,36 @@ async def test_a_poll_that_passes_over_queries_ends_in_time():
         services.matching.offer_query(queue, gone.task)
         assert not (await poll).task_token
         assert now_s() - began_s == 10
+
+
+@pytest.mark.parametrize("way", ["direct", "attached"])
+@on_virtual_time
+async def test_a_result_that_is_too_large_fails_the_query(way: str):
+    limit = 1_000
+    async with virtual_caller(Limits(blob_size_bytes_max=limit)) as caller:
+        await sticky_run(caller)
+        for size, fits in ((limit - 50, True), (limit + 1, False)):
+            if way == "attached":
+                await caller.signal()
+            asked = ask(caller)
+            await settle()
+            task = await caller.poll(task_queue=STICKY)
+            text = "x" * size
+            if way == "direct":
+                await answer(caller, task, text)
+            else:
+                said = {"result_type": ANSWERED, "answer": value(text)}
+                attributes = {"worker_task_queue": STICKY}
+                await caller.complete(
+                    task,
+                    query_results=dict.fromkeys(task.queries, said),
+                    sticky_attributes=attributes,
+                )
+            if fits:
+                assert (await asked).query_result == value(text)
+                continue
+            with pytest.raises(InvalidArgument, match="Blob data size exceeds limit") as caught:
+                await asked
+            (detail,) = caught.value.details
+            assert isinstance(detail, errordetails.QueryFailedFailure)
+            assert "the limit is 1000" in detail.failure.message

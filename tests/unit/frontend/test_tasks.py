@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perdure.storage.sqlite_open import connect_memory
-from perdure.wire.api import enums
+from perdure.wire.api import command, common, enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from tests.unit.frontend.conftest import (
     QUEUE,
@@ -266,3 +266,38 @@ async def test_a_task_whose_start_fails_is_tried_again_and_the_poll_waits(
     assert failures == []
     said = [one.getMessage() for one in caplog.records]
     assert said == [f"a task of {QUEUE} could not be started"], "of the bug, and of nothing else"
+
+
+async def test_activities_and_children_take_what_they_leave_open_of_the_priority(caller: Caller):
+    given: dict[str, Any] = {"priority_key": 2, "fairness_key": "tenant", "fairness_weight": 2.0}
+    await caller.start(priority=given)
+    commands = [schedule_activity(name) for name in ("own", "none", "empty")]
+    commands[0].schedule_activity_task_command_attributes.priority.priority_key = 4
+    commands[2].schedule_activity_task_command_attributes.priority.SetInParent()
+    for name in ("own", "none"):
+        made = command.Command(command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
+        attributes = made.start_child_workflow_execution_command_attributes
+        attributes.workflow_id, attributes.workflow_type.name = f"child {name}", "Greeting"
+        attributes.task_queue.name = "elsewhere"
+        if name == "own":
+            attributes.priority.priority_key = 4
+        commands.append(made)
+    await caller.complete(await caller.poll(), *commands)
+    whole, own = common.Priority(**given), common.Priority(**given)
+    own.priority_key = 4
+    found: dict[str, common.Priority] = {}
+    for _ in range(3):
+        task = await caller.call("PollActivityTaskQueue", task_queue={"name": QUEUE}, identity="w")
+        found[task.activity_id] = task.priority
+    assert list(found) == ["none", "empty", "own"], "the more urgent ones come first"
+    assert found == {"none": whole, "empty": whole, "own": own}
+    for name, expected in (("none", whole), ("own", own)):
+        await caller.poll("elsewhere")
+        (started, *_) = (await caller.history(f"child {name}")).history.events
+        assert started.workflow_execution_started_event_attributes.priority == expected
+    scheduled = [
+        event.activity_task_scheduled_event_attributes.priority.priority_key
+        for event in (await caller.history()).history.events
+        if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+    assert scheduled == [4, 0, 0], "events say what was asked for"

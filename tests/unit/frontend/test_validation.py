@@ -106,6 +106,12 @@ STARTS = [
 ]
 OTHERS: list[tuple[str, str, Any, str]] = [
     ("SignalWithStartWorkflowExecution", "signal_name", "", "SignalName is not set"),
+    (
+        "SignalWithStartWorkflowExecution",
+        "workflow_id_conflict_policy",
+        1,
+        "WORKFLOW_ID_CONFLICT_POLICY_FAIL is not supported",
+    ),
     ("SignalWithStartWorkflowExecution", "signal_name", LONG, "SignalName length exceeds"),
     ("SignalWorkflowExecution", "signal_name", "", "SignalName is not set"),
     ("SignalWorkflowExecution", "signal_name", LONG, "SignalName length exceeds limit"),

@@ -62,7 +62,8 @@ def test_a_start_schedules_the_first_workflow_task() -> None:
     assert run.kinds == ["WorkflowExecutionStarted", "WorkflowTaskScheduled"]
     started = run.event("WorkflowExecutionStarted")
     assert started.original_execution_run_id == started.first_execution_run_id == response.run_id
-    assert started.root_workflow_execution.run_id == response.run_id
+    assert not started.HasField("root_workflow_execution")
+    assert run.state.info.root_run_id == response.run_id
     assert started.input == payloads("Ada")
     assert started.attempt == 1
     (task,) = run.tasks.values()

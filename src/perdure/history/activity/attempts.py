@@ -344,4 +344,5 @@ def _task_reply(state: RunState, activity: Activity) -> ActivityTaskReply:
         scheduled_ns=activity.scheduled_ns,
         current_attempt_scheduled_ns=attempt_scheduled_ns(activity, progress),
         started_ns=progress.started_ns,
+        run_priority=state.info.priority,
     )

@@ -106,8 +106,6 @@ def _initiated_event(draft: Draft, asked: Asked, check: CommandChecks) -> Initia
             getattr(initiated, name).CopyFrom(getattr(asked, name))
     if asked.HasField("retry_policy"):
         initiated.retry_policy.CopyFrom(check.retry_policy(asked.retry_policy))
-    if info.priority and not asked.HasField("priority"):
-        initiated.priority.ParseFromString(info.priority)
     return initiated
 
 

@@ -46,8 +46,14 @@ _COPIED = (
 DISCARDED = "the parent closed before it recorded the start of this child"
 
 
-def child_request(said: Initiated, request_id: str) -> StartRequest:
-    """The start that a parent's Initiated event asks for."""
+def child_request(said: Initiated, request_id: str, parent_priority: bytes = b"") -> StartRequest:
+    """The start that a parent's Initiated event asks for.
+
+    Args:
+        said: The event.
+        request_id: Of the start.
+        parent_priority: A serialised `Priority`, for what the event leaves open in the child's.
+    """
     request = StartRequest(
         namespace=said.namespace,
         workflow_id=said.workflow_id,
@@ -55,9 +61,11 @@ def child_request(said: Initiated, request_id: str) -> StartRequest:
         request_id=request_id,
         workflow_id_reuse_policy=said.workflow_id_reuse_policy,
     )
+    if parent_priority:
+        request.priority.ParseFromString(parent_priority)
     for name in _COPIED:
         if said.HasField(name):
-            getattr(request, name).CopyFrom(getattr(said, name))
+            getattr(request, name).MergeFrom(getattr(said, name))
     return request
 
 

@@ -71,11 +71,12 @@ class CommandChecks:
         """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7)."""
         limit = self._limits.blob_size_bytes_max
         if size_bytes > limit:
-            # The reference server's text, because users match on it.
+            # It begins with the reference server's text, because users match on it.
             what = "".join(word.capitalize() for word in field.split())
             raise CommandRejected(
                 self._cause,
-                f"{command_name(self._command)}CommandAttributes.{what} exceeds size limit.",
+                f"{command_name(self._command)}CommandAttributes.{what} exceeds size limit. "
+                f"It has {size_bytes} bytes; the limit is {limit}.",
                 terminates=True,
             )
 

@@ -185,7 +185,8 @@ def _start_child(
                 root_workflow_id=state.info.root_workflow_id,
                 root_run_id=state.info.root_run_id,
             )
-            return CreateChild(to, parent, child_request(attributes, effect.request_id))
+            request = child_request(attributes, effect.request_id, state.info.priority)
+            return CreateChild(to, parent, request)
         case ChildStart.RECORDED:
             return ReleaseChild(to, state.key, effect.request_id)
         case ChildStart.GONE:

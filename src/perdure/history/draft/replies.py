@@ -58,6 +58,8 @@ class ActivityTaskReply(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag
     scheduled_ns: int
     current_attempt_scheduled_ns: int
     started_ns: int
+    run_priority: bytes = b""
+    """A serialised `Priority`: what the activity leaves open in its own."""
 
 
 class CompletionReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):

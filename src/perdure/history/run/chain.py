@@ -64,8 +64,6 @@ def _inherit(started: _Started, old: RunInfo, old_run_id: str, run_id: str) -> N
     started.continued_execution_run_id = old_run_id
     started.original_execution_run_id = run_id
     started.first_execution_run_id = old.first_run_id
-    started.root_workflow_execution.workflow_id = old.root_workflow_id
-    started.root_workflow_execution.run_id = old.root_run_id
     started.workflow_execution_timeout.CopyFrom(duration(old.execution_timeout_ns))
     if old.execution_expiration_ns:
         started.workflow_execution_expiration_time.CopyFrom(timestamp(old.execution_expiration_ns))
@@ -77,6 +75,8 @@ def _inherit(started: _Started, old: RunInfo, old_run_id: str, run_id: str) -> N
         started.parent_workflow_execution.workflow_id = old.parent.name
         started.parent_workflow_execution.run_id = old.parent.run_id
         started.parent_initiated_event_id = old.parent_initiated_event_id
+        started.root_workflow_execution.workflow_id = old.root_workflow_id
+        started.root_workflow_execution.run_id = old.root_run_id
 
 
 # Retries.

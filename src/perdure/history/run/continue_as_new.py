@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from perdure.history.commands.checks import CommandChecks
 from perdure.history.commands.table import Cause, Command, CommandContext, handles
 from perdure.history.draft.close import close_run
-from perdure.history.run.chain import backoff_ns, follow
+from perdure.history.run.chain import follow
 from perdure.history.run.commands import require_no_news
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history, taskqueue
@@ -35,7 +35,7 @@ def _continue_as_new(
     closing.workflow_task_completed_event_id = context.completed_event_id
     closing.new_execution_run_id = draft.env.new_id()
     asked_ns = checks.duration_ns(asked.backoff_start_interval, "backoff_start_interval")
-    closing.backoff_start_interval.CopyFrom(duration(backoff_ns(draft, asked_ns)))
+    closing.backoff_start_interval.CopyFrom(duration(asked_ns))
     started = _started_event(draft, asked, closing, checks)
     close_run(draft, closing, has_successor=True)
     follow(draft, closing.new_execution_run_id, started, asked_ns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from perdure.history.activity.phase import attempt_scheduled_ns, progress_of, shown
 from perdure.history.activity.retry import expiration_ns
 from perdure.history.draft.visible import memo_of, search_attributes_of
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from perdure.history.state.run_state import Activity, RunState
 
 _Response = workflowservice.DescribeWorkflowExecutionResponse
+_YEAR_1_SECONDS = -62_135_596_800
 
 
 def describe(state: RunState, env: Env) -> _Response:
@@ -51,12 +54,18 @@ def describe(state: RunState, env: Env) -> _Response:
         pending_workflow_task=_workflow_task(state),
         workflow_extended_info=workflow.WorkflowExecutionExtendedInfo(
             execution_expiration_time=timestamp_or_none(execution_expiration_ns(state)),
-            run_expiration_time=timestamp_or_none(run_expiration_ns(state)),
+            run_expiration_time=_run_expiration(state),
             cancel_requested=is_cancel_requested(state),
             original_start_time=timestamp(info.start_ns),
             request_id_infos=_request_ids(state),
         ),
     )
+
+
+def _run_expiration(state: RunState) -> Timestamp:
+    """When the run times out; year 1, as on the reference server, for a run that never does."""
+    at_ns = run_expiration_ns(state)
+    return timestamp(at_ns) if at_ns else Timestamp(seconds=_YEAR_1_SECONDS)
 
 
 def execution_info(state: RunState) -> workflow.WorkflowExecutionInfo:

@@ -26,7 +26,7 @@ from perdure.history.workflow_task.steps import (
     schedule_workflow_task,
     start_task,
 )
-from perdure.wire.api import common, enums, history, workflowservice
+from perdure.wire.api import enums, history, workflowservice
 from perdure.wire.errors import InvalidArgument, RpcError, workflow_already_started
 from perdure.wire.events import execution_of
 from perdure.wire.times import duration_ns, duration_or_none
@@ -306,9 +306,6 @@ def _started_attributes(
         ),
         workflow_id=request.workflow_id,
         completion_callbacks=request.completion_callbacks,
-        root_workflow_execution=common.WorkflowExecution(
-            workflow_id=request.workflow_id, run_id=run_id
-        ),
     )
     for name in _COPIED:
         if request.HasField(name):

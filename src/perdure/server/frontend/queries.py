@@ -11,8 +11,8 @@ from perdure.history import transitions
 from perdure.history.draft.tokens import QueryToken, decode_token
 from perdure.server.frontend import checks
 from perdure.server.pending.queries import PendingQuery, QueryAnswer, TaskAttempt
-from perdure.wire.api import enums, errordetails, query, workflowservice
-from perdure.wire.errors import DeadlineExceeded, InvalidArgument, not_found
+from perdure.wire.api import enums, errordetails, failure, query, workflowservice
+from perdure.wire.errors import DeadlineExceeded, InvalidArgument, RpcError, not_found
 
 if TYPE_CHECKING:
     from perdure.entity.env import Env
@@ -53,12 +53,27 @@ async def query_workflow(
             "The query was not answered in time: no worker polls the task queue of the run, its "
             "workers are too busy, or its first workflow task is still to come."
         ) from None
+    if answer.result.answer.ByteSize() > services.limits.blob_size_bytes_max:
+        raise _too_large(answer.result.answer.ByteSize(), services.limits.blob_size_bytes_max)
     if answer.is_failed:
         result = answer.result
-        failure = result.failure if result.HasField("failure") else None
-        message = result.error_message or (failure.message if failure is not None else "")
-        raise InvalidArgument(message, errordetails.QueryFailedFailure(failure=failure))
+        why = result.failure if result.HasField("failure") else None
+        message = result.error_message or (why.message if why is not None else "")
+        raise InvalidArgument(message, errordetails.QueryFailedFailure(failure=why))
     return workflowservice.QueryWorkflowResponse(query_result=answer.result.answer)
+
+
+def _too_large(size_bytes: int, limit_bytes: int) -> RpcError:
+    message = (
+        f"Blob data size exceeds limit. The query result has {size_bytes} bytes; the limit is "
+        f"{limit_bytes}."
+    )
+    said = failure.Failure(
+        message=message,
+        source="Server",
+        server_failure_info=failure.ServerFailureInfo(non_retryable=True),
+    )
+    return InvalidArgument(message, errordetails.QueryFailedFailure(failure=said))
 
 
 def _who_and_how(

@@ -26,6 +26,9 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How the server presents itself."""
 
     version: str
+    """Of this product."""
+    api_version: str = "1.32.0"
+    """The version of the reference server whose API this one has. Tools require a minimum of it for what they show."""
     cluster_id: str
     cluster_name: str = "active"
     store: str = "sqlite"

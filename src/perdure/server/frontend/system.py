@@ -36,7 +36,7 @@ async def get_system_info(
     services: Services, call: Call, request: workflowservice.GetSystemInfoRequest
 ) -> workflowservice.GetSystemInfoResponse:
     return workflowservice.GetSystemInfoResponse(
-        server_version=services.info.version, capabilities=_CAPABILITIES
+        server_version=services.info.api_version, capabilities=_CAPABILITIES
     )
 
 
@@ -45,10 +45,12 @@ async def get_cluster_info(
 ) -> workflowservice.GetClusterInfoResponse:
     info = services.info
     return workflowservice.GetClusterInfoResponse(
-        server_version=info.version,
+        server_version=info.api_version,
         cluster_id=info.cluster_id,
         cluster_name=info.cluster_name,
-        version_info=version.VersionInfo(current=version.ReleaseInfo(version=info.version)),
+        version_info=version.VersionInfo(
+            current=version.ReleaseInfo(version=info.api_version, notes=f"Perdure {info.version}")
+        ),
         history_shard_count=info.shard_count,
         persistence_store=info.store,
         visibility_store=info.store,

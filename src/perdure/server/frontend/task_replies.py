@@ -142,8 +142,10 @@ def activity_task(
         response.input.CopyFrom(scheduled.input)
     if scheduled.HasField("retry_policy"):
         response.retry_policy.CopyFrom(scheduled.retry_policy)
+    if reply.run_priority:
+        response.priority.ParseFromString(reply.run_priority)
     if scheduled.HasField("priority"):
-        response.priority.CopyFrom(scheduled.priority)
+        response.priority.MergeFrom(scheduled.priority)
     if reply.heartbeat_details:
         response.heartbeat_details.ParseFromString(reply.heartbeat_details)
     return response

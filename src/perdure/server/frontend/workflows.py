@@ -12,7 +12,7 @@ from perdure.server.frontend.search_attributes import (
     lack_types,
     note_types,
 )
-from perdure.wire.api import workflowservice
+from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration_ns
 
@@ -101,6 +101,12 @@ async def signal_with_start_workflow_execution(
 ) -> workflowservice.SignalWithStartWorkflowExecutionResponse:
     namespace = services.namespace(request.namespace)
     check_start(services, transitions.start_part(request))
+    if request.workflow_id_conflict_policy == enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
+        # A running workflow is what the signal is for.
+        raise InvalidArgument(
+            "Invalid WorkflowIDConflictPolicy: WORKFLOW_ID_CONFLICT_POLICY_FAIL is not supported "
+            "for this operation."
+        )
     checks.text(request.signal_name, "SignalName", services.limits)
     check_search_attributes(namespace, request.search_attributes)
     request = _completed(services, namespace, request)

@@ -43,8 +43,9 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         parent=parent,
         parent_namespace=said.parent_workflow_namespace,
         parent_initiated_event_id=said.parent_initiated_event_id,
-        root_workflow_id=said.root_workflow_execution.workflow_id,
-        root_run_id=said.root_workflow_execution.run_id,
+        # A run without a parent is its own root, and its event does not say so.
+        root_workflow_id=said.root_workflow_execution.workflow_id or state.key.name,
+        root_run_id=said.root_workflow_execution.run_id or state.key.run_id,
         priority=said.priority.SerializeToString(),
         eager_execution_accepted=said.eager_execution_accepted,
         # Deterministic: a load must fold to the same bytes, whatever the order of maps in memory.
