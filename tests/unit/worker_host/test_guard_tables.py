@@ -7,6 +7,8 @@ import os
 import platform
 import random
 import secrets
+import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perdure.workflow import NonDeterministicCall
 from tests.unit.worker_host.driver import SEED
 from tests.unit.worker_host.guarded import NOW_NS, Installed, refused, run
 
@@ -221,3 +224,122 @@ def test_what_the_interpreter_reports_is_refused(event: str, advice: str, fresh:
 @pytest.mark.parametrize("event", ["compile", "exec", "object.__getattr__", "perdure.unknown"])
 def test_other_reports_of_the_interpreter_are_let_through(event: str) -> None:
     assert run(lambda: sys.audit(event)) is None
+
+
+# The process and its machine ----------------------------------------------------------------------
+
+PROCESS = (
+    "getpid getppid getpgrp getlogin uname getcwd getcwdb cpu_count process_cpu_count sched_getaffinity"
+    " getloadavg times"
+)
+PLATFORM = (
+    "uname node platform system release version machine processor architecture libc_ver mac_ver win32_ver"
+    " freedesktop_os_release"
+)
+
+
+@pytest.mark.parametrize("name", [name for name in PROCESS.split() if hasattr(os, name)])
+def test_facts_of_the_process_are_refused(name: str, fresh: Installed) -> None:
+    arguments = (0,) if name == "sched_getaffinity" else ()
+    said = refused(lambda: getattr(fresh.os, name)(*arguments))
+    assert said.startswith(f"os.{name}() in workflow Calls (")
+    assert "ask in an activity" in said
+
+
+@pytest.mark.parametrize("name", ["stat", "lstat", "access", "readlink", "statvfs"])
+def test_facts_of_files_are_refused(name: str, fresh: Installed) -> None:
+    arguments = (os.R_OK,) if name == "access" else ()
+    said = refused(lambda: getattr(fresh.os, name)("/", *arguments))
+    assert said.startswith(f"os.{name}() in workflow Calls (")
+    assert "read and write them in an activity" in said
+
+
+@pytest.mark.parametrize("name", PLATFORM.split())
+def test_facts_of_the_machine_are_refused(name: str, fresh: Installed) -> None:
+    said = refused(getattr(fresh.platform, name))
+    assert said.startswith(f"platform.{name}() in workflow Calls (")
+    assert "ask in an activity" in said
+
+
+MORE: dict[str, Callable[[Any], Any]] = {
+    "threading.get_ident()": lambda it: it.threading.get_ident(),
+    "threading.get_native_id()": lambda it: it.threading.get_native_id(),
+    "tempfile.gettempdir()": lambda it: it.tempfile.gettempdir(),
+    "uuid.getnode()": lambda it: it.uuid.getnode(),
+    "uuid.uuid1()": lambda it: it.uuid._generate_time_safe(),
+    "os.getrandom()": lambda it: it.os.getrandom(2),
+    "Starting a thread": lambda it: it._thread.start_new_thread(print, ()),
+    "Submitting work to an executor": lambda it: pool(it).submit(print),
+}
+
+
+@pytest.mark.parametrize("call", MORE)
+def test_other_facts_and_threads_are_refused(call: str, fresh: Installed) -> None:
+    assert refused(lambda: MORE[call](fresh)).startswith(f"{call} in workflow Calls (")
+
+
+def pool(fresh: Installed) -> Any:
+    return fresh.concurrent.futures.ThreadPoolExecutor()
+
+
+def test_what_only_the_standard_library_asks_is_let_through() -> None:
+    assert run(lambda: threading.current_thread().name) == threading.current_thread().name
+    with pytest.raises(NonDeterministicCall, match=r"os\.getcwd\(\)"):
+        run(lambda: os.path.abspath("x"))  # noqa: PTH100
+
+
+@pytest.mark.parametrize("name", ["send", "sendall", "recv", "recv_into", "accept"])
+def test_an_open_connection_is_refused(name: str) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        given: dict[str, Any] = {"recv": 1, "recv_into": bytearray(1), "accept": None}
+        argument = given.get(name, b"x")
+        arguments = () if argument is None else (argument,)
+        said = refused(lambda: getattr(here, name)(*arguments))
+        assert said.startswith(f"socket.{name}() in workflow Calls (")
+        assert "network I/O differs on replay" in said
+        here.send(b"x")
+        assert there.recv(1) == b"x", "outside workflows"
+
+
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_an_open_encrypted_connection_is_refused(name: str) -> None:
+    run(lambda: None)
+    closed = ssl.SSLSocket.__new__(ssl.SSLSocket)
+    said = refused(lambda: getattr(closed, name)(b"x"))
+    assert said.startswith(f"ssl.SSLSocket.{name}() in workflow Calls (")
+
+
+# More clocks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["process_time", "thread_time", "clock_gettime"])
+def test_clocks_of_the_processor_tell_workflow_time(name: str, fresh: Installed) -> None:
+    arguments = (time.CLOCK_MONOTONIC,) if name == "clock_gettime" else ()
+    assert run(lambda: getattr(fresh.time, name)(*arguments)) == NOW_NS / 1e9
+    assert run(lambda: getattr(fresh.time, f"{name}_ns")(*arguments)) == NOW_NS
+    assert getattr(fresh.time, name)(*arguments) != NOW_NS / 1e9
+
+
+def test_texts_of_now_are_those_of_workflow_time(fresh: Installed) -> None:
+    now, first = time.localtime(NOW_NS / 1e9), time.gmtime(0)
+    assert run(lambda: fresh.time.strftime("%c")) == time.strftime("%c", now)
+    assert run(lambda: fresh.time.strftime("%c", first)) == time.strftime("%c", first)
+    for none in ((), (None,)):
+        assert run(lambda none=none: list(fresh.time.gmtime(*none))) == list(
+            time.gmtime(NOW_NS / 1e9)
+        )
+        assert run(lambda none=none: fresh.time.ctime(*none)) == time.ctime(NOW_NS / 1e9)
+    assert run(fresh.time.asctime) == time.asctime(now)
+    assert run(lambda: fresh.time.asctime(first)) == time.asctime(first)
+
+
+def test_what_was_replaced_in_classes_is_noted(fresh: Installed) -> None:
+    names = {(cls.__name__, name) for cls, name in fresh.replaced_in_class}
+    assert names == {
+        ("Instant", "now"),
+        ("Instant", "utcnow"),
+        ("Random", "random"),
+        ("Random", "getrandbits"),
+        ("Random", "gauss"),
+    }
