@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perdure.client import Client
+from perdure.embedded import engine
 from perdure.service import RPCError, RPCStatusCode
 from perdure.wire.api import workflowservice
 from perdure.wire.times import duration
@@ -68,7 +69,8 @@ async def test_the_retention_is_that_of_the_namespace_of_the_client(tmp_path: Pa
         await Client.connect(target, namespace="nowhere", retention=WEEK)
     assert isinstance(caught.value.__cause__, RPCError)
     assert caught.value.__cause__.status is RPCStatusCode.NOT_FOUND
-    async with await Client.connect(target) as client:  # the file is free again
+    assert (tmp_path / "x.db").resolve() not in engine._shared, "the engine was closed"
+    async with await Client.connect(target) as client:
         assert await kept_s(client) == FOREVER_S
 
 

@@ -306,6 +306,9 @@ async def test_a_namespace_that_is_renamed_is_found_by_its_new_name_alone():
     await namespaces.put(NamespaceFact(namespace_id="2", name="other"))
     renamed = msgspec.structs.replace(fact, name="new")
     await namespaces.put(renamed)
+    count = len(written)
+    await namespaces.change("1", lambda fact: fact)
+    assert len(written) == count, "nothing to write"
     assert namespaces.find("old") is None
     assert namespaces.find("new") is namespaces.by_id("1")
     assert namespaces.by_id("1") == msgspec.structs.replace(renamed, is_retention_known=True)

@@ -324,7 +324,7 @@ async def test_an_answer_that_cannot_be_read_is_an_error_that_is_not_tried_again
     client = ServiceClient(ConnectConfig(server.target, retry_config=FAST))
     server.frontend.requests.clear()
     with pytest.raises(RPCError, match="cannot be read") as told:
-        await client.workflow_service.describe_namespace(pb.DescribeNamespaceRequest())
+        await client.workflow_service.describe_namespace(pb.DescribeNamespaceRequest(), retry=True)
     assert told.value.status is RPCStatusCode.INTERNAL
     assert len(server.frontend.requests) == 1
     await client.close()
