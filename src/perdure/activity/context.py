@@ -138,6 +138,11 @@ class Context:
         return _current.get(None)
 
     @staticmethod
+    def within(variables: contextvars.Context) -> Context | None:
+        """The context of the activity to which these context variables belong, if there is one."""
+        return variables.get(_current)
+
+    @staticmethod
     def set(context: Context) -> contextvars.Token[Context]:
         """Make `context` current; give the token to `reset`."""
         return _current.set(context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from perdure.common import HeaderCodecBehavior
@@ -22,6 +22,7 @@ from perdure.wire import errors
 from perdure.wire.api import enums, taskqueue
 from perdure.worker.activity.activities import Activities
 from perdure.worker.activity.local import LocalActivities
+from perdure.worker.activity.loop_monitor import watching_the_loop
 from perdure.worker.polling.eager import EAGER_PER_COMPLETION_MAX, EagerActivities, EagerFirstTasks
 from perdure.worker.polling.poll_numbers import activity_polls, workflow_polls
 from perdure.worker.polling.pollers import Pollers, until_answered
@@ -125,7 +126,7 @@ class WorkerOperation:
         for poller in pollers:
             poller.start()
         try:
-            with self._takes_first_tasks(first_tasks):
+            with self._takes_first_tasks(first_tasks), self._loop_is_watched(activities):
                 await self._stop.wait()
         finally:
             await self._wind_down(
@@ -164,6 +165,11 @@ class WorkerOperation:
             yield
         finally:
             starts.withdraw(self._client.namespace, queue, first_tasks.reserve)
+
+    def _loop_is_watched(self, activities: Activities) -> AbstractContextManager[None]:
+        if not self._options.deadlock_budget_ns:
+            return nullcontext()  # a debugger stops for as long as its user likes
+        return watching_the_loop(activities.on_the_loop(asyncio.get_running_loop()))
 
     async def _wind_down(
         self,

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
@@ -31,7 +33,7 @@ from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
 from perdure.wire.times import duration_ns
-from perdure.worker.activity.attempt import Attempt, InboundCall, OutboundCall
+from perdure.worker.activity.attempt import Attempt, Deadline, InboundCall, OutboundCall
 from perdure.worker.activity.heartbeats import Heartbeats, throttle_ns
 from perdure.worker.activity.info import info_of
 from perdure.worker.activity.payloads import (
@@ -55,6 +57,7 @@ CANCELS = (asyncio.CancelledError, CancelledError)
 
 # The server's clock decides. The worker's timer only frees the slot when the server's answer cannot arrive.
 LOCAL_TIMEOUT_GRACE_NS = 5 * SECOND_NS
+_SUSPECTS_MAX = 5
 
 
 class Activities:
@@ -114,14 +117,22 @@ class Activities:
             await self._answer_error(task, attempt, self._converter, error)
             return
         heartbeats = self._heartbeats(task, attempt, converter)
+        deadline = Deadline(_time_left_s(task))
         watchdog = self._watch_timeouts(task, attempt)
         try:
             kind, value = await self._outcome(task, attempt, converter, heartbeats.record)
+            attempt.is_late |= heartbeats.is_overdue or deadline.was_slept_through
         finally:
             heartbeats.close()
+            deadline.close()
             if watchdog is not None:
                 watchdog.cancel()
-        if kind == "result":
+        if attempt.is_late:
+            # The server's own time-out ends the attempt: at once, or when an engine in this process can go on.
+            logger.warning(
+                "The outcome of %s came after its time-out and is dropped", attempt.name()
+            )
+        elif kind == "result":
             await self._complete(task, attempt, converter, value, heartbeats)
         else:
             await self._answer_error(task, attempt, converter, value, heartbeats)
@@ -175,12 +186,37 @@ class Activities:
         """What one attempt of this task's activity needs; nothing runs yet."""
         definition = self._registry.find(task.activity_type.name)
         is_async = definition is None or definition.is_async
-        return Attempt.create(
+        attempt = Attempt.create(
             is_async=is_async,
             raises_in_thread=definition is not None
             and not is_async
             and not definition.no_thread_cancel_exception,
         )
+        attempt.name = lambda: _describe(task)
+        return attempt
+
+    def on_the_loop(self, loop: asyncio.AbstractEventLoop) -> Callable[[], str | None]:
+        """What names the async activity whose code is on the event loop at the moment; for another thread."""
+
+        def suspect() -> str | None:
+            current = asyncio.current_task(loop)
+            # All of these run in C, so the set cannot change meanwhile.
+            running = [each for each in tuple(self._running) if each.is_async]
+            for attempt in running:
+                if attempt.task is current and current is not None:
+                    return attempt.name()
+            if current is not None and sys.version_info >= (3, 12):
+                # A task that an activity has started.
+                context = Context.within(current.get_context())
+                if context is not None:
+                    info = context.info()
+                    return _name(info.activity_type, info.activity_id, info.workflow_id or "")
+            if not running:
+                return None
+            names = ", ".join(each.name() for each in running[:_SUSPECTS_MAX])
+            return f"code (async activities under way: {names})"
+
+        return suspect
 
     def _converter_for(self, task: Poll, *, is_local: bool) -> DataConverter:
         converter = self._local_converter if is_local else self._converter
@@ -292,7 +328,18 @@ class Activities:
         interval_ns = throttle_ns(
             duration_ns(task.heartbeat_timeout), self._heartbeat_default_ns, self._heartbeat_max_ns
         )
-        return Heartbeats(send, interval_ns, lambda work: self._spawn(work, "heartbeat"))
+
+        def overdue() -> None:
+            attempt.is_late = True
+            attempt.cancel(ActivityCancellationDetails(timed_out=True), by_request=True)
+
+        return Heartbeats(
+            send,
+            interval_ns,
+            lambda work: self._spawn(work, "heartbeat"),
+            duration_ns(task.heartbeat_timeout) if attempt.is_async else 0,
+            overdue,
+        )
 
     async def _send_heartbeat(
         self, request: workflowservice.RecordActivityTaskHeartbeatRequest, attempt: Attempt
@@ -379,6 +426,26 @@ class Activities:
         await self._rpc.fail_activity(request)
         if isinstance(error, BrokenExecutor):
             self._on_fatal(error)
+
+
+def _name(activity_type: str, activity_id: str, workflow_id: str) -> str:
+    return f"activity {activity_type} (id {activity_id}, workflow {workflow_id})"
+
+
+def _describe(task: Poll) -> str:
+    return _name(task.activity_type.name, task.activity_id, task.workflow_execution.workflow_id)
+
+
+def _time_left_s(task: Poll) -> float:
+    """How long an attempt may take, from its receipt on. The times of a task are of the server's clock."""
+    limits_ns: list[int] = []
+    if to_close_ns := duration_ns(task.start_to_close_timeout):
+        limits_ns.append(to_close_ns)
+    if in_all_ns := duration_ns(task.schedule_to_close_timeout):
+        limits_ns.append(
+            in_all_ns - task.started_time.ToNanoseconds() + task.scheduled_time.ToNanoseconds()
+        )
+    return min(limits_ns) / SECOND_NS if limits_ns else math.inf
 
 
 def _log_failure(task: Poll, error: BaseException) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -43,6 +44,10 @@ class Attempt:
     by_request: bool = False
     heartbeat_error: BaseException | None = None
     finished: bool = False
+    is_late: bool = False
+    """The server has given it up: what it returns is not reported."""
+    name: Callable[[], str] = str
+    """Names it in logs."""
 
     @staticmethod
     def create(*, is_async: bool, raises_in_thread: bool) -> Attempt:
@@ -77,6 +82,35 @@ class Attempt:
         self.finished = True
         # The task's context leads back here.
         self.task = None
+
+
+class Deadline:
+    """When the server gives an attempt up, seen from the event loop.
+
+    The server decides while the loop turns. Code that blocks the loop over its deadline also holds back the timers of
+    an engine in the same process: it must not win because its answer is ready before they are looked at.
+    """
+
+    __slots__ = ("_loop", "_timer", "_when_s")
+
+    def __init__(self, left_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._when_s = self._loop.time() + left_s
+        self._timer: asyncio.TimerHandle | None = None
+        if left_s < math.inf:
+            self._timer = self._loop.call_at(self._when_s, self._pass)
+
+    def _pass(self) -> None:
+        self._timer = None
+
+    @property
+    def was_slept_through(self) -> bool:
+        """Whether it is over, and the loop has not turned since."""
+        return self._timer is not None and self._loop.time() > self._when_s
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class InboundCall(ActivityInboundInterceptor):

@@ -32,10 +32,23 @@ def throttle_ns(heartbeat_timeout_ns: int, default_ns: int, maximum_ns: int) -> 
 
 
 class Heartbeats:
-    """Throttles the heartbeats of one attempt. `record` may be called often and never blocks."""
+    """Throttles the heartbeats of one attempt. `record` may be called often and never blocks.
+
+    Args:
+        send: Sends one.
+        interval_ns: How long the next one is held back.
+        spawn: Starts the task that sends them.
+        timeout_ns: The activity's heartbeat time-out; 0 when it has none.
+        on_overdue: Told when one would come after the time-out; it is not sent.
+    """
 
     def __init__(
-        self, send: Send, interval_ns: int, spawn: Callable[[Awaitable[None]], object]
+        self,
+        send: Send,
+        interval_ns: int,
+        spawn: Callable[[Awaitable[None]], object],
+        timeout_ns: int = 0,
+        on_overdue: Callable[[], None] = lambda: None,
     ) -> None:
         self._send = send
         self._interval_ns = interval_ns
@@ -44,6 +57,17 @@ class Heartbeats:
         self._running = False
         self._closed = False
         self._ended = asyncio.Event()
+        self._timeout_ns = timeout_ns
+        self._on_overdue = on_overdue
+        self._answered_s: float | None = asyncio.get_running_loop().time()
+        """When the server answered the last one; None while one is on its way."""
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the server has given the attempt up for lack of a heartbeat, without a doubt."""
+        if not self._timeout_ns or self._answered_s is None:
+            return False
+        return asyncio.get_running_loop().time() > self._answered_s + self._timeout_ns / SECOND_NS
 
     @property
     def unsent(self) -> Sequence[Any] | None:
@@ -68,7 +92,14 @@ class Heartbeats:
         try:
             while not self._closed and self._latest is not None:
                 details, self._latest = self._latest, None
-                await self._send(details)
+                if self.is_overdue:
+                    self._on_overdue()
+                    return
+                self._answered_s = None
+                try:
+                    await self._send(details)
+                finally:
+                    self._answered_s = asyncio.get_running_loop().time()
                 # The attempt's end wakes this, so that a stopping worker does not wait for the interval.
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), self._interval_ns / SECOND_NS)

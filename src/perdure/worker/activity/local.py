@@ -258,7 +258,8 @@ class _Execution:
         finally:
             worker.slots.release()
         self._runtime_ns = int((loop.time() - started_s) * SECOND_NS)
-        if work.done():
+        # An activity that blocks the event loop comes back late and with a result.
+        if work.done() and (limit_s is None or loop.time() <= limit_s):
             return work.result()
         attempt.cancel(ActivityCancellationDetails(timed_out=True), by_request=True)
         return Failed(_timed_out(kind))

@@ -174,6 +174,10 @@ class Watchdog:
                 if is_over:
                     return
 
+    def watches(self, thread: int) -> bool:
+        """Whether an activation is under way on a thread, which is reported by itself."""
+        return thread in self._watches
+
     def _start(self, budget_ns: int) -> None:
         self._asleep = False
         self._period = min(0.5, budget_ns / 4e9)

@@ -1,0 +1,119 @@
+"""Notices that the worker's event loop does not turn, and says what blocks it.
+
+Role: one daemon thread per event loop with workers asks the loop for a sign of life. When none has come for
+`BLOCKED_S`, it logs once where the loop's thread is, with its stack, and which async activity that is. Async activities
+run on the event loop, so one that blocks stops polls, heartbeats and timers of the whole worker.
+
+Not here: workflow code, which has a watchdog of its own (`host.watchdog`), and time-outs (`activities`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from perdure.core.loop import DeterministicLoop
+from perdure.core.user_code import quiet_logger
+from perdure.worker.host.watchdog import place_of, watchdog
+
+logger = quiet_logger("perdure.worker")
+
+BLOCKED_S = 2.0
+_PERIOD_S = 0.5
+
+# Bound at import, before the determinism guard replaces it.
+_monotonic = time.monotonic
+
+Suspect = Callable[[], str | None]
+"""Names the activity that is on the loop now, in the monitor's thread; None when it is none of this worker's."""
+
+
+class LoopMonitor:
+    """Watches one event loop, from `start` to `stop`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, blocked_s: float = BLOCKED_S) -> None:
+        self._loop = loop
+        self._thread_of_loop = threading.get_ident()
+        self._blocked_s = blocked_s
+        self._period_s = min(_PERIOD_S, blocked_s / 4)
+        self._stopped = threading.Event()
+        self._asked_s: float | None = None
+        self._is_reported = False
+        self.suspects: list[Suspect] = []
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="perdure-loop-monitor", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._period_s):
+            if not self._look():
+                return
+
+    def _look(self) -> bool:
+        """False when the loop has ended."""
+        asked_s = self._asked_s
+        if asked_s is None:
+            self._asked_s = _monotonic()
+            try:
+                self._loop.call_soon_threadsafe(self._answer)
+            except RuntimeError:
+                return False
+        elif (
+            not self._is_reported
+            and _monotonic() - asked_s > self._blocked_s
+            and not watchdog.watches(self._thread_of_loop)
+        ):
+            self._is_reported = True
+            self._report(_monotonic() - asked_s)
+        return True
+
+    def _answer(self) -> None:
+        """On the loop."""
+        if self._is_reported and self._asked_s is not None:
+            blocked_s = _monotonic() - self._asked_s
+            logger.warning("The worker's event loop goes on after %.1f s", blocked_s)
+        self._is_reported = False
+        self._asked_s = None
+
+    def _report(self, blocked_s: float) -> None:
+        found = (suspect() for suspect in tuple(self.suspects))
+        by = next((name for name in found if name is not None), "code")
+        where, stack = place_of(self._thread_of_loop)
+        logger.error(
+            "The worker's event loop has been blocked for %.1f s by %s at %s: no poll, heartbeat or async activity"
+            " goes on until it gives way. Its stack:\n%s",
+            blocked_s,
+            by,
+            where,
+            stack,
+        )
+
+
+_monitors: dict[asyncio.AbstractEventLoop, LoopMonitor] = {}
+
+
+@contextmanager
+def watching_the_loop(suspect: Suspect) -> Generator[None]:
+    """Have the running loop watched; workers of one loop share a monitor."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, DeterministicLoop):  # its time is not real
+        yield
+        return
+    monitor = _monitors.get(loop)
+    if monitor is None:
+        monitor = _monitors[loop] = LoopMonitor(loop)
+        monitor.start()
+    monitor.suspects.append(suspect)
+    try:
+        yield
+    finally:
+        monitor.suspects.remove(suspect)
+        if not monitor.suspects:
+            monitor.stop()
+            del _monitors[loop]

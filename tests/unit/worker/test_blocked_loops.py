@@ -1,0 +1,272 @@
+"""An async activity that blocks the event loop is named, and what it returns after its time-out is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from perdure import activity, workflow
+from perdure.client import Client, WorkflowFailureError
+from perdure.common import RetryPolicy
+from perdure.exceptions import ActivityError, TimeoutType
+from perdure.exceptions import TimeoutError as ActivityTimeout
+from perdure.wire.times import duration, timestamp
+from perdure.worker import Worker
+from perdure.worker.activity.loop_monitor import LoopMonitor, watching_the_loop
+from perdure.worker.host.watchdog import watchdog
+from tests.unit.worker.harness import Harness
+
+LIMIT_S = 60
+BRIEF_S = 0.05
+HOUR_NS = 3_600_000_000_000
+MS_NS = 1_000_000
+
+
+def stand_still(seconds: float) -> None:
+    """What a program should not do on an event loop."""
+    time.sleep(seconds)
+
+
+@activity.defn
+async def blocks(seconds: float) -> str:
+    activity.heartbeat()
+    stand_still(seconds)
+    return "late"
+
+
+@activity.defn
+async def blocks_and_goes_on(seconds: float) -> str:
+    activity.heartbeat("first")
+    await asyncio.sleep(0.02)
+    stand_still(seconds)
+    activity.heartbeat("second")
+    await asyncio.sleep(LIMIT_S)
+    return "late"
+
+
+@activity.defn
+async def quick(_seconds: float) -> str:
+    return "done"
+
+
+@workflow.defn
+class Calls:
+    @workflow.run
+    async def run(self, kind: str) -> str:
+        options: dict[str, Any] = {
+            "start_to_close_timeout": timedelta(milliseconds=200),
+            "retry_policy": RetryPolicy(maximum_attempts=1),
+        }
+        if kind == "local":
+            return await workflow.execute_local_activity(blocks, 0.3, **options)
+        if kind == "heartbeat":
+            options["start_to_close_timeout"] = timedelta(seconds=LIMIT_S)
+            options["heartbeat_timeout"] = timedelta(milliseconds=200)
+        if kind == "schedule to close":
+            options["start_to_close_timeout"] = timedelta(seconds=LIMIT_S)
+            options["schedule_to_close_timeout"] = timedelta(milliseconds=200)
+        return await workflow.execute_activity(blocks, 0.4, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("start to close", TimeoutType.START_TO_CLOSE),
+        ("schedule to close", TimeoutType.SCHEDULE_TO_CLOSE),
+        ("heartbeat", TimeoutType.HEARTBEAT),
+        ("local", TimeoutType.START_TO_CLOSE),
+    ],
+)
+async def test_an_activity_that_blocks_over_its_time_out_ends_as_timed_out(
+    kind: str, expected: TimeoutType
+) -> None:
+    """The engine is in the same process, so its timers stood still as well."""
+    async with (
+        asyncio.timeout(LIMIT_S),
+        await Client.connect("memory:") as client,
+        Worker(client, task_queue="q", workflows=[Calls], activities=[blocks]),
+    ):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await client.execute_workflow(Calls.run, kind, id="calls", task_queue="q")
+    failed = caught.value.cause
+    assert isinstance(failed, ActivityError)
+    assert isinstance(failed.cause, ActivityTimeout)
+    assert failed.cause.type is expected
+
+
+async def test_a_late_result_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness(blocks)
+    fields: dict[str, Any] = {"start_to_close_timeout": duration(20 * MS_NS), "activity_id": "7"}
+    await harness.run("blocks", BRIEF_S, **fields)
+    assert harness.answers() == []
+    assert caplog.messages == [
+        "The outcome of activity blocks (id 7, workflow workflow-1) came after its time-out and is dropped"
+    ]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"start_to_close_timeout": HOUR_NS},
+        {"schedule_to_close_timeout": HOUR_NS},
+        {"heartbeat_timeout": HOUR_NS},
+    ],
+)
+async def test_a_result_in_time_is_sent_although_the_loop_was_blocked(
+    limits: dict[str, int],
+) -> None:
+    harness = Harness(blocks)
+    fields: dict[str, Any] = {name: duration(value) for name, value in limits.items()}
+    await harness.run("blocks", BRIEF_S, **fields)
+    assert await harness.result() == "late"
+
+
+async def test_the_time_before_the_start_counts_for_the_whole_activity() -> None:
+    fields: dict[str, Any] = {
+        "schedule_to_close_timeout": duration(HOUR_NS),
+        "start_to_close_timeout": duration(2 * HOUR_NS),
+    }
+    for waited_ns, answers in ((HOUR_NS - 20 * MS_NS, 0), (HOUR_NS // 2, 1)):
+        harness = Harness(blocks)
+        times: dict[str, Any] = {}
+        for name, at_ns in (("scheduled_time", HOUR_NS), ("started_time", HOUR_NS + waited_ns)):
+            times[name] = timestamp(at_ns)
+        await harness.run("blocks", BRIEF_S, **fields, **times)
+        assert len(harness.answers()) == answers
+
+
+async def test_a_heartbeat_after_the_time_out_is_not_sent_and_ends_the_attempt() -> None:
+    harness = Harness(blocks_and_goes_on)
+    async with asyncio.timeout(LIMIT_S / 2):
+        await harness.run("blocks_and_goes_on", 0.3, heartbeat_timeout=duration(100 * MS_NS))
+    assert len(harness.connection.requests("RecordActivityTaskHeartbeat")) == 1
+    assert harness.answers() == []
+
+
+# The monitor ---------------------------------------------------------------------------------------
+
+
+async def until_said(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
+    async with asyncio.timeout(LIMIT_S):
+        while not (said := [each for each in caplog.messages if part in each]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return said
+
+
+def block_until(condition: Callable[[], bool]) -> None:
+    """Keeps the event loop's thread until another thread has done something."""
+    end_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def reports(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    return lambda: [each for each in caplog.messages if "has been blocked for" in each]
+
+
+async def test_a_blocked_loop_is_reported_once_with_its_line(
+    caplog: pytest.LogCaptureFixture, reports: Callable[[], list[str]]
+) -> None:
+    monitor = LoopMonitor(asyncio.get_running_loop(), 0.05)
+    monitor.suspects = [lambda: None, lambda: "activity x", lambda: "activity y"]
+    monitor.start()
+    try:
+        block_until(lambda: bool(reports()))
+        stand_still(0.2)
+        assert len(reports()) == 1
+        assert f"s by activity x at {__file__}:" in reports()[0]
+        assert "`time.sleep(0.005)`" in reports()[0]
+        assert "in test_a_blocked_loop_is_reported_once_with_its_line" in reports()[0]
+        await until_said(caplog, "goes on after")
+        caplog.clear()
+        block_until(lambda: bool(reports()))
+    finally:
+        monitor.stop()
+
+
+async def test_a_loop_that_turns_is_not_reported(reports: Callable[[], list[str]]) -> None:
+    monitor = LoopMonitor(asyncio.get_running_loop(), 5.0)
+    for _ in range(3):
+        assert monitor._look()
+        assert monitor._asked_s is not None
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert monitor._asked_s is None
+    assert reports() == []
+
+
+async def test_blocked_workflow_code_is_left_to_its_own_watchdog(
+    reports: Callable[[], list[str]],
+) -> None:
+    monitor = LoopMonitor(asyncio.get_running_loop(), 0.0)
+    watch = watchdog.begin(HOUR_NS, lambda: "workflow code")
+    assert watch is not None
+    monitor._look()
+    monitor._look()
+    assert reports() == []
+    watchdog.end(watch)
+    monitor._look()
+    assert len(reports()) == 1
+    assert " by code at " in reports()[0]
+
+
+def test_a_monitor_ends_with_its_loop() -> None:
+    async def make() -> LoopMonitor:
+        await asyncio.sleep(0)
+        return LoopMonitor(asyncio.get_running_loop())
+
+    assert not asyncio.run(make())._look()
+
+
+async def test_workers_of_one_loop_share_a_monitor_that_ends_with_the_last() -> None:
+    def monitors() -> int:
+        return sum("loop-monitor" in each.name for each in threading.enumerate())
+
+    before = monitors()
+    with watching_the_loop(lambda: None):
+        with watching_the_loop(lambda: None):
+            assert monitors() == before + 1
+        assert monitors() == before + 1
+    async with asyncio.timeout(LIMIT_S):
+        while monitors() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_the_activity_on_the_loop_is_named() -> None:
+    names: list[str | None] = []
+
+    def look() -> None:
+        thread = threading.Thread(target=lambda: names.append(suspect()))
+        thread.start()
+        thread.join()
+
+    @activity.defn
+    async def looks() -> None:
+        asyncio.get_running_loop().call_soon(look)  # no task is current there
+        await asyncio.sleep(0)
+        look()
+
+    @activity.defn
+    async def waits() -> None:
+        await asyncio.sleep(LIMIT_S)
+
+    harness = Harness(looks, waits)
+    suspect = harness.activities.on_the_loop(asyncio.get_running_loop())
+    assert suspect() is None
+    other = asyncio.create_task(harness.run("waits", activity_id="8"))
+    await asyncio.sleep(0)
+    await harness.run("looks", activity_id="7")
+    other.cancel()
+    assert names[1] == "activity looks (id 7, workflow workflow-1)"
+    assert names[0] is not None
+    assert names[0].startswith("code (async activities under way: activity ")
+    assert "activity waits (id 8, workflow workflow-1)" in names[0]
