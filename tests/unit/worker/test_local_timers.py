@@ -74,7 +74,7 @@ async def test_a_local_activity_that_ends_soon_needs_no_second_task():
 def _patience() -> Any:
     """A run of which only the rule about timers is asked."""
     nothing = cast("Any", None)
-    return CachedRun("r", nothing, nothing, nothing, nothing, nothing)
+    return CachedRun("r", nothing, nothing, nothing, nothing, nothing, nothing)
 
 
 @pytest.mark.parametrize(
