@@ -9,9 +9,15 @@ import pytest
 
 from perdure.core.units import SECOND_NS
 from perdure.server.frontend.empty_lists import EMPTY_LISTS
-from perdure.wire.api import enums
+from perdure.wire.api import command, enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound
-from tests.unit.frontend.conftest import QUEUE, Caller, settle, virtual_caller
+from tests.unit.frontend.conftest import (
+    QUEUE,
+    Caller,
+    schedule_activity,
+    settle,
+    virtual_caller,
+)
 from tests.unit.server.virtual import on_virtual_time
 
 STICKY = {"name": "sticky", "kind": enums.TASK_QUEUE_KIND_STICKY, "normal_name": QUEUE}
@@ -155,3 +161,81 @@ async def test_lists_of_what_does_not_exist_are_empty(caller: Caller, method: An
 def test_the_lists_that_tools_ask_for_are_there():
     names = {method.name for method in EMPTY_LISTS}
     assert names >= {"ListBatchOperations", "ListNexusEndpoints", "ListSchedules", "ListWorkerDeployments"}  # fmt: skip
+
+
+def version(build_id: str) -> dict[str, Any]:
+    return {"worker_version_capabilities": {"build_id": build_id}}
+
+
+async def test_histories_name_the_builds_of_workers(caller: Caller):
+    await caller.start()
+    task = await caller.poll(**version("one"))
+    (*_, started) = task.history.events
+    assert started.workflow_task_started_event_attributes.worker_version.build_id == "one"
+    await caller.call("RespondWorkflowTaskFailed", task_token=task.task_token)
+    task = await caller.poll(deployment_options={"build_id": "two"})  # an attempt without events
+    (*_, started) = task.history.events
+    assert started.workflow_task_started_event_attributes.worker_version.build_id == "two"
+    inline = await caller.complete(
+        task,
+        schedule_activity(),
+        worker_version_stamp={"build_id": "two"},
+        force_create_new_workflow_task=True,
+        return_new_workflow_task=True,
+    )
+    activity = await caller.call(
+        "PollActivityTaskQueue", task_queue={"name": QUEUE}, identity="w", **version("three")
+    )
+    await caller.call("RespondActivityTaskCompleted", task_token=activity.task_token)
+    await caller.complete(inline.workflow_task, worker_version_stamp={"build_id": "two"})
+    await caller.complete(await caller.poll(binary_checksum="four"), binary_checksum="four")
+    events = (await caller.history()).history.events
+    tasks = [each.workflow_task_started_event_attributes.worker_version for each in events]
+    activities = [each.activity_task_started_event_attributes.worker_version for each in events]
+    assert [stamp.build_id for stamp in tasks if stamp.build_id] == ["one", "two", "two", "four"]
+    assert [stamp.build_id for stamp in activities if stamp.build_id] == ["three"]
+
+
+async def test_describe_tells_the_last_build_and_where_each_began(caller: Caller):
+    run_id = await caller.start()
+    described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
+    info = described.workflow_execution_info
+    assert info.HasField("auto_reset_points")
+    assert not info.auto_reset_points.points
+    assert not info.HasField("most_recent_worker_version_stamp")
+    completed: list[int] = []
+    for build in ("one", "one", "two", "one"):
+        await caller.signal()
+        task = await caller.poll()
+        await caller.complete(task, worker_version_stamp={"build_id": build})
+        completed.append(task.started_event_id + 1)
+    described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
+    info = described.workflow_execution_info
+    assert info.most_recent_worker_version_stamp.build_id == "one"
+    points = [
+        (point.build_id, point.run_id, point.first_workflow_task_completed_id, point.resettable)
+        for point in info.auto_reset_points.points
+    ]
+    expected = [("one", run_id, completed[0], True), ("two", run_id, completed[2], True)]
+    assert points == expected
+    await caller.signal()
+    again = command.Command(command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
+    again.continue_as_new_workflow_execution_command_attributes.SetInParent()
+    await caller.complete(await caller.poll(), again, binary_checksum="sum")
+    described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
+    info = described.workflow_execution_info
+    assert info.execution.run_id != run_id
+    names = [(point.build_id, point.binary_checksum) for point in info.auto_reset_points.points]
+    assert names == [("one", ""), ("two", ""), ("", "sum")]
+    assert not info.HasField("most_recent_worker_version_stamp"), "of this run"
+
+
+async def test_the_reset_points_of_many_builds_are_the_latest(caller: Caller):
+    await caller.start()
+    for number in range(22):
+        await caller.signal()
+        build = {"build_id": f"build {number}"}
+        await caller.complete(await caller.poll(), worker_version_stamp=build)
+    described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
+    points = described.workflow_execution_info.auto_reset_points.points
+    assert [point.build_id for point in points] == [f"build {number}" for number in range(2, 22)]

@@ -94,6 +94,7 @@ def start_attempt(draft: Draft, activity: Activity, poll: PollInfo) -> ActivityT
         started_ns=draft.now_ns,
         started_request_id=poll.request_id,
         started_identity=poll.identity,
+        started_build_id=poll.build_id,
     )
     advance(draft, activity, started)
     return _task_reply(draft.state, activity)

@@ -93,6 +93,7 @@ def back_to_queue(draft: Draft, activity: Activity) -> None:
         started_ns=0,
         started_request_id="",
         started_identity="",
+        started_build_id="",
         next_attempt_ns=0,
     )
     advance(draft, activity, waiting)
@@ -174,6 +175,9 @@ def close(draft: Draft, activity: Activity, attributes: Message) -> None:
                 attempt=progress.attempt,
                 last_failure=Failure.FromString(progress.last_failure)
                 if progress.last_failure
+                else None,
+                worker_version=common.WorkerVersionStamp(build_id=progress.started_build_id)
+                if progress.started_build_id
                 else None,
             ),
             time_ns=attempt.started_ns,

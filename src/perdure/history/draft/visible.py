@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.entity.transition import VisibilityRow
-from perdure.wire.api import common
+from perdure.wire.api import common, workflow
+from perdure.wire.times import timestamp
 
 if TYPE_CHECKING:
-    from perdure.history.state.run_state import RunState
+    from collections.abc import Iterable
+
+    from perdure.history.state.run_state import ResetPoint, RunState
 
 
 def visibility_row(state: RunState) -> VisibilityRow:
@@ -43,3 +46,20 @@ def memo_of(state: RunState) -> common.Memo:
 def search_attributes_of(state: RunState) -> common.SearchAttributes:
     fields = {key: common.Payload.FromString(data) for key, data in state.search_attributes}
     return common.SearchAttributes(indexed_fields=fields)
+
+
+def reset_points_of(points: Iterable[ResetPoint]) -> workflow.ResetPoints:
+    """Reset points as the API shows them."""
+    return workflow.ResetPoints(
+        points=[
+            workflow.ResetPointInfo(
+                build_id=point.build_id,
+                binary_checksum=point.binary_checksum,
+                run_id=point.run_id,
+                first_workflow_task_completed_id=point.completed_event_id,
+                create_time=timestamp(point.created_ns),
+                resettable=True,
+            )
+            for point in points
+        ]
+    )

@@ -15,6 +15,7 @@ import msgspec
 from perdure.core.ids import run_key
 from perdure.history.activity.retry import RetryDecision, decide
 from perdure.history.draft.draft import Draft
+from perdure.history.draft.visible import reset_points_of
 from perdure.history.run.start import begin
 from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.run_state import RunState
@@ -49,6 +50,8 @@ def follow(draft: Draft, run_id: str, started: _Started, asked_backoff_ns: int) 
     old, key = draft.state.info, draft.state.key
     _inherit(started, old, draft.state.key.run_id, run_id)
     started.workflow_id = key.name
+    if draft.state.reset_points:
+        started.prev_auto_reset_points.CopyFrom(reset_points_of(draft.state.reset_points))
     started.first_workflow_task_backoff.CopyFrom(duration(backoff_ns(draft, asked_backoff_ns)))
     metadata = sdk.UserMetadata.FromString(old.user_metadata) if old.user_metadata else None
     env = msgspec.structs.replace(draft.env, now_ns=draft.now_ns)

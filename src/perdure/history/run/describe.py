@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.history.activity.phase import attempt_scheduled_ns, progress_of, shown
 from perdure.history.activity.retry import expiration_ns
-from perdure.history.draft.visible import memo_of, search_attributes_of
+from perdure.history.draft.visible import memo_of, reset_points_of, search_attributes_of
 from perdure.history.message.cancel import is_cancel_requested
 from perdure.history.run.deadlines import execution_expiration_ns, run_expiration_ns
 from perdure.history.workflow_task import phase as workflow_task
@@ -90,6 +90,9 @@ def execution_info(state: RunState) -> workflow.WorkflowExecutionInfo:
         ),
         priority=common.Priority.FromString(info.priority) if info.priority else None,
     )
+    result.auto_reset_points.CopyFrom(reset_points_of(state.reset_points))
+    if state.build_id:
+        result.most_recent_worker_version_stamp.build_id = state.build_id
     if state.close_ns:
         result.execution_duration.CopyFrom(duration(max(0, state.close_ns - execution_ns)))
     if info.parent is not None:

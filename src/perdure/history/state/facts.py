@@ -58,6 +58,8 @@ class WorkflowTask(msgspec.Struct, frozen=True, kw_only=True):
     the run takes no more signals and updates, which could keep it from closing indefinitely."""
     stamp: int = 0
     """0: the task is as its events say. Otherwise a fact row holds it, and tells it from others of the same id."""
+    build_id: str = ""
+    """Of the worker that has it."""
 
     @property
     def is_a_fact(self) -> bool:
@@ -113,6 +115,7 @@ class ActivityProgress(msgspec.Struct, frozen=True, kw_only=True):
     pause: ActivityPause | None = None
     reset: ActivityReset | None = None
     """Of the running attempt."""
+    started_build_id: str = ""
 
 
 class BufferedEvent(msgspec.Struct, frozen=True):

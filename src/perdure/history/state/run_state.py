@@ -136,6 +136,16 @@ class Update(msgspec.Struct, frozen=True):
     completed_event_id: int = 0
 
 
+class ResetPoint(msgspec.Struct, frozen=True):
+    """The first workflow task that a build completed: resetting to it undoes what the build did."""
+
+    run_id: str
+    completed_event_id: int
+    created_ns: int
+    build_id: str = ""
+    binary_checksum: str = ""
+
+
 class DeadlineKind(IntEnum):
     """What a deadline is about, and what its key means. Never stored: deadlines are derived from the state."""
 
@@ -196,6 +206,10 @@ class RunState:
     last_started_event_id: int = 0
     """The started id of the last completed workflow task (previous_started_event_id of polls)."""
     completed_workflow_tasks: int = 0
+    build_id: str = ""
+    """Of the worker that completed the last workflow task."""
+    reset_points: tuple[ResetPoint, ...] = ()
+    """The latest builds of the run and of those before it in the chain, oldest first."""
     cancel_requested_event_id: int = 0
     signal_count: int = 0
     memo: tuple[tuple[str, bytes], ...] = ()

@@ -208,7 +208,13 @@ def _complete(
     if not request.return_new_workflow_task:
         offer(draft)
         return reply
-    start_task(draft, PollInfo(identity=request.identity, request_id=_INLINE_REQUEST_ID))
+    stamp = _worker_version(request)
+    poll = PollInfo(
+        identity=request.identity,
+        request_id=_INLINE_REQUEST_ID,
+        build_id=stamp.build_id if stamp is not None else "",
+    )
+    start_task(draft, poll)
     # A worker without a cache said so by sending no sticky queue: it needs the full history.
     inline = task_reply(state, draft.env.limits, is_sticky=state.sticky is not None)
     return msgspec.structs.replace(reply, workflow_task=inline)

@@ -203,6 +203,7 @@ def start_task(draft: Draft, poll: PollInfo) -> None:
                 started_ns=draft.now_ns,
                 request_id=poll.request_id,
                 identity=poll.identity,
+                build_id=poll.build_id,
             )
             _keep(draft, task)
             _arm_start_to_close(draft)
@@ -218,6 +219,7 @@ def start_task(draft: Draft, poll: PollInfo) -> None:
             scheduled_event_id=task.scheduled_event_id,
             identity=poll.identity,
             request_id=poll.request_id,
+            build_id=poll.build_id,
         )
     )
     if task.is_a_fact:
@@ -255,6 +257,7 @@ def transient_events(state: RunState, limits: Limits) -> tuple[history.HistoryEv
             scheduled_event_id=task.scheduled_event_id,
             identity=task.identity,
             request_id=task.request_id,
+            build_id=task.build_id,
         ),
         event_id=task.started_event_id,
         time_ns=task.started_ns,
@@ -365,7 +368,13 @@ def _scheduled_attributes(
 
 
 def _started_attributes(
-    state: RunState, limits: Limits, *, scheduled_event_id: int, identity: str, request_id: str
+    state: RunState,
+    limits: Limits,
+    *,
+    scheduled_event_id: int,
+    identity: str,
+    request_id: str,
+    build_id: str,
 ) -> history.WorkflowTaskStartedEventAttributes:
     attributes = history.WorkflowTaskStartedEventAttributes(
         scheduled_event_id=scheduled_event_id,
@@ -373,6 +382,8 @@ def _started_attributes(
         request_id=request_id,
         history_size_bytes=state.history_size_bytes,
     )
+    if build_id:
+        attributes.worker_version.build_id = build_id
     reasons = attributes.suggest_continue_as_new_reasons
     if state.history_size_bytes >= limits.history_size_suggest_continue_bytes:
         reasons.append(enums.SUGGEST_CONTINUE_AS_NEW_REASON_HISTORY_SIZE_TOO_LARGE)

@@ -11,7 +11,7 @@ from perdure.history.activity.pause import unpause_activity as unpause
 from perdure.history.activity.reset import reset_activity as reset
 from perdure.history.draft.replies import ActivityTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, decode_token
-from perdure.server.frontend import checks, task_replies
+from perdure.server.frontend import checks, task_replies, workers
 from perdure.wire.api import common, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
 from perdure.wire.times import duration_ns
@@ -56,6 +56,7 @@ async def poll_activity_task_queue(
         identity=request.identity,
         wait_ns=call.long_poll_ns(),
         instance_key=request.worker_instance_key,
+        build_id=workers.build_id(request),
     )
     if isinstance(result, ActivityTaskReply):
         return task_replies.activity_task(result, request.namespace)

@@ -21,6 +21,14 @@ KINDS = {
 """The kinds of queues by the types of the API."""
 
 
+def build_id(
+    request: workflowservice.PollWorkflowTaskQueueRequest
+    | workflowservice.PollActivityTaskQueueRequest,
+) -> str:
+    """The build of the worker that polls; it may say so in two places."""
+    return request.worker_version_capabilities.build_id or request.deployment_options.build_id
+
+
 async def poll_nexus_task_queue(
     services: Services, call: Call, request: workflowservice.PollNexusTaskQueueRequest
 ) -> workflowservice.PollNexusTaskQueueResponse:

@@ -11,7 +11,7 @@ from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
 from perdure.history.draft.transition import RunTransition
-from perdure.server.frontend import checks, task_replies
+from perdure.server.frontend import checks, task_replies, workers
 from perdure.server.owners.messages import WriteQueryTask, WriteWorkflowTask
 from perdure.server.pending.queries import QueryTask
 from perdure.server.pending.updates import TaskCompleted, TaskRefused
@@ -47,6 +47,7 @@ async def poll_workflow_task_queue(
             wait_ns=max(until_ns - services.clock.monotonic_ns(), 0),
             instance_key=request.worker_instance_key,
             normal_queue=request.task_queue.normal_name if is_sticky else "",
+            build_id=workers.build_id(request) or request.binary_checksum,
         )
         if not isinstance(result, WorkflowTaskReply | QueryTask):
             return workflowservice.PollWorkflowTaskQueueResponse()

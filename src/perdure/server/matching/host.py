@@ -102,6 +102,7 @@ class MatchingHost:
         wait_ns: int,
         instance_key: str = "",
         normal_queue: str = "",
+        build_id: str = "",
     ) -> PollResult:
         """Wait for a task of the queue. Returns None if none arrived in time.
 
@@ -111,6 +112,7 @@ class MatchingHost:
             wait_ns: The longest time to wait.
             instance_key: Key of the worker process, as named by ShutdownWorker.
             normal_queue: For a sticky queue, the queue that gets its tasks when its worker is gone.
+            build_id: Build of the worker, for histories.
         """
         if self._is_closed:
             return None
@@ -122,7 +124,12 @@ class MatchingHost:
             self._normal_of[queue] = queue._replace(name=normal_queue)
         poller = Poller(self._next_poll_id, identity, instance_key)
         self._next_poll_id += 1
-        info = PollInfo(identity=identity, request_id=self._new_id(), queue_name=queue.name)
+        info = PollInfo(
+            identity=identity,
+            request_id=self._new_id(),
+            build_id=build_id,
+            queue_name=queue.name,
+        )
         poll = ParkedPoll(queue, poller, info)
         self._polls[poller.poll_id] = poll
         try:

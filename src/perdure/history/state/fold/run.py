@@ -8,7 +8,7 @@ from perdure.core.ids import run_key
 from perdure.history.state.fold.activity import retry_policy_of
 from perdure.history.state.fold.evolve import evolves
 from perdure.history.state.fold.marker import payload_map
-from perdure.history.state.run_state import RunInfo, RunStatus
+from perdure.history.state.run_state import ResetPoint, RunInfo, RunStatus
 from perdure.wire.api import enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
 
@@ -56,6 +56,16 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
     )
     state.status = RunStatus.RUNNING
     state.info = info
+    state.reset_points = tuple(
+        ResetPoint(
+            point.run_id,
+            point.first_workflow_task_completed_id,
+            timestamp_ns(point.create_time),
+            point.build_id,
+            point.binary_checksum,
+        )
+        for point in said.prev_auto_reset_points.points
+    )
     state.memo = payload_map(said.memo.fields)
     state.search_attributes = payload_map(said.search_attributes.indexed_fields)
 

@@ -11,12 +11,15 @@ import msgspec
 
 from perdure.history.state.facts import WorkflowTask
 from perdure.history.state.fold.evolve import evolves
+from perdure.history.state.run_state import ResetPoint
 from perdure.wire.api import enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
 
 if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
 
+RESET_POINTS_MAX = 20
+"""Of a chain of runs; the oldest ones go first."""
 _STICKY = enums.TASK_QUEUE_KIND_STICKY
 
 
@@ -45,6 +48,7 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
         started_ns=timestamp_ns(event.event_time),
         request_id=said.request_id,
         identity=said.identity,
+        build_id=said.worker_version.build_id,
     )
 
 
@@ -54,6 +58,14 @@ def _completed(state: RunState, event: history.HistoryEvent) -> None:
     state.workflow_task = None
     state.last_started_event_id = said.started_event_id
     state.completed_workflow_tasks += 1
+    checksum = said.binary_checksum
+    state.build_id = said.worker_version.build_id
+    build_id = "" if state.build_id == checksum else state.build_id
+    if not any((p.build_id, p.binary_checksum) == (build_id, checksum) for p in state.reset_points):
+        point = ResetPoint(
+            state.key.run_id, event.event_id, timestamp_ns(event.event_time), build_id, checksum
+        )
+        state.reset_points = (*state.reset_points, point)[-RESET_POINTS_MAX:]
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_TASK_FAILED)
