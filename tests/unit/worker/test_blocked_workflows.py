@@ -156,7 +156,7 @@ def set_budget(worker: Worker, budget_ns: int) -> None:
 async def blocked(client: Client, workflow_id: str = "blocked") -> WorkflowHandle[Any, str]:
     """A workflow whose code is blocked by now."""
     handle = await client.start_workflow(
-        Blocks.run, id=workflow_id, task_queue="q", task_timeout=timedelta(seconds=1)
+        Blocks.run, id=workflow_id, task_queue="q", task_timeout=timedelta(seconds=3)
     )
     assert await asyncio.to_thread(outside.entered.wait, LIMIT_S)
     return handle

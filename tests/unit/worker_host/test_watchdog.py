@@ -284,3 +284,12 @@ def test_a_teardown_that_does_not_end_is_stopped(caplog: pytest.LogCaptureFixtur
     assert caplog.messages[-1].startswith(
         "The eviction of Workflow BlocksAtItsEnd (id w, run r) is"
     )
+
+
+def test_a_smaller_budget_is_looked_at_more_often() -> None:
+    fresh = Watchdog()
+    for budget_ns, period_s in ((HOUR_NS, 0.5), (40_000_000, 0.01), (HOUR_NS, 0.01)):
+        watch = fresh.begin(budget_ns, lambda: "this test")
+        assert watch is not None
+        fresh.end(watch)
+        assert fresh._period == period_s

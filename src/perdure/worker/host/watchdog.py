@@ -133,6 +133,8 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._asleep = True
         self._period = 0.5
+        self._shortest_ns = 0
+        """The budget that the period follows."""
         self._never = threading.Event()
         self.owners: dict[int, Callable[[Watch], None]] = {}
         """By thread: who is told, in the watchdog's thread, that an activation has not come back when it had to."""
@@ -148,7 +150,7 @@ class Watchdog:
             return None
         watch = Watch(budget_ns, what)
         self._watches[watch.thread] = watch
-        if self._asleep:
+        if self._asleep or budget_ns < self._shortest_ns:
             self._start(budget_ns)
         return watch
 
@@ -180,6 +182,7 @@ class Watchdog:
 
     def _start(self, budget_ns: int) -> None:
         self._asleep = False
+        self._shortest_ns = budget_ns
         self._period = min(0.5, budget_ns / 4e9)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="perdure-watchdog", daemon=True)
