@@ -300,3 +300,25 @@ async def of_a_closed_run(case: Case) -> None:
     await case.step(complete_workflow())
     await send(case).end()
     await ask_outcome(case).end()
+
+
+@script
+async def during_a_start_delay(case: Case) -> None:
+    await case.start(workflow_start_delay={"seconds": 600})
+    pending = send(case)
+    task = await case.poll()
+    await answer(case, task, accept(task.messages[0]), respond("u"))
+    await pending.end()
+    await case.history()
+
+
+@script
+async def no_worker_has_it_when_the_run_completes(case: Case) -> None:
+    await case.start()
+    task = await case.poll()
+    pending = send(case)
+    reference = {"workflow_execution": case.execution(), "update_id": "u"}
+    await case.seen("PollWorkflowExecutionUpdate", update_ref=reference)
+    await case.complete(task, complete_workflow())
+    await pending.end()
+    await case.history()

@@ -50,8 +50,7 @@ def follow(draft: Draft, run_id: str, started: _Started, asked_backoff_ns: int) 
     old, key = draft.state.info, draft.state.key
     _inherit(started, old, draft.state.key.run_id, run_id)
     started.workflow_id = key.name
-    if draft.state.reset_points:
-        started.prev_auto_reset_points.CopyFrom(reset_points_of(draft.state.reset_points))
+    started.prev_auto_reset_points.CopyFrom(reset_points_of(draft.state.reset_points))
     started.first_workflow_task_backoff.CopyFrom(duration(backoff_ns(draft, asked_backoff_ns)))
     metadata = sdk.UserMetadata.FromString(old.user_metadata) if old.user_metadata else None
     env = msgspec.structs.replace(draft.env, now_ns=draft.now_ns)
