@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure.worker.host import extensions, guard
+from perdure.worker.host import extensions, guard, wrapping
 from tests.unit.worker_host.guarded import again, refused, run
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def installed(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> 
         setattr(module, attribute, value)
     monkeypatch.setitem(sys.modules, name, module)
     own = again(extensions)
+    own.wrapping = again(wrapping)
+    own.wrapping.binding = SimpleNamespace(replaced=print, replaced_in_class=print)
     own.wrap()
     own.wrap()
     return module
