@@ -95,7 +95,7 @@ class Worker:
         disable_eager_activity_execution: Never ask for an activity task in the answer to a workflow task.
         workflow_execution: Where workflow code runs. `"event_loop"`: on the thread of the worker's event loop. Code
             that blocks stops the whole worker, and the program around it. `"threads"`: in threads of its own. A
-            workflow that blocks costs its slot, and everything else goes on; a workflow task costs more CPU time (see
+            workflow that blocks costs its slot, and everything else goes on; CPU time grows by 7 to 15 % (see
             `docs/performance.md`). Default: `"event_loop"`, but `"threads"` in `perdure worker run`.
         on_fatal_error: Awaited with the error when the worker stops by itself.
         workflow_runner: Accepted for compatibility. There is no sandbox, and workflows are never re-imported.
