@@ -10,6 +10,7 @@ import pytest
 from perdure import __version__
 from perdure.core.limits import Limits
 from perdure.core.units import SECOND_NS
+from perdure.server.frontend.rpcs import RPCS
 from perdure.testing.simulation.loop import EPOCH_NS
 from perdure.wire.api import (
     common,
@@ -308,3 +309,16 @@ async def test_an_eager_start_brings_its_first_task():
         assert [each.event_id for each in task.history.events] == [1, 2, 3]
         assert task.workflow_execution.run_id == answer.run_id
         await caller.complete(task, complete_workflow())
+
+
+async def test_the_server_claims_a_feature_only_if_its_rpcs_exist(caller: Caller):
+    needed = {
+        "supports_schedules": {"CreateSchedule", "ListSchedules"},
+        "nexus": {"PollNexusTaskQueue", "RespondNexusTaskCompleted", "CreateNexusEndpoint"},
+        "build_id_based_versioning": {"UpdateWorkerBuildIdCompatibility"},
+        "server_scaled_deployments": {"CreateWorkerDeployment"},
+    }
+    claimed = (await caller.call("GetSystemInfo")).capabilities
+    there = {row.method.name for row in RPCS.values()}
+    for flag, methods in needed.items():
+        assert getattr(claimed, flag) is (methods <= there), flag
