@@ -18,8 +18,10 @@ from perdure.exceptions import ActivityError, TimeoutType
 from perdure.exceptions import TimeoutError as ActivityTimeout
 from perdure.wire.times import duration, timestamp
 from perdure.worker import Worker
+from perdure.worker.activity import loop_monitor
 from perdure.worker.activity.loop_monitor import LoopMonitor, watching_the_loop
 from perdure.worker.host.watchdog import watchdog
+from tests.unit.server.virtual import on_virtual_time
 from tests.unit.worker.harness import Harness
 
 LIMIT_S = 60
@@ -239,6 +241,12 @@ async def test_workers_of_one_loop_share_a_monitor_that_ends_with_the_last() -> 
     async with asyncio.timeout(LIMIT_S):
         while monitors() > before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@on_virtual_time
+async def test_a_loop_of_virtual_time_is_left_alone() -> None:
+    with watching_the_loop(lambda: None):
+        assert asyncio.get_running_loop() not in loop_monitor._monitors
 
 
 async def test_the_activity_on_the_loop_is_named() -> None:

@@ -90,6 +90,9 @@ class _VirtualSelector:
 class SimLoop(base_events.BaseEventLoop):
     """The event loop: single-threaded and deterministic."""
 
+    has_virtual_time = True
+    """Threads must stay away: what they call in real time would change the order of things."""
+
     def __init__(self) -> None:
         super().__init__()
         self._virtual_s = 0.0

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from perdure.core.loop import DeterministicLoop
 from perdure.core.user_code import quiet_logger
 from perdure.worker.host.watchdog import place_of, watchdog
 
@@ -102,7 +101,7 @@ _monitors: dict[asyncio.AbstractEventLoop, LoopMonitor] = {}
 def watching_the_loop(suspect: Suspect) -> Generator[None]:
     """Have the running loop watched; workers of one loop share a monitor."""
     loop = asyncio.get_running_loop()
-    if isinstance(loop, DeterministicLoop):  # its time is not real
+    if getattr(loop, "has_virtual_time", False):
         yield
         return
     monitor = _monitors.get(loop)
