@@ -248,7 +248,7 @@ async def test_a_command_that_is_too_large_ends_its_run(client: Client, what: st
 @pytest.mark.parametrize("what", ["activity input", "commands", "result"])
 async def test_a_completion_that_is_no_message_ends_its_run(client: Client, what: str):
     """As on the reference server; the worker does not send it again and again."""
-    handle = await start(client, "Swell", what, 6 * MIB, id=f"completion {what}")
+    handle = await start(client, "Swell", what, 36 * MIB, id=f"completion {what}")
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
     assert caught.value.cause is not None
