@@ -150,24 +150,24 @@ def child_started(state: RunState, initiated_event_id: int, run_id: str, env: En
 def child_start_failed(
     state: RunState,
     initiated_event_id: int,
-    said: Initiated,
+    attributes: Initiated,
     cause: FailedCause.ValueType,
     env: Env,
 ) -> RunTransition:
-    """The child cannot be created; `said` is the event that asked for it."""
+    """The child cannot be created; `attributes` are those of the event that asked for it."""
     if not state.is_running or initiated_event_id not in state.children:
         return nothing(state.key, None)
     with Draft(state, env) as draft:
         draft.buffer_or_add(
             history.StartChildWorkflowExecutionFailedEventAttributes(
-                namespace=said.namespace,
-                namespace_id=said.namespace_id,
-                workflow_id=said.workflow_id,
-                workflow_type=said.workflow_type,
+                namespace=attributes.namespace,
+                namespace_id=attributes.namespace_id,
+                workflow_id=attributes.workflow_id,
+                workflow_type=attributes.workflow_type,
                 cause=cause,
-                control=said.control,
+                control=attributes.control,
                 initiated_event_id=initiated_event_id,
-                workflow_task_completed_event_id=said.workflow_task_completed_event_id,
+                workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
             )
         )
         schedule_workflow_task(draft)
@@ -247,9 +247,9 @@ _ENDS: dict[int, tuple[type[Any], tuple[str, ...]]] = {
 
 
 def _end(child: Child, last_run: EntityKey, closing: history.HistoryEvent) -> Message:
-    said = attributes_of(closing)
+    attributes = attributes_of(closing)
     kind, shared = _ENDS[closing.event_type]
-    known = {field.name for field, _ in said.ListFields()}
+    known = {field.name for field, _ in attributes.ListFields()}
     return kind(
         namespace=child.namespace,
         namespace_id=child.namespace_id,
@@ -257,5 +257,5 @@ def _end(child: Child, last_run: EntityKey, closing: history.HistoryEvent) -> Me
         workflow_type=common.WorkflowType(name=child.workflow_type),
         initiated_event_id=child.initiated_event_id,
         started_event_id=child.started_event_id,
-        **{name: getattr(said, name) for name in shared if name in known},
+        **{name: getattr(attributes, name) for name in shared if name in known},
     )

@@ -46,26 +46,30 @@ _COPIED = (
 DISCARDED = "the parent closed before it recorded the start of this child"
 
 
-def child_request(said: Initiated, request_id: str, parent_priority: bytes = b"") -> StartRequest:
+def child_request(
+    attributes: Initiated, request_id: str, parent_priority: bytes = b""
+) -> StartRequest:
     """The start that a parent's Initiated event asks for.
 
     Args:
-        said: The event.
+        attributes: The event.
         request_id: Of the start.
         parent_priority: A serialised `Priority`, for what the event leaves open in the child's.
     """
     request = StartRequest(
-        namespace=said.namespace,
-        workflow_id=said.workflow_id,
-        task_queue=taskqueue.TaskQueue(name=said.task_queue.name, kind=said.task_queue.kind),
+        namespace=attributes.namespace,
+        workflow_id=attributes.workflow_id,
+        task_queue=taskqueue.TaskQueue(
+            name=attributes.task_queue.name, kind=attributes.task_queue.kind
+        ),
         request_id=request_id,
-        workflow_id_reuse_policy=said.workflow_id_reuse_policy,
+        workflow_id_reuse_policy=attributes.workflow_id_reuse_policy,
     )
     if parent_priority:
         request.priority.ParseFromString(parent_priority)
     for name in _COPIED:
-        if said.HasField(name):
-            getattr(request, name).MergeFrom(getattr(said, name))
+        if attributes.HasField(name):
+            getattr(request, name).MergeFrom(getattr(attributes, name))
     return request
 
 

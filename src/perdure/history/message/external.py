@@ -119,7 +119,7 @@ def is_external_answered(state: RunState, initiated_event_id: int) -> bool:
 def external_signaled(
     state: RunState,
     initiated_event_id: int,
-    said: SignalInitiated,
+    initiated: SignalInitiated,
     cause: SignalCause.ValueType | None,
     env: Env,
 ) -> RunTransition:
@@ -128,12 +128,12 @@ def external_signaled(
     Args:
         state: The run that sent it.
         initiated_event_id: Of the event with which it did.
-        said: That event.
+        initiated: That event.
         cause: Why it failed.
         env: Time, id source and limits.
     """
-    target = _target(said, initiated_event_id)
-    control, completed = said.control, said.workflow_task_completed_event_id
+    target = _target(initiated, initiated_event_id)
+    control, completed = initiated.control, initiated.workflow_task_completed_event_id
     attributes = (
         history.ExternalWorkflowExecutionSignaledEventAttributes(**target, control=control)
         if cause is None
@@ -147,13 +147,13 @@ def external_signaled(
 def external_cancel_requested(
     state: RunState,
     initiated_event_id: int,
-    said: CancelInitiated,
+    initiated: CancelInitiated,
     cause: CancelCause.ValueType | None,
     env: Env,
 ) -> RunTransition:
     """As `external_signaled`, of a request to cancel another workflow."""
-    target = _target(said, initiated_event_id)
-    control, completed = said.control, said.workflow_task_completed_event_id
+    target = _target(initiated, initiated_event_id)
+    control, completed = initiated.control, initiated.workflow_task_completed_event_id
     attributes = (
         history.ExternalWorkflowExecutionCancelRequestedEventAttributes(**target)
         if cause is None
@@ -164,13 +164,15 @@ def external_cancel_requested(
     return _end(state, initiated_event_id, attributes, env)
 
 
-def _target(said: SignalInitiated | CancelInitiated, initiated_event_id: int) -> dict[str, Any]:
+def _target(
+    attributes: SignalInitiated | CancelInitiated, initiated_event_id: int
+) -> dict[str, Any]:
     """What every event that ends a signal or cancel request repeats of the one that began it."""
     return {
         "initiated_event_id": initiated_event_id,
-        "namespace": said.namespace,
-        "namespace_id": said.namespace_id,
-        "workflow_execution": said.workflow_execution,
+        "namespace": attributes.namespace,
+        "namespace_id": attributes.namespace_id,
+        "workflow_execution": attributes.workflow_execution,
     }
 
 

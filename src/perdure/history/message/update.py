@@ -114,7 +114,7 @@ def closed_before_completion() -> failure.Failure:
 
 @handles_message(update.Acceptance)
 def _accept(
-    draft: Draft, message: protocol.Message, said: update.Acceptance, context: CommandContext
+    draft: Draft, message: protocol.Message, attributes: update.Acceptance, context: CommandContext
 ) -> None:
     update_id = message.protocol_instance_id
     if update_id in draft.state.updates:
@@ -122,16 +122,16 @@ def _accept(
     request = context.updates.sent.get(update_id)
     if request is None:
         # The server was restarted since it sent the request: the worker's copy is as good (S-17).
-        if not said.HasField("accepted_request"):
+        if not attributes.HasField("accepted_request"):
             raise rejected(message, f"update {update_id} is not known")
-        request = said.accepted_request
+        request = attributes.accepted_request
     check_size(draft, message, request.ByteSize())
     context.answered.add(update_id)
     draft.add(
         history.WorkflowExecutionUpdateAcceptedEventAttributes(
             protocol_instance_id=update_id,
-            accepted_request_message_id=said.accepted_request_message_id,
-            accepted_request_sequencing_event_id=said.accepted_request_sequencing_event_id,
+            accepted_request_message_id=attributes.accepted_request_message_id,
+            accepted_request_sequencing_event_id=attributes.accepted_request_sequencing_event_id,
             accepted_request=request,
         )
     )
@@ -139,16 +139,16 @@ def _accept(
 
 @handles_message(update.Rejection)
 def _reject(
-    _draft: Draft, message: protocol.Message, said: update.Rejection, context: CommandContext
+    _draft: Draft, message: protocol.Message, attributes: update.Rejection, context: CommandContext
 ) -> None:
     update_id = message.protocol_instance_id
     context.answered.add(update_id)
-    context.rejections.append(UpdateRejection(update_id, said.failure))
+    context.rejections.append(UpdateRejection(update_id, attributes.failure))
 
 
 @handles_message(update.Response)
 def _respond(
-    draft: Draft, message: protocol.Message, said: update.Response, _context: CommandContext
+    draft: Draft, message: protocol.Message, attributes: update.Response, _context: CommandContext
 ) -> None:
     update_id = message.protocol_instance_id
     known = draft.state.updates.get(update_id)
@@ -156,11 +156,13 @@ def _respond(
         raise rejected(
             message, f"update {update_id} is not one that was accepted and is still open"
         )
-    if not said.HasField("outcome"):
+    if not attributes.HasField("outcome"):
         raise rejected(message, "outcome is not set")
-    check_size(draft, message, said.outcome.ByteSize())
+    check_size(draft, message, attributes.outcome.ByteSize())
     draft.add(
         history.WorkflowExecutionUpdateCompletedEventAttributes(
-            meta=said.meta, accepted_event_id=known.accepted_event_id, outcome=said.outcome
+            meta=attributes.meta,
+            accepted_event_id=known.accepted_event_id,
+            outcome=attributes.outcome,
         )
     )

@@ -201,8 +201,8 @@ async def _look(services: Services, key: EntityKey, update_id: str, view: Update
     if view.completed_event_id:
         event_id = view.completed_event_id
         (event,) = parse_rows(await services.engine.history(key, event_id, event_id)).events
-        said = event.workflow_execution_update_completed_event_attributes
-        return Reached(_COMPLETED, said.outcome)
+        attributes = event.workflow_execution_update_completed_event_attributes
+        return Reached(_COMPLETED, attributes.outcome)
     if view.is_accepted:
         services.updates.forget(key, update_id)
         if view.is_running:

@@ -16,65 +16,65 @@ if TYPE_CHECKING:
 
 @evolves(enums.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED)
 def _initiated(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.start_child_workflow_execution_initiated_event_attributes
+    attributes = event.start_child_workflow_execution_initiated_event_attributes
     state.children = state.owned(state.children)
     state.children.set(
         event.event_id,
         Child(
             initiated_event_id=event.event_id,
-            namespace_id=said.namespace_id,
-            namespace=said.namespace,
-            workflow_id=said.workflow_id,
-            workflow_type=said.workflow_type.name,
-            parent_close_policy=said.parent_close_policy,
+            namespace_id=attributes.namespace_id,
+            namespace=attributes.namespace,
+            workflow_id=attributes.workflow_id,
+            workflow_type=attributes.workflow_type.name,
+            parent_close_policy=attributes.parent_close_policy,
         ),
     )
 
 
 @evolves(enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
 def _started(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.child_workflow_execution_started_event_attributes
+    attributes = event.child_workflow_execution_started_event_attributes
     # The child may be gone when its start and its end come from the buffer together.
-    if (child := state.children.get(said.initiated_event_id)) is not None:
+    if (child := state.children.get(attributes.initiated_event_id)) is not None:
         state.children.set(
             child.initiated_event_id,
             msgspec.structs.replace(
-                child, started_event_id=event.event_id, run_id=said.workflow_execution.run_id
+                child, started_event_id=event.event_id, run_id=attributes.workflow_execution.run_id
             ),
         )
 
 
 @evolves(enums.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED)
 def _start_failed(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.start_child_workflow_execution_failed_event_attributes
-    state.children.remove(said.initiated_event_id)
+    attributes = event.start_child_workflow_execution_failed_event_attributes
+    state.children.remove(attributes.initiated_event_id)
 
 
 @evolves(enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED)
 def _completed(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.child_workflow_execution_completed_event_attributes
-    state.children.remove(said.initiated_event_id)
+    attributes = event.child_workflow_execution_completed_event_attributes
+    state.children.remove(attributes.initiated_event_id)
 
 
 @evolves(enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED)
 def _failed(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.child_workflow_execution_failed_event_attributes
-    state.children.remove(said.initiated_event_id)
+    attributes = event.child_workflow_execution_failed_event_attributes
+    state.children.remove(attributes.initiated_event_id)
 
 
 @evolves(enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED)
 def _canceled(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.child_workflow_execution_canceled_event_attributes
-    state.children.remove(said.initiated_event_id)
+    attributes = event.child_workflow_execution_canceled_event_attributes
+    state.children.remove(attributes.initiated_event_id)
 
 
 @evolves(enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT)
 def _timed_out(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.child_workflow_execution_timed_out_event_attributes
-    state.children.remove(said.initiated_event_id)
+    attributes = event.child_workflow_execution_timed_out_event_attributes
+    state.children.remove(attributes.initiated_event_id)
 
 
 @evolves(enums.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED)
 def _terminated(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.child_workflow_execution_terminated_event_attributes
-    state.children.remove(said.initiated_event_id)
+    attributes = event.child_workflow_execution_terminated_event_attributes
+    state.children.remove(attributes.initiated_event_id)

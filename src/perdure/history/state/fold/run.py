@@ -20,38 +20,44 @@ if TYPE_CHECKING:
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 def _started(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.workflow_execution_started_event_attributes
+    attributes = event.workflow_execution_started_event_attributes
     parent = None
-    if said.HasField("parent_workflow_execution"):
-        execution = said.parent_workflow_execution
-        parent = run_key(said.parent_workflow_namespace_id, execution.workflow_id, execution.run_id)
+    if attributes.HasField("parent_workflow_execution"):
+        execution = attributes.parent_workflow_execution
+        parent = run_key(
+            attributes.parent_workflow_namespace_id, execution.workflow_id, execution.run_id
+        )
     info = RunInfo(
-        workflow_type=said.workflow_type.name,
-        task_queue=said.task_queue.name,
-        first_run_id=said.first_execution_run_id,
-        continued_run_id=said.continued_execution_run_id,
-        attempt=said.attempt,
-        cron_schedule=said.cron_schedule,
-        retry_policy=retry_policy_of(said.retry_policy) if said.HasField("retry_policy") else None,
-        execution_timeout_ns=duration_ns(said.workflow_execution_timeout),
-        run_timeout_ns=duration_ns(said.workflow_run_timeout),
-        workflow_task_timeout_ns=duration_ns(said.workflow_task_timeout),
+        workflow_type=attributes.workflow_type.name,
+        task_queue=attributes.task_queue.name,
+        first_run_id=attributes.first_execution_run_id,
+        continued_run_id=attributes.continued_execution_run_id,
+        attempt=attributes.attempt,
+        cron_schedule=attributes.cron_schedule,
+        retry_policy=retry_policy_of(attributes.retry_policy)
+        if attributes.HasField("retry_policy")
+        else None,
+        execution_timeout_ns=duration_ns(attributes.workflow_execution_timeout),
+        run_timeout_ns=duration_ns(attributes.workflow_run_timeout),
+        workflow_task_timeout_ns=duration_ns(attributes.workflow_task_timeout),
         start_ns=timestamp_ns(event.event_time),
-        execution_expiration_ns=timestamp_ns(said.workflow_execution_expiration_time),
-        first_task_backoff_ns=duration_ns(said.first_workflow_task_backoff),
-        identity=said.identity,
+        execution_expiration_ns=timestamp_ns(attributes.workflow_execution_expiration_time),
+        first_task_backoff_ns=duration_ns(attributes.first_workflow_task_backoff),
+        identity=attributes.identity,
         parent=parent,
-        parent_namespace=said.parent_workflow_namespace,
-        parent_initiated_event_id=said.parent_initiated_event_id,
+        parent_namespace=attributes.parent_workflow_namespace,
+        parent_initiated_event_id=attributes.parent_initiated_event_id,
         # A run without a parent is its own root, and its event does not say so.
-        root_workflow_id=said.root_workflow_execution.workflow_id or state.key.name,
-        root_run_id=said.root_workflow_execution.run_id or state.key.run_id,
-        priority=said.priority.SerializeToString(),
-        eager_execution_accepted=said.eager_execution_accepted,
+        root_workflow_id=attributes.root_workflow_execution.workflow_id or state.key.name,
+        root_run_id=attributes.root_workflow_execution.run_id or state.key.run_id,
+        priority=attributes.priority.SerializeToString(),
+        eager_execution_accepted=attributes.eager_execution_accepted,
         # Deterministic: a load must fold to the same bytes, whatever the order of maps in memory.
         user_metadata=event.user_metadata.SerializeToString(deterministic=True),
         started_attributes=(
-            said.SerializeToString(deterministic=True) if said.HasField("retry_policy") else b""
+            attributes.SerializeToString(deterministic=True)
+            if attributes.HasField("retry_policy")
+            else b""
         ),
     )
     state.status = RunStatus.RUNNING
@@ -64,10 +70,10 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
             point.build_id,
             point.binary_checksum,
         )
-        for point in said.prev_auto_reset_points.points
+        for point in attributes.prev_auto_reset_points.points
     )
-    state.memo = payload_map(said.memo.fields)
-    state.search_attributes = payload_map(said.search_attributes.indexed_fields)
+    state.memo = payload_map(attributes.memo.fields)
+    state.search_attributes = payload_map(attributes.search_attributes.indexed_fields)
 
 
 def _closes(status: RunStatus) -> Callable[[RunState, history.HistoryEvent], None]:

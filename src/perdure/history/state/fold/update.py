@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 def _accepted(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.workflow_execution_update_accepted_event_attributes
+    attributes = event.workflow_execution_update_accepted_event_attributes
     state.updates = state.owned(state.updates)
-    state.updates.set(said.protocol_instance_id, Update(accepted_event_id=event.event_id))
+    state.updates.set(attributes.protocol_instance_id, Update(accepted_event_id=event.event_id))
     state.open_updates = state.open_updates + 1
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED)
 def _completed(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.workflow_execution_update_completed_event_attributes
-    update = state.updates.get(said.meta.update_id)
+    attributes = event.workflow_execution_update_completed_event_attributes
+    update = state.updates.get(attributes.meta.update_id)
     if update is None or update.completed_event_id:
         return  # of a run that this one continues by reset
     state.updates.set(
-        said.meta.update_id, msgspec.structs.replace(update, completed_event_id=event.event_id)
+        attributes.meta.update_id,
+        msgspec.structs.replace(update, completed_event_id=event.event_id),
     )
     state.open_updates = state.open_updates - 1

@@ -25,41 +25,41 @@ _STICKY = enums.TASK_QUEUE_KIND_STICKY
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)
 def _scheduled(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.workflow_task_scheduled_event_attributes
-    queue = said.task_queue
+    attributes = event.workflow_task_scheduled_event_attributes
+    queue = attributes.task_queue
     state.workflow_task = WorkflowTask(
         scheduled_event_id=event.event_id,
-        attempt=said.attempt,
+        attempt=attributes.attempt,
         queue_name=queue.name,
         is_sticky=queue.kind == _STICKY,
         scheduled_ns=timestamp_ns(event.event_time),
-        start_to_close_ns=duration_ns(said.start_to_close_timeout),
+        start_to_close_ns=duration_ns(attributes.start_to_close_timeout),
     )
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_TASK_STARTED)
 def _started(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.workflow_task_started_event_attributes
+    attributes = event.workflow_task_started_event_attributes
     task = state.workflow_task
     assert task is not None, f"{state.key}: a workflow task started that was not scheduled"
     state.workflow_task = msgspec.structs.replace(
         task,
         started_event_id=event.event_id,
         started_ns=timestamp_ns(event.event_time),
-        request_id=said.request_id,
-        identity=said.identity,
-        build_id=said.worker_version.build_id,
+        request_id=attributes.request_id,
+        identity=attributes.identity,
+        build_id=attributes.worker_version.build_id,
     )
 
 
 @evolves(enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 def _completed(state: RunState, event: history.HistoryEvent) -> None:
-    said = event.workflow_task_completed_event_attributes
+    attributes = event.workflow_task_completed_event_attributes
     state.workflow_task = None
-    state.last_started_event_id = said.started_event_id
+    state.last_started_event_id = attributes.started_event_id
     state.completed_workflow_tasks += 1
-    checksum = said.binary_checksum
-    state.build_id = said.worker_version.build_id
+    checksum = attributes.binary_checksum
+    state.build_id = attributes.worker_version.build_id
     build_id = "" if state.build_id == checksum else state.build_id
     if not any((p.build_id, p.binary_checksum) == (build_id, checksum) for p in state.reset_points):
         point = ResetPoint(
