@@ -7,12 +7,14 @@ loads none of them. `run` maps the end of a command to an exit code.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
 
 from perdure import __version__
 from perdure.cli.exits import CommandError, Exit
+from perdure.rendering.visible import visible
 
 EPILOG = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server; 4 not found; "
@@ -154,16 +156,24 @@ def run_for_exit_code(arguments: list[str] | None = None) -> int:
         # Commands return nothing. click returns the exit code of --help, --version or ctx.exit().
         code = cli.main(arguments, prog_name="perdure", standalone_mode=False)
     except CommandError as error:
-        click.echo(f"perdure: {error}", err=True)
+        _say(f"perdure: {visible(str(error))}")
         return int(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        _say(shown.getvalue().rstrip())
         return int(Exit.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader of the output has closed the pipe (`perdure workflow list | head`), which is not an error.
         sys.stderr.close()
         return int(Exit.OK)
     return code if isinstance(code, int) else int(Exit.OK)
+
+
+def _say(text: str) -> None:
+    from perdure.cli.output import echo  # here, so that help loads no API messages
+
+    echo(text, err=True)

@@ -12,6 +12,8 @@ import click
 
 from perdure.cli import output
 from perdure.cli.exits import CommandError
+from perdure.cli.output import echo
+from perdure.rendering.visible import visible
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite_backup import back_up
 
@@ -35,7 +37,7 @@ def backup(file: Path, to: Path) -> None:
         size_bytes = back_up(file, to)
     except OpenError as error:
         raise CommandError(str(error)) from None
-    click.echo(f"{file} → {to} ({size_bytes} bytes)")
+    echo(f"{file} → {to} ({size_bytes} bytes)")
 
 
 @click.command()
@@ -72,13 +74,13 @@ def _show(report: AuditReport) -> None:
         [(name, str(report.looked_at[name]), str(wrong[name] or "–")) for name in CHECKS],
     )
     for finding in report.findings[:SHOWN_MAX]:
-        click.echo(f"✗ {finding.check}: {finding.what}")
+        echo(f"✗ {finding.check}: {visible(finding.what)}")
     if len(report.findings) > SHOWN_MAX:
-        click.echo(f"… and {len(report.findings) - SHOWN_MAX} more")
+        echo(f"… and {len(report.findings) - SHOWN_MAX} more")
     if report.stale_tasks:
-        click.echo(f"{report.stale_tasks} stale tasks: harmless, a running engine removes them")
+        echo(f"{report.stale_tasks} stale tasks: harmless, a running engine removes them")
     if report.is_sound:
-        click.echo("sound")
+        echo("sound")
 
 
 def _json(report: AuditReport) -> dict[str, object]:

@@ -10,6 +10,9 @@ import json
 import logging
 import sys
 import time
+from typing import Any
+
+from perdure.rendering.visible import visible
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -42,7 +45,17 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return visible(json.dumps(entry, ensure_ascii=False))
+
+
+class TextFormatter(logging.Formatter):
+    """One line, then the lines of an exception. Ids and messages of others cannot steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in logging
+        return visible(super().formatMessage(record), keep_lines=True)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in logging
+        return visible(super().formatException(ei), keep_lines=True)
 
 
 def set_up(level: str, log_format: str) -> None:
@@ -57,7 +70,7 @@ def set_up(level: str, log_format: str) -> None:
         handler.setFormatter(JsonFormatter())
     else:
         text = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s  %(message)s"
-        handler.setFormatter(logging.Formatter(text, datefmt="%H:%M:%S"))
+        handler.setFormatter(TextFormatter(text, datefmt="%H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])

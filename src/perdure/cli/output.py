@@ -1,7 +1,8 @@
 """Printing: tables and fields for people, JSON for programs.
 
 Invariants: data goes to stdout, everything else to stderr; `json` is one document, `jsonl` one document per line; the
-JSON of API messages uses their protobuf JSON names, with payloads decoded unless requested otherwise.
+JSON of API messages uses their protobuf JSON names, with payloads decoded unless requested otherwise. Every command
+prints through `echo`, so that text of others cannot steer the terminal; a value inside a line keeps no line break.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import click
 from google.protobuf import json_format
 
 from perdure.rendering import payloads
+from perdure.rendering.visible import visible
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
@@ -22,10 +24,15 @@ if TYPE_CHECKING:
     from perdure.cli.options import OutputFormat
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print lines. What would steer the terminal is spelled out; a JSON text keeps its meaning."""
+    click.echo(visible(text, keep_lines=True), err=err)
+
+
 def document(value: object, output: OutputFormat) -> None:
     """One JSON document: indented for `json`, on one line for `jsonl`."""
     indent = 2 if output == "json" else None
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent))
+    echo(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def documents(values: Iterable[object], output: OutputFormat) -> None:
@@ -39,18 +46,21 @@ def documents(values: Iterable[object], output: OutputFormat) -> None:
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """`name  value` lines, aligned; values that are None or empty are left out."""
-    shown = [(name, str(value)) for name, value in pairs if value not in (None, "")]
+    shown = [
+        (visible(name), visible(str(value))) for name, value in pairs if value not in (None, "")
+    ]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        click.echo(f"  {name:<{width}}  {value}")
+        echo(f"  {name:<{width}}  {value}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their longest value; the last one may run over."""
-    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
-    for row in [header, *rows]:
+    shown = [[visible(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[index]) for row in shown) for index in range(len(header))]
+    for row in shown:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        echo(line.rstrip())
 
 
 def message(value: Message, *, decode_payloads: bool = True) -> dict[str, Any]:

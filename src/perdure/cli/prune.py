@@ -15,9 +15,11 @@ import click
 from perdure.cli import output
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.options import DEFAULT_NAMESPACE, DURATION
+from perdure.cli.output import echo
 from perdure.cli.workflow_read import status_name
 from perdure.core.clock import SystemClock
 from perdure.core.units import SECOND_NS
+from perdure.rendering.visible import visible
 from perdure.storage.port import StoreError
 from perdure.wire.api import enums
 from perdure.wire.errors import NotFound, RpcError
@@ -78,17 +80,17 @@ def _show_prunable(found: Prunable, done: Pruned | None) -> None:
             [tuple(_fields(run).values()) for run in found.runs[:SHOWN_MAX]],
         )
         if len(found.runs) > SHOWN_MAX:
-            click.echo(f"… and {len(found.runs) - SHOWN_MAX} more")
+            echo(f"… and {len(found.runs) - SHOWN_MAX} more")
     waiting = found.waiting
     if done is None:
-        click.echo(f"{_runs(len(found.runs))} would be deleted; --apply does it")
+        echo(f"{_runs(len(found.runs))} would be deleted; --apply does it")
     else:
         for line in done.damaged:
-            click.echo(f"✗ {line}")
+            echo(f"✗ {visible(line)}")
         waiting += done.left
-        click.echo(f"{_runs(done.deleted)} deleted")
+        echo(f"{_runs(done.deleted)} deleted")
     if waiting:
-        click.echo(f"{_runs(waiting)} must stay: messages to other runs are still to be delivered")
+        echo(f"{_runs(waiting)} must stay: messages to other runs are still to be delivered")
 
 
 def _runs(count: int) -> str:

@@ -14,6 +14,7 @@ from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
 from perdure.cli.options import RETENTION
+from perdure.cli.output import echo
 from perdure.server.common.options import DevServerOptions, DevServerReady, ServerStartError
 
 logger = logging.getLogger("perdure.cli.server")
@@ -178,5 +179,5 @@ def _announce(ready: DevServerReady) -> None:
     if ready.ui_url:
         lines.append(f"  web pages  {ready.ui_url}")
     lines.append("  stop       Ctrl-C")
-    click.echo("\n".join(lines))
+    echo("\n".join(lines))
     session.tune_collector()

@@ -10,6 +10,7 @@ import click
 from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
+from perdure.cli.output import echo
 from perdure.server.common.options import PORT_MAX, ServerStartError
 
 
@@ -38,7 +39,7 @@ async def _serve(ip: str, port: int) -> None:
     stop = session.stop_on_signals()
 
     def announce(bound: int) -> None:
-        click.echo(f"perdure {__version__}, test server on {ip}:{bound}; time is locked")
+        echo(f"perdure {__version__}, test server on {ip}:{bound}; time is locked")
 
     try:
         await run_test_server(ip, port, stop=stop, on_ready=announce)

@@ -17,6 +17,7 @@ from perdure.cli.options import (
     with_output,
     with_target,
 )
+from perdure.cli.output import echo
 from perdure.cli.session import run_with_client
 from perdure.rendering import payloads
 
@@ -36,7 +37,7 @@ def _done(form: OutputFormat, target: Target, text: str, **more: object) -> None
             about["runId"] = target.run_id
         output.document({**about, **more}, form)
     elif form == "text":
-        click.echo(text)
+        echo(text)
 
 
 @click.command("signal")
@@ -128,7 +129,7 @@ def show_answer(raw: object, form: OutputFormat) -> None:
         value = payloads.value(raw.payload) if isinstance(raw, RawValue) else raw
         output.document({"queryResult": value}, form)
     elif form == "text":
-        click.echo(payloads.text(raw.payload) if isinstance(raw, RawValue) else "null")
+        echo(payloads.text(raw.payload) if isinstance(raw, RawValue) else "null")
 
 
 @click.command("cancel")

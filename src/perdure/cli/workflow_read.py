@@ -20,9 +20,11 @@ from perdure.cli.options import (
     with_output,
     with_target,
 )
+from perdure.cli.output import echo
 from perdure.cli.session import run_with_client
 from perdure.core.clock import SystemClock
 from perdure.rendering import durations, payloads, timeline
+from perdure.rendering.visible import visible
 from perdure.wire.api import enums, history
 from perdure.wire.times import timestamp_ns
 
@@ -108,9 +110,9 @@ def show_count(counted: Any, form: OutputFormat) -> None:
         ]
         output.document({"count": counted.count, **({"groups": shown} if shown else {})}, form)
     elif form == "text":
-        click.echo(f"Total: {counted.count}")
+        echo(f"Total: {counted.count}")
         for values, number in groups:
-            click.echo(f"  {', '.join(str(value) for value in values)}: {number}")
+            echo(f"  {visible(', '.join(str(value) for value in values))}: {number}")
 
 
 # ── show ──────────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +175,7 @@ def show_history(
     elif form == "text":
         now_ns = SystemClock().now_ns()
         recorded = history.History(events=events)
-        click.echo(timeline.render(recorded, style=style, now_ns=now_ns, title=workflow_id))
+        echo(timeline.render(recorded, style=style, now_ns=now_ns, title=workflow_id))
 
 
 async def _follow(
@@ -187,7 +189,7 @@ async def _follow(
         if begin_ns is None:
             begin_ns = timestamp_ns(event.event_time)
         if line := timeline.event_line(event, begin_ns, style):
-            click.echo(line)
+            echo(line)
 
 
 def terminal_style(*, detailed: bool, newest_first: bool, no_cut: bool) -> timeline.Style:
@@ -249,7 +251,7 @@ _LIBRARY = Path(__file__).parent.parent
 
 def task_failure_text(failure: failure_api.Failure) -> str:
     """All lines of the worker's message (a nondeterminism report is a page long), and the user's line."""
-    first = payloads.failure_text(failure)
+    first = visible(payloads.failure_text(failure))
     text = first if "\n" not in failure.message else failure.message.strip()
     frames = [
         frame
@@ -257,7 +259,9 @@ def task_failure_text(failure: failure_api.Failure) -> str:
         if not Path(frame["file"]).is_relative_to(_LIBRARY)
     ]
     if frames and f"{frames[-1]['file']}:" not in text:
-        text += "\n  at {file}:{line} in {function}".format_map(frames[-1].groupdict())
+        text += "\n" + visible(
+            "  at {file}:{line} in {function}".format_map(frames[-1].groupdict())
+        )
     return text
 
 
@@ -277,23 +281,23 @@ def show_description(
     if form == "none":
         return
     info = answer.workflow_execution_info
-    click.echo("Execution:")
+    echo("Execution:")
     output.fields(_execution_fields(info, now_ns))
     if answer.HasField("pending_workflow_task") and answer.pending_workflow_task.attempt > 1:
         task = answer.pending_workflow_task
-        click.echo(f"\nIts workflow task fails, and is tried again: attempt {task.attempt}")
+        echo(f"\nIts workflow task fails, and is tried again: attempt {task.attempt}")
         problem = problem or (
             "its history does not say why: a time-out came first (no worker answered); see the workers' logs"
         )
-        click.echo(textwrap.indent(problem, "  "))
+        echo(textwrap.indent(problem, "  "))
     if answer.pending_activities:
-        click.echo(f"\nPending activities: {len(answer.pending_activities)}")
+        echo(f"\nPending activities: {len(answer.pending_activities)}")
         output.table(
             ("ID", "TYPE", "STATE", "ATTEMPT", "NEXT", "LAST FAILURE"),
             [_activity_row(activity, now_ns) for activity in answer.pending_activities],
         )
     if answer.pending_children:
-        click.echo(f"\nPending children: {len(answer.pending_children)}")
+        echo(f"\nPending children: {len(answer.pending_children)}")
         output.table(
             ("WORKFLOW ID", "TYPE", "RUN ID"),
             [(c.workflow_id, c.workflow_type_name, c.run_id) for c in answer.pending_children],

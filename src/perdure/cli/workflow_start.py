@@ -27,6 +27,7 @@ from perdure.cli.options import (
     with_output,
     with_target,
 )
+from perdure.cli.output import echo
 from perdure.cli.session import run_with_client
 from perdure.rendering import payloads
 
@@ -225,7 +226,7 @@ async def _start(
             or not error.run_id
         ):
             raise
-        click.echo(f"perdure: {workflow_id!r} is already running; this is that run", err=True)
+        echo(f"perdure: {workflow_id!r} is already running; this is that run", err=True)
         handle = client.get_workflow_handle(workflow_id, run_id=error.run_id, result_type=RawValue)
     run_id = handle.result_run_id or ""
     started = Started(
@@ -305,7 +306,7 @@ def show_started(started: Started, form: OutputFormat) -> None:
     if form in {"json", "jsonl"}:
         output.document(msgspec.to_builtins(started), form)
     elif form == "text":
-        click.echo("Running execution:")
+        echo("Running execution:")
         output.fields(
             [
                 ("WorkflowId", started.workflow_id),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.rendering import durations
 from perdure.rendering.steps import State, Step, each_event, one_event, steps
+from perdure.rendering.visible import visible
 from perdure.wire.api import enums
 from perdure.wire.times import timestamp_ns
 
@@ -231,6 +232,7 @@ def _fitted(line: str, style: Style) -> str:
 
 def _spelled(line: str, style: Style) -> str:
     """For an ASCII alphabet the details' arrows, and whatever the payloads hold, in ASCII too."""
+    line = visible(line)
     if not style.alphabet.ascii_only:
         return line
     return line.replace("→", "->").replace("←", "<-").encode("ascii", "backslashreplace").decode()
