@@ -47,6 +47,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         "*.history[1 WORKFLOW_EXECUTION_STARTED].workflow_execution_expiration_time",
         "*.retry_policy.maximum_interval",
         "* poll].response.retry_policy",
+        "*.workflow_execution_info.auto_reset_points",
+        "*.prev_auto_reset_points",
         "*.history_size_bytes",
         "*.workflow_extended_info.original_start_time",
         "*.workflow_extended_info.run_expiration_time",
