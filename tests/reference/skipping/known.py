@@ -43,7 +43,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         "*.request_id",
         "*.started_event_id",
         "*.history[1 WORKFLOW_EXECUTION_STARTED].workflow_id",
-        "*.history[1 WORKFLOW_EXECUTION_STARTED].root_workflow_execution",
         "*.history[1 WORKFLOW_EXECUTION_STARTED].workflow_execution_expiration_time",
         "*.retry_policy.maximum_interval",
         "* poll].response.retry_policy",
@@ -86,9 +85,6 @@ DIFFERENCES: tuple[Difference, ...] = (
     _known("client[1 start].response.link", ANY, ABSENT, "our server returns no links to events"),
     _known("*.workflow_execution_timeout", "3.1536e+08s", ANY, UNLIMITED),
     _known("*.workflow_run_timeout", "3.1536e+08s", ANY, UNLIMITED),
-    _known(
-        "*.root_execution.run_id", ANY, ANY, "on that server every run of a chain is its own root"
-    ),
     _known("runs[*].history", '*CONTINUED_AS_NEW"]', '*EXECUTION_FAILED"]', RETRIED),
     _known("*.status", "*CONTINUED_AS_NEW", "*FAILED", RETRIED),
     _known("*.schedule_to_close_timeout", ANY, ANY, CAPPED),
