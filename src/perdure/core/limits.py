@@ -12,6 +12,9 @@ GRPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 COMPLETION_BYTES_MAX = 32 * 1024 * 1024
 """The answer to a workflow task: its commands may be many, and each has a limit of its own."""
 
+DURATION_MAX_NS = 100 * 365 * DAY_NS
+"""Longer timers, delays and time-outs are capped, so that points in time stay far from the end of time."""
+
 RETENTION_FOREVER_NS = 100 * 365 * DAY_NS
 """Closed runs are kept. A namespace describes itself with this duration, the longest that the reference server stores:
 every tool can show it, while 0 means "not set" to some of them."""
@@ -41,8 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     updates_per_run_max: int = 2_000
     activity_last_failure_bytes_max: int = 4 * 1024
     """Of a failure kept between attempts, which history never sees."""
-    duration_max_ns: int = 100 * 365 * DAY_NS
-    """Longer timers and time-outs are capped, so that no point in time leaves the range of a timestamp."""
+    duration_max_ns: int = DURATION_MAX_NS
     workflow_task_timeout_default_ns: int = 10 * SECOND_NS
     workflow_task_timeout_max_ns: int = 120 * SECOND_NS
     run_interval_min_ns: int = SECOND_NS

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure.core.clock import steady
 from perdure.core.ids import EntityKey
 from perdure.core.limits import DEFAULT_LIMITS, Limits
-from perdure.core.units import SECOND_NS
+from perdure.core.units import SECOND_NS, later_ns
 from perdure.entity.transition import Transition
 from perdure.server.common import closing
 from perdure.server.common.entity_types import BUILT_IN
@@ -361,7 +361,7 @@ class Engine:
         if namespace is None or not entry.number or not entry.is_closed:
             return 0
         shown = entry.type.visibility(entry.state)
-        return 0 if shown is None else shown.close_ns + namespace.retention_ns
+        return 0 if shown is None else later_ns(shown.close_ns, namespace.retention_ns)
 
     async def _fire(self, key: EntityKey) -> None:
         await self.update(key, self._types.of(key).wake, is_wake=True)

@@ -10,6 +10,8 @@ from functools import lru_cache
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from perdure.core.units import END_OF_TIME_NS
+
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
 
@@ -30,8 +32,9 @@ def timestamp_or_none(ns: int) -> Timestamp | None:
 
 
 def timestamp_ns(value: Timestamp) -> int:
-    """0 for an unset timestamp."""
-    return value.seconds * NS_PER_SECOND + value.nanos
+    """0 for an unset timestamp; the end of time for one after it."""
+    # Not bounded below: a zero time of Go, in the year 1, means "none" and is shown as it is.
+    return min(value.seconds * NS_PER_SECOND + value.nanos, END_OF_TIME_NS)
 
 
 @lru_cache(maxsize=1_024)
@@ -50,5 +53,8 @@ def duration_or_none(ns: int) -> Duration | None:
 
 
 def duration_ns(value: Duration) -> int:
-    """0 for an unset duration."""
-    return value.seconds * NS_PER_SECOND + value.nanos
+    """0 for an unset duration; the longest there is for a longer one."""
+    ns = value.seconds * NS_PER_SECOND + value.nanos
+    if -END_OF_TIME_NS <= ns <= END_OF_TIME_NS:
+        return ns
+    return END_OF_TIME_NS if ns > 0 else -END_OF_TIME_NS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 
@@ -37,6 +39,33 @@ def test_a_pause_grows_up_to_its_bound(
     initial: int, coefficient: float, maximum: int, attempt: int, expected: int
 ) -> None:
     assert exponential_ns(initial, coefficient, maximum, attempt) == expected
+
+
+@pytest.mark.parametrize(
+    ("initial", "coefficient", "maximum", "attempt", "expected"),
+    [
+        (S, math.nan, 9 * S, 2, 9 * S),
+        (S, math.nan, 0, 2, 2**62),
+        (S, math.inf, 9 * S, 2, 9 * S),
+        (S, -math.inf, 9 * S, 2, 0),
+        (S, -2.0, 9 * S, 2, 0),
+        (0, math.inf, 9 * S, 2, 0),
+        (-S, 2.0, 9 * S, 2, 0),
+        (S, 0.0, 9 * S, 0, S),
+        (S, 2.0, 2**80, 90, 2**62),
+    ],
+)
+def test_a_pause_has_a_value_for_every_policy_that_may_be_stored(
+    initial: int, coefficient: float, maximum: int, attempt: int, expected: int
+) -> None:
+    assert exponential_ns(initial, coefficient, maximum, attempt) == expected
+
+
+def test_no_time_is_later_than_the_end_of_time() -> None:
+    end_ns = units.END_OF_TIME_NS
+    assert end_ns == 2**63 - 1
+    assert units.later_ns(5, 7) == 12
+    assert units.later_ns(end_ns - 1, 1) == units.later_ns(end_ns, end_ns) == end_ns
 
 
 def test_the_units_of_time() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import math
 
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from perdure.core.limits import DURATION_MAX_NS
 from perdure.history.activity.command import Timeouts, normalised
 from perdure.history.activity.retry import decide_retry, is_retryable, next_retry_delay_ns
 from perdure.history.commands.checks import complete_retry_policy, duration_in_range
@@ -148,6 +152,10 @@ def test_a_retry_policy_gets_its_defaults():
     ("bad", "message"),
     [
         (policy(backoff_coefficient=0.5), "backoff coefficient"),
+        (policy(backoff_coefficient=math.nan), "not a finite number"),
+        (policy(backoff_coefficient=math.inf), "not a finite number"),
+        (policy(backoff_coefficient=-math.inf), "not a finite number"),
+        (policy(backoff_coefficient=math.nan, maximum_attempts=1), "not a finite number"),
         (policy(maximum_attempts=-1), "attempts is negative"),
         (policy(initial_interval=duration(-1)), "initial interval is negative"),
         (policy(maximum_interval=duration(-1)), "maximum interval is negative"),
@@ -171,3 +179,10 @@ def test_durations_are_capped_and_well_formed():
     assert duration_in_range(duration(7 * SECOND), 5 * SECOND) == 5 * SECOND
     with pytest.raises(ValueError, match="malformed"):
         duration_in_range(type(duration(0))(seconds=1, nanos=-1), 5 * SECOND)
+
+
+@pytest.mark.parametrize("seconds", [100 * 365 * 86_400 + 1, 10**10, 10**12])
+def test_a_delay_that_was_asked_for_is_at_most_a_hundred_years(seconds: int):
+    cause = application(next_retry_delay=Duration(seconds=seconds))
+    assert next_retry_delay_ns(cause) == DURATION_MAX_NS
+    assert decide_retry(activity(), 1, cause, 0).interval_ns == DURATION_MAX_NS

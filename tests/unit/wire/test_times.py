@@ -29,6 +29,22 @@ def test_both_parts_of_a_negative_duration_are_negative(ns: int, seconds: int, n
     assert times.duration_ns(times.duration(ns)) == ns
 
 
+@pytest.mark.parametrize(
+    ("seconds", "ns"),
+    [
+        (9_223_372_036, 9_223_372_036 * 10**9),
+        (9_223_372_037, 2**63 - 1),
+        (10**12, 2**63 - 1),
+        (-9_223_372_037, -(2**63 - 1)),
+        (-(10**12), -(2**63 - 1)),
+    ],
+)
+def test_times_and_durations_end_where_64_bits_do(seconds: int, ns: int) -> None:
+    assert times.duration_ns(Duration(seconds=seconds)) == ns
+    at_ns = times.timestamp_ns(Timestamp(seconds=seconds))
+    assert at_ns == (ns if seconds > 0 else seconds * 10**9), "times are not bounded below"
+
+
 def test_nothing_stands_for_what_is_not_set() -> None:
     assert times.timestamp_or_none(0) is None
     assert times.duration_or_none(0) is None

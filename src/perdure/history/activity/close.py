@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.core.units import later_ns
 from perdure.history.activity.due import arm_all
 from perdure.history.activity.phase import pause_of, progress_of, running, wanted_task
 from perdure.history.activity.retry import TIMEOUT_NAMES, RetryDecision, decide_retry
@@ -52,7 +53,7 @@ def enter_phase(draft: Draft, activity: Activity) -> None:
 def retry(draft: Draft, activity: Activity, cause: Failure | None, interval_ns: int) -> None:
     """The attempt failed and another follows after the interval or the pause: nothing reaches history (S-28)."""
     old = _carried(progress_of(draft.state, activity.scheduled_event_id))
-    next_ns = draft.now_ns + interval_ns
+    next_ns = later_ns(draft.now_ns, interval_ns)
     advance(
         draft,
         activity,

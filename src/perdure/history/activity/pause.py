@@ -14,6 +14,7 @@ from zlib import crc32
 
 import msgspec
 
+from perdure.core.units import later_ns
 from perdure.history.activity.close import advance
 from perdure.history.activity.phase import pause_of, progress_of, running
 from perdure.history.draft.draft import Draft
@@ -128,7 +129,7 @@ def queued_again(draft: Draft, progress: ActivityProgress, jitter_ns: int) -> Ac
     Activities that go on together need not start together. The last failure is forgotten, as on the reference server.
     """
     delay_ns = jitter_ns * crc32(draft.env.new_id().encode()) >> 32 if jitter_ns > 0 else 0
-    at_ns = draft.now_ns + delay_ns
+    at_ns = later_ns(draft.now_ns, delay_ns)
     return msgspec.structs.replace(
         progress,
         scheduled_ns=at_ns,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from perdure.core.backoff import exponential_ns
+from perdure.core.limits import DURATION_MAX_NS
 from perdure.history.state.run_state import Activity, RetryPolicy
 from perdure.wire.api import enums, failure
 from perdure.wire.times import duration_ns
@@ -98,10 +99,11 @@ def is_retryable(cause: Failure, non_retryable_error_types: tuple[str, ...]) -> 
 
 
 def next_retry_delay_ns(cause: Failure | None) -> int:
-    """The pause that the worker asked for; 0 for none."""
+    """The pause that the worker asked for, at most a hundred years; 0 for none."""
     if cause is None or not cause.HasField("application_failure_info"):
         return 0
-    return max(0, duration_ns(cause.application_failure_info.next_retry_delay))
+    asked_ns = duration_ns(cause.application_failure_info.next_retry_delay)
+    return min(max(0, asked_ns), DURATION_MAX_NS)
 
 
 def expiration_ns(activity: Activity) -> int:

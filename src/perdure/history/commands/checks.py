@@ -5,6 +5,7 @@ Messages name the command and the field, never a payload's value.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,8 @@ def _completed(encoded: bytes, maximum_ns: int) -> common.RetryPolicy:
     if not duration_ns(result.initial_interval):
         result.initial_interval.FromSeconds(DEFAULT_INITIAL_INTERVAL_S)
     initial_ns = _interval(result.initial_interval, "initial interval", maximum_ns)
+    if not math.isfinite(result.backoff_coefficient):
+        raise ValueError("the backoff coefficient is not a finite number")
     if not result.backoff_coefficient:
         result.backoff_coefficient = DEFAULT_BACKOFF_COEFFICIENT
     if not duration_ns(result.maximum_interval):

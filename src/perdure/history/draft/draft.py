@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.core.ids import EntityKey, TaskRowId
+from perdure.core.units import END_OF_TIME_NS
 from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
 from perdure.history.draft.deadlines import compact
 from perdure.history.draft.flush import buffered_event
@@ -138,13 +139,14 @@ class Draft:
 
     def wake_at(self, at_ns: int) -> None:
         """Wake the run no later than this. The shell keeps the earlier of this and the stored wake-up."""
-        self._wake_at_ns = at_ns if self._wake_at_ns is None else min(self._wake_at_ns, at_ns)
+        so_far_ns = self._wake_at_ns
+        self._wake_at_ns = min(at_ns, END_OF_TIME_NS if so_far_ns is None else so_far_ns)
 
     def visible(self, row: VisibilityRow) -> None:
         self._visibility = row
 
     def delete_at(self, at_ns: int) -> None:
-        self._delete_at_ns = at_ns
+        self._delete_at_ns = min(at_ns, END_OF_TIME_NS)
 
     def current(self, value: CurrentRun) -> None:
         """Set the new value of the workflow id's pointer."""

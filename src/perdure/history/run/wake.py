@@ -5,6 +5,7 @@ from __future__ import annotations
 from heapq import heappop
 from typing import TYPE_CHECKING
 
+from perdure.core.units import END_OF_TIME_NS
 from perdure.history.draft.deadlines import WATCHES
 from perdure.history.draft.draft import Draft
 from perdure.history.state.run_state import Deadline
@@ -35,7 +36,7 @@ def wake(state: RunState, env: Env) -> RunTransition:
         for entry in popped:
             state.watch(entry)
         raise
-    transition.wake_at_ns = next_deadline_ns(state)
+    transition.wake_at_ns = min(next_deadline_ns(state), END_OF_TIME_NS)
     return transition
 
 

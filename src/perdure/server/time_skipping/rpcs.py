@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.units import MINUTE_NS
+from perdure.core.limits import DURATION_MAX_NS
+from perdure.core.units import MINUTE_NS, later_ns
 from perdure.server.frontend.rpcs import RPCS, Access, Routing, Rpc
 from perdure.wire.api import testservice
 from perdure.wire.errors import InvalidArgument
@@ -102,4 +103,4 @@ class _TestService:
         length_ns = duration_ns(request.duration)
         if length_ns < 0:
             raise InvalidArgument("Duration must not be negative.")
-        return self._time.clock.now_ns() + length_ns
+        return later_ns(self._time.clock.now_ns(), min(length_ns, DURATION_MAX_NS))
