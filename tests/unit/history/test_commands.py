@@ -18,9 +18,10 @@ from perdure.history.state.fold import evolve as evolve_module
 from perdure.history.state.fold.evolve import UnknownEventError
 from perdure.history.state.run_state import RunState
 from perdure.wire.api import command as commands_api
-from perdure.wire.api import enums, history
+from perdure.wire.api import common, enums, history, taskqueue
 from perdure.wire.errors import InvalidArgument
-from tests.unit.history.harness import NAMESPACE, Run, start_timer
+from tests.unit.history.harness import NAMESPACE, Run, schedule_activity, start_timer
+from tests.unit.history.harness import command as harness_command
 
 UNSUPPORTED = {
     enums.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION,
@@ -140,3 +141,31 @@ def test_a_token_names_its_run() -> None:
     run = started_run()
     assert run.poll_workflow().token.entity == run.state.key
     assert RunState(run_key(NAMESPACE, "w", "r")).snapshot()["next_event_id"] == 1
+
+
+QUEUE = taskqueue.TaskQueue(name="a\nb")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        schedule_activity(task_queue=QUEUE),
+        harness_command(
+            start_child_workflow_execution_command_attributes=commands_api.StartChildWorkflowExecutionCommandAttributes(
+                workflow_id="child",
+                workflow_type=common.WorkflowType(name="Child"),
+                task_queue=QUEUE,
+            )
+        ),
+        harness_command(
+            continue_as_new_workflow_execution_command_attributes=commands_api.ContinueAsNewWorkflowExecutionCommandAttributes(
+                task_queue=QUEUE
+            )
+        ),
+    ],
+    ids=["activity", "child", "continue as new"],
+)
+def test_a_queue_that_cannot_be_polled_is_refused(command: commands_api.Command) -> None:
+    run = started_run()
+    with pytest.raises(InvalidArgument, match="task queue must not contain control characters"):
+        run.step(command)

@@ -117,7 +117,7 @@ def _scheduled_event(
     except ValueError as error:
         raise check.reject(f"activity {asked.activity_id}: {error}.") from None
     queue_name = asked.task_queue.name or info.task_queue
-    check.id(queue_name, "task queue")
+    check.queue_name(queue_name)
     return history.ActivityTaskScheduledEventAttributes(
         activity_id=asked.activity_id,
         activity_type=asked.activity_type,

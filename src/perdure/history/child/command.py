@@ -84,7 +84,7 @@ def _initiated_event(draft: Draft, asked: Asked, check: CommandChecks) -> Initia
         task_ns or limits.workflow_task_timeout_default_ns, limits.workflow_task_timeout_max_ns
     )
     queue_name = asked.task_queue.name or info.task_queue
-    check.id(queue_name, "task queue")
+    check.queue_name(queue_name)
     initiated = Initiated(
         namespace=namespace,
         namespace_id=namespace_id,

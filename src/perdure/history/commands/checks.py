@@ -52,6 +52,12 @@ class CommandChecks:
         if len(value) > limit:
             raise self.reject(f"{field} has {len(value)} characters; the limit is {limit}.")
 
+    def queue_name(self, value: str) -> None:
+        """The name of a task queue: one that can be polled."""
+        self.id(value, "task queue")
+        if not value.isprintable():
+            raise self.reject("task queue must not contain control characters.")
+
     def namespace(self, name: str, env: Env, own_id: str) -> tuple[str, str]:
         """(id, name) of the namespace that the command is for: the run's own when it names none."""
         if name in ("", env.namespace):

@@ -52,7 +52,7 @@ def _closing_event(
     workflow_type = asked.workflow_type.name or info.workflow_type
     queue_name = asked.task_queue.name or info.task_queue
     checks.id(workflow_type, "workflow_type")
-    checks.id(queue_name, "task_queue")
+    checks.queue_name(queue_name)
     run_ns = checks.duration_ns(asked.workflow_run_timeout, "workflow_run_timeout")
     run_ns = run_ns or info.run_timeout_ns
     if info.execution_timeout_ns:

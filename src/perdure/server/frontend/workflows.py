@@ -76,6 +76,10 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
         raise InvalidArgument("CronSchedule and WorkflowStartDelay may not be used together.")
     if request.cron_schedule:
         raise InvalidArgument("CronSchedule is not supported by this version of Perdure.")
+    # Not in the request of a signal with start. Accepting a callback that is never made would lose what its caller
+    # waits for.
+    if getattr(request, "completion_callbacks", ()):
+        raise InvalidArgument("CompletionCallbacks is not supported by this version of Perdure.")
     transitions.check_policies(request)
 
 
