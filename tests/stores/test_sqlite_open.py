@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -297,3 +298,23 @@ def test_a_database_of_this_version_is_not_migrated(tmp_path: Path):
     before = path.read_bytes()
     connect_file(path, 4).close()
     assert path.read_bytes() == before
+
+
+async def test_only_its_owner_reads_a_new_database(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = await open_sqlite(tmp_path / "x.db")
+        modes = {
+            name: stat.S_IMODE(os.stat(tmp_path / name).st_mode)  # noqa: PTH116 - neither blocks here
+            for name in os.listdir(tmp_path)  # noqa: PTH208
+            if not name.endswith(".lock")
+        }
+        assert modes.keys() >= {"x.db", "x.db-wal"}
+        assert set(modes.values()) == {0o600}
+        await store.close()
+        (tmp_path / "x.db").chmod(0o640)
+        store = await open_sqlite(tmp_path / "x.db")
+        assert stat.S_IMODE((tmp_path / "x.db").stat().st_mode) == 0o640
+        await store.close()
+    finally:
+        os.umask(before)

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -81,6 +81,10 @@ def connect_memory(shard_count: int) -> sqlite3.Connection:
 def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
     """The connection for writes and checkpoints. The caller must hold the `FileLock`."""
     _check_header(path)
+    with suppress(OSError):
+        # A database holds the payloads of all namespaces, so only its owner may read a new one. SQLite gives the files
+        # beside it the same mode. An existing file keeps its mode. SQLite reports other errors.
+        path.touch(mode=0o600, exist_ok=False)
     with _refused_if_damaged(path):
         connection = _connect(str(path))
         try:
