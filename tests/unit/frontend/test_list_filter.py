@@ -11,6 +11,7 @@ from perdure.storage.port import Span, VisibilityQuery
 from perdure.wire.errors import InvalidArgument
 
 JAN_1_2026_NS = 1_767_225_600 * 1_000_000_000
+LAST_NS = 2**63 - 2
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,14 @@ JAN_1_2026_NS = 1_767_225_600 * 1_000_000_000
         ("ExecutionStatus IN (7)", {"statuses": (7,)}),
         (r"WorkflowId = 'a\\b'", {"workflow_id": "a\\b"}),
         ("WorkflowId IN ('a')", {"workflow_id": "a"}),
+        ("CloseTime < '9999-12-31T23:59:59Z'", {"closed": Span(0, LAST_NS)}),
+        ("CloseTime <= '2300-01-01'", {"closed": Span(0, LAST_NS + 1)}),
+        ("StartTime > 99999999999999999999", {"started": Span(LAST_NS + 1, 0)}),
+        (f"StartTime > {'9' * 5_000}", {"started": Span(LAST_NS + 1, 0)}),
+        ("StartTime = '2262-12-31'", {"started": Span(LAST_NS, LAST_NS + 1)}),
+        ("CloseTime < '1970-01-01'", {"closed": Span(0, 1)}),
+        ("CloseTime < '0001-01-01T00:00:00+14:00'", {"closed": Span(0, 1)}),
+        ("CloseTime < 0", {"closed": Span(0, 1)}),
     ],
 )
 def test_conditions_become_the_filter_of_the_store(text: str, expected: dict[str, object]):
@@ -74,6 +83,12 @@ def test_conditions_become_the_filter_of_the_store(text: str, expected: dict[str
         ("ExecutionStatus IN 'Running'", "did not expect \"'Running'\""),
         ("ExecutionStatus IN ('Running' 'Failed')", "did not expect \"'Failed'\""),
         ("StartTime > 'yesterday'", "'yesterday' is no time"),
+        ("StartTime > '²'", "'²' is no time"),
+        ("ExecutionStatus = '²'", "unknown ExecutionStatus '²'"),
+        ("ExecutionStatus = '99'", "unknown ExecutionStatus '99'"),
+        ("ExecutionStatus = 99999999999999999999", "unknown ExecutionStatus '9999999999"),
+        (f"ExecutionStatus = {'9' * 5_000}", "unknown ExecutionStatus '9999999999"),
+        ("ExecutionStatus = 0000000000000000000001", "unknown ExecutionStatus '0000"),
         ("StartTime ? 3", "cannot read it from"),
         ("(WorkflowId = 'a')", "did not expect '('"),
         ("ExecutionStatus IN ) 'Running')", "expected ( after IN"),

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from perdure.core.units import END_OF_TIME_NS
 from perdure.storage.port import Span, VisibilityQuery
 from perdure.wire.api import enums
 from perdure.wire.errors import InvalidArgument
@@ -128,10 +129,17 @@ def _values(tokens: _Tokens) -> list[str]:
     return values
 
 
+_DIGITS_MAX = 20
+"""More than the nanoseconds of any time have."""
+
+
 def _status(tokens: _Tokens, text: str) -> int:
     # A status is Running, TimedOut, …, or the name in the API (WORKFLOW_EXECUTION_STATUS_TIMED_OUT), or its number.
-    if text.isdigit():
-        return int(text)
+    if _is_number(text):
+        number = -1 if len(text) > _DIGITS_MAX else int(text)
+        if number not in enums.WorkflowExecutionStatus.values():
+            raise tokens.error(f"unknown ExecutionStatus {text[:_DIGITS_MAX]!r}")
+        return number
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).upper().removeprefix(_STATUS_PREFIX)
     try:
         return enums.WorkflowExecutionStatus.Value(f"{_STATUS_PREFIX}{snake}")
@@ -140,8 +148,8 @@ def _status(tokens: _Tokens, text: str) -> int:
 
 
 def _time_ns(tokens: _Tokens, text: str) -> int:
-    if text.isdigit():
-        return int(text)
+    if _is_number(text):
+        return _bounded(END_OF_TIME_NS if len(text) > _DIGITS_MAX else int(text))
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -149,7 +157,17 @@ def _time_ns(tokens: _Tokens, text: str) -> int:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     seconds = at.replace(microsecond=0).timestamp()
-    return int(seconds) * _NS + at.microsecond * 1_000
+    return _bounded(int(seconds) * _NS + at.microsecond * 1_000)
+
+
+def _is_number(text: str) -> bool:
+    # `isdigit` alone takes digits that `int` does not, such as ².
+    return text.isascii() and text.isdigit()
+
+
+def _bounded(at_ns: int) -> int:
+    """Within what can be stored. No run has a time before 1970, and a bound of 0 means none."""
+    return min(max(at_ns, 1), END_OF_TIME_NS - 1)
 
 
 def _narrow(tokens: _Tokens, span: Span, operator: str, at_ns: int) -> Span:
