@@ -14,7 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, cast
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_origin
 
 from google.protobuf import json_format, symbol_database
 from google.protobuf.message import DecodeError, Message
@@ -136,8 +137,21 @@ class BinaryPlainPayloadConverter(EncodingPayloadConverter):
         return common_pb.Payload(metadata={"encoding": b"binary/plain"}, data=value)
 
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
-        # A hint of another type than bytes: the type's rules decide, and refuse what does not fit.
-        return payload.data if type_hint is None else value_to_type(type_hint, payload.data)
+        if type_hint is None or _holds_bytes(type_hint):
+            return payload.data
+        # Another type: its rules decide, and refuse what does not fit.
+        return value_to_type(type_hint, payload.data)
+
+
+def _holds_bytes(hint: Any) -> bool:
+    """Whether bytes are what the hint asks for: `Sequence[int]` and protocols are as good as `bytes`."""
+    kind: Any = get_origin(hint) or hint
+    if kind in (Literal, Union, UnionType, Annotated) or not isinstance(kind, type):
+        return False
+    try:
+        return issubclass(bytes, kind)
+    except TypeError:  # a protocol that cannot be asked
+        return True
 
 
 def _message_payload(encoding: bytes, message: Message, data: bytes) -> common_pb.Payload:

@@ -75,6 +75,13 @@ def _file(url: str, rest: str) -> Path:
             f"{url!r} is the relative path {path!r}, and there is no folder {found.parent}: an absolute path has four "
             f"slashes: '{_URL}/{path}'"
         )
+    # Three slashes once meant an absolute path. An empty new database in place of the one that is meant would look as
+    # if all workflows were gone.
+    if f"///{path}" == rest and not found.exists() and Path(f"/{path}").exists():
+        raise ValueError(
+            f"{url!r} is the relative path {path!r}, which does not exist, but '/{path}' does: give "
+            f"'{_URL}/{path}' for that file, or 'sqlite:{path}' for a new one below {Path.cwd()}"
+        )
     return found
 
 

@@ -10,17 +10,29 @@ import sys
 import types
 import typing
 import uuid
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Self, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+)
 
 import pytest
 import temporalio.converter
 import typing_extensions
 
-from perdure.converter import PayloadConverter
+from perdure.converter import BinaryPlainPayloadConverter, PayloadConverter
 
 CONVERTER = PayloadConverter.default
 OFFICIAL = temporalio.converter.PayloadConverter.default
@@ -422,3 +434,31 @@ def test_what_can_be_read_once_is_not_written_a_second_time(wrap: Any):
     numbers = iter([1, 2])
     with pytest.raises(TypeError, match="not supported between instances"):
         CONVERTER.to_payload(wrap([numbers, {1: 1, "a": 2}]))
+
+
+class Sized(Protocol):
+    def __len__(self) -> int: ...
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        None, bytes, object, Any, Hashable, collections.abc.Sequence, collections.abc.Sequence[int], Collection[int],
+        Iterable[int], Sized, bytes | None,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bytes_stay_bytes_where_the_hint_allows_them(hint: Any) -> None:
+    converter = BinaryPlainPayloadConverter()
+    payload = converter.to_payload(b"ab")
+    assert payload is not None
+    assert converter.from_payload(payload, hint) == b"ab"
+    assert type(converter.from_payload(payload, hint)) is bytes
+
+
+def test_bytes_are_no_text() -> None:
+    converter = BinaryPlainPayloadConverter()
+    payload = converter.to_payload(b"ab")
+    assert payload is not None
+    with pytest.raises(TypeError):
+        converter.from_payload(payload, str)

@@ -137,3 +137,22 @@ async def test_both_spellings_open_the_same_file_and_only_that(here: Path):
         owners = {id(each._owner) for each in connections if isinstance(each, EmbeddedConnection)}
         assert len(owners) == 1
     assert names(here) == {"data", "x.db", "x.db.lock"}
+
+
+def test_three_slashes_do_not_open_a_new_file_in_place_of_an_absolute_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three slashes were absolute once: an empty database would look as if all workflows were gone.
+    meant = tmp_path / "orders.db"
+    meant.touch()
+    work = tmp_path / "work"
+    (work / str(tmp_path).lstrip("/")).mkdir(parents=True)
+    monkeypatch.chdir(work)
+    path = str(meant).lstrip("/")
+    with pytest.raises(ValueError, match="which does not exist, but") as refused:
+        place_of(f"sqlite:///{path}")
+    assert f"give 'sqlite:////{path}' for that file" in str(refused.value)
+    assert place_of(f"sqlite:////{path}") == meant
+    assert place_of(f"sqlite:{path}") == work / path
+    (work / path).touch()
+    assert place_of(f"sqlite:///{path}") == work / path

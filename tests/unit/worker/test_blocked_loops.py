@@ -43,16 +43,6 @@ async def blocks(seconds: float) -> str:
 
 
 @activity.defn
-async def blocks_and_goes_on(seconds: float) -> str:
-    activity.heartbeat("first")
-    await asyncio.sleep(0.02)
-    stand_still(seconds)
-    activity.heartbeat("second")
-    await asyncio.sleep(LIMIT_S)
-    return "late"
-
-
-@activity.defn
 async def quick(_seconds: float) -> str:
     return "done"
 
@@ -142,14 +132,6 @@ async def test_the_time_before_the_start_counts_for_the_whole_activity() -> None
             times[name] = timestamp(at_ns)
         await harness.run("blocks", BRIEF_S, **fields, **times)
         assert len(harness.answers()) == answers
-
-
-async def test_a_heartbeat_after_the_time_out_is_not_sent_and_ends_the_attempt() -> None:
-    harness = Harness(blocks_and_goes_on)
-    async with asyncio.timeout(LIMIT_S / 2):
-        await harness.run("blocks_and_goes_on", 0.3, heartbeat_timeout=duration(100 * MS_NS))
-    assert len(harness.connection.requests("RecordActivityTaskHeartbeat")) == 1
-    assert harness.answers() == []
 
 
 # The monitor ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from perdure.core.units import SECOND_NS
+from perdure.worker.activity.attempt import Deadline
 
 THROTTLE_SHARE = 0.8
 
@@ -59,15 +60,18 @@ class Heartbeats:
         self._ended = asyncio.Event()
         self._timeout_ns = timeout_ns
         self._on_overdue = on_overdue
-        self._answered_s: float | None = asyncio.get_running_loop().time()
-        """When the server answered the last one; None while one is on its way."""
+        self._deadline: Deadline | None = None
+        """Counts from the answer to the last one; None while one is on its way, and without time-out."""
+        self._restart_deadline()
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the server has given the attempt up for lack of a heartbeat, without a doubt."""
-        if not self._timeout_ns or self._answered_s is None:
-            return False
-        return asyncio.get_running_loop().time() > self._answered_s + self._timeout_ns / SECOND_NS
+        """Whether the loop was blocked past the time-out.
+
+        While it turns, lateness is the server's to judge: others may send heartbeats for the attempt, by its token or
+        its id, and the server may have another time-out by now.
+        """
+        return self._deadline is not None and self._deadline.was_slept_through
 
     @property
     def unsent(self) -> Sequence[Any] | None:
@@ -86,6 +90,16 @@ class Heartbeats:
         """Send no further heartbeat. One that is being sent is not interrupted."""
         self._closed = True
         self._ended.set()
+        self._stop_deadline()
+
+    def _restart_deadline(self) -> None:
+        if self._timeout_ns and not self._closed:
+            self._deadline = Deadline(self._timeout_ns / SECOND_NS)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.close()
+            self._deadline = None
 
     async def _drain(self) -> None:
         """Send new details, then wait one interval. Ends when an interval brought no new details."""
@@ -95,11 +109,11 @@ class Heartbeats:
                 if self.is_overdue:
                     self._on_overdue()
                     return
-                self._answered_s = None
+                self._stop_deadline()
                 try:
                     await self._send(details)
                 finally:
-                    self._answered_s = asyncio.get_running_loop().time()
+                    self._restart_deadline()
                 # The attempt's end wakes this, so that a stopping worker does not wait for the interval.
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), self._interval_ns / SECOND_NS)
