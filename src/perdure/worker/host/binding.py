@@ -12,6 +12,9 @@ knows who refers to a function; this takes tens of milliseconds, once for each s
 | tuples, static methods | made anew, and the references to them are replaced |
 | pydantic models, data classes and adapters | their compiled schema is made anew |
 
+The search meets objects of all kinds, among them lazy ones and dead proxies. So it asks their types what they are, not
+`isinstance`, which reads `__class__`, and calls no method that a subclass may have overridden.
+
 Left out: this library, whose bound originals are meant, and modules that wait in real time (`_REAL_TIME`).
 Not here: references that the garbage collector does not know.
 """
@@ -23,6 +26,7 @@ import functools
 import gc
 import logging
 import sys
+import threading
 from types import BuiltinFunctionType, CellType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,6 +42,10 @@ _replacements: dict[int, tuple[Any, Any]] = {}
 _class_methods: dict[tuple[type, str], None] = {}
 _done: dict[type, int] = {}
 _all_done = 0
+_lock = threading.RLock()
+_dict: Any = dict
+_list: Any = list
+_partial: Any = functools.partial
 
 _REAL_TIME = frozenset(
     (
@@ -45,6 +53,7 @@ _REAL_TIME = frozenset(
         "subprocess", "threading",
     )
 )  # fmt: skip
+_UNSEEN = "The calls of %s by a %s are not seen inside workflows"
 _DEPTH = 4
 """How many containers that cannot be changed may lie around a reference."""
 
@@ -84,23 +93,30 @@ def rebind(cls: type) -> list[str]:
 def rebind_everywhere() -> None:
     """Put the replacements wherever the originals are referred to; once per set of replacements."""
     global _all_done  # noqa: PLW0603  # once per process
-    size = len(_replacements) + len(_class_methods)
-    if size == _all_done:
+    if len(_replacements) + len(_class_methods) == _all_done:
         return
-    _all_done = size
-    table = _Table(_replacements)
-    table.update(_bound_methods())
-    rebound: dict[int, tuple[Any, Any]] = {}
-    for _ in range(_DEPTH):
-        rebound |= table
-        table = _replace(table)
-        if not table:
-            break
-    compiled.rebuild(rebound)
+    with _lock:
+        size = len(_replacements) + len(_class_methods)
+        if size == _all_done:
+            return
+        table = _Table(_replacements)
+        table.update(_bound_methods())
+        for _ in range(_DEPTH):
+            _rebound.update(table)
+            table = _replace(table)
+            if not table:
+                break
+        compiled.rebuild(_rebound)
+        _rebound.clear()
+        _all_done = size
 
 
 class _Table(dict[int, tuple[Any, Any]]):
     """Objects and what replaces them, by the ids of the objects. A type of its own, so that it is not rebound."""
+
+
+_rebound = _Table()
+"""What the search has replaced so far. After one that failed, schemas refer to these replacements."""
 
 
 def _bound_methods() -> Iterator[tuple[int, tuple[Any, Any]]]:
@@ -113,16 +129,22 @@ def _bound_methods() -> Iterator[tuple[int, tuple[Any, Any]]]:
     for each in gc.get_objects():
         if type(each) is not BuiltinFunctionType:
             continue
-        owner: Any = each.__self__
+        if id(each) in _rebound:
+            yield id(each), _rebound[id(each)]
+            continue
         if each in originals:
             yield id(each), (each, originals[each])
             continue
+        owner: Any = each.__self__
+        kind = cast("type[object]", type(owner))
         for cls, name in _class_methods:
-            is_its_own = (
-                issubclass(owner, cls) if isinstance(owner, type) else isinstance(owner, cls)
-            )
-            if is_its_own and each.__name__ == name:
-                yield id(each), (each, getattr(owner, name))
+            if each.__name__ == name and issubclass(owner if issubclass(kind, type) else kind, cls):
+                try:
+                    new = getattr(owner, name)
+                except Exception:  # whatever a subclass raises  # noqa: BLE001
+                    _log.warning(_UNSEEN, name, kind, exc_info=True)
+                else:
+                    yield id(each), (each, new)
 
 
 def _own_cells() -> set[int]:
@@ -137,9 +159,14 @@ def _replace(table: _Table) -> _Table:
     ours = {id(originals), *map(id, table.values()), *_own_cells()}
     made = _Table()
     for holder in gc.get_referrers(*originals):
-        if id(holder) in ours or isinstance(holder, _Table):
+        kind = cast("type[object]", type(holder))
+        if id(holder) in ours or kind is _Table:
             continue
-        new = _changed(holder, table)
+        try:
+            new = _changed(holder, table)
+        except Exception:  # whatever a metaclass raises  # noqa: BLE001
+            _log.warning("A %s keeps what was replaced", kind, exc_info=True)
+            continue
         if new is not None:
             made[id(holder)] = (holder, new)
     return made
@@ -148,22 +175,23 @@ def _replace(table: _Table) -> _Table:
 def _changed(holder: Any, table: _Table) -> Any:
     """Replace what a holder refers to; what replaces the holder, if it cannot be changed itself."""
     new: Any = None
-    if isinstance(holder, dict):
-        _change_dict(cast("dict[Any, Any]", holder), table)
-    elif isinstance(holder, list):
-        items = cast("list[Any]", holder)
-        items[:] = [_of(table, item) for item in items]
-    elif isinstance(holder, CellType):
+    kind = cast("type[object]", type(holder))
+    if issubclass(kind, dict):
+        _change_dict(holder, table)
+    elif issubclass(kind, list):
+        items = [_of(table, item) for item in _list.__iter__(holder)]
+        _list.__setitem__(holder, slice(None), items)
+    elif kind is CellType:
         holder.cell_contents = _of(table, holder.cell_contents)
-    elif isinstance(holder, FunctionType):
+    elif kind is FunctionType:
         if _top(holder.__module__) not in _REAL_TIME:
             holder.__defaults__ = _of(table, holder.__defaults__)
-    elif isinstance(holder, functools.partial):
-        _change_partial(cast("Any", holder), table)
-    elif type(holder) is tuple:
-        new = tuple(_of(table, item) for item in cast("tuple[Any, ...]", holder))
-    elif type(holder) is staticmethod:
-        new = _of(table, cast("Any", holder).__func__)
+    elif issubclass(kind, _partial):
+        _change_partial(holder, table)
+    elif kind is tuple:
+        new = tuple(_of(table, item) for item in holder)
+    elif kind is staticmethod:
+        new = _of(table, holder.__func__)
         if not hasattr(new, "__func__"):
             new = cast("Any", staticmethod)(new)
     else:
@@ -177,39 +205,43 @@ def _of(table: _Table, value: Any) -> Any:
 
 
 def _top(module: Any) -> str:
-    return str(module).partition(".")[0]
+    return module.partition(".")[0] if type(module) is str else ""
 
 
 def _change_dict(holder: dict[Any, Any], table: _Table) -> None:
-    if _top(holder.get("__name__" if "__spec__" in holder else "__module__")) in _REAL_TIME:
+    has = functools.partial(_dict.__contains__, holder)
+    if _top(_dict.get(holder, "__name__" if has("__spec__") else "__module__")) in _REAL_TIME:
         return
-    owner = None
-    if (
-        "__module__" in holder and "__doc__" in holder
-    ):  # a class: its attributes are cached elsewhere
-        owner = next((each for each in gc.get_referrers(holder) if isinstance(each, type)), None)
-    for key, value in list(holder.items()):
-        if id(value) not in table or key == "__wrapped__":
+    owner: Any = None
+    if has("__module__") and has("__doc__"):  # a class: its attributes are cached elsewhere
+        referrers = gc.get_referrers(holder)
+        owner = next((each for each in referrers if issubclass(type(each), type)), None)
+    for key, value in list(_dict.items(holder)):
+        if id(value) not in table or (type(key) is str and key == "__wrapped__"):
             continue
         if owner is None:
-            holder[key] = _of(table, value)
+            _dict.__setitem__(holder, key, _of(table, value))
         else:
             with contextlib.suppress(TypeError):  # a class of an extension that nobody can change
                 setattr(owner, key, _of(table, value))
 
 
 def _change_partial(holder: Any, table: _Table) -> None:
-    function, args, keywords, attributes = holder.__reduce__()[2]
+    function, args, keywords, attributes = _partial.__reduce__(holder)[2]
     args = tuple(_of(table, each) for each in _of(table, args))
-    holder.__setstate__((_of(table, function), args, keywords, attributes))
+    state = (_of(table, function), args, keywords, attributes)
+    _partial.__setstate__(holder, state)
 
 
 def _change_slots(holder: Any, table: _Table) -> None:
     for kind in type(holder).__mro__:
-        for name, slot in list(vars(kind).items()):
-            if not isinstance(slot, MemberDescriptorType):
+        for slot in list(vars(kind).values()):
+            if type(slot) is not MemberDescriptorType:
                 continue
-            value = getattr(holder, name, None)
+            try:
+                value = slot.__get__(holder, kind)
+            except (AttributeError, TypeError):  # empty, or the slot of another class
+                continue
             if id(value) not in table:
                 continue
             try:
@@ -219,6 +251,4 @@ def _change_slots(holder: Any, table: _Table) -> None:
                 TypeError,
             ):  # read-only, as the default factory of a msgspec struct
                 if not capi.replace_member(holder, value, _of(table, value)):
-                    _log.warning(
-                        "The calls of %s by a %s are not seen inside workflows", value, kind
-                    )
+                    _log.warning(_UNSEEN, value, kind)

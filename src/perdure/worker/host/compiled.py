@@ -5,6 +5,9 @@ factory was replaced (`binding`), the validators and serializers of all models t
 schema, which is made of dictionaries and refers to the replacement by then. Inner models come before outer ones, and
 adapters last, as those take in what was compiled for the inner ones.
 
+The search meets all objects of the process. Only their types are asked what they are: `isinstance` reads `__class__`,
+which evaluates lazy objects and raises for dead proxies.
+
 Not here: other libraries; their data classes are plain Python.
 """
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_dict: Any = dict
+_list: Any = list
+_tuple: Any = tuple
+_attributes_of: Any = type.__dict__["__dict__"].__get__
+"""A class's own attributes, whatever its metaclass makes of `__dict__`."""
+
 
 def rebuild(table: Mapping[int, tuple[Any, Any]]) -> None:
     """Compile the schemas again that refer to a replacement.
@@ -34,22 +43,28 @@ def rebuild(table: Mapping[int, tuple[Any, Any]]) -> None:
         return
     originals = [original for original, _ in table.values()]
     replacements = {id(new) for _, new in table.values()}
-    if not any(isinstance(each, core.SchemaValidator) for each in gc.get_referrers(*originals)):
+    if not any(type(each) is core.SchemaValidator for each in gc.get_referrers(*originals)):
         return
     found: list[tuple[int, Any]] = []
     for each in gc.get_objects():
-        schema = _schema_of(each, pydantic)
-        parts = _parts(schema) if schema is not None else {}
+        kind = cast("type[object]", type(each))
+        try:
+            schema = _schema_of(each, pydantic)
+            parts = _parts(schema) if schema is not None else {}
+        except Exception:  # one object must not end the search  # noqa: BLE001
+            _log.warning("The schema of a %s cannot be read", kind, exc_info=True)
+            continue
         if not replacements.isdisjoint(parts):
-            found.append((len(parts) if isinstance(each, type) else sys.maxsize, each))
+            found.append((len(parts) if issubclass(kind, type) else sys.maxsize, each))
     for _, each in sorted(found, key=itemgetter(0)):
         _compile(each, pydantic)
 
 
 def _schema_of(each: Any, pydantic: Any) -> Any:
-    if isinstance(each, type):
-        return each.__dict__.get("__pydantic_core_schema__")
-    return getattr(each, "core_schema", None) if type(each) is pydantic.TypeAdapter else None
+    kind = cast("type[object]", type(each))
+    if issubclass(kind, type):
+        return _attributes_of(each).get("__pydantic_core_schema__")
+    return getattr(each, "core_schema", None) if kind is pydantic.TypeAdapter else None
 
 
 def _parts(schema: object) -> dict[int, object]:
@@ -61,19 +76,22 @@ def _parts(schema: object) -> dict[int, object]:
         if id(part) in found:
             continue
         found[id(part)] = part
-        if isinstance(part, dict):
-            waiting += cast("dict[Any, object]", part).values()
-        elif isinstance(part, list | tuple):
-            waiting += cast("list[object]", part)
+        kind = cast("type[object]", type(part))
+        if issubclass(kind, dict):
+            waiting += _dict.values(part)
+        elif issubclass(kind, list):
+            waiting += _list.__iter__(part)
+        elif issubclass(kind, tuple):
+            waiting += _tuple.__iter__(part)
     return found
 
 
 def _compile(each: Any, pydantic: Any) -> None:
     try:
-        if not isinstance(each, type):
+        if not issubclass(type(each), type):
             each.rebuild(force=True)
         elif issubclass(each, pydantic.BaseModel):
-            cast("Any", each).model_rebuild(force=True)
+            each.model_rebuild(force=True)
         else:
             pydantic.dataclasses.rebuild_dataclass(each, force=True)
     except Exception:  # whatever the model's own hooks raise  # noqa: BLE001
