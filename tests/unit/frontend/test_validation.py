@@ -92,9 +92,6 @@ STARTS = [
         ("workflow_task_timeout", {"seconds": -1}, "WorkflowTaskTimeout must not be negative"),
         ("workflow_start_delay", {"seconds": -1}, "WorkflowStartDelay must not be negative"),
         ("cron_schedule", "* * * * *", "CronSchedule is not supported"),
-        ("workflow_id_reuse_policy", 99, "WorkflowIdReusePolicy has a value that does not exist"),
-        ("workflow_id_reuse_policy", -1, "WorkflowIdReusePolicy has a value that does not exist"),
-        ("workflow_id_conflict_policy", 99, "WorkflowIdConflictPolicy has a value that does not"),
         (
             "search_attributes",
             {"indexed_fields": {"RunId": {"data": b'"x"'}}},

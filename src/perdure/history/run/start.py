@@ -106,20 +106,12 @@ def _is_repeat(current: CurrentRun, request: _Request) -> bool:
     return bool(request.request_id) and request.request_id == current.create_request_id
 
 
-_REUSE_POLICIES = frozenset(enums.WorkflowIdReusePolicy.values())
-_CONFLICT_POLICIES = frozenset(enums.WorkflowIdConflictPolicy.values())
-
-
 def check_policies(request: _Request) -> None:
-    """Refuse policies that do not exist or that contradict each other (S-22).
+    """Refuse policies that contradict each other (S-22).
 
     Raises:
         InvalidArgument: They do.
     """
-    if request.workflow_id_reuse_policy not in _REUSE_POLICIES:
-        raise InvalidArgument("WorkflowIdReusePolicy has a value that does not exist.")
-    if request.workflow_id_conflict_policy not in _CONFLICT_POLICIES:
-        raise InvalidArgument("WorkflowIdConflictPolicy has a value that does not exist.")
     reuse, conflict = request.workflow_id_reuse_policy, request.workflow_id_conflict_policy
     if conflict and reuse == enums.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
         raise InvalidArgument(
