@@ -53,7 +53,7 @@ STEP_NS = SECOND_NS
 
 
 class SteadyClock:
-    """The wall clock, but never back, and never slower than real time.
+    """The wall clock, but never back.
 
     When the wall clock is set back, time continues from where it was, at the rate of the monotonic clock, until
     the wall clock has caught up. When it is set forward (or the machine was asleep), time follows at once. So a timer

@@ -5,6 +5,7 @@
     event_text  what each type of event means for the step that it opens, notes or closes
     steps       a history folded into steps
     timeline    steps drawn as a timeline
+    visible     text of others without characters that steer a terminal
 
 For the command line, the web pages and failing tests alike. Not here: colours and terminals, HTML, codecs.
 """

@@ -202,7 +202,7 @@ class LocalActivity:
 
 @activity.defn
 async def effect(path: str, name: str) -> str:
-    """Leaves a line in a file: whoever counts lines sees how often it ran."""
+    """Leaves a line in a file, so that the lines show how often it ran."""
     with Path(path).open("a") as file:  # noqa: ASYNC230 -- one short line
         file.write(f"{name}\n")
     return name

@@ -1,4 +1,4 @@
-"""Activities that are answered by id: the same as by token, for whoever knows workflow and activity."""
+"""Activities that are answered by id: the same as by token, for callers that know the workflow and the activity."""
 
 from __future__ import annotations
 

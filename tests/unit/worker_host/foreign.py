@@ -11,7 +11,7 @@ EVALUATED: list[str] = []
 
 
 class Lazy:
-    """Evaluated by whoever asks for its class or for anything else, as Django's settings are."""
+    """Evaluated on any access, even to its class, as Django's lazy settings are."""
 
     __slots__ = ("__weakref__", "held")
 

@@ -46,7 +46,7 @@ def first_of(name: str) -> float:
 
 
 class World:
-    """What somebody saw of the world."""
+    """What the exempt code has seen, recorded outside the workflow."""
 
     seen: ClassVar[list[Any]] = []
 
