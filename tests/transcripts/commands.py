@@ -122,28 +122,28 @@ def _mention(names: list[str], options: Options) -> command.Command:
 
 
 def _schedule(names: list[str], options: Options) -> command.Command:
-    asked = command.ScheduleActivityTaskCommandAttributes(
+    attributes = command.ScheduleActivityTaskCommandAttributes(
         activity_id=names[0], request_eager_execution="eager" in options
     )
-    asked.activity_type.name = "Work"
+    attributes.activity_type.name = "Work"
     if "queue" in options:
-        asked.task_queue.name = options["queue"]
+        attributes.task_queue.name = options["queue"]
     for name in ("start_to_close", "schedule_to_close", "schedule_to_start", "heartbeat"):
         if name in options:
-            getattr(asked, f"{name}_timeout").CopyFrom(duration(span(options[name])))
+            getattr(attributes, f"{name}_timeout").CopyFrom(duration(span(options[name])))
     if "attempts" in options:
-        asked.retry_policy.maximum_attempts = int(options["attempts"])
+        attributes.retry_policy.maximum_attempts = int(options["attempts"])
     if "coefficient" in options:
-        asked.retry_policy.backoff_coefficient = float(options["coefficient"])
+        attributes.retry_policy.backoff_coefficient = float(options["coefficient"])
     if "never_retry" in options:
-        asked.retry_policy.non_retryable_error_types.append(options["never_retry"])
+        attributes.retry_policy.non_retryable_error_types.append(options["never_retry"])
     if "priority" in options:
-        asked.priority.priority_key = int(options["priority"])
+        attributes.priority.priority_key = int(options["priority"])
     if "input" in options:
-        asked.input.CopyFrom(payloads(options["input"]))
+        attributes.input.CopyFrom(payloads(options["input"]))
     return command.Command(
         command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-        schedule_activity_task_command_attributes=asked,
+        schedule_activity_task_command_attributes=attributes,
     )
 
 
@@ -157,8 +157,8 @@ def _timer(names: list[str], options: Options) -> command.Command:
     result = command.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
     result.start_timer_command_attributes.timer_id = names[0]
     delay = names[1]
-    asked = -span(delay[1:]) if delay.startswith("-") else span(delay)
-    result.start_timer_command_attributes.start_to_fire_timeout.CopyFrom(duration(asked))
+    attributes = -span(delay[1:]) if delay.startswith("-") else span(delay)
+    result.start_timer_command_attributes.start_to_fire_timeout.CopyFrom(duration(attributes))
     return result
 
 
@@ -170,10 +170,10 @@ def _cancel_timer(names: list[str], options: Options) -> command.Command:
 
 def _marker(names: list[str], options: Options) -> command.Command:
     result = command.Command(command_type=enums.COMMAND_TYPE_RECORD_MARKER)
-    asked = result.record_marker_command_attributes
-    asked.marker_name = names[0] if names else ""
+    attributes = result.record_marker_command_attributes
+    attributes.marker_name = names[0] if names else ""
     for key, value in options.items():
-        asked.details[key].CopyFrom(payloads(value))
+        attributes.details[key].CopyFrom(payloads(value))
     return result
 
 
@@ -188,20 +188,20 @@ def _upsert(names: list[str], options: Options) -> command.Command:
 
 def _memo(names: list[str], options: Options) -> command.Command:
     result = command.Command(command_type=enums.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES)
-    asked = result.modify_workflow_properties_command_attributes.upserted_memo
-    asked.SetInParent()
+    attributes = result.modify_workflow_properties_command_attributes.upserted_memo
+    attributes.SetInParent()
     for key, value in options.items():
-        asked.fields[key].data = value.encode()
+        attributes.fields[key].data = value.encode()
     return result
 
 
 def _finish(names: list[str], options: Options) -> command.Command:
     result = command.Command(command_type=enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION)
-    asked = result.complete_workflow_execution_command_attributes
+    attributes = result.complete_workflow_execution_command_attributes
     if names:
-        asked.result.CopyFrom(payloads(names[0]))
+        attributes.result.CopyFrom(payloads(names[0]))
     else:
-        asked.SetInParent()
+        attributes.SetInParent()
     return result
 
 

@@ -108,7 +108,7 @@ def options_of(flags: dict[str, object]) -> DevServerOptions:
 
 def without_effect(options: DevServerOptions) -> list[str]:
     """Notes about given flags that are accepted for compatibility but have no effect in this version."""
-    asked = {
+    unsupported = {
         "--ui-ip, --ui-port, --ui-public-path, --ui-asset-path, --ui-codec-endpoint: there are no web pages": (
             options.ui_ip
             or options.ui_port
@@ -121,7 +121,7 @@ def without_effect(options: DevServerOptions) -> list[str]:
         "--sqlite-pragma: the store sets its own": options.sqlite_pragmas,
         "--log-config: there is no configuration to log": options.log_config,
     }
-    return [f"no effect in this version: {what}" for what, given in asked.items() if given]
+    return [f"no effect in this version: {what}" for what, value in unsupported.items() if value]
 
 
 def _namespaces(given: object) -> tuple[str, ...]:

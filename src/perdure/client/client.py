@@ -636,12 +636,12 @@ class Client:
 
         Example:
             ```python
-            asked = asyncio.Event()
+            requested = asyncio.Event()
 
 
             @activity.defn
             async def ask_for_approval() -> str:
-                asked.set()
+                requested.set()
                 activity.raise_complete_async()
 
 
@@ -660,7 +660,7 @@ class Client:
                 client, task_queue="orders", workflows=[Purchase], activities=[ask_for_approval]
             ):
                 purchase = await client.start_workflow(Purchase.run, id="p-7", task_queue="orders")
-                await asked.wait()
+                await requested.wait()
                 approval = client.get_async_activity_handle(
                     workflow_id="p-7", run_id=None, activity_id="approval"
                 )

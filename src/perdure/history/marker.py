@@ -33,27 +33,27 @@ def _size_bytes(values: Mapping[str, common.Payload]) -> int:
 
 
 @handles(enums.COMMAND_TYPE_RECORD_MARKER)
-def _record(draft: Draft, asked: Record, command: Command, context: CommandContext) -> None:
+def _record(draft: Draft, attributes: Record, command: Command, context: CommandContext) -> None:
     check = CommandChecks(command, _BAD_MARKER, draft.env.limits)
-    check.id(asked.marker_name, "marker name")
-    size_bytes = sum(len(key) + value.ByteSize() for key, value in asked.details.items())
+    check.id(attributes.marker_name, "marker name")
+    size_bytes = sum(len(key) + value.ByteSize() for key, value in attributes.details.items())
     check.blob(size_bytes, "details")
     draft.add(
         history.MarkerRecordedEventAttributes(
-            marker_name=asked.marker_name,
-            details=asked.details,
+            marker_name=attributes.marker_name,
+            details=attributes.details,
             workflow_task_completed_event_id=context.completed_event_id,
-            header=asked.header if asked.HasField("header") else None,
-            failure=asked.failure if asked.HasField("failure") else None,
+            header=attributes.header if attributes.HasField("header") else None,
+            failure=attributes.failure if attributes.HasField("failure") else None,
         ),
         user_metadata=metadata_of(command),
     )
 
 
 @handles(enums.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
-def _upsert(draft: Draft, asked: Upsert, command: Command, context: CommandContext) -> None:
+def _upsert(draft: Draft, attributes: Upsert, command: Command, context: CommandContext) -> None:
     check = CommandChecks(command, _BAD_SEARCH, draft.env.limits)
-    fields = asked.search_attributes.indexed_fields
+    fields = attributes.search_attributes.indexed_fields
     if not fields:
         raise check.reject("no search attribute is set.")
     for name in fields:
@@ -62,7 +62,7 @@ def _upsert(draft: Draft, asked: Upsert, command: Command, context: CommandConte
     draft.add(
         history.UpsertWorkflowSearchAttributesEventAttributes(
             workflow_task_completed_event_id=context.completed_event_id,
-            search_attributes=asked.search_attributes,
+            search_attributes=attributes.search_attributes,
         ),
         user_metadata=metadata_of(command),
     )
@@ -70,16 +70,16 @@ def _upsert(draft: Draft, asked: Upsert, command: Command, context: CommandConte
 
 
 @handles(enums.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES)
-def _modify(draft: Draft, asked: Modify, command: Command, context: CommandContext) -> None:
+def _modify(draft: Draft, attributes: Modify, command: Command, context: CommandContext) -> None:
     check = CommandChecks(command, _BAD_PROPERTIES, draft.env.limits)
-    fields = asked.upserted_memo.fields
+    fields = attributes.upserted_memo.fields
     if not fields:
         raise check.reject("no memo field is set.")
     check.blob(_size_bytes(fields), "memo")
     draft.add(
         history.WorkflowPropertiesModifiedEventAttributes(
             workflow_task_completed_event_id=context.completed_event_id,
-            upserted_memo=asked.upserted_memo,
+            upserted_memo=attributes.upserted_memo,
         ),
         user_metadata=metadata_of(command),
     )

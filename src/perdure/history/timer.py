@@ -29,38 +29,38 @@ _DUPLICATE = enums.WORKFLOW_TASK_FAILED_CAUSE_START_TIMER_DUPLICATE_ID
 
 
 @handles(enums.COMMAND_TYPE_START_TIMER)
-def _start(draft: Draft, asked: Start, command: Command, context: CommandContext) -> None:
+def _start(draft: Draft, attributes: Start, command: Command, context: CommandContext) -> None:
     state = draft.state
     check = CommandChecks(command, _BAD_START, draft.env.limits)
-    check.id(asked.timer_id, "timer id")
-    delay_ns = check.duration_ns(asked.start_to_fire_timeout, "start-to-fire timeout")
-    if asked.timer_id in state.timers:
+    check.id(attributes.timer_id, "timer id")
+    delay_ns = check.duration_ns(attributes.start_to_fire_timeout, "start-to-fire timeout")
+    if attributes.timer_id in state.timers:
         raise CommandRejected(
-            _DUPLICATE, f"A timer with the id {asked.timer_id} is already pending."
+            _DUPLICATE, f"A timer with the id {attributes.timer_id} is already pending."
         )
     event_id = draft.add(
         history.TimerStartedEventAttributes(
-            timer_id=asked.timer_id,
+            timer_id=attributes.timer_id,
             start_to_fire_timeout=duration(delay_ns),
             workflow_task_completed_event_id=context.completed_event_id,
         ),
         user_metadata=metadata_of(command),
     )
-    arm(draft, DeadlineKind.TIMER, state.timers[asked.timer_id].fire_ns, event_id)
+    arm(draft, DeadlineKind.TIMER, state.timers[attributes.timer_id].fire_ns, event_id)
 
 
 @handles(enums.COMMAND_TYPE_CANCEL_TIMER)
-def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandContext) -> None:
+def _cancel(draft: Draft, attributes: Cancel, command: Command, context: CommandContext) -> None:
     state = draft.state
     check = CommandChecks(command, _BAD_CANCEL, draft.env.limits)
-    check.id(asked.timer_id, "timer id")
-    timer = state.timers.get(asked.timer_id)
-    started_event_id = timer.started_event_id if timer else _unfire(draft, asked.timer_id)
+    check.id(attributes.timer_id, "timer id")
+    timer = state.timers.get(attributes.timer_id)
+    started_event_id = timer.started_event_id if timer else _unfire(draft, attributes.timer_id)
     if not started_event_id:
-        raise check.reject(f"no timer with the id {asked.timer_id} is pending.")
+        raise check.reject(f"no timer with the id {attributes.timer_id} is pending.")
     draft.add(
         history.TimerCanceledEventAttributes(
-            timer_id=asked.timer_id,
+            timer_id=attributes.timer_id,
             started_event_id=started_event_id,
             workflow_task_completed_event_id=context.completed_event_id,
             identity=context.identity,

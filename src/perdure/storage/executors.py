@@ -37,13 +37,13 @@ class ThreadExecutor:
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._asked: list[_Job] = []
+        self._requested: list[_Job] = []
 
     async def run(self, job: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._asked.append((job, done))
-        if len(self._asked) == 1:
+        self._requested.append((job, done))
+        if len(self._requested) == 1:
             loop.call_soon(self._send, loop)
         return await done
 
@@ -51,7 +51,7 @@ class ThreadExecutor:
         self._pool.shutdown(wait=True)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
-        jobs, self._asked = self._asked, []
+        jobs, self._requested = self._requested, []
         self._pool.submit(_run, jobs, loop)
 
 

@@ -181,10 +181,10 @@ async def test_a_loop_that_turns_is_not_reported(reports: Callable[[], list[str]
     monitor = LoopMonitor(asyncio.get_running_loop(), 5.0)
     for _ in range(3):
         assert monitor._look()
-        assert monitor._asked_s is not None
+        assert monitor._probed_s is not None
         await asyncio.sleep(0)
         await asyncio.sleep(0.01)
-        assert monitor._asked_s is None
+        assert monitor._probed_s is None
     assert reports() == []
 
 

@@ -51,17 +51,17 @@ class Timeouts(NamedTuple):
     heartbeat_ns: int
 
 
-def normalised(asked: Timeouts, run_timeout_ns: int) -> Timeouts:
+def normalised(timeouts: Timeouts, run_timeout_ns: int) -> Timeouts:
     """What the time-outs mean together (S-33).
 
     Args:
-        asked: As the command says, each 0 when left open.
+        timeouts: As in the command, each 0 when it is not set.
         run_timeout_ns: The run's own time-out, which bounds all of them; 0 for none.
 
     Raises:
         ValueError: Neither schedule-to-close nor start-to-close is set.
     """
-    to_close, to_start, start_to_close, heartbeat = asked
+    to_close, to_start, start_to_close, heartbeat = timeouts
     if to_close:
         to_start = min(to_start or to_close, to_close)
         start_to_close = min(start_to_close or to_close, to_close)
@@ -78,23 +78,27 @@ def normalised(asked: Timeouts, run_timeout_ns: int) -> Timeouts:
 
 
 @handles(enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
-def _schedule(draft: Draft, asked: Schedule, command: Command, context: CommandContext) -> None:
+def _schedule(
+    draft: Draft, attributes: Schedule, command: Command, context: CommandContext
+) -> None:
     state = draft.state
     limits = draft.env.limits
     check = CommandChecks(command, _BAD_SCHEDULE, limits)
-    check.id(asked.activity_id, "activity id")
-    check.id(asked.activity_type.name, "activity type")
-    if asked.activity_id in state.activity_ids:
+    check.id(attributes.activity_id, "activity id")
+    check.id(attributes.activity_type.name, "activity type")
+    if attributes.activity_id in state.activity_ids:
         raise CommandRejected(
-            _DUPLICATE, f"An activity with the id {asked.activity_id} is already pending."
+            _DUPLICATE, f"An activity with the id {attributes.activity_id} is already pending."
         )
-    check.blob(asked.input.ByteSize(), "input")
+    check.blob(attributes.input.ByteSize(), "input")
     pending_limit(
         ACTIVITIES_LIMIT, "activities", len(state.activities), limits.pending_activities_max
     )
-    draft.add(_scheduled_event(draft, asked, check, context), user_metadata=metadata_of(command))
-    activity = state.activities[state.activity_ids[asked.activity_id]]
-    if asked.request_eager_execution and not context.is_closing:
+    draft.add(
+        _scheduled_event(draft, attributes, check, context), user_metadata=metadata_of(command)
+    )
+    activity = state.activities[state.activity_ids[attributes.activity_id]]
+    if attributes.request_eager_execution and not context.is_closing:
         # S-34: started for the worker that asked, unless a later command of this task cancels it.
         poll = PollInfo(identity=context.identity, request_id=draft.env.new_id())
         context.eager_activities.append(start_attempt(draft, activity, poll))
@@ -103,45 +107,45 @@ def _schedule(draft: Draft, asked: Schedule, command: Command, context: CommandC
 
 
 def _scheduled_event(
-    draft: Draft, asked: Schedule, check: CommandChecks, context: CommandContext
+    draft: Draft, attributes: Schedule, check: CommandChecks, context: CommandContext
 ) -> history.ActivityTaskScheduledEventAttributes:
     timeouts = Timeouts(
-        check.duration_ns(asked.schedule_to_close_timeout, "schedule-to-close timeout"),
-        check.duration_ns(asked.schedule_to_start_timeout, "schedule-to-start timeout"),
-        check.duration_ns(asked.start_to_close_timeout, "start-to-close timeout"),
-        check.duration_ns(asked.heartbeat_timeout, "heartbeat timeout"),
+        check.duration_ns(attributes.schedule_to_close_timeout, "schedule-to-close timeout"),
+        check.duration_ns(attributes.schedule_to_start_timeout, "schedule-to-start timeout"),
+        check.duration_ns(attributes.start_to_close_timeout, "start-to-close timeout"),
+        check.duration_ns(attributes.heartbeat_timeout, "heartbeat timeout"),
     )
     info = draft.state.info
     try:
         timeouts = normalised(timeouts, info.run_timeout_ns)
     except ValueError as error:
-        raise check.reject(f"activity {asked.activity_id}: {error}.") from None
-    queue_name = asked.task_queue.name or info.task_queue
+        raise check.reject(f"activity {attributes.activity_id}: {error}.") from None
+    queue_name = attributes.task_queue.name or info.task_queue
     check.queue_name(queue_name)
     return history.ActivityTaskScheduledEventAttributes(
-        activity_id=asked.activity_id,
-        activity_type=asked.activity_type,
+        activity_id=attributes.activity_id,
+        activity_type=attributes.activity_type,
         task_queue=taskqueue.TaskQueue(name=queue_name, kind=enums.TASK_QUEUE_KIND_NORMAL),
-        header=asked.header if asked.HasField("header") else None,
-        input=asked.input if asked.HasField("input") else None,
+        header=attributes.header if attributes.HasField("header") else None,
+        input=attributes.input if attributes.HasField("input") else None,
         schedule_to_close_timeout=duration(timeouts.schedule_to_close_ns),
         schedule_to_start_timeout=duration(timeouts.schedule_to_start_ns),
         start_to_close_timeout=duration(timeouts.start_to_close_ns),
         heartbeat_timeout=duration(timeouts.heartbeat_ns),
         workflow_task_completed_event_id=context.completed_event_id,
-        retry_policy=check.retry_policy(asked.retry_policy),
-        use_workflow_build_id=asked.use_workflow_build_id,
-        priority=asked.priority if asked.HasField("priority") else None,
+        retry_policy=check.retry_policy(attributes.retry_policy),
+        use_workflow_build_id=attributes.use_workflow_build_id,
+        priority=attributes.priority if attributes.HasField("priority") else None,
     )
 
 
 @handles(enums.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
 def _request_cancel(
-    draft: Draft, asked: RequestCancel, command: Command, context: CommandContext
+    draft: Draft, attributes: RequestCancel, command: Command, context: CommandContext
 ) -> None:
     state = draft.state
     check = CommandChecks(command, _BAD_CANCEL, draft.env.limits)
-    key = asked.scheduled_event_id
+    key = attributes.scheduled_event_id
     activity = state.activities.get(key)
     if activity is None and not is_ending(state, key):
         raise check.reject(f"event {key} is not that of a pending activity.")

@@ -102,8 +102,8 @@ def next_retry_delay_ns(cause: Failure | None) -> int:
     """The pause that the worker asked for, at most a hundred years; 0 for none."""
     if cause is None or not cause.HasField("application_failure_info"):
         return 0
-    asked_ns = duration_ns(cause.application_failure_info.next_retry_delay)
-    return min(max(0, asked_ns), DURATION_MAX_NS)
+    delay_ns = duration_ns(cause.application_failure_info.next_retry_delay)
+    return min(max(0, delay_ns), DURATION_MAX_NS)
 
 
 def expiration_ns(activity: Activity) -> int:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import Child, RunState
 
-Asked = commands_api.StartChildWorkflowExecutionCommandAttributes
+Attributes = commands_api.StartChildWorkflowExecutionCommandAttributes
 Initiated = history.StartChildWorkflowExecutionInitiatedEventAttributes
 FailedCause = enums.StartChildWorkflowExecutionFailedCause
 
@@ -47,15 +47,15 @@ _PLAIN = ("control", "inherit_build_id")
 
 
 @handles(enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-def _start(draft: Draft, asked: Asked, command: Command, context: CommandContext) -> None:
+def _start(draft: Draft, attributes: Attributes, command: Command, context: CommandContext) -> None:
     state, limits = draft.state, draft.env.limits
     check = CommandChecks(command, _BAD_CHILD, limits)
-    check.id(asked.workflow_id, "workflow id")
-    check.id(asked.workflow_type.name, "workflow type")
-    if asked.cron_schedule:
+    check.id(attributes.workflow_id, "workflow id")
+    check.id(attributes.workflow_type.name, "workflow type")
+    if attributes.cron_schedule:
         raise check.reject("cron_schedule is not supported yet.")
-    check.blob(asked.input.ByteSize(), "input")
-    memo_bytes = asked.memo.ByteSize()
+    check.blob(attributes.input.ByteSize(), "input")
+    memo_bytes = attributes.memo.ByteSize()
     if memo_bytes > limits.memo_size_bytes_max:
         raise check.reject(
             f"memo has {memo_bytes} bytes; the limit is {limits.memo_size_bytes_max}.",
@@ -64,48 +64,48 @@ def _start(draft: Draft, asked: Asked, command: Command, context: CommandContext
     pending_limit(
         CHILDREN_LIMIT, "child workflows", len(state.children), limits.pending_children_max
     )
-    initiated = _initiated_event(draft, asked, check)
+    initiated = _initiated_event(draft, attributes, check)
     initiated.workflow_task_completed_event_id = context.completed_event_id
     event_id = draft.add(initiated, user_metadata=metadata_of(command))
-    context.initiated_children.add(asked.workflow_id)
-    send(draft, initiated.namespace_id, asked.workflow_id, event_id, StartChild(event_id))
+    context.initiated_children.add(attributes.workflow_id)
+    send(draft, initiated.namespace_id, attributes.workflow_id, event_id, StartChild(event_id))
 
 
-def _initiated_event(draft: Draft, asked: Asked, check: CommandChecks) -> Initiated:
+def _initiated_event(draft: Draft, attributes: Attributes, check: CommandChecks) -> Initiated:
     info, limits = draft.state.info, draft.env.limits
     own_id = draft.state.key.namespace_id
-    namespace_id, namespace = check.namespace(asked.namespace, draft.env, own_id)
-    execution_ns = check.duration_ns(asked.workflow_execution_timeout, "execution timeout")
-    run_ns = check.duration_ns(asked.workflow_run_timeout, "run timeout")
+    namespace_id, namespace = check.namespace(attributes.namespace, draft.env, own_id)
+    execution_ns = check.duration_ns(attributes.workflow_execution_timeout, "execution timeout")
+    run_ns = check.duration_ns(attributes.workflow_run_timeout, "run timeout")
     if execution_ns:
         run_ns = min(run_ns or execution_ns, execution_ns)
-    task_ns = check.duration_ns(asked.workflow_task_timeout, "workflow task timeout")
+    task_ns = check.duration_ns(attributes.workflow_task_timeout, "workflow task timeout")
     task_ns = min(
         task_ns or limits.workflow_task_timeout_default_ns, limits.workflow_task_timeout_max_ns
     )
-    queue_name = asked.task_queue.name or info.task_queue
+    queue_name = attributes.task_queue.name or info.task_queue
     check.queue_name(queue_name)
     initiated = Initiated(
         namespace=namespace,
         namespace_id=namespace_id,
-        workflow_id=asked.workflow_id,
-        workflow_type=asked.workflow_type,
+        workflow_id=attributes.workflow_id,
+        workflow_type=attributes.workflow_type,
         task_queue=taskqueue.TaskQueue(name=queue_name, kind=enums.TASK_QUEUE_KIND_NORMAL),
         workflow_execution_timeout=duration_or_none(execution_ns),
         workflow_run_timeout=duration_or_none(run_ns),
         workflow_task_timeout=duration(min(task_ns, run_ns) if run_ns else task_ns),
-        parent_close_policy=asked.parent_close_policy or enums.PARENT_CLOSE_POLICY_TERMINATE,
+        parent_close_policy=attributes.parent_close_policy or enums.PARENT_CLOSE_POLICY_TERMINATE,
         workflow_id_reuse_policy=(
-            asked.workflow_id_reuse_policy or enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+            attributes.workflow_id_reuse_policy or enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
         ),
     )
     for name in _PLAIN:
-        setattr(initiated, name, getattr(asked, name))
+        setattr(initiated, name, getattr(attributes, name))
     for name in _PASSED_ON:
-        if asked.HasField(name):
-            getattr(initiated, name).CopyFrom(getattr(asked, name))
-    if asked.HasField("retry_policy"):
-        initiated.retry_policy.CopyFrom(check.retry_policy(asked.retry_policy))
+        if attributes.HasField(name):
+            getattr(initiated, name).CopyFrom(getattr(attributes, name))
+    if attributes.HasField("retry_policy"):
+        initiated.retry_policy.CopyFrom(check.retry_policy(attributes.retry_policy))
     return initiated
 
 

@@ -50,16 +50,16 @@ def handles_message(body: type[Body]) -> Callable[[MessageHandler[Body]], Messag
 @handles(enums.COMMAND_TYPE_PROTOCOL_MESSAGE)
 def _apply_mentioned(
     draft: Draft,
-    asked: commands_api.ProtocolMessageCommandAttributes,
+    attributes: commands_api.ProtocolMessageCommandAttributes,
     command: Command,
     context: CommandContext,
 ) -> None:
     """S-17: the command says where among the others a message belongs."""
     check = CommandChecks(command, _BAD_MESSAGE, draft.env.limits)
-    check.id(asked.message_id, "message id")
-    message = context.messages.pop(asked.message_id, None)
+    check.id(attributes.message_id, "message id")
+    message = context.messages.pop(attributes.message_id, None)
     if message is None:
-        raise check.reject(f"no message has the id {asked.message_id}.")
+        raise check.reject(f"no message has the id {attributes.message_id}.")
     _apply(draft, message, context)
 
 

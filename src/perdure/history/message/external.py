@@ -46,13 +46,15 @@ _BAD_CANCEL = (
 
 
 @handles(enums.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
-def _signal(draft: Draft, asked: Signal, command: Command, context: CommandContext) -> None:
+def _signal(draft: Draft, attributes: Signal, command: Command, context: CommandContext) -> None:
     state, limits = draft.state, draft.env.limits
     check = CommandChecks(command, _BAD_SIGNAL, limits)
-    check.id(asked.execution.workflow_id, "workflow id")
-    check.id(asked.signal_name, "signal name")
-    namespace_id, namespace = check.namespace(asked.namespace, draft.env, state.key.namespace_id)
-    size_bytes = asked.input.ByteSize() + asked.header.ByteSize()
+    check.id(attributes.execution.workflow_id, "workflow id")
+    check.id(attributes.signal_name, "signal name")
+    namespace_id, namespace = check.namespace(
+        attributes.namespace, draft.env, state.key.namespace_id
+    )
+    size_bytes = attributes.input.ByteSize() + attributes.header.ByteSize()
     CommandChecks(command, _BAD_SIGNAL_SIZE, limits).blob(size_bytes, "input and header")
     pending_limit(
         SIGNALS_LIMIT,
@@ -65,27 +67,29 @@ def _signal(draft: Draft, asked: Signal, command: Command, context: CommandConte
             workflow_task_completed_event_id=context.completed_event_id,
             namespace=namespace,
             namespace_id=namespace_id,
-            workflow_execution=asked.execution,
-            signal_name=asked.signal_name,
-            input=asked.input if asked.HasField("input") else None,
-            control=asked.control,
-            child_workflow_only=asked.child_workflow_only,
-            header=asked.header if asked.HasField("header") else None,
+            workflow_execution=attributes.execution,
+            signal_name=attributes.signal_name,
+            input=attributes.input if attributes.HasField("input") else None,
+            control=attributes.control,
+            child_workflow_only=attributes.child_workflow_only,
+            header=attributes.header if attributes.HasField("header") else None,
         ),
         user_metadata=metadata_of(command),
     )
-    send(draft, namespace_id, asked.execution.workflow_id, event_id, SignalExternal(event_id))
+    send(draft, namespace_id, attributes.execution.workflow_id, event_id, SignalExternal(event_id))
 
 
 @handles(enums.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)
-def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandContext) -> None:
+def _cancel(draft: Draft, attributes: Cancel, command: Command, context: CommandContext) -> None:
     state, limits = draft.state, draft.env.limits
     check = CommandChecks(command, _BAD_CANCEL, limits)
-    check.id(asked.workflow_id, "workflow id")
-    namespace_id, namespace = check.namespace(asked.namespace, draft.env, state.key.namespace_id)
-    if asked.workflow_id in context.initiated_children:
+    check.id(attributes.workflow_id, "workflow id")
+    namespace_id, namespace = check.namespace(
+        attributes.namespace, draft.env, state.key.namespace_id
+    )
+    if attributes.workflow_id in context.initiated_children:
         raise check.reject(
-            f"child workflow {asked.workflow_id} is started by the same workflow task."
+            f"child workflow {attributes.workflow_id} is started by the same workflow task."
         )
     pending_limit(
         CANCELS_LIMIT,
@@ -99,15 +103,15 @@ def _cancel(draft: Draft, asked: Cancel, command: Command, context: CommandConte
             namespace=namespace,
             namespace_id=namespace_id,
             workflow_execution=common.WorkflowExecution(
-                workflow_id=asked.workflow_id, run_id=asked.run_id
+                workflow_id=attributes.workflow_id, run_id=attributes.run_id
             ),
-            control=asked.control,
-            child_workflow_only=asked.child_workflow_only,
-            reason=asked.reason,
+            control=attributes.control,
+            child_workflow_only=attributes.child_workflow_only,
+            reason=attributes.reason,
         ),
         user_metadata=metadata_of(command),
     )
-    send(draft, namespace_id, asked.workflow_id, event_id, CancelExternal(event_id))
+    send(draft, namespace_id, attributes.workflow_id, event_id, CancelExternal(event_id))
 
 
 def is_external_answered(state: RunState, initiated_event_id: int) -> bool:

@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 _Started = history.WorkflowExecutionStartedEventAttributes
 
 
-def backoff_ns(draft: Draft, asked_ns: int) -> int:
+def backoff_ns(draft: Draft, delay_ns: int) -> int:
     """The delay of the next run's first task: as asked, but a chain of very short runs is slowed down."""
     info = draft.state.info
     lifetime_ns = draft.now_ns - info.start_ns - info.first_task_backoff_ns
     least_ns = draft.env.limits.run_interval_min_ns
-    if lifetime_ns + asked_ns < least_ns:
+    if lifetime_ns + delay_ns < least_ns:
         return least_ns - lifetime_ns
-    return asked_ns
+    return delay_ns
 
 
-def follow(draft: Draft, run_id: str, started: _Started, asked_backoff_ns: int) -> None:
+def follow(draft: Draft, run_id: str, started: _Started, requested_backoff_ns: int) -> None:
     """Start the run that follows the draft's, in the same commit.
 
     Args:
         draft: Of the run that closes.
         run_id: Of the new run; the close event names it.
         started: What is particular to the new run; what the chain keeps is filled in here.
-        asked_backoff_ns: Delay of its first workflow task, before `backoff_ns`.
+        requested_backoff_ns: Delay of its first workflow task, before `backoff_ns`.
     """
     old, key = draft.state.info, draft.state.key
     _inherit(started, old, draft.state.key.run_id, run_id)
     started.workflow_id = key.name
     started.prev_auto_reset_points.CopyFrom(reset_points_of(draft.state.reset_points))
-    started.first_workflow_task_backoff.CopyFrom(duration(backoff_ns(draft, asked_backoff_ns)))
+    started.first_workflow_task_backoff.CopyFrom(duration(backoff_ns(draft, requested_backoff_ns)))
     metadata = sdk.UserMetadata.FromString(old.user_metadata) if old.user_metadata else None
     env = msgspec.structs.replace(draft.env, now_ns=draft.now_ns)
     state = RunState(run_key(key.namespace_id, key.name, run_id))

@@ -27,7 +27,7 @@ def require_no_news(draft: Draft, context: CommandContext) -> None:
 @handles(enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION)
 def _complete(
     draft: Draft,
-    asked: commands_api.CompleteWorkflowExecutionCommandAttributes,
+    attributes: commands_api.CompleteWorkflowExecutionCommandAttributes,
     command: Command,
     context: CommandContext,
 ) -> None:
@@ -37,11 +37,11 @@ def _complete(
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES,
         draft.env.limits,
     )
-    checks.blob(asked.result.ByteSize(), "result")
+    checks.blob(attributes.result.ByteSize(), "result")
     close_run(
         draft,
         history.WorkflowExecutionCompletedEventAttributes(
-            result=asked.result if asked.HasField("result") else None,
+            result=attributes.result if attributes.HasField("result") else None,
             workflow_task_completed_event_id=context.completed_event_id,
         ),
     )
@@ -50,7 +50,7 @@ def _complete(
 @handles(enums.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
 def _fail(
     draft: Draft,
-    asked: commands_api.FailWorkflowExecutionCommandAttributes,
+    attributes: commands_api.FailWorkflowExecutionCommandAttributes,
     command: Command,
     context: CommandContext,
 ) -> None:
@@ -60,15 +60,15 @@ def _fail(
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES,
         draft.env.limits,
     )
-    if not asked.HasField("failure"):
+    if not attributes.HasField("failure"):
         raise checks.reject("failure is not set.")
-    checks.blob(asked.failure.ByteSize(), "failure")
-    decision = decide_run_retry(draft, asked.failure)
+    checks.blob(attributes.failure.ByteSize(), "failure")
+    decision = decide_run_retry(draft, attributes.failure)
     next_run_id = draft.env.new_id() if decision.again else ""
     close_run(
         draft,
         history.WorkflowExecutionFailedEventAttributes(
-            failure=asked.failure,
+            failure=attributes.failure,
             retry_state=decision.state,
             workflow_task_completed_event_id=context.completed_event_id,
             new_execution_run_id=next_run_id,
@@ -76,13 +76,13 @@ def _fail(
         has_successor=decision.again,
     )
     if decision.again:
-        retry_run(draft, next_run_id, asked.failure, decision.interval_ns)
+        retry_run(draft, next_run_id, attributes.failure, decision.interval_ns)
 
 
 @handles(enums.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)
 def _cancel(
     draft: Draft,
-    asked: commands_api.CancelWorkflowExecutionCommandAttributes,
+    attributes: commands_api.CancelWorkflowExecutionCommandAttributes,
     command: Command,
     context: CommandContext,
 ) -> None:
@@ -92,11 +92,11 @@ def _cancel(
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES,
         draft.env.limits,
     )
-    checks.blob(asked.details.ByteSize(), "details")
+    checks.blob(attributes.details.ByteSize(), "details")
     close_run(
         draft,
         history.WorkflowExecutionCanceledEventAttributes(
-            details=asked.details if asked.HasField("details") else None,
+            details=attributes.details if attributes.HasField("details") else None,
             workflow_task_completed_event_id=context.completed_event_id,
         ),
     )

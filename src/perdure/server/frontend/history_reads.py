@@ -131,9 +131,9 @@ async def _page(
     return with_field(response, "history", data)
 
 
-def _events_max(services: Services, asked: int) -> int:
+def _events_max(services: Services, requested: int) -> int:
     limit = services.limits.history_page_events_max
-    return checks.page_size(asked, limit, limit)
+    return checks.page_size(requested, limit, limit)
 
 
 async def get_workflow_execution_history_reverse(

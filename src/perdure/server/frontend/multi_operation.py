@@ -55,7 +55,7 @@ _TRIES = 2
 async def execute_multi_operation(services: Services, call: Call, request: _Request) -> _Response:
     namespace = services.namespace(request.namespace)
     start, updating = _operations(request)
-    asked = _both(
+    update_request = _both(
         lambda: _check_start(services, request, start),
         lambda: _check_update(services, request, start, updating),
     )
@@ -63,9 +63,9 @@ async def execute_multi_operation(services: Services, call: Call, request: _Requ
     note_types(namespace, start.search_attributes)
     stage = updating.wait_policy.lifecycle_stage or _COMPLETED
     waits = patience(services, call)
-    update_id = asked.meta.update_id
+    update_id = update_request.meta.update_id
     for attempt in range(1, _TRIES + 1):
-        made = await _start_and_admit(services, namespace.namespace_id, start, asked)
+        made = await _start_and_admit(services, namespace.namespace_id, start, update_request)
         key = run_key(namespace.namespace_id, start.workflow_id, made.admission.run_id)
         of_start = None if made.started.started else aborted_operation()
         try:
@@ -82,9 +82,9 @@ async def execute_multi_operation(services: Services, call: Call, request: _Requ
 
 
 async def _start_and_admit(
-    services: Services, namespace_id: str, start: _Start, asked: update.Request
+    services: Services, namespace_id: str, start: _Start, update_request: update.Request
 ) -> StartedAndAdmitted:
-    update_id = asked.meta.update_id
+    update_id = update_request.meta.update_id
 
     def change(
         current: CurrentRun | None, existing: RunState | None, env: Env
@@ -101,7 +101,7 @@ async def _start_and_admit(
         key = run_key(namespace_id, start.workflow_id, admission.run_id)
         is_same = existing is not None and existing.key == key
         last = existing.last_started_event_id if existing is not None and is_same else 0
-        return (*made[:-1], admitted(made[-1], admission, asked, last))
+        return (*made[:-1], admitted(made[-1], admission, update_request, last))
 
     return await services.runs.start_with(namespace_id, start.workflow_id, lambda _: True, change)
 

@@ -54,8 +54,8 @@ async def update_workflow_execution(
 ) -> workflowservice.UpdateWorkflowExecutionResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
-    asked = checked_update(services, request)
-    update_id = asked.meta.update_id
+    update_request = checked_update(services, request)
+    update_id = update_request.meta.update_id
     stage = request.wait_policy.lifecycle_stage or _COMPLETED
     waits = patience(services, call)
 
@@ -64,7 +64,7 @@ async def update_workflow_execution(
         transition = transitions.request_update(
             state, update_id, request.first_execution_run_id, waiting, env
         )
-        return admitted(transition, transition.reply, asked, state.last_started_event_id)
+        return admitted(transition, transition.reply, update_request, state.last_started_event_id)
 
     while True:
         admission: UpdateAdmission = await services.runs.update_current(
@@ -112,16 +112,16 @@ def checked_update(
     services: Services, request: workflowservice.UpdateWorkflowExecutionRequest
 ) -> update.Request:
     """The validated update, with an id."""
-    asked, limits = request.request, services.limits
-    if not asked.HasField("meta"):
+    update_request, limits = request.request, services.limits
+    if not update_request.HasField("meta"):
         raise InvalidArgument("Update meta is not set on request.")
-    if not asked.HasField("input"):
+    if not update_request.HasField("input"):
         raise InvalidArgument("Update input is not set on request.")
-    checks.text(asked.input.name, "Update name", limits)
-    checks.optional_text(asked.meta.update_id, "UpdateId", limits)
-    if asked.ByteSize() > limits.blob_size_bytes_max:
+    checks.text(update_request.input.name, "Update name", limits)
+    checks.optional_text(update_request.meta.update_id, "UpdateId", limits)
+    if update_request.ByteSize() > limits.blob_size_bytes_max:
         raise InvalidArgument(
-            f"The update has {asked.ByteSize()} bytes; the limit is {limits.blob_size_bytes_max}: "
+            f"The update has {update_request.ByteSize()} bytes; the limit is {limits.blob_size_bytes_max}: "
             "keep large values elsewhere and pass references."
         )
     if request.wait_policy.lifecycle_stage == _ADMITTED:
@@ -129,7 +129,7 @@ def checked_update(
             "Waiting for the stage ADMITTED is not supported: wait for ACCEPTED or COMPLETED."
         )
     result = update.Request()
-    result.CopyFrom(asked)
+    result.CopyFrom(update_request)
     if not result.meta.update_id:
         result.meta.update_id = services.new_id()
     return result
@@ -138,13 +138,13 @@ def checked_update(
 def admitted(
     transition: RunTransition,
     admission: UpdateAdmission,
-    asked: update.Request,
+    update_request: update.Request,
     last_started_event_id: int,
 ) -> RunTransition:
     """The transition with a note of the update that it lets in, if it is a new one."""
     if not admission.is_new:
         return transition
-    note = UpdateAdmitted(asked.meta.update_id, asked, last_started_event_id)
+    note = UpdateAdmitted(update_request.meta.update_id, update_request, last_started_event_id)
     return msgspec.structs.replace(transition, notes=(note,))
 
 

@@ -137,8 +137,8 @@ class Owners:
     async def ask_others(self, message: Message) -> None:
         """Ask all other nodes. One that does not answer now is told later."""
         if self.peers is not None:
-            asked = [self._ask_quietly(node, message) for node in self.peers.others()]
-            await asyncio.gather(*asked)
+            calls = [self._ask_quietly(node, message) for node in self.peers.others()]
+            await asyncio.gather(*calls)
 
     def tell(self, place: Place, message: Message) -> None:
         """Ask the owner of `place`, in the background. If it does not answer for some seconds, the message is lost."""

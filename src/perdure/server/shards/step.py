@@ -245,15 +245,15 @@ def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | 
 
     The bound is exact after a wake-up and whenever the type asks for it; otherwise it is only lowered.
     """
-    asked, stored = transition.wake_at_ns, entry.wake_at_ns
-    if transition.delete_at_ns is not None or asked == 0:
+    requested, stored = transition.wake_at_ns, entry.wake_at_ns
+    if transition.delete_at_ns is not None or requested == 0:
         bound = 0
     elif is_wake or entry.type.is_wake_exact(entry.state):
         bound = entry.type.next_wake_ns(entry.state)
-    elif asked is None:
+    elif requested is None:
         bound = stored
     else:
-        bound = min(asked, stored) if stored else asked
+        bound = min(requested, stored) if stored else requested
     if bound == stored and not is_wake:
         return None
     entry.wake_at_ns = bound

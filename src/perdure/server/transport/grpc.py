@@ -165,8 +165,8 @@ class GrpcServer:
         self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         try:
-            asked = health.HealthCheckRequest.FromString(request)
-            return health.check(asked, is_serving=self._is_serving).SerializeToString()
+            check = health.HealthCheckRequest.FromString(request)
+            return health.check(check, is_serving=self._is_serving).SerializeToString()
         except DecodeError:
             refusal: RpcError = InvalidArgument("the health request cannot be decoded")
         except NotFound as error:

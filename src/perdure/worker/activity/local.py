@@ -185,7 +185,7 @@ class _Execution:
         self._cancelled: asyncio.Future[None] = loop.create_future()
         self._attempt: Attempt | None = None
         self._number = max(1, command.attempt)
-        self._asked_ns, self._asked_s = now_ns, loop.time()
+        self._requested_ns, self._requested_s = now_ns, loop.time()
         # Back-offs by timer keep the first schedule: time-outs span all the commands of one activity.
         self._scheduled_ns = command.original_schedule_time_ns or now_ns
         self._deadline_s: float | None = None
@@ -293,7 +293,7 @@ class _Execution:
     def _task(self) -> workflowservice.PollActivityTaskQueueResponse:
         """The attempt as a poll would have brought it."""
         command, run = self._command, self._run
-        elapsed_s = asyncio.get_running_loop().time() - self._asked_s
+        elapsed_s = asyncio.get_running_loop().time() - self._requested_s
         to_close_ns = command.schedule_to_close_timeout_ns or 0
         task = workflowservice.PollActivityTaskQueueResponse(
             task_token=f"local/{run.run_id}/{command.seq}/{self._number}".encode(),
@@ -308,7 +308,7 @@ class _Execution:
             input=common.Payloads(payloads=command.arguments),
             scheduled_time=timestamp(self._scheduled_ns),
             current_attempt_scheduled_time=timestamp(self._scheduled_ns),
-            started_time=timestamp(self._asked_ns + int(elapsed_s * SECOND_NS)),
+            started_time=timestamp(self._requested_ns + int(elapsed_s * SECOND_NS)),
             attempt=self._number,
             schedule_to_close_timeout=duration(to_close_ns),
             start_to_close_timeout=duration(command.start_to_close_timeout_ns or to_close_ns),

@@ -39,7 +39,7 @@ class LoopMonitor:
         self._blocked_s = blocked_s
         self._period_s = min(_PERIOD_S, blocked_s / 4)
         self._stopped = threading.Event()
-        self._asked_s: float | None = None
+        self._probed_s: float | None = None
         self._is_reported = False
         self.suspects: list[Suspect] = []
 
@@ -56,29 +56,29 @@ class LoopMonitor:
 
     def _look(self) -> bool:
         """False when the loop has ended."""
-        asked_s = self._asked_s
-        if asked_s is None:
-            self._asked_s = _monotonic()
+        probed_s = self._probed_s
+        if probed_s is None:
+            self._probed_s = _monotonic()
             try:
-                self._loop.call_soon_threadsafe(self._answer)
+                self._loop.call_soon_threadsafe(self._on_probe)
             except RuntimeError:
                 return False
         elif (
             not self._is_reported
-            and _monotonic() - asked_s > self._blocked_s
+            and _monotonic() - probed_s > self._blocked_s
             and not watchdog.watches(self._thread_of_loop)
         ):
             self._is_reported = True
-            self._report(_monotonic() - asked_s)
+            self._report(_monotonic() - probed_s)
         return True
 
-    def _answer(self) -> None:
+    def _on_probe(self) -> None:
         """On the loop."""
-        if self._is_reported and self._asked_s is not None:
-            blocked_s = _monotonic() - self._asked_s
+        if self._is_reported and self._probed_s is not None:
+            blocked_s = _monotonic() - self._probed_s
             logger.warning("The worker's event loop goes on after %.1f s", blocked_s)
         self._is_reported = False
-        self._asked_s = None
+        self._probed_s = None
 
     def _report(self, blocked_s: float) -> None:
         found = (suspect() for suspect in tuple(self.suspects))

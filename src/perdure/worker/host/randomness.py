@@ -166,7 +166,7 @@ def _wrap_urandom(module: Any, name: str) -> None:
         state = wrapping.guarded_run()
         if state is None:
             return original(size, *flags)
-        who, call = origin(state), _asked_as(name)
+        who, call = origin(state), _public_caller(name)
         numbers = _generator(state, who)
         if numbers is not None and _may_be_repeated(who, call):
             return numbers.getrandbits(8 * size).to_bytes(size, "big")
@@ -190,7 +190,7 @@ def _may_be_repeated(who: Origin, call: str) -> bool:
     return who.package not in _MAKE_SECRETS
 
 
-def _asked_as(name: str) -> str:
+def _public_caller(name: str) -> str:
     """The function of `random`, `secrets` or `uuid` that stands behind a call of `os.urandom`."""
     found = f"os.{name}()"
     frame = caller(3)

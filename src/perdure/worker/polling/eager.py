@@ -61,17 +61,17 @@ class EagerActivities:
         reserved = 0
         at_most = 0 if is_ending else self._per_completion_max
         for command in commands:
-            asked = command.schedule_activity_task_command_attributes
-            if not asked.request_eager_execution:
+            attributes = command.schedule_activity_task_command_attributes
+            if not attributes.request_eager_execution:
                 continue
             if (
                 reserved < at_most
-                and asked.task_queue.name == self._task_queue
+                and attributes.task_queue.name == self._task_queue
                 and self._slots.try_take()
             ):
                 reserved += 1
             else:
-                asked.request_eager_execution = False
+                attributes.request_eager_execution = False
         return reserved
 
     def start(self, reserved: int, tasks: Iterable[ActivityTask] = ()) -> None:
