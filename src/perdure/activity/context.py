@@ -163,8 +163,10 @@ class Context:
     def payload_converter(self) -> PayloadConverter:
         """The payload converter of this activity."""
         if self._payload_converter is None:
-            given = self.payload_converter_class_or_instance
-            self._payload_converter = given if isinstance(given, PayloadConverter) else given()
+            converter = self.payload_converter_class_or_instance
+            self._payload_converter = (
+                converter if isinstance(converter, PayloadConverter) else converter()
+            )
         return self._payload_converter
 
     @property

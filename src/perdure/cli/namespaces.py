@@ -144,9 +144,9 @@ async def _described(client: Client, name: str) -> Described:
     return await client.workflow_service.describe_namespace(request)
 
 
-def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for pair in given:
+    for pair in texts:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise CommandError(f"--data {pair!r} is not KEY=VALUE", Exit.USAGE)

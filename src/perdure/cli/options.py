@@ -1,7 +1,7 @@
 """Flags that several commands share, with the names, short forms and environment variables of the `temporal` command.
 
 There is one decorator per set of flags. It passes one frozen value to the command (`connection`, `output`, `target`,
-`given`), so that no command takes a dozen loose arguments.
+`arguments`), so that no command takes a dozen loose arguments.
 """
 
 from __future__ import annotations
@@ -214,10 +214,10 @@ def with_input(function: Callable[Concatenate[list[common.Payload], P], T]) -> C
             _read("--input-file", name) for name in files
         ]
         try:
-            given = payloads.inputs(values, meta, is_base64=bool(is_base64))
+            arguments = payloads.inputs(values, meta, is_base64=bool(is_base64))
         except payloads.InputError as error:
             raise click.UsageError(str(error)) from None
-        return function(given, *args, **kwargs)
+        return function(arguments, *args, **kwargs)
 
     return _apply(
         wrapper,

@@ -92,22 +92,22 @@ def options_of(flags: dict[str, object]) -> DevServerOptions:
     Raises:
         click.UsageError: A `KEY=VALUE` without `=`, a value that is not JSON, an unknown type, a port out of range.
     """
-    given = dict(flags)
+    values = dict(flags)
     # The web pages fetch nothing from elsewhere in any case.
-    given.pop("ui_disable_news_fetch", None)
-    given["namespaces"] = _namespaces(given.pop("namespaces"))
-    given["search_attributes"] = _pairs("--search-attribute", given.pop("search_attribute"))
-    given["sqlite_pragmas"] = _pairs("--sqlite-pragma", given.pop("sqlite_pragma"))
-    dynamic = _pairs("--dynamic-config-value", given.pop("dynamic_config_value"))
-    given["dynamic_config"] = {key: _json(key, text) for key, text in dynamic.items()}
+    values.pop("ui_disable_news_fetch", None)
+    values["namespaces"] = _namespaces(values.pop("namespaces"))
+    values["search_attributes"] = _pairs("--search-attribute", values.pop("search_attribute"))
+    values["sqlite_pragmas"] = _pairs("--sqlite-pragma", values.pop("sqlite_pragma"))
+    dynamic = _pairs("--dynamic-config-value", values.pop("dynamic_config_value"))
+    values["dynamic_config"] = {key: _json(key, text) for key, text in dynamic.items()}
     try:
-        return DevServerOptions(**given)  # pyright: ignore[reportArgumentType] - click made the types
+        return DevServerOptions(**values)  # pyright: ignore[reportArgumentType] - click made the types
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 def without_effect(options: DevServerOptions) -> list[str]:
-    """Notes about given flags that are accepted for compatibility but have no effect in this version."""
+    """Notes about flags that are accepted for compatibility but have no effect in this version."""
     unsupported = {
         "--ui-ip, --ui-port, --ui-public-path, --ui-asset-path, --ui-codec-endpoint: there are no web pages": (
             options.ui_ip
@@ -124,18 +124,18 @@ def without_effect(options: DevServerOptions) -> list[str]:
     return [f"no effect in this version: {what}" for what, value in unsupported.items() if value]
 
 
-def _namespaces(given: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(["default", *_texts(given)]))
+def _namespaces(values: object) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(["default", *_texts(values)]))
 
 
-def _texts(given: object) -> list[str]:
+def _texts(values: object) -> list[str]:
     """A repeatable flag's values; click hands them over as a tuple."""
-    return [str(text) for text in cast("tuple[object, ...]", given)]
+    return [str(text) for text in cast("tuple[object, ...]", values)]
 
 
-def _pairs(flag: str, given: object) -> dict[str, str]:
+def _pairs(flag: str, values: object) -> dict[str, str]:
     found: dict[str, str] = {}
-    for pair in _texts(given):
+    for pair in _texts(values):
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise click.UsageError(f"{flag} {pair!r} is not KEY=VALUE")

@@ -48,7 +48,7 @@ def _done(form: OutputFormat, target: Target, text: str, **more: object) -> None
 @with_output
 def signal(
     connection: ConnectionOptions,
-    given: list[common.Payload],
+    arguments: list[common.Payload],
     target: Target,
     name: str,
     output: OutputFormat,
@@ -62,7 +62,9 @@ def signal(
     async def body(client: Client) -> None:
         from perdure.common import RawValue
 
-        await _handle(client, target).signal(name, args=[RawValue(payload) for payload in given])
+        await _handle(client, target).signal(
+            name, args=[RawValue(payload) for payload in arguments]
+        )
 
     run_with_client(connection, body)
     _done(output, target, f"signal {name!r} accepted", signal=name)
@@ -82,7 +84,7 @@ def signal(
 @with_output
 def query(
     connection: ConnectionOptions,
-    given: list[common.Payload],
+    arguments: list[common.Payload],
     target: Target,
     name: str,
     reject_condition: str | None,
@@ -91,7 +93,7 @@ def query(
     """Query a workflow. A running worker must answer."""
     show_answer(
         run_with_client(
-            connection, lambda client: _ask(client, target, name, given, reject_condition)
+            connection, lambda client: _ask(client, target, name, arguments, reject_condition)
         ),
         output,
     )
@@ -101,7 +103,7 @@ async def _ask(
     client: Client,
     target: Target,
     name: str,
-    given: list[common.Payload],
+    arguments: list[common.Payload],
     reject_condition: str | None,
 ) -> object:
     from perdure.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
@@ -111,7 +113,7 @@ async def _ask(
     try:
         return await _handle(client, target).query(
             name,
-            args=[RawValue(payload) for payload in given],
+            args=[RawValue(payload) for payload in arguments],
             result_type=RawValue,
             reject_condition=condition,
         )

@@ -144,7 +144,7 @@ def _with_start_flags(function: Callable[..., T]) -> Callable[..., T]:
 @with_output
 def start(
     connection: ConnectionOptions,
-    given: list[common.Payload],
+    arguments: list[common.Payload],
     flags: StartFlags,
     output: OutputFormat,
 ) -> None:
@@ -153,7 +153,7 @@ def start(
     \b
     perdure workflow start --type Greeting --task-queue greetings --workflow-id greeting-1 --input '"World"'
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    started, _ = run_with_client(connection, lambda client: _start(client, flags, given))
+    started, _ = run_with_client(connection, lambda client: _start(client, flags, arguments))
     show_started(started, output)
 
 
@@ -164,14 +164,14 @@ def start(
 @with_output
 def execute(
     connection: ConnectionOptions,
-    given: list[common.Payload],
+    arguments: list[common.Payload],
     flags: StartFlags,
     output: OutputFormat,
 ) -> None:
     """Start a workflow and wait for its result. Exit code 5 if it does not complete."""
 
     async def body(client: Client) -> None:
-        started, handle = await _start(client, flags, given)
+        started, handle = await _start(client, flags, arguments)
         if output == "text":
             show_started(started, output)
         await _await_result(handle, output, msgspec.to_builtins(started))
@@ -201,7 +201,7 @@ def result(connection: ConnectionOptions, target: Target, output: OutputFormat) 
 
 
 async def _start(
-    client: Client, flags: StartFlags, given: list[common.Payload]
+    client: Client, flags: StartFlags, arguments: list[common.Payload]
 ) -> tuple[Started, WorkflowHandle[Any, Any]]:
     from perdure.common import RawValue
     from perdure.exceptions import WorkflowAlreadyStartedError
@@ -211,7 +211,7 @@ async def _start(
     try:
         handle = await client.start_workflow(
             flags.type,
-            args=[RawValue(payload) for payload in given],
+            args=[RawValue(payload) for payload in arguments],
             id=workflow_id,
             task_queue=flags.task_queue,
             result_type=RawValue,

@@ -121,21 +121,21 @@ class WorkflowHistoryEventAsyncIterator:
         Raises:
             RPCError: The service refused the call, or could not be reached.
         """
-        given = self._input
+        input = self._input
         request = pb.GetWorkflowExecutionHistoryRequest(
             namespace=self._client.caller.namespace,
-            execution=common_pb.WorkflowExecution(workflow_id=given.id, run_id=given.run_id or ""),
-            maximum_page_size=page_size or given.page_size or 0,
+            execution=common_pb.WorkflowExecution(workflow_id=input.id, run_id=input.run_id or ""),
+            maximum_page_size=page_size or input.page_size or 0,
             next_page_token=self._next_page_token or b"",
-            wait_new_event=given.wait_new_event,
-            history_event_filter_type=int(given.event_filter_type),  # pyright: ignore[reportArgumentType]
-            skip_archival=given.skip_archival,
+            wait_new_event=input.wait_new_event,
+            history_event_filter_type=int(input.event_filter_type),  # pyright: ignore[reportArgumentType]
+            skip_archival=input.skip_archival,
         )
         response: pb.GetWorkflowExecutionHistoryResponse = await self._client.service_client.call(
             WORKFLOW_SERVICE["GetWorkflowExecutionHistory"],
             request,
-            metadata=given.rpc_metadata,
-            timeout=given.rpc_timeout,
+            metadata=input.rpc_metadata,
+            timeout=input.rpc_timeout,
         )
         assert not response.raw_history, "raw history is for servers"
         self._current_page = list(response.history.events)

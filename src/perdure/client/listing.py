@@ -54,20 +54,20 @@ class WorkflowExecutionAsyncIterator:
         Raises:
             RPCError: The service refused the call, or could not be reached.
         """
-        given, caller = self._input, self._client.caller
-        size = page_size or given.page_size
-        if given.limit is not None:
-            size = min(size, given.limit - self._yielded)
+        input, caller = self._input, self._client.caller
+        size = page_size or input.page_size
+        if input.limit is not None:
+            size = min(size, input.limit - self._yielded)
         response: pb.ListWorkflowExecutionsResponse = await self._client.service_client.call(
             WORKFLOW_SERVICE["ListWorkflowExecutions"],
             pb.ListWorkflowExecutionsRequest(
                 namespace=caller.namespace,
                 page_size=size,
                 next_page_token=self._next_page_token or b"",
-                query=given.query or "",
+                query=input.query or "",
             ),
-            metadata=given.rpc_metadata,
-            timeout=given.rpc_timeout,
+            metadata=input.rpc_metadata,
+            timeout=input.rpc_timeout,
         )
         self._current_page = [
             execution_from_info(info, caller.namespace, caller.data_converter)

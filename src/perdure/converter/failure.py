@@ -425,7 +425,7 @@ def create_payload_validation_error(details: Any) -> ApplicationError:
     Args:
         details: What is wrong, as a value that the payload converter supports. None: nothing.
     """
-    given = () if details is None else (details,)
+    values = () if details is None else (details,)
     return ApplicationError(
-        "Payload validation failed", *given, type="PayloadValidationError", non_retryable=True
+        "Payload validation failed", *values, type="PayloadValidationError", non_retryable=True
     )

@@ -348,7 +348,7 @@ def _dataclass(hint: Any, value: Any, converters: _Converters) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"Cannot convert to dataclass {hint}, value is {type(value)} not dict")
     raw = typing.cast("dict[str, Any]", value)
-    given: dict[str, Any] = {}
+    init_fields: dict[str, Any] = {}
     afterwards: dict[str, Any] = {}
     for name, field_hint, is_init in parts_of(hint):
         if name not in raw:
@@ -357,8 +357,8 @@ def _dataclass(hint: Any, value: Any, converters: _Converters) -> Any:
             converted = value_to_type(field_hint, raw[name], converters)
         except Exception as error:
             raise TypeError(f"Failed converting field {name} on dataclass {hint}") from error
-        (given if is_init else afterwards)[name] = converted
-    made = cls(**given)
+        (init_fields if is_init else afterwards)[name] = converted
+    made = cls(**init_fields)
     for name, item in afterwards.items():
         object.__setattr__(made, name, item)  # frozen dataclasses too
     return made
@@ -371,13 +371,13 @@ def _named_tuple(hint: Any, value: Any, converters: _Converters) -> Any:
     parts = parts_of(hint)
     if isinstance(value, dict):  # as other encoders write them
         raw = typing.cast("dict[str, Any]", value)
-        given = [(part, raw[part.name]) for part in parts if part.name in raw]
+        found = [(part, raw[part.name]) for part in parts if part.name in raw]
     elif isinstance(value, list) and len(typing.cast("list[Any]", value)) <= len(parts):
-        given = list(zip(parts, typing.cast("list[Any]", value), strict=False))
+        found = list(zip(parts, typing.cast("list[Any]", value), strict=False))
     else:
         raise TypeError(f"Cannot convert to named tuple {hint}, from a value of another kind")
     items: dict[str, Any] = {}
-    for part, item in given:
+    for part, item in found:
         try:
             items[part.name] = value_to_type(part.hint, item, converters)
         except Exception as error:

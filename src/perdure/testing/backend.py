@@ -37,11 +37,11 @@ class Backend:
     async def connect_client(self, **options: Any) -> Client:
         """Another client of the same service."""
         config = self.client.service_client.config
-        given: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "namespace": self.client.namespace,
             "rpc_metadata": config.rpc_metadata,
         }
-        return await Client.connect(config.target_host, **(given | options))
+        return await Client.connect(config.target_host, **(defaults | options))
 
     async def shutdown(self) -> None:
         """End what this backend started. Further calls have no effect."""

@@ -49,9 +49,9 @@ class HostedBackend(Backend):
         connection = EmbeddedConnection(self._node, self)
         self._connections.append(connection)
         config = ConnectConfig(target_host=self._target, **self._config)
-        given: dict[str, Any] = dict(options)
-        given["interceptors"] = [*given.get("interceptors", ()), *self._interceptors]
-        return Client(ServiceClient(config, connection), **given)
+        arguments: dict[str, Any] = dict(options)
+        arguments["interceptors"] = [*arguments.get("interceptors", ()), *self._interceptors]
+        return Client(ServiceClient(config, connection), **arguments)
 
     async def connect_client(self, **options: Any) -> Client:
         """Another client of this engine.

@@ -254,13 +254,13 @@ def simulate(
         options=options,
     )
     simulation = _Simulation(scenario, definition.name or definition.cls.__name__, invariants)
-    given = list(range(seeds) if isinstance(seeds, int) else seeds)
+    numbers = list(range(seeds) if isinstance(seeds, int) else seeds)
     with _quiet():
         if schedule is not None:
-            for seed in given or [0]:
+            for seed in numbers or [0]:
                 simulation.check(seed, tuple(schedule))
         else:
-            simulation.explore(given, faults)
+            simulation.explore(numbers, faults)
     return simulation.report
 
 

@@ -360,12 +360,12 @@ def _interceptors_of(client: Client) -> list[Interceptor]:
 
 def _plugins_of(client: Client, plugins: Sequence[WorkerPlugin]) -> list[WorkerPlugin]:
     """The client's plugins that are also for workers."""
-    given = {type(plugin) for plugin in plugins}
+    own = {type(plugin) for plugin in plugins}
     found: list[WorkerPlugin] = [
         each for each in client.config()["plugins"] if isinstance(each, WorkerPlugin)
     ]
     for plugin in found:
-        if type(plugin) in given:
+        if type(plugin) in own:
             warnings.warn(
                 f"plugin {plugin.name()} is on the client and on the worker, and is applied twice: "
                 "a client's plugins reach its workers",

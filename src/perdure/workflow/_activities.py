@@ -239,11 +239,12 @@ def _schedule_direct_call(definition: Definition, args: Sequence[Any], /) -> Awa
     runtime = _runtime.maybe_current()
     if runtime is None or definition.name is None:
         return None
-    given = definition.options.given() if definition.options is not None else {}
-    if "cancellation_type" in given:
-        given["cancellation_type"] = ActivityCancellationType(given["cancellation_type"])
-    options = ActivityOptions(result_type=definition.ret_type, **given)
-    return runtime.start_activity(definition.name, args, options)
+    options = definition.options.given() if definition.options is not None else {}
+    if "cancellation_type" in options:
+        options["cancellation_type"] = ActivityCancellationType(options["cancellation_type"])
+    return runtime.start_activity(
+        definition.name, args, ActivityOptions(result_type=definition.ret_type, **options)
+    )
 
 
 set_schedule_hook(_schedule_direct_call)

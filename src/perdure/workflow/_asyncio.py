@@ -58,9 +58,9 @@ class _Waiter:
             future.remove_done_callback(self.one_done)
 
 
-def _refuse_single(given: Any, expected: str) -> None:
-    if isinstance(given, asyncio.Future) or asyncio.iscoroutine(given):
-        message = f"{expected}, not {type(cast('object', given)).__name__}"
+def _refuse_single(value: Any, expected: str) -> None:
+    if isinstance(value, asyncio.Future) or asyncio.iscoroutine(value):
+        message = f"{expected}, not {type(cast('object', value)).__name__}"
         raise TypeError(message)
 
 

@@ -34,13 +34,15 @@ async def get_workflow_execution_history(
 ) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
-    given = request.next_page_token
-    token = decode_token(given, run_id, HistoryToken) if given else HistoryToken(run_id, 1)
+    page_token = request.next_page_token
+    token = (
+        decode_token(page_token, run_id, HistoryToken) if page_token else HistoryToken(run_id, 1)
+    )
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
     entity = run_key(namespace_id, workflow_id, tail.entity.run_id)
-    if not given:
+    if not page_token:
         is_reader = call.header("client-name") in _READERS
         shown = b"" if is_reader else tail_bytes(tail.transient_events)
         token = HistoryToken(entity.run_id, 1, tail=shown)
@@ -144,8 +146,10 @@ async def get_workflow_execution_history_reverse(
     """The stored events, from the last one at the time of the first page to the first one."""
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
-    given = request.next_page_token
-    token = decode_token(given, run_id, ReverseToken) if given else ReverseToken(run_id, 0)
+    page_token = request.next_page_token
+    token = (
+        decode_token(page_token, run_id, ReverseToken) if page_token else ReverseToken(run_id, 0)
+    )
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )

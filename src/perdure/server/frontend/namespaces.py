@@ -52,8 +52,8 @@ async def update_namespace(
     services: Services, call: Call, request: workflowservice.UpdateNamespaceRequest
 ) -> workflowservice.UpdateNamespaceResponse:
     """Description, owner, data and retention can be changed; `data` is merged, empty texts change nothing."""
-    given = {field.name for field, _ in request.ListFields()}
-    for field in sorted(given & {"replication_config", "delete_bad_binary", "promote_namespace"}):
+    fields = {field.name for field, _ in request.ListFields()}
+    for field in sorted(fields & {"replication_config", "delete_bad_binary", "promote_namespace"}):
         raise InvalidArgument(f"UpdateNamespace: {field} is not supported by this server.")
     fact = services.namespace(request.namespace)
     info, ttl = request.update_info, request.config.workflow_execution_retention_ttl

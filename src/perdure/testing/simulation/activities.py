@@ -128,9 +128,9 @@ async def _for_ever() -> None:
 
 def timeout_ns(info: activity.Info) -> int:
     """How long an attempt may take, in nanoseconds; 0 for no limit."""
-    given: list[timedelta] = [
+    timeouts: list[timedelta] = [
         each
         for each in (info.start_to_close_timeout, info.schedule_to_close_timeout)
         if each is not None
     ]
-    return min((int(each.total_seconds() * SECOND_NS) for each in given), default=0)
+    return min((int(each.total_seconds() * SECOND_NS) for each in timeouts), default=0)

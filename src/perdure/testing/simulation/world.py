@@ -103,8 +103,8 @@ class Universe:
         """Play it to its end."""
         scenario, outcome = self._scenario, self.outcome
         outcome.world = scenario.world() if scenario.world is not None else None
-        given = scenario.activities
-        self._activities = given(outcome.world) if callable(given) else given
+        activities = scenario.activities
+        self._activities = activities(outcome.world) if callable(activities) else activities
         ids = Random(self._seed ^ 0x5EED)  # noqa: S311 - to be repeated, not to be secret
         with seeded_ids(ids):
             try:

@@ -43,13 +43,13 @@ _INVALID_OVERRIDE = getattr(
 
 
 def search_attributes(
-    given: SearchAttributes | TypedSearchAttributes | None,
+    attributes: SearchAttributes | TypedSearchAttributes | None,
 ) -> common_pb.SearchAttributes | None:
     """Search attributes for a command; None for none."""
-    if not given:
+    if not attributes:
         return None
     made = common_pb.SearchAttributes()
-    encode_search_attributes(given, made)
+    encode_search_attributes(attributes, made)
     return made
 
 
@@ -62,18 +62,18 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         self,
         state: RunState,
         seq: int,
-        given: StartChildWorkflowInput,
+        input: StartChildWorkflowInput,
         outbound: WorkflowOutboundInterceptor,
     ) -> None:
         self._run_state = state
         self.seq = seq
-        self.given = given
+        self.input = input
         self._outbound = outbound
-        self._converters = state.converters.for_workflow(given.id)
+        self._converters = state.converters.for_workflow(input.id)
         self.started: asyncio.Future[None] = state.loop.create_future()
         self._outcome: asyncio.Future[Any] = state.loop.create_future()
         run: Coroutine[Any, Any, Any] = self._run()
-        super().__init__(run, loop=state.loop, name=f"child: {given.workflow}")
+        super().__init__(run, loop=state.loop, name=f"child: {input.workflow}")
         state.loop.adopt_task(self)
 
     async def _run(self) -> Any:
@@ -89,7 +89,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
     @property
     @override
     def id(self) -> str:
-        return self.given.id
+        return self.input.id
 
     @property
     @override
@@ -109,45 +109,45 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
             SignalChildWorkflowInput(
                 signal=signal_name(signal),
                 args=arg_or_args(arg, args),
-                child_workflow_id=self.given.id,
+                child_workflow_id=self.input.id,
                 headers={},
             )
         )
 
     def schedule(self, arguments: Sequence[Payload]) -> None:
         """Issue the start command."""
-        given, converters = self.given, self._converters
+        input, converters = self.input, self._converters
         memo: Mapping[str, Payload] = {
-            key: converters.one_payload(value) for key, value in (given.memo or {}).items()
+            key: converters.one_payload(value) for key, value in (input.memo or {}).items()
         }
         self._run_state.issue(
             commands.StartChildWorkflow(
                 seq=self.seq,
                 namespace=self._run_state.run.namespace,
-                workflow_id=given.id,
-                workflow_type=given.workflow,
-                task_queue=given.task_queue or self._run_state.run.task_queue,
+                workflow_id=input.id,
+                workflow_type=input.workflow,
+                task_queue=input.task_queue or self._run_state.run.task_queue,
                 input=arguments,
-                workflow_execution_timeout_ns=nanoseconds(given.execution_timeout),
-                workflow_run_timeout_ns=nanoseconds(given.run_timeout),
-                workflow_task_timeout_ns=nanoseconds(given.task_timeout),
-                parent_close_policy=int(given.parent_close_policy),
-                workflow_id_reuse_policy=int(given.id_reuse_policy),
-                retry_policy=retry_policy(given.retry_policy),
-                cron_schedule=given.cron_schedule,
-                headers=self._run_state.headers_of(given.headers),
+                workflow_execution_timeout_ns=nanoseconds(input.execution_timeout),
+                workflow_run_timeout_ns=nanoseconds(input.run_timeout),
+                workflow_task_timeout_ns=nanoseconds(input.task_timeout),
+                parent_close_policy=int(input.parent_close_policy),
+                workflow_id_reuse_policy=int(input.id_reuse_policy),
+                retry_policy=retry_policy(input.retry_policy),
+                cron_schedule=input.cron_schedule,
+                headers=self._run_state.headers_of(input.headers),
                 memo=memo,
-                search_attributes=search_attributes(given.search_attributes),
+                search_attributes=search_attributes(input.search_attributes),
                 cancellation_type=commands.ChildWorkflowCancellationType(
-                    int(given.cancellation_type)
+                    int(input.cancellation_type)
                 ),
-                versioning_intent=versioning_intent(given.versioning_intent),
-                priority=priority(given.priority),
-                versioning_override=given.versioning_override.to_proto()
-                if given.versioning_override
+                versioning_intent=versioning_intent(input.versioning_intent),
+                priority=priority(input.priority),
+                versioning_override=input.versioning_override.to_proto()
+                if input.versioning_override
                 else None,
-                summary=converters.text(given.static_summary),
-                details=converters.text(given.static_details),
+                summary=converters.text(input.static_summary),
+                details=converters.text(input.static_details),
                 site=self._run_state.site(),
             )
         )
@@ -175,7 +175,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
             return
         value: Any = None
         if result.result is not None:
-            types = [self.given.ret_type] if self.given.ret_type else None
+            types = [self.input.ret_type] if self.input.ret_type else None
             decoded = self._run_state.converters.decode([result.result], types, self._converters)
             value = decoded[0]
         self._outcome.set_result(value)
@@ -190,13 +190,13 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
 
 
 async def start_child(
-    state: RunState, given: StartChildWorkflowInput, outbound: WorkflowOutboundInterceptor
+    state: RunState, input: StartChildWorkflowInput, outbound: WorkflowOutboundInterceptor
 ) -> HostedChild:
     """Start a child and wait until the server has started it."""
     state.check_mutable("start child workflow")
     seq = state.next_seq("child_workflow")
-    arguments = state.converters.for_workflow(given.id).payloads(given.args)
-    handle = HostedChild(state, seq, given, outbound)
+    arguments = state.converters.for_workflow(input.id).payloads(input.args)
+    handle = HostedChild(state, seq, input, outbound)
     handle.schedule(arguments)
     state.children[seq] = handle
     await waiting.operation(

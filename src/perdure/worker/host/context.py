@@ -466,9 +466,9 @@ def _activity(
 
 def _by_name(options: msgspec.Struct) -> dict[str, Any]:
     """The options as keyword arguments. The inputs of interceptors have all but the type of the result."""
-    given = msgspec.structs.asdict(options)
-    given.pop("result_type", None)
-    return given
+    arguments = msgspec.structs.asdict(options)
+    arguments.pop("result_type", None)
+    return arguments
 
 
 _DEFAULTS = ActivityOptions()

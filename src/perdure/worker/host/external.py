@@ -91,16 +91,16 @@ class HostedExternal(workflow.ExternalWorkflowHandle[Any]):
 
 
 async def signal_external(
-    state: RunState, given: SignalExternalWorkflowInput | SignalChildWorkflowInput
+    state: RunState, input: SignalExternalWorkflowInput | SignalChildWorkflowInput
 ) -> None:
     """Signal another workflow and wait until the server has recorded the signal."""
-    child = isinstance(given, SignalChildWorkflowInput)
+    child = isinstance(input, SignalChildWorkflowInput)
     target = (
-        given.child_workflow_id
-        if isinstance(given, SignalChildWorkflowInput)
-        else given.workflow_id
+        input.child_workflow_id
+        if isinstance(input, SignalChildWorkflowInput)
+        else input.workflow_id
     )
-    arguments = state.converters.for_workflow(target).payloads(given.args)
+    arguments = state.converters.for_workflow(target).payloads(input.args)
     state.check_mutable("signal external workflow")
     seq = state.next_seq("external_signal")
     state.issue(
@@ -109,12 +109,12 @@ async def signal_external(
             namespace=state.run.namespace,
             workflow_id=target,
             run_id=""
-            if isinstance(given, SignalChildWorkflowInput)
-            else given.workflow_run_id or "",
+            if isinstance(input, SignalChildWorkflowInput)
+            else input.workflow_run_id or "",
             child_workflow_only=child,
-            signal_name=given.signal,
+            signal_name=input.signal,
             args=arguments,
-            headers=state.headers_of(given.headers),
+            headers=state.headers_of(input.headers),
             site=state.site(),
         )
     )

@@ -103,14 +103,14 @@ class Handlers:
                 state.run.run_id,
             )
             return
-        given = HandleSignalInput(job.signal_name, arguments, job.headers)
+        input = HandleSignalInput(job.signal_name, arguments, job.headers)
         state.signals_handled += 1
         number = state.signals_handled
         state.running_signals[number] = RunningHandler(
             job.signal_name, definition.unfinished_policy
         )
         task = state.loop.create_task(
-            outcome.top_level(state, lambda: self.inbound.handle_signal(given)),
+            outcome.top_level(state, lambda: self.inbound.handle_signal(input)),
             name=f"signal: {job.signal_name}",
         )
 
@@ -218,10 +218,10 @@ class _Update:
         job, state = self._job, self._state
         set_current_update_info(UpdateInfo(id=job.id, name=job.name))
         try:
-            given = self._validated()
+            input = self._validated()
             self._respond(commands.UpdateAccepted())
             self._accepted = state.update_accepted = True
-            result = await self._handlers.inbound.handle_update_handler(given)
+            result = await self._handlers.inbound.handle_update_handler(input)
             payload = state.converters.workflow.one_payload(result)
             self._respond(commands.UpdateCompleted(payload))
         except (Exception, asyncio.CancelledError) as error:  # user code  # noqa: BLE001
@@ -246,8 +246,8 @@ class _Update:
             # Not repeated on replay: decoding must not draw from the run's random numbers here.
             with state.as_read_only(query_or_validator=True):
                 arguments = handlers.update_arguments(definition, job)
-                given = HandleUpdateInput(job.id, job.name, arguments, job.headers)
-                handlers.inbound.handle_update_validator(given)
+                input = HandleUpdateInput(job.id, job.name, arguments, job.headers)
+                handlers.inbound.handle_update_validator(input)
         # The validator may have changed its arguments; the handler must not see that.
         arguments = handlers.update_arguments(definition, job)
         # An interceptor may put the arguments right: then the handler's own call decides.

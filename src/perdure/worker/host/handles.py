@@ -72,21 +72,21 @@ class HostedActivity(workflow.ActivityHandle[Any]):
         self,
         state: RunState,
         seq: int,
-        given: ActivityInput,
+        input: ActivityInput,
         converters: Converters,
     ) -> None:
         self._run_state = state
         self.seq = seq
-        self.given = given
+        self.input = input
         self._converters = converters
         # Converted before the task exists: an error must not leave half an activity behind.
-        self._arguments = converters.payloads(given.args)
-        self._is_local = isinstance(given, StartLocalActivityInput)
+        self._arguments = converters.payloads(input.args)
+        self._is_local = isinstance(input, StartLocalActivityInput)
         self._outcome: asyncio.Future[Any] = state.loop.create_future()
         self._started = False
         self._cancelled_seq: int | None = None
         run: Coroutine[Any, Any, Any] = self._run()
-        super().__init__(run, loop=state.loop, name=f"activity: {given.activity}")
+        super().__init__(run, loop=state.loop, name=f"activity: {input.activity}")
         state.loop.adopt_task(self)
 
     async def _run(self) -> Any:
@@ -128,50 +128,50 @@ class HostedActivity(workflow.ActivityHandle[Any]):
 
     def schedule(self, backoff: jobs.Backoff | None = None) -> None:
         """Issue the schedule command."""
-        if isinstance(self.given, StartLocalActivityInput):
-            self._run_state.issue(self._local_command(self.given, backoff))
+        if isinstance(self.input, StartLocalActivityInput):
+            self._run_state.issue(self._local_command(self.input, backoff))
         else:
-            self._run_state.issue(self._command(self.given))
+            self._run_state.issue(self._command(self.input))
 
-    def _command(self, given: StartActivityInput) -> commands.ScheduleActivity:
+    def _command(self, input: StartActivityInput) -> commands.ScheduleActivity:
         return commands.ScheduleActivity(
             seq=self.seq,
-            activity_id=given.activity_id or str(self.seq),
-            activity_type=given.activity,
-            task_queue=given.task_queue or self._run_state.run.task_queue,
-            headers=self._run_state.headers_of(given.headers),
+            activity_id=input.activity_id or str(self.seq),
+            activity_type=input.activity,
+            task_queue=input.task_queue or self._run_state.run.task_queue,
+            headers=self._run_state.headers_of(input.headers),
             arguments=self._arguments,
-            schedule_to_close_timeout_ns=nanoseconds(given.schedule_to_close_timeout),
-            schedule_to_start_timeout_ns=nanoseconds(given.schedule_to_start_timeout),
-            start_to_close_timeout_ns=nanoseconds(given.start_to_close_timeout),
-            heartbeat_timeout_ns=nanoseconds(given.heartbeat_timeout),
-            retry_policy=retry_policy(given.retry_policy),
-            cancellation_type=commands.ActivityCancellationType(int(given.cancellation_type)),
-            do_not_eagerly_execute=given.disable_eager_execution,
-            versioning_intent=versioning_intent(given.versioning_intent),
-            priority=priority(given.priority),
-            summary=self._converters.text(given.summary),
+            schedule_to_close_timeout_ns=nanoseconds(input.schedule_to_close_timeout),
+            schedule_to_start_timeout_ns=nanoseconds(input.schedule_to_start_timeout),
+            start_to_close_timeout_ns=nanoseconds(input.start_to_close_timeout),
+            heartbeat_timeout_ns=nanoseconds(input.heartbeat_timeout),
+            retry_policy=retry_policy(input.retry_policy),
+            cancellation_type=commands.ActivityCancellationType(int(input.cancellation_type)),
+            do_not_eagerly_execute=input.disable_eager_execution,
+            versioning_intent=versioning_intent(input.versioning_intent),
+            priority=priority(input.priority),
+            summary=self._converters.text(input.summary),
             site=self._run_state.site(),
         )
 
     def _local_command(
-        self, given: StartLocalActivityInput, backoff: jobs.Backoff | None
+        self, input: StartLocalActivityInput, backoff: jobs.Backoff | None
     ) -> commands.ScheduleLocalActivity:
         return commands.ScheduleLocalActivity(
             seq=self.seq,
-            activity_id=given.activity_id or str(self.seq),
-            activity_type=given.activity,
+            activity_id=input.activity_id or str(self.seq),
+            activity_type=input.activity,
             attempt=backoff.attempt if backoff else 1,
             original_schedule_time_ns=backoff.original_schedule_time_ns if backoff else None,
-            headers=self._run_state.headers_of(given.headers),
+            headers=self._run_state.headers_of(input.headers),
             arguments=self._arguments,
-            schedule_to_close_timeout_ns=nanoseconds(given.schedule_to_close_timeout),
-            schedule_to_start_timeout_ns=nanoseconds(given.schedule_to_start_timeout),
-            start_to_close_timeout_ns=nanoseconds(given.start_to_close_timeout),
-            retry_policy=retry_policy(given.retry_policy),
-            local_retry_threshold_ns=nanoseconds(given.local_retry_threshold),
-            cancellation_type=commands.ActivityCancellationType(int(given.cancellation_type)),
-            summary=self._converters.text(given.summary),
+            schedule_to_close_timeout_ns=nanoseconds(input.schedule_to_close_timeout),
+            schedule_to_start_timeout_ns=nanoseconds(input.schedule_to_start_timeout),
+            start_to_close_timeout_ns=nanoseconds(input.start_to_close_timeout),
+            retry_policy=retry_policy(input.retry_policy),
+            local_retry_threshold_ns=nanoseconds(input.local_retry_threshold),
+            cancellation_type=commands.ActivityCancellationType(int(input.cancellation_type)),
+            summary=self._converters.text(input.summary),
             site=self._run_state.site(),
         )
 
@@ -194,30 +194,30 @@ class HostedActivity(workflow.ActivityHandle[Any]):
     def _decode(self, payload: Payload | None) -> Any:
         if payload is None:
             return None
-        types = [self.given.ret_type] if self.given.ret_type else None
+        types = [self.input.ret_type] if self.input.ret_type else None
         return self._run_state.converters.decode([payload], types, self._converters)[0]
 
 
-def start_activity(state: RunState, given: ActivityInput) -> HostedActivity:
+def start_activity(state: RunState, input: ActivityInput) -> HostedActivity:
     """Schedule an activity.
 
     Raises:
         ValueError: It has neither a start-to-close nor a schedule-to-close time-out.
     """
-    if not given.start_to_close_timeout and not given.schedule_to_close_timeout:
+    if not input.start_to_close_timeout and not input.schedule_to_close_timeout:
         message = "Activity must have start_to_close_timeout or schedule_to_close_timeout"
         raise ValueError(message)
     state.check_mutable("start activity")
     # The number is used up even if the arguments cannot be converted: activity ids depend on it.
     seq = state.next_seq("activity")
-    queue = None if isinstance(given, StartLocalActivityInput) else given.task_queue
+    queue = None if isinstance(input, StartLocalActivityInput) else input.task_queue
     converters = state.converters.for_activity(
-        given.activity,
-        given.activity_id,
+        input.activity,
+        input.activity_id,
         queue,
-        is_local=isinstance(given, StartLocalActivityInput),
+        is_local=isinstance(input, StartLocalActivityInput),
     )
-    handle = HostedActivity(state, seq, given, converters)
+    handle = HostedActivity(state, seq, input, converters)
     handle.schedule()
     state.activities[seq] = handle
     return handle

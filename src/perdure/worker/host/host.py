@@ -244,14 +244,14 @@ class WorkflowHost:
 
     def _instantiate(self) -> Any:
         state = self._state
-        definition, given = state.definition, state.workflow_input
-        if given is None:
+        definition, input = state.definition, state.workflow_input
+        if input is None:
             message = "The run has not been initialised: its first job is missing"
             raise RuntimeError(message)
         if state.guarded:
             warn_of_pitfalls(definition)
-        _check_arity(definition, given.args)
-        args = given.args if definition.takes_init_args else ()
+        _check_arity(definition, input.args)
+        args = input.args if definition.takes_init_args else ()
         instance = definition.cls(*args)
         if definition.dynamic_config_fn is not None:
             with state.as_read_only(query_or_validator=False):

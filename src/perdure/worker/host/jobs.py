@@ -96,11 +96,11 @@ class Jobs:
     def initialize(self, _job: jobs.InitializeWorkflow) -> None:
         """Start the workflow's main task."""
         state = self._state
-        given = state.workflow_input
-        assert given is not None  # prepare() ran before
+        input = state.workflow_input
+        assert input is not None  # prepare() ran before
 
         async def run() -> None:
-            outcome.complete_workflow(state, await self._inbound.execute_workflow(given))
+            outcome.complete_workflow(state, await self._inbound.execute_workflow(input))
 
         state.primary_task = state.loop.create_task(outcome.top_level(state, run), name="run")
         if state.cancel_pending:

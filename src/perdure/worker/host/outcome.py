@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 class ContinueAsNewRequested(ContinueAsNewError):
     """Unwinds the workflow; carries what the next run starts with."""
 
-    def __init__(self, given: ContinueAsNewInput) -> None:
+    def __init__(self, input: ContinueAsNewInput) -> None:
         super().__init__("Continue as new")
-        self.given = given
+        self.input = input
 
 
 async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> None:
@@ -58,7 +58,7 @@ async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> Non
         try:
             await work()
         except ContinueAsNewRequested as request:
-            continue_as_new(state, request.given)
+            continue_as_new(state, request.input)
     except (Exception, asyncio.CancelledError) as error:  # user code  # noqa: BLE001
         if state.closing:
             return
@@ -118,23 +118,23 @@ def fail_workflow(state: RunState, error: BaseException) -> None:
     state.issue(commands.FailWorkflow(failure=failure))
 
 
-def continue_as_new(state: RunState, given: ContinueAsNewInput) -> None:
+def continue_as_new(state: RunState, input: ContinueAsNewInput) -> None:
     """Issue the command that starts the next run."""
     converters = state.converters.workflow
     state.issue(
         commands.ContinueAsNew(
-            workflow_type=given.workflow or "",
-            task_queue=given.task_queue or "",
-            arguments=converters.payloads(given.args),
-            workflow_run_timeout_ns=nanoseconds(given.run_timeout),
-            workflow_task_timeout_ns=nanoseconds(given.task_timeout),
-            memo={key: converters.one_payload(value) for key, value in (given.memo or {}).items()},
-            headers=state.headers_of(given.headers),
-            search_attributes=search_attributes(given.search_attributes),
-            retry_policy=retry_policy(given.retry_policy),
-            versioning_intent=versioning_intent(given.versioning_intent),
-            initial_versioning_behavior=int(given.initial_versioning_behavior or 0),
-            backoff_start_interval_ns=nanoseconds(given.backoff_start_interval),
+            workflow_type=input.workflow or "",
+            task_queue=input.task_queue or "",
+            arguments=converters.payloads(input.args),
+            workflow_run_timeout_ns=nanoseconds(input.run_timeout),
+            workflow_task_timeout_ns=nanoseconds(input.task_timeout),
+            memo={key: converters.one_payload(value) for key, value in (input.memo or {}).items()},
+            headers=state.headers_of(input.headers),
+            search_attributes=search_attributes(input.search_attributes),
+            retry_policy=retry_policy(input.retry_policy),
+            versioning_intent=versioning_intent(input.versioning_intent),
+            initial_versioning_behavior=int(input.initial_versioning_behavior or 0),
+            backoff_start_interval_ns=nanoseconds(input.backoff_start_interval),
         )
     )
 

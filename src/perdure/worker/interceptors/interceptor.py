@@ -93,6 +93,6 @@ def workflow_interceptor_classes(
     interceptors: Iterable[Interceptor],
 ) -> tuple[list[type[WorkflowInboundInterceptor]], Mapping[str, Callable[..., Any]]]:
     """The classes of all interceptors that have one, outermost first, and the extern functions they ask for."""
-    given = WorkflowInterceptorClassInput(unsafe_extern_functions={})
-    classes = [each.workflow_interceptor_class(given) for each in interceptors]
-    return [each for each in classes if each is not None], given.unsafe_extern_functions
+    input = WorkflowInterceptorClassInput(unsafe_extern_functions={})
+    classes = [each.workflow_interceptor_class(input) for each in interceptors]
+    return [each for each in classes if each is not None], input.unsafe_extern_functions

@@ -325,13 +325,13 @@ class Replayer:
             await from_callback(replay.close)
         return replay.failure, replay.wait_for_profile_matters
 
-    async def _decoded(self, given: WorkflowHistory) -> Sequence[history_pb.HistoryEvent]:
-        copy = history_pb.History(events=given.events)
+    async def _decoded(self, history: WorkflowHistory) -> Sequence[history_pb.HistoryEvent]:
+        copy = history_pb.History(events=history.events)
         started = copy.events[0].workflow_execution_started_event_attributes
         codec = RunCodec(
             self._codec,
             namespace=self._namespace,
-            workflow_id=given.workflow_id,
+            workflow_id=history.workflow_id,
             workflow_type=started.workflow_type.name,
             task_queue=started.task_queue.name,
             headers=self._decodes_headers,
