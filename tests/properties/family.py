@@ -48,7 +48,9 @@ def kinds(world: RunWorld) -> list[tuple[str, Any]]:
 
 
 def all_events(world: RunWorld) -> list[history.HistoryEvent]:
-    waiting = [history.HistoryEvent.FromString(item.event) for item in world.run.buffered.values()]
+    waiting = [
+        history.HistoryEvent.FromString(item.event) for item in world.state.buffered.values()
+    ]
     return [*world.history.events, *waiting]
 
 
@@ -78,12 +80,12 @@ def _history_is_sound(world: RunWorld) -> None:
         elif name == "workflow_execution_signaled" and said.request_id:
             seen["signal", said.request_id] += 1
     assert all(count == 1 for count in seen.values()), seen
-    if not world.run.is_running:
-        assert world.run.close_event_id == len(world.history.events), "events after the end"
+    if not world.state.is_running:
+        assert world.state.close_event_id == len(world.history.events), "events after the end"
 
 
 def _nothing_is_on_its_way(universe: Universe, world: RunWorld) -> None:
-    state = world.run
+    state = world.state
     waits = isinstance(phase_of(state), AwaitingParent)
     assert not waits, f"{state.key} waits for a parent forever"
     for event_id in (*state.external_signals, *state.external_cancels):
@@ -93,15 +95,15 @@ def _nothing_is_on_its_way(universe: Universe, world: RunWorld) -> None:
             continue
         assert child.started_event_id or is_start_buffered(state, event_id), "never started"
         assert any(
-            other.run.info.parent == state.key
-            and other.run.info.parent_initiated_event_id == event_id
+            other.state.info.parent == state.key
+            and other.state.info.parent_initiated_event_id == event_id
             for other in universe.running()
         ), f"{state.key} waits for the end of a child that has ended"
 
 
 def _child_is_known(universe: Universe, world: RunWorld) -> None:
     """A child that has begun is one whose parent recorded its start, or an heir of one."""
-    info = world.run.info
+    info = world.state.info
     if info.parent is None or info.continued_run_id or len(world.history.events) == 1:
         return
     parent = universe.find(info.parent.name, info.parent.run_id)
@@ -111,12 +113,12 @@ def _child_is_known(universe: Universe, world: RunWorld) -> None:
         if name == "child_workflow_execution_started"
         and said.initiated_event_id == info.parent_initiated_event_id
     ]
-    has_worked = world.run.completed_workflow_tasks > 0
-    assert recorded == [world.run.key.run_id] or not has_worked
+    has_worked = world.state.completed_workflow_tasks > 0
+    assert recorded == [world.state.key.run_id] or not has_worked
 
 
 def _children_follow_their_parent(universe: Universe, world: RunWorld) -> None:
-    if world.run.is_running:
+    if world.state.is_running:
         return
     policies = {
         event.event_id: event.start_child_workflow_execution_initiated_event_attributes
@@ -128,18 +130,18 @@ def _children_follow_their_parent(universe: Universe, world: RunWorld) -> None:
             continue
         policy = policies[said.initiated_event_id].parent_close_policy
         chain = _chain(universe, said.workflow_execution.run_id)
-        alive = [key for key in chain if universe.worlds[key.run_id].run.is_running]
+        alive = [key for key in chain if universe.worlds[key.run_id].state.is_running]
         if policy == enums.PARENT_CLOSE_POLICY_TERMINATE:
             assert not alive, f"{alive} outlive their parent"
         elif policy == enums.PARENT_CLOSE_POLICY_REQUEST_CANCEL and len(chain) == 1 and alive:
-            assert is_cancel_requested(universe.worlds[alive[0].run_id].run)
+            assert is_cancel_requested(universe.worlds[alive[0].run_id].state)
 
 
 def _chain(universe: Universe, first_run_id: str) -> list[EntityKey]:
     return [
-        world.run.key
+        world.state.key
         for world in universe.worlds.values()
-        if world.run.info.first_run_id == first_run_id
+        if world.state.info.first_run_id == first_run_id
     ]
 
 
@@ -152,12 +154,12 @@ def _signals_arrived(universe: Universe, world: RunWorld) -> None:
     for name, said in kinds(world):
         if name not in _ENDS_OF_SIGNAL:
             continue
-        request_id = f"{world.run.key.run_id}:{said.initiated_event_id}"
+        request_id = f"{world.state.key.run_id}:{said.initiated_event_id}"
         arrived = [
-            other.run.key
+            other.state.key
             for other in universe.worlds.values()
-            if request_id in other.run.request_ids
-            or any(item.request_id == request_id for item in other.run.buffered.values())
+            if request_id in other.state.request_ids
+            or any(item.request_id == request_id for item in other.state.buffered.values())
         ]
         if name == "external_workflow_execution_signaled":
             assert arrived, "the sender was told so"
@@ -180,5 +182,5 @@ def _only_children(universe: Universe, world: RunWorld) -> None:
             event_id = int(said.request_id.rpartition(":")[2])
         if event_id:
             asked: Any = attributes_of(sender.history.events[event_id - 1])
-            is_own = world.run.info.parent == sender.run.key
+            is_own = world.state.info.parent == sender.state.key
             assert is_own or not asked.child_workflow_only

@@ -21,8 +21,8 @@ from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.wire.api import command as api
 from perdure.wire.api import common, enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import RpcError
+from tests.harness.commands import command_of
 from tests.properties.universe import RunWorld, Universe
-from tests.transcripts.commands import command_of
 from tests.transcripts.world import NAMESPACE_ID
 
 LIMITS = Limits(
@@ -141,7 +141,7 @@ class Story:
         request = update.Request(meta=update.Meta(update_id=update_id))
         request.input.name = "add"
         self.universe.updates.admit(
-            world.run.key, update_id, request, world.run.last_started_event_id
+            world.state.key, update_id, request, world.state.last_started_event_id
         )
 
     def signal(self, a: int, b: int, c: int) -> None:
@@ -170,12 +170,12 @@ class Story:
     # Workers.
 
     def poll(self, a: int, b: int, c: int) -> None:
-        worlds = [world for world in self.universe.running() if world.run.workflow_task]
+        worlds = [world for world in self.universe.running() if world.state.workflow_task]
         if worlds:
             self._take(worlds[a % len(worlds)])
 
     def _take(self, world: RunWorld) -> None:
-        if world.run.workflow_task_is_started:
+        if world.state.workflow_task_is_started:
             return
         self._polls += 1
         self._remember(self.universe.poll(world, f"poll-{self._polls}"))
@@ -191,12 +191,12 @@ class Story:
 
     def work(self, a: int, b: int, c: int) -> None:
         """Complete a workflow task; the numbers choose its commands."""
-        worlds = [world for world in self.universe.running() if world.run.workflow_task]
+        worlds = [world for world in self.universe.running() if world.state.workflow_task]
         if not worlds:
             return
         world = worlds[a % len(worlds)]
         self._take(world)
-        token = self.tokens.get(world.run.key.run_id)
+        token = self.tokens.get(world.state.key.run_id)
         if token is None:
             return
         request = workflowservice.RespondWorkflowTaskCompletedRequest(
@@ -207,7 +207,7 @@ class Story:
             request.sticky_attributes.worker_task_queue.name = "cache"
             request.sticky_attributes.schedule_to_start_timeout.FromSeconds(2)
         taken = self._answer_updates(world, request, c // 16)
-        self._command(request, b, c, ends=c % 3 == 0 or world.run.info.parent is not None)
+        self._command(request, b, c, ends=c % 3 == 0 or world.state.info.parent is not None)
         self._complete(world, token, request, taken)
 
     def _command(
@@ -244,7 +244,7 @@ class Story:
     ) -> list[str]:
         """Answer what the worker knows; the updates that it then knows no more."""
         answered: list[str] = []
-        for update_id in self.inbox.get(world.run.key.run_id, ()):
+        for update_id in self.inbox.get(world.state.key.run_id, ()):
             how, answer = divmod(how, 4)
             if answer == 3:
                 _say(request, update_id, update.Rejection(failure=failure.Failure(message="no")))
@@ -254,7 +254,7 @@ class Story:
                 if answer == 2:
                     _say(request, update_id, _outcome(update_id))
             answered.append(update_id)
-        for update_id, known in world.run.updates.items():
+        for update_id, known in world.state.updates.items():
             how, answer = divmod(how, 5)
             if answer == 4 or (answer > 1 and not known.completed_event_id):
                 _say(request, update_id, _outcome(update_id))
@@ -282,19 +282,21 @@ class Story:
         try:
             reply: CompletionReply = self.universe.change(world, change)
         except RpcError:
-            self.inbox.pop(world.run.key.run_id, None)  # evicted
+            self.inbox.pop(world.state.key.run_id, None)  # evicted
             raise
-        knows = self.inbox.get(world.run.key.run_id, [])
-        self.inbox[world.run.key.run_id] = [each for each in knows if each not in taken]
+        knows = self.inbox.get(world.state.key.run_id, [])
+        self.inbox[world.state.key.run_id] = [each for each in knows if each not in taken]
         self._remember(reply.workflow_task)
 
     def fail_task(self, a: int, b: int, c: int) -> None:
-        worlds = [world for world in self.universe.running() if world.run.workflow_task_is_started]
+        worlds = [
+            world for world in self.universe.running() if world.state.workflow_task_is_started
+        ]
         if not worlds:
             return
         world = worlds[a % len(worlds)]
         request = workflowservice.RespondWorkflowTaskFailedRequest()
-        token = self.tokens[world.run.key.run_id]
+        token = self.tokens[world.state.key.run_id]
         self.universe.change(
             world, lambda state, env: transitions.fail_workflow_task(state, token, request, env)
         )
@@ -320,7 +322,7 @@ class Story:
     # What is always true.
 
     def _is_sound(self, world: RunWorld) -> None:
-        state = world.run
+        state = world.state
         still_open = sum(not each.completed_event_id for each in state.updates.values())
         assert state.open_updates == still_open
         task = state.workflow_task
@@ -333,13 +335,13 @@ class Story:
             assert offered, "a workflow task that nobody can take"
 
     def _one_run_of_each_id(self) -> None:
-        running = [world.run.key for world in self.universe.running()]
+        running = [world.state.key for world in self.universe.running()]
         assert len({key.name for key in running}) == len(running), "two runs of one workflow id"
         for key in running:
             assert self.universe.pointers[key.name].run_id == key.run_id
         for world in self.universe.running():
-            for update_id, known in world.run.updates.items():
-                place = (world.run.key.run_id, update_id)
+            for update_id, known in world.state.updates.items():
+                place = (world.state.key.run_id, update_id)
                 told = self.outcomes.setdefault(place, known.completed_event_id)
                 assert told in (0, known.completed_event_id), "an outcome does not change"
                 self.outcomes[place] = known.completed_event_id

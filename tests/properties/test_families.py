@@ -112,11 +112,11 @@ def test_an_answer_that_waits_in_the_buffer_is_not_recorded_twice(what: str):
     for which in range(4):
         story.step("start", which, 0, 0)
     story.step("work", 0, 7 * 9 + {"signal": 4, "cancel": 6}[what], 3)
-    assert universe.find(WORKFLOW_IDS[0]).run.workflow_task_is_started
+    assert universe.find(WORKFLOW_IDS[0]).state.workflow_task_is_started
     universe.deliver(0, dies_after=9)
     universe.deliver(0)
     assert not universe.outbox
-    (answer,) = universe.find(WORKFLOW_IDS[0]).run.buffered.values()
+    (answer,) = universe.find(WORKFLOW_IDS[0]).state.buffered.values()
     assert answer.ends_event_id
     story.step("work", 0, 0, 0)
     check_family(universe)

@@ -46,7 +46,7 @@ from perdure.wire.errors import (
     ResourceExhausted,
     RpcError,
 )
-from tests.transcripts.commands import command_of, failure_of, payloads
+from tests.harness.commands import command_of, failure_of, payloads
 from tests.transcripts.world import World
 
 SECOND_NS = 10**9
@@ -107,30 +107,30 @@ class RunEngine(RuleBasedStateMachine):
         self.last_event_ns = 0
 
     def step(
-        self, take: Callable[[], RunTransition], *, woken: bool = False
+        self, take: Callable[[], RunTransition], *, is_wake: bool = False
     ) -> RunTransition | None:
         """Take a step twice: abandoned, then for real. None when it is refused."""
         world = self.world
-        before = world.state.snapshot() if world.state is not None else None
+        before = world.state_or_none.snapshot() if world.state_or_none is not None else None
         with dying_drafts(), suppress(SuddenDeath, RpcError):
             take()
-        if world.state is not None:
-            assert world.state.snapshot() == before, "an abandoned draft leaves no trace"
+        if world.state_or_none is not None:
+            assert world.state_or_none.snapshot() == before, "an abandoned draft leaves no trace"
             world.check()
         try:
             transition = take()
         except (NotFound, InvalidArgument, AlreadyExists, FailedPrecondition):
-            assert world.state is None or world.state.snapshot() == before
+            assert world.state_or_none is None or world.state_or_none.snapshot() == before
             return None
         except ResourceExhausted:
-            assert world.state is not None
-            assert world.state.snapshot() == before
-            task = world.state.workflow_task
+            assert world.state_or_none is not None
+            assert world.state_or_none.snapshot() == before
+            task = world.state_or_none.workflow_task
             assert task is not None
             assert task.follows_close, "only a run that tried to close refuses messages"
             assert task.started_event_id
             return None
-        world.commit(transition, woken=woken)
+        world.commit(transition, is_wake=is_wake)
         self._remember(transition.reply)
         return transition
 
@@ -161,7 +161,7 @@ class RunEngine(RuleBasedStateMachine):
                 first, "", "", sticky=False, inline=False, force=False, latest=True
             )
 
-    @precondition(lambda self: not self.world.run.is_running)
+    @precondition(lambda self: not self.world.state.is_running)
     @rule(request_id=st.sampled_from(["s0", "s1", "s2"]))
     def start_again(self, request_id: str) -> None:
         self._start(request_id, None, None)
@@ -177,9 +177,9 @@ class RunEngine(RuleBasedStateMachine):
             request.workflow_run_timeout.FromSeconds(run_timeout)
         if delay:
             request.workflow_start_delay.FromSeconds(delay)
-        before = world.state
+        before = world.state_or_none
         world.start(request)
-        if world.state is not before:
+        if world.state_or_none is not before:
             self.last_event_ns = 0
 
     @rule(name=ids, request_id=st.sampled_from(["", "r1", "r2"]), size=st.sampled_from([1, 500]))
@@ -187,19 +187,19 @@ class RunEngine(RuleBasedStateMachine):
         request = workflowservice.SignalWorkflowExecutionRequest(
             signal_name=name, request_id=request_id, input=payloads("x" * size)
         )
-        self.step(lambda: signal.signal(self.world.run, request, self.world.env))
+        self.step(lambda: signal.signal(self.world.state, request, self.world.env))
 
-    @precondition(lambda self: not cancel.is_cancel_requested(self.world.run))
+    @precondition(lambda self: not cancel.is_cancel_requested(self.world.state))
     @rule()
     def cancel(self) -> None:
         request = workflowservice.RequestCancelWorkflowExecutionRequest(request_id="c")
-        self.step(lambda: cancel.request_cancel(self.world.run, request, self.world.env))
+        self.step(lambda: cancel.request_cancel(self.world.state, request, self.world.env))
 
     @precondition(lambda self: self.deliveries > 12)
     @rule()
     def terminate(self) -> None:
         request = workflowservice.TerminateWorkflowExecutionRequest()
-        self.step(lambda: terminate.terminate(self.world.run, request, self.world.env))
+        self.step(lambda: terminate.terminate(self.world.state, request, self.world.env))
 
     # Workers.
 
@@ -213,7 +213,7 @@ class RunEngine(RuleBasedStateMachine):
             begin = activity.start_activity
         self.deliveries += 1
         poll = PollInfo(identity="worker", request_id=f"poll-{self.deliveries}")
-        self.step(lambda: begin(self.world.run, task, row, poll, self.world.env))
+        self.step(lambda: begin(self.world.state, task, row, poll, self.world.env))
 
     @precondition(lambda self: bool(self.world.queue(QueueKind.WORKFLOW)))
     @rule(which=st.integers(0, 3))
@@ -225,7 +225,7 @@ class RunEngine(RuleBasedStateMachine):
     def poll_activity_task(self, which: int) -> None:
         self._poll(QueueKind.ACTIVITY, which)
 
-    @precondition(lambda self: self.world.run.workflow_task is not None)
+    @precondition(lambda self: self.world.state.workflow_task is not None)
     @rule(
         lines=st.lists(useful, min_size=1, max_size=5),
         whim=st.one_of([st.just("")] * 7 + [whims]),
@@ -246,7 +246,7 @@ class RunEngine(RuleBasedStateMachine):
         force: bool,
         latest: bool,
     ) -> None:
-        if not self.world.run.workflow_task_is_started:
+        if not self.world.state.workflow_task_is_started:
             self._poll(QueueKind.WORKFLOW, 0)
         if not self.task_tokens:
             return
@@ -262,7 +262,7 @@ class RunEngine(RuleBasedStateMachine):
         token = self.task_tokens[-1 if latest else 0]
         self.step(
             lambda: workflow_task.complete_workflow_task(
-                self.world.run, token, request, self.world.env
+                self.world.state, token, request, self.world.env
             )
         )
 
@@ -271,7 +271,7 @@ class RunEngine(RuleBasedStateMachine):
         if not line.startswith("cancel the"):
             return line
         _, _, what, which = line.split()
-        state = self.world.run
+        state = self.world.state
         ending = [item.ends_event_id for item in state.buffered.values() if item.ends_event_id]
         if what == "activity":
             pending = [*state.activities, *ending]
@@ -279,7 +279,7 @@ class RunEngine(RuleBasedStateMachine):
         names = [*state.timers] or ["a"] * bool(ending)
         return f"cancel-timer {names[int(which) % len(names)]}" if names else ""
 
-    @precondition(lambda self: self.world.run.workflow_task_is_started)
+    @precondition(lambda self: self.world.state.workflow_task_is_started)
     @rule()
     def fail_workflow_task(self) -> None:
         request = workflowservice.RespondWorkflowTaskFailedRequest(
@@ -287,12 +287,14 @@ class RunEngine(RuleBasedStateMachine):
         )
         token = self.task_tokens[-1]
         self.step(
-            lambda: workflow_task.fail_workflow_task(self.world.run, token, request, self.world.env)
+            lambda: workflow_task.fail_workflow_task(
+                self.world.state, token, request, self.world.env
+            )
         )
 
     @rule()
     def reset_sticky(self) -> None:
-        self.step(lambda: workflow_task.reset_sticky(self.world.run, self.world.env))
+        self.step(lambda: workflow_task.reset_sticky(self.world.state, self.world.env))
 
     @precondition(lambda self: bool(self.activity_tokens or self.world.queue(QueueKind.ACTIVITY)))
     @rule(
@@ -311,28 +313,28 @@ class RunEngine(RuleBasedStateMachine):
         blob = payloads("x" * size)
         verbs: dict[str, Callable[[], RunTransition]] = {
             "done": lambda: activity.complete_activity(
-                world.run, token, activity.Completed(result=blob), world.env
+                world.state, token, activity.Completed(result=blob), world.env
             ),
             "failed": lambda: activity.fail_activity(
-                world.run,
+                world.state,
                 token,
                 activity.Failed(failure=failure_of({}), last_heartbeat_details=blob),
                 world.env,
             ),
             "bad": lambda: activity.fail_activity(
-                world.run, token, activity.Failed(failure=failure_of({"type": "Bad"})), world.env
+                world.state, token, activity.Failed(failure=failure_of({"type": "Bad"})), world.env
             ),
             "canceled": lambda: activity.cancel_activity(
-                world.run, token, activity.Canceled(details=blob), world.env
+                world.state, token, activity.Canceled(details=blob), world.env
             ),
             "heartbeat": lambda: activity.heartbeat(
-                world.run, token, activity.Heartbeat(details=blob), world.env
+                world.state, token, activity.Heartbeat(details=blob), world.env
             ),
-            "undo": lambda: activity.undo_activity_start(world.run, token, world.env),
+            "undo": lambda: activity.undo_activity_start(world.state, token, world.env),
         }
         self.step(verbs[how])
 
-    @precondition(lambda self: bool(self.world.run.activities))
+    @precondition(lambda self: bool(self.world.state.activities))
     @rule(
         how=st.sampled_from(["pause", "pause", "begin again", "go on", "go on"]),
         activity_id=st.one_of(st.none(), ids),
@@ -348,25 +350,27 @@ class RunEngine(RuleBasedStateMachine):
         match how:
             case "pause":
                 request = pause.PauseRequest(request_id=f"{resets}", **chosen)
-                self.step(lambda: pause.pause_activity(world.run, request, world.env))
+                self.step(lambda: pause.pause_activity(world.state, request, world.env))
             case "begin again":
                 again = pause.ResetRequest(reset_heartbeat=resets, keep_paused=resets, **chosen)
                 again.jitter.FromSeconds(jitter_s)
-                self.step(lambda: reset_activity(world.run, again, world.env))
+                self.step(lambda: reset_activity(world.state, again, world.env))
             case _:
                 unpause = pause.UnpauseRequest(
                     reset_attempts=resets, reset_heartbeat=resets, **chosen
                 )
                 unpause.jitter.FromSeconds(jitter_s)
-                self.step(lambda: pause.unpause_activity(world.run, unpause, world.env))
+                self.step(lambda: pause.unpause_activity(world.state, unpause, world.env))
 
     @rule(activity_id=ids)
     def complete_activity_by_id(self, activity_id: str) -> None:
         world = self.world
 
         def take() -> RunTransition:
-            token = activity.activity_token_by_id(world.run, activity_id)
-            return activity.complete_activity(world.run, token, activity.CompletedById(), world.env)
+            token = activity.activity_token_by_id(world.state, activity_id)
+            return activity.complete_activity(
+                world.state, token, activity.CompletedById(), world.env
+            )
 
         self.step(take)
 
@@ -377,7 +381,7 @@ class RunEngine(RuleBasedStateMachine):
         world = self.world
         world.advance_to(world.now_ns + seconds * SECOND_NS)
         if then == "wake":
-            self.step(lambda: wake(world.run, world.env), woken=True)
+            self.step(lambda: wake(world.state, world.env), is_wake=True)
             assert world.wake_at_ns == 0 or world.wake_at_ns > world.now_ns, "a wake-up re-arms"
 
     @rule(embedded=st.booleans())
@@ -385,14 +389,14 @@ class RunEngine(RuleBasedStateMachine):
         """Another process carries on. Embedded, the attempts died with the first one (D-34)."""
         self.world.reload()
         if embedded:
-            self.step(lambda: void.void_attempts(self.world.run, self.world.env))
-            progress = self.world.run.activity_progress.values()
+            self.step(lambda: void.void_attempts(self.world.state, self.world.env))
+            progress = self.world.state.activity_progress.values()
             assert not any(item.is_started for item in progress)
 
     @invariant()
     def nobody_waits_for_ever(self) -> None:
         """What is pending has a task to be taken, a worker that has it, or a deadline."""
-        state = self.world.run
+        state = self.world.state
         if not state.is_running:
             return
         offered = {
@@ -411,8 +415,8 @@ class RunEngine(RuleBasedStateMachine):
 
     @invariant()
     def the_clock_goes_on(self) -> None:
-        assert self.world.run.last_event_ns >= self.last_event_ns
-        self.last_event_ns = self.world.run.last_event_ns
+        assert self.world.state.last_event_ns >= self.last_event_ns
+        self.last_event_ns = self.world.state.last_event_ns
 
 
 RunEngine.TestCase.settings = settings(

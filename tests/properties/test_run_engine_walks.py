@@ -51,7 +51,7 @@ class Walk:
         machine, pick = self.machine, self._pick
         choices = [self._work, self._work, self._report, self._report, self._time, self._time]
         choices += [self._signal, self._rarely]
-        if not machine.world.run.is_running:
+        if not machine.world.state.is_running:
             self._count()
             machine._start(f"start-{self.random.random()}", pick(None, None, 30), None)
         else:
@@ -65,9 +65,9 @@ class Walk:
 
     def _work(self) -> None:
         machine, pick = self.machine, self._pick
-        if machine.world.run.workflow_task is None:
+        if machine.world.state.workflow_task is None:
             return
-        if not machine.world.run.workflow_task_is_started:
+        if not machine.world.state.workflow_task_is_started:
             machine.poll_workflow_task(0)
             if pick(True, False):
                 return  # The task runs for a while.
@@ -118,7 +118,7 @@ class Walk:
         match what:
             case "kill" | "embedded":
                 machine.kill(embedded=what == "embedded")
-            case "fail" if machine.world.run.workflow_task_is_started and machine.task_tokens:
+            case "fail" if machine.world.state.workflow_task_is_started and machine.task_tokens:
                 machine.fail_workflow_task()
             case "reset":
                 machine.reset_sticky()

@@ -33,7 +33,7 @@ from perdure.server.owners.messages import DeliverMessage
 from perdure.server.pending.updates import Updates
 from perdure.wire.errors import RpcError, not_found
 from perdure.wire.events import frame
-from tests.transcripts.values import START_NS
+from tests.harness.values import START_NS
 from tests.transcripts.world import NAMESPACE_ID, World
 
 Change = Callable[[RunState, Env], "RunTransition | tuple[RunTransition, ...]"]
@@ -110,24 +110,24 @@ class Universe:
                 raise not_found(f"workflow not found for ID: {workflow_id}")
             run_id = current.run_id
         world = self.worlds.get(run_id)
-        if world is None or world.run.key.name != workflow_id:
+        if world is None or world.state.key.name != workflow_id:
             raise not_found(f"workflow not found for ID: {workflow_id}")
         return world
 
     def running(self) -> list[RunWorld]:
-        return [world for world in self.worlds.values() if world.run.is_running]
+        return [world for world in self.worlds.values() if world.state.is_running]
 
     # Changing.
 
-    def change(self, world: RunWorld, change: Change, *, woken: bool = False) -> Any:
+    def change(self, world: RunWorld, change: Change, *, is_wake: bool = False) -> Any:
         """Take a step of one run; its reply, raised when it is an error."""
-        before = world.run.snapshot()
+        before = world.state.snapshot()
         try:
-            made = change(world.run, self.env)
+            made = change(world.state, self.env)
         except RpcError:
-            assert world.run.snapshot() == before, "an error that was raised changed the run"
+            assert world.state.snapshot() == before, "an error that was raised changed the run"
             raise
-        return self.write(made if isinstance(made, tuple) else (made,), woken=woken)
+        return self.write(made if isinstance(made, tuple) else (made,), is_wake=is_wake)
 
     def start_with(
         self,
@@ -135,17 +135,17 @@ class Universe:
         change: Callable[[CurrentRun | None, RunState | None, Env], tuple[RunTransition, ...]],
     ) -> Any:
         current = self.pointers.get(workflow_id)
-        existing = self.worlds[current.run_id].run if current is not None else None
+        existing = self.worlds[current.run_id].state if current is not None else None
         return self.write(change(current, existing, self.env))
 
-    def write(self, made: Sequence[RunTransition], *, woken: bool = False) -> Any:
+    def write(self, made: Sequence[RunTransition], *, is_wake: bool = False) -> Any:
         """Write transitions together; the last reply."""
         flat = [each for one in made for each in (one, *one.also)]
         self.is_writing = True
         touched = [
-            self._write(transition, woken=woken)
+            self._write(transition, is_wake=is_wake)
             for transition in flat
-            if not transition.is_empty or woken
+            if not transition.is_empty or is_wake
         ]
         self.is_writing = False
         for world in touched:
@@ -159,13 +159,13 @@ class Universe:
             raise reply
         return reply
 
-    def _write(self, transition: RunTransition, *, woken: bool) -> RunWorld:
+    def _write(self, transition: RunTransition, *, is_wake: bool) -> RunWorld:
         key = transition.key
         world = self.worlds.get(key.run_id)
         is_new = world is None
         if world is None:
             world = self.worlds[key.run_id] = RunWorld(self)
-        world.commit(transition, woken=woken)
+        world.commit(transition, is_wake=is_wake)
         if (said := transition.current) is not None:
             known = self.pointers.get(key.name)
             is_late = known is not None and known.run_id != key.run_id and not is_new
@@ -223,7 +223,7 @@ class Universe:
         self.now_ns += ns
         for world in list(self.worlds.values()):
             if 0 < world.wake_at_ns <= self.now_ns:
-                self.change(world, transitions.wake, woken=True)
+                self.change(world, transitions.wake, is_wake=True)
 
     def poll(self, world: RunWorld, request_id: str) -> Any:
         """Start the oldest workflow task of a run that it still wants; the reply, or None."""
@@ -277,7 +277,7 @@ class _Engine:
     ) -> Any:
         self._universe.interrupt()
         assert namespace_id == NAMESPACE_ID
-        return look(self._universe.find(workflow_id, run_id).run, self._universe.env)
+        return look(self._universe.find(workflow_id, run_id).state, self._universe.env)
 
     async def history(self, key: EntityKey, first: int, last: int) -> list[bytes]:
         events = self._universe.find(key.name, key.run_id).history.events[first - 1 : last]

@@ -5,6 +5,7 @@ A guard whose absence no world can notice does not belong here: unit tests cover
 
 from __future__ import annotations
 
+from perdure.entity.entity_type import EntityType
 from perdure.history.delivery import apply, settle
 from perdure.history.draft import flush
 from perdure.history.draft.draft import Draft
@@ -72,9 +73,14 @@ GUARDS: dict[str, Edit] = {
     ),
     # The step.
     "an earlier wake-up stays": Edit(
-        step, "_next_wake", "min(asked, stored) if stored else asked", "asked"
+        EntityType,
+        "wake_bound_ns",
+        "min(requested, stored_ns) if stored_ns else requested",
+        "requested",
     ),
-    "a fired wake-up is replaced": Edit(step, "_next_wake", "elif is_wake or entry", "elif entry"),
+    "a fired wake-up is replaced": Edit(
+        EntityType, "wake_bound_ns", "if is_wake or self", "if self"
+    ),
     "mark of held runs": Edit(
         step, "_held", "held = entry.type.is_held(entry.state)", "held = False"
     ),

@@ -24,9 +24,9 @@ from perdure.wire import events
 from perdure.wire.api import enums, history, update, workflowservice
 from perdure.wire.events import attributes_of
 from perdure.wire.times import duration
-from tests.transcripts.commands import Options, payloads
+from tests.harness.commands import Options, payloads
+from tests.harness.values import set_field, span
 from tests.transcripts.render import fields_text
-from tests.transcripts.values import set_field, span
 from tests.transcripts.world import NAMESPACE_ID, World
 
 _TIMEOUTS = {
@@ -96,7 +96,7 @@ class Others:
         self._set_start(request, options)
         world = self.world
         return world.commit_all(
-            signal_with_start(world.current, world.state, request, NAMESPACE_ID, world.env)
+            signal_with_start(world.current, world.state_or_none, request, NAMESPACE_ID, world.env)
         )
 
     def _do_update_with_start(self, update_id: str, options: Options) -> list[RunTransition]:
@@ -105,7 +105,7 @@ class Others:
         return world.commit_all(
             update_with_start(
                 world.current,
-                world.state,
+                world.state_or_none,
                 self._start_request(options),
                 update_id,
                 waiting,
@@ -132,7 +132,7 @@ class Others:
         sender = parent_key(options) if "parent" in options else None
         return self.world.commit(
             transitions.signal(
-                self.world.run,
+                self.world.state,
                 request,
                 self.world.env,
                 sender=sender,
@@ -152,7 +152,7 @@ class Others:
         sender = parent_key(options) if "parent" in options else None
         return self.world.commit(
             transitions.request_cancel(
-                self.world.run,
+                self.world.state,
                 request,
                 self.world.env,
                 sender=sender,
@@ -171,10 +171,10 @@ class Others:
             request.details.CopyFrom(payloads(options["details"]))
         if "link" in options:
             request.links.add().workflow_event.workflow_id = options["link"]
-        return self.world.commit(transitions.terminate(self.world.run, request, self.world.env))
+        return self.world.commit(transitions.terminate(self.world.state, request, self.world.env))
 
     def _do_describe(self, options: Options) -> list[str]:
-        reply = transitions.describe(self.world.run, self.world.env)
+        reply = transitions.describe(self.world.state, self.world.env)
         lines = [fields_text(reply.execution_config), fields_text(reply.workflow_execution_info)]
         lines += [f"activity {fields_text(each)}" for each in reply.pending_activities]
         lines += [f"child {fields_text(each)}" for each in reply.pending_children]
@@ -184,14 +184,14 @@ class Others:
 
     def _do_query(self, options: Options) -> list[str]:
         until_ns = self.world.now_ns + span(options.get("until", "0s"))
-        return [query_route(self.world.run, until_ns).value]
+        return [query_route(self.world.state, until_ns).value]
 
     # Updates.
 
     def _do_update(self, update_id: str, options: Options) -> RunTransition:
         admitted = self.world.commit(
             transitions.request_update(
-                self.world.run,
+                self.world.state,
                 update_id,
                 options.get("chain", ""),
                 int(options.get("waiting", 0)),
@@ -213,7 +213,7 @@ class Others:
         return TaskUpdates(sent=sent, others_wait="others" in options)
 
     def _do_update_view(self, update_id: str, options: Options) -> list[str]:
-        return [str(transitions.update_view(self.world.run, update_id))]
+        return [str(transitions.update_view(self.world.state, update_id))]
 
     # Children and other workflows, as the parent sees them.
 
@@ -223,7 +223,9 @@ class Others:
     def _do_child_started(self, event_id: str, options: Options) -> RunTransition:
         world = self.world
         run_id = options.get("run", "c1")
-        return world.commit(transitions.child_started(world.run, int(event_id), run_id, world.env))
+        return world.commit(
+            transitions.child_started(world.state, int(event_id), run_id, world.env)
+        )
 
     def _do_child_start_failed(self, event_id: str, cause: str, options: Options) -> RunTransition:
         world = self.world
@@ -231,11 +233,11 @@ class Others:
         number = enums.StartChildWorkflowExecutionFailedCause.Value(name)
         said = self._initiated(event_id)
         return world.commit(
-            transitions.child_start_failed(world.run, int(event_id), said, number, world.env)
+            transitions.child_start_failed(world.state, int(event_id), said, number, world.env)
         )
 
     def _do_child_start_of(self, event_id: str, options: Options) -> list[str]:
-        return [transitions.child_start_of(self.world.run, int(event_id)).value]
+        return [transitions.child_start_of(self.world.state, int(event_id)).value]
 
     def _do_child_closed(self, event_id: str, how: str, options: Options) -> RunTransition:
         name = f"WorkflowExecution{how}EventAttributes"
@@ -247,7 +249,7 @@ class Others:
         world = self.world
         return world.commit(
             transitions.child_closed(
-                world.run,
+                world.state,
                 int(event_id),
                 run_key(NAMESPACE_ID, "child", run_id),
                 options.get("first", run_id),
@@ -263,7 +265,7 @@ class Others:
         number = kind.Value(f"{prefix}_{cause}") if cause else None
         said = self._initiated(event_id)
         return world.commit(
-            transitions.external_signaled(world.run, int(event_id), said, number, world.env)
+            transitions.external_signaled(world.state, int(event_id), said, number, world.env)
         )
 
     def _do_cancel_sent(self, event_id: str, cause: str = "", *, options: Options) -> RunTransition:
@@ -273,11 +275,13 @@ class Others:
         number = kind.Value(f"{prefix}_{cause}") if cause else None
         said = self._initiated(event_id)
         return world.commit(
-            transitions.external_cancel_requested(world.run, int(event_id), said, number, world.env)
+            transitions.external_cancel_requested(
+                world.state, int(event_id), said, number, world.env
+            )
         )
 
     def _do_answered(self, event_id: str, options: Options) -> list[str]:
-        return [str(transitions.is_external_answered(self.world.run, int(event_id)))]
+        return [str(transitions.is_external_answered(self.world.state, int(event_id)))]
 
     # A child, as it sees its parent.
 
@@ -285,14 +289,14 @@ class Others:
         world = self.world
         request_id = options.get("request", "start")
         return world.commit(
-            transitions.release_child(world.run, parent_key(options), request_id, world.env)
+            transitions.release_child(world.state, parent_key(options), request_id, world.env)
         )
 
     def _do_discard(self, options: Options) -> RunTransition:
         world = self.world
         request_id = options.get("request", "start")
         return world.commit(
-            transitions.discard_child(world.run, parent_key(options), request_id, world.env)
+            transitions.discard_child(world.state, parent_key(options), request_id, world.env)
         )
 
     def _do_child_request(self, event_id: str, options: Options) -> list[str]:
@@ -305,7 +309,7 @@ class Others:
             request_id=options.get("request", ""),
         )
         self._choose(request, name, options)
-        return self.world.commit(pause_activity(self.world.run, request, self.world.env))
+        return self.world.commit(pause_activity(self.world.state, request, self.world.env))
 
     def _do_unpause(self, name: str = "", *, options: Options) -> RunTransition:
         request = workflowservice.UnpauseActivityRequest(
@@ -314,7 +318,7 @@ class Others:
         if "jitter" in options:
             request.jitter.FromNanoseconds(span(options["jitter"]))
         self._choose(request, name, options)
-        return self.world.commit(unpause_activity(self.world.run, request, self.world.env))
+        return self.world.commit(unpause_activity(self.world.state, request, self.world.env))
 
     def _do_reset(self, name: str = "", *, options: Options) -> RunTransition:
         request = workflowservice.ResetActivityRequest(
@@ -323,7 +327,7 @@ class Others:
         if "jitter" in options:
             request.jitter.FromNanoseconds(span(options["jitter"]))
         self._choose(request, name, options)
-        return self.world.commit(reset_activity(self.world.run, request, self.world.env))
+        return self.world.commit(reset_activity(self.world.state, request, self.world.env))
 
     def _choose(
         self,
@@ -349,21 +353,21 @@ class Others:
 
     def _do_unstick(self, options: Options) -> RunTransition:
         row, task = self.world.queue(QueueKind.WORKFLOW)[int(options.get("skip", 0))]
-        return self.world.commit(unstick(self.world.run, task, row, self.world.env))
+        return self.world.commit(unstick(self.world.state, task, row, self.world.env))
 
     def _do_stale(self, options: Options) -> list[str]:
         """Which of the rows that wait mean nothing any more."""
         return [
             f"{_queue_text(row.queue)} of event {task.scheduled_event_id} stamp={task.stamp} "
-            f"{'stale' if is_stale(self.world.run, task) else 'wanted'}"
+            f"{'stale' if is_stale(self.world.state, task) else 'wanted'}"
             for row, task in self.world.tasks.items()
         ]
 
     def _do_void_all(self, options: Options) -> RunTransition:
-        return self.world.commit(void.void_attempts(self.world.run, self.world.env))
+        return self.world.commit(void.void_attempts(self.world.state, self.world.env))
 
     def _do_held(self, options: Options) -> list[str]:
-        run = self.world.run
+        run = self.world.state
         return [f"held={void.is_held(run)} asleep={void.is_asleep(run)}"]
 
 

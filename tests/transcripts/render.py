@@ -31,7 +31,7 @@ from perdure.wire.api import common, enums, failure, history
 from perdure.wire.errors import RpcError
 from perdure.wire.events import attributes_of, parse_rows
 from perdure.wire.times import duration_ns, timestamp_ns
-from tests.transcripts.values import START_NS
+from tests.harness.values import START_NS
 
 _NOT_SHOWN = {"history_size_bytes"}
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"))

@@ -29,7 +29,7 @@ from perdure.history.draft.transition import RunTransition
 from perdure.history.workflow_task import attempts as workflow_task
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import RpcError
-from tests.transcripts.commands import (
+from tests.harness.commands import (
     Options,
     command_of,
     failure_of,
@@ -38,9 +38,9 @@ from tests.transcripts.commands import (
     payloads,
     split,
 )
+from tests.harness.values import set_field, span
 from tests.transcripts.others import Others
 from tests.transcripts.render import error_lines, transition_lines
-from tests.transcripts.values import set_field, span
 from tests.transcripts.world import LIMITS
 
 
@@ -176,7 +176,7 @@ class Script(Others):
             decoded = {key: common.Payload.FromString(value).data.decode() for key, value in items}
             return str(decoded)
 
-        state = self.world.run
+        state = self.world.state
         return [f"{name} {text(getattr(state, name))}" for name in names]
 
     def _do_reload(self, options: Options) -> None:
@@ -205,7 +205,7 @@ class Script(Others):
         if (
             known is None
             or known[1].queue.kind is not kind
-            or known[1].entity != self.world.run.key
+            or known[1].entity != self.world.state.key
         ):
             known = self.polled = self.world.queue(kind)[0]
         row, task = known
@@ -218,7 +218,7 @@ class Script(Others):
         start = workflow_task.start_workflow_task
         if kind is QueueKind.ACTIVITY:
             start = activity.start_activity
-        return world.commit(start(world.run, task, row, poll, world.env))
+        return world.commit(start(world.state, task, row, poll, world.env))
 
     def _do_complete(self, options: Options) -> RunTransition:
         request = workflowservice.RespondWorkflowTaskCompletedRequest(identity="worker")
@@ -238,12 +238,12 @@ class Script(Others):
         assert self.task_token is not None, "poll first"
         return world.commit(
             workflow_task.complete_workflow_task(
-                world.run, self.task_token, request, world.env, self.updates_of(options)
+                world.state, self.task_token, request, world.env, self.updates_of(options)
             )
         )
 
     def _do_reset_sticky(self, options: Options) -> RunTransition:
-        return self.world.commit(workflow_task.reset_sticky(self.world.run, self.world.env))
+        return self.world.commit(workflow_task.reset_sticky(self.world.state, self.world.env))
 
     def _do_fail_task(self, options: Options) -> RunTransition:
         request = workflowservice.RespondWorkflowTaskFailedRequest(
@@ -255,12 +255,12 @@ class Script(Others):
         world = self.world
         assert self.task_token is not None, "poll first"
         return world.commit(
-            workflow_task.fail_workflow_task(world.run, self.task_token, request, world.env)
+            workflow_task.fail_workflow_task(world.state, self.task_token, request, world.env)
         )
 
     def _token(self, activity_id: str, options: Options) -> ActivityTaskToken:
         if "by_id" in options:
-            return activity.activity_token_by_id(self.world.run, activity_id)
+            return activity.activity_token_by_id(self.world.state, activity_id)
         if "previous" in options:
             return self.previous_tokens[activity_id]
         return self.activity_tokens[activity_id]
@@ -272,7 +272,7 @@ class Script(Others):
         request = kind(identity="worker", result=payloads(result) if result else None)
         token = self._token(activity_id, options)
         world = self.world
-        return world.commit(activity.complete_activity(world.run, token, request, world.env))
+        return world.commit(activity.complete_activity(world.state, token, request, world.env))
 
     def _do_failed(self, activity_id: str, options: Options) -> RunTransition:
         fail_kind = workflowservice.RespondActivityTaskFailedRequest
@@ -287,7 +287,7 @@ class Script(Others):
             request.last_heartbeat_details.CopyFrom(payloads(options["details"]))
         token = self._token(activity_id, options)
         world = self.world
-        return world.commit(activity.fail_activity(world.run, token, request, world.env))
+        return world.commit(activity.fail_activity(world.state, token, request, world.env))
 
     def _do_canceled(self, activity_id: str, options: Options) -> RunTransition:
         cancel_kind = workflowservice.RespondActivityTaskCanceledRequest
@@ -298,7 +298,7 @@ class Script(Others):
             request.details.CopyFrom(payloads(options["details"]))
         token = self._token(activity_id, options)
         world = self.world
-        return world.commit(activity.cancel_activity(world.run, token, request, world.env))
+        return world.commit(activity.cancel_activity(world.state, token, request, world.env))
 
     def _do_heartbeat(
         self, activity_id: str, details: str = "", *, options: Options
@@ -311,12 +311,12 @@ class Script(Others):
             request.details.CopyFrom(payloads(details))
         token = self._token(activity_id, options)
         world = self.world
-        return world.commit(activity.heartbeat(world.run, token, request, world.env))
+        return world.commit(activity.heartbeat(world.state, token, request, world.env))
 
     def _do_undo(self, activity_id: str, options: Options) -> RunTransition:
         token = self._token(activity_id, options)
         world = self.world
-        return world.commit(activity.undo_activity_start(world.run, token, world.env))
+        return world.commit(activity.undo_activity_start(world.state, token, world.env))
 
     def _do_void(self, options: Options) -> RunTransition:
-        return self.world.commit(void.void_attempts(self.world.run, self.world.env))
+        return self.world.commit(void.void_attempts(self.world.state, self.world.env))

@@ -133,6 +133,22 @@ class EntityType(Generic[S]):
         """Whether each change writes `next_wake_ns`. Otherwise a change only lowers the stored time, if it says so."""
         return True
 
+    def wake_bound_ns(
+        self, state: S, transition: Transition, stored_ns: int, *, is_wake: bool
+    ) -> int:
+        """The wake-up to store after a transition; 0: none.
+
+        It is exact after a wake-up and whenever `is_wake_exact` asks for that; otherwise it is only lowered.
+        """
+        requested = transition.wake_at_ns
+        if transition.delete_at_ns is not None or requested == 0:
+            return 0
+        if is_wake or self.is_wake_exact(state):
+            return self.next_wake_ns(state)
+        if requested is None:
+            return stored_ns
+        return min(requested, stored_ns) if stored_ns else requested
+
     # Memory.
 
     def size_bytes(self, state: S) -> int:

@@ -1,8 +1,4 @@
-"""A run with a store of lists: applies transitions, and after each folds the run again from what was written.
-
-Every test that drives the engine through `Run` therefore also tests D-3: what is in memory is what a restart would
-load, deadlines included, and no deadline lies before the stored wake-up.
-"""
+"""A stored run with the verbs of clients and workers, and the requests and commands that its tests send."""
 
 from __future__ import annotations
 
@@ -10,29 +6,19 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-import msgspec
-
-from perdure.core.ids import QueueKey, QueueKind, TaskRowId
+from perdure.core.ids import QueueKind
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import SECOND_NS
-from perdure.entity.env import Env
-from perdure.entity.transition import FactChange, Task
 from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history import transitions
-from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.draft.replies import ActivityTaskReply, CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.history.draft.transition import RunTransition
-from perdure.history.loader import load_run
-from perdure.history.state.facts import FACT_TYPES
-from perdure.history.state.pointer import CurrentRun
-from perdure.history.state.run_state import RunState
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
 from perdure.wire.errors import RpcError
-from perdure.wire.events import parse_rows
 from perdure.wire.times import duration
-from tests.transcripts.soundness import assert_sound
+from tests.harness.stored_run import StoredRun
 
 NAMESPACE = "namespace-id"
 QUEUE = "queue"
@@ -70,128 +56,40 @@ def completed(
     return CompletedRequest(commands=commands, **(values | fields))
 
 
-class Run:
-    """One workflow run and what a store would hold of it."""
+class Run(StoredRun):
+    """One workflow run; each verb is committed, and what it replies is returned, or raised when it is an error."""
 
     def __init__(self, *, limits: Limits = DEFAULT_LIMITS, now_ns: int = T0_NS) -> None:
-        self.now_ns = now_ns
-        self.limits = limits
-        self._ids = count(1)
+        super().__init__(limits, now_ns)
         self._polls = count(1)
-        self._sequence = count(1)
-        self._state: RunState | None = None
-        self.rows: list[bytes] = []
-        self.facts: dict[tuple[int, str], bytes] = {}
-        self.tasks: dict[TaskRowId, Task] = {}
-        self.offered: list[Task] = []
-        """All tasks that were ever made, of both kinds."""
-        self.wake_at_ns = 0
-        self.current: CurrentRun | None = None
-        self.delete_at_ns = 0
-        self.last: RunTransition | None = None
         self.successor: Run | None = None
         """The run that followed in the same commit."""
-
-    # The world.
-
-    @property
-    def env(self) -> Env:
-        return Env(now_ns=self.now_ns, new_id=lambda: f"id-{next(self._ids)}", limits=self.limits)
-
-    @property
-    def state(self) -> RunState:
-        assert self._state is not None, "the run is not started"
-        return self._state
 
     def pass_time(self, ns: int) -> None:
         """Only the clock moves; `wake` is a step of its own."""
         self.now_ns += ns
 
-    # Applying.
-
     def do(self, verb: Callable[..., RunTransition], *arguments: Any) -> Any:
-        """`verb(state, *arguments, env)`, committed; its reply, raised when that is an error."""
+        """`verb(state, *arguments, env)`, committed; its reply."""
         before = self.state.snapshot()
         try:
             transition = verb(self.state, *arguments, self.env)
         except RpcError:
             assert self.state.snapshot() == before, "an error that was raised changed the run"
             raise
-        return self.commit(transition)
+        return self.reply_of(transition)
 
-    def commit(self, transition: RunTransition, *, is_wake: bool = False) -> Any:
-        """Write what the transition says, load the run again, compare; its reply."""
-        self.last = transition
-        if transition.state is not None:
-            self._state = transition.state
-        if transition.events is not None:
-            assert transition.events.first_event_id == len(self.events) + 1
-            self.rows.append(transition.events.data)
-            assert transition.events.count == len(parse_rows([transition.events.data]).events)
-        self._write_facts(transition.facts)
-        for row in transition.finished_tasks:
-            del self.tasks[row]
-        self.offered += transition.tasks
-        for task in transition.tasks:
-            assert task.entity == self.state.key
-            self.tasks[TaskRowId(task.queue, 0, next(self._sequence))] = task
-        if transition.wake_at_ns is not None:
-            replaces = is_wake or not self.wake_at_ns
-            self.wake_at_ns = (
-                transition.wake_at_ns if replaces else min(self.wake_at_ns, transition.wake_at_ns)
-            )
-        self.current = transition.current or self.current
-        self.delete_at_ns = transition.delete_at_ns or self.delete_at_ns
-        self.check()
-        for other in transition.also:
-            self._follow(other)
+    def reply_of(self, transition: RunTransition) -> Any:
+        """Commit a transition; its reply."""
+        self.commit(transition)
         if isinstance(transition.reply, RpcError):
             raise transition.reply
         return transition.reply
 
-    def _follow(self, transition: RunTransition) -> None:
+    def follow_with(self, transition: RunTransition) -> None:
         self.successor = Run(limits=self.limits, now_ns=self.now_ns)
-        self.successor._ids = self._ids
+        self.successor.new_id = self.new_id
         self.successor.commit(transition)
-
-    def _write_facts(self, facts: Sequence[FactChange]) -> None:
-        for change in facts:
-            if change.value is None:
-                self.facts.pop((change.kind, change.key), None)
-            else:
-                assert type(change.value) is FACT_TYPES[change.kind]
-                self.facts[change.kind, change.key] = msgspec.msgpack.encode(change.value)
-
-    def load(self) -> RunState:
-        """The run as a restart would see it."""
-        facts = [
-            FactChange(kind, key, msgspec.msgpack.decode(data, type=FACT_TYPES[kind]))
-            for (kind, key), data in self.facts.items()
-        ]
-        return load_run(self.state.key, self.rows, facts)
-
-    def check(self) -> None:
-        """Memory equals what is stored, and nothing that is due can be slept through."""
-        state, loaded = self.state, self.load()
-        assert loaded.snapshot() == state.snapshot()
-        live = live_deadlines(state)
-        assert loaded.deadlines == live_deadlines(loaded)
-        for deadline in live:
-            assert any(
-                entry.kind == deadline.kind
-                and entry.key == deadline.key
-                and entry.at_ns <= deadline.at_ns
-                for entry in state.deadlines
-            ), f"nobody watches {deadline}"
-        if live:
-            assert 0 < self.wake_at_ns <= live[0].at_ns, "the run would sleep through a deadline"
-        if state.buffered:
-            assert state.workflow_task_is_started, "events wait for a task that is not started"
-        assert_sound(state, parse_rows(self.rows))
-
-    def restart(self) -> None:
-        """The process died: only what was written is left."""
-        self._state = self.load()
 
     # Verbs, shortened.
 
@@ -200,7 +98,7 @@ class Run:
         (transition,) = transitions.start(
             None, None, request or start_request(), NAMESPACE, self.env
         )
-        return self.commit(transition)
+        return self.reply_of(transition)
 
     def poll(
         self,
@@ -212,8 +110,7 @@ class Run:
     ) -> WorkflowTaskReply | ActivityTaskReply | None:
         """The oldest task of the queue that the run still wants, started; None when there is none."""
         poll = PollInfo(identity=identity, request_id=request_id or f"poll-{next(self._polls)}")
-        key = QueueKey(NAMESPACE, queue, kind)
-        for row in [row for row in self.tasks if row.queue == key]:
+        for row, _ in self.queue(kind, queue):
             verb = (
                 transitions.start_workflow_task
                 if kind is QueueKind.WORKFLOW
@@ -250,17 +147,12 @@ class Run:
         assert isinstance(task, WorkflowTaskReply)
         return self.complete(task, commands, **fields)
 
-    def wake(self) -> None:
-        self.commit(transitions.wake(self.state, self.env), is_wake=True)
-
     def sleep(self, ns: int) -> None:
         """Time passes; the run is woken when its stored wake-up says so, as the shell does it."""
         until_ns = self.now_ns + ns
         while 0 < self.wake_at_ns <= until_ns:
             self.now_ns = max(self.now_ns, self.wake_at_ns)
-            before_ns = self.wake_at_ns
             self.wake()
-            assert self.wake_at_ns == 0 or self.wake_at_ns > before_ns, "a wake-up that never ends"
         self.now_ns = until_ns
 
     def signal(self, name: str = "go", **fields: Any) -> Any:
@@ -271,7 +163,7 @@ class Run:
 
     @property
     def events(self) -> list[history.HistoryEvent]:
-        return list(parse_rows(self.rows).events)
+        return list(self.history.events)
 
     @property
     def kinds(self) -> list[str]:

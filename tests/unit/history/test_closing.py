@@ -151,7 +151,7 @@ def test_the_time_of_a_run_starts_after_its_delay() -> None:
 def test_a_run_that_times_out_while_nothing_happens_needs_no_worker() -> None:
     run = Run()
     run.start(start_request(workflow_execution_timeout=duration(MINUTE_NS)))
-    run.restart()
+    run.reload()
     run.sleep(2 * MINUTE_NS)
     assert run.state.status is RunStatus.TIMED_OUT
     assert run.state.close_ns == run.state.info.start_ns + MINUTE_NS
@@ -163,8 +163,9 @@ def test_a_run_that_times_out_while_nothing_happens_needs_no_worker() -> None:
 def test_an_early_wake_up_only_arms_the_next() -> None:
     run = Run()
     run.start()
-    run.step(start_timer("late", 3600 * SECOND_NS))
+    task = run.poll_workflow()
     task_time_out_ns = run.wake_at_ns
+    run.complete(task, [start_timer("late", 3600 * SECOND_NS)])
     before = run.kinds
     run.now_ns = task_time_out_ns
     run.wake()
@@ -177,7 +178,7 @@ def test_late_timers_fire_at_once_and_in_order() -> None:
     run.start()
     run.step(start_timer("b", 20 * SECOND_NS), start_timer("a", 10 * SECOND_NS))
     run.pass_time(3600 * SECOND_NS)
-    run.restart()
+    run.reload()
     run.wake()
     fired = [
         event.timer_fired_event_attributes.timer_id

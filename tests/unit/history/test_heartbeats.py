@@ -8,9 +8,9 @@ from perdure.history.activity import attempts as activity
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.draft.draft import Draft
 from perdure.history.state.run_state import DeadlineKind
-from tests.transcripts.commands import failure_of
+from tests.harness.commands import failure_of
+from tests.harness.values import START_NS
 from tests.transcripts.script import Script
-from tests.transcripts.values import START_NS
 from tests.transcripts.world import World
 
 SECOND = 10**9
@@ -28,7 +28,7 @@ def running() -> tuple[Script, World]:
 
 def heartbeat_due(world: World) -> int:
     """The heartbeat deadline, in seconds from the start of the world."""
-    due = [x for x in live_deadlines(world.run) if x.kind is DeadlineKind.ACTIVITY_HEARTBEAT]
+    due = [x for x in live_deadlines(world.state) if x.kind is DeadlineKind.ACTIVITY_HEARTBEAT]
     assert len(due) == 1
     return (due[0].at_ns - START_NS) // SECOND
 
@@ -59,7 +59,7 @@ def test_an_abandoned_step_does_not_shorten_the_interval():
         patch.setattr(Draft, "done", die)
         with pytest.raises(KeyboardInterrupt):
             activity.fail_activity(
-                world.run,
+                world.state,
                 script.activity_tokens["a"],
                 activity.Failed(failure=failure_of({})),
                 world.env,
@@ -81,10 +81,10 @@ def test_ended_activities_are_forgotten_and_others_are_not():
     )
     script.run(["poll activity", "wait 1s", "heartbeat b", "wait 1s"])
     ended = range(1000, 1100)
-    world.run.heard_ns.update(dict.fromkeys(ended, 1))
+    world.state.heard_ns.update(dict.fromkeys(ended, 1))
     script.run(["heartbeat a"])
     heard_s = {
-        world.run.activities[key].activity_id: (at_ns - START_NS) // SECOND
-        for key, at_ns in world.run.heard_ns.items()
+        world.state.activities[key].activity_id: (at_ns - START_NS) // SECOND
+        for key, at_ns in world.state.heard_ns.items()
     }
     assert heard_s == {"a": 2, "b": 1}

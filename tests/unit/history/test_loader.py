@@ -12,7 +12,7 @@ from tests.transcripts.script import Script
 def test_a_long_history_is_folded_in_slices(signals: int) -> None:
     script = Script()
     script.run(["start", *["signal go"] * signals])
-    run, rows = script.world.run, script.world.rows
+    run, rows = script.world.state, script.world.rows
     count = run.next_event_id - 1
     assert count == 2 + signals
     assert len(list(fold_run(run.key, rows, ()))) == count // SLICE_EVENTS

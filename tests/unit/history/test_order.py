@@ -97,10 +97,10 @@ def test_a_heartbeat_that_repeats_its_details_is_not_written() -> None:
     script.run(["poll activity"])
     world, token = script.world, script.activity_tokens["a"]
     request = transitions_request(KEYS)
-    assert not world.commit(transitions.heartbeat(world.run, token, request, world.env)).is_empty, (
-        "the first is"
-    )
-    again = transitions.heartbeat(world.run, token, transitions_request(KEYS[::-1]), world.env)
+    assert not world.commit(
+        transitions.heartbeat(world.state, token, request, world.env)
+    ).is_empty, "the first is"
+    again = transitions.heartbeat(world.state, token, transitions_request(KEYS[::-1]), world.env)
     assert world.commit(again).is_empty
 
 
@@ -140,7 +140,7 @@ def test_describe_shows_what_is_pending_in_the_order_of_its_beginning(step: str)
         patch.setattr(Draft, "done", die)
         with pytest.raises(Died):
             script.run([step])
-    shown = transitions.describe(script.world.run, script.world.env)
+    shown = transitions.describe(script.world.state, script.world.env)
     assert [each.activity_id for each in shown.pending_activities] == ["a", "b"]
     assert [each.workflow_id for each in shown.pending_children] == ["c", "d"]
     assert shown.pending_activities[0].state == enums.PENDING_ACTIVITY_STATE_STARTED

@@ -212,7 +212,7 @@ def _world(lines: list[str]) -> World:
 
 def _check_tasks(world: World, kind: QueueKind, queue: str) -> None:
     """What the run wants is where its row is, and every other row is stale."""
-    state = world.run
+    state = world.state
     wanted = list(wanted_tasks(state))
     assert [task.queue.name for task in wanted] == ([queue] if queue else [])
     assert all(task.queue.kind is kind for task in wanted)
@@ -228,13 +228,13 @@ def _check_tasks(world: World, kind: QueueKind, queue: str) -> None:
 def test_a_workflow_task_is_in_one_phase_wherever_that_is_asked(name: str) -> None:
     expected = WORKFLOW_TASKS[name]
     world = _world(expected.lines)
-    for state in (world.run, world.load()):
+    for state in (world.state, world.load()):
         assert type(workflow_task.phase_of(state)) is expected.phase
         assert {each.kind for each in live_deadlines(state)} == expected.deadlines
         assert is_held(state) is expected.is_held
         assert RUNS.work(state).is_in_workflow_task is (expected.phase is workflow_task.Started)
     _check_tasks(world, QueueKind.WORKFLOW, expected.queue)
-    described = transitions.describe(world.run, world.env)
+    described = transitions.describe(world.state, world.env)
     assert described.HasField("pending_workflow_task") is (expected.shown is not None)
     assert described.pending_workflow_task.state == (expected.shown or 0)
 
@@ -243,7 +243,7 @@ def test_a_workflow_task_is_in_one_phase_wherever_that_is_asked(name: str) -> No
 def test_an_attempt_is_in_one_phase_wherever_that_is_asked(name: str) -> None:
     expected = ATTEMPTS[name]
     world = _world(expected.lines)
-    for state in (world.run, world.load()):
+    for state in (world.state, world.load()):
         (activity,) = state.activities.values()
         assert type(attempt.phase_of(state, activity)) is expected.phase
         assert {each.kind for each in live_deadlines(state)} == expected.deadlines
@@ -251,7 +251,7 @@ def test_an_attempt_is_in_one_phase_wherever_that_is_asked(name: str) -> None:
         is_running = expected.phase is attempt.Running
         assert RUNS.work(state).attempts == (("worker",) if is_running else ())
     _check_tasks(world, QueueKind.ACTIVITY, expected.queue)
-    (pending,) = transitions.describe(world.run, world.env).pending_activities
+    (pending,) = transitions.describe(world.state, world.env).pending_activities
     assert pending.state == expected.shown
 
 

@@ -108,10 +108,10 @@ def heard_after(count: int) -> dict[int, int]:
     )
     script.run(["poll activity"])
     world = script.world
-    world.run.heard_ns.update(dict.fromkeys(range(1_000, 1_000 + count), 1))
+    world.state.heard_ns.update(dict.fromkeys(range(1_000, 1_000 + count), 1))
     request = activity.Heartbeat()
-    activity.heartbeat(world.run, script.activity_tokens["a"], request, world.env)
-    return world.run.heard_ns
+    activity.heartbeat(world.state, script.activity_tokens["a"], request, world.env)
+    return world.state.heard_ns
 
 
 def test_ended_activities_are_forgotten_once_they_are_many() -> None:
@@ -141,17 +141,17 @@ def test_a_task_that_comes_before_its_pause_is_over_is_stale() -> None:
     world = script.world
     early = Task(
         queue=QueueKey(NAMESPACE_ID, "q", QueueKind.ACTIVITY),
-        entity=world.run.key,
+        entity=world.state.key,
         scheduled_event_id=5,
-        stamp=world.run.activity_progress[5].stamp,
+        stamp=world.state.activity_progress[5].stamp,
         created_ns=world.now_ns,
     )
-    assert is_stale(world.run, early)
+    assert is_stale(world.state, early)
     poll = PollInfo(identity="worker", request_id="early")
-    started = transitions.start_activity(world.run, early, None, poll, world.env)
+    started = transitions.start_activity(world.state, early, None, poll, world.env)
     assert world.commit(started).reply == StaleTask()
     script.run(["wake 1s"])
-    assert not is_stale(world.run, early)
+    assert not is_stale(world.state, early)
 
 
 def test_a_task_that_was_taken_or_replaced_is_stale_wherever_it_lies() -> None:
@@ -159,19 +159,19 @@ def test_a_task_that_was_taken_or_replaced_is_stale_wherever_it_lies() -> None:
     script.run(["start"])
     world = script.world
     ((_, first),) = world.queue(QueueKind.WORKFLOW)
-    assert not is_stale(world.run, first)
+    assert not is_stale(world.state, first)
     script.run(["poll workflow"])
-    assert is_stale(world.run, first), "a worker has it"
+    assert is_stale(world.state, first), "a worker has it"
     script.run(["complete", "  schedule a start_to_close=1h"])
-    assert is_stale(world.run, first), "it has ended"
+    assert is_stale(world.state, first), "it has ended"
     ((_, attempt),) = world.queue(QueueKind.ACTIVITY)
-    assert not is_stale(world.run, attempt)
+    assert not is_stale(world.state, attempt)
     script.run(["poll activity"])
-    assert is_stale(world.run, attempt), "a worker has it"
+    assert is_stale(world.state, attempt), "a worker has it"
     script.run(["failed a", "wake 1s"])
-    assert is_stale(world.run, attempt), "another attempt waits"
+    assert is_stale(world.state, attempt), "another attempt waits"
     poll = PollInfo(identity="worker", request_id="late")
-    late = transitions.start_activity(world.run, attempt, None, poll, world.env)
+    late = transitions.start_activity(world.state, attempt, None, poll, world.env)
     assert world.commit(late).reply == StaleTask()
 
 
@@ -250,7 +250,7 @@ def test_a_step_that_fails_changes_nothing_and_can_be_taken_again(step: list[str
     script = Script()
     script.run(list[str](SETTING))
     world: World = script.world
-    before, due = world.run.snapshot(), deadlines.live_deadlines(world.run)
+    before, due = world.state.snapshot(), deadlines.live_deadlines(world.state)
 
     def die(draft: Draft, reply: object = None) -> RunTransition:
         raise Died
@@ -261,11 +261,11 @@ def test_a_step_that_fails_changes_nothing_and_can_be_taken_again(step: list[str
         patch.setattr(Draft, "done", die)
         with pytest.raises(Died):
             script.run(["wake" if wait else step[0], *step[1:]])
-    assert world.run.snapshot() == before
-    assert deadlines.live_deadlines(world.run) == due
+    assert world.state.snapshot() == before
+    assert deadlines.live_deadlines(world.state) == due
     world.check()
     assert script.run(["wake" if wait else step[0], *step[1:]])
-    assert world.run.snapshot() != before or step[0] in {"wake 5s", "heartbeat a details"}
+    assert world.state.snapshot() != before or step[0] in {"wake 5s", "heartbeat a details"}
 
 
 def test_what_no_journal_undoes_is_copied_when_a_draft_opens() -> None:

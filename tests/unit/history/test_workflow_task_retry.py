@@ -100,9 +100,9 @@ def test_rule_8_events_during_a_transient_attempt_wait_and_follow_it() -> None:
 
 def test_a_transient_attempt_survives_a_restart() -> None:
     run = failing_run(3)
-    run.restart()
+    run.reload()
     task = run.poll_workflow()
-    run.restart()
+    run.reload()
     run.complete(task, [complete_workflow()])
     assert run.state.status is RunStatus.COMPLETED
 

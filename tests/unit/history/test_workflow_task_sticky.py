@@ -93,10 +93,10 @@ def test_rule_11_reset_sticky_moves_the_waiting_task_at_once() -> None:
     run.do(transitions.reset_sticky)
     assert run.kinds == before
     assert run.poll(STICKY) is None, "the old row is stale"
-    run.restart()
+    run.reload()
     task = run.poll_workflow(QUEUE)
     assert (task.attempt, task.first_event_id) == (1, 1)
-    run.restart()
+    run.reload()
     run.complete(task, [complete_workflow()])
 
 
@@ -167,7 +167,7 @@ def test_rule_14_a_heartbeat_writes_a_task_and_hands_it_back() -> None:
     pending = run.state.workflow_task
     assert pending is not None
     assert pending.original_scheduled_ns == run.events[1].event_time.ToNanoseconds()
-    run.restart()
+    run.reload()
     assert run.complete(inline, [complete_workflow()]).workflow_task is None
 
 

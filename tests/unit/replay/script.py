@@ -28,8 +28,8 @@ from perdure.replay.task import EngineConfig, NeedPage, WorkflowTask
 from perdure.wire.api import enums, history, protocol, query, update
 from perdure.wire.api import failure as failures
 from perdure.wire.times import timestamp
+from tests.harness.values import START_NS, payload, set_field, span
 from tests.transcripts.script import parse
-from tests.transcripts.values import START_NS, payload, set_field, span
 from tests.unit.replay.build import ALL_FLAGS, RUN, SECOND_NS, Events
 from tests.unit.replay.script_values import command_of, local_marker
 from tests.unit.replay.show import activation_lines, answer_lines, error_line, request_lines

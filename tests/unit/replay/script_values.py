@@ -10,7 +10,7 @@ from typing import Any
 from perdure.replay import commands as cmd
 from perdure.wire.api import common, sdk, workflow
 from perdure.wire.api import failure as failures
-from tests.transcripts.values import (
+from tests.harness.values import (
     START_NS,
     payload,
     payload_list,

@@ -241,19 +241,9 @@ def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
 
 
 def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
-    """The wake-up bound to write, or None if the stored one is right. Updates `entry.wake_at_ns`.
-
-    The bound is exact after a wake-up and whenever the type asks for it; otherwise it is only lowered.
-    """
-    requested, stored = transition.wake_at_ns, entry.wake_at_ns
-    if transition.delete_at_ns is not None or requested == 0:
-        bound = 0
-    elif is_wake or entry.type.is_wake_exact(entry.state):
-        bound = entry.type.next_wake_ns(entry.state)
-    elif requested is None:
-        bound = stored
-    else:
-        bound = min(requested, stored) if stored else requested
+    """The wake-up to write, or None if the stored one is right. Updates `entry.wake_at_ns`."""
+    stored = entry.wake_at_ns
+    bound = entry.type.wake_bound_ns(entry.state, transition, stored, is_wake=is_wake)
     if bound == stored and not is_wake:
         return None
     entry.wake_at_ns = bound

@@ -15,7 +15,10 @@ def assert_sound(state: RunState, events: history.History) -> None:
     for number, event in enumerate(events.events, 1):
         assert (event.event_id, event.task_id) == (number, number), "ids are contiguous from 1"
         assert event.HasField("event_time")
+    _steps_end_once(events)
     _indexes_are_true(state)
+    if state.buffered:
+        assert state.workflow_task_is_started, "events wait for a task that is not started"
     if state.is_running:
         _sticky_tasks_have_a_sticky_queue(state)
     else:
@@ -52,3 +55,37 @@ def _nothing_is_pending(state: RunState) -> None:
     for name in ("activities", "activity_ids", "timers", "timers_by_event", "buffered"):
         assert not getattr(state, name), name
     assert all(child.started_event_id for child in state.children.values())
+
+
+def _steps_end_once(events: history.History) -> None:
+    ended: set[tuple[str, int]] = set()
+    for event in events.events:
+        for name in _step_ended_by(event):
+            assert name not in ended, f"{name} ends twice"
+            ended.add(name)
+
+
+def _step_ended_by(event: history.HistoryEvent) -> list[tuple[str, int]]:
+    field = event.WhichOneof("attributes") or ""
+    name = field.removesuffix("_event_attributes")
+    attributes = getattr(event, field)
+    activity = {f"activity_task_{end}" for end in ("completed", "failed", "timed_out", "canceled")}
+    task = {f"workflow_task_{end}" for end in ("completed", "failed", "timed_out")}
+    if name in activity:
+        return [("activity", attributes.scheduled_event_id)]
+    if name in {"timer_fired", "timer_canceled"}:
+        return [("timer", attributes.started_event_id)]
+    if name in task:
+        return [("workflow task", attributes.scheduled_event_id)]
+    closing = {
+        f"workflow_execution_{end}"
+        for end in (
+            "completed",
+            "failed",
+            "timed_out",
+            "canceled",
+            "terminated",
+            "continued_as_new",
+        )
+    }
+    return [("run", 0)] if name in closing else []

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from perdure.wire.api import command, common, enums, failure, protocol, update
 from perdure.wire.times import duration
-from tests.transcripts.values import set_field, span
+from tests.harness.values import set_field, span
 
 Options = dict[str, str]
 

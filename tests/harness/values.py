@@ -15,7 +15,7 @@ from perdure.wire.api import failure as failures
 from perdure.wire.times import duration, timestamp
 
 START_NS = 1_000_000_000 * 10**9
-"""When the world of a transcript begins."""
+"""When the clock of a `StoredRun` begins."""
 
 _UNITS = {"ns": 1, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
