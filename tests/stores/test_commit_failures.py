@@ -15,6 +15,7 @@ from perdure.core.ids import run_key
 from perdure.entity.transition import EventRow
 from perdure.storage.port import (
     CommitBatch,
+    DamagedWrite,
     EntityWrite,
     FactRow,
     FenceLost,
@@ -137,7 +138,7 @@ async def test_an_error_before_the_commit_means_that_nothing_was_written(
     bench.faults.fails[statement] = failure(getattr(sqlite3, code))
     with pytest.raises(NotWritten, match="could not be written") as caught:
         await bench.write(writer)
-    assert type(caught.value) is NotWritten
+    assert type(caught.value) is (DamagedWrite if code == "SQLITE_CORRUPT" else NotWritten)
     assert bench.faults.failed[0].startswith(statement)
     assert not bench.connection.in_transaction
     assert not await bench.is_written()

@@ -182,6 +182,14 @@ class StoreFull(NotWritten):
     """Not written: no space left."""
 
 
+class DamageError(StoreError):
+    """Pages or rows of the database are damaged. The same call fails again: it must not be repeated."""
+
+
+class DamagedWrite(DamageError, NotWritten):
+    """Not written, because the pages that would change are damaged."""
+
+
 class UnknownOutcome(StoreError):
     """The batch may or may not have been written. The fences of its shards tell which."""
 
@@ -202,7 +210,7 @@ class NewerSchema(OpenError):
     """A newer version of Perdure wrote the database."""
 
 
-class Damaged(OpenError):
+class Damaged(DamageError, OpenError):
     """The file is damaged or is not a Perdure database."""
 
 

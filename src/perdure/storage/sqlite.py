@@ -19,15 +19,14 @@ from perdure.storage.file_system import check_file_system, check_name
 from perdure.storage.port import (
     CommitBatch,
     DoubtfulTasks,
-    NotWritten,
     ShardLease,
     StoredEffect,
     StoredEntity,
-    StoreError,
     TaskRow,
     VisibilityQuery,
     WakeRow,
 )
+from perdure.storage.sqlite_errors import read_error, write_error
 from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory, connect_reader
 
 T = TypeVar("T")
@@ -145,7 +144,8 @@ class SqliteStore:
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 # If a transaction stays open, the next one rolls it back.
-                raise NotWritten(f"shard {shard_id} could not be taken over ({error})") from error
+                why = write_error(error)
+                raise type(why)(f"shard {shard_id} could not be taken over: {why}") from error
             previous, sequence, clock_ns, last_entity = row
             return ShardLease(shard_id, previous + 1, sequence, clock_ns, last_entity, previous)
 
@@ -237,4 +237,4 @@ class SqliteStore:
         try:
             return await self._reader.run(job)
         except sqlite3.Error as error:
-            raise StoreError(f"the database could not be read ({error})") from error
+            raise read_error(error) from error

@@ -19,9 +19,9 @@ from perdure.storage.port import (
     GuiltyWrite,
     NotWritten,
     ShardWrite,
-    StoreFull,
     UnknownOutcome,
 )
+from perdure.storage.sqlite_errors import ErrorKind, kind_of, write_error
 from perdure.storage.visibility_sql import UPSERT as UPSERT_VISIBILITY
 from perdure.storage.visibility_sql import upsert_values
 
@@ -92,13 +92,13 @@ def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
         raise _guilty(connection, batch, error) from error
     except sqlite3.Error as error:
         rollback(connection)
-        raise _environment(error) from error
+        raise write_error(error) from error
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        if _primary_code(error) == sqlite3.SQLITE_FULL:
+        if kind_of(error) is ErrorKind.FULL:
             rollback(connection)
-            raise StoreFull(f"no space left for the database ({error})") from error
+            raise write_error(error) from error
         # The frames may have reached the disk although the sync failed; only the fence, read again, can tell.
         rollback(connection)
         raise UnknownOutcome(f"the commit failed ({error})") from error
@@ -196,7 +196,7 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
             connection.execute("RELEASE one")
     except sqlite3.Error as other:
         rollback(connection)
-        return _environment(other)
+        return write_error(other)
     rollback(connection)
     if not numbers:
         return NotWritten(f"the batch was refused ({_without_values(error)})")
@@ -210,16 +210,6 @@ def _without_values(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "text that is not valid UTF-8"
     return f"{type(error).__name__}: {error}"
-
-
-def _environment(error: sqlite3.Error) -> NotWritten:
-    if _primary_code(error) == sqlite3.SQLITE_FULL:
-        return StoreFull(f"no space left for the database ({error})")
-    return NotWritten(f"the database could not be written ({error})")
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def rollback(connection: sqlite3.Connection) -> None:

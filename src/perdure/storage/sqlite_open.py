@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
+from perdure.storage.sqlite_errors import ErrorKind, kind_of, text_of
 
 CHECKED_BYTES_MAX = 32 * 1024 * 1024
 """Databases up to this size are checked page by page when opened (a few tens of ms); larger ones are not."""
@@ -176,7 +177,8 @@ def _refused_if_damaged(path: Path) -> Generator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise Damaged(f"{path} is damaged ({error}): restore it from a backup") from error
+        if kind_of(error) is ErrorKind.DAMAGE:
+            raise Damaged(
+                f"{path} is damaged ({text_of(error)}): restore it from a backup"
+            ) from error
         raise OpenError(f"cannot open {path}: {error}") from error
