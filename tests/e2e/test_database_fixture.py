@@ -67,7 +67,7 @@ async def opened_later(
         await open_sqlite(database),
         clock=ClockFrom(last_commit_ns + after_ns),
         new_id=new_id,
-        void_activities=True,
+        workers_died=True,
         retention_ns=retention_ns,
     )
     connection = EmbeddedConnection(node, NodeOwner(node), str(database))

@@ -26,7 +26,7 @@ from perdure.core.ids import QueueKind
 from perdure.core.limits import Limits
 from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
-from perdure.history.activity import pause, void
+from perdure.history.activity import orphans, pause
 from perdure.history.activity.phase import FRESH
 from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.draft import Draft
@@ -389,7 +389,7 @@ class RunEngine(RuleBasedStateMachine):
         """Another process carries on. Embedded, the attempts died with the first one (D-34)."""
         self.world.reload()
         if embedded:
-            self.step(lambda: void.void_attempts(self.world.state, self.world.env))
+            self.step(lambda: orphans.time_out_orphans(self.world.state, self.world.env))
             progress = self.world.state.activity_progress.values()
             assert not any(item.is_started for item in progress)
 

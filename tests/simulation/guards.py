@@ -27,7 +27,7 @@ from perdure.server.shards.release import Release
 from perdure.server.shards.shard import Shard
 from perdure.server.shards.step import Steps
 from perdure.server.shards.wakes import Wakes
-from perdure.server.timers import row_sweep, void
+from perdure.server.timers import orphans, row_sweep
 from perdure.storage import sqlite_commit
 from tests.simulation.edit import Edit
 
@@ -194,15 +194,15 @@ GUARDS: dict[str, Edit] = {
     "a hand-over to a poller who left": Edit(
         Release, "_hand_over", "self.give_back(handover)", "pass"
     ),
-    # Sweeps and voids.
+    # Sweeps and orphans.
     "a swept row is stale": Edit(
         row_sweep.RowSweep,
         "_remove",
         "if entry.state is None or entry.type.is_stale(entry.state, task):",
         "if True:",
     ),
-    "void of what was held": Edit(
-        void, "void_attempts", "keys = await store.held(shard_ids)", "keys = []"
+    "time-out of orphans": Edit(
+        orphans, "time_out_orphans", "keys = await store.held(shard_ids)", "keys = []"
     ),
     "deleted runs leave no retention": Edit(
         sqlite_commit,

@@ -98,7 +98,7 @@ class Lateness:
         Args:
             run: The workflow id.
             events: The history of a closed run.
-            is_embedded: Attempts may end early: a new engine voids those of workers that died with the last one.
+            is_embedded: Attempts may end early: a new engine times out those of workers that died with the last one.
 
         Raises:
             Violation: Something happened early or late.

@@ -44,7 +44,7 @@ class Settings:
     """Effects take seconds to arrive, so that the destination can change in the meantime."""
     retention_ns: int
     is_embedded: bool
-    """Workers die with their engine, and the next engine voids what they held."""
+    """Workers die with their engine, and the next engine times out what they had."""
 
     @property
     def deletes_soon(self) -> bool:

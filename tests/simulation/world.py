@@ -216,7 +216,7 @@ class World:
                 cast("Store", store),
                 clock=self.clock,
                 new_id=new_id,
-                void_activities=settings.is_embedded,
+                workers_died=settings.is_embedded,
                 limits=msgspec.structs.replace(
                     DEFAULT_LIMITS, retention_default_ns=settings.retention_ns
                 ),

@@ -9,7 +9,7 @@ from typing import Any
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, run_key
 from perdure.history import transitions
-from perdure.history.activity import void
+from perdure.history.activity import orphans
 from perdure.history.activity.pause import pause_activity, unpause_activity
 from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.transition import RunTransition
@@ -363,12 +363,12 @@ class Others:
             for row, task in self.world.tasks.items()
         ]
 
-    def _do_void_all(self, options: Options) -> RunTransition:
-        return self.world.commit(void.void_attempts(self.world.state, self.world.env))
+    def _do_time_out_orphans(self, options: Options) -> RunTransition:
+        return self.world.commit(orphans.time_out_orphans(self.world.state, self.world.env))
 
     def _do_held(self, options: Options) -> list[str]:
         run = self.world.state
-        return [f"held={void.is_held(run)} asleep={void.is_asleep(run)}"]
+        return [f"held={orphans.is_held(run)} asleep={orphans.is_asleep(run)}"]
 
 
 def _queue_text(queue: QueueKey) -> str:

@@ -17,7 +17,6 @@ from perdure.core.ids import QueueKind, TaskRowId
 from perdure.entity.transition import Task
 from perdure.entity.workers import PollInfo
 from perdure.history.activity import attempts as activity
-from perdure.history.activity import void
 from perdure.history.draft.replies import (
     ActivityTaskReply,
     CompletionReply,
@@ -317,6 +316,3 @@ class Script(Others):
         token = self._token(activity_id, options)
         world = self.world
         return world.commit(activity.undo_activity_start(world.state, token, world.env))
-
-    def _do_void(self, options: Options) -> RunTransition:
-        return self.world.commit(void.void_attempts(self.world.state, self.world.env))

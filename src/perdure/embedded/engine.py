@@ -148,7 +148,7 @@ class _Engine:
                 clock=SystemClock(),
                 new_id=new_id,
                 retention_ns=self._retention_ns,
-                void_activities=True,
+                workers_died=True,
             )
         except InUse as error:
             self._forget()

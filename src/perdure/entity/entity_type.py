@@ -186,10 +186,10 @@ class EntityType(Generic[S]):
     # Workers.
 
     def is_held(self, state: S) -> bool:
-        """Whether a worker holds a task of it, so that `void` would change it. Called after every change: O(1)."""
+        """Whether a worker has a task of it. If so, `time_out_orphans` changes it. Called after every change: O(1)."""
         return False
 
-    def void(self, state: S, env: Env) -> Transition:
+    def time_out_orphans(self, state: S, env: Env) -> Transition:
         """Handle the loss of everything that workers held, because their process died."""
         raise NotImplementedError(f"{self.name}: {state!r} holds nothing at {env.now_ns}")
 

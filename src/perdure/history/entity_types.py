@@ -12,7 +12,7 @@ from perdure.core.ids import EntityKind, QueueKind, workflow_id_key
 from perdure.entity.entity_type import EntityType
 from perdure.entity.workers import IDLE, Work
 from perdure.history.activity import attempts as activity
-from perdure.history.activity import void
+from perdure.history.activity import orphans
 from perdure.history.activity.phase import running_attempts
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.draft.replies import WorkflowTaskReply
@@ -85,7 +85,7 @@ class RunType(EntityType[RunState]):
 
     def is_wake_exact(self, state: RunState) -> bool:
         """A run that falls asleep is not to be woken by what its steps had asked for."""
-        return void.is_asleep(state)
+        return orphans.is_asleep(state)
 
     def size_bytes(self, state: RunState) -> int:
         pending = (
@@ -126,10 +126,10 @@ class RunType(EntityType[RunState]):
         return f"workflow {key.name!r} (run {key.run_id})"
 
     def is_held(self, state: RunState) -> bool:
-        return void.is_held(state)
+        return orphans.is_held(state)
 
-    def void(self, state: RunState, env: Env) -> Transition:
-        return void.void_attempts(state, env)
+    def time_out_orphans(self, state: RunState, env: Env) -> Transition:
+        return orphans.time_out_orphans(state, env)
 
     def wanted_tasks(self, state: RunState) -> Iterable[WantedTask]:
         return wanted_tasks(state)

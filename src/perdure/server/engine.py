@@ -39,9 +39,9 @@ from perdure.server.shards.step import Steps, no_memory
 from perdure.server.shards.tail import trim
 from perdure.server.shards.task_starts import TaskStarts
 from perdure.server.shards.wakes import Wakes
+from perdure.server.timers.orphans import time_out_orphans
 from perdure.server.timers.retention import Retention
 from perdure.server.timers.row_sweep import RowSweep
-from perdure.server.timers.void import void_attempts
 from perdure.storage.port import StoreError
 from perdure.wire import errors
 
@@ -167,11 +167,11 @@ class Engine:
 
     # Life.
 
-    async def open(self, *, void_activities: bool = False, is_at_work: bool = True) -> None:
+    async def open(self, *, workers_died: bool = False, is_at_work: bool = True) -> None:
         """Acquire the shards, read the namespaces, and start committing, waking and delivering.
 
         Args:
-            void_activities: Whether attempts that were running died with their process (embedded, D-34).
+            workers_died: Whether the workers of an earlier process died with it (embedded engine, D-34).
             is_at_work: False for an engine that changes only what it is told to: nothing is woken or delivered, until
                 `begin_work` is called.
 
@@ -183,12 +183,12 @@ class Engine:
         for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
             self.namespaces.install(await self._namespace(key))
         if is_at_work:
-            await self.begin_work(void_activities=void_activities)
+            await self.begin_work(workers_died=workers_died)
 
-    async def begin_work(self, *, void_activities: bool = False) -> None:
+    async def begin_work(self, *, workers_died: bool = False) -> None:
         """Wake, deliver, and delete what is over its retention; see `open`."""
-        if void_activities:
-            await void_attempts(self._store, self.owned_shards(), self._void)
+        if workers_died:
+            await time_out_orphans(self._store, self.owned_shards(), self._time_out_orphans)
         await self._outbox.recover(list(self._shards.ready_ids()))
         for work in (self._wakes.run, self._retention.run, self._row_sweep.run):
             self._loops.append(self._spawn(_for_ever(work)))
@@ -341,8 +341,8 @@ class Engine:
             return (await self.entities.ready(key))[0].state
         return await self._loader.peek(key)
 
-    async def _void(self, key: EntityKey) -> object:
-        return await self.update(key, self._types.of(key).void)
+    async def _time_out_orphans(self, key: EntityKey) -> object:
+        return await self.update(key, self._types.of(key).time_out_orphans)
 
     async def _expire(self, key: EntityKey) -> bool:
         """Delete a run whose retention is over; one that its namespace keeps longer by now gets the later time."""

@@ -173,7 +173,7 @@ async def next_numbers(stage: Stage) -> None:
 
 
 async def dead_workers(stage: Stage) -> None:
-    """Workers die with their engine while they hold tasks: the next engine voids these attempts at once."""
+    """Workers die with their engine while they hold tasks: the next engine times out these attempts at once."""
     await stage.start("w")
     task = await stage.poll()
     if stage.random.random() < 0.5:

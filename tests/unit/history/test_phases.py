@@ -9,7 +9,7 @@ import pytest
 from perdure.core.ids import QueueKind
 from perdure.history import transitions
 from perdure.history.activity import phase as attempt
-from perdure.history.activity.void import is_held
+from perdure.history.activity.orphans import is_held
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.entity_types import RUNS
 from perdure.history.run.wanted_tasks import is_stale, wanted_tasks

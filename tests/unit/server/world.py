@@ -10,7 +10,7 @@ from typing import Any, cast
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import SECOND_NS
-from perdure.history.activity.void import is_held
+from perdure.history.activity.orphans import is_held
 from perdure.history.entity_types import RUNS
 from perdure.history.loader import load_run
 from perdure.history.run.wake import next_deadline_ns
@@ -160,7 +160,7 @@ async def settle() -> None:
 
 
 async def open_world(
-    store: Store, *, cache_bytes_max: int = CACHE_BYTES_MAX, void_activities: bool = False
+    store: Store, *, cache_bytes_max: int = CACHE_BYTES_MAX, workers_died: bool = False
 ) -> World:
     faults = FaultyStore(store)
     ids = count(1)
@@ -168,7 +168,7 @@ async def open_world(
         cast("Store", faults),
         clock=SystemClock(),
         new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012}",
-        void_activities=void_activities,
+        workers_died=workers_died,
     )
     node.engine.cache.bytes_max = cache_bytes_max
     return World(node, faults)

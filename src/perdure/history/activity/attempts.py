@@ -116,7 +116,7 @@ def undo_activity_start(state: RunState, token: ActivityTaskToken, env: Env) -> 
         return draft.done()
 
 
-def void_started(draft: Draft) -> None:
+def time_out_started(draft: Draft) -> None:
     """Time out every started attempt at once, because the process that ran them died."""
     state = draft.state
     for activity in tuple(state.activities.values()):

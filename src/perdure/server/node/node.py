@@ -73,7 +73,7 @@ async def open_node(
     namespaces: Iterable[str] = (DEFAULT_NAMESPACE,),
     search_attributes: Mapping[str, str] | None = None,
     retention_ns: int | None = None,
-    void_activities: bool = False,
+    workers_died: bool = False,
     matching_clock: Clock | None = None,
     rpcs: Mapping[str, Rpc] = RPCS,
     types: Registry = BUILT_IN,
@@ -92,7 +92,7 @@ async def open_node(
         search_attributes: Name to type (`Keyword`, `Int`, …), registered in those namespaces.
         retention_ns: For how long those namespaces keep closed runs from now on. Default: what they say themselves;
             new ones keep them for as long as `limits` say.
-        void_activities: Whether activity attempts of an earlier process died with it (embedded engine, D-34).
+        workers_died: Whether the workers of an earlier process died with it (embedded engine, D-34).
         matching_clock: Measures how long pollers have been gone. Default: `clock`.
         rpcs: The table of RPCs to serve.
         types: The kinds of entities, with a registration for each.
@@ -129,7 +129,7 @@ async def open_node(
             await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
             if retention_ns is not None:
                 await engine.namespaces.keep_runs(name, retention_ns)
-        await engine.begin_work(void_activities=void_activities)
+        await engine.begin_work(workers_died=workers_died)
     except BaseException:
         await matching.close()
         await engine.close()

@@ -23,22 +23,22 @@ TOGETHER_MAX = 100
 """How many runs are loaded and changed at a time, so that they share commits."""
 
 
-async def void_attempts(
+async def time_out_orphans(
     store: Store,
     shard_ids: Sequence[int],
-    void: Callable[[EntityKey], Coroutine[Any, Any, object]],
+    time_out: Callable[[EntityKey], Coroutine[Any, Any, object]],
 ) -> None:
-    """Void the running attempts. A run that cannot be changed keeps its attempts until they time out.
+    """Time out the attempts of dead workers. Those of a run that cannot be changed wait for their own time-outs.
 
     Args:
         store: Lists the runs with a task held by a worker; no others are loaded.
         shard_ids: The shards of this node.
-        void: Voids the started attempts of one run, durably.
+        time_out: Times out the orphans of one run, durably.
     """
     keys = await store.held(shard_ids)
     for start in range(0, len(keys), TOGETHER_MAX):
         some = keys[start : start + TOGETHER_MAX]
-        results = await asyncio.gather(*(void(key) for key in some), return_exceptions=True)
+        results = await asyncio.gather(*(time_out(key) for key in some), return_exceptions=True)
         for key, result in zip(some, results, strict=True):
             if isinstance(result, RpcError):
                 log.warning("attempts of %s wait for their time-outs: %s", key.name, result.message)

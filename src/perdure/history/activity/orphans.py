@@ -1,16 +1,18 @@
-"""Voids what was held by workers that died with their engine, and times it out at once (D-34).
+"""Orphans: tasks in flight whose worker died together with the engine. They time out at once (D-34).
 
-Only an engine that lives in its workers' process can know. Activity attempts leave the decision to their retry policy;
-a workflow task goes to the next worker, one that waited for the dead worker's cache goes to anyone.
-The shell keeps a row of each run for which `is_held` is true, so that the next process finds them without looking
-at those that sleep. Not here: stickiness of runs without a task.
+Only an engine that shares a process with its workers can know that they died. For an activity attempt, the retry policy
+decides what follows. A started workflow task is scheduled again, and one on a dead worker's sticky queue moves to the
+normal queue. The server stores a row for each run for which `is_held` is true, so the next process finds these runs
+without loading those that sleep.
+
+Not here: the stickiness of runs without a task.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from perdure.history.activity.attempts import void_started
+from perdure.history.activity.attempts import time_out_started
 from perdure.history.draft.deadlines import WATCHES
 from perdure.history.draft.draft import Draft
 from perdure.history.state.run_state import DeadlineKind
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def is_held(state: RunState) -> bool:
-    """Whether a worker holds a task of this run, so that `void_attempts` would change it. Called often: O(1)."""
+    """Whether a worker holds a task of this run, so that `time_out_orphans` would change it. Called often: O(1)."""
     if state.started_activities:
         return True
     phase = phase_of(state)
@@ -50,7 +52,7 @@ def is_asleep(state: RunState) -> bool:
     return state.is_running and state.workflow_task is None and not state.activities
 
 
-def void_attempts(state: RunState, env: Env) -> RunTransition:
+def time_out_orphans(state: RunState, env: Env) -> RunTransition:
     """Time out now every attempt that a worker had or was about to get, if any."""
     with Draft(state, env) as draft:
         draft.postpones_workflow_task = True
@@ -64,7 +66,7 @@ def void_attempts(state: RunState, env: Env) -> RunTransition:
                 pass
             case _:
                 assert_never(phase)
-        void_started(draft)
+        time_out_started(draft)
         draft.postpones_workflow_task = False
         if draft.owes_workflow_task:
             schedule_workflow_task(draft)

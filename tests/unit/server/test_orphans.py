@@ -12,7 +12,7 @@ import pytest
 
 from perdure.core.ids import EntityKey, EntityKind, run_key
 from perdure.core.units import HOUR_NS, SECOND_NS
-from perdure.server.timers.void import void_attempts
+from perdure.server.timers.orphans import time_out_orphans
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
@@ -47,7 +47,7 @@ async def world(database: sqlite3.Connection) -> AsyncIterator[World]:
 
 
 async def reopened(database: sqlite3.Connection) -> World:
-    return await open_world(open_memory(connection=database), void_activities=True)
+    return await open_world(open_memory(connection=database), workers_died=True)
 
 
 def an_hour_of_work() -> command.Command:
@@ -128,7 +128,7 @@ async def test_only_runs_of_which_a_worker_held_something_are_loaded(
 async def test_every_attempt_ends_however_many_there_are(
     world: World, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("perdure.server.timers.void.TOGETHER_MAX", 3)
+    monkeypatch.setattr("perdure.server.timers.orphans.TOGETHER_MAX", 3)
     many = 7
     for number in range(many):
         await brought_to(world, f"w{number}", an_hour_of_work())
@@ -139,11 +139,11 @@ async def test_every_attempt_ends_however_many_there_are(
     assert await second.faults.held(second.engine.owned_shards()) == []
     await second.node.close()
     third = await reopened(database)
-    assert loaded_runs(third) == set(), "what was voided is not looked at again"
+    assert loaded_runs(third) == set(), "what was timed out is not looked at again"
     await third.node.close()
 
 
-async def test_a_bug_while_attempts_are_voided_is_not_kept_silent_and_a_damaged_run_is_left():
+async def test_a_bug_while_attempts_are_timed_out_is_not_kept_silent_and_a_damaged_run_is_left():
     def found(*names: str) -> Store:
         class Held:
             async def held(self, _: object) -> list[EntityKey]:
@@ -151,14 +151,14 @@ async def test_a_bug_while_attempts_are_voided_is_not_kept_silent_and_a_damaged_
 
         return cast("Store", Held())
 
-    async def void(key: EntityKey) -> None:
+    async def time_out(key: EntityKey) -> None:
         if key.name == "damaged":
             raise errors.DataLoss("cannot be read back (test)")
         raise ZeroDivisionError("a bug (test)")
 
-    await void_attempts(found("damaged"), (0,), void)
+    await time_out_orphans(found("damaged"), (0,), time_out)
     with pytest.raises(ZeroDivisionError):
-        await void_attempts(found("damaged", "fine"), (0,), void)
+        await time_out_orphans(found("damaged", "fine"), (0,), time_out)
 
 
 async def test_what_a_worker_holds_is_stored_with_every_change(world: World):
