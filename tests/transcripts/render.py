@@ -1,7 +1,7 @@
 """Transitions as text: short enough to read, complete enough to catch any change.
 
-Every field of an event, fact, task and effect that is set is shown, except sizes of histories. Times are shown as the
-distance from the start of the world.
+Every field of an event, fact, task and effect is shown unless it has the value that `usual.py` names, except sizes of
+histories. Times are shown as the distance from the start of the world.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from perdure.wire.errors import RpcError
 from perdure.wire.events import attributes_of, parse_rows
 from perdure.wire.times import duration_ns, timestamp_ns
 from tests.harness.values import START_NS
+from tests.transcripts.usual import USUAL, unusual
 
 _NOT_SHOWN = {"history_size_bytes"}
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"))
@@ -76,7 +77,7 @@ def event_text(event: history.HistoryEvent, now_ns: int) -> str:
     time_ns = timestamp_ns(event.event_time)
     if time_ns != now_ns:
         words.append(f"at {at_text(time_ns)}")
-    words.append(fields_text(attributes_of(event)))
+    words.append(unusual_text(attributes_of(event)))
     if event.HasField("user_metadata"):
         words.append(f"user_metadata=({fields_text(event.user_metadata)})")
     words += [f"link=({fields_text(link)})" for link in event.links]
@@ -97,13 +98,15 @@ def fact_text(change: FactChange) -> str:
 
 
 def struct_text(value: msgspec.Struct, without: set[str] | frozenset[str] = frozenset()) -> str:
-    """The fields that differ from their defaults."""
-    words: list[str] = []
+    """The fields that differ from their defaults, and from what is usual."""
+    kind = type(value).__name__
+    fields: dict[str, str] = {}
     for field in msgspec.structs.fields(value):
         item: Any = getattr(value, field.name)
-        if item != field.default and field.name not in without:
-            words.append(f"{field.name}={_value_text(field.name, item)}")
-    return " ".join(words)
+        is_shown = item != field.default or field.name in USUAL.get(kind, {})
+        if is_shown and field.name not in without:
+            fields[field.name] = _value_text(field.name, item)
+    return " ".join(unusual(kind, fields))
 
 
 def _value_text(name: str, value: Any) -> str:
@@ -168,7 +171,7 @@ def reply_text(reply: Any) -> str:
             return str(reply)
         case Message():
             name = type(reply).__name__.removesuffix("Response")
-            return f"{name} {fields_text(reply)}".rstrip()
+            return f"{name} {unusual_text(reply)}".rstrip()
         case _:
             raise AssertionError(f"no text for the reply {type(reply).__name__}")
 
@@ -179,19 +182,28 @@ def error_lines(error: RpcError) -> list[str]:
     return [f"error {type(error).__name__}: {error.message}", *details]
 
 
+def unusual_text(message: Message) -> str:
+    """The fields of an event or a reply that differ from what is usual, `name=value`."""
+    kind = message.DESCRIPTOR.name.removesuffix("EventAttributes")
+    return " ".join(unusual(kind, _fields(message)))
+
+
 def fields_text(message: Message, *, brackets: bool = False) -> str:
     """The set fields of a message, `name=value`."""
     text = _special(message)
     if text is None:
-        words: list[str] = []
-        for field, value in message.ListFields():
-            if field.name in _NOT_SHOWN:
-                continue
-            words.append(f"{field.name}={_field_text(field, value)}")
-        text = " ".join(words)
+        text = " ".join(f"{name}={value}" for name, value in _fields(message).items())
         if brackets:
             text = f"({text})"
     return text
+
+
+def _fields(message: Message) -> dict[str, str]:
+    return {
+        field.name: _field_text(field, value)
+        for field, value in message.ListFields()
+        if field.name not in _NOT_SHOWN
+    }
 
 
 def _special(message: Message) -> str | None:
