@@ -17,6 +17,7 @@ from perdure.wire.api import query as query_pb
 from perdure.wire.api import sdk as sdk_pb
 from perdure.wire.api import update as update_pb
 from perdure.wire.api import workflowservice as pb
+from perdure.wire.times import set_duration
 
 StartRequest: TypeAlias = (
     pb.StartWorkflowExecutionRequest | pb.SignalWithStartWorkflowExecutionRequest
@@ -96,7 +97,7 @@ def _set_durations(request: StartRequest, input: inputs.StartWorkflowInput) -> N
         ("workflow_start_delay", input.start_delay),
     ):
         if value is not None:
-            getattr(request, name).FromTimedelta(value)
+            set_duration(getattr(request, name), value)
 
 
 async def _set_payloads(

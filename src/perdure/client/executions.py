@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, overload
+from datetime import datetime
+from typing import Any, overload
 
 from perdure.client.enums import WorkflowExecutionStatus, status_or_none
 from perdure.common import SearchAttributes, SearchAttributeValue, TypedSearchAttributes
@@ -20,9 +20,7 @@ from perdure.converter.search_attributes import decode_search_attribute_value
 from perdure.types import AnyType, ParamType
 from perdure.wire.api import workflow as workflow_pb
 from perdure.wire.api import workflowservice as pb
-
-if TYPE_CHECKING:
-    from google.protobuf.timestamp_pb2 import Timestamp
+from perdure.wire.times import datetime_of
 
 
 @dataclass
@@ -134,18 +132,16 @@ class WorkflowExecutionDescription(WorkflowExecution):
         return (await self.data_converter.decode([metadata.details]))[0]
 
 
-def _moment(value: Timestamp) -> datetime:
-    return value.ToDatetime(tzinfo=UTC)
-
-
 def _fields(
     info: workflow_pb.WorkflowExecutionInfo, namespace: str, converter: DataConverter
 ) -> dict[str, Any]:
     has_parent = info.HasField("parent_execution")
     has_root = info.HasField("root_execution")
     return {
-        "close_time": _moment(info.close_time) if info.HasField("close_time") else None,
-        "execution_time": _moment(info.execution_time) if info.HasField("execution_time") else None,
+        "close_time": datetime_of(info.close_time) if info.HasField("close_time") else None,
+        "execution_time": datetime_of(info.execution_time)
+        if info.HasField("execution_time")
+        else None,
         "history_length": info.history_length,
         "id": info.execution.workflow_id,
         "namespace": namespace,
@@ -156,7 +152,7 @@ def _fields(
         "raw_info": info,
         "run_id": info.execution.run_id,
         "search_attributes": decode_search_attributes(info.search_attributes),
-        "start_time": _moment(info.start_time),
+        "start_time": datetime_of(info.start_time),
         "status": status_or_none(info.status),
         "task_queue": info.task_queue,
         "typed_search_attributes": decode_typed_search_attributes(info.search_attributes),

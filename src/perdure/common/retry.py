@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from perdure.wire.times import DURATION_MAX, set_duration, timedelta_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,9 +73,9 @@ class RetryPolicy:
         """
         has_maximum = proto.HasField("maximum_interval")
         return RetryPolicy(
-            initial_interval=proto.initial_interval.ToTimedelta(),
+            initial_interval=timedelta_of(proto.initial_interval),
             backoff_coefficient=proto.backoff_coefficient,
-            maximum_interval=proto.maximum_interval.ToTimedelta() if has_maximum else None,
+            maximum_interval=timedelta_of(proto.maximum_interval) if has_maximum else None,
             maximum_attempts=proto.maximum_attempts,
             non_retryable_error_types=list(proto.non_retryable_error_types) or None,
         )
@@ -88,10 +90,11 @@ class RetryPolicy:
             ValueError: A value is out of range.
         """
         self.validate()
-        proto.initial_interval.FromTimedelta(self.initial_interval)
+        set_duration(proto.initial_interval, self.initial_interval)
         proto.backoff_coefficient = self.backoff_coefficient
-        proto.maximum_interval.FromTimedelta(
-            self.maximum_interval or self.initial_interval * _MAXIMUM_INTERVAL_FACTOR
+        first = min(self.initial_interval, DURATION_MAX)  # so that the product is no overflow
+        set_duration(
+            proto.maximum_interval, self.maximum_interval or first * _MAXIMUM_INTERVAL_FACTOR
         )
         proto.maximum_attempts = self.maximum_attempts
         proto.non_retryable_error_types.extend(self.non_retryable_error_types or ())

@@ -165,7 +165,7 @@ def _new_message(payload: common_pb.Payload) -> Message:
     Raises:
         RuntimeError: No imported module defines that type.
     """
-    name = payload.metadata.get("messageType", b"<unknown>").decode()
+    name = payload.metadata.get("messageType", b"<unknown>").decode(errors="replace")
     try:
         message_type: Any = _SYMBOLS.GetSymbol(name)
     except KeyError as error:
@@ -203,7 +203,8 @@ class JSONProtoPayloadConverter(EncodingPayloadConverter):
             return json_format.Parse(
                 payload.data, message, ignore_unknown_fields=self._ignore_unknown_fields
             )
-        except (json_format.ParseError, UnicodeDecodeError) as error:
+        except Exception as error:
+            # Many kinds: the reader of JSON checks few shapes itself.
             raise RuntimeError("Failed parsing") from error
 
 
@@ -319,7 +320,8 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
         try:
             value = json.loads(payload.data, cls=self._decoder)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
+            # Not JSON, not UTF-8, a number of too many digits, or nested too deeply.
             raise RuntimeError("Failed parsing") from error
         if type_hint is None:
             return value

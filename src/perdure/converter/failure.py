@@ -30,10 +30,13 @@ from perdure.exceptions import (
 )
 from perdure.exceptions import TimeoutError as TimeoutFailure
 from perdure.wire.api import failure as failure_pb
-from perdure.wire.failures import LEVELS_MAX, marker
+from perdure.wire.failures import LEVELS_MAX, cut_causes, is_too_deep, marker, valid_text
+from perdure.wire.times import set_duration, timedelta_of
 
 _EnumT = TypeVar("_EnumT", bound=IntEnum)
 _ENCODED_MESSAGE = "Encoded failure"
+_READ_LEVELS_MAX = 200
+"""Of a failure that is read. A message that has been parsed has fewer; each level takes a frame of the stack."""
 
 
 class FailureConverter(ABC):
@@ -58,6 +61,9 @@ class FailureConverter(ABC):
             exception: The exception.
             payload_converter: Converts the exception's values.
             failure: The message to change.
+
+        Raises:
+            Exception: What the payload converter raises for a value that it does not support.
         """
 
     @abstractmethod
@@ -69,6 +75,10 @@ class FailureConverter(ABC):
         Args:
             failure: The message.
             payload_converter: Converts the failure's payloads.
+
+        Raises:
+            KeyError: A payload has an encoding that no converter reads.
+            RuntimeError: A payload is malformed.
         """
 
 
@@ -112,7 +122,7 @@ class DefaultFailureConverter(FailureConverter):
         else:
             self._write(groups.application_error(exception), payload_converter, failure)
             if groups.is_group(exception):
-                failure.stack_trace = groups.stack_trace(exception)
+                failure.stack_trace = valid_text(groups.stack_trace(exception))
         if self._encode_common_attributes:
             common = {"message": failure.message, "stack_trace": failure.stack_trace}
             failure.encoded_attributes.CopyFrom(payload_converter.to_payload(common))
@@ -125,9 +135,9 @@ class DefaultFailureConverter(FailureConverter):
         if error.failure is not None:
             failure.CopyFrom(error.failure)
             return
-        failure.message = error.message
+        failure.message = valid_text(error.message)
         if error.__traceback__ is not None:
-            failure.stack_trace = "\n".join(traceback.format_tb(error.__traceback__))
+            failure.stack_trace = valid_text("\n".join(traceback.format_tb(error.__traceback__)))
         cause, left_out = _next_cause(error)
         above = failure
         if left_out is not None:
@@ -144,6 +154,10 @@ class DefaultFailureConverter(FailureConverter):
     def from_failure(
         self, failure: failure_pb.Failure, payload_converter: PayloadConverter
     ) -> BaseException:
+        if is_too_deep(failure, _READ_LEVELS_MAX):
+            whole, failure = failure, failure_pb.Failure()
+            failure.CopyFrom(whole)
+            cut_causes(failure)
         failure = _with_common_attributes(failure, payload_converter)
         kind = failure.WhichOneof("failure_info") or ""
         if kind == "nexus_handler_failure_info":
@@ -225,7 +239,7 @@ def _with_common_attributes(
     for name in ("message", "stack_trace"):
         text: Any = common.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if isinstance(text, str):
-            setattr(copy, name, text)
+            setattr(copy, name, valid_text(text))
     return copy
 
 
@@ -236,13 +250,13 @@ def _write_application(
     error: ApplicationError, converter: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.application_failure_info
-    info.type = error.type or ""
-    info.non_retryable = error.non_retryable
+    info.type = valid_text(error.type or "")
+    info.non_retryable = bool(error.non_retryable)
     if error.details:
         info.details.CopyFrom(converter.to_payloads_wrapper(error.details))
     if error.next_retry_delay:
-        info.next_retry_delay.FromTimedelta(error.next_retry_delay)
-    info.category = int(error.category)  # pyright: ignore[reportAttributeAccessIssue]
+        set_duration(info.next_retry_delay, error.next_retry_delay)
+    info.category = int(error.category or 0)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _write_timeout(
@@ -271,16 +285,16 @@ def _write_terminated(
 
 
 def _write_server(error: ServerError, _: PayloadConverter, failure: failure_pb.Failure) -> None:
-    failure.server_failure_info.non_retryable = error.non_retryable
+    failure.server_failure_info.non_retryable = bool(error.non_retryable)
 
 
 def _write_activity(error: ActivityError, _: PayloadConverter, failure: failure_pb.Failure) -> None:
     info = failure.activity_failure_info
     info.scheduled_event_id = error.scheduled_event_id
     info.started_event_id = error.started_event_id
-    info.identity = error.identity
-    info.activity_type.name = error.activity_type
-    info.activity_id = error.activity_id
+    info.identity = valid_text(error.identity)
+    info.activity_type.name = valid_text(error.activity_type)
+    info.activity_id = valid_text(error.activity_id)
     info.retry_state = int(error.retry_state or 0)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -288,10 +302,10 @@ def _write_child(
     error: ChildWorkflowError, _: PayloadConverter, failure: failure_pb.Failure
 ) -> None:
     info = failure.child_workflow_execution_failure_info
-    info.namespace = error.namespace
-    info.workflow_execution.workflow_id = error.workflow_id
-    info.workflow_execution.run_id = error.run_id
-    info.workflow_type.name = error.workflow_type
+    info.namespace = valid_text(error.namespace)
+    info.workflow_execution.workflow_id = valid_text(error.workflow_id)
+    info.workflow_execution.run_id = valid_text(error.run_id)
+    info.workflow_type.name = valid_text(error.workflow_type)
     info.initiated_event_id = error.initiated_event_id
     info.started_event_id = error.started_event_id
     info.retry_state = int(error.retry_state or 0)  # pyright: ignore[reportAttributeAccessIssue]
@@ -302,10 +316,10 @@ def _write_nexus_operation(
 ) -> None:
     info = failure.nexus_operation_execution_failure_info
     info.scheduled_event_id = error.scheduled_event_id
-    info.endpoint = error.endpoint
-    info.service = error.service
-    info.operation = error.operation
-    info.operation_token = error.operation_token
+    info.endpoint = valid_text(error.endpoint)
+    info.service = valid_text(error.service)
+    info.operation = valid_text(error.operation)
+    info.operation_token = valid_text(error.operation_token)
 
 
 _WRITERS: dict[type[FailureError], Callable[[Any, PayloadConverter, failure_pb.Failure], None]] = {
@@ -336,7 +350,7 @@ def _read_application(failure: failure_pb.Failure, converter: PayloadConverter) 
         *converter.from_payloads_wrapper(info.details),
         type=info.type or None,
         non_retryable=info.non_retryable,
-        next_retry_delay=info.next_retry_delay.ToTimedelta() if has_delay else None,
+        next_retry_delay=timedelta_of(info.next_retry_delay) if has_delay else None,
         category=_known(ApplicationErrorCategory, info.category)
         or ApplicationErrorCategory.UNSPECIFIED,
     )

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from google.protobuf import json_format
@@ -19,6 +19,7 @@ from perdure.converter.payload import PayloadConverter
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import enums
 from perdure.wire.api import failure as failure_pb
+from perdure.wire.failures import valid_text
 
 if TYPE_CHECKING:
     import nexusrpc
@@ -53,11 +54,11 @@ def write(
     if error.original_failure is not None:
         _write_original(error.original_failure, retryable=error.retryable, failure=failure)
         return
-    failure.message = error.message
+    failure.message = valid_text(error.message)
     if error.stack_trace:
-        failure.stack_trace = error.stack_trace
+        failure.stack_trace = valid_text(error.stack_trace)
     elif error.__traceback__ is not None:
-        failure.stack_trace = "\n".join(traceback.format_tb(error.__traceback__))
+        failure.stack_trace = valid_text("\n".join(traceback.format_tb(error.__traceback__)))
     if error.__cause__ is not None:
         to_failure(error.__cause__, converter, failure.cause)
     info = failure.nexus_handler_failure_info
@@ -68,19 +69,36 @@ def write(
 def _write_original(
     original: nexusrpc.Failure, *, retryable: bool, failure: failure_pb.Failure
 ) -> None:
-    if original.metadata and original.metadata.get("type") == _FAILURE_TYPE:
-        json_format.ParseDict(dict(original.details or {}), failure)
-    else:
+    is_ours = original.metadata and original.metadata.get("type") == _FAILURE_TYPE
+    if not (is_ours and _parsed(original.details, failure)):
         info = failure.application_failure_info
         info.type = "NexusFailure"
         info.non_retryable = not retryable
-        fields: dict[str, Any] = dataclasses.asdict(dataclasses.replace(original, message=""))
-        data = json.dumps(fields, separators=(",", ":")).encode()
         info.details.payloads.append(
-            common_pb.Payload(metadata={"encoding": b"json/plain"}, data=data)
+            common_pb.Payload(metadata={"encoding": b"json/plain"}, data=_as_json(original))
         )
-    failure.message = original.message
-    failure.stack_trace = original.stack_trace or ""
+    failure.message = valid_text(original.message)
+    failure.stack_trace = valid_text(original.stack_trace or "")
+
+
+def _parsed(details: Mapping[str, Any] | None, failure: failure_pb.Failure) -> bool:
+    """Read the details into `failure`; False, and nothing read, when they are no failure."""
+    read = failure_pb.Failure()
+    try:
+        json_format.ParseDict(dict(details or {}), read)
+    except Exception:  # noqa: BLE001 - of many kinds, as the reader checks few shapes itself
+        return False
+    failure.CopyFrom(read)
+    return True
+
+
+def _as_json(original: nexusrpc.Failure) -> bytes:
+    try:
+        fields: dict[str, Any] = dataclasses.asdict(dataclasses.replace(original, message=""))
+        return json.dumps(fields, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError):
+        # The message and the stack trace remain.
+        return json.dumps({"details": None}, separators=(",", ":")).encode()
 
 
 def read(failure: failure_pb.Failure) -> BaseException:
@@ -106,6 +124,13 @@ def read(failure: failure_pb.Failure) -> BaseException:
             message=failure.message,
             stack_trace=failure.stack_trace,
             metadata={"type": _FAILURE_TYPE},
-            details=json_format.MessageToDict(bare),
+            details=_details(bare),
         ),
     )
+
+
+def _details(bare: failure_pb.Failure) -> dict[str, Any]:
+    try:
+        return json_format.MessageToDict(bare)
+    except (json_format.Error, RecursionError):
+        return {}  # a duration out of range, or too many causes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -20,6 +21,8 @@ from perdure.converter.composite import DefaultPayloadConverter
 from perdure.wire.api import common as common_pb
 
 _CONVERTER = DefaultPayloadConverter()
+_UNREADABLE = (KeyError, RuntimeError, ValueError, TypeError, OverflowError)
+"""What reading raises when the value has another encoding, is no JSON or no datetime, or is too large a number."""
 
 
 def encode_search_attributes(
@@ -133,17 +136,20 @@ def encode_search_attribute_values(values: SearchAttributeValues) -> common_pb.P
 
 
 def decode_search_attributes(api: common_pb.SearchAttributes) -> SearchAttributes:
-    """Read search attributes as a mapping of names to lists of values. Deprecated.
+    """Read search attributes as lists of values by name; those that cannot be read are left out. Deprecated.
 
     Args:
         api: The API message.
     """
     decoded: dict[str, Any] = {}
     for name, payload in api.indexed_fields.items():
-        value: Any = _CONVERTER.from_payload(payload)
-        values = cast("list[Any]", value) if isinstance(value, list) else [value]
-        if payload.metadata.get("type") == b"Datetime":
-            values = [datetime.fromisoformat(item) for item in values]
+        try:
+            value: Any = _CONVERTER.from_payload(payload)
+            values = cast("list[Any]", value) if isinstance(value, list) else [value]
+            if payload.metadata.get("type") == b"Datetime":
+                values = [datetime.fromisoformat(item) for item in values]
+        except _UNREADABLE:
+            continue
         decoded[name] = values
     return decoded
 
@@ -157,29 +163,47 @@ def decode_typed_search_attributes(api: common_pb.SearchAttributes) -> TypedSear
     pairs: list[SearchAttributePair[Any]] = []
     for name, payload in api.indexed_fields.items():
         metadata_type = payload.metadata.get("type")
-        key = key_from_metadata_type(name, metadata_type.decode()) if metadata_type else None
+        type_name = metadata_type.decode(errors="replace") if metadata_type else ""
+        key = key_from_metadata_type(name, type_name)
         if key is None:
             continue
-        value: Any = _CONVERTER.from_payload(payload)
-        kind = key.indexed_value_type
-        if kind is not SearchAttributeIndexedValueType.KEYWORD_LIST and isinstance(value, list):
-            # Some servers wrap single values.
-            items = cast("list[Any]", value)
-            if len(items) != 1:
-                continue
-            value = items[0]
-        if kind is SearchAttributeIndexedValueType.DATETIME:
-            value = datetime.fromisoformat(value)
-        elif kind is SearchAttributeIndexedValueType.DOUBLE and isinstance(value, int):
-            value = float(value)  # visibility returns whole numbers as JSON integers
+        try:
+            value = _typed_value(key.indexed_value_type, _CONVERTER.from_payload(payload))
+        except _UNREADABLE:
+            continue
         if isinstance(value, key.origin_value_type):
             pairs.append(SearchAttributePair(key, value))
     return TypedSearchAttributes(pairs)
+
+
+def _typed_value(kind: SearchAttributeIndexedValueType, value: Any) -> Any:
+    """The value as its type has it; None when it does not fit.
+
+    Raises:
+        ValueError: It is a text that is no datetime.
+        TypeError: It is no text, and should be a datetime.
+        OverflowError: It is a number that is too large.
+    """
+    if kind is SearchAttributeIndexedValueType.KEYWORD_LIST:
+        items = cast("list[Any]", value) if isinstance(value, list) else [value]
+        return items if all(isinstance(item, str) for item in items) else None
+    if isinstance(value, list):
+        # Some servers wrap single values.
+        items = cast("list[Any]", value)
+        if len(items) != 1:
+            return None
+        value = items[0]
+    if kind is SearchAttributeIndexedValueType.DATETIME:
+        return datetime.fromisoformat(value)
+    if kind is SearchAttributeIndexedValueType.DOUBLE and isinstance(value, int):
+        return float(value)  # visibility returns whole numbers as JSON integers
+    return value
 
 
 def decode_search_attribute_value(payload: common_pb.Payload) -> SearchAttributeValue:
     """One value, as the groups of a count hold it."""
     value: Any = _CONVERTER.from_payload(payload)
     if isinstance(value, str) and payload.metadata.get("type") == b"Datetime":
-        return datetime.fromisoformat(value)
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value)
     return value

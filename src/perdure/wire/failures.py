@@ -47,6 +47,16 @@ class _Place(NamedTuple):
     only: frozenset[str]
 
 
+def valid_text(value: object) -> str:
+    """`str(value)` as a message can hold it: halves of surrogate pairs, as in names of files, are spelled out."""
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text
+
+
 def marker() -> failure_pb.Failure:
     """What stands for the causes that are left out."""
     return failure_pb.Failure(
@@ -68,11 +78,11 @@ def bound(failure: failure_pb.Failure) -> failure_pb.Failure:
     return failure
 
 
-def is_too_deep(failure: failure_pb.Failure) -> bool:
+def is_too_deep(failure: failure_pb.Failure, levels_max: int = LEVELS_MAX) -> bool:
     """Whether a failure has more levels than are kept."""
     levels = 1
     while failure.HasField("cause"):
-        if levels == LEVELS_MAX:
+        if levels == levels_max:
             return True
         failure, levels = failure.cause, levels + 1
     return False

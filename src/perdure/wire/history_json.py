@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from os.path import commonprefix
 from typing import Any, cast
@@ -17,6 +18,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from perdure.wire.api import history
 
+_PLACE = re.compile(r"Failed to parse (\w+) field")
+
 
 def history_from_json(value: str | Mapping[str, Any]) -> history.History:
     """Read a history; unknown fields are ignored, the argument stays as it is.
@@ -25,19 +28,43 @@ def history_from_json(value: str | Mapping[str, Any]) -> history.History:
         value: JSON text, or what parsing it gives: an object with a list `events`.
 
     Raises:
-        ValueError: It has another shape. (`json_format.ParseError`, a field has an impossible value.)
+        ValueError: It is no JSON, has another shape, or a field has an impossible value.
     """
-    parsed: object = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(parsed, Mapping):
+    document = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(document, Mapping):
         raise ValueError("JSON history not a dictionary")  # noqa: TRY004 - the shape of data, not of a call
-    document = cast("Mapping[str, Any]", parsed)
-    events: object = document.get("events")
+    events: object = cast("Mapping[str, object]", document).get("events")
     if not isinstance(events, list):
         raise ValueError("History does not have iterable 'events'")  # noqa: TRY004
-    if not all(isinstance(event, Mapping) for event in cast("list[object]", events)):
-        raise ValueError("Event not a dictionary")
-    fixed = _fix_message(history.History.DESCRIPTOR, document)
-    return json_format.ParseDict(fixed, history.History(), ignore_unknown_fields=True)
+    read = history.History()
+    for number, event in enumerate(cast("list[object]", events), start=1):
+        if not isinstance(event, Mapping):
+            raise ValueError("Event not a dictionary")  # noqa: TRY004
+        _read_event(cast("Mapping[str, Any]", event), read.events.add(), number)
+    return read
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON history is nested too deeply") from None
+
+
+def _read_event(given: Mapping[str, Any], event: history.HistoryEvent, number: int) -> None:
+    try:
+        fixed = _fix_message(history.HistoryEvent.DESCRIPTOR, given)
+        json_format.ParseDict(fixed, event, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        # The message of the error ends with the value, which may be a payload.
+        path = ".".join(_PLACE.findall(str(error))) or "it"
+        raise ValueError(f"Event {number} of the history: {path} has an impossible value") from None
+    except Exception as error:  # noqa: BLE001 - of many kinds, see below
+        # The reader checks few shapes itself: a text in the place of a map gives an AttributeError, an infinite number
+        # an OverflowError, half of a surrogate pair a SystemError, a value that is nested too deeply a RecursionError.
+        raise ValueError(
+            f"Event {number} of the history has an impossible value ({type(error).__name__})"
+        ) from None
 
 
 def history_to_json(value: history.History) -> str:

@@ -1,10 +1,12 @@
 """Integer nanoseconds to and from protobuf timestamps and durations.
 
-Time inside Perdure is an integer in nanoseconds since the epoch; a duration is an integer in nanoseconds.
+Time inside Perdure is an integer in nanoseconds since the epoch; a duration is an integer in nanoseconds. The types of
+`datetime` are for users. Messages come from others: a value that does not fit becomes the nearest one that does.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
@@ -14,6 +16,10 @@ from perdure.core.units import END_OF_TIME_NS
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
+DURATION_MAX = timedelta(seconds=315_576_000_000)
+"""The longest duration of protobuf: about ten thousand years."""
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
 def timestamp(ns: int) -> Timestamp:
@@ -58,3 +64,24 @@ def duration_ns(value: Duration) -> int:
     if -END_OF_TIME_NS <= ns <= END_OF_TIME_NS:
         return ns
     return END_OF_TIME_NS if ns > 0 else -END_OF_TIME_NS
+
+
+def datetime_of(value: Timestamp) -> datetime:
+    """In UTC; the first or last moment that Python knows for one beyond them."""
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return _LAST_MOMENT if value.seconds > 0 else _FIRST_MOMENT
+
+
+def timedelta_of(value: Duration) -> timedelta:
+    """The longest or shortest that Python knows for one beyond them."""
+    try:
+        return value.ToTimedelta()
+    except OverflowError:
+        return timedelta.max if value.seconds > 0 else timedelta.min
+
+
+def set_duration(field: Duration, value: timedelta) -> None:
+    """Give a duration that belongs to a message its value; the longest that protobuf knows for a longer one."""
+    field.FromTimedelta(max(-DURATION_MAX, min(value, DURATION_MAX)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -97,7 +99,7 @@ def test_numbers_and_names_that_nobody_knows() -> None:
     assert history_from_json(document).events[0].event_type == 15
     unknown = {"events": [{"eventType": "NoSuchEvent", "eventId": "7"}]}
     assert history_from_json(unknown) == history.History(events=[history.HistoryEvent(event_id=7)])
-    with pytest.raises(json_format.ParseError):
+    with pytest.raises(ValueError, match="Event 1 of the history: eventId has an impossible value"):
         history_from_json({"events": [{"eventId": "seven"}]})
 
 
@@ -108,6 +110,13 @@ SHAPES: list[tuple[Any, str]] = [
     ({"events": {}}, "History does not have iterable 'events'"),
     ({"events": [{}, 1]}, "Event not a dictionary"),
     ("{", "Expecting property name"),
+    ("", "Expecting value"),
+    ("\ufeff{}", "Unexpected UTF-8 BOM"),
+    ("[" * 100_000, "nested too deeply"),
+    ('{"events":' * 100_000, "nested too deeply"),
+    ('{"events": [{"eventId": ' + "9" * 5000 + "}]}", "Exceeds the limit"),
+    (None, "not a dictionary"),
+    (b"\xff", "not a dictionary"),
 ]
 
 
@@ -119,3 +128,72 @@ def test_other_shapes_are_refused(value: Any, message: str) -> None:
 
 def test_an_empty_history() -> None:
     assert history_from_json('{"events": []}') == history.History()
+
+
+def nested(levels: int, inner: Any, wrap: Callable[[Any], Any]) -> Any:
+    for _ in range(levels):
+        inner = wrap(inner)
+    return inner
+
+
+IMPOSSIBLE: list[Any] = [
+    "x", "", "%", 1, -1, 1.5, True, [], [1], [None], [[]], {}, {"": 1}, {"a": None}, {1: 2}, (1,), b"x", object(),
+    2**63, 10**400, 1e308, float("nan"), float("inf"), "9" * 5000, "NaN", "1e999s", "99999999999999999999s",
+    "2024-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "\ud800", {"\ud800": 1}, "\0", None,
+    nested(2000, [], lambda inner: [inner]), nested(2000, {}, lambda inner: {"cause": inner}),
+]  # fmt: skip
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield way
+    children: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        children = cast("dict[Any, Any]", value).items()
+    elif isinstance(value, list):
+        children = enumerate(cast("list[Any]", value))
+    for key, child in children:
+        yield from places(child, (*way, key))
+
+
+def replaced(document: Any, way: tuple[Any, ...], value: Any) -> Any:
+    if not way:
+        return value
+    copy = document.copy()
+    copy[way[0]] = replaced(document[way[0]], way[1:], value)
+    return copy
+
+
+def test_a_wrong_value_in_any_place_is_a_value_error_or_nothing() -> None:
+    """What is read can be written again."""
+    whole = history_to_dict(HISTORY)
+    started = whole["events"][0]["workflowExecutionStartedEventAttributes"]
+    started["input"] = {"payloads": [{"metadata": {"encoding": "anNvbg=="}, "data": "MQ=="}]}
+    started["retryPolicy"] = {"backoffCoefficient": 2.0, "nonRetryableErrorTypes": ["a"]}
+    started["workflowRunTimeout"] = "1s"
+    whole["events"][0]["userMetadata"] = {"summary": {"data": "MQ=="}}
+    lengths: list[int] = []
+    for way in places(whole):
+        for value in IMPOSSIBLE:
+            try:
+                read = history_from_json(replaced(whole, way, value))
+            except ValueError as error:
+                lengths.append(len(str(error)))
+            else:
+                history_to_json(read)
+                history_to_dict(read)
+    assert len(lengths) > 500
+    assert max(lengths) < 300
+
+
+def test_the_error_names_the_field_and_not_the_value() -> None:
+    payload: dict[str, Any] = {"metadata": {}, "data": {"secret": 1}}
+    event = {"workflowExecutionStartedEventAttributes": {"input": {"payloads": [payload]}}}
+    with pytest.raises(
+        ValueError, match=r"Event 2 of the history: .*input\.payloads\.data"
+    ) as data:
+        history_from_json({"events": [{}, event]})
+    payload.update(metadata="secret", data="")
+    with pytest.raises(ValueError, match="Event 2 of the history has an impossible value") as map_:
+        history_from_json({"events": [{}, event]})
+    for raised in (data, map_):
+        assert "secret" not in "".join(traceback.format_exception(raised.value))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -55,3 +57,35 @@ def test_nothing_stands_for_what_is_not_set() -> None:
 
 def test_the_units() -> None:
     assert (times.NS_PER_SECOND, times.NS_PER_MS) == (10**9, 10**6)
+
+
+def test_times_for_users_are_exact_to_the_microsecond():
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    assert times.datetime_of(stamp) == moment
+    for span in (timedelta(0), timedelta(microseconds=1), timedelta(days=-3, seconds=5)):
+        field = Duration()
+        times.set_duration(field, span)
+        assert times.timedelta_of(field) == span
+
+
+@pytest.mark.parametrize("seconds", [2**62, 400_000_000_000, 86_400 * 10**9, 2**63 - 1])
+def test_times_beyond_what_python_knows_are_its_last_or_first(seconds: int):
+    last, first = (limit.replace(tzinfo=UTC) for limit in (datetime.max, datetime.min))  # noqa: DTZ901
+    assert times.datetime_of(Timestamp(seconds=seconds)) == last
+    assert times.datetime_of(Timestamp(seconds=-seconds)) == first
+
+
+@pytest.mark.parametrize("seconds", [2**62, 86_400 * 10**9, 2**63 - 1])
+def test_spans_beyond_what_python_knows_are_its_longest(seconds: int):
+    assert times.timedelta_of(Duration(seconds=seconds)) == timedelta.max
+    assert times.timedelta_of(Duration(seconds=-seconds)) == timedelta.min
+
+
+def test_spans_beyond_what_messages_hold_are_the_longest_that_they_hold():
+    field = Duration()
+    times.set_duration(field, timedelta.max)
+    assert (field.seconds, field.nanos) == (315_576_000_000, 0)
+    times.set_duration(field, timedelta.min)
+    assert (field.seconds, field.nanos) == (-315_576_000_000, 0)

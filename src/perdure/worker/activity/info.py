@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure.activity import Info
 from perdure.common.priority import Priority
 from perdure.common.retry import RetryPolicy
 from perdure.wire.api import workflowservice
+from perdure.wire.times import datetime_of, timedelta_of
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def info_of(
@@ -38,15 +38,15 @@ def info_of(
         activity_id=task.activity_id,
         activity_type=task.activity_type.name,
         attempt=task.attempt,
-        current_attempt_scheduled_time=_time(task.current_attempt_scheduled_time),
+        current_attempt_scheduled_time=datetime_of(task.current_attempt_scheduled_time),
         heartbeat_details=heartbeat_details,
         heartbeat_timeout=_span(task.heartbeat_timeout),
         is_local=is_local,
         namespace=task.workflow_namespace or namespace,
         schedule_to_close_timeout=_span(task.schedule_to_close_timeout),
-        scheduled_time=_time(task.scheduled_time),
+        scheduled_time=datetime_of(task.scheduled_time),
         start_to_close_timeout=_span(task.start_to_close_timeout),
-        started_time=_time(task.started_time),
+        started_time=datetime_of(task.started_time),
         task_queue=task_queue,
         task_token=task.task_token,
         workflow_id=execution.workflow_id or None,
@@ -61,10 +61,5 @@ def info_of(
     )
 
 
-def _time(value: Timestamp) -> datetime:
-    return value.ToDatetime(tzinfo=UTC)
-
-
 def _span(value: Duration) -> timedelta | None:
-    span = value.ToTimedelta()
-    return span or None
+    return timedelta_of(value) or None

@@ -9,6 +9,7 @@ from perdure.common import Priority, RetryPolicy, SearchAttributePair, TypedSear
 from perdure.converter import decode_search_attributes, decode_typed_search_attributes
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import history as history_pb
+from perdure.wire.times import timedelta_of
 from perdure.workflow._runtime import Info, ParentInfo, RootInfo
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _timeout(started: WorkflowExecutionStartedEventAttributes, field: _Timeout) 
     if not started.HasField(field):
         return None
     value: Duration = getattr(started, field)
-    return value.ToTimedelta()
+    return timedelta_of(value)
 
 
 class Start(NamedTuple):
@@ -119,7 +120,7 @@ def build_info(run: RunInfo, start: Start) -> Info:
         search_attributes=dict(decode_search_attributes(started.search_attributes)),
         start_time=_utc(start.first_task_ns),
         task_queue=run.task_queue,
-        task_timeout=started.workflow_task_timeout.ToTimedelta(),
+        task_timeout=timedelta_of(started.workflow_task_timeout),
         typed_search_attributes=TypedSearchAttributes(pairs),
         workflow_id=start.workflow_id,
         workflow_start_time=_utc(start.event_time_ns),
