@@ -108,6 +108,18 @@ async def test_all_attempts_are_cancelled_when_the_graceful_time_is_over() -> No
 
 
 @on_virtual_time
+async def test_an_attempt_that_is_cancelled_before_its_first_step_ends() -> None:
+    harness = Harness(sleeps)
+    running = asyncio.create_task(harness.run("sleeps", 1000.0))
+    while not harness.activities._running:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    harness.activities.cancel_all()
+    await asyncio.wait_for(running, 60)
+    assert harness.failure().application_failure_info.type == "WorkerShutdown"
+    assert seen == [], "its code has not begun"
+
+
+@on_virtual_time
 async def test_nothing_reaches_an_attempt_that_has_ended() -> None:
     harness = Harness(sleeps)
     await harness.run("sleeps", 1.0)

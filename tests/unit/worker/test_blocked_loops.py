@@ -19,7 +19,8 @@ from perdure.exceptions import TimeoutError as ActivityTimeout
 from perdure.wire.times import duration, timestamp
 from perdure.worker import Worker
 from perdure.worker.activity import loop_monitor
-from perdure.worker.activity.loop_monitor import LoopMonitor, watching_the_loop
+from perdure.worker.activity.attempt import Attempt
+from perdure.worker.activity.loop_monitor import LoopMonitor, Suspect, watching_the_loop
 from perdure.worker.host.watchdog import watchdog
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.worker.harness import Harness
@@ -92,6 +93,116 @@ async def test_an_activity_that_blocks_over_its_time_out_ends_as_timed_out(
     assert failed.cause.type is expected
 
 
+class Spinning:
+    """Counts how often it is interrupted."""
+
+    def __init__(self, swallowed: int) -> None:
+        self._swallowed = swallowed
+        self.seen: list[str] = []
+
+    @activity.defn
+    async def spins(self, _seconds: float) -> str:
+        activity.heartbeat()
+        for number in range(self._swallowed + 1):
+            try:
+                while True:
+                    pass
+            except asyncio.CancelledError:
+                self._note()
+                if number == self._swallowed:
+                    raise
+        return "late"
+
+    def _note(self) -> None:
+        details = activity.cancellation_details()
+        assert details is not None
+        assert details.timed_out
+        assert activity.is_cancelled()
+        self.seen.append(activity.info().activity_type)
+
+
+@workflow.defn
+class Spins:
+    @workflow.run
+    async def run(self, kind: str) -> str:
+        options: dict[str, Any] = {
+            "start_to_close_timeout": timedelta(milliseconds=200),
+            "retry_policy": RetryPolicy(maximum_attempts=1),
+        }
+        if kind == "local":
+            return await workflow.execute_local_activity("spins", 0, **options)
+        if kind == "heartbeat":
+            options["start_to_close_timeout"] = timedelta(seconds=LIMIT_S)
+            options["heartbeat_timeout"] = timedelta(milliseconds=200)
+        return await workflow.execute_activity("spins", 0, **options)
+
+
+@workflow.defn
+class Quick:
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_activity(
+            quick, 0, start_to_close_timeout=timedelta(seconds=LIMIT_S)
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "swallowed"),
+    [("start to close", 0), ("start to close", 1), ("heartbeat", 0), ("local", 0)],
+)
+async def test_an_activity_that_never_gives_way_is_interrupted_after_its_time_out(
+    kind: str,
+    swallowed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(loop_monitor, "BLOCKED_S", 0.2)
+    spinning = Spinning(swallowed)
+    async with (
+        await Client.connect("memory:") as client,
+        Worker(
+            client, task_queue="q", workflows=[Spins, Quick], activities=[spinning.spins, quick]
+        ),
+    ):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await client.execute_workflow(Spins.run, kind, id="spins", task_queue="q")
+        assert await client.execute_workflow(Quick.run, id="quick", task_queue="q") == "done"
+    assert spinning.seen == ["spins"] * (swallowed + 1)
+    failed = caught.value.cause
+    assert isinstance(failed, ActivityError)
+    assert isinstance(failed.cause, ActivityTimeout)
+    interruptions = [each for each in caplog.messages if each.startswith("Interrupting activity")]
+    assert len(interruptions) == swallowed + 1
+    assert "activity spins (id " in interruptions[0]
+    assert "test_blocked_loops.py:" in interruptions[0]
+
+
+async def test_an_activity_that_blocks_within_its_time_out_is_not_interrupted(
+    monkeypatch: pytest.MonkeyPatch, reports: Callable[[], list[str]]
+) -> None:
+    monkeypatch.setattr(loop_monitor, "BLOCKED_S", 0.02)
+
+    @activity.defn
+    async def reported() -> str:
+        block_until(lambda: bool(reports()))
+        block_until(lambda: len(asked) > 1)
+        return "done"
+
+    asked: list[bool] = []
+    interrupt = Attempt.interrupt
+
+    def spy(attempt: Attempt, *args: Any) -> bool:
+        asked.append(interrupt(attempt, *args))
+        return asked[-1]
+
+    monkeypatch.setattr(Attempt, "interrupt", spy)
+    harness = Harness(reported)
+    with watching_the_loop(harness.activities.on_the_loop(asyncio.get_running_loop())):
+        await harness.run("reported", start_to_close_timeout=duration(HOUR_NS))
+    assert await harness.result() == "done"
+    assert not any(asked)
+
+
 async def test_a_late_result_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     harness = Harness(blocks)
     fields: dict[str, Any] = {"start_to_close_timeout": duration(20 * MS_NS), "activity_id": "7"}
@@ -161,7 +272,11 @@ async def test_a_blocked_loop_is_reported_once_with_its_line(
     caplog: pytest.LogCaptureFixture, reports: Callable[[], list[str]]
 ) -> None:
     monitor = LoopMonitor(asyncio.get_running_loop(), 0.05)
-    monitor.suspects = [lambda: None, lambda: "activity x", lambda: "activity y"]
+    monitor.suspects = [
+        lambda: None,
+        lambda: Suspect("activity x"),
+        lambda: Suspect("activity y"),
+    ]
     monitor.start()
     try:
         block_until(lambda: bool(reports()))
@@ -188,25 +303,92 @@ async def test_a_loop_that_turns_is_not_reported(reports: Callable[[], list[str]
     assert reports() == []
 
 
+class Clock:
+    """The monitor's clock, which stands still but for what a test adds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr(loop_monitor, "_monotonic", lambda: self.now_s)
+
+    def look(self, monitor: LoopMonitor, *after_s: float) -> None:
+        for each in after_s:
+            self.now_s += each
+            assert monitor._look()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
 async def test_blocked_workflow_code_is_left_to_its_own_watchdog(
-    reports: Callable[[], list[str]],
+    reports: Callable[[], list[str]], clock: Clock
 ) -> None:
-    monitor = LoopMonitor(asyncio.get_running_loop(), 0.0)
+    monitor = LoopMonitor(asyncio.get_running_loop(), 2.0)
     watch = watchdog.begin(HOUR_NS, lambda: "workflow code")
     assert watch is not None
-    monitor._look()
-    monitor._look()
+    clock.look(monitor, *[0.5] * 6)
     assert reports() == []
     watchdog.end(watch)
-    monitor._look()
+    clock.look(monitor, 0.5)
     assert len(reports()) == 1
-    assert " by code at " in reports()[0]
+    assert "blocked for 3.0 s by code at " in reports()[0]
+
+
+async def test_time_in_which_the_whole_process_stood_still_does_not_count(
+    reports: Callable[[], list[str]], clock: Clock
+) -> None:
+    monitor = LoopMonitor(asyncio.get_running_loop(), 2.0)
+    clock.look(monitor, 0.5, 0.5, 3600.0, 0.5, 0.5)
+    assert reports() == []
+    clock.look(monitor, 0.5)
+    assert len(reports()) == 1
+    assert "blocked for 2.5 s" in reports()[0]
+
+
+async def test_a_look_that_comes_a_little_late_counts(
+    reports: Callable[[], list[str]], clock: Clock
+) -> None:
+    monitor = LoopMonitor(asyncio.get_running_loop(), 2.0)
+    clock.look(monitor, 0.5, 0.9, 0.9, 0.9)
+    assert len(reports()) == 1
+    assert "blocked for 2.7 s" in reports()[0]
+
+
+async def test_code_is_interrupted_after_its_report_and_again_after_a_while(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    monitor = LoopMonitor(asyncio.get_running_loop(), 2.0)
+    is_over = False
+    asked: list[int] = []
+
+    def interrupt(thread_id: int) -> bool:
+        asked.append(thread_id)
+        return is_over
+
+    monitor.suspects = [lambda: Suspect("activity x", interrupt)]
+    clock.look(monitor, *[0.5] * 6)
+    assert asked == [], "reported first"
+    clock.look(monitor, 0.5)
+    assert asked == [threading.get_ident()]
+    is_over = True
+    clock.look(monitor, 0.5, 0.5, 0.5, 0.5, 0.5)
+    assert len(asked) == 2
+    said = [each for each in caplog.messages if each.startswith("Interrupting activity x at ")]
+    assert len(said) == 1
+    assert f"{__file__}:" in said[0] or "a place that" in said[0]
+    clock.look(monitor, 0.5)
+    assert len(asked) == 3
+    await asyncio.sleep(0)
+    assert "The worker's event loop goes on after 6.0 s" in caplog.messages
+    clock.look(monitor, 0.5, *[0.5] * 6)
+    assert len(asked) == 4, "it is another block"
 
 
 def test_a_monitor_ends_with_its_loop() -> None:
     async def make() -> LoopMonitor:
         await asyncio.sleep(0)
-        return LoopMonitor(asyncio.get_running_loop())
+        return LoopMonitor(asyncio.get_running_loop(), 2.0)
 
     assert not asyncio.run(make())._look()
 
@@ -233,10 +415,14 @@ async def test_a_loop_of_virtual_time_is_left_alone() -> None:
 
 
 async def test_the_activity_on_the_loop_is_named() -> None:
-    names: list[str | None] = []
+    names: list[str] = []
+
+    def note() -> None:
+        found = suspect()
+        names.append("" if found is None else found.name)
 
     def look() -> None:
-        thread = threading.Thread(target=lambda: names.append(suspect()))
+        thread = threading.Thread(target=note)
         thread.start()
         thread.join()
 
@@ -258,6 +444,5 @@ async def test_the_activity_on_the_loop_is_named() -> None:
     await harness.run("looks", activity_id="7")
     other.cancel()
     assert names[1] == "activity looks (id 7, workflow workflow-1)"
-    assert names[0] is not None
     assert names[0].startswith("code (async activities under way: activity ")
     assert "activity waits (id 8, workflow workflow-1)" in names[0]

@@ -11,6 +11,7 @@ import pytest
 
 from perdure import workflow
 from perdure.worker.host import HostOptions
+from perdure.worker.host import watchdog as watchdog_module
 from perdure.worker.host.host import DeadlockError
 from perdure.worker.host.watchdog import Watch, Watchdog, WorkflowDeadlock, watchdog
 from tests.unit.worker_host.driver import Driver
@@ -257,6 +258,63 @@ def test_what_came_back_is_neither_late_nor_overdue() -> None:
     assert watch.is_overdue
     watch.tripped_ns += 2 * HOUR_NS
     assert not watch.is_overdue
+
+
+def looking(monkeypatch: pytest.MonkeyPatch, now_ns: int, due_ns: int) -> Watchdog:
+    """A watchdog that looks at the given time, when it had to look at another."""
+    fresh = Watchdog()
+    fresh._asleep, fresh._shortest_ns = False, 1  # no thread
+    monkeypatch.setattr(watchdog_module, "_monotonic_ns", lambda: now_ns)
+    fresh._due_ns = due_ns
+    return fresh
+
+
+MIN_NS = 60_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("late_ns", "is_stopped"), [(0, True), (MIN_NS // 200, True), (5 * HOUR_NS, False)]
+)
+def test_time_in_which_the_whole_process_stood_still_does_not_count(
+    late_ns: int, is_stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = time.monotonic_ns()
+    fresh = looking(monkeypatch, now_ns, now_ns - late_ns)
+    watch = fresh.begin(HOUR_NS, lambda: "this test")
+    assert watch is not None
+    watch.started_ns = watch._still_since_ns = now_ns - 5 * HOUR_NS - MIN_NS
+    try:
+        assert fresh._look() == 1
+        assert (watch.why is not None) is is_stopped
+        if not is_stopped:
+            assert watch.started_ns == watch._still_since_ns == now_ns - MIN_NS
+            assert not watch.is_late
+    except WorkflowDeadlock:
+        assert is_stopped
+    finally:
+        fresh.end(watch)
+
+
+def test_what_began_while_the_process_stood_still_begins_now() -> None:
+    watch = Watch(HOUR_NS, lambda: "this test")
+    watch.started_ns, watch._still_since_ns, watch.tripped_ns = 70, 10, 40
+    watch.skip(50, 100)
+    assert (watch.started_ns, watch._still_since_ns, watch.tripped_ns) == (100, 60, 90)
+    watch.started_ns = 200
+    watch.skip(50, 100)
+    assert watch.started_ns == 200
+
+
+def test_the_watchdog_knows_when_it_has_to_look() -> None:
+    fresh = Watchdog()
+    before_ns = time.monotonic_ns()
+    watch = fresh.begin(HOUR_NS, lambda: "this test")
+    assert watch is not None
+    end_s = time.monotonic() + 60
+    while fresh._due_ns < before_ns + 500_000_000:
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
+    fresh.end(watch)
 
 
 @workflow.defn

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure.activity import ActivityCancellationDetails
@@ -36,6 +37,7 @@ from perdure.wire.times import duration_ns
 from perdure.worker.activity.attempt import Attempt, Deadline, InboundCall, OutboundCall
 from perdure.worker.activity.heartbeats import Heartbeats, throttle_ns
 from perdure.worker.activity.info import info_of
+from perdure.worker.activity.loop_monitor import Suspect
 from perdure.worker.activity.payloads import (
     decode_args,
     decode_headers,
@@ -43,6 +45,7 @@ from perdure.worker.activity.payloads import (
     encode_failure,
 )
 from perdure.worker.activity.registry import ActivityRegistry
+from perdure.worker.activity.steps import Steps
 from perdure.worker.interceptors.activity import ActivityInboundInterceptor, ExecuteActivityInput
 
 if TYPE_CHECKING:
@@ -118,10 +121,15 @@ class Activities:
             return
         heartbeats = self._heartbeats(task, attempt, converter)
         deadline = Deadline(_time_left_s(task))
+
+        def is_overdue() -> bool:
+            return heartbeats.is_overdue or deadline.was_slept_through
+
+        attempt.is_overdue = is_overdue
         watchdog = self._watch_timeouts(task, attempt)
         try:
             kind, value = await self._outcome(task, attempt, converter, heartbeats.record)
-            attempt.is_late |= heartbeats.is_overdue or deadline.was_slept_through
+            attempt.is_late |= is_overdue()
         finally:
             heartbeats.close()
             deadline.close()
@@ -195,26 +203,28 @@ class Activities:
         attempt.name = lambda: _describe(task)
         return attempt
 
-    def on_the_loop(self, loop: asyncio.AbstractEventLoop) -> Callable[[], str | None]:
-        """What names the async activity whose code is on the event loop at the moment; for another thread."""
+    def on_the_loop(self, loop: asyncio.AbstractEventLoop) -> Callable[[], Suspect | None]:
+        """What finds the async activity whose code is on the event loop at the moment; for another thread."""
 
-        def suspect() -> str | None:
+        def suspect() -> Suspect | None:
             current = asyncio.current_task(loop)
             # All of these run in C, so the set cannot change meanwhile.
             running = [each for each in tuple(self._running) if each.is_async]
             for attempt in running:
                 if attempt.task is current and current is not None:
-                    return attempt.name()
+                    return Suspect(attempt.name(), partial(attempt.interrupt, loop))
             if current is not None and sys.version_info >= (3, 12):
                 # A task that an activity has started.
                 context = Context.within(current.get_context())
                 if context is not None:
                     info = context.info()
-                    return _name(info.activity_type, info.activity_id, info.workflow_id or "")
+                    return Suspect(
+                        _name(info.activity_type, info.activity_id, info.workflow_id or "")
+                    )
             if not running:
                 return None
             names = ", ".join(each.name() for each in running[:_SUSPECTS_MAX])
-            return f"code (async activities under way: {names})"
+            return Suspect(f"code (async activities under way: {names})")
 
         return suspect
 
@@ -239,8 +249,9 @@ class Activities:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         async def run() -> None:
+            steps = attempt.steps = Steps(self._execute(task, attempt, converter, heartbeat))
             try:
-                result = await self._execute(task, attempt, converter, heartbeat)
+                result = await steps
             except BaseException as error:
                 _settle(outcome, error=error)
                 if not isinstance(error, asyncio.CancelledError) and passes_through(error):
@@ -249,6 +260,10 @@ class Activities:
                 _settle(outcome, result=result)
 
         attempt.task = self._spawn(run(), f"activity {task.activity_type.name}")
+        # Cancelled before its first step, it never runs.
+        attempt.task.add_done_callback(
+            lambda _: _settle(outcome, error=asyncio.CancelledError("Activity cancelled"))
+        )
         self._running.add(attempt)
         try:
             return await outcome

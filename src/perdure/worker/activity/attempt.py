@@ -13,7 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from perdure.activity.cancellation import CancellationDetailsHolder
 from perdure.activity.context import Context
 from perdure.common.events import CompositeEvent
 from perdure.exceptions import CancelledError
+from perdure.worker.activity.steps import Steps
 from perdure.worker.activity.threads import ThreadRaiser
 from perdure.worker.interceptors.activity import (
     ActivityInboundInterceptor,
@@ -48,6 +49,10 @@ class Attempt:
     """The server has given it up: what it returns is not reported."""
     name: Callable[[], str] = str
     """Names it in logs."""
+    is_overdue: Callable[[], bool] = bool
+    """Whether a time-out is over, and the event loop has not turned since. May be asked in another thread."""
+    steps: Steps[Any] | None = None
+    """Of an async activity, while it runs."""
 
     @staticmethod
     def create(*, is_async: bool, raises_in_thread: bool) -> Attempt:
@@ -73,6 +78,27 @@ class Attempt:
         elif self.is_async and self.task is not None:
             self.task.cancel("Activity cancelled")
 
+    def interrupt(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> bool:
+        """Called in another thread: raise in the code of an async activity that keeps the event loop too long.
+
+        Returns:
+            Whether the time is over and the code was on the loop.
+        """
+        steps = self.steps
+        if steps is None or not (self.is_late or self.is_overdue()):
+            return False
+        return steps.interrupt(thread_id, lambda: self._time_out(loop))
+
+    def _time_out(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.is_late = True
+        if self.details.details is None:
+            self.details.details = ActivityCancellationDetails(timed_out=True)
+            self.by_request = True
+        if self.cancelled_event.thread_event is not None:
+            self.cancelled_event.thread_event.set()  # the code may look at it now
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self.cancelled_event.set)
+
     @property
     def is_shutdown(self) -> bool:
         """Cancelled because the worker ends. That was not requested, so the attempt has failed."""
@@ -80,8 +106,10 @@ class Attempt:
 
     def finish(self) -> None:
         self.finished = True
-        # The task's context leads back here.
+        # These lead back here.
         self.task = None
+        self.steps = None
+        self.is_overdue = bool
 
 
 class Deadline:

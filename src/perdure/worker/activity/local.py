@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.activity import ActivityCancellationDetails
@@ -253,6 +254,8 @@ class _Execution:
             close_s = started_s + self._command.start_to_close_timeout_ns / SECOND_NS
             if limit_s is None or close_s < limit_s:
                 limit_s, kind = close_s, START_TO_CLOSE
+        if limit_s is not None:
+            attempt.is_overdue = partial(_is_over, limit_s, loop)
         try:
             await asyncio.wait([work], timeout=_left_s(limit_s))
         finally:
@@ -320,6 +323,10 @@ class _Execution:
 
 def _left_s(limit_s: float | None) -> float | None:
     return None if limit_s is None else limit_s - asyncio.get_running_loop().time()
+
+
+def _is_over(limit_s: float, loop: asyncio.AbstractEventLoop) -> bool:
+    return loop.time() > limit_s
 
 
 def _cancelled() -> failures.Failure:

@@ -3,7 +3,9 @@
 Role: one daemon thread per process looks at the activation under way on each thread. One that has not come back after
 its budget in wall time is reported, with its stack. It must end when it has used up its budget of CPU time, when its
 thread has stood still for `_STILL_FACTOR` budgets (a lock, a socket), or after `_BLOCKED_FACTOR` budgets in any case:
-on a busy machine an activation may wait long for its turn without doing anything wrong.
+on a busy machine an activation may wait long for its turn without doing anything wrong. Wall time in which this thread
+did not come to look does not count: the process stood still then (a suspended machine, SIGSTOP), or a call in C kept
+all threads.
 
 The loop looks at the verdict between two steps (`Watch.why`), which stops code that awaits nothing that
 waits. Code that does not even do that gets `WorkflowDeadlock` raised inside it one period later, and again until
@@ -40,6 +42,7 @@ _STILL_FACTOR = 2
 _STILL_NS = MS_NS
 """A thread that uses less CPU time than this between two looks stands still, even if it wakes up now and then."""
 _IDLE_LOOKS = 20
+_LATE_NS = 500 * MS_NS
 
 # Bound at import, before the determinism guard replaces them.
 _monotonic_ns = time.monotonic_ns
@@ -100,6 +103,12 @@ class Watch:
             return f"it has been blocked for {elapsed / 1e9:.1f} s by something that is not awaited"
         return None
 
+    def skip(self, from_ns: int, to_ns: int) -> None:
+        """The wall time between these moments does not count."""
+        self.started_ns += _shared_ns(self.started_ns, from_ns, to_ns)
+        self._still_since_ns += _shared_ns(self._still_since_ns, from_ns, to_ns)
+        self.tripped_ns += _shared_ns(self.tripped_ns, from_ns, to_ns)
+
     @property
     def is_late(self) -> bool:
         """Whether it has taken longer than its budget, by the wall clock."""
@@ -115,6 +124,11 @@ class Watch:
         return DeadlockError(
             f"[TMPRL1101] Potential deadlock: {self.what()} was stopped: {self.why}, at {self.where}"
         )
+
+
+def _shared_ns(since_ns: int, from_ns: int, to_ns: int) -> int:
+    """How much of the time from `since_ns` on is between the two moments."""
+    return max(0, to_ns - max(since_ns, from_ns))
 
 
 def _cpu_clock_of(thread: int) -> int | None:
@@ -133,6 +147,8 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._asleep = True
         self._period = 0.5
+        self._due_ns = 0
+        """When it has to look next."""
         self._shortest_ns = 0
         """The budget that the period follows."""
         self._never = threading.Event()
@@ -193,7 +209,9 @@ class Watchdog:
         idle = 0
         while True:
             self._wake.wait()
-            self._never.wait(self._period)
+            period_s = self._period
+            self._due_ns = _monotonic_ns() + int(period_s * 1e9)
+            self._never.wait(period_s)
             watches = self._look()
             idle = 0 if watches else idle + 1
             if idle > _IDLE_LOOKS:
@@ -204,11 +222,14 @@ class Watchdog:
     def _look(self) -> int:
         """Look at all activations under way; how many there are."""
         said: list[Callable[[], None]] = []
+        now_ns = _monotonic_ns()
         with self._lock:
             watches = list(self._watches.values())
             for watch in watches:
                 if watch.ended:
                     continue
+                if now_ns - self._due_ns > _LATE_NS:
+                    watch.skip(self._due_ns, now_ns)
                 if watch.why is not None:
                     capi.raise_in_thread(watch.thread, WorkflowDeadlock)
                     if watch.is_overdue and not watch.is_lost:
