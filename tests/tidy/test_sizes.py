@@ -41,7 +41,6 @@ SHORT_FILES: dict[str, str] = {
     "server/transport/reflection.py": "loaded on the first call of reflection only",
     "wire/descriptors.py": "loaded for reflection only",
     "wire/enums.py": "one list of star imports, exempt from lint rules",
-    "wire/health.py": "a namespace of the API, like the modules of `wire.api`",
     "wire/splice.py": "one trick with bytes, explained in one place",
 }
 

@@ -177,7 +177,7 @@ class EntityType(Generic[S]):
 
     def missing(self, key: EntityKey) -> errors.RpcError:
         """The error for a call that names an entity that does not exist."""
-        return errors.not_found(f"{self.name} not found: {key.name}")
+        return errors.not_found(f"{self.name} not found: {errors.shown(key.name)}")
 
     def label(self, key: EntityKey) -> str:
         """The entity's name in findings."""

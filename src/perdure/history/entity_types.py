@@ -120,7 +120,7 @@ class RunType(EntityType[RunState]):
         return (point(pointer, current),)
 
     def missing(self, key: EntityKey) -> errors.RpcError:
-        return errors.not_found(f"workflow not found for ID: {key.name}")
+        return errors.not_found(f"workflow not found for ID: {errors.shown(key.name)}")
 
     def label(self, key: EntityKey) -> str:
         return f"workflow {key.name!r} (run {key.run_id})"

@@ -12,6 +12,7 @@ from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, history
+from perdure.wire.errors import shown
 from perdure.wire.times import duration
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _start(draft: Draft, attributes: Start, command: Command, context: CommandCo
     delay_ns = check.duration_ns(attributes.start_to_fire_timeout, "start-to-fire timeout")
     if attributes.timer_id in state.timers:
         raise CommandRejected(
-            _DUPLICATE, f"A timer with the id {attributes.timer_id} is already pending."
+            _DUPLICATE, f"A timer with the id {shown(attributes.timer_id)} is already pending."
         )
     event_id = draft.add(
         history.TimerStartedEventAttributes(
@@ -57,7 +58,7 @@ def _cancel(draft: Draft, attributes: Cancel, command: Command, context: Command
     timer = state.timers.get(attributes.timer_id)
     started_event_id = timer.started_event_id if timer else _unfire(draft, attributes.timer_id)
     if not started_event_id:
-        raise check.reject(f"no timer with the id {attributes.timer_id} is pending.")
+        raise check.reject(f"no timer with the id {shown(attributes.timer_id)} is pending.")
     draft.add(
         history.TimerCanceledEventAttributes(
             timer_id=attributes.timer_id,

@@ -28,6 +28,8 @@ from perdure.wire.seam import Method, decoded
 # The response with a large history page may exceed what a server accepts as a request.
 RESPONSE_SIZE_MAX_BYTES = 128 * 1024 * 1024
 
+HEADERS_SIZE_MAX_BYTES = 1024 * 1024
+
 # Calls have their own back-off (`calls`). The channel only needs to avoid a tight loop: a longer pause here would be
 # added to theirs, and delay the reconnection.
 RECONNECT_INITIAL_MS = 100
@@ -172,6 +174,9 @@ def _options(config: ConnectConfig) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", -1),  # the server refuses it with a better error
         ("grpc.max_receive_message_length", RESPONSE_SIZE_MAX_BYTES),
+        # Errors travel in headers. Other servers do not bound them, and gRPC's limit is 8 KiB.
+        ("grpc.max_metadata_size", HEADERS_SIZE_MAX_BYTES),
+        ("grpc.absolute_max_metadata_size", HEADERS_SIZE_MAX_BYTES),
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_INITIAL_MS),
         ("grpc.min_reconnect_backoff_ms", _connect_timeout_ms(config)),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MS),

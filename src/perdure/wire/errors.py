@@ -11,7 +11,8 @@ RpcError
 └── Internal (UndecodableAnswer) · DataLoss · Unknown · Unauthenticated
 ```
 Invariant: clients of every SDK retry DataLoss, Internal, Unknown, ResourceExhausted, Aborted, OutOfRange and
-Unavailable (S-40), so a user's mistake is never one of those. Messages never hold payload values.
+Unavailable (S-40), so a user's mistake is never one of those. Messages never hold payload values, and of what a caller
+has sent at most the beginning (`shown`). Not here: what a transport can carry (`error_bounds`).
 """
 
 from __future__ import annotations
@@ -178,6 +179,19 @@ _BY_CODE: dict[int, type[RpcError]] = {
 }  # fmt: skip
 
 
+SHOWN_CHARACTERS_MAX = 100
+
+
+def shown(text: str) -> str:
+    """What a message quotes of a caller's text: all of it, or its beginning.
+
+    Each error that repeats what a caller has sent does it with this function.
+    """
+    if len(text) <= SHOWN_CHARACTERS_MAX:
+        return text
+    return f"{text[: SHOWN_CHARACTERS_MAX - 1]}…"
+
+
 def _first_field(encoded: bytes) -> bytes:
     """The bytes of field 1 of a message that begins with it, as the answers to polls do; empty when it does not."""
     if encoded[:1] != b"\x0a":
@@ -208,7 +222,8 @@ def not_found(message: str) -> NotFound:
 
 def namespace_not_found(name: str) -> NotFound:
     return NotFound(
-        f"Namespace {name} is not found.", errordetails.NamespaceNotFoundFailure(namespace=name)
+        f"Namespace {shown(name)} is not found.",
+        errordetails.NamespaceNotFoundFailure(namespace=name),
     )
 
 

@@ -73,8 +73,8 @@ def bound(failure: failure_pb.Failure) -> failure_pb.Failure:
         levels = list(_levels(failure))
         share = TEXTS_CHARACTERS_MAX // len(levels)
         for level in levels:
-            level.message = _shortened(level.message, share)
-            level.stack_trace = _shortened(level.stack_trace, share)
+            level.message = shortened(level.message, share)
+            level.stack_trace = shortened(level.stack_trace, share)
     return failure
 
 
@@ -158,7 +158,8 @@ def _levels(failure: failure_pb.Failure) -> Iterator[failure_pb.Failure]:
         yield failure
 
 
-def _shortened(text: str, characters_max: int) -> str:
+def shortened(text: str, characters_max: int) -> str:
+    """The beginning and the end of a text, with a note in place of what is between them."""
     if len(text) <= characters_max:
         return text
     half = characters_max // 2

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from perdure.wire.errors import NotFound
+from perdure.wire.errors import (
+    NotFound,
+    shown,
+)
 from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE
 
 SERVICE_NAME = "grpc.health.v1.Health"
@@ -24,7 +27,7 @@ def check(request: HealthCheckRequest, *, is_serving: bool) -> HealthCheckRespon
         NotFound: There is no service of that name.
     """
     if request.service not in _KNOWN:
-        raise NotFound(f"unknown service {request.service[:100]!r}")
+        raise NotFound(f"unknown service {shown(request.service)!r}")
     return HealthCheckResponse(status=SERVING if is_serving else NOT_SERVING)
 
 

@@ -34,6 +34,8 @@ from perdure.wire.seam import WORKFLOW_SERVICE, Method
 BASE = {
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": 128 * 1024 * 1024,
+    "grpc.max_metadata_size": 1024 * 1024,
+    "grpc.absolute_max_metadata_size": 1024 * 1024,
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 5_000,
     "grpc.max_reconnect_backoff_ms": 1_000,

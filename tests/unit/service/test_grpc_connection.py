@@ -22,7 +22,7 @@ from perdure.service import (
 )
 from perdure.service.grpc_connection import _typed
 from perdure.wire import errors
-from perdure.wire.api import errordetails
+from perdure.wire.api import errordetails, failure
 from perdure.wire.api import workflowservice as pb
 from perdure.wire.seam import WORKFLOW_SERVICE, Connection
 
@@ -129,6 +129,27 @@ async def test_errors_are_typed_and_keep_their_details(
     assert public.grpc_status.details[0].Unpack(detail)
     assert detail.namespace == "shop"
     assert public.raw_grpc_status == public.grpc_status.SerializeToString()
+
+
+async def test_errors_of_servers_that_do_not_bound_them_are_read_whole(
+    server: Server, connection: Connection
+) -> None:
+    # The reference server sends the whole failure of a query.
+    why = failure.Failure(message="m" * 4_000, stack_trace="s" * 200_000)
+
+    async def refuse(request: Any, context: Any) -> Message:
+        error = errors.InvalidArgument("m" * 4_000, errordetails.QueryFailedFailure(failure=why))
+        status = errors.to_status(error).SerializeToString()
+        context.set_trailing_metadata((("grpc-status-details-bin", status),))
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+        raise AssertionError
+
+    server.frontend.handlers["DescribeNamespace"] = refuse
+    with pytest.raises(errors.InvalidArgument, match="mmmm") as caught:
+        await connection.call(DESCRIBE, pb.DescribeNamespaceRequest())
+    detail = errordetails.QueryFailedFailure()
+    assert RPCError.from_wire(caught.value).grpc_status.details[0].Unpack(detail)
+    assert detail.failure == why
 
 
 async def test_errors_without_details(server: Server, connection: Connection) -> None:

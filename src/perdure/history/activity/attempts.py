@@ -33,7 +33,11 @@ from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.replies import ActivityTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken
 from perdure.wire.api import enums, history, workflowservice
-from perdure.wire.errors import InvalidArgument, not_found
+from perdure.wire.errors import (
+    InvalidArgument,
+    not_found,
+    shown,
+)
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
@@ -194,8 +198,8 @@ def cancel_activity(
     activity = _pending(state, token)
     if not activity.cancel_requested_event_id:
         raise InvalidArgument(
-            f"Activity {activity.activity_id} cannot be reported as canceled: its workflow has not requested that. "
-            "Report it as failed instead."
+            f"Activity {shown(activity.activity_id)} cannot be reported as canceled: its workflow has not "
+            "requested that. Report it as failed instead."
         )
     response = (
         workflowservice.RespondActivityTaskCanceledByIdResponse()
@@ -269,7 +273,8 @@ def activity_token_by_id(state: RunState, activity_id: str) -> ActivityTaskToken
         raise not_found("workflow execution already completed")
     if scheduled_event_id is None:
         raise not_found(
-            f"Workflow {state.key.name} has no pending activity {activity_id}; its history says whether it has ended."
+            f"Workflow {shown(state.key.name)} has no pending activity {shown(activity_id)}; "
+            "its history says whether it has ended."
         )
     return _token(state, state.activities[scheduled_event_id])
 
@@ -294,7 +299,7 @@ def _is_current(
 
 def _gone(token: ActivityTaskToken) -> NoReturn:
     raise not_found(
-        f"Activity {token.activity_id} has no running attempt {token.attempt}: "
+        f"Activity {shown(token.activity_id)} has no running attempt {token.attempt}: "
         "it completed, timed out or was replaced by a later attempt."
     )
 

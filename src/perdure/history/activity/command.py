@@ -26,6 +26,7 @@ from perdure.history.commands.table import Command, CommandContext, CommandRejec
 from perdure.history.draft.flush import is_ending
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, history, taskqueue
+from perdure.wire.errors import shown
 from perdure.wire.times import duration
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _schedule(
     check.id(attributes.activity_type.name, "activity type")
     if attributes.activity_id in state.activity_ids:
         raise CommandRejected(
-            _DUPLICATE, f"An activity with the id {attributes.activity_id} is already pending."
+            _DUPLICATE,
+            f"An activity with the id {shown(attributes.activity_id)} is already pending.",
         )
     check.blob(attributes.input.ByteSize(), "input")
     pending_limit(
@@ -119,7 +121,7 @@ def _scheduled_event(
     try:
         timeouts = normalised(timeouts, info.run_timeout_ns)
     except ValueError as error:
-        raise check.reject(f"activity {attributes.activity_id}: {error}.") from None
+        raise check.reject(f"activity {shown(attributes.activity_id)}: {error}.") from None
     queue_name = attributes.task_queue.name or info.task_queue
     check.queue_name(queue_name)
     return history.ActivityTaskScheduledEventAttributes(
@@ -150,7 +152,9 @@ def _request_cancel(
     if activity is None and not is_ending(state, key):
         raise check.reject(f"event {key} is not that of a pending activity.")
     if activity is not None and activity.cancel_requested_event_id:
-        raise check.reject(f"cancellation of activity {activity.activity_id} is requested already.")
+        raise check.reject(
+            f"cancellation of activity {shown(activity.activity_id)} is requested already."
+        )
     requested_event_id = draft.add(
         history.ActivityTaskCancelRequestedEventAttributes(
             scheduled_event_id=key, workflow_task_completed_event_id=context.completed_event_id

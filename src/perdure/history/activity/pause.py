@@ -20,7 +20,11 @@ from perdure.history.activity.phase import pause_of, progress_of, running
 from perdure.history.draft.draft import Draft
 from perdure.history.state.facts import ActivityPause
 from perdure.wire.api import workflowservice
-from perdure.wire.errors import FailedPrecondition, not_found
+from perdure.wire.errors import (
+    FailedPrecondition,
+    not_found,
+    shown,
+)
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from perdure.history.state.facts import ActivityProgress
     from perdure.history.state.run_state import Activity, RunState
 
+_NAMES_MAX = 3
+"""Of activities, in one message."""
 PauseRequest = workflowservice.PauseActivityRequest
 UnpauseRequest = workflowservice.UnpauseActivityRequest
 ResetRequest = workflowservice.ResetActivityRequest
@@ -44,8 +50,7 @@ def pause_activity(state: RunState, request: PauseRequest, env: Env) -> RunTrans
     activities = chosen(state, request)
     known = [pause_of(state, activity) for activity in activities]
     if all(pause and pause.request_id != request.request_id for pause in known):
-        names = ", ".join(activity.activity_id for activity in activities)
-        raise FailedPrecondition(f"Already paused: {names}.")
+        raise FailedPrecondition(f"Already paused: {_names(activities)}.")
     with Draft(state, env) as draft:
         for activity, pause in zip(activities, known, strict=True):
             if pause is None:
@@ -79,15 +84,24 @@ def chosen(
         raise not_found("workflow execution already completed")
     if request.HasField("id"):
         key = state.activity_ids.get(request.id)
-        what, found = f"with the id {request.id!r}", [] if key is None else [state.activities[key]]
+        what, found = (
+            f"with the id {shown(request.id)!r}",
+            [] if key is None else [state.activities[key]],
+        )
     elif request.HasField("type"):
-        what = f"of the type {request.type!r}"
+        what = f"of the type {shown(request.type)!r}"
         found = [each for each in state.activities.values() if each.activity_type == request.type]
     else:
         return list(state.activities.values())
     if not found:
-        raise not_found(f"Workflow {state.key.name} has no pending activity {what}.")
+        raise not_found(f"Workflow {shown(state.key.name)} has no pending activity {what}.")
     return found
+
+
+def _names(activities: list[Activity]) -> str:
+    names = ", ".join(shown(activity.activity_id) for activity in activities[:_NAMES_MAX])
+    others = len(activities) - _NAMES_MAX
+    return f"{names} and {others} more" if others > 0 else names
 
 
 def _pause(draft: Draft, activity: Activity, request: PauseRequest) -> None:

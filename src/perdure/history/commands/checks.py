@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from perdure.history.commands.table import Cause, Command, CommandRejected, command_name
 from perdure.wire.api import common, enums
+from perdure.wire.errors import shown
 from perdure.wire.times import duration, duration_ns
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class CommandChecks:
             return own_id, env.namespace
         namespace_id = env.namespace_id_of(name)
         if not namespace_id:
-            raise self.reject(f"Namespace {name} is not found.")
+            raise self.reject(f"Namespace {shown(name)} is not found.")
         return namespace_id, name
 
     def duration_ns(self, value: Duration, field: str) -> int:
@@ -143,7 +144,7 @@ def _completed(encoded: bytes, maximum_ns: int) -> common.RetryPolicy:
         raise ValueError("the maximum number of attempts is negative")
     for name in result.non_retryable_error_types:
         if name.startswith("TemporalTimeout:") and name not in _TIMEOUT_ERRORS:
-            raise ValueError(f"{name} names no kind of time-out")
+            raise ValueError(f"{shown(name)} names no kind of time-out")
     return result
 
 

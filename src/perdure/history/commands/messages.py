@@ -17,6 +17,7 @@ from perdure.history.commands.checks import CommandChecks
 from perdure.history.commands.table import Cause, Command, CommandContext, CommandRejected, handles
 from perdure.history.draft.update_words import UpdateRejection, server_failure
 from perdure.wire.api import enums
+from perdure.wire.errors import shown
 from perdure.wire.failures import with_bounded_failures
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _apply_mentioned(
     check.id(attributes.message_id, "message id")
     message = context.messages.pop(attributes.message_id, None)
     if message is None:
-        raise check.reject(f"no message has the id {attributes.message_id}.")
+        raise check.reject(f"no message has the id {shown(attributes.message_id)}.")
     _apply(draft, message, context)
 
 
@@ -93,14 +94,14 @@ def check_size(draft: Draft, message: protocol.Message, size_bytes: int) -> None
     if size_bytes > limit:
         raise CommandRejected(
             _BAD_MESSAGE,
-            f"message {message.id} has {size_bytes} bytes; the limit is {limit}.",
+            f"message {shown(message.id)} has {size_bytes} bytes; the limit is {limit}.",
             terminates=True,
         )
 
 
 def rejected(message: protocol.Message, why: str) -> CommandRejected:
     """The error for a message that cannot be applied."""
-    return CommandRejected(_BAD_MESSAGE, f"message {message.id}: {why}.")
+    return CommandRejected(_BAD_MESSAGE, f"message {shown(message.id)}: {why}.")
 
 
 def _apply(draft: Draft, message: protocol.Message, context: CommandContext) -> None:
@@ -115,4 +116,4 @@ def _apply(draft: Draft, message: protocol.Message, context: CommandContext) -> 
                 raise rejected(message, "its body cannot be read") from None
             handle(draft, message, with_bounded_failures(body, is_own=True), context)
             return
-    raise rejected(message, f"its body is of the unknown type {message.body.TypeName()!r}")
+    raise rejected(message, f"its body is of the unknown type {shown(message.body.TypeName())!r}")

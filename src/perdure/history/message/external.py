@@ -23,6 +23,7 @@ from perdure.history.draft.effects import CancelExternal, SignalExternal, send
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history
+from perdure.wire.errors import shown
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -89,7 +90,7 @@ def _cancel(draft: Draft, attributes: Cancel, command: Command, context: Command
     )
     if attributes.workflow_id in context.initiated_children:
         raise check.reject(
-            f"child workflow {attributes.workflow_id} is started by the same workflow task."
+            f"child workflow {shown(attributes.workflow_id)} is started by the same workflow task."
         )
     pending_limit(
         CANCELS_LIMIT,

@@ -11,7 +11,11 @@ from perdure.history.draft.draft import Draft, nothing
 from perdure.history.workflow_task.phase import check_not_closing
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import enums, history, workflowservice
-from perdure.wire.errors import InvalidArgument, not_found
+from perdure.wire.errors import (
+    InvalidArgument,
+    not_found,
+    shown,
+)
 from perdure.wire.events import execution_of
 
 if TYPE_CHECKING:
@@ -96,7 +100,7 @@ def check_signal(state: RunState, request: Request, env: Env) -> None:
     size_bytes = request.input.ByteSize() + request.header.ByteSize()
     if size_bytes > limits.blob_size_bytes_max:
         raise InvalidArgument(
-            f"Signal {request.signal_name}: input and header have {size_bytes} bytes; "
+            f"Signal {shown(request.signal_name)}: input and header have {size_bytes} bytes; "
             f"the limit is {limits.blob_size_bytes_max}: keep large values elsewhere and pass references."
         )
     waiting = state.buffered.count(_SIGNALED)

@@ -30,6 +30,7 @@ from perdure.wire.errors import (
     FailedPrecondition,
     not_found,
     resource_exhausted,
+    shown,
     workflow_not_ready,
 )
 
@@ -118,12 +119,12 @@ def _accept(
 ) -> None:
     update_id = message.protocol_instance_id
     if update_id in draft.state.updates:
-        raise rejected(message, f"update {update_id} is accepted already")
+        raise rejected(message, f"update {shown(update_id)} is accepted already")
     request = context.updates.sent.get(update_id)
     if request is None:
         # The server was restarted since it sent the request: the worker's copy is as good (S-17).
         if not attributes.HasField("accepted_request"):
-            raise rejected(message, f"update {update_id} is not known")
+            raise rejected(message, f"update {shown(update_id)} is not known")
         request = attributes.accepted_request
     check_size(draft, message, request.ByteSize())
     context.answered.add(update_id)
@@ -154,7 +155,7 @@ def _respond(
     known = draft.state.updates.get(update_id)
     if known is None or known.completed_event_id:
         raise rejected(
-            message, f"update {update_id} is not one that was accepted and is still open"
+            message, f"update {shown(update_id)} is not one that was accepted and is still open"
         )
     if not attributes.HasField("outcome"):
         raise rejected(message, "outcome is not set")

@@ -27,7 +27,12 @@ from perdure.history.workflow_task.steps import (
     start_task,
 )
 from perdure.wire.api import enums, history, workflowservice
-from perdure.wire.errors import InvalidArgument, RpcError, workflow_already_started
+from perdure.wire.errors import (
+    InvalidArgument,
+    RpcError,
+    shown,
+    workflow_already_started,
+)
 from perdure.wire.events import execution_of
 from perdure.wire.times import duration_ns, duration_or_none
 
@@ -185,7 +190,7 @@ def _existing(current: CurrentRun, *, started: bool) -> _Response:
 
 def _taken(current: CurrentRun, request: _Request, what: str, why: str) -> RpcError:
     return workflow_already_started(
-        f"Workflow execution {what}. WorkflowId: {request.workflow_id}, "
+        f"Workflow execution {what}. WorkflowId: {shown(request.workflow_id)}, "
         f"RunId: {current.run_id}.{why}",
         start_request_id=current.create_request_id,
         run_id=current.run_id,

@@ -13,7 +13,11 @@ from perdure.history.draft.replies import ActivityTaskReply
 from perdure.history.draft.tokens import ActivityTaskToken, decode_token
 from perdure.server.frontend import checks, task_replies, workers
 from perdure.wire.api import common, workflowservice
-from perdure.wire.errors import InvalidArgument, not_found
+from perdure.wire.errors import (
+    InvalidArgument,
+    not_found,
+    shown,
+)
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
@@ -233,7 +237,7 @@ async def _by_execution(
     checks.text(request.activity_id, "ActivityId", services.limits)
     if not request.workflow_id:
         raise not_found(
-            f"Activity {request.activity_id} was not found: activities without a workflow are not supported yet."
+            f"Activity {shown(request.activity_id)} was not found: activities without a workflow are not supported yet."
         )
     shared: dict[str, Any] = {
         field.name: value

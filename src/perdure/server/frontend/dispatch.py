@@ -4,7 +4,8 @@ The owner that a call is for may be another node. Then the call is passed on as 
 this node; those of the owner are not asked again.
 
 Invariants: what leaves here is a response or an `RpcError` (`interceptors.ReportBugs`); no failure of a request,
-wherever it is, reaches a handler with more causes than every peer can parse (`wire.failures`).
+wherever it is, reaches a handler with more causes than every peer can parse (`wire.failures`); an error fits into the
+headers of every client (`wire.error_bounds`).
 Not here: transports; what all methods have in common (`interceptors`); who the owner is (`routing`); what a method does
 (its handler).
 """
@@ -21,7 +22,8 @@ from perdure.server.frontend.routing import place_of
 from perdure.server.frontend.rpcs import Routing
 from perdure.server.owners.messages import CallRpc
 from perdure.server.owners.owners import elsewhere
-from perdure.wire.errors import InvalidArgument, Unavailable, Unimplemented
+from perdure.wire.error_bounds import bound_error
+from perdure.wire.errors import InvalidArgument, RpcError, Unavailable, Unimplemented
 from perdure.wire.failures import with_bounded_failures
 from perdure.wire.seam import Waits, decoded
 
@@ -89,8 +91,12 @@ class Frontend:
         Raises:
             RpcError: The typed form of every status except OK.
         """
-        request = with_bounded_failures(request)
-        reply = await self._answer(self._arrival(method, request, metadata, timeout_ns))
+        try:
+            request = with_bounded_failures(request)
+            reply = await self._answer(self._arrival(method, request, metadata, timeout_ns))
+        except RpcError as error:
+            bound_error(error)
+            raise
         return decoded(method, reply) if isinstance(reply, bytes) else reply
 
     def _arrival(
@@ -155,17 +161,24 @@ class Frontend:
     ) -> bytes:
         """Like `dispatch`, but from encoded request to encoded response, for gRPC. Raises only `RpcError`."""
         try:
-            message = method.request_type.FromString(request)
-        except DecodeError:
-            raise InvalidArgument(
-                f"The request is not a valid {method.request_type.DESCRIPTOR.name} message."
-            ) from None
-        message = with_bounded_failures(message, is_own=True)
-        rpc = self._rpcs.get(method.path)
-        if rpc is not None and method.waits is Waits.FOR_TASK and timeout_ns is None:
-            raise InvalidArgument(f"{method.name} is a long poll: set a deadline on the call.")
-        reply = await self._answer(self._arrival(method, message, metadata, timeout_ns))
+            message = with_bounded_failures(_request(method, request), is_own=True)
+            rpc = self._rpcs.get(method.path)
+            if rpc is not None and method.waits is Waits.FOR_TASK and timeout_ns is None:
+                raise InvalidArgument(f"{method.name} is a long poll: set a deadline on the call.")
+            reply = await self._answer(self._arrival(method, message, metadata, timeout_ns))
+        except RpcError as error:
+            bound_error(error)
+            raise
         return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+
+def _request(method: Method, encoded: bytes) -> Message:
+    try:
+        return method.request_type.FromString(encoded)
+    except DecodeError:
+        raise InvalidArgument(
+            f"The request is not a valid {method.request_type.DESCRIPTOR.name} message."
+        ) from None
 
 
 def _passed_on(arrival: Arrival) -> CallRpc:

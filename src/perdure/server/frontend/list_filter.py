@@ -17,7 +17,10 @@ import msgspec
 from perdure.core.units import END_OF_TIME_NS
 from perdure.storage.port import Span, VisibilityQuery
 from perdure.wire.api import enums
-from perdure.wire.errors import InvalidArgument
+from perdure.wire.errors import (
+    InvalidArgument,
+    shown,
+)
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -70,7 +73,7 @@ class _Tokens:
             raise self.error("it ends too early")
         kind, text = self._tokens[self._next]
         if kind not in kinds:
-            raise self.error(f"did not expect {text!r}")
+            raise self.error(f"did not expect {shown(text)!r}")
         self._next += 1
         if kind == "text":
             return re.sub(r"\\(.)", r"\1", text[1:-1])
@@ -79,7 +82,7 @@ class _Tokens:
     def expect_word(self, word: str) -> None:
         text = self.take("word", "op", "text")
         if text.upper() != word:
-            raise self.error(f"expected {word}, found {text!r}")
+            raise self.error(f"expected {word}, found {shown(text)!r}")
 
     def error(self, reason: str) -> InvalidArgument:
         return InvalidArgument(
@@ -110,7 +113,7 @@ def _condition(tokens: _Tokens, found: VisibilityQuery) -> VisibilityQuery:
         at_ns = _time_ns(tokens, tokens.take("text", "word"))
         span = _narrow(tokens, getattr(found, name) or Span(), operator, at_ns)
         return msgspec.structs.replace(found, **{name: span})
-    raise tokens.error(f"unknown field {field}")
+    raise tokens.error(f"unknown field {shown(field)}")
 
 
 def _values(tokens: _Tokens) -> list[str]:
@@ -118,7 +121,7 @@ def _values(tokens: _Tokens) -> list[str]:
     if operator == "=":
         return [tokens.take("text", "word")]
     if operator.upper() != "IN":
-        raise tokens.error(f"did not expect {operator!r}")
+        raise tokens.error(f"did not expect {shown(operator)!r}")
     if tokens.take("op") != "(":
         raise tokens.error("expected ( after IN")
     values = [tokens.take("text", "word")]
@@ -138,13 +141,13 @@ def _status(tokens: _Tokens, text: str) -> int:
     if _is_number(text):
         number = -1 if len(text) > _DIGITS_MAX else int(text)
         if number not in enums.WorkflowExecutionStatus.values():
-            raise tokens.error(f"unknown ExecutionStatus {text[:_DIGITS_MAX]!r}")
+            raise tokens.error(f"unknown ExecutionStatus {shown(text)!r}")
         return number
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).upper().removeprefix(_STATUS_PREFIX)
     try:
         return enums.WorkflowExecutionStatus.Value(f"{_STATUS_PREFIX}{snake}")
     except ValueError:
-        raise tokens.error(f"unknown ExecutionStatus {text!r}") from None
+        raise tokens.error(f"unknown ExecutionStatus {shown(text)!r}") from None
 
 
 def _time_ns(tokens: _Tokens, text: str) -> int:
@@ -153,7 +156,9 @@ def _time_ns(tokens: _Tokens, text: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise tokens.error(f"{text!r} is no time; write it as 2026-01-31T12:00:00Z") from None
+        raise tokens.error(
+            f"{shown(text)!r} is no time; write it as 2026-01-31T12:00:00Z"
+        ) from None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     seconds = at.replace(microsecond=0).timestamp()
@@ -183,4 +188,4 @@ def _narrow(tokens: _Tokens, span: Span, operator: str, at_ns: int) -> Span:
         case "<=":
             return span._replace(until_ns=min(span.until_ns or at_ns + 1, at_ns + 1))
         case _:
-            raise tokens.error(f"did not expect {operator!r} after a time")
+            raise tokens.error(f"did not expect {shown(operator)!r} after a time")

@@ -11,7 +11,11 @@ from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.frontend import checks
 from perdure.wire.api import enums, namespace, replication, workflowservice
-from perdure.wire.errors import InvalidArgument, namespace_not_found
+from perdure.wire.errors import (
+    InvalidArgument,
+    namespace_not_found,
+    shown,
+)
 from perdure.wire.times import duration, duration_ns
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ async def register_namespace(
     name = checks.text(request.namespace, "Namespace", services.limits)
     if not _NAME.fullmatch(name):
         raise InvalidArgument(
-            f"Namespace {name!r} is not a valid name: use letters, digits, '-', '_' and '.', "
+            f"Namespace {shown(name)!r} is not a valid name: use letters, digits, '-', '_' and '.', "
             "beginning with a letter or digit."
         )
     retention_ns = _retention_ns(request.workflow_execution_retention_period)

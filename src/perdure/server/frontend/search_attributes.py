@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.wire.api import common, enums, operatorservice
-from perdure.wire.errors import AlreadyExists, InvalidArgument
+from perdure.wire.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    shown,
+)
 
 if TYPE_CHECKING:
     from perdure.server.common.namespace_facts import NamespaceFact
@@ -54,10 +58,10 @@ def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttrib
     """Raise InvalidArgument for a name that callers may not set or that is not registered."""
     for name in value.indexed_fields:
         if name in SYSTEM_ATTRIBUTES:
-            raise InvalidArgument(f"{name} attribute can't be set in SearchAttributes")
+            raise InvalidArgument(f"{shown(name)} attribute can't be set in SearchAttributes")
         if name not in namespace.search_attributes and name not in PREDEFINED_ATTRIBUTES:
             raise InvalidArgument(
-                f"Namespace {namespace.name} has no mapping defined for search attribute {name}: "
+                f"Namespace {shown(namespace.name)} has no mapping defined for search attribute {shown(name)}: "
                 "register it with AddSearchAttributes first."
             )
 
@@ -95,7 +99,7 @@ async def add_search_attributes(
         raise InvalidArgument("SearchAttributes are not set on request.")
     for name, kind in request.search_attributes.items():
         if name in SYSTEM_ATTRIBUTES or name in PREDEFINED_ATTRIBUTES:
-            raise InvalidArgument(f"Search attribute {name} is reserved by system.")
+            raise InvalidArgument(f"Search attribute {shown(name)} is reserved by system.")
         if kind not in _Type.values() or kind == _Type.INDEXED_VALUE_TYPE_UNSPECIFIED:
             raise InvalidArgument(f"Unknown search attribute type: {kind}.")
     wanted = {name: int(kind) for name, kind in request.search_attributes.items()}
@@ -103,7 +107,9 @@ async def add_search_attributes(
     def add(fact: NamespaceFact) -> NamespaceFact:
         for name, kind in wanted.items():
             if fact.search_attributes.get(name, kind) != kind:
-                raise AlreadyExists(f"Search attribute {name} already exists with another type.")
+                raise AlreadyExists(
+                    f"Search attribute {shown(name)} already exists with another type."
+                )
         return msgspec.structs.replace(fact, search_attributes=fact.search_attributes | wanted)
 
     await services.engine.namespaces.change(namespace.namespace_id, add)
@@ -119,7 +125,7 @@ async def remove_search_attributes(
         kept = dict(fact.search_attributes)
         for name in dict.fromkeys(request.search_attributes):
             if kept.pop(name, None) is None:
-                raise InvalidArgument(f"Search attribute {name} doesn't exist.")
+                raise InvalidArgument(f"Search attribute {shown(name)} doesn't exist.")
         return msgspec.structs.replace(fact, search_attributes=kept)
 
     await services.engine.namespaces.change(namespace.namespace_id, remove)

@@ -21,6 +21,7 @@ from perdure.wire.errors import (
     PermissionDenied,
     Unavailable,
     not_found,
+    shown,
     workflow_not_ready,
 )
 from perdure.wire.events import execution_of, parse_rows
@@ -210,7 +211,9 @@ async def _look(services: Services, key: EntityKey, update_id: str, view: Update
         return Reached(_COMPLETED, update.Outcome(failure=transitions.closed_before_completion()))
     pending = services.updates.find(key, update_id)
     if pending is None and view.is_running:
-        raise Unavailable(f"update {update_id} was lost before a worker accepted it; try again")
+        raise Unavailable(
+            f"update {shown(update_id)} was lost before a worker accepted it; try again"
+        )
     if pending is not None and pending.failed_in:
         raise workflow_not_ready(
             "Unable to perform workflow execution update due to unexpected workflow task failure."

@@ -88,7 +88,7 @@ class Loader:
         except Exception as error:
             log.exception("%s cannot be read back", entry.key)
             raise errors.DataLoss(
-                f"{entry.key.name} cannot be read back from the database; the server's log says why."
+                f"{errors.shown(entry.key.name)} cannot be read back from the database; the server's log says why."
             ) from error
         if stored.events:
             last = stored.events[-1]

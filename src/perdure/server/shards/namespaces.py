@@ -17,7 +17,11 @@ from perdure.entity.transition import FactChange, Transition
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES, upgraded
 from perdure.server.owners.messages import NamespaceWritten, WriteNamespace
 from perdure.server.owners.owners import Owners
-from perdure.wire.errors import AlreadyExists, namespace_not_found
+from perdure.wire.errors import (
+    AlreadyExists,
+    namespace_not_found,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +67,7 @@ class Namespaces:
         """
         async with self._changing:
             if fact.name in self._by_name:
-                raise AlreadyExists(f"Namespace {fact.name} already exists.")
+                raise AlreadyExists(f"Namespace {shown(fact.name)} already exists.")
             await self.put(fact)
 
     async def change(
