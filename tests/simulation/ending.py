@@ -74,7 +74,7 @@ def check_database(database: sqlite3.Connection, *, is_quiet: bool = False) -> N
         require(not report.stale_tasks, Kind.LEFT_OVER, f"{report.stale_tasks} stale task rows")
 
 
-def check_nothing_held(database: sqlite3.Connection) -> None:
+def check_nothing_in_flight(database: sqlite3.Connection) -> None:
     """After the start of an embedded engine, which no worker survives, no worker holds a task.
 
     Raises:

@@ -81,8 +81,11 @@ GUARDS: dict[str, Edit] = {
     "a fired wake-up is replaced": Edit(
         EntityType, "wake_bound_ns", "if is_wake or self", "if self"
     ),
-    "mark of held runs": Edit(
-        step, "_held", "held = entry.type.is_held(entry.state)", "held = False"
+    "mark of runs with a task in flight": Edit(
+        step,
+        "_in_flight",
+        "in_flight = entry.type.has_task_in_flight(entry.state)",
+        "in_flight = False",
     ),
     "task-row removal": Edit(
         Steps, "_write", "write.finished_tasks = transition.finished_tasks", "pass"
@@ -202,7 +205,10 @@ GUARDS: dict[str, Edit] = {
         "if True:",
     ),
     "time-out of orphans": Edit(
-        orphans, "time_out_orphans", "keys = await store.held(shard_ids)", "keys = []"
+        orphans,
+        "time_out_orphans",
+        "keys = await store.with_tasks_in_flight(shard_ids)",
+        "keys = []",
     ),
     "deleted runs leave no retention": Edit(
         sqlite_commit,

@@ -239,7 +239,7 @@ class World:
         node = await opened
         self.node = node
         if settings.is_embedded:
-            ending.check_nothing_held(self.database)
+            ending.check_nothing_in_flight(self.database)
 
         async def dispatch(
             method: Method,

@@ -308,7 +308,7 @@ async def test_a_read_that_failed_is_an_error_of_the_port(bench: Bench):
     query = VisibilityQuery(namespace_id="n")
     store._reading.close()
     reads = [
-        store.load(A), store.events(1, 0, 1, 9), store.tasks(queue, 0, 0, 9), store.held((0,)),
+        store.load(A), store.events(1, 0, 1, 9), store.tasks(queue, 0, 0, 9), store.with_tasks_in_flight((0,)),
         store.doubtful_tasks((0,), 9, None, 9), store.wakes((0,), 9, 9), store.expired((0,), 9, 9),
         store.outbox((0,)), store.entities(A.kind, 1), store.visibility(query), store.visibility_count(query),
     ]  # fmt: skip

@@ -54,7 +54,7 @@ async def fill(writer: Writer, number: int, key: EntityKey) -> None:
         facts=(FactRow(1, "", b"x"), FactRow(4, "5", b"y"), FactRow(4, "6", b"z")),
         tasks=(TaskRow(10 * number, task), TaskRow(10 * number + 1, task)),
         outbox=(OutboxRow(10 * number, effect), OutboxRow(10 * number + 1, effect)),
-        wake_at_ns=50 + number, is_held=True, delete_at_ns=70 + number, visibility=row(key.run_id or "p"),
+        wake_at_ns=50 + number, has_task_in_flight=True, delete_at_ns=70 + number, visibility=row(key.run_id or "p"),
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ async def test_of_a_deletion_only_what_is_finished_counts_besides(writer: Writer
     await fill(writer, 1, A)
     await writer.change(
         1, A, is_deleted=True, events=(events(5, 1),), facts=(FactRow(9, "", b"late"),), wake_at_ns=9,
-        is_held=True, delete_at_ns=9, visibility=row("r1"),
+        has_task_in_flight=True, delete_at_ns=9, visibility=row("r1"),
     )  # fmt: skip
     after = dump(connection_of(writer))
     assert all(after[name] == [] for name in ("entities", *OWNED))
@@ -141,7 +141,7 @@ async def test_a_finished_effect_removes_one_row(writer: Writer):
     [
         ({"facts": (FactRow(4, "5", None),)}, "facts"),
         ({"wake_at_ns": 0}, "wakes"),
-        ({"is_held": False}, "held"),
+        ({"has_task_in_flight": False}, "held"),
     ],
     ids=["fact", "wake", "held"],
 )
@@ -192,7 +192,9 @@ async def test_nothing_is_said_of_what_does_not_change(writer: Writer):
 
 
 async def test_a_new_entity_may_say_that_it_has_nothing(writer: Writer):
-    await writer.entity(1, A, facts=(FactRow(4, "5", None),), wake_at_ns=0, is_held=False)
+    await writer.entity(
+        1, A, facts=(FactRow(4, "5", None),), wake_at_ns=0, has_task_in_flight=False
+    )
     assert all(dump(connection_of(writer))[name] == [] for name in OWNED)
 
 

@@ -39,9 +39,12 @@ async def test_version_1_names_every_run_that_a_worker_may_hold(tmp_path: Path):
     old.execute("INSERT INTO facts VALUES (2, 4, '5', x'00')")
     old.close()
     store = await open_sqlite(path)
-    assert sorted(key.name for key in await store.held((0, 1))) == ["taken", "works"]
+    assert sorted(key.name for key in await store.with_tasks_in_flight((0, 1))) == [
+        "taken",
+        "works",
+    ]
     assert store._writing.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     loaded = sqlite_read.load(store._reading, run_key("n", "sleeps", "r"))
     assert loaded is not None
-    assert not loaded.is_held
+    assert not loaded.has_task_in_flight
     await store.close()

@@ -26,7 +26,7 @@ READS: dict[str, Callable[[sqlite3.Connection], object]] = {
     "wakes": lambda c: sqlite_read.wakes(c, SHARDS, 5, 9),
     "expired": lambda c: sqlite_read.expired(c, SHARDS, 5, 9),
     "outbox": lambda c: sqlite_read.outbox(c, SHARDS),
-    "held": lambda c: sqlite_read.held(c, SHARDS),
+    "held": lambda c: sqlite_read.with_tasks_in_flight(c, SHARDS),
     "namespaces": lambda c: sqlite_read.entities(c, EntityKind.NAMESPACE, 10),
     "a list": lambda c: sqlite_read.visibility(c, VisibilityQuery(namespace_id="n")),
     "a list of a workflow id": lambda c: sqlite_read.visibility(

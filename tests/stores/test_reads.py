@@ -39,23 +39,29 @@ async def test_a_load_has_the_first_branch_in_order_and_nothing_of_a_neighbour(
     await writer.entity(1, A, events=(events(1, 2),), facts=(FactRow(1, "", b"a"),), wake_at_ns=5)
     mine = (events(1, 3), events(4, 1), events(5, 2))
     await writer.entity(
-        2, B, events=(mine[2], mine[0], events(4, 7, branch=1), mine[1]), wake_at_ns=60, is_held=True,
+        2, B, events=(mine[2], mine[0], events(4, 7, branch=1), mine[1]), wake_at_ns=60, has_task_in_flight=True,
         facts=(FactRow(4, "7", b"3"), FactRow(4, "5", b"2"), FactRow(1, "", b"1")),
     )  # fmt: skip
-    await writer.entity(3, C, events=(events(1, 9),), facts=(FactRow(1, "", b"c"),), is_held=True)
+    await writer.entity(
+        3, C, events=(events(1, 9),), facts=(FactRow(1, "", b"c"),), has_task_in_flight=True
+    )
     loaded = await store.load(B)
     assert loaded is not None
     assert loaded.events == mine
     assert [fact.value for fact in loaded.facts] == [b"1", b"2", b"3"]
-    assert (loaded.wake_at_ns, loaded.is_held) == (60, True)
+    assert (loaded.wake_at_ns, loaded.has_task_in_flight) == (60, True)
 
 
 async def test_an_entity_of_any_kind_may_have_events_and_a_wake_up(store: Store, writer: Writer):
     strange = EntityKey(201, "n", "a")
-    await writer.entity(1, strange, events=(events(1, 1),), wake_at_ns=5, is_held=True)
+    await writer.entity(1, strange, events=(events(1, 1),), wake_at_ns=5, has_task_in_flight=True)
     loaded = await store.load(strange)
     assert loaded is not None
-    assert (loaded.events, loaded.wake_at_ns, loaded.is_held) == ((events(1, 1),), 5, True)
+    assert (loaded.events, loaded.wake_at_ns, loaded.has_task_in_flight) == (
+        (events(1, 1),),
+        5,
+        True,
+    )
     assert [row.key for row in await store.wakes(range(8), 10, 10)] == [strange]
 
 
@@ -199,7 +205,7 @@ async def test_doubtful_tasks(store: Store, writer: Writer):
 
 
 async def shards_filled(store: Store) -> list[EntityKey]:
-    """In each of three shards an entity with a wake-up, a retention time, an effect, and something held."""
+    """In each of three shards an entity with a wake-up, a retention time, an effect, and a task in flight."""
     keys = [run_key("n", f"w{shard_id}", "r") for shard_id in range(3)]
     for shard_id, key in enumerate(keys):
         lease = await store.acquire(shard_id)
@@ -208,7 +214,7 @@ async def shards_filled(store: Store) -> list[EntityKey]:
         fence = writer.fence(shard_id=shard_id, sequence=lease.sequence)
         write = EntityWrite(
             number=100 - shard_id, key=key, shard_id=shard_id, is_new=True, wake_at_ns=50 - shard_id,
-            delete_at_ns=70 - shard_id, is_held=True,
+            delete_at_ns=70 - shard_id, has_task_in_flight=True,
             outbox=[OutboxRow(n, Effect(B, "signal", f"id{n}", b"%d" % shard_id)) for n in (8, 7)],
         )  # fmt: skip
         await store.commit(CommitBatch((fence,), (write,)))
@@ -221,7 +227,9 @@ async def test_only_the_shards_that_were_asked_for(store: Store):
         latest_first = [keys[shard_id] for shard_id in sorted(asked, reverse=True) if shard_id < 3]
         assert [one.key for one in await store.wakes(asked, 99, 9)] == latest_first
         assert await store.expired(asked, 99, 9) == latest_first
-        assert await store.held(asked) == latest_first, "in the order of their numbers"
+        assert await store.with_tasks_in_flight(asked) == latest_first, (
+            "in the order of their numbers"
+        )
         effects = [(one.source, one.sequence) for one in await store.outbox(asked)]
         assert effects == [
             (keys[shard_id], n) for shard_id in asked if shard_id < 3 for n in (7, 8)

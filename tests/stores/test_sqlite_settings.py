@@ -97,7 +97,7 @@ async def test_each_connection_of_a_file_has_a_thread_of_its_own(tmp_path: Path)
     assert store_threads() == []
     store = await open_sqlite(tmp_path / "x.db")
     await store.acquire(0)
-    assert await store.held((0,)) == []
+    assert await store.with_tasks_in_flight((0,)) == []
     assert store_threads() == ["perdure-reader_0", "perdure-writer_0"]
     await store.close()
     await store.close()
@@ -127,6 +127,6 @@ async def test_abandoning_lets_go_of_everything(tmp_path: Path):
 async def test_abandoning_ends_the_threads(tmp_path: Path):
     store = await open_sqlite(tmp_path / "x.db")
     await store.acquire(0)
-    assert await store.held((0,)) == []
+    assert await store.with_tasks_in_flight((0,)) == []
     store.abandon()
     assert store_threads() == []

@@ -131,20 +131,20 @@ async def test_wakes_come_in_order_of_time(store: Store, writer: Writer):
 
 
 async def test_runs_of_which_a_worker_holds_something_are_named(store: Store, writer: Writer):
-    await writer.entity(1, A, wake_at_ns=9, is_held=True)
+    await writer.entity(1, A, wake_at_ns=9, has_task_in_flight=True)
     await writer.entity(2, B, wake_at_ns=9)
-    assert await store.held((0, 1)) == [A]
-    assert await store.held((1, 2)) == []
+    assert await store.with_tasks_in_flight((0, 1)) == [A]
+    assert await store.with_tasks_in_flight((1, 2)) == []
     loaded = [await store.load(key) for key in (A, B)]
-    assert [one.is_held for one in loaded if one] == [True, False]
+    assert [one.has_task_in_flight for one in loaded if one] == [True, False]
     await writer.change(1, A, wake_at_ns=5)
-    await writer.change(2, B, is_held=True)
-    assert await store.held((0,)) == [A, B]
-    await writer.change(1, A, is_held=False)
-    await writer.change(2, B, is_held=True)
-    assert await store.held((0,)) == [B]
+    await writer.change(2, B, has_task_in_flight=True)
+    assert await store.with_tasks_in_flight((0,)) == [A, B]
+    await writer.change(1, A, has_task_in_flight=False)
+    await writer.change(2, B, has_task_in_flight=True)
+    assert await store.with_tasks_in_flight((0,)) == [B]
     await writer.change(2, B, is_deleted=True)
-    assert await store.held((0,)) == []
+    assert await store.with_tasks_in_flight((0,)) == []
 
 
 async def test_effects_stay_until_they_are_finished(store: Store, writer: Writer):

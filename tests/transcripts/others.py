@@ -366,9 +366,9 @@ class Others:
     def _do_time_out_orphans(self, options: Options) -> RunTransition:
         return self.world.commit(orphans.time_out_orphans(self.world.state, self.world.env))
 
-    def _do_held(self, options: Options) -> list[str]:
+    def _do_in_flight(self, options: Options) -> list[str]:
         run = self.world.state
-        return [f"held={orphans.is_held(run)} asleep={orphans.is_asleep(run)}"]
+        return [f"in_flight={orphans.has_task_in_flight(run)} asleep={orphans.is_asleep(run)}"]
 
 
 def _queue_text(queue: QueueKey) -> str:

@@ -185,12 +185,12 @@ class EntityType(Generic[S]):
 
     # Workers.
 
-    def is_held(self, state: S) -> bool:
+    def has_task_in_flight(self, state: S) -> bool:
         """Whether a worker has a task of it. If so, `time_out_orphans` changes it. Called after every change: O(1)."""
         return False
 
     def time_out_orphans(self, state: S, env: Env) -> Transition:
-        """Handle the loss of everything that workers held, because their process died."""
+        """Handle the death of the process in which all workers ran: the tasks that they had time out."""
         raise NotImplementedError(f"{self.name}: {state!r} holds nothing at {env.now_ns}")
 
     def wanted_tasks(self, state: S) -> Iterable[WantedTask]:

@@ -125,8 +125,8 @@ class RunType(EntityType[RunState]):
     def label(self, key: EntityKey) -> str:
         return f"workflow {key.name!r} (run {key.run_id})"
 
-    def is_held(self, state: RunState) -> bool:
-        return orphans.is_held(state)
+    def has_task_in_flight(self, state: RunState) -> bool:
+        return orphans.has_task_in_flight(state)
 
     def time_out_orphans(self, state: RunState, env: Env) -> Transition:
         return orphans.time_out_orphans(state, env)

@@ -54,8 +54,8 @@ class EntityWrite(msgspec.Struct, kw_only=True):
     """Sequences of delivered effects."""
     wake_at_ns: int | None = None
     """None: unchanged; 0: remove the wake-up."""
-    is_held: bool | None = None
-    """Whether a worker holds a task of the run, so that `Store.held` lists it; None: unchanged."""
+    has_task_in_flight: bool | None = None
+    """Whether a worker has a task of the run, so that `Store.with_tasks_in_flight` lists it; None: unchanged."""
     visibility: VisibilityRow | None = None
     delete_at_ns: int | None = None
     is_deleted: bool = False
@@ -99,7 +99,7 @@ class StoredEntity(msgspec.Struct, frozen=True):
     """Events of branch 0, in order."""
     wake_at_ns: int = 0
     """0: none."""
-    is_held: bool = False
+    has_task_in_flight: bool = False
 
 
 class DoubtfulTasks(NamedTuple):
@@ -262,7 +262,7 @@ class Store(Protocol):
         """Every undelivered effect, in order of sequence per shard."""
         ...
 
-    async def held(self, shard_ids: Sequence[int]) -> list[EntityKey]:
+    async def with_tasks_in_flight(self, shard_ids: Sequence[int]) -> list[EntityKey]:
         """Runs of which a worker holds a task: a started one, or one that waits in the worker's sticky queue."""
         ...
 

@@ -193,8 +193,8 @@ class SqliteStore:
     async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
         return await self._read(partial(sqlite_read.outbox, self._reading, shard_ids))
 
-    async def held(self, shard_ids: Sequence[int]) -> list[EntityKey]:
-        return await self._read(partial(sqlite_read.held, self._reading, shard_ids))
+    async def with_tasks_in_flight(self, shard_ids: Sequence[int]) -> list[EntityKey]:
+        return await self._read(partial(sqlite_read.with_tasks_in_flight, self._reading, shard_ids))
 
     async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
         return await self._read(partial(sqlite_read.entities, self._reading, kind, fact_kind))

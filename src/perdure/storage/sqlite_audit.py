@@ -37,7 +37,7 @@ class Stored(NamedTuple):
     events: list[EventRow]
     wake: tuple[int, int] | None
     """(shard, time)."""
-    held_in: int | None
+    in_flight_shard_id: int | None
     """The shard, if a worker holds a task of the run."""
     retention: tuple[int, int] | None
     visibility: tuple[VisibilityRow, int] | None
@@ -189,7 +189,7 @@ class AuditReader:
             f"SELECT {', '.join(VisibilityRow.__struct_fields__)}, ended_ns FROM visibility WHERE entity = ?",
             one,
         ).fetchone()
-        held = read("SELECT shard_id FROM held WHERE entity = ?", one).fetchone()
+        in_flight = read("SELECT shard_id FROM held WHERE entity = ?", one).fetchone()
         return Stored(
             number,
             key,
@@ -206,7 +206,7 @@ class AuditReader:
                 )
             ],
             read("SELECT shard_id, at_ns FROM wakes WHERE entity = ?", one).fetchone(),
-            held[0] if held else None,
+            in_flight[0] if in_flight else None,
             read("SELECT shard_id, at_ns FROM retention WHERE entity = ?", one).fetchone(),
             (VisibilityRow(*visibility[:-1]), visibility[-1]) if visibility else None,
         )

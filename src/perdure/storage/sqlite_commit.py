@@ -41,8 +41,8 @@ _NO_EFFECT = "DELETE FROM outbox WHERE shard_id = ? AND sequence = ?"
 _WAKE = """INSERT INTO wakes VALUES (?, ?, ?)
     ON CONFLICT (entity) DO UPDATE SET at_ns = excluded.at_ns"""
 _NO_WAKE = "DELETE FROM wakes WHERE entity = ?"
-_HELD = "INSERT OR IGNORE INTO held VALUES (?, ?)"
-_NOT_HELD = "DELETE FROM held WHERE entity = ?"
+_IN_FLIGHT = "INSERT OR IGNORE INTO held VALUES (?, ?)"
+_NOT_IN_FLIGHT = "DELETE FROM held WHERE entity = ?"
 _RETENTION = """INSERT INTO retention VALUES (?, ?, ?)
     ON CONFLICT (entity) DO UPDATE SET at_ns = excluded.at_ns"""
 _DELETIONS = (
@@ -57,7 +57,7 @@ _DELETIONS = (
 # The order in which a batch is written. Deletions come first, because a name may be reused in the same batch.
 _ORDER = (
     *_DELETIONS, _ENTITY, _EVENTS, _FACT, _NO_FACT, _TASK, _NO_TASK, _EFFECT, _NO_EFFECT, _WAKE, _NO_WAKE,
-    _HELD, _NOT_HELD, UPSERT_VISIBILITY, _RETENTION,
+    _IN_FLIGHT, _NOT_IN_FLIGHT, UPSERT_VISIBILITY, _RETENTION,
 )  # fmt: skip
 
 Rows = defaultdict[str, list[tuple[Any, ...]]]
@@ -141,10 +141,10 @@ def _rows(writes: Iterable[EntityWrite]) -> Rows:
             rows[_WAKE].append((number, write.shard_id, write.wake_at_ns))
         elif write.wake_at_ns is not None and not is_new:
             rows[_NO_WAKE].append((number,))
-        if write.is_held:
-            rows[_HELD].append((number, write.shard_id))
-        elif write.is_held is not None and not is_new:
-            rows[_NOT_HELD].append((number,))
+        if write.has_task_in_flight:
+            rows[_IN_FLIGHT].append((number, write.shard_id))
+        elif write.has_task_in_flight is not None and not is_new:
+            rows[_NOT_IN_FLIGHT].append((number,))
         if write.visibility is not None:
             rows[UPSERT_VISIBILITY].append(upsert_values(number, write.visibility))
         if write.delete_at_ns is not None:

@@ -67,8 +67,8 @@ def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
         number: int = found[0]
         facts = tuple(FactRow(*row) for row in connection.execute(_FACTS, found))
         events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
-        wake_at_ns, is_held = connection.execute(_WAKE, (number, number)).fetchone()
-        return StoredEntity(number, facts, events, wake_at_ns, bool(is_held))
+        wake_at_ns, has_task_in_flight = connection.execute(_WAKE, (number, number)).fetchone()
+        return StoredEntity(number, facts, events, wake_at_ns, bool(has_task_in_flight))
     finally:
         connection.execute("COMMIT")
 
@@ -162,7 +162,9 @@ def outbox(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[Sto
     ]
 
 
-def held(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[EntityKey]:
+def with_tasks_in_flight(
+    connection: sqlite3.Connection, shard_ids: Sequence[int]
+) -> list[EntityKey]:
     # CROSS JOIN: read `held` first, however few the other table is believed to have.
     rows = connection.execute(
         f"""SELECT {_KEY} FROM held h CROSS JOIN entities ON number = h.entity

@@ -180,7 +180,7 @@ async def dead_workers(stage: Stage) -> None:
         await stage.answer(task.task_token, _activities("ab"))
         await stage.poll_activity()
     stage.kill_node()
-    await stage.start_node()  # checks that nothing is held
+    await stage.start_node()  # checks that no task is in flight
 
 
 async def _miss(stage: Stage, workflow_id: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from perdure.core.ids import QueueKind
 from perdure.history import transitions
 from perdure.history.activity import phase as attempt
-from perdure.history.activity.orphans import is_held
+from perdure.history.activity.orphans import has_task_in_flight
 from perdure.history.draft.deadlines import live_deadlines
 from perdure.history.entity_types import RUNS
 from perdure.history.run.wanted_tasks import is_stale, wanted_tasks
@@ -30,7 +30,7 @@ class Expected(NamedTuple):
     shown: int | None
     """The state that `describe` shows; None when it shows no task."""
     deadlines: set[DeadlineKind]
-    is_held: bool
+    has_task_in_flight: bool
 
 
 _SCHEDULED = enums.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
@@ -231,7 +231,7 @@ def test_a_workflow_task_is_in_one_phase_wherever_that_is_asked(name: str) -> No
     for state in (world.state, world.load()):
         assert type(workflow_task.phase_of(state)) is expected.phase
         assert {each.kind for each in live_deadlines(state)} == expected.deadlines
-        assert is_held(state) is expected.is_held
+        assert has_task_in_flight(state) is expected.has_task_in_flight
         assert RUNS.work(state).is_in_workflow_task is (expected.phase is workflow_task.Started)
     _check_tasks(world, QueueKind.WORKFLOW, expected.queue)
     described = transitions.describe(world.state, world.env)
@@ -247,7 +247,7 @@ def test_an_attempt_is_in_one_phase_wherever_that_is_asked(name: str) -> None:
         (activity,) = state.activities.values()
         assert type(attempt.phase_of(state, activity)) is expected.phase
         assert {each.kind for each in live_deadlines(state)} == expected.deadlines
-        assert is_held(state) is expected.is_held
+        assert has_task_in_flight(state) is expected.has_task_in_flight
         is_running = expected.phase is attempt.Running
         assert RUNS.work(state).attempts == (("worker",) if is_running else ())
     _check_tasks(world, QueueKind.ACTIVITY, expected.queue)

@@ -88,7 +88,7 @@ def test_of_a_sound_database_everything_is_looked_at(database: Path):
     counts = {
         name: read(database, f"SELECT count(*) FROM {table}")[0][0]
         for name, table in (
-            ("shards", "shards"), ("wake-ups", "wakes"), ("held", "held"), ("retention", "retention"),
+            ("shards", "shards"), ("wake-ups", "wakes"), ("in flight", "held"), ("retention", "retention"),
             ("tasks", "tasks"), ("lists", "visibility"), ("histories", "visibility"),
             ("facts", "facts"),
         )
@@ -162,9 +162,9 @@ DAMAGE: list[tuple[str | tuple[str, ...], str, str]] = [
     ("UPDATE wakes SET at_ns = at_ns + 86400000000000000", "wake-ups", "woken after its deadline (TIMER)"),
     (f"UPDATE wakes SET {SHIFTED}", "wake-ups", "its wake-up lies in the wrong shard"),
     (f"INSERT INTO wakes SELECT {CLOSED}, 0, 1", "wake-ups", "is closed and has a wake-up"),
-    ("DELETE FROM held", "held", "a worker holds something of it, and nothing says so"),
-    (f"INSERT INTO held SELECT {CLOSED}, 0", "held", "is closed and said to be held"),
-    (f"UPDATE held SET {SHIFTED}", "held", "that it is held lies in the wrong shard"),
+    ("DELETE FROM held", "in flight", "a worker has a task of it, and no row says so"),
+    (f"INSERT INTO held SELECT {CLOSED}, 0", "in flight", "is closed, and a row says that a worker has a task"),
+    (f"UPDATE held SET {SHIFTED}", "in flight", "the row of its task in flight is in the wrong shard"),
     ("DELETE FROM visibility", "lists", "is in no list"),
     ("UPDATE visibility SET ended_ns = 7", "lists", "sort it in the wrong place"),
     ("UPDATE visibility SET ended_ns = start_ns WHERE close_ns = 0", "lists", "sort it in the wrong place"),

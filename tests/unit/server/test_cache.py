@@ -341,10 +341,15 @@ def test_only_the_entries_of_a_shard_are_dropped_with_it():
 
 def test_a_deleted_entry_is_as_one_that_never_was():
     gone = entry("a")
-    gone.number, gone.state, gone.wake_at_ns, gone.is_held = 3, object(), 9, True
+    gone.number, gone.state, gone.wake_at_ns, gone.has_task_in_flight = 3, object(), 9, True
     gone.tail.append(EventRow(0, 1, 1, b"x"))
     gone.clear()
-    assert (gone.number, gone.state, gone.wake_at_ns, gone.is_held) == (0, None, 0, False)
+    assert (gone.number, gone.state, gone.wake_at_ns, gone.has_task_in_flight) == (
+        0,
+        None,
+        0,
+        False,
+    )
     assert gone.tail.range(1, 1) is None
     pointer = Entry(workflow_id_key("n", "a"), cast("Shard", None), WORKFLOW_IDS)
     tail = pointer.tail

@@ -161,7 +161,7 @@ async def test_a_run_comes_back_as_it_was(world: World):
     after = world.engine.cache.get(key)
     assert after is not None
     assert after is not before
-    for name in ("number", "wake_at_ns", "is_held", "durable_event_id"):
+    for name in ("number", "wake_at_ns", "has_task_in_flight", "durable_event_id"):
         assert getattr(after, name) == getattr(before, name), name
     assert after.durable_event_id == 5
     assert after.tail.range(1, 5) is not None

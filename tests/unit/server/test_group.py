@@ -91,13 +91,17 @@ def test_only_what_follows_directly_on_the_same_branch_joins_a_row():
 def test_what_a_later_write_does_not_mention_stays():
     row = VisibilityRow("n", "a", "r", "T", "q", 1, 1, 1)
     later = VisibilityRow("n", "a", "r", "T", "q", 2, 1, 1)
-    first = write(is_new=True, wake_at_ns=7, is_held=True, visibility=row, delete_at_ns=9)
+    first = write(
+        is_new=True, wake_at_ns=7, has_task_in_flight=True, visibility=row, delete_at_ns=9
+    )
     (merged,) = merge([first, write()])
     assert (merged.number, merged.key, merged.shard_id, merged.is_new) == (1, A, 0, True)
-    assert (merged.wake_at_ns, merged.is_held, merged.delete_at_ns) == (7, True, 9)
+    assert (merged.wake_at_ns, merged.has_task_in_flight, merged.delete_at_ns) == (7, True, 9)
     assert merged.visibility == row
-    (merged,) = merge([first, write(is_held=False, wake_at_ns=5, visibility=later), write()])
-    assert (merged.wake_at_ns, merged.is_held, merged.visibility) == (5, False, later)
+    (merged,) = merge(
+        [first, write(has_task_in_flight=False, wake_at_ns=5, visibility=later), write()]
+    )
+    assert (merged.wake_at_ns, merged.has_task_in_flight, merged.visibility) == (5, False, later)
 
 
 def test_each_entity_has_one_write_at_the_place_of_its_first():

@@ -136,7 +136,7 @@ async def test_every_attempt_ends_however_many_there_are(
     await world.node.close()
     second = await reopened(database)
     assert len(loaded_runs(second)) == many
-    assert await second.faults.held(second.engine.owned_shards()) == []
+    assert await second.faults.with_tasks_in_flight(second.engine.owned_shards()) == []
     await second.node.close()
     third = await reopened(database)
     assert loaded_runs(third) == set(), "what was timed out is not looked at again"
@@ -145,11 +145,11 @@ async def test_every_attempt_ends_however_many_there_are(
 
 async def test_a_bug_while_attempts_are_timed_out_is_not_kept_silent_and_a_damaged_run_is_left():
     def found(*names: str) -> Store:
-        class Held:
-            async def held(self, _: object) -> list[EntityKey]:
+        class InFlight:
+            async def with_tasks_in_flight(self, _: object) -> list[EntityKey]:
                 return [run_key("n", name, "r") for name in names]
 
-        return cast("Store", Held())
+        return cast("Store", InFlight())
 
     async def time_out(key: EntityKey) -> None:
         if key.name == "damaged":
@@ -163,11 +163,11 @@ async def test_a_bug_while_attempts_are_timed_out_is_not_kept_silent_and_a_damag
 
 async def test_what_a_worker_holds_is_stored_with_every_change(world: World):
     key = await world.start("w")
-    held: list[bool] = []
+    in_flight: list[bool] = []
 
     async def note() -> None:
         await world.check_memory(key)
-        held.append(bool(await world.faults.held(world.engine.owned_shards())))
+        in_flight.append(bool(await world.faults.with_tasks_in_flight(world.engine.owned_shards())))
 
     await note()
     task = await world.poll()
@@ -183,7 +183,7 @@ async def test_what_a_worker_holds_is_stored_with_every_change(world: World):
     await note()
     await world.terminate("w")
     await note()
-    assert held == [False, True, False, True, False, True, False]
+    assert in_flight == [False, True, False, True, False, True, False]
 
 
 async def test_a_run_that_falls_asleep_is_woken_when_it_asked_for_it(world: World):

@@ -10,7 +10,7 @@ from typing import Any, cast
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import SECOND_NS
-from perdure.history.activity.orphans import is_held
+from perdure.history.activity.orphans import has_task_in_flight
 from perdure.history.entity_types import RUNS
 from perdure.history.loader import load_run
 from perdure.history.run.wake import next_deadline_ns
@@ -130,7 +130,9 @@ class World:
             assert entry.pending is None
             assert entry.state.snapshot() == folded.snapshot()
             assert entry.wake_at_ns == stored.wake_at_ns
-            assert entry.is_held == stored.is_held == is_held(folded)
+            assert (
+                entry.has_task_in_flight == stored.has_task_in_flight == has_task_in_flight(folded)
+            )
             assert entry.number == stored.number
 
     def forget(self, key: EntityKey) -> None:

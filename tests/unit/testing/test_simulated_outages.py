@@ -230,7 +230,7 @@ def test_a_server_that_cannot_start_ends_the_simulation() -> None:
 def test_time_flows_while_there_is_no_node() -> None:
     loop = SimLoop()
     time = SimTime(
-        SimClock(loop), is_held=lambda: False, is_alive=lambda _: False, stepped=lambda _: None
+        SimClock(loop), is_busy=lambda: False, is_alive=lambda _: False, stepped=lambda _: None
     )
     woken_s: list[tuple[str, float]] = []
 

@@ -38,13 +38,13 @@ class Place:
 
     def __init__(self, loop: SimLoop) -> None:
         self.alive = {"me"}
-        self.is_held = False
+        self.is_busy = False
         self.steps: list[list[str]] = []
         """The names of the entities that each step changed."""
         self.clock = SimClock(loop)
         self.time = SimTime(
             self.clock,
-            is_held=lambda: self.is_held,
+            is_busy=lambda: self.is_busy,
             is_alive=lambda name: name in self.alive,
             stepped=self._stepped,
         )
@@ -151,20 +151,20 @@ async def test_a_worker_that_dies_is_not_waited_for_any_longer(place: Place, wor
 async def test_a_function_that_runs_holds_time_up_for_as_long_as_it_runs(
     place: Place, world: World
 ) -> None:
-    place.is_held = True
+    place.is_busy = True
     await begin_activity(world)
     await place.no_skip(20)
-    place.is_held = False
+    place.is_busy = False
     assert await place.skip_s() < SOON_S
 
 
 @placed
 async def test_what_moves_is_on_its_way_again(place: Place, world: World) -> None:
-    place.is_held = True
+    place.is_busy = True
     await begin_activity(world)
     await place.no_skip(10)
     place.time.moved()
-    place.is_held = False
+    place.is_busy = False
     assert TRANSIT_S <= await place.skip_s() < TRANSIT_S + SOON_S
 
 

@@ -2,8 +2,8 @@
 
 Only an engine that shares a process with its workers can know that they died. For an activity attempt, the retry policy
 decides what follows. A started workflow task is scheduled again, and one on a dead worker's sticky queue moves to the
-normal queue. The server stores a row for each run for which `is_held` is true, so the next process finds these runs
-without loading those that sleep.
+normal queue. The server stores a row for each run for which `has_task_in_flight` is true, so the
+next process finds these runs without loading those that sleep.
 
 Not here: the stickiness of runs without a task.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perdure.history.state.run_state import RunState
 
 
-def is_held(state: RunState) -> bool:
+def has_task_in_flight(state: RunState) -> bool:
     """Whether a worker holds a task of this run, so that `time_out_orphans` would change it. Called often: O(1)."""
     if state.started_activities:
         return True

@@ -53,8 +53,8 @@ class AuditReport(msgspec.Struct):
 
 
 CHECKS = (
-    "pages", "shards", "kinds", "namespaces", "histories", "facts", "pointers", "tasks", "wake-ups", "held", "lists",
-    "retention", "outbox",
+    "pages", "shards", "kinds", "namespaces", "histories", "facts", "pointers", "tasks", "wake-ups", "in flight",
+    "lists", "retention", "outbox",
 )  # fmt: skip
 
 
@@ -163,7 +163,7 @@ class _Audit:
 
     def _rows(self, entity: _Rows) -> None:
         self._wakes(entity)
-        self._held(entity)
+        self._in_flight(entity)
         self._lists(entity)
         self._retention(entity)
 
@@ -182,17 +182,19 @@ class _Audit:
         if stored.wake is not None and stored.wake[0] != entity.shard_id(len(self._shards)):
             self._find("wake-ups", f"{name}: its wake-up lies in the wrong shard")
 
-    def _held(self, entity: _Rows) -> None:
+    def _in_flight(self, entity: _Rows) -> None:
         stored, name, state = entity.stored, entity.name, entity.state
-        self._look("held", int(stored.held_in is not None))
-        if stored.held_in is None:
-            if entity.type.is_held(state):
-                self._find("held", f"{name}: a worker holds something of it, and nothing says so")
+        self._look("in flight", int(stored.in_flight_shard_id is not None))
+        if stored.in_flight_shard_id is None:
+            if entity.type.has_task_in_flight(state):
+                self._find("in flight", f"{name}: a worker has a task of it, and no row says so")
         elif entity.type.is_closed(state):
-            # For an open run this is harmless: the migration from version 1 marked every run that might be held.
-            self._find("held", f"{name} is closed and said to be held by a worker")
-        elif stored.held_in != entity.shard_id(len(self._shards)):
-            self._find("held", f"{name}: that it is held lies in the wrong shard")
+            # For an open run such a row is harmless: the migration from version 1 added one wherever it might be needed.
+            self._find(
+                "in flight", f"{name} is closed, and a row says that a worker has a task of it"
+            )
+        elif stored.in_flight_shard_id != entity.shard_id(len(self._shards)):
+            self._find("in flight", f"{name}: the row of its task in flight is in the wrong shard")
 
     def _lists(self, entity: _Rows) -> None:
         stored, name, state = entity.stored, entity.name, entity.state

@@ -71,7 +71,7 @@ class Entry:
     __slots__ = (
         "counted_bytes",
         "durable_event_id",
-        "is_held",
+        "has_task_in_flight",
         "is_used",
         "key",
         "number",
@@ -93,7 +93,7 @@ class Entry:
         """The state, as its type defines it; None: there is no such entity."""
         self.wake_at_ns = 0
         """The wake-up bound as last written, durable or not; 0: none."""
-        self.is_held = False
+        self.has_task_in_flight = False
         """As last written: whether a worker holds a task of the entity."""
         self.pending: Group | None = None
         """The last uncommitted change: the barrier for everything computed from this entity."""
@@ -119,7 +119,7 @@ class Entry:
         self.number = 0
         self.state = None
         self.wake_at_ns = 0
-        self.is_held = False
+        self.has_task_in_flight = False
         self.tail = EventTail() if self.tail is not NO_TAIL else NO_TAIL
 
 
@@ -250,8 +250,8 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
             facts[fact.kind, fact.key] = fact
         if write.wake_at_ns is not None:
             merged.wake_at_ns = write.wake_at_ns
-        if write.is_held is not None:
-            merged.is_held = write.is_held
+        if write.has_task_in_flight is not None:
+            merged.has_task_in_flight = write.has_task_in_flight
         merged.visibility = write.visibility or merged.visibility
         if write.delete_at_ns is not None:
             merged.delete_at_ns = write.delete_at_ns

@@ -77,7 +77,7 @@ class Loader:
     async def _fill(self, entry: Entry, stored: StoredEntity) -> None:
         entry.number = stored.number
         entry.wake_at_ns = stored.wake_at_ns
-        entry.is_held = stored.is_held
+        entry.has_task_in_flight = stored.has_task_in_flight
         if entry.type.has_log:
             for row in stored.events:
                 entry.tail.append(row)

@@ -167,7 +167,7 @@ class Steps:
         write.delete_at_ns = transition.delete_at_ns
         if entry.state is not None:
             write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
-            write.is_held = _held(entry)
+            write.has_task_in_flight = _in_flight(entry)
         if transition.effects:
             rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
             write.outbox = rows
@@ -250,10 +250,10 @@ def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | 
     return bound
 
 
-def _held(entry: Entry) -> bool | None:
-    """Whether a worker holds a task of the entity, or None if the stored value is right. Updates `entry.is_held`."""
-    held = entry.type.is_held(entry.state)
-    if held is entry.is_held:
+def _in_flight(entry: Entry) -> bool | None:
+    """The value of `has_task_in_flight` to write, or None if the stored one is right. Updates the entry."""
+    in_flight = entry.type.has_task_in_flight(entry.state)
+    if in_flight is entry.has_task_in_flight:
         return None
-    entry.is_held = held
-    return held
+    entry.has_task_in_flight = in_flight
+    return in_flight

@@ -31,11 +31,11 @@ async def time_out_orphans(
     """Time out the attempts of dead workers. Those of a run that cannot be changed wait for their own time-outs.
 
     Args:
-        store: Lists the runs with a task held by a worker; no others are loaded.
+        store: Lists the runs with a task in flight; no others are loaded.
         shard_ids: The shards of this node.
         time_out: Times out the orphans of one run, durably.
     """
-    keys = await store.held(shard_ids)
+    keys = await store.with_tasks_in_flight(shard_ids)
     for start in range(0, len(keys), TOGETHER_MAX):
         some = keys[start : start + TOGETHER_MAX]
         results = await asyncio.gather(*(time_out(key) for key in some), return_exceptions=True)

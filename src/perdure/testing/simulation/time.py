@@ -25,7 +25,7 @@ class SimTime(TimeSkipping):
 
     Args:
         real: The loop's clock.
-        is_held: Whether something runs that only the simulation sees: a user's function, a call on its way.
+        is_busy: Whether something runs that only the simulation sees: a user's function, a call on its way.
         is_alive: Whether the worker of this identity runs.
         stepped: Told of every step of the node.
     """
@@ -34,13 +34,13 @@ class SimTime(TimeSkipping):
         self,
         real: Clock,
         *,
-        is_held: Callable[[], bool],
+        is_busy: Callable[[], bool],
         is_alive: Callable[[str], bool],
         stepped: Callable[[Group], None],
     ) -> None:
         super().__init__(SkippingClock(real))
         self.real = real
-        self._is_held = is_held
+        self._is_held = is_busy
         self._is_alive = is_alive
         self._stepped = stepped
         self._attempts: dict[EntityKey, tuple[str, ...]] = {}

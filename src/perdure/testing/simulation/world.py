@@ -78,7 +78,7 @@ class Universe:
         self._loop = SimLoop()
         self._time = SimTime(
             SimClock(self._loop),
-            is_held=lambda: self._calls > 0 or self._is_executing(),
+            is_busy=lambda: self._calls > 0 or self._is_executing(),
             is_alive=self._is_alive,
             stepped=self._stepped,
         )
