@@ -19,7 +19,7 @@ from perdure.history.run.signal_with_start import signal_with_start
 from perdure.history.run.start import Parent, needs_existing
 from perdure.history.run.update_with_start import update_with_start
 from perdure.history.run.wanted_tasks import is_stale
-from perdure.history.workflow_task.attempts import unstick
+from perdure.history.workflow_task.attempts import leave_sticky_queue
 from perdure.wire import events
 from perdure.wire.api import enums, history, update, workflowservice
 from perdure.wire.events import attributes_of
@@ -351,9 +351,9 @@ class Others:
 
     # Engines.
 
-    def _do_unstick(self, options: Options) -> RunTransition:
+    def _do_leave_sticky_queue(self, options: Options) -> RunTransition:
         row, task = self.world.queue(QueueKind.WORKFLOW)[int(options.get("skip", 0))]
-        return self.world.commit(unstick(self.world.state, task, row, self.world.env))
+        return self.world.commit(leave_sticky_queue(self.world.state, task, row, self.world.env))
 
     def _do_stale(self, options: Options) -> list[str]:
         """Which of the rows that wait mean nothing any more."""

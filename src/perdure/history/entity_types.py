@@ -166,7 +166,7 @@ class RunType(EntityType[RunState]):
         return workflow_task.redeliver(state, env)
 
     def unpolled(self, state: RunState, task: Task, row: TaskRowId, env: Env) -> Transition:
-        return workflow_task.unstick(state, task, row, env)
+        return workflow_task.leave_sticky_queue(state, task, row, env)
 
     def visibility(self, state: RunState) -> VisibilityRow:
         return visibility_row(state)

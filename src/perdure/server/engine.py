@@ -328,8 +328,8 @@ class Engine:
     async def start_task(self, task: Task, row: TaskRowId | None, info: PollInfo) -> Any:
         return await self._task_starts.start(task, row, info)
 
-    async def unstick(self, task: Task, row: TaskRowId) -> None:
-        await self._task_starts.unstick(task, row)
+    async def leave_sticky_queue(self, task: Task, row: TaskRowId) -> None:
+        await self._task_starts.leave_sticky_queue(task, row)
 
     async def give_back(self, task: Task, reply: Any) -> None:
         await self._task_starts.give_back(task, reply)

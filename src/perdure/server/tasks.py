@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.server.owners.messages import GiveBackQuery, GiveBackTask, StartTask, UnstickTask
+from perdure.server.owners.messages import GiveBackQuery, GiveBackTask, LeaveStickyQueue, StartTask
 
 if TYPE_CHECKING:
     from perdure.core.ids import QueueKey, TaskRowId
@@ -45,8 +45,8 @@ class Tasks:
     async def start_task(self, task: Task, row: TaskRowId | None, info: PollInfo) -> Any:
         return await self._owners.ask(task.entity, StartTask(task, row, info))
 
-    async def unstick(self, task: Task, row: TaskRowId) -> None:
-        await self._owners.ask(task.entity, UnstickTask(task, row))
+    async def leave_sticky_queue(self, task: Task, row: TaskRowId) -> None:
+        await self._owners.ask(task.entity, LeaveStickyQueue(task, row))
 
     async def give_back(self, task: Task, reply: Any) -> None:
         await self._owners.ask(task.entity, GiveBackTask(task, reply))

@@ -119,7 +119,7 @@ class Source:
         is_activity = each.queue.kind is QueueKind.ACTIVITY
         return activity_reply(each.entity) if is_activity else workflow_reply(each.entity)
 
-    async def unstick(self, each: Task, row: TaskRowId) -> None:
+    async def leave_sticky_queue(self, each: Task, row: TaskRowId) -> None:
         self.unstuck.append(each.entity.name)
 
     async def give_back(self, each: Task, reply: Any) -> None:

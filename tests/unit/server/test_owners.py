@@ -88,7 +88,7 @@ ALL: list[messages.Message] = [
     messages.StartTask(TASK, ROW, PollInfo(identity="me", request_id="poll", queue_name="q")),
     messages.GiveBackTask(TASK, REPLY),
     messages.GiveBackTask(TASK, activity_reply(RUN)),
-    messages.UnstickTask(TASK, ROW),
+    messages.LeaveStickyQueue(TASK, ROW),
     messages.WriteWorkflowTask(REPLY),
     messages.WriteQueryTask(QUERY, is_sticky=True),
     messages.GiveBackQuery(QUEUE, QUERY),

@@ -37,8 +37,8 @@ async def start_task(world: World, _: EntityKey) -> None:
     await world.engine.start_task(*await first_row(world), INFO)
 
 
-async def unstick(world: World, _: EntityKey) -> None:
-    await world.engine.unstick(*await first_row(world))
+async def leave_sticky_queue(world: World, _: EntityKey) -> None:
+    await world.engine.leave_sticky_queue(*await first_row(world))
 
 
 async def wake(world: World, key: EntityKey) -> None:
@@ -49,7 +49,7 @@ WORK: dict[str, Work] = {
     "a signal": lambda world, _: world.signal(),
     "a start": lambda world, _: world.start("another"),
     "the start of a task": start_task,
-    "a task that leaves a sticky queue": unstick,
+    "a task that leaves a sticky queue": leave_sticky_queue,
     "a wake-up": wake,
 }
 

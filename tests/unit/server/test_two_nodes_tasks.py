@@ -257,7 +257,7 @@ async def test_a_task_that_was_moved_to_a_queue_without_pollers_waits_there(here
         await asyncio.sleep(20)  # the worker is gone, and nobody polls the normal queue
         await side.caller.signal(side.own)
         await asyncio.sleep(1)
-        assert cluster.messages("UnstickTask") == 0
+        assert cluster.messages("LeaveStickyQueue") == 0
         task = await side.caller.poll(side.queue, timeout_ns=30 * SECOND_NS)
         assert task.workflow_execution.workflow_id == side.own
 

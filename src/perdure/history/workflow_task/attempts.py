@@ -59,11 +59,11 @@ if TYPE_CHECKING:
 __all__ = [
     "complete_workflow_task",
     "fail_workflow_task",
+    "leave_sticky_queue",
     "redeliver",
     "reset_sticky",
     "start_workflow_task",
     "tail",
-    "unstick",
 ]
 
 _CompletedRequest = workflowservice.RespondWorkflowTaskCompletedRequest
@@ -291,7 +291,7 @@ def reset_sticky(state: RunState, env: Env) -> RunTransition:
         return draft.done(workflowservice.ResetStickyTaskQueueResponse())
 
 
-def unstick(state: RunState, task: Task, row: TaskRowId, env: Env) -> RunTransition:
+def leave_sticky_queue(state: RunState, task: Task, row: TaskRowId, env: Env) -> RunTransition:
     """The queue of `task` has no pollers: if it is sticky, its row is removed, and the run's queue gets the task."""
     with Draft(state, env) as draft:
         match phase_of(state):

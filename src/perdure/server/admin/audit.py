@@ -189,7 +189,7 @@ class _Audit:
             if entity.type.has_task_in_flight(state):
                 self._find("in flight", f"{name}: a worker has a task of it, and no row says so")
         elif entity.type.is_closed(state):
-            # For an open run such a row is harmless: the migration from version 1 added one wherever it might be needed.
+            # For an open run it is harmless: the migration from version 1 added a row wherever one might be needed.
             self._find(
                 "in flight", f"{name} is closed, and a row says that a worker has a task of it"
             )

@@ -282,12 +282,12 @@ class MatchingHost:
         self._offer(queue, _item(task, row))
         may_be_stuck = task.may_be_sticky and queue == task.queue
         if row is not None and may_be_stuck and not self.is_served(queue):
-            self._unstick(task, row)
+            self._leave_sticky_queue(task, row)
 
-    def _unstick(self, task: Task, row: TaskRowId) -> None:
+    def _leave_sticky_queue(self, task: Task, row: TaskRowId) -> None:
         """Let the run move a task of an unpolled queue; its worker may have died before this start (S-11)."""
         if task.queue.kind is QueueKind.WORKFLOW:
-            self._spawn(self._engine.unstick(task, row))
+            self._spawn(self._engine.leave_sticky_queue(task, row))
 
     def shard_acquired(self, shard_id: int) -> None:
         self.read_again()

@@ -90,7 +90,7 @@ class TaskSource(Protocol):
         """Start the task durably. A `row` of None asks for a redelivery."""
         ...
 
-    async def unstick(self, task: Task, row: TaskRowId) -> None:
+    async def leave_sticky_queue(self, task: Task, row: TaskRowId) -> None:
         """If the task's queue is a sticky one without pollers, offer the task on the run's own queue."""
         ...
 

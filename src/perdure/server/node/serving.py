@@ -54,7 +54,9 @@ def serve_parts(
                 message.task, message.row, message.poll
             ),
             messages.GiveBackTask: lambda message: engine.give_back(message.task, message.reply),
-            messages.UnstickTask: lambda message: engine.unstick(message.task, message.row),
+            messages.LeaveStickyQueue: lambda message: engine.leave_sticky_queue(
+                message.task, message.row
+            ),
             messages.WriteNamespace: lambda message: engine.namespaces.write(message.fact),
             messages.NamespaceWritten: namespace_written,
         }

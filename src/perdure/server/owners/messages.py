@@ -101,7 +101,7 @@ class GiveBackTask(msgspec.Struct, frozen=True, tag="give-back-task"):
     reply: TaskReply
 
 
-class UnstickTask(msgspec.Struct, frozen=True, tag="unstick-task"):
+class LeaveStickyQueue(msgspec.Struct, frozen=True, tag="unstick-task"):
     """The queue of this task has no pollers: if it is a sticky one, the run moves the task (S-11)."""
 
     answer: ClassVar[Any] = None
@@ -159,7 +159,7 @@ Message = (
     | ShardAcquired
     | StartTask
     | GiveBackTask
-    | UnstickTask
+    | LeaveStickyQueue
     | WriteWorkflowTask
     | WriteQueryTask
     | GiveBackQuery

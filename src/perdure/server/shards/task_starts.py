@@ -60,7 +60,7 @@ class TaskStarts:
             outcome = self._entities.change(entries, entries[0].type.start_task, task, row, info)
         return await self._entities.reveal(outcome)
 
-    async def unstick(self, task: Task, row: TaskRowId) -> None:
+    async def leave_sticky_queue(self, task: Task, row: TaskRowId) -> None:
         """Let the entity move a task that waits in a queue without pollers."""
         try:
             with self._committer.under_way():
