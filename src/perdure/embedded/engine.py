@@ -21,7 +21,7 @@ from perdure.core.units import MS_NS, SECOND_NS
 from perdure.embedded.calls import CLOSED, LATE, Call, TimeLimits
 from perdure.embedded.place import place_of
 from perdure.server.node.node import open_node
-from perdure.storage.port import InUse, OpenError, StoreError
+from perdure.storage.port import DamageError, InUse, OpenError, StoreError
 from perdure.storage.sqlite import SqliteStore, open_memory, open_sqlite
 from perdure.wire import errors
 from perdure.wire.seam import Waits
@@ -156,7 +156,9 @@ class _Engine:
         except StoreError as error:
             self._forget()
             why = str(error)
-            if not isinstance(error, OpenError):
+            if isinstance(error, DamageError) and _shown(self.place) not in why:
+                why = f"{_shown(self.place)} cannot be opened: {why}"
+            elif not isinstance(error, OpenError):
                 why = f"{_shown(self.place)} cannot be written: {why}. Free space, or choose another file"
             raise errors.FailedPrecondition(why) from error
         except BaseException:

@@ -29,7 +29,7 @@ from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities, Raised
 from perdure.server.shards.kept import KeptReplies
-from perdure.server.shards.loading import Loader
+from perdure.server.shards.loading import Loader, read_failed
 from perdure.server.shards.namespaces import Namespaces
 from perdure.server.shards.node_shards import NodeShards
 from perdure.server.shards.outbox import Outbox
@@ -42,7 +42,7 @@ from perdure.server.shards.wakes import Wakes
 from perdure.server.timers.orphans import time_out_orphans
 from perdure.server.timers.retention import Retention
 from perdure.server.timers.row_sweep import RowSweep
-from perdure.storage.port import StoreError
+from perdure.storage.port import Damaged, DamageError, StoreError
 from perdure.wire import errors
 
 if TYPE_CHECKING:
@@ -74,12 +74,17 @@ async def no_deliveries(source: EntityKey, effect: Effect) -> None:
 
 
 async def _read(reading: Awaitable[T]) -> T:
-    """Await a read of the store. Raises Unavailable if the database does not answer."""
+    """Await a read of the store. Raises Unavailable if the database does not answer, DataLoss if it is damaged."""
     try:
         return await reading
     except StoreError as error:
-        log.error("%s", error)
-        raise errors.Unavailable("The database could not be read; try again.") from None
+        raise read_failed(error) from None
+
+
+def _damaged_namespace(key: EntityKey) -> Damaged:
+    return Damaged(
+        f"the settings of namespace {key.namespace_id} are damaged: restore the database from a backup"
+    )
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
@@ -337,9 +342,16 @@ class Engine:
     # Parts.
 
     async def _namespace(self, key: EntityKey) -> NamespaceFact:
-        if self._owners.is_here(key):
-            return (await self.entities.ready(key))[0].state
-        return await self._loader.peek(key)
+        try:
+            if self._owners.is_here(key):
+                found = (await self.entities.ready(key))[0].state
+            else:
+                found = await self._loader.peek(key)
+        except errors.DataLoss as error:
+            raise _damaged_namespace(key) from error
+        if found is None:
+            raise _damaged_namespace(key)
+        return found
 
     async def _time_out_orphans(self, key: EntityKey) -> object:
         return await self.update(key, self._types.of(key).time_out_orphans)
@@ -376,7 +388,17 @@ class Engine:
         self._matcher.shard_acquired(shard.shard_id)
         if self._loops:
             # The shard was acquired again: a batch with an unknown outcome, or another owner, may have left effects.
-            self._spawn(self._outbox.recover([shard.shard_id]))
+            self._spawn(self._recover_again(shard.shard_id))
+
+    async def _recover_again(self, shard_id: int) -> None:
+        try:
+            await self._outbox.recover([shard_id])
+        except DamageError as error:
+            log.error(
+                "effects of shard %d that are not delivered stay where they are: %s",
+                shard_id,
+                error,
+            )
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)

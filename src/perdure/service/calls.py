@@ -36,7 +36,6 @@ THROTTLE_COEFFICIENT = 2.0
 
 RETRYABLE = frozenset(
     {
-        RPCStatusCode.DATA_LOSS,
         RPCStatusCode.INTERNAL,
         RPCStatusCode.UNKNOWN,
         RPCStatusCode.RESOURCE_EXHAUSTED,

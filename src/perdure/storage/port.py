@@ -158,6 +158,10 @@ class StoreError(Exception):
     """Base class of the errors of a store."""
 
 
+class DamageError(StoreError):
+    """Pages or rows of the database are damaged. The same call fails again: it must not be repeated."""
+
+
 class NotWritten(StoreError):
     """The batch was definitely not written."""
 
@@ -170,6 +174,10 @@ class GuiltyWrite(NotWritten):
         self.numbers = numbers
 
 
+class DamagedRows(DamageError, GuiltyWrite):
+    """As `GuiltyWrite`, because the pages that hold the rows of these entities are damaged."""
+
+
 class FenceLost(NotWritten):
     """Not written: these shards have another owner, or another batch was written first."""
 
@@ -180,10 +188,6 @@ class FenceLost(NotWritten):
 
 class StoreFull(NotWritten):
     """Not written: no space left."""
-
-
-class DamageError(StoreError):
-    """Pages or rows of the database are damaged. The same call fails again: it must not be repeated."""
 
 
 class DamagedWrite(DamageError, NotWritten):

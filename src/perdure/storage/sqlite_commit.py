@@ -14,6 +14,7 @@ from typing import Any
 
 from perdure.storage.port import (
     CommitBatch,
+    DamagedRows,
     EntityWrite,
     FenceLost,
     GuiltyWrite,
@@ -92,6 +93,8 @@ def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
         raise _guilty(connection, batch, error) from error
     except sqlite3.Error as error:
         rollback(connection)
+        if kind_of(error) is ErrorKind.DAMAGE:
+            raise _guilty(connection, batch, error) from error
         raise write_error(error) from error
     try:
         connection.execute("COMMIT")
@@ -180,8 +183,9 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
     """Find the entities whose rows are refused, without changing the database."""
     numbers: set[int] = set()
     reasons: set[str] = set()
+    is_damage = False
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        _begin(connection, batch.shards)
         for write in batch.writes:
             connection.execute("SAVEPOINT one")
             try:
@@ -193,12 +197,29 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
                 numbers.add(write.number)
                 reasons.add(_without_values(refusal))
                 connection.execute("ROLLBACK TO one")
+            except sqlite3.Error as damage:
+                if kind_of(damage) is not ErrorKind.DAMAGE:
+                    raise
+                numbers.add(write.number)
+                is_damage = True
+                connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
+    except NotWritten as other:
+        rollback(connection)
+        return other
     except sqlite3.Error as other:
         rollback(connection)
         return write_error(other)
     rollback(connection)
+    if is_damage:
+        return DamagedRows(
+            frozenset(numbers),
+            f"the rows could not be written, because the database is damaged ({_without_values(error)}): "
+            "restore it from a backup",
+        )
     if not numbers:
+        if isinstance(error, sqlite3.Error) and kind_of(error) is ErrorKind.DAMAGE:
+            return write_error(error)
         return NotWritten(f"the batch was refused ({_without_values(error)})")
     return GuiltyWrite(
         frozenset(numbers), f"the database refused a row: {'; '.join(sorted(reasons))}"

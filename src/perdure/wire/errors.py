@@ -10,9 +10,10 @@ RpcError
 ├── ResourceExhausted    ├── Unavailable   ├── Unimplemented  ├── Aborted  ├── OutOfRange
 └── Internal (UndecodableAnswer) · DataLoss · Unknown · Unauthenticated
 ```
-Invariant: clients of every SDK retry DataLoss, Internal, Unknown, ResourceExhausted, Aborted, OutOfRange and
-Unavailable (S-40), so a user's mistake is never one of those. Messages never hold payload values, and of what a caller
-has sent at most the beginning (`shown`). Not here: what a transport can carry (`error_bounds`).
+Invariant: clients of every SDK retry Internal, Unknown, ResourceExhausted, Aborted, OutOfRange and Unavailable, and
+those of other SDKs DataLoss as well (S-40), so a user's mistake is never one of those. Messages never hold payload
+values, and of what a caller has sent at most the beginning (`shown`). Not here: what a transport can carry
+(`error_bounds`).
 """
 
 from __future__ import annotations

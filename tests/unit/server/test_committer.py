@@ -6,7 +6,15 @@ import asyncio
 
 import pytest
 
-from perdure.storage.port import FenceLost, GuiltyWrite, NotWritten, StoreFull, UnknownOutcome
+from perdure.storage.port import (
+    DamagedRows,
+    DamagedWrite,
+    FenceLost,
+    GuiltyWrite,
+    NotWritten,
+    StoreFull,
+    UnknownOutcome,
+)
 from perdure.wire import errors
 from tests.unit.server.bench import Bench
 from tests.unit.server.virtual import on_virtual_time
@@ -39,6 +47,32 @@ async def test_a_batch_carries_the_fence_of_each_of_its_shards_once_and_the_sequ
     bench.group("4", "a")
     await bench.done()
     assert [s.sequence for s in bench.batches[1].shards] == [11]
+
+
+@on_virtual_time
+async def test_damaged_rows_are_data_loss_for_their_group_alone():
+    bench = Bench()
+    for writes in ("ab", "bc", "xy"):
+        bench.group(writes, writes)
+    number = bench.entry("a").number
+    bench.outcomes = [DamagedRows(frozenset({number}), "the rows are damaged (test)")]
+    assert await bench.done() == {"ab": errors.DataLoss, "bc": UNAVAILABLE, "xy": OK}
+    assert "damaged (test)" in bench.messages["ab"]
+
+
+@on_virtual_time
+async def test_damage_without_a_guilty_row_fails_its_batch_and_refuses_no_other():
+    bench = Bench()
+    bench.gate.clear()
+    bench.group("1", "a")
+    bench.group("2", "b")
+    await settle()  # these are in flight, the following one waits
+    bench.group("3", "c")
+    bench.outcomes = [DamagedWrite("the pages are damaged (test)")]
+    bench.gate.set()
+    assert await bench.done() == {"1": errors.DataLoss, "2": errors.DataLoss, "3": OK}
+    bench.group("4", "a")
+    assert (await bench.done())["4"] is OK, "nothing is refused for a while"
 
 
 @pytest.mark.parametrize("order", ["forward", "backward"])

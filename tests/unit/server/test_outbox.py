@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
+import pytest
+
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
 from perdure.entity.transition import Effect, FactChange
@@ -13,9 +15,9 @@ from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.run_state import RunState
 from perdure.server.engine import Engine
 from perdure.server.runs import Runs
-from perdure.storage.port import Store
+from perdure.storage.port import DamageError, Store
 from perdure.storage.sqlite import open_memory
-from perdure.wire.errors import Unavailable
+from perdure.wire.errors import DataLoss, Unavailable
 
 SOURCE = run_key("n", "source", "r")
 TO_A, TO_B = run_key("n", "a", "r"), run_key("n", "b", "r")
@@ -101,3 +103,51 @@ async def test_what_was_not_delivered_is_taken_up_by_the_next_owner():
     await delivered(store)
     assert post.received == [("a", "e0")]
     await second.close()
+
+
+@pytest.mark.parametrize("damage", [DataLoss("d"), DamageError("d")])
+async def test_an_effect_that_damage_prevents_is_given_up_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture, damage: Exception
+):
+    class Damaged(Post):
+        async def deliver(self, source: EntityKey, effect: Effect) -> None:
+            self.received.append((effect.destination.name, effect.request_id))
+            if effect.request_id == "e0":
+                raise damage
+
+    store, post = open_memory(), Damaged()
+    engine = await open_engine(store, post)
+    await send(engine, TO_A, TO_A, TO_B)
+    while len(left := await store.outbox(range(store.shard_count))) > 1:  # noqa: ASYNC110 -- asks the rows
+        await asyncio.sleep(0.01)
+    while engine._outbox.is_delivering:  # noqa: ASYNC110 -- the lanes end after the rows have gone
+        await asyncio.sleep(0.01)
+    assert [stored.effect.request_id for stored in left] == ["e0"]
+    assert sorted(post.received) == [("a", "e0"), ("a", "e1"), ("b", "e2")], "each once"
+    assert engine._outbox.holds(SOURCE), "its source is not deleted"
+    assert len([r for r in caplog.records if "cannot be delivered" in r.message]) == 1
+    await engine.close()
+
+
+async def test_rows_that_cannot_be_read_end_the_opening():
+    store = open_memory()
+    store._reading.execute("DROP TABLE outbox")
+    engine = Engine(store, SystemClock(), lambda: "id", deliver=Post().deliver)
+    with pytest.raises(DamageError, match="no such table"):
+        await engine.open()
+    await engine.close()
+
+
+async def test_a_shard_that_is_acquired_again_leaves_unreadable_rows_where_they_are(
+    caplog: pytest.LogCaptureFixture,
+):
+    store, post = open_memory(), Post()
+    engine = await open_engine(store, post)
+    store._reading.execute("DROP TABLE outbox")
+    engine._shard_acquired(next(iter(engine._shards._shards.values())))
+    while not caplog.records:  # noqa: ASYNC110 -- asks the log
+        await asyncio.sleep(0.01)
+    assert [r.message.split(":")[0] for r in caplog.records] == [
+        "effects of shard 0 that are not delivered stay where they are"
+    ]
+    await engine.close()

@@ -14,7 +14,6 @@ from perdure.wire.seam import WORKFLOW_SERVICE
 CONFIG = RetryConfig()
 MIDDLE = 0.5  # no jitter
 RETRYABLE = (
-    errors.DataLoss,
     errors.Internal,
     errors.Unknown,
     errors.ResourceExhausted,
@@ -27,6 +26,7 @@ FINAL = (
     errors.NotFound,
     errors.AlreadyExists,
     errors.PermissionDenied,
+    errors.DataLoss,
     errors.FailedPrecondition,
     errors.Unimplemented,
     errors.Unauthenticated,

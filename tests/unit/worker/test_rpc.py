@@ -282,7 +282,6 @@ TRANSIENT = [
     errors.ResourceExhausted("no"),
     errors.Internal("no"),
     errors.Unknown("no"),
-    errors.DataLoss("no"),
     errors.Aborted("no"),
     errors.OutOfRange("no"),
     errors.DeadlineExceeded("no"),

@@ -33,7 +33,7 @@ from perdure.server.owners.messages import (
     WithdrawQuery,
 )
 from perdure.server.owners.owners import Owners
-from perdure.wire.errors import RpcError
+from perdure.wire.errors import DataLoss, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -196,6 +196,9 @@ class MatchingHost:
     async def _start(self, poll: ParkedPoll, body: TaskBody) -> None:
         try:
             reply = await self._engine.start_task(body.task, body.row, poll.info)
+        except DataLoss as error:
+            _log.error("a task of %s cannot be started: %s", poll.queue.name, error.message)
+            self._not_started(poll, body, is_damaged=True)
         except RpcError as error:
             _log.debug("a task of %s was not started: %s", poll.queue.name, error.message)
             self._not_started(poll, body)
@@ -217,9 +220,13 @@ class MatchingHost:
         elif not poll.give(reply):
             await self._engine.give_back(body.task, reply)
 
-    def _not_started(self, poll: ParkedPoll, body: TaskBody) -> None:
-        """Retry the task a little later. The poll keeps waiting, without reading rows immediately."""
-        self._retry_later(poll.queue, body)
+    def _not_started(self, poll: ParkedPoll, body: TaskBody, *, is_damaged: bool = False) -> None:
+        """Retry the task a little later. The poll keeps waiting, without reading rows immediately.
+
+        Another try at a damaged run does not help. Its row waits for the next sweep.
+        """
+        if not is_damaged:
+            self._retry_later(poll.queue, body)
         if not poll.is_here or self._is_closed:
             poll.give(None)
             return

@@ -21,7 +21,7 @@ from perdure.core.units import SECOND_NS
 from perdure.server.common.options import DevServerOptions, DevServerReady, ServerStartError
 from perdure.server.node.node import Node, open_node
 from perdure.server.transport.grpc import GrpcServer
-from perdure.storage.port import OpenError, StoreError
+from perdure.storage.port import DamageError, OpenError, StoreError
 from perdure.storage.sqlite import open_memory, open_sqlite
 from perdure.wire.errors import RpcError
 
@@ -96,6 +96,8 @@ async def open_dev_node(options: DevServerOptions) -> Node:
             search_attributes=options.search_attributes,
             retention_ns=options.retention_ns,
         )
+    except DamageError as error:
+        raise ServerStartError(f"{options.db_filename} cannot be opened: {error}") from error
     except (StoreError, RpcError) as error:
         raise ServerStartError(
             f"the database cannot be written: {error}. Free space, or choose another file"

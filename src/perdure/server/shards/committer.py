@@ -19,9 +19,12 @@ from perdure.core.units import MS_NS, SECOND_NS
 from perdure.server.shards.group import Group, merge
 from perdure.storage.port import (
     CommitBatch,
+    DamagedWrite,
+    DamageError,
     FenceLost,
     GuiltyWrite,
     NotWritten,
+    StoreError,
     StoreFull,
 )
 from perdure.wire import errors
@@ -168,7 +171,7 @@ class Committer:
             except Exception:
                 # A bug. If it ended this loop, no call would ever be answered again.
                 log.exception("writing a batch failed in an unforeseen way")
-                self._fail(lambda _: True, _not_stored)
+                self._fail(lambda _: True, lambda _: _not_stored())
             if not self._waiting:
                 self._wanted.clear()
                 self._flushed.set()
@@ -208,7 +211,7 @@ class Committer:
     async def _write(self) -> None:
         while self._in_flight:
             if any(group.is_broken for group in self._in_flight):
-                self._fail(lambda group: group.is_broken, _not_stored)
+                self._fail(lambda group: group.is_broken, lambda _: _not_stored())
                 continue
             try:
                 await self._store.commit(self._batch())
@@ -218,6 +221,8 @@ class Committer:
                 log.warning("lost the ownership of shards %s", sorted(error.shard_ids))
                 lost = {g.shard for g in self._in_flight if g.shard.shard_id in error.shard_ids}
                 self._drop_shards(list(lost) or self._shards())
+            except DamagedWrite as error:
+                self._refuse_damaged(error)
             except NotWritten as error:
                 self._refuse(error)
             except Exception:
@@ -269,10 +274,11 @@ class Committer:
             self._refuse(error)
             return
         log.error("%s: %s", ", ".join(str(entry.key) for entry in guilty), error)
+        own = _damaged(error) if isinstance(error, DamageError) else _not_stored()
         self._fail(
             lambda group: not guilty.isdisjoint(group.entries),
             lambda group: (
-                _not_stored(group)
+                own
                 if not guilty.isdisjoint(group.entries)
                 else errors.Unavailable(
                     "A related change could not be stored; nothing was written."
@@ -310,6 +316,12 @@ class Committer:
         finally:
             for group in landed:
                 self._tell(group, None if written else error)
+
+    def _refuse_damaged(self, error: DamagedWrite) -> None:
+        """(d) No row is to blame: the pages of the batch are damaged. Other batches may still be written."""
+        log.error("%s", error)
+        batch, refusal = set(self._in_flight), _damaged(error)
+        self._fail(lambda group: group in batch, lambda _: refusal)
 
     def _refuse(self, error: NotWritten) -> None:
         """Nothing can be written now, for instance because the disk is full: refuse for a while, then try again."""
@@ -352,5 +364,9 @@ class Committer:
                 self._tell(group, reason(group))
 
 
-def _not_stored(_: Group) -> errors.RpcError:
+def _not_stored() -> errors.RpcError:
     return errors.Internal("The change could not be stored; the server's log says why.")
+
+
+def _damaged(error: StoreError) -> errors.RpcError:
+    return errors.DataLoss(f"Nothing was written: {error}.")

@@ -10,7 +10,7 @@ from perdure.core.units import MS_NS
 from perdure.entity.entity_type import UnknownRowError
 from perdure.server.common.codec import decode_fact
 from perdure.server.shards.group import Entry
-from perdure.storage.port import StoreError
+from perdure.storage.port import DamageError, StoreError
 from perdure.wire import errors
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ log = logging.getLogger(__name__)
 
 SLICE_NS = 4 * MS_NS
 """Folding a long history yields to the loop this often, so that one slice plus one step stays below 5 ms."""
+
+
+def read_failed(error: StoreError) -> errors.RpcError:
+    """The answer to a call whose read of the store failed, which is logged. Damage is no reason to try again."""
+    log.error("%s", error)
+    if isinstance(error, DamageError):
+        return errors.DataLoss(f"{error}.")
+    return errors.Unavailable("The database could not be read; try again.")
 
 
 class Loader:
@@ -63,8 +71,7 @@ class Loader:
         try:
             stored = await self._store.load(key)
         except StoreError as error:
-            log.error("%s", error)
-            raise errors.Unavailable("The database could not be read; try again.") from None
+            raise read_failed(error) from None
         if shard.epoch != epoch:
             return  # the shard was dropped meanwhile: its next owner may have written since this read
         entry = Entry(key, shard, self._types.of(key))

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MS_NS, SECOND_NS
-from perdure.storage.port import StoredEffect, StoreError
+from perdure.storage.port import DamageError, StoredEffect, StoreError
+from perdure.wire.errors import DataLoss
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,11 +82,17 @@ class Outbox:
         return bool(self._lanes)
 
     async def recover(self, shard_ids: list[int]) -> None:
-        """Deliver what an earlier owner of these shards left behind. Retries until the database answers."""
+        """Deliver what an earlier owner of these shards left behind. Retries until the database answers.
+
+        Raises:
+            DamageError: The rows cannot be read, and never will be.
+        """
         failures = 0
         while True:
             try:
                 rows = await self._store.outbox(shard_ids)
+            except DamageError:
+                raise
             except StoreError as error:
                 failures += 1
                 pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
@@ -104,15 +111,18 @@ class Outbox:
     async def _drive(self, destination: EntityKey) -> None:
         lane = self._lanes[destination]
         while lane:
-            await self._one(lane[0])
+            is_done = await self._one(lane[0])
             stored = lane.popleft()
+            if not is_done:
+                continue  # its row stays, and so does its source
             self._known.discard((stored.source, stored.sequence))
             self._sources[stored.source] -= 1
             if not self._sources[stored.source]:
                 del self._sources[stored.source]
         del self._lanes[destination]
 
-    async def _one(self, stored: StoredEffect) -> None:
+    async def _one(self, stored: StoredEffect) -> bool:
+        """Deliver an effect. Returns false if damage prevents it: of its source, its destination or its row."""
         failures = 0
         is_delivered = False
         while True:
@@ -121,6 +131,15 @@ class Outbox:
                     await self._deliver(stored.source, stored.effect)
                     is_delivered = True
                 await self._finish(stored)
+            except (DataLoss, DamageError) as error:
+                log.error(
+                    "the effect %s of %s cannot be delivered to %s before the database is repaired: %s",
+                    stored.effect.kind,
+                    stored.source,
+                    stored.effect.destination,
+                    error,
+                )
+                return False
             except Exception:
                 failures += 1
                 pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
@@ -134,4 +153,4 @@ class Outbox:
                 )
                 await asyncio.sleep(pause_ns / SECOND_NS)
             else:
-                return
+                return True

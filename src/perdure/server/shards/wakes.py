@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.server.common import closing
-from perdure.storage.port import StoreError
-from perdure.wire.errors import NotFound, ResourceExhausted, RpcError, Unavailable
+from perdure.storage.port import DamageError, StoreError
+from perdure.wire.errors import DataLoss, NotFound, ResourceExhausted, RpcError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,6 +37,8 @@ RETRY_NS = SECOND_NS
 RETRY_MAX_NS = 5 * MINUTE_NS
 TIME_MAX_NS = 2**63 - 1
 RETRY_NODE_MAX_NS = 5 * SECOND_NS
+RETRY_DAMAGED_NS = 5 * MINUTE_NS
+"""When the table itself is damaged: often enough for those who look into the log."""
 
 
 class Wakes:
@@ -128,7 +130,8 @@ class Wakes:
                 error,
                 exc_info=not isinstance(error, StoreError),
             )
-            self._horizon_ns = now_ns + RETRY_NS
+            is_damage = isinstance(error, DamageError)
+            self._horizon_ns = now_ns + (RETRY_DAMAGED_NS if is_damage else RETRY_NS)
             return
         new = [
             row
@@ -174,6 +177,10 @@ class Wakes:
             await self._fire(key)
         except NotFound:
             self._failures.pop(key, None)
+        except DataLoss as error:
+            # The entity stays as it is until the node opens again: no later try could read it.
+            self._failures[key] = self._failures.get(key, 0) + 1
+            log.error("the wake-up of %s is given up: %s", key, error.message)
         except Exception as error:
             failures = self._failures.get(key, 0) + 1
             self._failures[key] = failures

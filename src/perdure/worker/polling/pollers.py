@@ -32,13 +32,12 @@ RETRY_INITIAL_NS = 100 * MS_NS
 RETRY_MAX_NS = 5 * SECOND_NS
 RETRY_COEFFICIENT = 1.7
 
-# Worth another try: the connection, the server's load or its restart (S-40). Everything else is the caller's fault.
+# Worth another try: the connection, the server's load or its restart (S-40). All else is the caller's fault, or damage.
 TRANSIENT = (
     errors.Unavailable,
     errors.ResourceExhausted,
     errors.Internal,
     errors.Unknown,
-    errors.DataLoss,
     errors.Aborted,
     errors.OutOfRange,
     errors.DeadlineExceeded,
