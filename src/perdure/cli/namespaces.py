@@ -163,8 +163,8 @@ def _period(retention_ns: int | None) -> Any:
 
 
 def _retention(described: Described) -> str:
-    kept_ns = duration_ns(described.config.workflow_execution_retention_ttl)
-    return "forever" if kept_ns >= RETENTION_FOREVER_NS else durations.show_exact(kept_ns)
+    retention_ns = duration_ns(described.config.workflow_execution_retention_ttl)
+    return "forever" if retention_ns >= RETENTION_FOREVER_NS else durations.show_exact(retention_ns)
 
 
 def _show(described: Described, form: OutputFormat) -> None:

@@ -122,11 +122,11 @@ class CompositePayloadConverter(PayloadConverter, WithSerializationContext):
     def _asks_for_context(self) -> bool:
         """Whether any converter may change; the answer is kept, as every payload's owner asks."""
         converters = self.converters
-        kept = self._asks
-        if kept is None or kept[0] is not converters or kept[1] != len(converters):
+        cached = self._asks
+        if cached is None or cached[0] is not converters or cached[1] != len(converters):
             asks = any(isinstance(each, WithSerializationContext) for each in converters.values())
-            kept = self._asks = (converters, len(converters), asks)
-        return kept[2]
+            cached = self._asks = (converters, len(converters), asks)
+        return cached[2]
 
 
 def _by_encoding(

@@ -3,7 +3,7 @@
 Role: `Box[Item]` has a field whose annotation is `T`. This module says that it is an `Item`, also for fields that were
 inherited, for named tuples and typed dictionaries, for `Self`, and for aliases of the `type` statement.
 
-Invariants: everything here depends on the hint alone, so answers are kept. Not here: values (`typed`).
+Invariants: everything here depends on the hint alone, so answers are cached. Not here: values (`typed`).
 """
 
 from __future__ import annotations
@@ -100,15 +100,15 @@ def parts_of(hint: Any) -> tuple[Part, ...]:
     Raises:
         NameError: An annotation names something that its module does not have.
     """
-    return _kept(_parts)(hint)
+    return _cached(_parts)(hint)
 
 
 def elements_of(hint: Any) -> tuple[Any, ...]:
     """The element types of a collection: of the hint, or of the generic class that its class is made from."""
-    return args_of(hint) or _kept(_inherited_elements)(hint)
+    return args_of(hint) or _cached(_inherited_elements)(hint)
 
 
-def _kept(find: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+def _cached(find: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
     def found(hint: Any) -> tuple[Any, ...]:
         try:
             return find(hint)

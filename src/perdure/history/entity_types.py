@@ -91,9 +91,9 @@ class RunType(EntityType[RunState]):
         pending = (
             len(state.activities) + len(state.timers) + len(state.buffered) + len(state.children)
         )
-        kept_bytes = state.activity_bytes + state.buffered.size_bytes
-        kept_bytes += len(state.info.started_attributes)
-        return _RUN_BYTES + kept_bytes + _PENDING_BYTES * pending
+        retained_bytes = state.activity_bytes + state.buffered.size_bytes
+        retained_bytes += len(state.info.started_attributes)
+        return _RUN_BYTES + retained_bytes + _PENDING_BYTES * pending
 
     def is_closed(self, state: RunState) -> bool:
         return not state.is_running

@@ -83,10 +83,10 @@ def _modify(draft: Draft, attributes: Modify, command: Command, context: Command
         ),
         user_metadata=metadata_of(command),
     )
-    kept_bytes = sum(len(key) + len(value) for key, value in draft.state.memo)
-    if kept_bytes > draft.env.limits.memo_size_bytes_max:
+    memo_bytes = sum(len(key) + len(value) for key, value in draft.state.memo)
+    if memo_bytes > draft.env.limits.memo_size_bytes_max:
         limit = draft.env.limits.memo_size_bytes_max
         raise check.reject(
-            f"the memo would have {kept_bytes} bytes; the limit is {limit}.", terminates=True
+            f"the memo would have {memo_bytes} bytes; the limit is {limit}.", terminates=True
         )
     draft.visible(visibility_row(draft.state))

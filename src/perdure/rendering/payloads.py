@@ -112,7 +112,7 @@ def inputs(
     payloads: list[common.Payload] = []
     for index, content in enumerate(values):
         # With fewer values than inputs the last one stays in force.
-        meta = {key: _encoded(kept[min(index, len(kept) - 1)]) for key, kept in by_key.items()}
+        meta = {key: _encoded(texts[min(index, len(texts) - 1)]) for key, texts in by_key.items()}
         data = _decode_base64(content) if is_base64 else _encoded(content)
         if meta["encoding"].decode() in JSON_ENCODINGS:
             _check_json(data, index)

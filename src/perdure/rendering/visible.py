@@ -27,10 +27,10 @@ def visible(text: str, *, keep_lines: bool = False) -> str:
     """
     if text.isprintable():
         return text
-    kept = _JOINERS | {"\n", "\t"} if keep_lines else _JOINERS
+    allowed = _JOINERS | {"\n", "\t"} if keep_lines else _JOINERS
     return "".join(
         _spelled(letter)
-        if letter not in kept and unicodedata.category(letter) in _SPELLED_CATEGORIES
+        if letter not in allowed and unicodedata.category(letter) in _SPELLED_CATEGORIES
         else letter
         for letter in text
     )

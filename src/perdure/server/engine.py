@@ -28,13 +28,13 @@ from perdure.server.owners.owners import Owners
 from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities, Raised
-from perdure.server.shards.kept import KeptReplies
 from perdure.server.shards.loading import Loader, read_failed
 from perdure.server.shards.namespaces import Namespaces
 from perdure.server.shards.node_shards import NodeShards
 from perdure.server.shards.outbox import Outbox
 from perdure.server.shards.pace import Pace
 from perdure.server.shards.release import Release
+from perdure.server.shards.reply_cache import ReplyCache
 from perdure.server.shards.step import Steps, no_memory
 from perdure.server.shards.tail import trim
 from perdure.server.shards.task_starts import TaskStarts
@@ -164,7 +164,7 @@ class Engine:
         self._task_starts = TaskStarts(self.entities, self._steps, self.committer, matcher, types)
         self._release.give_back = self._task_starts.give_back_later
         self.pace = Pace(self._wakes, self._outbox, self.committer, self._steps, self._fire)
-        self._kept = KeptReplies()
+        self._replies = ReplyCache()
         self._retention = Retention(store, clock, self._shards.ready_ids, self._expire)
         self._row_sweep = RowSweep(store, clock, self._shards.ready_ids, self.entities, self._steps)
         self._background: set[asyncio.Task[Any]] = set()
@@ -242,18 +242,18 @@ class Engine:
             RpcError: Raised by the transition, or because the change could not be written.
         """
         now_ns = self._clock.monotonic_ns()
-        outcome = self._kept.get(token, now_ns) if token else None
+        outcome = self._replies.get(token, now_ns) if token else None
         if outcome is None:
             entries = self.entities.at_hand_to_change(key)
             if entries is None:
                 with self.committer.under_way():
                     entries = await self.entities.ready_to_change(key)
                 # A repetition of this call may have run while the entity was loaded.
-                outcome = self._kept.get(token, now_ns) if token else None
+                outcome = self._replies.get(token, now_ns) if token else None
             if outcome is None:
                 outcome = self.entities.change(entries, change, *arguments, is_wake=is_wake)
                 if token and not isinstance(outcome.reply, Raised):
-                    self._kept.keep(token, outcome, now_ns)
+                    self._replies.keep(token, outcome, now_ns)
         return await self.entities.reveal(outcome)
 
     async def write(self, transition: Transition) -> Any:
@@ -359,7 +359,7 @@ class Engine:
     async def _expire(self, key: EntityKey) -> bool:
         """Delete a run whose retention is over; one that its namespace keeps longer by now gets the later time."""
         entries = await self.entities.ready_to_change(key)
-        until_ns = self._kept_until_ns(entries[0])
+        until_ns = self._retained_until_ns(entries[0])
         if until_ns <= self._clock.now_ns():
             return await self.delete(key)
         later = Transition(key=key, delete_at_ns=until_ns)
@@ -368,7 +368,7 @@ class Engine:
         await self.entities.reveal(outcome)
         return True
 
-    def _kept_until_ns(self, entry: Entry) -> int:
+    def _retained_until_ns(self, entry: Entry) -> int:
         namespace = self.namespaces.by_id(entry.key.namespace_id)
         if namespace is None or not entry.number or not entry.is_closed:
             return 0

@@ -15,9 +15,9 @@ from perdure.history.state.run_state import RunState, RunStatus
 from perdure.server.pending import updates
 from perdure.server.pending.queries import PendingQuery, Queries, TaskAttempt
 from perdure.server.pending.updates import Updates
-from perdure.server.shards import kept
+from perdure.server.shards import reply_cache
 from perdure.server.shards.group import Group
-from perdure.server.shards.kept import KeptReplies
+from perdure.server.shards.reply_cache import ReplyCache
 from perdure.server.shards.step import Outcome
 from perdure.wire.api import common, enums, failure, query, update, workflowservice
 from perdure.wire.errors import ResourceExhausted
@@ -347,37 +347,37 @@ def outcome(said: object) -> Outcome:
 
 
 def test_the_answers_of_two_minutes_are_two_generations():
-    replies = KeptReplies()
+    replies = ReplyCache()
     replies.keep(b"a", outcome("a"), 0)
-    replies.keep(b"b", outcome("b"), kept.KEPT_NS)
+    replies.keep(b"b", outcome("b"), reply_cache.REPLY_TTL_NS)
     assert len(replies) == 2
-    found = replies.get(b"a", 2 * kept.KEPT_NS - 1)
+    found = replies.get(b"a", 2 * reply_cache.REPLY_TTL_NS - 1)
     assert found is not None
     assert found.reply == "a"
-    replies.keep(b"c", outcome("c"), 2 * kept.KEPT_NS)
-    assert replies.get(b"a", 2 * kept.KEPT_NS) is None
+    replies.keep(b"c", outcome("c"), 2 * reply_cache.REPLY_TTL_NS)
+    assert replies.get(b"a", 2 * reply_cache.REPLY_TTL_NS) is None
     assert len(replies) == 2
 
 
 def test_large_rejections_and_messages_count_as_well():
-    size_bytes = kept.KEPT_BYTES_MAX // 16
+    size_bytes = reply_cache.REPLY_BYTES_MAX // 16
     large = failure.Failure(message="x" * size_bytes)
     rejections = CompletionReply(rejected_updates=(UpdateRejection("u", large),))
     told = workflowservice.RecordActivityTaskHeartbeatResponse()
     details = common.Payloads(payloads=[common.Payload(data=bytes(size_bytes))])
     for said in (rejections, details):
-        replies = KeptReplies()
+        replies = ReplyCache()
         for n in range(64):
             replies.keep(b"%d" % n, outcome(said), 100)
             assert len(replies) <= 17
-    replies = KeptReplies()
+    replies = ReplyCache()
     for n in range(1_000):
         replies.keep(b"%d" % n, outcome(told), 100)
     assert len(replies) == 1_000
 
 
 def test_an_answer_of_nothing_is_not_kept():
-    replies = KeptReplies()
+    replies = ReplyCache()
     replies.keep(b"a", outcome(None), 0)
     replies.keep(b"b", outcome("b"), 0)
     assert replies.get(b"a", 0) is None

@@ -4,8 +4,8 @@ A plan names the history it needs as a range; the shell reads those rows and bui
 a response message, one of these plans, or an `RpcError` value, which the shell raises after the commit (a failed
 workflow task is written *and* answered with an error: S-4 and S-7).
 
-Plans of tasks are kept for a while by the thousand (`server.kept`). They are values that cannot be part of a cycle, so
-the garbage collector need not look at them (`gc=False`).
+The reply cache of the server holds thousands of plans for tasks. Such a plan cannot be part of a reference cycle, so
+the garbage collector does not track it (`gc=False`).
 """
 
 from __future__ import annotations

@@ -291,7 +291,7 @@ class LocalActivities:
         seq = machine.command.seq
         known = next((marker for marker in self._ahead if marker.seq == seq), None)
         if known is not None:
-            if not self._held(known):
+            if not self._is_early(known):
                 self._ahead.remove(known)
                 machine.resolve_from_marker(known, run)
         elif machine in self._requests:
@@ -325,27 +325,27 @@ class LocalActivities:
             self._ahead.append(marker)
             self.deliver(run)
 
-    def _held(self, marker: LocalActivityMarker) -> bool:
+    def _is_early(self, marker: LocalActivityMarker) -> bool:
         index = marker.activation_index
         return index is not None and index > self.activation_index
 
     def deliver(self, run: LocalHost) -> None:
         """Resolve from markers, in their order, as far as user code and the activations have got."""
-        while self._ahead and not self._held(self._ahead[0]):
+        while self._ahead and not self._is_early(self._ahead[0]):
             machine = run.operations.find_quietly(LOCAL_ACTIVITY_KIND, self._ahead[0].seq)
             if machine is None:
                 return
             machine.resolve_from_marker(self._ahead.pop(0), run)
 
     def release_if_idle(self, run: LocalHost) -> None:
-        """Without further jobs, the next activation is the one that first delivered a held result.
+        """Without further jobs, the next activation is the one that first delivered a result that is held back.
 
         An activation that only brought an update which was then rejected left nothing in the
         history, so replay has fewer activations than there were. Results that came in different
         activations stay apart all the same: code that waits for the first of several sees one.
         """
         if self._ahead and not run.jobs:
-            if self._held(self._ahead[0]):
+            if self._is_early(self._ahead[0]):
                 self.activation_index = self._ahead[0].activation_index or 0
             self.deliver(run)
 

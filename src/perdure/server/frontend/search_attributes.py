@@ -122,11 +122,11 @@ async def remove_search_attributes(
     namespace = services.namespace(request.namespace)
 
     def remove(fact: NamespaceFact) -> NamespaceFact:
-        kept = dict(fact.search_attributes)
+        remaining = dict(fact.search_attributes)
         for name in dict.fromkeys(request.search_attributes):
-            if kept.pop(name, None) is None:
+            if remaining.pop(name, None) is None:
                 raise InvalidArgument(f"Search attribute {shown(name)} doesn't exist.")
-        return msgspec.structs.replace(fact, search_attributes=kept)
+        return msgspec.structs.replace(fact, search_attributes=remaining)
 
     await services.engine.namespaces.change(namespace.namespace_id, remove)
     return operatorservice.RemoveSearchAttributesResponse()

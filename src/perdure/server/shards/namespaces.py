@@ -86,11 +86,11 @@ class Namespaces:
         Raises:
             NamespaceNotFound: There is no such namespace.
         """
-        found, kept_ns = self.find(name), min(retention_ns, RETENTION_FOREVER_NS)
+        found, stored_ns = self.find(name), min(retention_ns, RETENTION_FOREVER_NS)
         if found is None:
             raise namespace_not_found(name)
         await self.change(
-            found.namespace_id, lambda fact: msgspec.structs.replace(fact, retention_ns=kept_ns)
+            found.namespace_id, lambda fact: msgspec.structs.replace(fact, retention_ns=stored_ns)
         )
 
     async def put(self, fact: NamespaceFact) -> None:

@@ -41,14 +41,14 @@ def is_from_scope(error: asyncio.CancelledError) -> bool:
 class Redeliveries:
     """The deliveries of one loop that are held back."""
 
-    __slots__ = ("_asked_at", "_held", "_held_at", "_runs")
+    __slots__ = ("_deferred", "_deferred_at", "_requested_at", "_runs")
 
     def __init__(self) -> None:
         self._runs = 0
-        self._asked_at: dict[MethodType, int] = {}
+        self._requested_at: dict[MethodType, int] = {}
         """The progress at which each delivery was last asked for."""
-        self._held: list[asyncio.Handle] = []
-        self._held_at = 0
+        self._deferred: list[asyncio.Handle] = []
+        self._deferred_at = 0
 
     def run(self, callback: MethodType, args: tuple[object, ...]) -> None:
         """Deliver: what the handles call. It is no progress by itself."""
@@ -64,11 +64,11 @@ class Redeliveries:
             steps: How many steps the loop has made in which something happened, deliveries included.
         """
         progress = steps - self._runs
-        if self._asked_at.get(callback) != progress:
-            self._asked_at[callback] = progress
+        if self._requested_at.get(callback) != progress:
+            self._requested_at[callback] = progress
             return True
-        self._held.append(handle)
-        self._held_at = progress
+        self._deferred.append(handle)
+        self._deferred_at = progress
         return False
 
     def due(self, steps: int, *, is_quiet: bool) -> list[asyncio.Handle]:
@@ -78,11 +78,11 @@ class Redeliveries:
             steps: As for `take`.
             is_quiet: Nothing is ready, so no delivery that ran can follow another one.
         """
-        self._held = [handle for handle in self._held if not handle.cancelled()]
-        if not self._held:
+        self._deferred = [handle for handle in self._deferred if not handle.cancelled()]
+        if not self._deferred:
             if is_quiet:
-                self._asked_at.clear()
-        elif steps - self._runs != self._held_at:
-            due, self._held = self._held, []
+                self._requested_at.clear()
+        elif steps - self._runs != self._deferred_at:
+            due, self._deferred = self._deferred, []
             return due
         return []

@@ -1,9 +1,9 @@
-"""Answers kept for a while: a Respond* call repeated after a lost response gets the same answer (D-47).
+"""Deduplicates Respond* calls: one that is repeated after its response was lost gets the same answer (D-47).
 
-An answer is kept for at least a minute, unless newer ones are too many or too large (a completion with eager activities
-holds their inputs). While its commit is in progress, the outcome is kept, and a repeated call waits for it. Afterwards
-only the reply is kept, or only the class of an empty message: there are thousands of answers, and the garbage collector
-visits every live object.
+The cache remembers an answer for at least a minute, unless later answers exceed its limits of number or size. While the
+commit is in progress, the entry is the outcome, and a repeated call waits for it. Afterwards the entry is only the
+reply, or only the class of an empty message: there are thousands of entries, and the garbage collector visits every
+live object.
 
 Invariant: a failed commit leaves no answer.
 """
@@ -19,13 +19,13 @@ from perdure.core.units import MINUTE_NS
 from perdure.history.draft.replies import CompletionReply
 from perdure.server.shards.step import Outcome
 
-KEPT_MAX = 20_000
-KEPT_BYTES_MAX = 64 * 1024 * 1024
-"""Limit for the parts of answers that may be large: inputs of activities, and messages."""
-KEPT_NS = MINUTE_NS
+REPLIES_MAX = 20_000
+REPLY_BYTES_MAX = 64 * 1024 * 1024
+"""Limit for the parts of replies that may be large: messages, and the inputs of activities that start eagerly."""
+REPLY_TTL_NS = MINUTE_NS
 
 
-class KeptReplies:
+class ReplyCache:
     """The last answer per token, in two generations; the older one is discarded as a whole."""
 
     def __init__(self) -> None:
@@ -42,12 +42,12 @@ class KeptReplies:
     def get(self, token: bytes, now_ns: int) -> Outcome | None:
         """The outcome of the same call; None if the call is new or its commit failed."""
         self._turn(now_ns)
-        kept = self._young.get(token) or self._old.get(token)
-        if kept is None:
+        found = self._young.get(token) or self._old.get(token)
+        if found is None:
             return None
-        if not isinstance(kept, Outcome):
-            return Outcome((), kept() if isinstance(kept, type) else kept)
-        return None if _failed(kept) else kept
+        if not isinstance(found, Outcome):
+            return Outcome((), found() if isinstance(found, type) else found)
+        return None if _failed(found) else found
 
     def keep(self, token: bytes, outcome: Outcome, now_ns: int) -> None:
         self._turn(now_ns)
@@ -57,28 +57,28 @@ class KeptReplies:
         self._condense()
 
     def _turn(self, now_ns: int) -> None:
-        is_full = len(self._young) >= KEPT_MAX // 2 or self._young_bytes >= KEPT_BYTES_MAX // 2
+        is_full = len(self._young) >= REPLIES_MAX // 2 or self._young_bytes >= REPLY_BYTES_MAX // 2
         if now_ns < self._turn_ns and not is_full:
             return
         # After a long pause, both generations have expired.
-        self._old = self._young if now_ns < self._turn_ns + KEPT_NS else {}
+        self._old = self._young if now_ns < self._turn_ns + REPLY_TTL_NS else {}
         self._young = {}
         self._young_bytes = 0
-        self._turn_ns = now_ns + KEPT_NS
+        self._turn_ns = now_ns + REPLY_TTL_NS
 
     def _condense(self) -> None:
         """Replace settled outcomes by their replies. Groups are settled in the order in which they were appended."""
         while self._unsettled:
             token = self._unsettled[0]
             table = self._young if token in self._young else self._old
-            kept = table.get(token)
-            if isinstance(kept, Outcome):
-                if not all(group.is_settled for group in kept.barrier):
+            found = table.get(token)
+            if isinstance(found, Outcome):
+                if not all(group.is_settled for group in found.barrier):
                     return
-                if _failed(kept) or kept.reply is None:
+                if _failed(found) or found.reply is None:
                     del table[token]
                 else:
-                    table[token] = _compact(kept.reply)
+                    table[token] = _compact(found.reply)
             self._unsettled.popleft()
 
 
