@@ -13,8 +13,10 @@ from perdure.wire.api import workflowservice
 from tests.harness.stored_run import StoredRun
 
 NAMESPACE_ID = "ns"
-LIMITS = msgspec.structs.replace(DEFAULT_LIMITS, retention_default_ns=DAY_NS)
-"""Closed runs are deleted after a day, so that transcripts show when."""
+LIMITS = msgspec.structs.replace(
+    DEFAULT_LIMITS, retention_default_ns=DAY_NS, allows_cross_namespace_commands=True
+)
+"""Closed runs are deleted after a day, so that transcripts show when; commands may name the namespace `far`."""
 
 
 class World(StoredRun):

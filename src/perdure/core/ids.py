@@ -88,6 +88,7 @@ class TaskRowId(NamedTuple):
 
 _ENTROPY_BYTES = 10
 _POOL_BYTES = 256 * _ENTROPY_BYTES
+KEY_BYTES = 32
 
 
 class _IdSource:
@@ -134,6 +135,12 @@ def new_id() -> str:
     bits = high << 80 | low & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62
     digits = f"{bits:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def new_key() -> bytes:
+    """A secret of 256 bits."""
+    source = _IdSource.random
+    return urandom(KEY_BYTES) if source is None else source.randbytes(KEY_BYTES)
 
 
 @contextmanager

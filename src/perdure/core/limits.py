@@ -21,7 +21,7 @@ every tool can show it, while 0 means "not set" to some of them."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one namespace. Sizes in bytes, durations in nanoseconds."""
+    """Limits of one namespace, and what is allowed in it. Sizes in bytes, durations in nanoseconds."""
 
     blob_size_bytes_max: int = 2 * 1024 * 1024
     memo_size_bytes_max: int = 2 * 1024 * 1024
@@ -55,6 +55,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     retention_default_ns: int = RETENTION_FOREVER_NS
     sticky_schedule_to_start_default_ns: int = 5 * SECOND_NS
     workflow_task_retry_backoff_max_ns: int = 10 * MINUTE_NS
+    allows_cross_namespace_commands: bool = False
+    """Whether workflows may signal, cancel and start workflows of other namespaces."""
 
 
 DEFAULT_LIMITS = Limits()

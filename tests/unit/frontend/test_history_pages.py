@@ -234,7 +234,9 @@ async def test_a_long_poll_follows_a_run_to_its_end():
         assert (await last).next_page_token == b"", "nothing comes any more"
         late = await caller.history(wait_new_event=True, next_page_token=second.next_page_token)
         assert (ids(late), late.next_page_token) == ([4, 5], b"")
-        gone = encode_token(HistoryToken(first_run(task), 6))
+        namespace = caller.node.engine.namespaces.find("default")
+        assert namespace is not None
+        gone = encode_token(HistoryToken(first_run(task), 6), namespace.token_key, "w")
         nothing = await caller.history(wait_new_event=True, next_page_token=gone)
         assert (ids(nothing), nothing.next_page_token, now_s()) == ([], b"", 0)
 

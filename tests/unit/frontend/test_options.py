@@ -31,6 +31,19 @@ def test_a_limit_must_be_a_positive_whole_number(value: object):
         limits_of({"limit.maxIDLength": value})
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_commands_across_namespaces_are_a_switch(value: bool):
+    assert not DEFAULT_LIMITS.allows_cross_namespace_commands
+    limits = limits_of({"system.enableCrossNamespaceCommands": value})
+    assert limits.allows_cross_namespace_commands is value
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_a_switch_must_be_true_or_false(value: object):
+    with pytest.raises(ServerStartError, match=r"CrossNamespaceCommands.*true or false"):
+        limits_of({"system.enableCrossNamespaceCommands": value})
+
+
 async def run(options: DevServerOptions) -> list[DevServerReady]:
     """Start, and stop as soon as it is ready."""
     stop = asyncio.Event()

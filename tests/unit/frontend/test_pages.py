@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perdure.core.units import SECOND_NS
+from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.frontend.pages import (
     PAGE_BYTES_MAX,
+    UNSEALED_NS,
     HistoryToken,
     ReverseToken,
     cut,
     cut_reversed,
     decode_token,
     encode_token,
+    page_body,
     tail_bytes,
 )
 from perdure.wire.api import history, workflowservice
@@ -101,19 +106,54 @@ def test_a_spliced_response_parses_like_one_that_was_built():
     assert [e.event_id for e in parsed.history.events] == [1, 2, 3]
 
 
+NAMESPACE = NamespaceFact(namespace_id="n", name="n", token_key=b"k" * 32)
+
+
+def encoded(token: HistoryToken | ReverseToken) -> bytes:
+    return page_body(encode_token(token, NAMESPACE.token_key, "w"), NAMESPACE, "w", 0)
+
+
 def test_a_page_token_survives_the_journey():
     token = HistoryToken("run", 7, 9, b"tail")
-    assert decode_token(encode_token(token), "run", HistoryToken) == token
-    assert decode_token(encode_token(token), "", HistoryToken) == token
+    assert decode_token(encoded(token), "run", HistoryToken) == token
+    assert decode_token(encoded(token), "", HistoryToken) == token
     backwards = ReverseToken("run", 7)
-    assert decode_token(encode_token(backwards), "run", ReverseToken) == backwards
+    assert decode_token(encoded(backwards), "run", ReverseToken) == backwards
+
+
+@pytest.mark.parametrize("key", [b"", b"j" * 32, b"k" * 32])
+@pytest.mark.parametrize("read", ["w", "another"])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_page_token_is_good_for_its_namespace_and_read_alone(
+    key: bytes, read: str, *, is_changed: bool
+):
+    token = encode_token(HistoryToken("run", 7), key, "w")
+    if is_changed:
+        token = token[:-1] + bytes([token[-1] ^ 1])
+    if (key, read, is_changed) == (NAMESPACE.token_key, "w", False):
+        assert page_body(token, NAMESPACE, read, 0) == encoded(HistoryToken("run", 7))
+        return
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        page_body(token, NAMESPACE, read, SECOND_NS * 601)
+
+
+def test_pages_without_a_seal_are_taken_for_a_while_after_the_namespace_got_its_key():
+    token = encode_token(HistoryToken("run", 7), b"", "w")
+    old = msgspec.structs.replace(NAMESPACE, unsealed_until_ns=5)
+    until_ns = 5 + UNSEALED_NS
+    assert page_body(token, old, "w", until_ns) == token
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        page_body(token, old, "w", until_ns + 1)
+    forged = encode_token(HistoryToken("run", 7), b"j" * 32, "w")
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        page_body(forged, old, "w", until_ns)
 
 
 def test_a_token_of_another_run_or_of_nobody_is_refused_as_rule_25_says():
-    token = encode_token(HistoryToken("run", 7))
+    token = encoded(HistoryToken("run", 7))
     with pytest.raises(InvalidArgument, match="does not match the NextPageToken"):
         decode_token(token, "another run", HistoryToken)
-    for data in (b"garbage", encode_token(ReverseToken("run", 7))):
+    for data in (b"garbage", encoded(ReverseToken("run", 7))):
         with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
             decode_token(data, "run", HistoryToken)
     with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):

@@ -184,7 +184,13 @@ async def other_namespace(world: World) -> str:
     return found.namespace_id
 
 
-async def test_messages_and_children_reach_another_namespace(world: World):
+@on_virtual_time
+async def test_messages_and_children_reach_another_namespace_where_that_is_allowed():
+    async with virtual_world(limits=Limits(allows_cross_namespace_commands=True)) as world:
+        await commands_for_another_namespace(world)
+
+
+async def commands_for_another_namespace(world: World) -> None:
     namespace_id = await other_namespace(world)
     request = workflowservice.StartWorkflowExecutionRequest(
         namespace="other", workflow_id="o", request_id="o"
@@ -209,6 +215,30 @@ async def test_messages_and_children_reach_another_namespace(world: World):
     parent = await world.engine.read(child, lambda state: state.info.parent)
     assert parent is not None
     assert (parent.namespace_id, parent.name) == (world.namespace_id, "s")
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        (signal_external("o", namespace="other"), "BadSignalWorkflowExecutionAttributes"),
+        (
+            cancel_external("o", namespace="other"),
+            "BadRequestCancelExternalWorkflowExecutionAttributes",
+        ),
+        (start_child("c", namespace="other"), "BadStartChildExecutionAttributes"),
+    ],
+)
+async def test_rule_42_commands_for_another_namespace_are_refused(
+    world: World, command: Any, cause: str
+):
+    await other_namespace(world)
+    sender = await world.start("s")
+    refusal = f"{cause}: cross namespace commands are not allowed"
+    with pytest.raises(InvalidArgument, match=refusal):
+        await step(world, "s", command)
+    assert "WORKFLOW_TASK_FAILED" in await world.event_types(sender)
+    await step(world, "s", signal_external("o", namespace="default"))
+    assert "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED" in await world.event_types(sender)
 
 
 @on_virtual_time

@@ -272,7 +272,7 @@ async def test_a_repeated_response_gets_the_same_answer(world: World):
     activity = await world.poll_activity()
     await world.complete_activity(activity.task_token)
     await world.complete_activity(activity.task_token)
-    with pytest.raises(errors.NotFound):
+    with pytest.raises(errors.InvalidArgument):
         await world.complete(b"" + task.task_token[:-1] + b"\x01")
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from perdure.core.ids import run_key, workflow_id_key
+from perdure.core.ids import KEY_BYTES, run_key, workflow_id_key
 from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.core.units import DAY_NS, SECOND_NS
 from perdure.entity.env import Env
@@ -311,7 +311,12 @@ async def test_a_namespace_that_is_renamed_is_found_by_its_new_name_alone():
     assert len(written) == count, "nothing to write"
     assert namespaces.find("old") is None
     assert namespaces.find("new") is namespaces.by_id("1")
-    assert namespaces.by_id("1") == msgspec.structs.replace(renamed, is_retention_known=True)
+    stored = namespaces.by_id("1")
+    assert stored is not None
+    assert len(stored.token_key) == KEY_BYTES
+    assert stored == msgspec.structs.replace(
+        renamed, is_retention_known=True, token_key=stored.token_key
+    )
     assert {each.name for each in namespaces.all()} == {"new", "other"}
     assert len(written) == 3
 

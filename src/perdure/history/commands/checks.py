@@ -66,6 +66,9 @@ class CommandChecks:
         namespace_id = env.namespace_id_of(name)
         if not namespace_id:
             raise self.reject(f"Namespace {shown(name)} is not found.")
+        if not self._limits.allows_cross_namespace_commands:
+            # The reference server's words: users look for them.
+            raise CommandRejected(self._cause, "cross namespace commands are not allowed")
         return namespace_id, name
 
     def duration_ns(self, value: Duration, field: str) -> int:

@@ -78,9 +78,12 @@ def decode_token(data: bytes, kind: type[T]) -> T:
     try:
         token = _decoder.decode(data)
     except msgspec.DecodeError:
-        raise InvalidArgument(
-            "Task token is not valid: it was not issued by this server."
-        ) from None
+        raise not_issued() from None
     if not isinstance(token, kind):
         raise InvalidArgument("Task token is of another kind of task.")
     return token
+
+
+def not_issued() -> InvalidArgument:
+    """The error for bytes that no worker got from here."""
+    return InvalidArgument("Task token is not valid: it was not issued by this server.")

@@ -39,6 +39,14 @@ class NamespaceFact(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int = 0
     search_attributes: dict[str, int] = {}
     """Custom search attributes: name to `IndexedValueType` of the API."""
+    token_key: bytes = b""
+    """Authenticates the task and page tokens of this namespace (`seals`). Empty in facts of earlier versions."""
+    unsealed_until_ns: int = 0
+    """When a namespace of an earlier version got its key. Tokens without a seal are older; 0: there are none."""
+
+    def __repr__(self) -> str:
+        # Without the key: what is printed or logged must not hold a secret.
+        return f"NamespaceFact({self.name!r}, {self.namespace_id!r})"
 
 
 def upgraded(fact: NamespaceFact) -> NamespaceFact:

@@ -8,10 +8,11 @@ from perdure.core.ids import QueueKey, QueueKind
 from perdure.history import transitions
 from perdure.history.activity.pause import pause_activity as pause
 from perdure.history.activity.pause import unpause_activity as unpause
+from perdure.history.activity.phase import progress_of
 from perdure.history.activity.reset import reset_activity as reset
 from perdure.history.draft.replies import ActivityTaskReply
-from perdure.history.draft.tokens import ActivityTaskToken, decode_token
-from perdure.server.frontend import checks, task_replies, workers
+from perdure.history.draft.tokens import ActivityTaskToken, not_issued
+from perdure.server.frontend import checks, task_replies, task_tokens, workers
 from perdure.wire.api import common, workflowservice
 from perdure.wire.errors import (
     InvalidArgument,
@@ -63,7 +64,7 @@ async def poll_activity_task_queue(
         build_id=workers.build_id(request),
     )
     if isinstance(result, ActivityTaskReply):
-        return task_replies.activity_task(result, request.namespace)
+        return task_replies.activity_task(services, result, request.namespace)
     return workflowservice.PollActivityTaskQueueResponse()
 
 
@@ -75,17 +76,24 @@ _METHOD: dict[ByToken, bytes] = {
 """Distinguishes answers to the same task token."""
 
 
-async def _by_token(
-    services: Services, transition: ByToken, task_token: bytes, request: Any
-) -> Any:
-    token = decode_token(task_token, ActivityTaskToken)
-    return await services.engine.update(
-        token.entity,
-        transition,
-        token,
-        request,
-        token=_METHOD[transition] + checks.fingerprint(request),
-    )
+async def _by_token(services: Services, transition: ByToken, request: Any) -> Any:
+    token, started_until_ns = task_tokens.opened(services, request, ActivityTaskToken)
+    change = _of_early_attempt(transition, started_until_ns) if started_until_ns else transition
+    # The answer to a heartbeat is not kept for repeated calls: it must reflect the present state.
+    method = _METHOD.get(transition)
+    kept = b"" if method is None else method + checks.fingerprint(request)
+    return await services.engine.update(token.entity, change, token, request, token=kept)
+
+
+def _of_early_attempt(transition: ByToken, started_until_ns: int) -> ByToken:
+    """The transition, for attempts that were started by that time."""
+
+    def change(state: RunState, token: ActivityTaskToken, request: Any, env: Env) -> RunTransition:
+        if progress_of(state, token.scheduled_event_id).started_ns > started_until_ns:
+            raise not_issued()
+        return transition(state, token, request, env)
+
+    return change
 
 
 async def _by_id(
@@ -107,27 +115,25 @@ async def _by_id(
 async def respond_activity_task_completed(
     services: Services, call: Call, request: workflowservice.RespondActivityTaskCompletedRequest
 ) -> workflowservice.RespondActivityTaskCompletedResponse:
-    return await _by_token(services, transitions.complete_activity, request.task_token, request)
+    return await _by_token(services, transitions.complete_activity, request)
 
 
 async def respond_activity_task_failed(
     services: Services, call: Call, request: workflowservice.RespondActivityTaskFailedRequest
 ) -> workflowservice.RespondActivityTaskFailedResponse:
-    return await _by_token(services, transitions.fail_activity, request.task_token, request)
+    return await _by_token(services, transitions.fail_activity, request)
 
 
 async def respond_activity_task_canceled(
     services: Services, call: Call, request: workflowservice.RespondActivityTaskCanceledRequest
 ) -> workflowservice.RespondActivityTaskCanceledResponse:
-    return await _by_token(services, transitions.cancel_activity, request.task_token, request)
+    return await _by_token(services, transitions.cancel_activity, request)
 
 
 async def record_activity_task_heartbeat(
     services: Services, call: Call, request: workflowservice.RecordActivityTaskHeartbeatRequest
 ) -> workflowservice.RecordActivityTaskHeartbeatResponse:
-    token = decode_token(request.task_token, ActivityTaskToken)
-    # The answer is not kept for repeated calls: it must reflect the present state.
-    return await services.engine.update(token.entity, transitions.heartbeat, token, request)
+    return await _by_token(services, transitions.heartbeat, request)
 
 
 async def respond_activity_task_completed_by_id(

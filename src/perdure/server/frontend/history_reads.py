@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from perdure.core.ids import run_key
 from perdure.history import transitions
@@ -14,6 +14,7 @@ from perdure.server.frontend.pages import (
     cut_reversed,
     decode_token,
     encode_token,
+    page_body,
     tail_bytes,
 )
 from perdure.wire.api import enums, workflowservice
@@ -24,9 +25,28 @@ if TYPE_CHECKING:
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
+_Request = (
+    workflowservice.GetWorkflowExecutionHistoryRequest
+    | workflowservice.GetWorkflowExecutionHistoryReverseRequest
+)
+_Token = TypeVar("_Token", HistoryToken, ReverseToken)
 _CLOSE_EVENT = enums.HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 _READERS = ("temporal-cli", "temporal-ui", "perdure-cli", "perdure-ui")
 """Clients for people. They see stored events only, not the extra events that a worker is shown."""
+
+
+def _given(services: Services, request: _Request, kind: type[_Token]) -> _Token:
+    """The page token of a request: for its namespace, its run, and this kind of read."""
+    namespace, execution = services.namespace(request.namespace), request.execution
+    body = page_body(
+        request.next_page_token, namespace, execution.workflow_id, services.clock.now_ns()
+    )
+    return decode_token(body, execution.run_id, kind)
+
+
+def _sealed(services: Services, request: _Request, token: HistoryToken | ReverseToken) -> bytes:
+    key = services.namespace(request.namespace).token_key
+    return encode_token(token, key, request.execution.workflow_id)
 
 
 async def get_workflow_execution_history(
@@ -35,9 +55,7 @@ async def get_workflow_execution_history(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     page_token = request.next_page_token
-    token = (
-        decode_token(page_token, run_id, HistoryToken) if page_token else HistoryToken(run_id, 1)
-    )
+    token = _given(services, request, HistoryToken) if page_token else HistoryToken(run_id, 1)
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
@@ -97,7 +115,7 @@ async def _close_event(
 ) -> workflowservice.GetWorkflowExecutionHistoryResponse | bytes:
     """Only the final event, or an empty history (S-26)."""
     if tail.is_running:
-        return _empty(encode_token(token) if request.wait_new_event else b"")
+        return _empty(_sealed(services, request, token) if request.wait_new_event else b"")
     last = tail.close_event_id
     rows = await services.engine.history(tail.entity, last, last)
     response = workflowservice.GetWorkflowExecutionHistoryResponse()
@@ -115,7 +133,7 @@ async def _page(
     follows = tail.is_running and request.wait_new_event
     first = token.next_event_id
     if first > last:
-        return _empty(encode_token(token) if follows else b"")
+        return _empty(_sealed(services, request, token) if follows else b"")
     events_max = _events_max(services, request.maximum_page_size)
     read_to = min(last, first + events_max - 1)
     page = cut(await services.engine.history(entity, first, read_to), first, read_to)
@@ -123,11 +141,11 @@ async def _page(
     data = page.data
     if page.next_event_id <= last:
         keep_to = token.last_event_id or (last if token.tail else 0)
-        response.next_page_token = encode_token(
-            HistoryToken(entity.run_id, page.next_event_id, keep_to, token.tail)
-        )
+        then = HistoryToken(entity.run_id, page.next_event_id, keep_to, token.tail)
+        response.next_page_token = _sealed(services, request, then)
     elif follows:
-        response.next_page_token = encode_token(HistoryToken(entity.run_id, page.next_event_id))
+        then = HistoryToken(entity.run_id, page.next_event_id)
+        response.next_page_token = _sealed(services, request, then)
     else:
         data += token.tail
     return with_field(response, "history", data)
@@ -147,9 +165,7 @@ async def get_workflow_execution_history_reverse(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     page_token = request.next_page_token
-    token = (
-        decode_token(page_token, run_id, ReverseToken) if page_token else ReverseToken(run_id, 0)
-    )
+    token = _given(services, request, ReverseToken) if page_token else ReverseToken(run_id, 0)
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
@@ -159,7 +175,6 @@ async def get_workflow_execution_history_reverse(
     page = cut_reversed(rows, last)
     response = workflowservice.GetWorkflowExecutionHistoryReverseResponse()
     if page.next_event_id:
-        response.next_page_token = encode_token(
-            ReverseToken(tail.entity.run_id, page.next_event_id)
-        )
+        then = ReverseToken(tail.entity.run_id, page.next_event_id)
+        response.next_page_token = _sealed(services, request, then)
     return with_field(response, "history", page.data)

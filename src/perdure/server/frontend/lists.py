@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.core.units import END_OF_TIME_NS
 from perdure.entity.transition import VisibilityRow
+from perdure.server.common import seals
 from perdure.server.frontend import checks
 from perdure.server.frontend.list_filter import parse_filter
+from perdure.server.frontend.pages import invalid_page_token, page_body
 from perdure.server.frontend.search_attributes import note_types
 from perdure.storage.port import VisibilityQuery
 from perdure.wire.api import common, enums, workflow, workflowservice
-from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration, timestamp, timestamp_or_none
 
 if TYPE_CHECKING:
+    from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
@@ -35,7 +38,7 @@ async def list_workflow_executions(
     size = checks.page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)
     query = msgspec.structs.replace(
         parse_filter(request.query, namespace.namespace_id),
-        after=_after(request.next_page_token),
+        after=_after(services, namespace, request),
         limit=size,
     )
     rows = await services.engine.visibility(query)
@@ -44,22 +47,40 @@ async def list_workflow_executions(
         note_types(namespace, info.search_attributes)
     return workflowservice.ListWorkflowExecutionsResponse(
         executions=executions,
-        next_page_token=_token(rows[-1]) if len(rows) == size else b"",
+        next_page_token=_token(rows[-1], namespace, request) if len(rows) == size else b"",
     )
 
 
-def _token(last: VisibilityRow) -> bytes:
+def _token(
+    last: VisibilityRow,
+    namespace: NamespaceFact,
+    request: workflowservice.ListWorkflowExecutionsRequest,
+) -> bytes:
     # The token holds only the values that order the rows; a memo does not belong there.
-    return _encoder.encode(msgspec.structs.replace(last, memo=b"", search_attributes=b""))
+    body = _encoder.encode(msgspec.structs.replace(last, memo=b"", search_attributes=b""))
+    return seals.seal(body, namespace.token_key, seals.PAGE, _read(request))
 
 
-def _after(token: bytes) -> VisibilityRow | None:
+def _after(
+    services: Services,
+    namespace: NamespaceFact,
+    request: workflowservice.ListWorkflowExecutionsRequest,
+) -> VisibilityRow | None:
+    token = request.next_page_token
     if not token:
         return None
+    body = page_body(token, namespace, _read(request), services.clock.now_ns())
     try:
-        return _decoder.decode(token)
+        row = _decoder.decode(body)
     except msgspec.DecodeError:
-        raise InvalidArgument("Invalid NextPageToken.") from None
+        raise invalid_page_token() from None
+    if max(row.start_ns, row.close_ns) > END_OF_TIME_NS:
+        raise invalid_page_token()
+    return row
+
+
+def _read(request: workflowservice.ListWorkflowExecutionsRequest) -> str:
+    return f"list {request.query}"
 
 
 async def count_workflow_executions(

@@ -11,12 +11,19 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from perdure.core.units import MINUTE_NS
+from perdure.server.common import seals
+from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.wire.api import history
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.events import frame, frames
 
 PAGE_BYTES_MAX = 2 * 1024 * 1024
 """Half the limit of a gRPC message, so that a page always fits together with the rest of its response."""
+
+
+UNSEALED_NS = 10 * MINUTE_NS
+"""For how long after an upgrade tokens without a seal are taken: pages are read one soon after the other."""
 
 
 class HistoryToken(msgspec.Struct, frozen=True, array_like=True, tag="h"):
@@ -49,19 +56,43 @@ _encoder = msgspec.msgpack.Encoder()
 _Token = TypeVar("_Token", HistoryToken, ReverseToken)
 
 
-def encode_token(token: HistoryToken | ReverseToken) -> bytes:
-    return _encoder.encode(token)
+def encode_token(token: HistoryToken | ReverseToken, key: bytes, workflow_id: str) -> bytes:
+    """The token for the next page, sealed with the key of the namespace."""
+    return seals.seal(_encoder.encode(token), key, seals.PAGE, workflow_id)
 
 
-def decode_token(data: bytes, run_id: str, kind: type[_Token]) -> _Token:
-    """The token in `data`. Raises InvalidArgument if it is malformed or belongs to another kind of read or run."""
+def decode_token(body: bytes, run_id: str, kind: type[_Token]) -> _Token:
+    """The token with this body. Raises InvalidArgument if it is malformed or of another kind of read or run."""
     try:
-        token = msgspec.msgpack.decode(data, type=kind)
+        token = msgspec.msgpack.decode(body, type=kind)
     except msgspec.DecodeError:
-        raise InvalidArgument("Invalid NextPageToken.") from None
+        raise invalid_page_token() from None
     if run_id and token.run_id != run_id:
         raise InvalidArgument("RunId in the request does not match the NextPageToken.")
     return token
+
+
+def page_body(data: bytes, namespace: NamespaceFact, read: str, now_ns: int) -> bytes:
+    """What is inside a page token.
+
+    Args:
+        data: The token.
+        namespace: Of the request.
+        read: What the request reads.
+        now_ns: The node's time.
+
+    Raises:
+        InvalidArgument: The token was not issued for this namespace and read.
+    """
+    if seals.is_genuine(data, namespace.token_key, seals.PAGE, read):
+        return seals.body_of(data)
+    if seals.is_sealed(data) or now_ns > namespace.unsealed_until_ns + UNSEALED_NS:
+        raise invalid_page_token()
+    return data
+
+
+def invalid_page_token() -> InvalidArgument:
+    return InvalidArgument("Invalid NextPageToken.")
 
 
 def cut(rows: Sequence[bytes], first_event_id: int, last_event_id: int) -> Page:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from perdure.core.ids import EntityKey, QueueKey, QueueKind
 from perdure.core.units import SECOND_NS
 from perdure.history import transitions
-from perdure.history.draft.tokens import QueryToken, decode_token
-from perdure.server.frontend import checks
+from perdure.history.draft.tokens import QueryToken
+from perdure.server.frontend import checks, task_tokens
 from perdure.server.pending.queries import PendingQuery, QueryAnswer, TaskAttempt
 from perdure.wire.api import enums, errordetails, failure, query, workflowservice
 from perdure.wire.errors import DeadlineExceeded, InvalidArgument, RpcError, not_found
@@ -60,7 +60,10 @@ async def query_workflow(
         why = result.failure if result.HasField("failure") else None
         message = result.error_message or (why.message if why is not None else "")
         raise InvalidArgument(message, errordetails.QueryFailedFailure(failure=why))
-    return workflowservice.QueryWorkflowResponse(query_result=answer.result.answer)
+    given = answer.result
+    return workflowservice.QueryWorkflowResponse(
+        query_result=given.answer if given.HasField("answer") else None
+    )
 
 
 def _too_large(size_bytes: int, limit_bytes: int) -> RpcError:
@@ -191,7 +194,7 @@ def _queues(state: RunState) -> tuple[QueueKey | None, QueueKey]:
 async def respond_query_task_completed(
     services: Services, call: Call, request: workflowservice.RespondQueryTaskCompletedRequest
 ) -> workflowservice.RespondQueryTaskCompletedResponse:
-    token = decode_token(request.task_token, QueryToken)
+    token, _ = task_tokens.opened(services, request, QueryToken)
     pending = services.queries.find_direct(token.query_id)
     if pending is None or not pending.is_waiting:
         raise not_found("Query task not found, or its caller has gone.")

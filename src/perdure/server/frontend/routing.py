@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.ids import QueueKey, QueueKind, workflow_id_key
 from perdure.history.draft.tokens import entity_of
+from perdure.server.common.seals import body_of
 from perdure.server.frontend.rpcs import Routing
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def place_of(rpc: Rpc, request: Any, namespaces: Namespaces) -> Place | None:
         case Routing.ANY | Routing.EVERY:
             return None
         case Routing.TASK:
-            return entity_of(request.task_token)
+            return entity_of(body_of(request.task_token))
         case Routing.NAMESPACE:
             return workflow_id_key("", request.namespace)
         case Routing.WORKFLOW | Routing.QUEUE:

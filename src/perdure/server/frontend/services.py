@@ -74,3 +74,8 @@ class Services:
 
     def namespace_id(self, name: str) -> str:
         return self.namespace(name).namespace_id
+
+    def token_key(self, namespace_id: str) -> bytes:
+        """The key that seals the tokens of a namespace; empty as long as this node has not been told of it."""
+        fact = self.engine.namespaces.by_id(namespace_id)
+        return b"" if fact is None else fact.token_key

@@ -11,9 +11,9 @@ from perdure.history.draft.replies import (
     EagerStartReply,
     WorkflowTaskReply,
 )
-from perdure.history.draft.tokens import QueryToken, encode_token
-from perdure.server.frontend.pages import HistoryToken, cut, tail_bytes
-from perdure.server.frontend.pages import encode_token as encode_page_token
+from perdure.history.draft.tokens import QueryToken
+from perdure.server.frontend import task_tokens
+from perdure.server.frontend.pages import HistoryToken, cut, encode_token, tail_bytes
 from perdure.server.pending.queries import TaskAttempt
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
 from perdure.wire.splice import field_bytes, with_field
@@ -32,7 +32,7 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
     entity = reply.token.entity
     # Set field by field, because keyword arguments are slower in protobuf.
     head = workflowservice.PollWorkflowTaskQueueResponse()
-    head.task_token = encode_token(reply.token)
+    head.task_token = task_tokens.issue(services, reply.token)
     head.workflow_execution.workflow_id = entity.name
     head.workflow_execution.run_id = entity.run_id
     head.workflow_type.name = reply.workflow_type
@@ -85,7 +85,9 @@ async def query_task(services: Services, task: QueryTask, *, is_sticky: bool) ->
 
     workflow_type, queue_name, started, last = await services.engine.read(entity, describe)
     head = workflowservice.PollWorkflowTaskQueueResponse(
-        task_token=encode_token(QueryToken(entity.namespace_id, pending.query_id, entity.name)),
+        task_token=task_tokens.issue(
+            services, QueryToken(entity.namespace_id, pending.query_id, entity.name)
+        ),
         workflow_execution=common.WorkflowExecution(workflow_id=entity.name, run_id=entity.run_id),
         workflow_type=common.WorkflowType(name=workflow_type),
         previous_started_event_id=started,
@@ -112,17 +114,19 @@ async def _first_page(
     page = cut(await services.engine.history(entity, first, read_to), first, read_to)
     if page.next_event_id > last:
         return page.data + tail, b""
-    return page.data, encode_page_token(HistoryToken(entity.run_id, page.next_event_id, last, tail))
+    next_page = HistoryToken(entity.run_id, page.next_event_id, last, tail)
+    key = services.token_key(entity.namespace_id)
+    return page.data, encode_token(next_page, key, entity.name)
 
 
 def activity_task(
-    reply: ActivityTaskReply, namespace: str
+    services: Services, reply: ActivityTaskReply, namespace: str
 ) -> workflowservice.PollActivityTaskQueueResponse:
     """The response for a started activity attempt."""
     entity = reply.token.entity
     scheduled = history.ActivityTaskScheduledEventAttributes.FromString(reply.attributes)
     response = workflowservice.PollActivityTaskQueueResponse()
-    response.task_token = encode_token(reply.token)
+    response.task_token = task_tokens.issue(services, reply.token)
     response.workflow_namespace = namespace
     response.workflow_type.name = reply.workflow_type
     response.workflow_execution.workflow_id = entity.name
@@ -156,7 +160,7 @@ async def completion(
 ) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
     """The response to a completed workflow task: eager activities, and the next task when there is one."""
     head = workflowservice.RespondWorkflowTaskCompletedResponse(
-        activity_tasks=[activity_task(activity, namespace) for activity in reply.activities],
+        activity_tasks=[activity_task(services, one, namespace) for one in reply.activities],
     )
     if reply.workflow_task is None:
         return head

@@ -9,9 +9,9 @@ from perdure.core.ids import QueueKey, QueueKind
 from perdure.core.limits import COMPLETION_BYTES_MAX
 from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
-from perdure.history.draft.tokens import WorkflowTaskToken, decode_token
+from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.history.draft.transition import RunTransition
-from perdure.server.frontend import checks, task_replies, workers
+from perdure.server.frontend import checks, task_replies, task_tokens, workers
 from perdure.server.owners.messages import WriteQueryTask, WriteWorkflowTask
 from perdure.server.pending.queries import QueryTask
 from perdure.server.pending.updates import TaskCompleted, TaskRefused
@@ -77,7 +77,7 @@ async def respond_workflow_task_completed(
     # The transport refuses it before it is decoded. An embedded engine has no transport, and the same limit.
     if (size_bytes := request.ByteSize()) > COMPLETION_BYTES_MAX:
         raise too_large(size_bytes, COMPLETION_BYTES_MAX)
-    token = decode_token(request.task_token, WorkflowTaskToken)
+    token, _ = task_tokens.opened(services, request, WorkflowTaskToken)
     entity = token.entity
     try:
         reply = await services.engine.update(
@@ -122,7 +122,7 @@ def _complete(
 async def respond_workflow_task_failed(
     services: Services, call: Call, request: workflowservice.RespondWorkflowTaskFailedRequest
 ) -> workflowservice.RespondWorkflowTaskFailedResponse:
-    token = decode_token(request.task_token, WorkflowTaskToken)
+    token, _ = task_tokens.opened(services, request, WorkflowTaskToken)
     reply = await services.engine.update(
         token.entity,
         transitions.fail_workflow_task,

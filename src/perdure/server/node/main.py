@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 STOP_GRACE_NS = 2 * SECOND_NS
 """How long calls in progress may take to end; polls are answered at once."""
 
-# Supported dynamic configuration: key -> field of `Limits`, all integers.
+# Supported dynamic configuration: key -> field of `Limits`; all integers, and switches.
 _KNOWN_CONFIG = {
     "limit.historyCount.suggestContinueAsNew": "history_count_suggest_continue",
     "limit.historySize.suggestContinueAsNew": "history_size_suggest_continue_bytes",
@@ -44,6 +44,7 @@ _KNOWN_CONFIG = {
     "limit.maxIDLength": "id_length_max",
     "history.maxBufferedQueryCount": "buffered_queries_max",
 }
+_KNOWN_SWITCHES = {"system.enableCrossNamespaceCommands": "allows_cross_namespace_commands"}
 
 
 async def run_dev_server(
@@ -118,7 +119,14 @@ def limits_of(dynamic_config: dict[str, object]) -> Limits:
     changes: dict[str, int] = {}
     for key, value in dynamic_config.items():
         field = _KNOWN_CONFIG.get(key)
-        if field is None:
+        switch = _KNOWN_SWITCHES.get(key)
+        if switch is not None:
+            if not isinstance(value, bool):
+                raise ServerStartError(
+                    f"--dynamic-config-value {key}: the value must be true or false"
+                )
+            changes[switch] = value
+        elif field is None:
             _log.info("dynamic configuration %s has no effect in this server", key)
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
             changes[field] = value

@@ -125,6 +125,7 @@ async def open_node(
     try:
         # Namespaces first: their retention decides what the engine deletes when it begins to work.
         await engine.open(is_at_work=False)
+        await engine.namespaces.give_keys(engine.clock.now_ns())
         for name in namespaces:
             await _ensure_namespace(engine, name, search_attributes or {}, clock, new_id, limits)
             if retention_ns is not None:

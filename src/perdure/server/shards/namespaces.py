@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.core.ids import EntityKey
+from perdure.core.ids import EntityKey, new_key
 from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.entity.transition import FactChange, Transition
 from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES, upgraded
@@ -39,11 +39,16 @@ class Namespaces:
     Args:
         write: Commits a transition of a namespace; returns once durable.
         owners: The owners of namespaces. Default: all are here.
+        new_key: Makes the secrets of namespaces.
     """
 
     def __init__(
-        self, write: Callable[[Transition], Awaitable[object]], owners: Owners | None = None
+        self,
+        write: Callable[[Transition], Awaitable[object]],
+        owners: Owners | None = None,
+        new_key: Callable[[], bytes] = new_key,
     ) -> None:
+        self._new_key = new_key
         self._write = write
         self._owners = owners or Owners(shard_count=1)
         self._by_name: dict[str, NamespaceFact] = {}
@@ -93,9 +98,20 @@ class Namespaces:
             found.namespace_id, lambda fact: msgspec.structs.replace(fact, retention_ns=stored_ns)
         )
 
+    async def give_keys(self, now_ns: int) -> None:
+        """Give a key to each namespace here that has none. Its tokens had no seals until now.
+
+        Args:
+            now_ns: The node's time.
+        """
+        for fact in self.all():
+            if not fact.token_key and self._owners.is_here(namespace_key(fact.namespace_id)):
+                await self.put(msgspec.structs.replace(fact, unsealed_until_ns=now_ns))
+
     async def put(self, fact: NamespaceFact) -> None:
         """Register the namespace, or replace its settings, durably, and let all nodes know."""
-        fact = msgspec.structs.replace(fact, is_retention_known=True)
+        token_key = fact.token_key or self._new_key()
+        fact = msgspec.structs.replace(fact, is_retention_known=True, token_key=token_key)
         key = namespace_key(fact.namespace_id)
         if self._owners.is_here(key):
             await self.write(fact)
