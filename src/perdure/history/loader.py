@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
+from perdure.entity.entity_type import UnknownRowError
 from perdure.entity.transition import FactChange
 from perdure.history.draft.deadlines import rebuild
 from perdure.history.families import evolve
 from perdure.history.state.fold.facts import apply
 from perdure.history.state.run_state import RunState
-from perdure.wire.api import history
-from perdure.wire.events import frames
+from perdure.wire.errors import DataLoss
+from perdure.wire.events import frames, parse_framed
 from perdure.wire.times import timestamp_ns
 
 if TYPE_CHECKING:
@@ -49,13 +50,27 @@ def fold_run(
 
     Returns:
         The state, when the generator ends; it yields nothing.
+
+    Raises:
+        DataLoss: The rows are not those of a history.
+        UnknownRowError: A newer version wrote them.
     """
     state = RunState(key)
     for row in rows:
         for framed in frames(row):
-            (event,) = history.History.FromString(framed).events
-            assert event.event_id == state.next_event_id, (key, event.event_id, state.next_event_id)
-            evolve(state, event)
+            event = parse_framed(framed)
+            if event.event_id != state.next_event_id:
+                raise DataLoss(
+                    f"The stored history is damaged: event {event.event_id} stands in place of {state.next_event_id}."
+                )
+            try:
+                evolve(state, event)
+            except UnknownRowError:
+                raise
+            except Exception as error:
+                raise DataLoss(
+                    f"The stored history is damaged: event {event.event_id} does not fit what precedes it."
+                ) from error
             state.count_event(timestamp_ns(event.event_time), len(framed))
             if event.event_id % SLICE_EVENTS == 0:
                 yield

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from perdure.wire.api import common, enums, history, sdk
+from perdure.wire.errors import DataLoss
 from perdure.wire.splice import varint
 from perdure.wire.times import set_timestamp
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 _SUFFIX = "_event_attributes"
 _EVENTS_TAG = b"\x0a"  # field 1 of History, length-delimited
+_CUT_SHORT = "The stored history is damaged: a row ends within an event."
 
 
 def _attribute_fields() -> dict[type[Message], tuple[enums.EventType.ValueType, str]]:
@@ -88,14 +92,21 @@ def parse_rows(rows: Sequence[bytes]) -> history.History:
 
 
 def frames(data: bytes) -> Iterator[bytes]:
-    """The framed events of a serialised `History`, one by one and without parsing them."""
+    """The framed events of a serialised `History`, one by one and without parsing them.
+
+    Raises:
+        DataLoss: The bytes are something else: the database is damaged.
+    """
     position, end = 0, len(data)
     while position < end:
         start = position
-        assert data[position] == _EVENTS_TAG[0], "a history row holds events only"
+        if data[position] != _EVENTS_TAG[0]:
+            raise DataLoss("The stored history is damaged: a row holds something else than events.")
         position += 1
         length = shift = 0
         while True:
+            if position == end:
+                raise DataLoss(_CUT_SHORT)
             byte = data[position]
             position += 1
             length |= (byte & 0x7F) << shift
@@ -103,4 +114,19 @@ def frames(data: bytes) -> Iterator[bytes]:
             if byte < 0x80:
                 break
         position += length
+        if position > end:
+            raise DataLoss(_CUT_SHORT)
         yield data[start:position]
+
+
+def parse_framed(framed: bytes) -> history.HistoryEvent:
+    """The event of one frame.
+
+    Raises:
+        DataLoss: It is none: the database is damaged.
+    """
+    try:
+        (parsed,) = history.History.FromString(framed).events
+    except (DecodeError, ValueError):
+        raise DataLoss("The stored history is damaged: an event cannot be parsed.") from None
+    return parsed

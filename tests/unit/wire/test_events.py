@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.core.ids import run_key
-from perdure.wire import events, splice
+from perdure.wire import errors, events, splice
 from perdure.wire.api import common, enums, history, sdk, workflowservice
 
 TIMER = history.TimerFiredEventAttributes(timer_id="t", started_event_id=5)
@@ -68,6 +68,37 @@ def test_rows_concatenate_into_a_history_and_come_apart_again(size: int) -> None
     assert [each.event_id for each in whole.events] == [1, 2, 0]
     assert list(events.frames(b"".join(framed))) == framed
     assert list(events.frames(b"")) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x00", "a row holds something else than events"),
+        (b"\x08\x01", "a row holds something else than events"),
+        (b"\x12\x00", "a row holds something else than events"),
+        (b"\x0a\x00\x12\x00", "a row holds something else than events"),
+        (b"\x0a", "a row ends within an event"),
+        (b"\x0a\x80", "a row ends within an event"),
+        (b"\x0a\x02\x08", "a row ends within an event"),
+        (b"\x0a\x80\x01" + b"x" * 127, "a row ends within an event"),
+        (b"\x0a" + b"\xff" * 40 + b"\x01", "a row ends within an event"),
+    ],
+)
+def test_damaged_rows_are_said_to_be_damaged(data: bytes, message: str) -> None:
+    with pytest.raises(errors.DataLoss) as caught:
+        list(events.frames(data))
+    assert caught.value.message == f"The stored history is damaged: {message}."
+
+
+@pytest.mark.parametrize("framed", [b"\x0a\x01\x08", b"\x0a\x00\x0a\x00", b"", b"\x12\x00"])
+def test_what_is_not_one_event_is_damaged(framed: bytes) -> None:
+    with pytest.raises(errors.DataLoss, match=r"damaged: an event cannot be parsed\.$"):
+        events.parse_framed(framed)
+
+
+def test_a_frame_is_its_event() -> None:
+    built = events.event(TIMER, event_id=7)
+    assert events.parse_framed(events.frame(built.SerializeToString())) == built
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 129, 255, 300, 16_383, 16_384, 2**32, 2**63 - 1])

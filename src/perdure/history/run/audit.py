@@ -11,6 +11,7 @@ from perdure.core.ids import EntityKey, EntityKind, workflow_id_key
 from perdure.history.draft.close import current_run
 from perdure.history.state.facts import FactKind
 from perdure.history.state.pointer import CurrentRun
+from perdure.wire.errors import DataLoss
 from perdure.wire.events import frames
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ def gaps(events: Sequence[EventRow]) -> Iterator[str]:
         expected = following.get(row.branch, 1 if row.branch == 0 else row.first_event_id)
         if row.first_event_id != expected:
             yield f"event {expected} is missing or there twice"
-        if sum(1 for _ in frames(row.data)) != row.count:
+        try:
+            count = sum(1 for _ in frames(row.data))
+        except DataLoss as error:
+            yield f"the row of event {row.first_event_id} cannot be read: {error}"
+            return
+        if count != row.count:
             yield f"the row of event {row.first_event_id} has not the {row.count} events it claims"
         following[row.branch] = row.first_event_id + row.count

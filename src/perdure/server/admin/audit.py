@@ -19,6 +19,7 @@ from perdure.entity.entity_type import DamagedEntityError
 from perdure.server.common.codec import decode_fact
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.storage.sqlite_audit import AuditReader, Shard, Stored, TaskPlace
+from perdure.wire.errors import DataLoss
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,7 +146,7 @@ class _Audit:
             # Heartbeat clocks restart at the latest time this shard has seen, so none is due earlier.
             clock_ns = self._shards[shard_id].clock_ns
             state = _fold(entity_type, stored, facts, clock_ns)
-        except DamagedEntityError as error:
+        except (DamagedEntityError, DataLoss) as error:
             self._find(entity_type.check, f"{name}: {error}")
             return
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with the rows, it is a finding

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.units import MS_NS
-from perdure.entity.entity_type import UnknownRowError
+from perdure.entity.entity_type import DamagedEntityError, UnknownRowError
 from perdure.server.common.codec import decode_fact
 from perdure.server.shards.group import Entry
 from perdure.storage.port import DamageError, StoreError
@@ -92,6 +92,11 @@ class Loader:
             entry.state = await self._state(entry.key, stored)
         except UnknownRowError as error:
             raise errors.FailedPrecondition(str(error)) from error
+        except (DamagedEntityError, errors.DataLoss) as error:
+            log.error("%s cannot be read back: %s", entry.key, error, exc_info=error.__cause__)
+            raise errors.DataLoss(
+                f"{entry.key.name} cannot be read back from the database: {error}"
+            ) from None
         except Exception as error:
             log.exception("%s cannot be read back", entry.key)
             raise errors.DataLoss(
