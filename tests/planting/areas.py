@@ -2,8 +2,8 @@
 
 For each bug, the tests of its area that run its line come first, the most direct ones at the start, then tests of
 other areas that run its line. At the end come tests that are run for every bug: they start processes, where coverage
-does not see what they run, or they are one long test. Tests of whole programs (`tests/e2e`, `tests/conformance`) are
-left out: each takes seconds.
+does not see what they run; they interrupt threads, which hangs under coverage; or they are one long test. Tests of
+whole programs (`tests/e2e`, `tests/conformance`) are left out: each takes seconds.
 """
 
 from __future__ import annotations
@@ -65,6 +65,10 @@ def _matching(base: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 _SIMULATION = ("tests/simulation/test_scenarios.py", "tests/simulation/test_worlds.py")
+_INTERRUPTING = (
+    "tests/unit/worker/test_workflow_threads.py",
+    "tests/unit/worker/test_blocked_workflows.py",
+)
 _REFERENCE = ("tests/reference/test_side_by_side.py",)
 
 AREAS: dict[str, Area] = {
@@ -98,6 +102,7 @@ AREAS: dict[str, Area] = {
         ("worker",),
         ("tests/unit/worker", "tests/unit/worker_host", "tests/unit/activity"),
         further=("tests/unit/testing", "tests/unit/workflow", "tests/replay", *_SIMULATION),
+        always=_INTERRUPTING,
     ),
     "client": Area(
         ("client", "service"),

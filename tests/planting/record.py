@@ -135,7 +135,7 @@ def make(root: Path, areas: Iterable[Area], folder: Path, *, processes: int) -> 
         "--dist",
         "worksteal",
     ]
-    command += ["-p", "tests.planting.collecting"]
+    command += ["-p", "tests.planting.collecting", "-m", "not interrupts"]
     command += ["--cov", "--cov-context=test", f"--cov-config={settings}", "--cov-report="]
     command += [f"--timeout={SECONDS_PER_TEST}"]
     ran = prefixes(areas)

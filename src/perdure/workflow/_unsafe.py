@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Flag, auto
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,17 @@ _unrestricted: contextvars.ContextVar[bool] = contextvars.ContextVar(
 _passed_through: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "perdure_imports_passed_through", default=False
 )
+
+
+@contextmanager
+def _set(variable: contextvars.ContextVar[bool]) -> Generator[None]:
+    token = variable.set(True)
+    try:
+        yield
+    finally:
+        # Code that was given up may be closed in another context, where there is nothing to take back.
+        with suppress(ValueError):
+            variable.reset(token)
 
 
 class SandboxImportNotificationPolicy(Flag):
@@ -104,11 +115,8 @@ class unsafe:  # the official name  # noqa: N801
 
         What the block does must not influence the workflow's commands.
         """
-        token = _unrestricted.set(True)
-        try:
+        with _set(_unrestricted):
             yield
-        finally:
-            _unrestricted.reset(token)
 
     @staticmethod
     def is_imports_passed_through() -> bool:
@@ -119,11 +127,8 @@ class unsafe:  # the official name  # noqa: N801
     @contextmanager
     def imports_passed_through() -> Generator[None]:
         """Kept for compatibility. Imports always work in the normal way."""
-        token = _passed_through.set(True)
-        try:
+        with _set(_passed_through):
             yield
-        finally:
-            _passed_through.reset(token)
 
     @staticmethod
     def current_import_notification_policy_override() -> SandboxImportNotificationPolicy | None:

@@ -22,11 +22,18 @@ from perdure.common import RetryPolicy
 from perdure.core.units import MS_NS
 from perdure.wire.api import enums
 from perdure.worker import Worker
+from tests.unit.worker import gates
+from tests.unit.worker.gates import LIMIT_S, Gate
 from tests.unit.worker.test_task_answers import FAILED, QUERIED, Server, task, working
 from tests.unit.worker_host.programs import in_process
 
-LIMIT_S = 60
+pytestmark = pytest.mark.interrupts
+
 SHORT = timedelta(seconds=LIMIT_S)
+BUDGET_NS = 100 * MS_NS
+RETRIED = timedelta(seconds=3)
+"""The time-out of tasks whose next attempt a test waits for."""
+TASK_TIMED_OUT = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT
 TASK_FAILED = enums.EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 
 
@@ -35,7 +42,8 @@ class Outside:
 
     def __init__(self) -> None:
         self.block: Callable[[], object] = lambda: None
-        self.entered = threading.Event()
+        self.entered: list[str] = []
+        """The workflows whose code has begun. Not an event: the watchdog may interrupt a thread that has its lock."""
         self.loops: list[Any] = []
         self.beats = asyncio.Event()
         self.ends: list[str] = []
@@ -48,7 +56,7 @@ outside: Outside
 class Blocks:
     @workflow.run
     async def run(self) -> str:
-        outside.entered.set()
+        outside.entered.append(workflow.info().workflow_id)
         try:
             with workflow.unsafe.sandbox_unrestricted():
                 outside.block()
@@ -118,14 +126,14 @@ class Busy:
 
 
 @pytest.fixture(autouse=True)
-async def released() -> AsyncIterator[threading.Event]:
-    """Set when the blocked code may go on."""
+async def gate() -> AsyncIterator[Gate]:
+    """What the blocked code waits for."""
     global outside  # noqa: PLW0603 - workflows are plain classes
     outside = Outside()
-    opened = threading.Event()
-    outside.block = lambda: opened.wait(LIMIT_S)
-    yield opened
-    opened.set()
+    gate = Gate()
+    outside.block = gate.block
+    yield gate
+    gate.open()
 
 
 @pytest.fixture
@@ -153,12 +161,18 @@ def set_budget(worker: Worker, budget_ns: int) -> None:
     operation._options = replace(operation._options, deadlock_budget_ns=budget_ns)
 
 
-async def blocked(client: Client, workflow_id: str = "blocked") -> WorkflowHandle[Any, str]:
-    """A workflow whose code is blocked by now."""
+async def blocked(
+    client: Client, workflow_id: str = "blocked", task_timeout: timedelta = SHORT
+) -> WorkflowHandle[Any, str]:
+    """A workflow whose code is blocked by now.
+
+    Only the first failure of a task is reported: further attempts end by the time-out of the task.
+    """
     handle = await client.start_workflow(
-        Blocks.run, id=workflow_id, task_queue="q", task_timeout=timedelta(seconds=3)
+        Blocks.run, id=workflow_id, task_queue="q", task_timeout=task_timeout
     )
-    assert await asyncio.to_thread(outside.entered.wait, LIMIT_S)
+    while workflow_id not in outside.entered:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     return handle
 
 
@@ -171,20 +185,20 @@ async def play(client: Client, number: int = 0) -> list[Any]:
 
 
 async def failed_task(handle: WorkflowHandle[Any, Any]) -> str:
-    """What the failed task of a run says, once there is one."""
+    """What the failed task of a run says, once there is one. Empty if it came after the time-out of the task."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             async for event in handle.fetch_history_events():
-                if event.event_type == TASK_FAILED:
+                if event.event_type in {TASK_FAILED, TASK_TIMED_OUT}:
                     return event.workflow_task_failed_event_attributes.failure.message
             await asyncio.sleep(0.02)
 
 
-async def test_others_go_on_while_one_is_blocked(client: Client, released: threading.Event) -> None:
+async def test_others_go_on_while_one_is_blocked(client: Client, gate: Gate) -> None:
     async with asyncio.timeout(LIMIT_S), worker_of(client):
         handle = await blocked(client)
         assert (await play(client))[:3] == ["beaten", "local", "news"]
-        released.set()
+        gate.open()
         assert await handle.result() == "1"
     assert all(name.startswith("perdure-workflows-") for name in outside.loops)
 
@@ -214,7 +228,7 @@ def in_a_lock(_: Path) -> tuple[Callable[[], object], Callable[[], None]]:
 
 
 def in_a_sleep(_: Path) -> tuple[Callable[[], object], Callable[[], None]]:
-    return lambda: time.sleep(0.5), lambda: None
+    return lambda: time.sleep(2), lambda: None
 
 
 def in_a_socket(_: Path) -> tuple[Callable[[], object], Callable[[], None]]:
@@ -255,7 +269,7 @@ async def test_what_blocks_is_given_up_named_and_tried_again_when_it_is_over(
 ) -> None:
     outside.block, release = kind(tmp_path)
     try:
-        async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=40 * MS_NS):
+        async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=BUDGET_NS):
             handle = await blocked(client)
             text = await failed_task(handle)
             assert text.startswith("[TMPRL1101] Potential deadlock: Workflow Blocks (id blocked, ")
@@ -266,21 +280,22 @@ async def test_what_blocks_is_given_up_named_and_tried_again_when_it_is_over(
 
 
 async def test_a_further_task_fails_at_once_until_the_thread_has_come_back(
-    client: Client, released: threading.Event, caplog: pytest.LogCaptureFixture
+    client: Client, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=20 * MS_NS):
-        handle = await blocked(client)
+    async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=BUDGET_NS):
+        handle = await blocked(client, task_timeout=RETRIED)
         await failed_task(handle)
         assert (await play(client))[:3] == ["beaten", "local", "news"]
         threads = [each for each in threading.enumerate() if "perdure-workflows" in each.name]
         assert len(threads) <= 3, "none for further attempts"
         outside.ends.clear()
         outside.block = lambda: None
-        released.set()
+        gate.open()
         assert await handle.result() == "1"
         while len(outside.ends) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    assert outside.ends == ["blocked"] * 2, "that of the attempt that was dropped, and the real one"
+    # That of the attempt that was dropped, and the real one. On a slow machine, another one may have been stopped.
+    assert set(outside.ends) == {"blocked"}
     assert [each for each in caplog.messages if "came back after" in each]
 
 
@@ -300,7 +315,7 @@ async def test_tasks_and_queries_of_a_blocked_run_are_answered_at_once() -> None
         asyncio.timeout(LIMIT_S),
         working(server, workflows=[BlocksWithText], **options) as worker,
     ):
-        set_budget(worker, 20 * MS_NS)  # it has not begun yet
+        set_budget(worker, BUDGET_NS)  # it has not begun yet
         await server.all_taken.wait()
     assert server.names() == [FAILED, QUERIED, FAILED, FAILED]
     stopped, query, refused, other = (request for _, request in server.answers())
@@ -308,7 +323,7 @@ async def test_tasks_and_queries_of_a_blocked_run_are_answered_at_once() -> None
     assert query.completed_type == enums.QUERY_RESULT_TYPE_FAILED
     for text in (query.error_message, refused.failure.message):
         assert text.startswith("[TMPRL1101] Potential deadlock: code of run run has been blocked")
-        assert f" at {__file__}:" in text
+        assert f" at {gates.__file__}:" in text
         assert text.endswith("; until it comes back, the run cannot go on")
     assert " was stopped: it has been blocked for " in other.failure.message, "another run"
 
@@ -316,11 +331,11 @@ async def test_tasks_and_queries_of_a_blocked_run_are_answered_at_once() -> None
 async def test_the_report_comes_before_the_end(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=100 * MS_NS):
+    async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=BUDGET_NS):
         await failed_task(await blocked(client))
     said = [each for each in caplog.messages if each.startswith("Workflow Blocks (id blocked, ")]
     assert "has not given way for" in said[0]
-    assert f"it is at {__file__}:" in said[0]
+    assert f"it is at {gates.__file__}:" in said[0]
     assert "is stopped: it has been blocked for" in said[1]
     assert "cannot be interrupted" in said[2]
     assert len(said) == 3, "each once"
@@ -328,20 +343,19 @@ async def test_the_report_comes_before_the_end(
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
 async def test_each_blocked_workflow_takes_a_slot_and_no_more(
-    client: Client, released: threading.Event, slots: int
+    client: Client, gate: Gate, slots: int
 ) -> None:
-    worker = worker_of(client, budget_ns=20 * MS_NS, max_concurrent_workflow_tasks=slots)
+    worker = worker_of(client, budget_ns=BUDGET_NS, max_concurrent_workflow_tasks=slots)
     async with asyncio.timeout(LIMIT_S), worker:
         handles: list[WorkflowHandle[Any, Any]] = []
         for number in range(slots):
-            handles.append(await blocked(client, f"blocked-{number}"))
+            handles.append(await blocked(client, f"blocked-{number}", RETRIED))
             await failed_task(handles[-1])
-            outside.entered.clear()
         waiting = await client.start_workflow(Blocks.run, id="waiting", task_queue="q")
         await asyncio.sleep(0.1)
-        assert not outside.entered.is_set(), "there is no slot left"
+        assert "waiting" not in outside.entered, "there is no slot left"
         outside.block = lambda: None
-        released.set()
+        gate.open()
         for handle in (waiting, *handles):
             assert await handle.result() == "1"
 
@@ -355,7 +369,7 @@ async def main():
     tests.outside = tests.Outside()
     tests.outside.block = threading.Event().wait
     async with await Client.connect("memory:") as client:
-        async with tests.worker_of(client, budget_ns=20_000_000):
+        async with tests.worker_of(client, budget_ns=tests.BUDGET_NS):
             await tests.failed_task(await tests.blocked(client))
     print("ended", flush=True)
 

@@ -15,8 +15,12 @@ from perdure.core.user_code import EscapedError
 from perdure.worker.host.watchdog import DeadlockError, WorkflowDeadlock, watchdog
 from perdure.worker.polling.slots import Slots
 from perdure.worker.workflow.threads import ThreadExecution
+from tests.unit.worker import gates
+from tests.unit.worker.gates import LIMIT_S, Gate
 
-LIMIT_S = 60
+pytestmark = pytest.mark.interrupts
+
+BUDGET_NS = 100 * MS_NS
 
 
 class Run:
@@ -26,21 +30,10 @@ class Run:
         self.run_id = run_id
 
 
-class Gate:
-    """Where the code of a test blocks, until the test is over."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.opened = threading.Event()
-
-    def block(self) -> str:
-        self.entered.release()
-        self.opened.wait(LIMIT_S)
-        return "late"
-
+class WatchedGate(Gate):
     def watched(self) -> str:
         """Blocks, with the watchdog looking on, like an activation."""
-        watch = watchdog.begin(20 * MS_NS, lambda: "the code of this test")
+        watch = watchdog.begin(BUDGET_NS, lambda: "the code of this test")
         assert watch is not None
         try:
             return self.block()
@@ -49,16 +42,12 @@ class Gate:
         finally:
             watchdog.end(watch)
 
-    async def is_entered(self, times: int = 1) -> None:
-        for _ in range(times):
-            await asyncio.to_thread(self.entered.acquire, timeout=LIMIT_S)
-
 
 @pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    gate = Gate()
+async def gate() -> AsyncIterator[WatchedGate]:
+    gate = WatchedGate()
     yield gate
-    gate.opened.set()
+    gate.open()
 
 
 @pytest.fixture
@@ -83,7 +72,7 @@ async def soon(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def lose(threads: ThreadExecution, gate: Gate, run: Run) -> DeadlockError:
+async def lose(threads: ThreadExecution, gate: WatchedGate, run: Run) -> DeadlockError:
     """Block a thread until it is given up."""
     with pytest.raises(DeadlockError) as caught:
         async with asyncio.timeout(LIMIT_S):
@@ -133,32 +122,34 @@ async def test_whatever_is_raised_reaches_the_caller_and_the_thread_goes_on(
     assert threads._threads == 1
 
 
-async def test_what_is_blocked_keeps_nobody_waiting(threads: ThreadExecution, gate: Gate) -> None:
+async def test_what_is_blocked_keeps_nobody_waiting(
+    threads: ThreadExecution, gate: WatchedGate
+) -> None:
     blocked = [asyncio.create_task(threads.run(Run(str(n)), gate.block)) for n in range(3)]
     async with asyncio.timeout(LIMIT_S):
         await gate.is_entered(3)
         assert await threads.run(Run("other"), lambda: "done") == "done"
     assert not any(each.done() for each in blocked)
     assert threads._slots.withheld == 0, "nothing is given up yet"
-    gate.opened.set()
+    gate.open()
     assert await asyncio.gather(*blocked) == ["late"] * 3
 
 
 async def test_a_thread_that_does_not_come_back_is_given_up(
-    threads: ThreadExecution, gate: Gate, slots: Slots, caplog: pytest.LogCaptureFixture
+    threads: ThreadExecution, gate: WatchedGate, slots: Slots, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = Run("lost")
     error = await lose(threads, gate, run)
     assert str(error).startswith(
         "[TMPRL1101] Potential deadlock: the code of this test was stopped: it "
     )
-    assert f"{__file__}:" in str(error)
-    assert "in Gate.block: `self.opened.wait(LIMIT_S)`" in str(error)
+    assert f"{gates.__file__}:" in str(error)
+    assert "in Gate.block: `select.select([self._reading], [], [], LIMIT_S)`" in str(error)
     assert slots.withheld == 1
     said = threads.blocked("lost")
     assert said is not None
     assert "code of run lost has been blocked since 20" in said
-    assert "in Gate.block: `self.opened.wait(LIMIT_S)`" in said
+    assert "in Gate.block: `select.select([self._reading], [], [], LIMIT_S)`" in said
     assert threads.blocked("other") is None
     assert await threads.run(Run("other"), lambda: "done") == "done"
     assert [each for each in caplog.messages if "(1 of 3 slots are kept)" in each]
@@ -167,7 +158,7 @@ async def test_a_thread_that_does_not_come_back_is_given_up(
     threads.release(run, lambda: torn_down.append(threading.get_ident()))
     await threads.run(Run("other"), lambda: None)
     assert torn_down == [], "its code is still at work"
-    gate.opened.set()
+    gate.open()
     await soon(lambda: bool(torn_down))
     assert torn_down != [threading.get_ident()]
     assert slots.withheld == 0
@@ -176,7 +167,7 @@ async def test_a_thread_that_does_not_come_back_is_given_up(
 
 
 async def test_the_end_does_not_wait_for_what_was_given_up(
-    slots: Slots, gate: Gate, caplog: pytest.LogCaptureFixture
+    slots: Slots, gate: WatchedGate, caplog: pytest.LogCaptureFixture
 ) -> None:
     threads = ThreadExecution(slots)
     run = Run("lost")
@@ -191,7 +182,7 @@ async def test_the_end_does_not_wait_for_what_was_given_up(
     ended = threading.Event()
     threads.release(run, ended.set)
     assert not ended.is_set()
-    gate.opened.set()
+    gate.open()
     await soon(ended.is_set)
 
 
@@ -206,7 +197,7 @@ async def test_the_end_waits_for_teardowns(slots: Slots) -> None:
 
 async def test_the_end_waits_a_moment_only_for_a_teardown_that_blocks(
     slots: Slots,
-    gate: Gate,
+    gate: WatchedGate,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -220,13 +211,13 @@ async def test_the_end_waits_a_moment_only_for_a_teardown_that_blocks(
 
 
 async def test_a_teardown_that_blocks_costs_a_slot_but_not_its_run(
-    threads: ThreadExecution, gate: Gate, slots: Slots
+    threads: ThreadExecution, gate: WatchedGate, slots: Slots
 ) -> None:
     threads.release(Run("r"), lambda: void(gate.watched()))
     await soon(lambda: slots.withheld == 1)
     assert threads.blocked("r") is None
     assert await threads.run(Run("r"), lambda: "done") == "done"
-    gate.opened.set()
+    gate.open()
     await soon(lambda: slots.withheld == 0)
 
 
@@ -242,7 +233,7 @@ async def test_a_teardown_that_fails_is_logged(
 
 
 async def test_a_run_whose_caller_left_is_torn_down_when_its_code_has_come_back(
-    threads: ThreadExecution, gate: Gate
+    threads: ThreadExecution, gate: WatchedGate
 ) -> None:
     run = Run()
     caller = asyncio.create_task(threads.run(run, gate.block))
@@ -253,12 +244,12 @@ async def test_a_run_whose_caller_left_is_torn_down_when_its_code_has_come_back(
     threads.release(run, ended.set)
     assert await threads.run(Run("other"), lambda: "done") == "done"
     assert not ended.is_set()
-    gate.opened.set()
+    gate.open()
     await soon(ended.is_set)
 
 
 def test_code_that_comes_back_after_the_loop_has_ended_tears_its_run_down() -> None:
-    gate, ended = Gate(), threading.Event()
+    gate, ended = WatchedGate(), threading.Event()
 
     async def program() -> None:
         threads = ThreadExecution(Slots(1))
@@ -269,7 +260,7 @@ def test_code_that_comes_back_after_the_loop_has_ended_tears_its_run_down() -> N
 
     asyncio.run(program())
     assert not ended.is_set()
-    gate.opened.set()
+    gate.open()
     assert ended.wait(LIMIT_S)
 
 

@@ -71,7 +71,7 @@ class Model(pydantic.BaseModel):
 
 alive = [foreign.dead_proxy(), foreign.Raising(), foreign.Lazy(), foreign.Unseen("Class", (), {})]
 foreign.EVALUATED.clear()
-compare = lambda: Model().at.replace(tzinfo=dt.UTC) == workflow.now()
+compare = lambda: Model().at.astimezone(dt.UTC) == workflow.now()
 print([run(compare), run(compare), foreign.EVALUATED])
 """
 

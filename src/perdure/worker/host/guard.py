@@ -46,7 +46,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from perdure.worker.host import extensions, randomness, wrapping
 from perdure.worker.host.origin import Party, is_library_data, origin
@@ -220,7 +220,10 @@ _NAMES = {"open": "Opening a file", "socket.__new__": "Opening a socket"}
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    advice = _EVENTS.get(event)
+    advices = cast("dict[str, str] | None", _EVENTS)
+    if advices is None:
+        return  # The interpreter is ending and has cleared this module.
+    advice = advices.get(event)
     if advice is None:
         if event == "import":
             extensions.imported(arguments[0])
