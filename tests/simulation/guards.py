@@ -69,7 +69,7 @@ GUARDS: dict[str, Edit] = {
     "the fence counts on": Edit(Committer, "_succeed", "shard.sequence += 1", "pass"),
     "a failed group is forgotten": Edit(Release, "failed", "self._cache.drop(entry)", "pass"),
     "a failed group gives its pollers back": Edit(
-        Release, "failed", "self._matcher.restore(handover.poller)", "pass"
+        Release, "failed", "self._matcher.restore(match.poller)", "pass"
     ),
     # The step.
     "an earlier wake-up stays": Edit(
@@ -108,11 +108,11 @@ GUARDS: dict[str, Edit] = {
     "deadlines that moved": Edit(
         wake,
         "next_deadline_ns",
-        "if due_ns:\n            state.watch(Deadline(due_ns, entry.kind, entry.key))",
+        "if due_ns:\n            state.add_deadline(Deadline(due_ns, entry.kind, entry.key))",
         "pass",
     ),
     "deadlines that moved, fired early": Edit(
-        wake, "_fire_due", "state.watch(Deadline(due_ns, entry.kind, entry.key))", "pass"
+        wake, "_fire_due", "state.add_deadline(Deadline(due_ns, entry.kind, entry.key))", "pass"
     ),
     # Effects.
     "outbox recovery": Edit(Outbox, "recover", "self.push(stored)", "pass"),
@@ -195,7 +195,7 @@ GUARDS: dict[str, Edit] = {
         MatchingHost, "_started", "await self._engine.give_back(body.task, reply)", "pass"
     ),
     "a hand-over to a poller who left": Edit(
-        Release, "_hand_over", "self.give_back(handover)", "pass"
+        Release, "_hand_over", "self.give_back(match)", "pass"
     ),
     # Sweeps and orphans.
     "a swept row is stale": Edit(

@@ -43,7 +43,7 @@ def no_reread() -> Generator[None]:
     def nothing(self: Entities, *_: Any) -> None:
         return None
 
-    with mock.patch.multiple(Entities, ready=stale, at_hand_to_change=nothing):
+    with mock.patch.multiple(Entities, ready=stale, cached_to_change=nothing):
         yield
 
 

@@ -6,7 +6,7 @@ Scenarios that need neither run on the real node in `tests/unit/server`:
     the seventh command of ten is bad          test_durability: the_seventh_command_of_ten_is_bad
     a stampede on a cold run                   test_durability: a_stampede_on_a_cold_run_costs_one_load
     one poison row in a batch of hundreds      test_durability: one_poison_row_among_hundreds
-    a poll cancelled in mid-fsync              test_handover: a_workflow_poll_…, an_activity_poll_cancelled_in_mid_fsync
+    a poll cancelled in mid-fsync              test_sync_match: a_workflow_poll_… and an_activity_poll_cancelled…
 
 Here: a zombie owner in the middle of a commit; a signal during a workflow task, then a kill; commits out of order on a
 queue.

@@ -13,7 +13,7 @@ from perdure.history.activity import orphans
 from perdure.history.activity.pause import pause_activity, unpause_activity
 from perdure.history.activity.reset import reset_activity
 from perdure.history.draft.transition import RunTransition
-from perdure.history.draft.update_words import TaskUpdates
+from perdure.history.draft.update_values import TaskUpdates
 from perdure.history.message.query import query_route
 from perdure.history.run.signal_with_start import signal_with_start
 from perdure.history.run.start import Parent, needs_existing

@@ -24,7 +24,7 @@ from perdure.history.draft.replies import (
     WorkflowTaskReply,
 )
 from perdure.history.draft.transition import RunTransition
-from perdure.history.draft.update_words import UpdateAdmission
+from perdure.history.draft.update_values import UpdateAdmission
 from perdure.history.run.update_with_start import StartedAndAdmitted
 from perdure.history.state.facts import BufferedEvent, FactKind
 from perdure.wire.api import common, enums, failure, history

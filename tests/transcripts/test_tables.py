@@ -45,9 +45,9 @@ def _used() -> Iterator[dict[str, Use]]:
             patch.setitem(evolve.EVOLVE, row, used["events"].of(row, function))
         for row, function in list(commands.HANDLERS.items()):
             patch.setitem(commands.HANDLERS, row, used["commands"].of(row, function))
-        for kind, watch in list(deadlines.WATCHES.items()):
+        for kind, watch in list(deadlines.DEADLINE_HANDLERS.items()):
             fire = used["deadlines"].of(kind, watch.fire)
-            patch.setitem(deadlines.WATCHES, kind, watch._replace(fire=fire))
+            patch.setitem(deadlines.DEADLINE_HANDLERS, kind, watch._replace(fire=fire))
         for row, (kind, shared) in list(child._ENDS.items()):
             patch.setitem(child._ENDS, row, (used["child ends"].of(row, kind), shared))
         for path in DATA:
@@ -66,7 +66,7 @@ def test_each_command_is_in_some_transcript(used: dict[str, Use]) -> None:
 
 
 def test_each_kind_of_deadline_passes_in_some_transcript(used: dict[str, Use]) -> None:
-    assert set(deadlines.WATCHES) == set(DeadlineKind)
+    assert set(deadlines.DEADLINE_HANDLERS) == set(DeadlineKind)
     assert set(DeadlineKind) - used["deadlines"].rows == set()
 
 

@@ -215,15 +215,15 @@ class EntityType(Generic[S]):
         """Start a task for a worker. The reply is the worker's, or `StaleTask`."""
         raise NotImplementedError(f"{self.name} has no tasks: {task}")
 
-    def stays_started(self, reply: Any) -> bool:
-        """The worker for which a task was started has gone: the next one gets the same start (`started_again`)."""
+    def is_redeliverable(self, reply: Any) -> bool:
+        """Whether a started task whose poller has gone stays started, and the next poller gets it (`redeliver`)."""
         return False
 
-    def take_back(self, state: S, reply: Any, env: Env) -> Transition:
+    def undo_start(self, state: S, reply: Any, env: Env) -> Transition:
         """The worker for which a task was started, with this reply, has gone: it is as if it had not been started."""
         raise NotImplementedError(f"{self.name} has no tasks: {type(reply).__name__}")
 
-    def started_again(self, state: S, task: Task, env: Env) -> Any:
+    def redeliver(self, state: S, task: Task, env: Env) -> Any:
         """The reply of `start_task` for a task that is started already; None: it is over."""
         return None
 

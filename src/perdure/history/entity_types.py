@@ -153,13 +153,13 @@ class RunType(EntityType[RunState]):
             return workflow_task.start_workflow_task(state, task, row, poll, env)
         return activity.start_activity(state, task, row, poll, env)
 
-    def stays_started(self, reply: WorkflowTaskReply | ActivityTaskReply) -> bool:
+    def is_redeliverable(self, reply: WorkflowTaskReply | ActivityTaskReply) -> bool:
         return isinstance(reply, WorkflowTaskReply)
 
-    def take_back(self, state: RunState, reply: ActivityTaskReply, env: Env) -> Transition:
+    def undo_start(self, state: RunState, reply: ActivityTaskReply, env: Env) -> Transition:
         return activity.undo_activity_start(state, reply.token, env)
 
-    def started_again(self, state: RunState, task: Task, env: Env) -> WorkflowTaskReply | None:
+    def redeliver(self, state: RunState, task: Task, env: Env) -> WorkflowTaskReply | None:
         pending = state.workflow_task
         if pending is None or pending.scheduled_event_id != task.scheduled_event_id:
             return None

@@ -26,13 +26,13 @@ from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
 from perdure.server.matching.ports import Matcher, NoMatcher
 from perdure.server.owners.owners import Owners
 from perdure.server.shards.cache import EntityCache
+from perdure.server.shards.clock_control import ClockControl
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities, Raised
 from perdure.server.shards.loading import Loader, read_failed
 from perdure.server.shards.namespaces import Namespaces
 from perdure.server.shards.node_shards import NodeShards
 from perdure.server.shards.outbox import Outbox
-from perdure.server.shards.pace import Pace
 from perdure.server.shards.release import Release
 from perdure.server.shards.reply_cache import ReplyCache
 from perdure.server.shards.step import Steps, no_memory
@@ -163,7 +163,9 @@ class Engine:
         )
         self._task_starts = TaskStarts(self.entities, self._steps, self.committer, matcher, types)
         self._release.give_back = self._task_starts.give_back_later
-        self.pace = Pace(self._wakes, self._outbox, self.committer, self._steps, self._fire)
+        self.clock_control = ClockControl(
+            self._wakes, self._outbox, self.committer, self._steps, self._fire
+        )
         self._replies = ReplyCache()
         self._retention = Retention(store, clock, self._shards.ready_ids, self._expire)
         self._row_sweep = RowSweep(store, clock, self._shards.ready_ids, self.entities, self._steps)
@@ -244,7 +246,7 @@ class Engine:
         now_ns = self._clock.monotonic_ns()
         outcome = self._replies.get(token, now_ns) if token else None
         if outcome is None:
-            entries = self.entities.at_hand_to_change(key)
+            entries = self.entities.cached_to_change(key)
             if entries is None:
                 with self.committer.under_way():
                     entries = await self.entities.ready_to_change(key)
@@ -254,7 +256,7 @@ class Engine:
                 outcome = self.entities.change(entries, change, *arguments, is_wake=is_wake)
                 if token and not isinstance(outcome.reply, Raised):
                     self._replies.keep(token, outcome, now_ns)
-        return await self.entities.reveal(outcome)
+        return await self.entities.durable_reply(outcome)
 
     async def write(self, transition: Transition) -> Any:
         """Write a finished transition durably; the entity may be new. Returns the transition's reply.
@@ -264,7 +266,7 @@ class Engine:
         entries = await self.entities.ready_to_change(transition.key)
         env = self.entities.env(transition.key.namespace_id, entries[0].shard)
         outcome = self._steps.perform(entries[0].shard, entries, (transition,), env)
-        return await self.entities.reveal(outcome)
+        return await self.entities.durable_reply(outcome)
 
     async def delete(self, key: EntityKey) -> bool:
         """Delete a closed entity and everything it owns. Returns false if it must stay for now."""
@@ -272,7 +274,7 @@ class Engine:
         if not entity.number or not entity.is_closed or entity.pending or self._outbox.holds(key):
             return False
         left_alone = [one for one in neighbours if entity.type.is_left_alone(key, one.state)]
-        await self.entities.reveal(self._steps.delete(entity.shard, [entity, *left_alone]))
+        await self.entities.durable_reply(self._steps.delete(entity.shard, [entity, *left_alone]))
         return True
 
     # Reads.
@@ -365,7 +367,7 @@ class Engine:
         later = Transition(key=key, delete_at_ns=until_ns)
         env = self.entities.env(key.namespace_id, entries[0].shard)
         outcome = self._steps.perform(entries[0].shard, entries, (later,), env)
-        await self.entities.reveal(outcome)
+        await self.entities.durable_reply(outcome)
         return True
 
     def _retained_until_ns(self, entry: Entry) -> int:
@@ -380,7 +382,7 @@ class Engine:
 
     async def _finish_effect(self, stored: StoredEffect) -> None:
         (entry,) = await self.entities.ready(stored.source)
-        await self.entities.reveal(self._steps.finish_rows(entry, outbox=(stored.sequence,)))
+        await self.entities.durable_reply(self._steps.finish_rows(entry, outbox=(stored.sequence,)))
 
     def _shard_acquired(self, shard: Shard) -> None:
         self.clock.not_before(shard.clock_ns)

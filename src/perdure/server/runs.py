@@ -74,7 +74,7 @@ class Runs:
         run = entries[1] if len(entries) > 1 else None
         existing: RunState | None = None if run is None else run.state
         outcome = entities.perform(entries, run, change, current, existing)
-        return await entities.reveal(outcome)
+        return await entities.durable_reply(outcome)
 
     async def update_current(
         self,
@@ -88,7 +88,7 @@ class Runs:
         with self._engine.committer.under_way():
             entries = await self._ready_current(namespace_id, workflow_id, run_id)
             outcome = entities.change(entries, change)
-        return await entities.reveal(outcome)
+        return await entities.durable_reply(outcome)
 
     async def read_current(
         self, namespace_id: str, workflow_id: str, run_id: str, look: Callable[[RunState, Env], T]

@@ -107,7 +107,7 @@ async def _fail_chain(
             return tuple(_signal(entry.state, signal, env) for entry in entries)
 
         outcome = entities.perform(entries, None, change)
-        told.append(asyncio.ensure_future(entities.reveal(outcome)))
+        told.append(asyncio.ensure_future(entities.durable_reply(outcome)))
         await asyncio.sleep(0)
     store.gate.set()
     answers = await asyncio.gather(*told, return_exceptions=True)

@@ -92,7 +92,7 @@ def test_old_deadlines_go_once_they_are_many_beside_what_is_pending(
     state.deadlines = list(old)
     deadlines.compact(state)
     assert state.deadlines == old
-    state.watch(Deadline(most, DeadlineKind.TIMER, most))
+    state.add_deadline(Deadline(most, DeadlineKind.TIMER, most))
     deadlines.compact(state)
     assert state.deadlines == [], "a run that does not run has none"
 

@@ -14,7 +14,7 @@ from perdure.entity.env import Env
 from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply
 from perdure.history.draft.transition import RunTransition
-from perdure.history.draft.update_words import TaskUpdates, UpdateAdmission, UpdateRejection
+from perdure.history.draft.update_values import TaskUpdates, UpdateAdmission, UpdateRejection
 from perdure.history.state.run_state import RunState, RunStatus
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, failure, protocol, update

@@ -87,13 +87,13 @@ async def test_without_calls_under_way_no_time_passes():
 
 
 @on_virtual_time
-async def test_a_crowd_from_afar_is_waited_for():
+async def test_many_remote_callers_are_waited_for():
     bench = Bench()
     loop = asyncio.get_running_loop()
     for _ in range(40):
         for letter in "abc":
             bench.group(letter, letter)
-        await asyncio.sleep(module.CROWD_WINDOW_NS / SECOND_NS / 2)
+        await asyncio.sleep(module.BATCHING_DELAY_NS / SECOND_NS / 2)
         for letter in "def":  # they come late each time
             bench.group(letter, letter)
         await bench.done()

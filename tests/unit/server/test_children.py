@@ -78,7 +78,7 @@ async def delivered(world: World) -> None:
     """Wait until no effect is on its way."""
     for _ in range(4_000):
         await world.engine.committer.flush()
-        if not world.engine.pace.is_busy:
+        if not world.engine.clock_control.is_busy:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("an effect is never delivered")

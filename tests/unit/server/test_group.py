@@ -10,7 +10,7 @@ import pytest
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
 from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 from perdure.history.entity_types import RUNS
-from perdure.server.shards.group import Entry, Group, Handover, Offer, merge
+from perdure.server.shards.group import Entry, Group, Offer, SyncMatch, merge
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
 from perdure.wire.errors import Unavailable
 
@@ -153,13 +153,13 @@ def test_the_size_of_a_group_counts_all_that_can_be_large(changes: dict[str, Any
 
 def test_a_group_keeps_everything_that_follows_its_commit_in_order():
     group, other = new_group(), new_group()
-    handovers = [Handover(cast("Any", n), TASK, cast("Any", n)) for n in range(3)]
+    sync_matches = [SyncMatch(cast("Any", n), TASK, cast("Any", n)) for n in range(3)]
     offers = [Offer(TASK, TaskRowId(QUEUE, 0, n)) for n in range(3)]
-    for handover, offer in zip(handovers, offers, strict=True):
-        group.hand_over(handover)
+    for match, offer in zip(sync_matches, offers, strict=True):
+        group.add_sync_match(match)
         group.offer(offer)
-    assert (group.handovers, group.offers) == (handovers, offers)
-    assert len(other.handovers) == len(other.offers) == len(other.writes) == 0
+    assert (group.sync_matches, group.offers) == (sync_matches, offers)
+    assert len(other.sync_matches) == len(other.offers) == len(other.writes) == 0
 
 
 def test_a_group_is_linked_by_what_it_wrote_and_by_what_it_read():

@@ -19,7 +19,7 @@ from perdure.history.state.run_state import RunState
 from perdure.server.shards.task_starts import TaskStarts
 from perdure.storage.port import StoreError
 from perdure.wire import errors
-from tests.unit.server.test_handover import rows
+from tests.unit.server.test_sync_match import rows
 from tests.unit.server.virtual import on_virtual_time, virtual_world
 from tests.unit.server.world import World, complete_workflow, schedule_activity, settle
 

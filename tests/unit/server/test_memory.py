@@ -10,7 +10,7 @@ import pytest
 from perdure.core.ids import EntityKey, run_key
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
-from perdure.history.draft.update_words import UpdateRejection
+from perdure.history.draft.update_values import UpdateRejection
 from perdure.history.state.run_state import RunState, RunStatus
 from perdure.server.pending import updates
 from perdure.server.pending.queries import PendingQuery, Queries, TaskAttempt

@@ -70,7 +70,7 @@ async def test_notes_are_taken_in_the_step_and_with_the_state_after_it():
     assert entry.pending is not None, "nothing is durable yet"
     seen = [(number, key, state.counter.value) for number, key, state in memory.taken]
     assert seen == [(1, KEY, 7), (2, KEY, 7), (3, KEY, 8)]
-    await engine.entities.reveal(outcome)
+    await engine.entities.durable_reply(outcome)
     await engine.close()
 
 

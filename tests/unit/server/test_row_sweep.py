@@ -74,7 +74,7 @@ async def test_rows_of_a_dead_workers_sticky_queue_go(world: World):
     assert await rows(world, "sticky") == ["w"], "nobody polls the sticky queue"
     assert await sweep(world) == 0, "its time is not up: a worker might still come"
     await asyncio.sleep(0.03)
-    await world.engine.pace.fire(run)
+    await world.engine.clock_control.fire(run)
     assert (await rows(world, "sticky"), await rows(world)) == (["w"], ["w"])
     world.forget(run)
     assert await sweep(world) == 1, "the run's state is read again to decide"

@@ -224,7 +224,7 @@ def test_what_a_step_rests_on_is_named_once():
 async def test_every_step_is_told_in_the_step_itself(world: World):
     key = await world.start()
     seen: list[list[int]] = []
-    world.engine.pace.watch(lambda group: seen.append([e.key.kind for e in group.entries]))
+    world.engine.clock_control.watch(lambda group: seen.append([e.key.kind for e in group.entries]))
     (signal,) = await world.holding(world.signal())
     assert seen == [[EntityKind.RUN]]
     world.go_on()

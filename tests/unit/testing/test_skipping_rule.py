@@ -104,7 +104,7 @@ async def test_a_cancelled_timer_is_no_reason_to_skip(stage: Stage) -> None:
     stage.time.unlock()
     await no_skip(stage, 15)
     assert stage.now_s < 20
-    assert await stage.engine.pace.next_wake() is None, "what is stored has become exact"
+    assert await stage.engine.clock_control.next_wake() is None, "what is stored has become exact"
 
 
 @staged

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from perdure.history.activity.attempts import time_out_started
-from perdure.history.draft.deadlines import WATCHES
+from perdure.history.draft.deadlines import DEADLINE_HANDLERS
 from perdure.history.draft.draft import Draft
 from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.phase import (
@@ -59,9 +59,9 @@ def time_out_orphans(state: RunState, env: Env) -> RunTransition:
         phase = phase_of(state)
         match phase:
             case Started():
-                WATCHES[DeadlineKind.WORKFLOW_TASK_START_TO_CLOSE].fire(draft, 0)
+                DEADLINE_HANDLERS[DeadlineKind.WORKFLOW_TASK_START_TO_CLOSE].fire(draft, 0)
             case InStickyQueue():
-                WATCHES[DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START].fire(draft, 0)
+                DEADLINE_HANDLERS[DeadlineKind.WORKFLOW_TASK_SCHEDULE_TO_START].fire(draft, 0)
             case NotPending() | AwaitingParent() | FirstTaskDelayed() | InNormalQueue():
                 pass
             case _:

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from perdure.history.commands.checks import CommandChecks
 from perdure.history.commands.table import Cause, Command, CommandContext, CommandRejected, handles
-from perdure.history.draft.update_words import UpdateRejection, server_failure
+from perdure.history.draft.update_values import UpdateRejection, server_failure
 from perdure.wire.api import enums
 from perdure.wire.errors import shown
 from perdure.wire.failures import with_bounded_failures

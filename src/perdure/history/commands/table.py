@@ -16,7 +16,7 @@ from perdure.wire.api import enums
 if TYPE_CHECKING:
     from perdure.history.draft.draft import Draft
     from perdure.history.draft.replies import ActivityTaskReply
-    from perdure.history.draft.update_words import TaskUpdates, UpdateRejection
+    from perdure.history.draft.update_values import TaskUpdates, UpdateRejection
     from perdure.history.state.run_state import RunState
     from perdure.wire.api import protocol
 
@@ -71,7 +71,7 @@ class CommandContext:
         self.own_buffered = 0
         """How many of the buffered events this task's own commands caused."""
 
-    def has_news(self, state: RunState) -> bool:
+    def has_new_events(self, state: RunState) -> bool:
         """Something waits that the workflow did not cause and has not seen: it cannot complete yet (S-4 and S-5).
 
         Updates that no worker has got do not count: the run that follows takes them, or they are aborted (S-20).

@@ -26,7 +26,7 @@ Fire = Callable[[Any, int], None]
 COMPACT_ABOVE = 64
 
 
-class Watch(NamedTuple):
+class DeadlineHandler(NamedTuple):
     """One kind of deadline."""
 
     keys: Keys
@@ -37,16 +37,16 @@ class Watch(NamedTuple):
     """It is due: change the run. Called only when `due_ns` has passed; must end that deadline or move it."""
 
 
-WATCHES: dict[DeadlineKind, Watch] = {}
+DEADLINE_HANDLERS: dict[DeadlineKind, DeadlineHandler] = {}
 """Filled by the families."""
 
 
 def deadline(kind: DeadlineKind, *, keys: Keys, due_ns: DueNs) -> Callable[[Fire], Fire]:
-    """Register what happens when a deadline of this kind passes; see `Watch`."""
+    """Register what happens when a deadline of this kind passes; see `DeadlineHandler`."""
 
     def register(fire: Fire) -> Fire:
-        assert kind not in WATCHES, kind.name
-        WATCHES[kind] = Watch(keys, due_ns, fire)
+        assert kind not in DEADLINE_HANDLERS, kind.name
+        DEADLINE_HANDLERS[kind] = DeadlineHandler(keys, due_ns, fire)
         return fire
 
     return register
@@ -69,7 +69,7 @@ class Wakes(Protocol):
 
 def arm(draft: Wakes, kind: DeadlineKind, at_ns: int, key: int = 0) -> None:
     """Add a deadline to the heap, and make sure that the run is woken in time."""
-    draft.state.watch(Deadline(at_ns, kind, key))
+    draft.state.add_deadline(Deadline(at_ns, kind, key))
     draft.wake_at(at_ns)
 
 
@@ -79,7 +79,7 @@ def live_deadlines(state: RunState) -> list[Deadline]:
         return []
     return sorted(
         Deadline(at_ns, kind, key)
-        for kind, watch in WATCHES.items()
+        for kind, watch in DEADLINE_HANDLERS.items()
         for key in watch.keys(state)
         if (at_ns := watch.due_ns(state, key))
     )

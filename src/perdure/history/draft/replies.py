@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.core.ids import EntityKey
 from perdure.history.draft.tokens import ActivityTaskToken, WorkflowTaskToken
-from perdure.history.draft.update_words import UpdateRejection
+from perdure.history.draft.update_values import UpdateRejection
 from perdure.wire.api import history, workflowservice
 
 

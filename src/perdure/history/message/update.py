@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from perdure.history.commands.messages import check_size, handles_message, rejected
 from perdure.history.commands.table import CommandContext
 from perdure.history.draft.draft import Draft, nothing
-from perdure.history.draft.update_words import (
+from perdure.history.draft.update_values import (
     UpdateAdmission,
     UpdateRejection,
     UpdateView,

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from perdure.history.draft.draft import Draft
 
 
-def require_no_news(draft: Draft, context: CommandContext) -> None:
+def require_no_new_events(draft: Draft, context: CommandContext) -> None:
     """S-4: a workflow ends only when it has seen everything. Commands before may have taken events away (S-5)."""
-    if context.has_news(draft.state):
+    if context.has_new_events(draft.state):
         raise CommandRejected(Cause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
 
 
@@ -31,7 +31,7 @@ def _complete(
     command: Command,
     context: CommandContext,
 ) -> None:
-    require_no_news(draft, context)
+    require_no_new_events(draft, context)
     checks = CommandChecks(
         command,
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES,
@@ -54,7 +54,7 @@ def _fail(
     command: Command,
     context: CommandContext,
 ) -> None:
-    require_no_news(draft, context)
+    require_no_new_events(draft, context)
     checks = CommandChecks(
         command,
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES,
@@ -86,7 +86,7 @@ def _cancel(
     command: Command,
     context: CommandContext,
 ) -> None:
-    require_no_news(draft, context)
+    require_no_new_events(draft, context)
     checks = CommandChecks(
         command,
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES,

@@ -8,7 +8,7 @@ from perdure.history.commands.checks import CommandChecks
 from perdure.history.commands.table import Cause, Command, CommandContext, handles
 from perdure.history.draft.close import close_run
 from perdure.history.run.chain import follow
-from perdure.history.run.commands import require_no_news
+from perdure.history.run.commands import require_no_new_events
 from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history, taskqueue
 from perdure.wire.times import duration, duration_or_none
@@ -25,7 +25,7 @@ _PASSED_ON = ("input", "header", "memo", "search_attributes", "last_completion_r
 def _continue_as_new(
     draft: Draft, attributes: _Attributes, command: Command, context: CommandContext
 ) -> None:
-    require_no_news(draft, context)
+    require_no_new_events(draft, context)
     checks = CommandChecks(
         command,
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CONTINUE_AS_NEW_ATTRIBUTES,

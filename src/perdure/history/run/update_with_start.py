@@ -19,7 +19,7 @@ from perdure.wire.errors import RpcError, aborted_operation, multi_operation
 if TYPE_CHECKING:
     from perdure.entity.env import Env
     from perdure.history.draft.transition import RunTransition
-    from perdure.history.draft.update_words import UpdateAdmission
+    from perdure.history.draft.update_values import UpdateAdmission
     from perdure.history.state.pointer import CurrentRun
     from perdure.history.state.run_state import RunState
 

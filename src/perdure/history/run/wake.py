@@ -6,7 +6,7 @@ from heapq import heappop
 from typing import TYPE_CHECKING
 
 from perdure.core.units import END_OF_TIME_NS
-from perdure.history.draft.deadlines import WATCHES
+from perdure.history.draft.deadlines import DEADLINE_HANDLERS
 from perdure.history.draft.draft import Draft
 from perdure.history.state.run_state import Deadline
 from perdure.history.workflow_task.steps import schedule_workflow_task
@@ -34,7 +34,7 @@ def wake(state: RunState, env: Env) -> RunTransition:
     except BaseException:
         # The draft is undone; the heap is derived and has no journal.
         for entry in popped:
-            state.watch(entry)
+            state.add_deadline(entry)
         raise
     transition.wake_at_ns = min(next_deadline_ns(state), END_OF_TIME_NS)
     return transition
@@ -46,12 +46,12 @@ def _fire_due(draft: Draft, popped: list[Deadline]) -> None:
     while heap and heap[0].at_ns <= draft.now_ns and state.is_running:
         entry = heappop(heap)
         popped.append(entry)
-        watch = WATCHES[entry.kind]
+        watch = DEADLINE_HANDLERS[entry.kind]
         due_ns = watch.due_ns(state, entry.key)
         if not due_ns:
             continue
         if due_ns > draft.now_ns:
-            state.watch(Deadline(due_ns, entry.kind, entry.key))
+            state.add_deadline(Deadline(due_ns, entry.kind, entry.key))
             continue
         watch.fire(draft, entry.key)
         left_ns = watch.due_ns(state, entry.key) if state.is_running else 0
@@ -65,10 +65,10 @@ def next_deadline_ns(state: RunState) -> int:
     heap = state.deadlines
     while heap:
         entry = heap[0]
-        due_ns = WATCHES[entry.kind].due_ns(state, entry.key)
+        due_ns = DEADLINE_HANDLERS[entry.kind].due_ns(state, entry.key)
         if due_ns == entry.at_ns:
             return due_ns
         heappop(heap)
         if due_ns:
-            state.watch(Deadline(due_ns, entry.kind, entry.key))
+            state.add_deadline(Deadline(due_ns, entry.kind, entry.key))
     return 0

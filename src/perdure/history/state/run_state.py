@@ -312,7 +312,7 @@ class RunState:
         self.external_signals.remove(event_id)
         self.external_cancels.remove(event_id)
 
-    def watch(self, deadline: Deadline) -> None:
+    def add_deadline(self, deadline: Deadline) -> None:
         """Note that something may be due then. An entry that outlives its reason is ignored when it comes up."""
         heappush(self.deadlines, deadline)
 

@@ -18,7 +18,7 @@ from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.flush import flush
 from perdure.history.draft.replies import CompletionReply
 from perdure.history.draft.transition import RunTransition
-from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
+from perdure.history.draft.update_values import NO_UPDATES, TaskUpdates
 from perdure.history.state.facts import FactKind, Sticky
 from perdure.history.state.run_state import DeadlineKind
 from perdure.history.workflow_task.phase import (

@@ -29,7 +29,7 @@ from perdure.wire.events import execution_of, parse_rows
 if TYPE_CHECKING:
     from perdure.entity.env import Env
     from perdure.history.draft.transition import RunTransition
-    from perdure.history.draft.update_words import UpdateAdmission, UpdateView
+    from perdure.history.draft.update_values import UpdateAdmission, UpdateView
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services

@@ -282,9 +282,9 @@ class MatchingHost:
         """Take a task into a queue that is here; `offer` finds the queue's owner."""
         if self._is_closed:
             return
-        living = self._living(queue)
-        if living != queue:
-            self._move(living, _item(task, row))
+        served = self._served_queue(queue)
+        if served != queue:
+            self._move(served, _item(task, row))
             return
         self._offer(queue, _item(task, row))
         may_be_stuck = task.may_be_sticky and queue == task.queue
@@ -320,7 +320,7 @@ class MatchingHost:
         else:
             self._owners.tell(key, OfferTask(key, body.task, body.row))
 
-    def _living(self, key: QueueKey) -> QueueKey:
+    def _served_queue(self, key: QueueKey) -> QueueKey:
         """S-11: the queue itself, or its normal queue when it is sticky and its worker is gone."""
         normal = self._normal_of.get(key)
         if normal is None or self._queues.get(key).is_served(self._clock.now_ns()):

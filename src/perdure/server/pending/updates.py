@@ -21,7 +21,7 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from perdure.history.draft.replies import CompletionReply
-from perdure.history.draft.update_words import NO_UPDATES, TaskUpdates
+from perdure.history.draft.update_values import NO_UPDATES, TaskUpdates
 from perdure.wire.api import failure, protocol, update
 
 if TYPE_CHECKING:

@@ -44,9 +44,9 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 WINDOW_NS = MS_NS
 QUIET_ROUNDS, ROUNDS_MAX = 4, 32
 """The open batch closes after this many loop turns in which nothing joined it, and after this many turns in total."""
-CROWD_WINDOW_NS = 2 * MS_NS
+BATCHING_DELAY_NS = 2 * MS_NS
 """How long the open batch waits for calls that have not arrived, while there are many callers."""
-CROWD_GROUPS, CROWD_GAIN, CROWD_PROBE_BATCHES = 1.5, 0.5, 32
+DELAY_GROUPS_MIN, DELAY_GAIN_MIN, DELAY_PROBE_BATCHES = 1.5, 0.5, 32
 _SMOOTHING = 4
 FULL_BACKOFF_NS = 250 * MS_NS
 FULL_BACKOFF_MAX_NS = 10 * SECOND_NS
@@ -72,7 +72,7 @@ class CallsUnderWay:
             self.idle.clear()
 
 
-class Crowd:
+class BatchingDelay:
     """Decides whether to wait for calls that have not arrived: remote calls each arrive in a loop turn of their own.
 
     Waiting pays only if other callers are about to join. A lone caller never waits, and neither do callers that all
@@ -88,15 +88,15 @@ class Crowd:
         """How many of them joined while the batch waited, smoothed."""
 
     def is_worth_waiting_for(self, batches: int) -> bool:
-        if self._groups < CROWD_GROUPS:
+        if self._groups < DELAY_GROUPS_MIN:
             return False
-        return self._gain >= CROWD_GAIN or batches % CROWD_PROBE_BATCHES == 0
+        return self._gain >= DELAY_GAIN_MIN or batches % DELAY_PROBE_BATCHES == 0
 
-    def came(self, groups: int) -> None:
+    def record_joined(self, groups: int) -> None:
         """Record how many groups joined while the batch waited."""
         self._gain += (groups - self._gain) / _SMOOTHING
 
-    def was(self, groups: int) -> None:
+    def record_batch(self, groups: int) -> None:
         """Record the number of groups of a batch that was written."""
         self._groups += (groups - self._groups) / _SMOOTHING
 
@@ -131,7 +131,7 @@ class Committer:
         self._refusal: errors.RpcError | None = None
         self._flushed = asyncio.Event()
         self._flushed.set()
-        self._crowd = Crowd()
+        self._delay = BatchingDelay()
         self.batches = 0
         self.groups = 0
 
@@ -192,10 +192,10 @@ class Committer:
                     await self._calls.idle.wait()
             except TimeoutError:
                 pass
-        if self._crowd.is_worth_waiting_for(self.batches):
+        if self._delay.is_worth_waiting_for(self.batches):
             before = len(self._waiting)
-            await asyncio.sleep(CROWD_WINDOW_NS / SECOND_NS)
-            self._crowd.came(len(self._waiting) - before)
+            await asyncio.sleep(BATCHING_DELAY_NS / SECOND_NS)
+            self._delay.record_joined(len(self._waiting) - before)
 
     def _take(self) -> list[Group]:
         taken: list[Group] = []
@@ -243,7 +243,7 @@ class Committer:
         for shard in self._shards():
             shard.sequence += 1
         self.batches += 1
-        self._crowd.was(len(self._in_flight))
+        self._delay.record_batch(len(self._in_flight))
         self.groups += len(self._in_flight)
         groups, self._in_flight = self._in_flight, []
         groups[0].host.batch_written()

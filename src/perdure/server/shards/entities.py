@@ -90,7 +90,7 @@ class Entities:
         """Like `ready`, for the entity and the neighbours that must be in memory when it is changed."""
         return await self.ready(key, *self._types.of(key).neighbours(key))
 
-    def at_hand_to_change(self, key: EntityKey) -> list[Entry] | None:
+    def cached_to_change(self, key: EntityKey) -> list[Entry] | None:
         """Like `ready_to_change`, but without waiting: None if something has to be loaded first."""
         return self._cached((key, *self._types.of(key).neighbours(key)))
 
@@ -146,9 +146,9 @@ class Entities:
                 outcome = Outcome(barrier_of(entries), look(entry.state, env))
             except errors.RpcError as error:
                 outcome = Outcome(barrier_of(entries), Raised(error))
-        return await self.reveal(outcome)
+        return await self.durable_reply(outcome)
 
-    async def reveal(self, outcome: Outcome) -> Any:
+    async def durable_reply(self, outcome: Outcome) -> Any:
         """The outcome's reply, once everything it depends on is durable."""
         for group in outcome.barrier:
             if not group.is_settled:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perdure.wire.errors import RpcError
 
 
-class Handover(NamedTuple):
+class SyncMatch(NamedTuple):
     """A task that was started for a parked poller in the batch that scheduled it (D-6)."""
 
     poller: Poller
@@ -38,7 +38,7 @@ class Offer(NamedTuple):
     row: TaskRowId
 
 
-class Sent(NamedTuple):
+class OutboxEffect(NamedTuple):
     """An effect that was put into the outbox."""
 
     source: Entry
@@ -133,8 +133,8 @@ class Group:
     """
 
     __slots__ = (
-        "_waiters", "entries", "error", "handovers", "host", "is_broken", "is_settled", "offers", "read", "sent",
-        "shard", "size_bytes", "writes",
+        "_waiters", "entries", "error", "host", "is_broken", "is_settled", "offers", "outbox", "read", "shard",
+        "size_bytes", "sync_matches", "writes",
     )  # fmt: skip
 
     def __init__(self, shard: Shard, host: GroupHost, read: Sequence[Entry] = ()) -> None:
@@ -144,9 +144,9 @@ class Group:
         self.writes: list[EntityWrite] = []
         self.entries: list[Entry] = []
         """Parallel to `writes`."""
-        self.handovers: list[Handover] = _NONE
+        self.sync_matches: list[SyncMatch] = _NONE
         self.offers: list[Offer] = _NONE
-        self.sent: list[Sent] = _NONE
+        self.outbox: list[OutboxEffect] = _NONE
         self.size_bytes = 0
         self.is_broken = False
         """Whether the group cannot be written, because something in it has no encoding."""
@@ -160,12 +160,12 @@ class Group:
         self.entries.append(entry)
         self.size_bytes += _size_bytes(write)
 
-    def hand_over(self, handover: Handover) -> None:
+    def add_sync_match(self, match: SyncMatch) -> None:
         """Give the task to its poller once the group is durable."""
-        if self.handovers:
-            self.handovers.append(handover)
+        if self.sync_matches:
+            self.sync_matches.append(match)
         else:
-            self.handovers = [handover]
+            self.sync_matches = [match]
 
     def offer(self, offer: Offer) -> None:
         """Once the group is durable, offer the task of this row to pollers."""
@@ -194,7 +194,7 @@ class Group:
 
     def forget(self) -> None:
         """Drop everything but the outcome, which may still be read after the group is settled."""
-        self.writes = self.entries = self.handovers = self.offers = self.sent = _NONE
+        self.writes = self.entries = self.sync_matches = self.offers = self.outbox = _NONE
         self.read = self._waiters = _NONE
 
     def is_linked(self, entries: set[Entry]) -> bool:

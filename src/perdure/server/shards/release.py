@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perdure.core.ids import EntityKey
     from perdure.server.matching.ports import Matcher
     from perdure.server.shards.cache import EntityCache
-    from perdure.server.shards.group import Entry, Group, Handover
+    from perdure.server.shards.group import Entry, Group, SyncMatch
     from perdure.server.shards.outbox import Outbox
     from perdure.server.shards.wakes import Wakes
     from perdure.wire.errors import RpcError
@@ -48,7 +48,7 @@ class Release:
         self._matcher = matcher
         self._wakes = wakes
         self._outbox = outbox
-        self.give_back: Callable[[Handover], None]
+        self.give_back: Callable[[SyncMatch], None]
         """Undoes the start of a task whose poller has gone; set when the node is wired."""
         self._waiters: dict[EntityKey, list[asyncio.Future[bool]]] = {}
         """Waiters for any event of a run."""
@@ -76,19 +76,19 @@ class Release:
             if write.is_deleted:
                 self._tell_everyone(entry.key)
         group.settle(None)
-        for handover in group.handovers:
-            _alone(self._hand_over, handover)
+        for match in group.sync_matches:
+            _alone(self._hand_over, match)
         for offer in group.offers:
             _alone(self._matcher.offer, *offer)
-        for source, sequence, effect in group.sent:
+        for source, sequence, effect in group.outbox:
             stored = StoredEffect(source.key, source.number, sequence, effect)
             _alone(self._outbox.push, stored)
         group.forget()
         self._cache.shrink()
 
-    def _hand_over(self, handover: Handover) -> None:
-        if not self._matcher.deliver(*handover):
-            self.give_back(handover)
+    def _hand_over(self, match: SyncMatch) -> None:
+        if not self._matcher.deliver(*match):
+            self.give_back(match)
 
     def failed(self, group: Group, error: RpcError) -> None:
         """Discard the results of a group that was not written."""
@@ -97,8 +97,8 @@ class Release:
             self._cache.drop(entry)
             self._tell_everyone(entry.key)
         group.settle(error)
-        for handover in group.handovers:
-            self._matcher.restore(handover.poller)
+        for match in group.sync_matches:
+            self._matcher.restore(match.poller)
         group.forget()
 
     async def next_event(self, entry: Entry, timeout_ns: int, *, until_end: bool = False) -> bool:

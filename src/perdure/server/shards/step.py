@@ -19,7 +19,7 @@ import msgspec
 from perdure.core.ids import EntityKey, TaskRowId
 from perdure.entity.workers import StaleTask
 from perdure.server.common.codec import encode_fact
-from perdure.server.shards.group import Entry, Group, Handover, Offer, Sent
+from perdure.server.shards.group import Entry, Group, Offer, OutboxEffect, SyncMatch
 from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
 
 if TYPE_CHECKING:
@@ -171,7 +171,10 @@ class Steps:
         if transition.effects:
             rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
             write.outbox = rows
-            group.sent = [*group.sent, *(Sent(entry, row.sequence, row.effect) for row in rows)]
+            group.outbox = [
+                *group.outbox,
+                *(OutboxEffect(entry, row.sequence, row.effect) for row in rows),
+            ]
         group.add(entry, write)
         for companion in entry.type.companions(transition, self._state_of, is_new=is_new):
             self._write(group, companion)
@@ -211,7 +214,7 @@ class Steps:
         if isinstance(started.reply, StaleTask):
             self.matcher.restore(poller)
         else:
-            group.hand_over(Handover(poller, task, started.reply))
+            group.add_sync_match(SyncMatch(poller, task, started.reply))
         if not started.is_empty:
             self._write(group, started)
         return True

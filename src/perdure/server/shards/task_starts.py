@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perdure.server.matching.ports import Matcher
     from perdure.server.shards.committer import Committer
     from perdure.server.shards.entities import Entities
-    from perdure.server.shards.group import Handover
+    from perdure.server.shards.group import SyncMatch
     from perdure.server.shards.step import Steps
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class TaskStarts:
             outcome = Outcome(outcome.barrier, StaleTask())
         else:
             outcome = self._entities.change(entries, entries[0].type.start_task, task, row, info)
-        return await self._entities.reveal(outcome)
+        return await self._entities.durable_reply(outcome)
 
     async def leave_sticky_queue(self, task: Task, row: TaskRowId) -> None:
         """Let the entity move a task that waits in a queue without pollers."""
@@ -66,37 +66,37 @@ class TaskStarts:
             with self._committer.under_way():
                 entries = await self._entities.ready_to_change(task.entity)
                 outcome = self._entities.change(entries, entries[0].type.unpolled, task, row)
-            await self._entities.reveal(outcome)
+            await self._entities.durable_reply(outcome)
         except errors.RpcError as error:
             log.debug("a task of %s stays in its queue: %s", task.entity, error.message)
 
     async def give_back(self, task: Task, reply: Any) -> None:
         """The poller for which a task was started has gone (D-46)."""
         entity_type = self._types.of(task.entity)
-        if entity_type.stays_started(reply):
+        if entity_type.is_redeliverable(reply):
             self._matcher.offer(task, None)
             return
         entries = await self._entities.ready_to_change(task.entity)
-        outcome = self._entities.change(entries, entity_type.take_back, reply)
-        await self._entities.reveal(outcome)
+        outcome = self._entities.change(entries, entity_type.undo_start, reply)
+        await self._entities.durable_reply(outcome)
 
     async def _redeliver(self, task: Task) -> Any:
         entries = await self._entities.ready(task.entity)
 
         def look(state: Any, env: Env) -> Any:
-            return entries[0].type.started_again(state, task, env) or StaleTask()
+            return entries[0].type.redeliver(state, task, env) or StaleTask()
 
         return await self._entities.look(entries, look)
 
-    def give_back_later(self, handover: Handover) -> None:
+    def give_back_later(self, match: SyncMatch) -> None:
         """Like `give_back`, in the background."""
-        task = asyncio.get_running_loop().create_task(self._give_back_quietly(handover))
+        task = asyncio.get_running_loop().create_task(self._give_back_quietly(match))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _give_back_quietly(self, handover: Handover) -> None:
+    async def _give_back_quietly(self, match: SyncMatch) -> None:
         try:
-            await self.give_back(handover.task, handover.reply)
+            await self.give_back(match.task, match.reply)
         except errors.RpcError as error:
             # The attempt stays started until it times out, and is then retried.
-            log.warning("a task of %s was not taken back: %s", handover.task.entity, error)
+            log.warning("a task of %s was not taken back: %s", match.task.entity, error)

@@ -118,7 +118,7 @@ class TimeSkipping:
         """Watch this node and skip its time from now on."""
         self._engine = engine
         self._matching = matching
-        engine.pace.watch(self.noted)
+        engine.clock_control.watch(self.noted)
         self._loop = asyncio.get_running_loop().create_task(self.run(), name="time skipping")
 
     async def take_over(self, engine: Engine) -> None:
@@ -260,7 +260,7 @@ class TimeSkipping:
         assert self._engine is not None, "TimeSkipping.open comes first"
         return (
             bool(self._unsettled)
-            or self._engine.pace.is_busy
+            or self._engine.clock_control.is_busy
             or self.clock.monotonic_ns() < self._quiet_from_ns
         )
 
@@ -300,19 +300,21 @@ class TimeSkipping:
             self.skips += 1
             self.clock.skip_to(at_ns)
             self._wake_sleepers()
-        self._engine.pace.poke()
+        self._engine.clock_control.poke()
         return LOOK_NS
 
     async def _next_ns(self) -> int | None:
         """The test time of the next event, or None if there is none."""
         assert self._engine is not None
         sleep_ns = self._next_sleep_end_ns()
-        while (row := await self._engine.pace.next_wake()) is not None:
+        while (row := await self._engine.clock_control.next_wake()) is not None:
             if sleep_ns is not None and sleep_ns <= row.at_ns:
                 return sleep_ns
             if row.at_ns <= self.clock.now_ns() or await self._is_exact(row):
                 return row.at_ns
-            await self._engine.pace.fire(row.key)  # too early: it only makes the wake-up exact
+            await self._engine.clock_control.fire(
+                row.key
+            )  # too early: it only makes the wake-up exact
         return sleep_ns
 
     async def _is_exact(self, row: WakeRow) -> bool:

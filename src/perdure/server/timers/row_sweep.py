@@ -101,5 +101,5 @@ class RowSweep:
             if entry.state is None or entry.type.is_stale(entry.state, task):
                 outcomes.append(self._steps.finish_rows(entry, tasks=(row,)))
         for outcome in outcomes:
-            await self._entities.reveal(outcome)
+            await self._entities.durable_reply(outcome)
         return len(outcomes)

@@ -42,7 +42,7 @@ async def leave_sticky_queue(world: World, _: EntityKey) -> None:
 
 
 async def wake(world: World, key: EntityKey) -> None:
-    await world.engine.pace.fire(key)
+    await world.engine.clock_control.fire(key)
 
 
 WORK: dict[str, Work] = {
@@ -60,17 +60,17 @@ async def test_a_call_is_under_way_while_its_run_is_loaded(work: Work):
     async with virtual_world() as world:
         key = await world.start()
         await quiet(world)
-        assert not world.engine.pace.is_busy
+        assert not world.engine.clock_control.is_busy
         world.forget(key)
         world.faults.load_gate.clear()
         under_way = asyncio.ensure_future(work(world, key))
         await settle()
         assert not under_way.done()
-        assert world.engine.pace.is_busy
+        assert world.engine.clock_control.is_busy
         world.faults.load_gate.set()
         await under_way
         await quiet(world)
-        assert not world.engine.pace.is_busy
+        assert not world.engine.clock_control.is_busy
 
 
 @on_virtual_time
@@ -83,6 +83,6 @@ async def test_a_look_is_not_waited_for():
         looking = asyncio.ensure_future(world.engine.read(key, lambda state: state.key))
         await settle()
         assert not looking.done()
-        assert not world.engine.pace.is_busy
+        assert not world.engine.clock_control.is_busy
         world.faults.load_gate.set()
         assert await looking == key

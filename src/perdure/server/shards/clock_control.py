@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from perdure.storage.port import WakeRow
 
 
-class Pace:
-    """What `TimeSkipping` asks of an engine; it is `Engine.pace`."""
+class ClockControl:
+    """What `TimeSkipping` asks of an engine; it is `Engine.clock_control`."""
 
     def __init__(
         self,
