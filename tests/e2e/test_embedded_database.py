@@ -16,8 +16,9 @@ from perdure.embedded import open_embedded
 from perdure.server.admin.audit import audit
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite_backup import back_up
+from tests.harness.builders import complete_workflow, schedule_activity
 from tests.unit.embedded.calls import QUEUE, call, start
-from tests.unit.server.world import complete_workflow, schedule_activity, start_timer
+from tests.unit.server.world import start_timer
 
 
 async def fill(url: str) -> None:

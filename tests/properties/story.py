@@ -19,8 +19,9 @@ from perdure.history import transitions
 from perdure.history.draft.replies import CompletionReply, WorkflowTaskReply
 from perdure.history.draft.tokens import WorkflowTaskToken
 from perdure.wire.api import command as api
-from perdure.wire.api import common, enums, failure, protocol, update, workflowservice
+from perdure.wire.api import enums, failure, protocol, update, workflowservice
 from perdure.wire.errors import RpcError
+from tests.harness.builders import cancel_external, continue_as_new, signal_external, start_child
 from tests.harness.commands import command_of
 from tests.properties.universe import RunWorld, Universe
 from tests.transcripts.world import NAMESPACE_ID
@@ -365,10 +366,8 @@ def _outcome(update_id: str) -> update.Response:
 
 
 def _child(workflow_id: str, b: int) -> api.Command:
-    result = api.Command(command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
+    result = start_child(workflow_id, workflow_type={"name": "Order"})
     asked = result.start_child_workflow_execution_command_attributes
-    asked.workflow_id = workflow_id
-    asked.workflow_type.name = "Order"
     asked.parent_close_policy = enums.ParentClosePolicy.ValueType(POLICIES[b % 4])
     asked.workflow_id_reuse_policy = enums.WorkflowIdReusePolicy.ValueType(REUSES[b % 5])
     if b % 7 == 0:
@@ -379,28 +378,15 @@ def _child(workflow_id: str, b: int) -> api.Command:
 
 
 def _signal(workflow_id: str, *, only_child: bool) -> api.Command:
-    result = api.Command(command_type=enums.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
-    asked = result.signal_external_workflow_execution_command_attributes
-    asked.execution.workflow_id = workflow_id
-    asked.signal_name = "hello"
-    asked.child_workflow_only = only_child
-    return result
+    return signal_external(workflow_id, child_workflow_only=only_child)
 
 
 def _cancel(workflow_id: str, *, only_child: bool) -> api.Command:
-    result = api.Command(command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION)
-    asked = result.request_cancel_external_workflow_execution_command_attributes
-    asked.workflow_id = workflow_id
-    asked.child_workflow_only = only_child
-    return result
+    return cancel_external(workflow_id, child_workflow_only=only_child)
 
 
 def _again() -> api.Command:
-    result = api.Command(command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
-    result.continue_as_new_workflow_execution_command_attributes.input.payloads.append(
-        common.Payload(data=b"1")
-    )
-    return result
+    return continue_as_new(input={"payloads": [{"data": b"1"}]})
 
 
 Verb = Callable[[Story, int, int, int], None]

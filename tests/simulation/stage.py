@@ -13,6 +13,7 @@ from perdure.testing.simulation.network import Endpoint, NetworkFaults, SimConne
 from perdure.wire import errors
 from perdure.wire.api import command, common, enums, history, taskqueue, workflowservice
 from perdure.wire.seam import WORKFLOW_SERVICE
+from tests.harness.builders import complete_workflow
 from tests.simulation import ending
 from tests.simulation.settings import Settings
 from tests.simulation.violations import Kind, Violation
@@ -156,12 +157,7 @@ class Stage(World):
         is_last: bool = False,
         **fields: Any,
     ) -> None:
-        closing = command.Command(
-            command_type=enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
-            complete_workflow_execution_command_attributes=(
-                command.CompleteWorkflowExecutionCommandAttributes()
-            ),
-        )
+        closing = complete_workflow()
         await self.call(
             "RespondWorkflowTaskCompleted",
             task_token=token,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from google.protobuf.duration_pb2 import Duration
-
-from perdure.wire.api import command, common, enums, taskqueue
+from perdure.core.units import SECOND_NS
+from perdure.wire.api import command, enums
+from tests.harness.builders import schedule_activity, start_timer
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
 
@@ -117,23 +117,14 @@ async def _all_awake(stage: Stage, count: int) -> None:
 
 
 def _activity(activity_id: str) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-        schedule_activity_task_command_attributes=command.ScheduleActivityTaskCommandAttributes(
-            activity_id=activity_id,
-            activity_type=common.ActivityType(name="A"),
-            task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
-            heartbeat_timeout=Duration(seconds=HEARTBEAT_S),
-            start_to_close_timeout=Duration(seconds=300),
-            retry_policy=common.RetryPolicy(maximum_attempts=1),
-        ),
+    return schedule_activity(
+        activity_id,
+        TASK_QUEUE,
+        timeout_s=300,
+        heartbeat_timeout={"seconds": HEARTBEAT_S},
+        retry_policy={"maximum_attempts": 1},
     )
 
 
 def _timer(timer_id: str, delay_s: int) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_START_TIMER,
-        start_timer_command_attributes=command.StartTimerCommandAttributes(
-            timer_id=timer_id, start_to_fire_timeout=Duration(seconds=delay_s)
-        ),
-    )
+    return start_timer(timer_id, delay_s * SECOND_NS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.wire import errors
 from perdure.wire.api import command, common, enums, taskqueue
+from tests.harness.builders import cancel_external, signal_external, start_child
 from tests.simulation import right_run
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
@@ -203,40 +204,19 @@ async def _untouched(stage: Stage, workflow_id: str, run_id: str) -> None:
 
 
 def _child(workflow_id: str, policy: int = enums.PARENT_CLOSE_POLICY_ABANDON) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
-        start_child_workflow_execution_command_attributes=(
-            command.StartChildWorkflowExecutionCommandAttributes(
-                workflow_id=workflow_id,
-                workflow_type=common.WorkflowType(name="T"),
-                task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
-                parent_close_policy=enums.ParentClosePolicy.ValueType(policy),
-            )
-        ),
+    return start_child(
+        workflow_id,
+        workflow_type={"name": "T"},
+        task_queue={"name": TASK_QUEUE},
+        parent_close_policy=policy,
     )
 
 
 def _signal(
     workflow_id: str, run_id: str, name: str, *, child_only: bool = False
 ) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION,
-        signal_external_workflow_execution_command_attributes=(
-            command.SignalExternalWorkflowExecutionCommandAttributes(
-                execution=common.WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-                signal_name=name,
-                child_workflow_only=child_only,
-            )
-        ),
-    )
+    return signal_external(workflow_id, run_id, signal_name=name, child_workflow_only=child_only)
 
 
 def _cancel(workflow_id: str, run_id: str) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION,
-        request_cancel_external_workflow_execution_command_attributes=(
-            command.RequestCancelExternalWorkflowExecutionCommandAttributes(
-                workflow_id=workflow_id, run_id=run_id
-            )
-        ),
-    )
+    return cancel_external(workflow_id, run_id)

@@ -7,11 +7,10 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from google.protobuf.duration_pb2 import Duration
-
 from perdure.core.ids import shard_of, workflow_id_key
 from perdure.wire import errors
-from perdure.wire.api import command, common, enums, taskqueue
+from perdure.wire.api import command, common
+from tests.harness.builders import schedule_activity
 from tests.simulation.stage import Stage, insist
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
@@ -208,17 +207,4 @@ def _neighbours(stage: Stage) -> tuple[str, str]:
 
 
 def _activities(ids: str) -> Sequence[command.Command]:
-    return [
-        command.Command(
-            command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-            schedule_activity_task_command_attributes=(
-                command.ScheduleActivityTaskCommandAttributes(
-                    activity_id=each,
-                    activity_type=common.ActivityType(name="A"),
-                    task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
-                    start_to_close_timeout=Duration(seconds=60),
-                )
-            ),
-        )
-        for each in ids
-    ]
+    return [schedule_activity(each, TASK_QUEUE, timeout_s=60) for each in ids]

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from perdure.wire import errors
-from perdure.wire.api import command, common, enums, taskqueue
+from perdure.wire.api import command, enums
+from tests.harness.builders import start_child
 from tests.simulation.violations import Kind, require
 from tests.simulation.workloads.base import TASK_QUEUE
 
@@ -65,13 +66,4 @@ async def _gone(stage: Stage, workflow_id: str, run_id: str) -> None:
 
 
 def _child(workflow_id: str) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
-        start_child_workflow_execution_command_attributes=(
-            command.StartChildWorkflowExecutionCommandAttributes(
-                workflow_id=workflow_id,
-                workflow_type=common.WorkflowType(name="T"),
-                task_queue=taskqueue.TaskQueue(name=TASK_QUEUE),
-            )
-        ),
-    )
+    return start_child(workflow_id, workflow_type={"name": "T"}, task_queue={"name": TASK_QUEUE})

@@ -16,8 +16,8 @@ from perdure.storage.sqlite import open_sqlite
 from perdure.wire import errors
 from perdure.wire.api import common, enums, query, taskqueue
 from perdure.wire.seam import WORKFLOW_SERVICE
+from tests.harness.builders import schedule_activity
 from tests.unit.embedded.calls import QUEUE, call, start
-from tests.unit.server.world import schedule_activity
 
 
 async def test_connections_to_one_file_share_an_engine(tmp_path: Path):

@@ -17,8 +17,9 @@ from perdure.core.units import SECOND_NS
 from perdure.server.node.node import Node, open_node
 from perdure.storage.executors import InlineExecutor
 from perdure.storage.sqlite import open_memory
-from perdure.wire.api import command, common, enums, workflowservice
+from perdure.wire.api import command, common, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE
+from tests.harness import builders
 from tests.unit.server.virtual import virtual_clock
 
 T = TypeVar("T")
@@ -104,20 +105,10 @@ class Caller:
         return await self.call("GetWorkflowExecutionHistory", **fields)
 
 
-def complete_workflow() -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION)
-    result.complete_workflow_execution_command_attributes.SetInParent()
-    return result
-
-
 def schedule_activity(activity_id: str = "a") -> command.Command:
-    result = command.Command(command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
-    attributes = result.schedule_activity_task_command_attributes
-    attributes.activity_id = activity_id
-    attributes.activity_type.name = "greet"
-    attributes.task_queue.name = QUEUE
-    attributes.start_to_close_timeout.FromSeconds(60)
-    return result
+    return builders.schedule_activity(
+        activity_id, QUEUE, timeout_s=60, activity_type={"name": "greet"}
+    )
 
 
 async def open_caller(connection: sqlite3.Connection | None = None) -> Caller:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from perdure.wire.api import command, common, enums, history
+from perdure.wire.api import common, enums, history
 from perdure.wire.errors import NotFound
-from tests.unit.frontend.conftest import QUEUE, Caller, complete_workflow, schedule_activity
+from tests.harness.builders import cancel_activity, complete_workflow
+from tests.unit.frontend.conftest import QUEUE, Caller, schedule_activity
 
 DETAILS = common.Payloads(payloads=[common.Payload(data=b"details")])
 WHO: dict[str, Any] = {"workflow_id": "w", "activity_id": "a", "identity": "me"}
@@ -67,9 +68,7 @@ async def test_an_activity_is_canceled_by_id_when_that_was_asked_for(caller: Cal
     described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
     assert described.pending_activities[0].heartbeat_details == DETAILS
     await caller.signal()
-    cancel = command.Command(command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
-    cancel.request_cancel_activity_task_command_attributes.scheduled_event_id = 5
-    await caller.complete(await caller.poll(), cancel)
+    await caller.complete(await caller.poll(), cancel_activity(5))
     beat = await caller.call("RecordActivityTaskHeartbeatById", **WHO)
     assert beat.cancel_requested
     await caller.call("RespondActivityTaskCanceledById", details=DETAILS, **WHO)

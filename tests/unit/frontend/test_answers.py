@@ -24,14 +24,8 @@ from perdure.wire.api import (
 )
 from perdure.wire.errors import InvalidArgument, NotFound
 from perdure.wire.times import duration, timestamp
-from tests.unit.frontend.conftest import (
-    QUEUE,
-    Caller,
-    complete_workflow,
-    schedule_activity,
-    settle,
-    virtual_caller,
-)
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import QUEUE, Caller, schedule_activity, settle, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
 DAY_S = 86_400

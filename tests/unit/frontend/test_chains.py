@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perdure.wire.errors import NotFound
+from tests.harness.builders import continue_as_new
 from tests.unit.frontend.conftest import Caller
-from tests.unit.frontend.test_update_calls import continue_as_new
 
 CALLS = {
     "TerminateWorkflowExecution": "workflow_execution_terminated",

@@ -20,7 +20,8 @@ from perdure.wire.errors import (
     Unimplemented,
 )
 from perdure.wire.seam import WORKFLOW_SERVICE
-from tests.unit.frontend.conftest import QUEUE, Caller, complete_workflow, virtual_caller
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import QUEUE, Caller, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
 

@@ -12,7 +12,8 @@ from perdure.core.units import SECOND_NS
 from perdure.server.frontend.pages import HistoryToken, encode_token
 from perdure.wire.api import enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument
-from tests.unit.frontend.conftest import Caller, complete_workflow, settle, virtual_caller
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import Caller, settle, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
 CLOSE = enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT

@@ -9,7 +9,8 @@ import pytest
 
 from perdure.wire.api import enums
 from perdure.wire.errors import InvalidArgument, NotFound
-from tests.unit.frontend.conftest import Caller, complete_workflow, settle
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import Caller, settle
 
 CLOSE = enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 

@@ -19,11 +19,8 @@ from perdure.wire.api import (
 )
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration, timestamp
-from tests.unit.frontend.conftest import (
-    Caller,
-    complete_workflow,
-    virtual_caller,
-)
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import Caller, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
 ROW = VisibilityRow(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from perdure.wire.api import command, enums, errordetails, failure
+from perdure.wire.api import enums, errordetails, failure
 from perdure.wire.errors import RpcError, RPCStatusCode
+from tests.harness import builders
 from tests.unit.frontend.conftest import (
     QUEUE,
     Caller,
@@ -210,8 +211,7 @@ async def test_an_update_whose_task_fails_is_told_as_the_updates_fault():
         await caller.complete(await caller.poll())
         sent = execute(caller)
         task = await caller.poll()
-        bad = command.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
-        bad.start_timer_command_attributes.SetInParent()
+        bad = builders.command("START_TIMER")
         with pytest.raises(RpcError):
             await caller.complete(task, bad, messages=[accept()])
         code, operations = await fault(sent)

@@ -9,8 +9,9 @@ import pytest
 
 from perdure.server.pending.updates import Updates
 from perdure.server.shards.entities import Entities
-from perdure.wire.api import command, enums
+from perdure.wire.api import command
 from perdure.wire.errors import InvalidArgument, RpcError
+from tests.harness import builders
 from tests.unit.frontend.conftest import Caller, virtual_caller
 from tests.unit.frontend.test_multi_operation import execute, start_part, update_part
 from tests.unit.frontend.test_update_calls import (
@@ -71,9 +72,7 @@ async def watch(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watch]:
 
 
 def _bad_command() -> command.Command:
-    made = command.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
-    made.start_timer_command_attributes.SetInParent()
-    return made
+    return builders.command("START_TIMER")
 
 
 @pytest.mark.parametrize("answers", [[accept(), respond()], [refuse()]])

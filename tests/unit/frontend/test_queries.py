@@ -16,7 +16,8 @@ from perdure.wire.errors import (
     NotFound,
     ResourceExhausted,
 )
-from tests.unit.frontend.conftest import Caller, complete_workflow, settle
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import Caller, settle
 
 ANSWERED = enums.QUERY_RESULT_TYPE_ANSWERED
 FAILED = enums.QUERY_RESULT_TYPE_FAILED

@@ -20,13 +20,8 @@ from perdure.wire.errors import (
     ResourceExhausted,
     RpcError,
 )
-from tests.unit.frontend.conftest import (
-    QUEUE,
-    Caller,
-    complete_workflow,
-    settle,
-    virtual_caller,
-)
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import QUEUE, Caller, settle, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
 ANSWERED = enums.QUERY_RESULT_TYPE_ANSWERED

@@ -8,7 +8,8 @@ import pytest
 
 from perdure.wire.api import enums
 from perdure.wire.errors import AlreadyExists, InvalidArgument
-from tests.unit.frontend.conftest import QUEUE, Caller, complete_workflow
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import QUEUE, Caller
 
 REJECT = enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 TERMINATE = enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING

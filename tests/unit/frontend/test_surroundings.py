@@ -20,7 +20,8 @@ from perdure.wire.errors import (
     Unimplemented,
 )
 from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE, Waits
-from tests.unit.frontend.conftest import Caller, complete_workflow
+from tests.harness.builders import complete_workflow
+from tests.unit.frontend.conftest import Caller
 
 
 async def test_namespaces_are_registered_described_and_listed_in_pages(caller: Caller):

@@ -10,16 +10,10 @@ from typing import Any
 import pytest
 
 from perdure.storage.sqlite_open import connect_memory
-from perdure.wire.api import command, common, enums
+from perdure.wire.api import common, enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from tests.unit.frontend.conftest import (
-    QUEUE,
-    Caller,
-    complete_workflow,
-    open_caller,
-    schedule_activity,
-    settle,
-)
+from tests.harness.builders import complete_workflow, start_child
+from tests.unit.frontend.conftest import QUEUE, Caller, open_caller, schedule_activity, settle
 
 STICKY = {"name": "sticky", "kind": enums.TASK_QUEUE_KIND_STICKY, "normal_name": QUEUE}
 
@@ -275,12 +269,12 @@ async def test_activities_and_children_take_what_they_leave_open_of_the_priority
     commands[0].schedule_activity_task_command_attributes.priority.priority_key = 4
     commands[2].schedule_activity_task_command_attributes.priority.SetInParent()
     for name in ("own", "none"):
-        made = command.Command(command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-        attributes = made.start_child_workflow_execution_command_attributes
-        attributes.workflow_id, attributes.workflow_type.name = f"child {name}", "Greeting"
-        attributes.task_queue.name = "elsewhere"
-        if name == "own":
-            attributes.priority.priority_key = 4
+        made = start_child(
+            f"child {name}",
+            workflow_type={"name": "Greeting"},
+            task_queue={"name": "elsewhere"},
+            priority={"priority_key": 4} if name == "own" else None,
+        )
         commands.append(made)
     await caller.complete(await caller.poll(), *commands)
     whole, own = common.Priority(**given), common.Priority(**given)

@@ -19,7 +19,8 @@ from perdure.wire.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from tests.unit.frontend.conftest import Caller, complete_workflow, settle, virtual_caller
+from tests.harness.builders import complete_workflow, continue_as_new
+from tests.unit.frontend.conftest import Caller, settle, virtual_caller
 from tests.unit.server.virtual import on_virtual_time
 
 Stage = enums.UpdateWorkflowExecutionLifecycleStage
@@ -90,12 +91,6 @@ def respond(update_id: str = "u", text: bytes = b"done") -> protocol.Message:
 
 def refuse(update_id: str = "u") -> protocol.Message:
     return message(update_id, update.Rejection(failure=failure.Failure(message="no")))
-
-
-def continue_as_new() -> command.Command:
-    made = command.Command(command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
-    made.continue_as_new_workflow_execution_command_attributes.SetInParent()
-    return made
 
 
 async def idle_run(caller: Caller) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from perdure.core.ids import new_id
-from perdure.wire.api import command, enums
+from perdure.wire.api import enums
 from perdure.wire.errors import InvalidArgument, NotFound, PermissionDenied, RpcError
-from tests.unit.frontend.conftest import QUEUE, Caller, complete_workflow, schedule_activity
+from tests.harness.builders import cancel_activity, complete_workflow
+from tests.unit.frontend.conftest import QUEUE, Caller, schedule_activity
 
 LONG = "x" * 1_001
 RUN = {"workflow_id": "w"}
@@ -323,10 +324,7 @@ async def test_heartbeats_are_answered_anew_each_time(caller: Caller):
     assert not (await caller.call("RecordActivityTaskHeartbeat", **beat)).cancel_requested
     await caller.call("RequestCancelWorkflowExecution", workflow_execution=RUN)
     task = await caller.poll()
-    cancel = command.Command(command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
-    attributes = cancel.request_cancel_activity_task_command_attributes
-    attributes.scheduled_event_id = 5
-    await caller.complete(task, cancel)
+    await caller.complete(task, cancel_activity(5))
     assert (await caller.call("RecordActivityTaskHeartbeat", **beat)).cancel_requested
     by_id = await caller.call("RecordActivityTaskHeartbeatById", workflow_id="w", activity_id="a")
     assert by_id.cancel_requested

@@ -9,8 +9,9 @@ import pytest
 
 from perdure.core.units import SECOND_NS
 from perdure.server.frontend.empty_lists import EMPTY_LISTS
-from perdure.wire.api import command, enums
+from perdure.wire.api import enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound
+from tests.harness.builders import continue_as_new
 from tests.unit.frontend.conftest import (
     QUEUE,
     Caller,
@@ -219,9 +220,7 @@ async def test_describe_tells_the_last_build_and_where_each_began(caller: Caller
     expected = [("one", run_id, completed[0], True), ("two", run_id, completed[2], True)]
     assert points == expected
     await caller.signal()
-    again = command.Command(command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
-    again.continue_as_new_workflow_execution_command_attributes.SetInParent()
-    await caller.complete(await caller.poll(), again, binary_checksum="sum")
+    await caller.complete(await caller.poll(), continue_as_new(), binary_checksum="sum")
     described = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
     info = described.workflow_execution_info
     assert info.execution.run_id != run_id

@@ -18,6 +18,8 @@ from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, history, taskqueue, workflowservice
 from perdure.wire.errors import RpcError
 from perdure.wire.times import duration
+from tests.harness import builders
+from tests.harness.builders import json_payloads
 from tests.harness.stored_run import StoredRun
 
 NAMESPACE = "namespace-id"
@@ -197,37 +199,13 @@ def command(**attributes: Any) -> commands_api.Command:
 
 
 def complete_workflow(result: str = "done") -> commands_api.Command:
-    attributes = commands_api.CompleteWorkflowExecutionCommandAttributes(result=payloads(result))
-    return command(complete_workflow_execution_command_attributes=attributes)
+    return builders.complete_workflow(result=json_payloads(result))
 
 
 def schedule_activity(activity_id: str = "1", **fields: Any) -> commands_api.Command:
-    values: dict[str, Any] = {
-        "activity_id": activity_id,
-        "activity_type": common.ActivityType(name="Compose"),
-        "task_queue": taskqueue.TaskQueue(name=QUEUE),
-        "start_to_close_timeout": duration(10 * SECOND_NS),
-    }
-    attributes = commands_api.ScheduleActivityTaskCommandAttributes(**(values | fields))
-    return command(schedule_activity_task_command_attributes=attributes)
+    usual = {"activity_type": {"name": "Compose"}}
+    return builders.schedule_activity(activity_id, QUEUE, **(usual | fields))
 
 
 def start_timer(timer_id: str = "1", ns: int = 60 * SECOND_NS) -> commands_api.Command:
-    attributes = commands_api.StartTimerCommandAttributes(
-        timer_id=timer_id, start_to_fire_timeout=duration(ns)
-    )
-    return command(start_timer_command_attributes=attributes)
-
-
-def cancel_timer(timer_id: str = "1") -> commands_api.Command:
-    attributes = commands_api.CancelTimerCommandAttributes(timer_id=timer_id)
-    return command(cancel_timer_command_attributes=attributes)
-
-
-def payloads(*values: str) -> common.Payloads:
-    return common.Payloads(
-        payloads=[
-            common.Payload(metadata={"encoding": b"json/plain"}, data=f'"{value}"'.encode())
-            for value in values
-        ]
-    )
+    return builders.start_timer(timer_id, ns)

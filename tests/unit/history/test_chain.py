@@ -13,15 +13,8 @@ from perdure.wire.api import command as commands_api
 from perdure.wire.api import common, enums, failure, taskqueue
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.times import duration, duration_ns, timestamp_ns
-from tests.unit.history.harness import (
-    STICKY,
-    T0_NS,
-    Run,
-    command,
-    payloads,
-    start_request,
-    start_timer,
-)
+from tests.harness.builders import json_payloads
+from tests.unit.history.harness import STICKY, T0_NS, Run, command, start_request, start_timer
 
 ContinueAsNew = commands_api.ContinueAsNewWorkflowExecutionCommandAttributes
 
@@ -72,7 +65,7 @@ def test_rule_36_continue_as_new_starts_the_next_run_in_the_same_commit() -> Non
     run.step(
         start_timer(),
         continue_as_new(
-            input=payloads("more"),
+            input=json_payloads("more"),
             memo=memo,
             task_queue=taskqueue.TaskQueue(name="elsewhere"),
             retry_policy=common.RetryPolicy(maximum_attempts=3),
@@ -85,7 +78,7 @@ def test_rule_36_continue_as_new_starts_the_next_run_in_the_same_commit() -> Non
     assert closed.initiator == enums.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
     assert (closed.workflow_type.name, closed.task_queue.name) == ("Greeting", "elsewhere")
     started = new.event("WorkflowExecutionStarted")
-    assert (started.input, started.memo) == (payloads("more"), memo)
+    assert (started.input, started.memo) == (json_payloads("more"), memo)
     assert started.attempt == 1
     assert started.retry_policy.maximum_attempts == 3
     assert duration_ns(started.first_workflow_task_backoff) == 0
@@ -146,7 +139,7 @@ def test_rule_7_bad_continue_as_new_attributes(fields: dict[str, Any]) -> None:
 
 def test_rule_36_a_failed_run_with_a_policy_is_tried_again() -> None:
     policy = common.RetryPolicy(initial_interval=duration(5 * SECOND_NS), maximum_attempts=2)
-    run = started_run(input=payloads("Ada"), retry_policy=policy)
+    run = started_run(input=json_payloads("Ada"), retry_policy=policy)
     run.pass_time(MINUTE_NS)
     run.step(fail_workflow(type="E"))
     closed = run.event("WorkflowExecutionFailed")
@@ -154,7 +147,7 @@ def test_rule_36_a_failed_run_with_a_policy_is_tried_again() -> None:
     second = follower(run)
     assert closed.new_execution_run_id == second.state.key.run_id
     started = second.event("WorkflowExecutionStarted")
-    assert (started.attempt, started.input) == (2, payloads("Ada"))
+    assert (started.attempt, started.input) == (2, json_payloads("Ada"))
     assert started.initiator == enums.CONTINUE_AS_NEW_INITIATOR_RETRY
     assert started.continued_failure.message == "no"
     assert second.kinds == ["WorkflowExecutionStarted"]

@@ -13,12 +13,12 @@ from perdure.wire.api import command as commands_api
 from perdure.wire.api import enums, failure, workflowservice
 from perdure.wire.errors import InvalidArgument, NotFound
 from perdure.wire.times import duration
+from tests.harness.builders import json_payloads
 from tests.unit.history.harness import (
     STICKY,
     Run,
     command,
     complete_workflow,
-    payloads,
     schedule_activity,
     start_request,
     start_timer,
@@ -60,7 +60,7 @@ def test_complete() -> None:
     run.start()
     run.step(schedule_activity(), complete_workflow("Hello"))
     closed = run.event("WorkflowExecutionCompleted")
-    assert closed.result == payloads("Hello")
+    assert closed.result == json_payloads("Hello")
     assert closed.workflow_task_completed_event_id == 4
     check_closed(run, RunStatus.COMPLETED)
 
@@ -88,15 +88,17 @@ def test_a_failure_without_failure_is_bad_attributes() -> None:
 def test_cancel() -> None:
     run = Run()
     run.start()
-    attributes = commands_api.CancelWorkflowExecutionCommandAttributes(details=payloads("why"))
+    attributes = commands_api.CancelWorkflowExecutionCommandAttributes(details=json_payloads("why"))
     run.step(command(cancel_workflow_execution_command_attributes=attributes))
-    assert run.event("WorkflowExecutionCanceled").details == payloads("why")
+    assert run.event("WorkflowExecutionCanceled").details == json_payloads("why")
     check_closed(run, RunStatus.CANCELED)
 
 
 def test_terminate_fails_the_started_task_and_keeps_what_waited() -> None:
     run = busy_run()
-    run.do(transitions.terminate, Terminate(reason="enough", identity="op", details=payloads("d")))
+    run.do(
+        transitions.terminate, Terminate(reason="enough", identity="op", details=json_payloads("d"))
+    )
     assert run.kinds[-3:] == [
         "WorkflowTaskFailed",
         "WorkflowExecutionSignaled",

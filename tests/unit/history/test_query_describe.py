@@ -9,12 +9,12 @@ from perdure.history import transitions
 from perdure.wire.api import common, enums, errordetails, failure, sdk, workflowservice
 from perdure.wire.errors import FailedPrecondition
 from perdure.wire.times import duration, timestamp
+from tests.harness.builders import json_payloads
 from tests.unit.history.harness import (
     QUEUE,
     T0_NS,
     Run,
     complete_workflow,
-    payloads,
     schedule_activity,
     start_request,
     start_timer,
@@ -161,9 +161,9 @@ def test_rule_35_pending_activities_in_each_state() -> None:
     assert shown().last_started_time == timestamp(T0_NS + SECOND_NS)
     assert shown().last_worker_identity == "w1"
 
-    beat = workflowservice.RecordActivityTaskHeartbeatRequest(details=payloads("half"))
+    beat = workflowservice.RecordActivityTaskHeartbeatRequest(details=json_payloads("half"))
     run.do(transitions.heartbeat, task.token, beat)
-    assert shown().heartbeat_details == payloads("half")
+    assert shown().heartbeat_details == json_payloads("half")
     assert shown().last_heartbeat_time == timestamp(T0_NS + SECOND_NS)
 
     reason = failure.Failure(

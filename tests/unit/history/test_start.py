@@ -14,13 +14,13 @@ from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import common, enums, errordetails, failure, workflow, workflowservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument
 from perdure.wire.times import duration
+from tests.harness.builders import json_payloads
 from tests.unit.history.harness import (
     NAMESPACE,
     QUEUE,
     T0_NS,
     Run,
     complete_workflow,
-    payloads,
     start_request,
 )
 
@@ -55,7 +55,7 @@ def start_again(run: Run, **fields: object) -> workflowservice.StartWorkflowExec
 
 def test_a_start_schedules_the_first_workflow_task() -> None:
     run = Run()
-    response = run.start(start_request(input=payloads("Ada")))
+    response = run.start(start_request(input=json_payloads("Ada")))
     assert response.started
     assert response.run_id == response.first_execution_run_id == run.state.key.run_id
     assert response.status == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
@@ -64,7 +64,7 @@ def test_a_start_schedules_the_first_workflow_task() -> None:
     assert started.original_execution_run_id == started.first_execution_run_id == response.run_id
     assert not started.HasField("root_workflow_execution")
     assert run.state.info.root_run_id == response.run_id
-    assert started.input == payloads("Ada")
+    assert started.input == json_payloads("Ada")
     assert started.attempt == 1
     (task,) = run.tasks.values()
     assert (task.queue.name, task.scheduled_event_id) == (QUEUE, 2)
@@ -77,12 +77,12 @@ def test_a_start_schedules_the_first_workflow_task() -> None:
 def test_the_first_event_says_what_the_request_said() -> None:
     callback = common.Callback(nexus=common.Callback.Nexus(url="http://example.org"))
     said: dict[str, Any] = {
-        "input": payloads("a"),
+        "input": json_payloads("a"),
         "header": common.Header(fields={"h": common.Payload(data=b"1")}),
         "memo": common.Memo(fields={"m": common.Payload(data=b"2")}),
         "search_attributes": common.SearchAttributes(indexed_fields={"s": common.Payload()}),
         "continued_failure": failure.Failure(message="before"),
-        "last_completion_result": payloads("b"),
+        "last_completion_result": json_payloads("b"),
         "priority": common.Priority(priority_key=2),
         "versioning_override": workflow.VersioningOverride(auto_upgrade=True),
     }
@@ -99,7 +99,7 @@ def test_the_first_event_says_what_the_request_said() -> None:
 @pytest.mark.parametrize(("field", "limit"), [("input", "blob"), ("memo", "memo")])
 def test_an_input_and_a_memo_may_be_as_large_as_their_limits(field: str, limit: str) -> None:
     memo = common.Memo(fields={"m": common.Payload(data=b"x" * 50)})
-    value = {"input": payloads("x" * 50), "memo": memo}[field]
+    value = {"input": json_payloads("x" * 50), "memo": memo}[field]
     size = value.ByteSize()
     Run(limits=Limits(**{f"{limit}_size_bytes_max": size})).start(start_request(**{field: value}))
     small = Run(limits=Limits(**{f"{limit}_size_bytes_max": size - 1}))
@@ -217,7 +217,7 @@ def test_rule_23_terminate_existing_makes_room(policy: dict[str, int]) -> None:
 def test_bad_requests_are_refused() -> None:
     small = Run(limits=Limits(blob_size_bytes_max=10, memo_size_bytes_max=10))
     with pytest.raises(InvalidArgument, match="input has"):
-        small.start(start_request(input=payloads("x" * 20)))
+        small.start(start_request(input=json_payloads("x" * 20)))
     with pytest.raises(InvalidArgument, match="memo has"):
         memo = common.Memo(fields={"k": common.Payload(data=b"x" * 20)})
         small.start(start_request(memo=memo))

@@ -24,20 +24,14 @@ from perdure.wire.errors import (
     NotFound,
     ResourceExhausted,
 )
-from tests.unit.history.harness import (
-    Run,
-    command,
-    complete_workflow,
-    completed,
-    payloads,
-    start_timer,
-)
+from tests.harness.builders import json_payloads
+from tests.unit.history.harness import Run, command, complete_workflow, completed, start_timer
 
 
 def request(update_id: str = "u") -> update.Request:
     return update.Request(
         meta=update.Meta(update_id=update_id, identity="caller"),
-        input=update.Input(name="add", args=payloads("1")),
+        input=update.Input(name="add", args=json_payloads("1")),
     )
 
 
@@ -57,7 +51,7 @@ def acceptance(update_id: str = "u", **fields: Any) -> protocol.Message:
 
 
 def response(update_id: str = "u") -> protocol.Message:
-    outcome = update.Outcome(success=payloads("2"))
+    outcome = update.Outcome(success=json_payloads("2"))
     body = update.Response(meta=update.Meta(update_id=update_id), outcome=outcome)
     return message(f"{update_id}/complete", update_id, body)
 
@@ -132,7 +126,7 @@ def test_rule_18_accepted_and_completed_in_one_task_are_adjacent() -> None:
     assert accepted.accepted_request_sequencing_event_id == 2
     done = run.event("WorkflowExecutionUpdateCompleted")
     assert done.accepted_event_id == 6
-    assert done.outcome.success == payloads("2")
+    assert done.outcome.success == json_payloads("2")
     assert not reply.rejected_updates
     assert run.state.open_updates == 0
 

@@ -18,11 +18,11 @@ from perdure.history.state.run_state import RunStatus
 from perdure.wire.api import common, enums, sdk, workflowservice
 from perdure.wire.errors import InvalidArgument, NotFound
 from perdure.wire.times import duration_ns
+from tests.harness.builders import cancel_timer
 from tests.unit.history.harness import (
     QUEUE,
     STICKY,
     Run,
-    cancel_timer,
     complete_workflow,
     schedule_activity,
     start_request,

@@ -17,9 +17,10 @@ from perdure.storage.port import Store, StoredEffect, StoreError
 from perdure.storage.sqlite import open_memory
 from perdure.wire.api import common, taskqueue, workflowservice
 from perdure.wire.errors import DataLoss, ResourceExhausted
+from tests.harness.builders import schedule_activity
 from tests.stores.faults import FaultyStore
 from tests.unit.server.test_outbox import TO_A, Post, delivered, send
-from tests.unit.server.world import World, schedule_activity, settle
+from tests.unit.server.world import World, settle
 
 
 def ignore(_: StoredEffect) -> None:

@@ -18,12 +18,8 @@ from perdure.storage.port import NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite import open_sqlite
 from perdure.wire.api import common, taskqueue
-from tests.unit.server.world import (
-    complete_workflow,
-    open_world,
-    schedule_activity,
-    start_timer,
-)
+from tests.harness.builders import complete_workflow, schedule_activity
+from tests.unit.server.world import open_world, start_timer
 
 COMMANDS = {
     "again": [complete_workflow()],

@@ -18,7 +18,8 @@ from perdure.server.shards.tail import TAIL_BYTES_MAX, EventTail, trim
 from perdure.wire import errors
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.events import frame, frames
-from tests.unit.server.world import World, schedule_activity, settle, start_timer
+from tests.harness.builders import schedule_activity
+from tests.unit.server.world import World, settle, start_timer
 
 TERMINATE = enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
 CLOSE_EVENT = enums.HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from perdure.core.ids import run_key
-from perdure.wire.api import command, enums
-from tests.unit.server.world import World, complete_workflow
-
-
-def continue_as_new() -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-        continue_as_new_workflow_execution_command_attributes=(
-            command.ContinueAsNewWorkflowExecutionCommandAttributes()
-        ),
-    )
+from tests.harness.builders import complete_workflow, continue_as_new
+from tests.unit.server.world import World
 
 
 async def test_continue_as_new_hands_the_workflow_id_over(world: World):

@@ -11,67 +11,22 @@ import pytest
 from perdure.core.ids import EntityKey, run_key
 from perdure.core.units import MS_NS
 from perdure.history.delivery.settle import PARENT_CLOSED_REASON
-from perdure.wire.api import command, common, enums, failure, history, workflow, workflowservice
+from perdure.wire.api import command, common, enums, history, workflow, workflowservice
 from perdure.wire.errors import Unavailable
 from perdure.wire.events import parse_rows
 from perdure.wire.times import duration
-from tests.unit.server.world import World, complete_workflow
+from tests.harness.builders import (
+    cancel_external,
+    cancel_workflow,
+    complete_workflow,
+    continue_as_new,
+    fail_workflow,
+    signal_external,
+    start_child,
+)
+from tests.unit.server.world import World
 
 Policy = enums.ParentClosePolicy
-
-
-def start_child(workflow_id: str = "c", **changes: Any) -> command.Command:
-    fields: dict[str, Any] = {
-        "workflow_id": workflow_id,
-        "workflow_type": common.WorkflowType(name="C"),
-    }
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
-        start_child_workflow_execution_command_attributes=(
-            command.StartChildWorkflowExecutionCommandAttributes(**(fields | changes))
-        ),
-    )
-
-
-def signal_external(workflow_id: str, run_id: str = "", **changes: Any) -> command.Command:
-    to = common.WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION,
-        signal_external_workflow_execution_command_attributes=(
-            command.SignalExternalWorkflowExecutionCommandAttributes(
-                execution=to, signal_name="hello", **changes
-            )
-        ),
-    )
-
-
-def cancel_external(workflow_id: str, **changes: Any) -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION,
-        request_cancel_external_workflow_execution_command_attributes=(
-            command.RequestCancelExternalWorkflowExecutionCommandAttributes(
-                workflow_id=workflow_id, **changes
-            )
-        ),
-    )
-
-
-def fail_workflow() -> command.Command:
-    attributes = command.FailWorkflowExecutionCommandAttributes(
-        failure=failure.Failure(message="no")
-    )
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
-        fail_workflow_execution_command_attributes=attributes,
-    )
-
-
-def cancel_workflow() -> command.Command:
-    attributes = command.CancelWorkflowExecutionCommandAttributes()
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
-        cancel_workflow_execution_command_attributes=attributes,
-    )
 
 
 async def delivered(world: World) -> None:
@@ -350,13 +305,8 @@ async def test_a_child_that_ends_before_its_start_is_recorded_is_recorded_as_sta
 async def test_a_chain_of_a_child_reports_only_its_end(world: World):
     parent, first = await family(world)
     await step(world, "p")
-    continue_as_new = command.Command(
-        command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-        continue_as_new_workflow_execution_command_attributes=(
-            command.ContinueAsNewWorkflowExecutionCommandAttributes()
-        ),
-    )
-    await step(world, "c", continue_as_new)
+    again = continue_as_new()
+    await step(world, "c", again)
     last = await child_of(world)
     assert last != first
     started = await event(world, last, "WORKFLOW_EXECUTION_STARTED")
@@ -458,11 +408,6 @@ async def test_a_child_is_signalled_and_canceled_by_its_parent(world: World):
 
 async def test_the_parent_close_policy_also_holds_when_the_parent_continues_as_new(world: World):
     _, child = await family(world)
-    continue_as_new = command.Command(
-        command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-        continue_as_new_workflow_execution_command_attributes=(
-            command.ContinueAsNewWorkflowExecutionCommandAttributes()
-        ),
-    )
-    await step(world, "p", continue_as_new)
+    again = continue_as_new()
+    await step(world, "p", again)
     assert (await beyond_tasks(world, child))[-1] == "WORKFLOW_EXECUTION_TERMINATED"

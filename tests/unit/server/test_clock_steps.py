@@ -14,8 +14,9 @@ from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.simulation.loop import SimClock
 from perdure.wire.api import command, enums
+from tests.harness.builders import schedule_activity
 from tests.unit.server.virtual import on_virtual_time, virtual_clock, virtual_world
-from tests.unit.server.world import World, schedule_activity, start_timer
+from tests.unit.server.world import World, start_timer
 
 JUMPS_NS = pytest.mark.parametrize(
     "jump_ns",

@@ -14,8 +14,10 @@ from perdure.wire.api import command, common, enums, failure, query, update, wor
 from perdure.wire.errors import InvalidArgument
 from perdure.wire.failures import LEVELS_MAX, failures_below, is_too_deep
 from perdure.wire.seam import WORKFLOW_SERVICE, decoded
+from tests.harness import builders
+from tests.harness.builders import schedule_activity
 from tests.unit.server.test_updates import accept, message, send
-from tests.unit.server.world import World, schedule_activity
+from tests.unit.server.world import World
 from tests.unit.wire.test_failures import chain, messages, numbers
 
 SENT = 97
@@ -72,21 +74,17 @@ async def complete(world: World, task: Any, *given: command.Command) -> None:
 
 
 async def fail_workflow(world: World, task: Any) -> None:
-    made = command.Command(command_type=enums.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
-    made.fail_workflow_execution_command_attributes.failure.CopyFrom(chain(SENT))
+    made = builders.command("FAIL_WORKFLOW_EXECUTION", failure=chain(SENT))
     await complete(world, task, made)
 
 
 async def record_marker(world: World, task: Any) -> None:
-    made = command.Command(command_type=enums.COMMAND_TYPE_RECORD_MARKER)
-    made.record_marker_command_attributes.marker_name = "m"
-    made.record_marker_command_attributes.failure.CopyFrom(chain(SENT))
+    made = builders.command("RECORD_MARKER", marker_name="m", failure=chain(SENT))
     await complete(world, task, made)
 
 
 async def continue_as_new(world: World, task: Any) -> None:
-    made = command.Command(command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
-    made.continue_as_new_workflow_execution_command_attributes.failure.CopyFrom(chain(SENT))
+    made = builders.command("CONTINUE_AS_NEW_WORKFLOW_EXECUTION", failure=chain(SENT))
     await complete(world, task, made)
 
 

@@ -17,22 +17,25 @@ from perdure.server.owners.messages import DeliverMessage
 from perdure.server.runs import Runs
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import InvalidArgument
-from tests.unit.server.test_chain import continue_as_new
+from tests.harness.builders import (
+    cancel_external,
+    complete_workflow,
+    continue_as_new,
+    signal_external,
+    start_child,
+)
 from tests.unit.server.test_children import (
     Cut,
     Policy,
     beyond_tasks,
-    cancel_external,
     child_of,
     delivered,
     event,
     family,
-    signal_external,
-    start_child,
     step,
 )
 from tests.unit.server.virtual import on_virtual_time, virtual_world
-from tests.unit.server.world import World, complete_workflow, settle
+from tests.unit.server.world import World, settle
 
 TERMINATED = "WORKFLOW_EXECUTION_TERMINATED"
 ASKED = "WORKFLOW_EXECUTION_CANCEL_REQUESTED"

@@ -14,14 +14,8 @@ from perdure.history.state.facts import CreateFact, FactKind
 from perdure.history.state.run_state import RunState
 from perdure.storage.sqlite import open_memory
 from perdure.wire import errors
-from tests.unit.server.world import (
-    World,
-    complete_workflow,
-    open_world,
-    schedule_activity,
-    settle,
-    start_timer,
-)
+from tests.harness.builders import complete_workflow, schedule_activity
+from tests.unit.server.world import World, open_world, settle, start_timer
 
 
 async def test_no_answer_before_the_commit(world: World):

@@ -24,8 +24,9 @@ from perdure.server.shards.shard import Shard
 from perdure.server.shards.tail import EventTail
 from perdure.storage.port import ShardLease, Store, StoredEntity, StoreError, VisibilityQuery
 from perdure.wire import errors
+from tests.harness.builders import complete_workflow, schedule_activity
 from tests.unit.server.virtual import on_virtual_time, virtual_clock, virtual_world
-from tests.unit.server.world import World, complete_workflow, schedule_activity, settle
+from tests.unit.server.world import World, settle
 
 
 class Disk:

@@ -19,9 +19,10 @@ from perdure.history.state.run_state import RunState
 from perdure.server.shards.task_starts import TaskStarts
 from perdure.storage.port import StoreError
 from perdure.wire import errors
+from tests.harness.builders import complete_workflow, schedule_activity
 from tests.unit.server.test_sync_match import rows
 from tests.unit.server.virtual import on_virtual_time, virtual_world
-from tests.unit.server.world import World, complete_workflow, schedule_activity, settle
+from tests.unit.server.world import World, settle
 
 Start = Callable[[RunState, Task, TaskRowId | None, PollInfo, Env], Transition]
 

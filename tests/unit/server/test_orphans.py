@@ -19,14 +19,8 @@ from perdure.storage.sqlite_open import connect_memory
 from perdure.wire import errors
 from perdure.wire.api import command, enums, taskqueue, workflowservice
 from perdure.wire.times import duration
-from tests.unit.server.world import (
-    World,
-    complete_workflow,
-    open_world,
-    schedule_activity,
-    settle,
-    start_timer,
-)
+from tests.harness.builders import complete_workflow, schedule_activity
+from tests.unit.server.world import World, open_world, settle, start_timer
 
 HOUR_MS = 3_600_000
 STICKY = taskqueue.TaskQueue(name="of-a-worker", kind=enums.TASK_QUEUE_KIND_STICKY, normal_name="q")

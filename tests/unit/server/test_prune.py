@@ -18,9 +18,9 @@ from perdure.storage.port import InUse, OpenError
 from perdure.storage.sqlite import open_sqlite
 from perdure.wire.api import workflowservice
 from perdure.wire.errors import InvalidArgument, NotFound
+from tests.harness.builders import complete_workflow, signal_external
 from tests.unit.server.test_audit import change, read
-from tests.unit.server.test_children import signal_external
-from tests.unit.server.world import complete_workflow, open_world, start_timer
+from tests.unit.server.world import open_world, start_timer
 
 LATER_NS = 2**62
 

@@ -20,9 +20,10 @@ from perdure.server.timers.retention import Retention
 from perdure.storage.port import Store, StoreError
 from perdure.wire.api import common, enums, workflowservice
 from perdure.wire.errors import AlreadyExists, DataLoss, NotFound
-from tests.unit.server.test_children import delivered, signal_external
+from tests.harness.builders import complete_workflow, signal_external
+from tests.unit.server.test_children import delivered
 from tests.unit.server.virtual import on_virtual_time, virtual_world
-from tests.unit.server.world import World, complete_workflow, settle, start_timer
+from tests.unit.server.world import World, settle, start_timer
 
 REJECT = enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 

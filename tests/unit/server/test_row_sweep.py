@@ -11,7 +11,8 @@ from perdure.core.ids import QueueKey, QueueKind
 from perdure.core.units import DAY_NS
 from perdure.server.timers import row_sweep
 from perdure.wire.api import enums, taskqueue, workflowservice
-from tests.unit.server.world import World, complete_workflow, schedule_activity
+from tests.harness.builders import complete_workflow, schedule_activity
+from tests.unit.server.world import World
 
 
 @pytest.fixture(autouse=True)

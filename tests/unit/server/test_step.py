@@ -23,15 +23,9 @@ from perdure.server.shards.step import barrier_of
 from perdure.storage.port import CommitBatch, EntityWrite
 from perdure.wire import errors
 from perdure.wire.api import common, enums
-from tests.unit.server.test_children import start_child
+from tests.harness.builders import complete_workflow, schedule_activity, start_child
 from tests.unit.server.virtual import on_virtual_time, virtual_world
-from tests.unit.server.world import (
-    World,
-    complete_workflow,
-    schedule_activity,
-    settle,
-    start_timer,
-)
+from tests.unit.server.world import World, settle, start_timer
 
 HOUR_MS = 3_600_000
 

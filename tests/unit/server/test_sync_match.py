@@ -9,7 +9,8 @@ import pytest
 
 from perdure.core.ids import QueueKey, QueueKind
 from perdure.wire import errors
-from tests.unit.server.world import World, complete_workflow, schedule_activity, settle
+from tests.harness.builders import complete_workflow, schedule_activity
+from tests.unit.server.world import World, settle
 
 
 async def rows(world: World) -> int:

@@ -14,21 +14,26 @@ import pytest
 from perdure.core.units import SECOND_NS
 from perdure.wire.api import common, enums, errordetails
 from perdure.wire.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
-from tests.unit.frontend.conftest import Caller, complete_workflow, settle
+from tests.harness.builders import (
+    cancel_external,
+    complete_workflow,
+    continue_as_new,
+    signal_external,
+    start_child,
+)
+from tests.unit.frontend.conftest import Caller, settle
 from tests.unit.frontend.test_multi_operation import start_part, update_part
 from tests.unit.frontend.test_update_calls import (
     ACCEPTED,
     COMPLETED,
     accept,
     asked,
-    continue_as_new,
     data,
     refuse,
     respond,
 )
 from tests.unit.server.cluster import two_nodes
 from tests.unit.server.sides import Side, both_ways, run_of, value
-from tests.unit.server.test_children import cancel_external, signal_external, start_child
 from tests.unit.server.virtual import on_virtual_time
 
 Policy = enums.ParentClosePolicy

@@ -11,21 +11,15 @@ from perdure.core.ids import QueueKind
 from perdure.core.units import SECOND_NS
 from perdure.wire.api import command, enums
 from perdure.wire.errors import NotFound
-from tests.unit.frontend.conftest import Caller, complete_workflow, settle
+from tests.harness.builders import complete_workflow, schedule_activity
+from tests.unit.frontend.conftest import Caller, settle
 from tests.unit.server.cluster import two_nodes
 from tests.unit.server.sides import Side, both_ways, run_of, value
 from tests.unit.server.virtual import on_virtual_time
 
 
 def activity(queue: str, activity_id: str = "x") -> command.Command:
-    made = command.Command(command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
-    attributes = made.schedule_activity_task_command_attributes
-    attributes.activity_id = activity_id
-    attributes.activity_type.name = "greet"
-    attributes.task_queue.name = queue
-    attributes.start_to_close_timeout.FromSeconds(60)
-    attributes.retry_policy.maximum_attempts = 1
-    return made
+    return schedule_activity(activity_id, queue, timeout_s=60, retry_policy={"maximum_attempts": 1})
 
 
 @pytest.mark.parametrize("is_parked", [True, False])

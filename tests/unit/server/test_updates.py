@@ -19,7 +19,9 @@ from perdure.wire.errors import (
     NotFound,
     PermissionDenied,
 )
-from tests.unit.server.world import World, complete_workflow, settle
+from tests.harness import builders
+from tests.harness.builders import complete_workflow, continue_as_new
+from tests.unit.server.world import World, settle
 
 Stage = enums.UpdateWorkflowExecutionLifecycleStage
 ACCEPTED = Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED
@@ -218,8 +220,7 @@ async def test_rule_20_an_update_fails_with_the_task_that_brought_it(world: Worl
         )
         task = await world.poll()
     assert (task.attempt, len(task.messages)) == (1 + failures, 1)
-    bad = command.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
-    bad.start_timer_command_attributes.SetInParent()
+    bad = builders.command("START_TIMER")
     with pytest.raises(InvalidArgument):
         await finish(world, task, accept(), commands=(bad,))
     with pytest.raises(FailedPrecondition, match="unexpected workflow task failure"):
@@ -245,12 +246,7 @@ async def test_rule_20_the_run_that_follows_takes_the_update(world: World):
     await idle(world)
     sent = send(world)
     task = await world.poll()
-    again = command.Command(
-        command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-        continue_as_new_workflow_execution_command_attributes=(
-            command.ContinueAsNewWorkflowExecutionCommandAttributes()
-        ),
-    )
+    again = continue_as_new()
     await finish(world, task, commands=(again,))
     following = await world.poll()
     if not following.messages:  # its first task was on its way before the update came over

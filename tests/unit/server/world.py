@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import EntityKey, run_key
-from perdure.core.units import SECOND_NS
+from perdure.core.units import MS_NS, SECOND_NS
 from perdure.history.activity.orphans import has_task_in_flight
 from perdure.history.entity_types import RUNS
 from perdure.history.loader import load_run
@@ -20,6 +20,7 @@ from perdure.server.node.node import Node, open_node
 from perdure.storage.port import Store
 from perdure.wire.api import command, common, enums, taskqueue, workflowservice
 from perdure.wire.seam import WORKFLOW_SERVICE
+from tests.harness import builders
 from tests.stores.faults import FaultyStore
 
 Commands = list[command.Command]
@@ -176,30 +177,5 @@ async def open_world(
     return World(node, faults)
 
 
-def schedule_activity(activity_id: str = "a", **changes: Any) -> command.Command:
-    fields: dict[str, Any] = {
-        "activity_id": activity_id,
-        "activity_type": common.ActivityType(name="A"),
-        "task_queue": taskqueue.TaskQueue(name="q"),
-    }
-    attributes = command.ScheduleActivityTaskCommandAttributes(**(fields | changes))
-    attributes.start_to_close_timeout.seconds = 10
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-        schedule_activity_task_command_attributes=attributes,
-    )
-
-
 def start_timer(timer_id: str, milliseconds: int) -> command.Command:
-    attributes = command.StartTimerCommandAttributes(timer_id=timer_id)
-    attributes.start_to_fire_timeout.FromMilliseconds(milliseconds)
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_START_TIMER, start_timer_command_attributes=attributes
-    )
-
-
-def complete_workflow() -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
-        complete_workflow_execution_command_attributes=command.CompleteWorkflowExecutionCommandAttributes(),
-    )
+    return builders.start_timer(timer_id, milliseconds * MS_NS)

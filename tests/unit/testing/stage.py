@@ -23,10 +23,11 @@ from perdure.server.time_skipping.node import TimeSkippingNode, open_time_skippi
 from perdure.storage.port import Store
 from perdure.storage.sqlite import open_memory
 from perdure.testing.simulation.loop import SimClock, SimLoop
-from perdure.wire.api import command, common, enums, taskqueue, testservice, workflowservice
+from perdure.wire.api import command, common, taskqueue, testservice, workflowservice
 from perdure.wire.api import history as history_pb
 from perdure.wire.seam import TEST_SERVICE
 from perdure.wire.times import duration, timestamp, timestamp_ns
+from tests.harness.builders import start_timer
 from tests.stores.faults import FaultyStore
 from tests.unit.server.world import World
 
@@ -173,18 +174,7 @@ class Stage(World):
 
 
 def timer(seconds: float, timer_id: str = "t") -> command.Command:
-    attributes = command.StartTimerCommandAttributes(timer_id=timer_id)
-    attributes.start_to_fire_timeout.FromNanoseconds(int(seconds * SECOND_NS))
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_START_TIMER, start_timer_command_attributes=attributes
-    )
-
-
-def cancel_timer(timer_id: str = "t") -> command.Command:
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_CANCEL_TIMER,
-        cancel_timer_command_attributes=command.CancelTimerCommandAttributes(timer_id=timer_id),
-    )
+    return start_timer(timer_id, int(seconds * SECOND_NS))
 
 
 def staged(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> Callable[[], None]:

@@ -24,8 +24,9 @@ from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.simulation.loop import Process, SimClock, SimLoop
 from perdure.testing.simulation.time import TRANSIT_NS, SimTime
 from perdure.wire.api import taskqueue
+from tests.harness.builders import complete_workflow, schedule_activity
 from tests.stores.faults import FaultyStore
-from tests.unit.server.world import World, complete_workflow, schedule_activity
+from tests.unit.server.world import World
 from tests.unit.testing.stage import timer
 
 TRANSIT_S = TRANSIT_NS / SECOND_NS

@@ -12,7 +12,7 @@ from perdure.server.time_skipping.node import open_time_skipping_node
 from perdure.testing import WorkflowEnvironment
 from perdure.testing.time_skipping import TARGET, TimeSkippingBackend
 from perdure.wire.api import enums
-from tests.unit.server.world import complete_workflow, schedule_activity
+from tests.harness.builders import complete_workflow, schedule_activity
 from tests.unit.testing.hosted import environment, hosted, locks, settle, start
 from tests.unit.testing.stage import Stage, staged
 

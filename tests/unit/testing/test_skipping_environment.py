@@ -19,8 +19,9 @@ from perdure.client.history import WorkflowHistoryEventAsyncIterator
 from perdure.client.inputs import FetchWorkflowHistoryEventsInput
 from perdure.testing import WorkflowEnvironment
 from perdure.testing.time_skipping import _UnlockedEvents
-from perdure.wire.api import command, common, enums, taskqueue
-from tests.unit.server.world import complete_workflow
+from perdure.wire.api import command
+from tests.harness import builders
+from tests.harness.builders import complete_workflow
 from tests.unit.testing.hosted import backend_of, environment, hosted, locks, settle, start
 from tests.unit.testing.stage import Stage, staged, timer
 
@@ -30,13 +31,7 @@ ALL = WorkflowHistoryEventFilterType.ALL_EVENT
 
 
 def continue_as_new() -> command.Command:
-    attributes = command.ContinueAsNewWorkflowExecutionCommandAttributes(
-        workflow_type=common.WorkflowType(name="T"), task_queue=taskqueue.TaskQueue(name="q")
-    )
-    return command.Command(
-        command_type=enums.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-        continue_as_new_workflow_execution_command_attributes=attributes,
-    )
+    return builders.continue_as_new(workflow_type={"name": "T"}, task_queue={"name": "q"})
 
 
 # Waiting for a result.

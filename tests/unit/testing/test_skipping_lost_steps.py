@@ -19,8 +19,9 @@ from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.testing.simulation.loop import Process, SimClock, SimLoop
 from perdure.wire.errors import RpcError
+from tests.harness.builders import complete_workflow, schedule_activity
 from tests.stores.faults import FaultyStore
-from tests.unit.server.world import World, complete_workflow, schedule_activity
+from tests.unit.server.world import World
 
 Step = Callable[[World, bytes, bytes], Awaitable[object]]
 

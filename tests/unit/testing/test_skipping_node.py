@@ -28,8 +28,9 @@ from perdure.testing.simulation.loop import SimClock, SimLoop
 from perdure.wire.api import enums, operatorservice, testservice, workflowservice
 from perdure.wire.errors import InvalidArgument, Unavailable
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
+from tests.harness.builders import schedule_activity
 from tests.stores.faults import FaultyStore
-from tests.unit.server.world import World, schedule_activity
+from tests.unit.server.world import World
 from tests.unit.testing.stage import Stage, staged, timer
 
 DAY_S = 86_400.0

@@ -11,8 +11,8 @@ from perdure.server.time_skipping.skipping import SETTLE_NS, START_UP_NS
 from perdure.storage.port import StoreFull
 from perdure.wire.api import enums, taskqueue
 from perdure.wire.errors import NotFound
-from tests.unit.server.world import complete_workflow, schedule_activity
-from tests.unit.testing.stage import Stage, cancel_timer, staged, timer
+from tests.harness.builders import cancel_timer, complete_workflow, schedule_activity
+from tests.unit.testing.stage import Stage, staged, timer
 
 HOUR_S = 3_600.0
 DAY_S = 86_400.0

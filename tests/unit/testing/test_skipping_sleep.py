@@ -11,7 +11,7 @@ from perdure.core.units import SECOND_NS
 from perdure.server.time_skipping.skipping import SETTLE_NS, SkippingClock
 from perdure.testing.simulation.loop import SimClock, SimLoop
 from perdure.wire.errors import InvalidArgument
-from tests.unit.server.world import schedule_activity
+from tests.harness.builders import schedule_activity
 from tests.unit.testing.stage import Stage, staged, timer
 
 HOUR_S = 3_600.0
