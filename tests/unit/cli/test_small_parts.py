@@ -24,7 +24,8 @@ from perdure.wire import errors
 from perdure.wire.api import common, enums, history
 from perdure.wire.api import workflowservice as pb
 from perdure.worker import Worker
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
+from tests.unit.client.scripted import client_over
 from tests.unit.client.workflows import Ping
 
 PAYLOAD = PayloadConverter.default.to_payload

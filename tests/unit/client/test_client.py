@@ -26,20 +26,11 @@ from perdure.wire.api import enums
 from perdure.wire.api import history as history_pb
 from perdure.wire.api import workflow as workflow_pb
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
+from tests.unit.client.scripted import client_over
 from tests.unit.client.workflows import Ping
 
 CONVERTER = PayloadConverter.default
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 def info(workflow_id: str) -> workflow_pb.WorkflowExecutionInfo:
@@ -278,8 +269,8 @@ async def test_a_lazy_client_does_not_connect() -> None:
 async def test_async_with_closes(client: Client, connection: ScriptedConnection) -> None:
     async with client as same:
         assert same is client
-        assert not connection.closed
-    assert connection.closed
+        assert not connection.is_closed
+    assert connection.is_closed
 
 
 async def test_another_client_from_the_same_connection(client: Client) -> None:

@@ -26,20 +26,11 @@ from perdure.converter import (
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import update as update_pb
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
+from tests.unit.client.scripted import client_over
 from tests.unit.client.workflows import Order, Ping
 
 PAYLOAD = PayloadConverter.default.to_payload
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 # Headers ------------------------------------------------------------------------------------------

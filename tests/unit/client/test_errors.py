@@ -27,20 +27,10 @@ from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.wire import errors
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import errordetails
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
 from tests.unit.client.workflows import OrderWorkflow
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 def test_what_a_call_to_the_service_says() -> None:

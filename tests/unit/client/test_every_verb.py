@@ -22,7 +22,7 @@ from perdure.exceptions import ApplicationError
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import history as history_pb
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
 
 CONVERTER = DataConverter.default
 SECOND_NS = 1_000_000_000
@@ -237,16 +237,6 @@ VERBS: dict[str, tuple[Callable[[Client], Awaitable[Any]], Any, Callable[[Any], 
         (("w", "r"), "a", [1, "two"]),
     ),
 }
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 @pytest.mark.parametrize("method", VERBS)

@@ -33,21 +33,12 @@ from perdure.wire import errors
 from perdure.wire.api import enums
 from perdure.wire.api import history as history_pb
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
+from tests.unit.client.scripted import client_over
 from tests.unit.client.workflows import Order, OrderWorkflow
 
 PAYLOADS = PayloadConverter.default.to_payloads_wrapper
 ORDER = Order("a", 1)
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 @pytest.fixture

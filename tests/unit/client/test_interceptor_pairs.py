@@ -10,7 +10,8 @@ import pytest
 from perdure.client import Client, Interceptor, OutboundInterceptor
 from perdure.wire.api import history as history_pb
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
+from tests.unit.client.scripted import client_over
 from tests.unit.client.workflows import Ping
 
 VERBS = [name for name in vars(OutboundInterceptor) if not name.startswith("_")]

@@ -23,21 +23,12 @@ from perdure.converter.search_attributes import decode_search_attribute_value
 from perdure.wire.api import common as common_pb
 from perdure.wire.api import update as update_pb
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
+from tests.unit.client.scripted import client_over
 from tests.unit.client.test_handles import closing
 from tests.unit.client.workflows import Order, OrderWorkflow
 
 CONVERTER = DataConverter.default.payload_converter
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 def payloads(*values: Any) -> common_pb.Payloads:

@@ -18,18 +18,8 @@ from perdure.client import (
 )
 from perdure.service import ConnectConfig, ServiceClient
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
 from tests.unit.client.workflows import OrderWorkflow
-
-
-@pytest.fixture
-def connection() -> ScriptedConnection:
-    return ScriptedConnection()
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 class Seen(Plugin):

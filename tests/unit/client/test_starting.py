@@ -18,7 +18,7 @@ from perdure.common import (
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.wire import errors
 from perdure.wire.api import workflowservice as pb
-from tests.unit.client.scripted import ScriptedConnection, client_over
+from tests.harness.connections import ScriptedConnection
 from tests.unit.client.workflows import Order, OrderWorkflow, Ping
 
 STARTED = pb.StartWorkflowExecutionResponse(run_id="run-1", started=True)
@@ -30,11 +30,6 @@ def connection() -> ScriptedConnection:
     scripted = ScriptedConnection()
     scripted.on("StartWorkflowExecution", STARTED)
     return scripted
-
-
-@pytest.fixture
-def client(connection: ScriptedConnection) -> Client:
-    return client_over(connection)
 
 
 async def started(connection: ScriptedConnection) -> pb.StartWorkflowExecutionRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.converter import PayloadCodec
@@ -12,9 +12,6 @@ from perdure.worker.polling.rpc import WorkerRpc
 from tests.unit.worker.scripted import ScriptedConnection
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    from perdure.wire.seam import Method
     from perdure.worker.polling.run_codec import RunCodec
 
 PAYLOADS = common.Payloads(payloads=[common.Payload(data=b"value")])
@@ -22,25 +19,6 @@ SEALED = common.Payloads(payloads=[common.Payload(data=b"sealed value")])
 TOO_LARGE = errors.ResourceExhausted("grpc: received message larger than max (2 vs. 1)")
 REFUSED = errors.InvalidArgument("bad token")
 DOWN = errors.Unavailable("down")
-
-
-class Connection(ScriptedConnection):
-    """Keeps the metadata and the time-out of each call as well."""
-
-    def __init__(self, **answers: Callable[[Any], Any]) -> None:
-        super().__init__(**answers)
-        self.settings: list[tuple[Mapping[str, Any] | None, int | None]] = []
-
-    async def call(
-        self,
-        method: Method,
-        request: Message,
-        *,
-        metadata: Mapping[str, str | bytes] | None = None,
-        timeout_ns: int | None = None,
-    ) -> Message:
-        self.settings.append((metadata, timeout_ns))
-        return await super().call(method, request, metadata=metadata, timeout_ns=timeout_ns)
 
 
 class Codec(PayloadCodec):
@@ -60,8 +38,8 @@ class Broken(Codec):
 
 def rpc_over(
     codec: PayloadCodec | None = None, **answers: Callable[[Any], Any]
-) -> tuple[WorkerRpc, Connection]:
-    connection = Connection(**answers)
+) -> tuple[WorkerRpc, ScriptedConnection]:
+    connection = ScriptedConnection(**answers)
     rpc = WorkerRpc(
         connection,
         namespace="ns",
