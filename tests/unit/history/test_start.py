@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from perdure.core.limits import Limits
+from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.history import transitions
 from perdure.history.draft.replies import EagerStartReply
@@ -101,8 +102,10 @@ def test_an_input_and_a_memo_may_be_as_large_as_their_limits(field: str, limit: 
     memo = common.Memo(fields={"m": common.Payload(data=b"x" * 50)})
     value = {"input": json_payloads("x" * 50), "memo": memo}[field]
     size = value.ByteSize()
-    Run(limits=Limits(**{f"{limit}_size_bytes_max": size})).start(start_request(**{field: value}))
-    small = Run(limits=Limits(**{f"{limit}_size_bytes_max": size - 1}))
+    name = f"{limit}_size_bytes_max"
+    exact = Run(limits=msgspec.structs.replace(DEFAULT_LIMITS, **{name: size}))
+    exact.start(start_request(**{field: value}))
+    small = Run(limits=msgspec.structs.replace(DEFAULT_LIMITS, **{name: size - 1}))
     with pytest.raises(
         InvalidArgument, match=rf"^{field} has {size} bytes; the limit is {size - 1}"
     ):

@@ -95,9 +95,10 @@ def rpc_over(connection: ScriptedConnection) -> WorkerRpc:
 
 
 async def test_a_query_whose_answer_is_too_large_fails_at_once():
-    def refuse(request: Answer) -> None:
+    def refuse(request: Answer) -> workflowservice.RespondQueryTaskCompletedResponse:
         if request.completed_type == enums.QUERY_RESULT_TYPE_ANSWERED:
             raise errors.ResourceExhausted("Received message larger than max (5 vs. 4)")
+        return workflowservice.RespondQueryTaskCompletedResponse()
 
     connection = ScriptedConnection(RespondQueryTaskCompleted=refuse)
     rpc = rpc_over(connection)

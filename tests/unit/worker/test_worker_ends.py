@@ -164,6 +164,8 @@ async def test_a_server_that_ends_polls_itself_may_still_deliver(answers_polls: 
             ended.append("given up")
             raise
         ended.append("answered")
+        if isinstance(request, workflowservice.PollWorkflowTaskQueueRequest):
+            return workflowservice.PollWorkflowTaskQueueResponse()
         return workflowservice.PollActivityTaskQueueResponse()
 
     def shut_down(_: Any) -> workflowservice.ShutdownWorkerResponse:
