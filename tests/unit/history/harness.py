@@ -203,7 +203,7 @@ def complete_workflow(result: str = "done") -> commands_api.Command:
 
 
 def schedule_activity(activity_id: str = "1", **fields: Any) -> commands_api.Command:
-    usual = {"activity_type": {"name": "Compose"}}
+    usual: dict[str, Any] = {"activity_type": {"name": "Compose"}}
     return builders.schedule_activity(activity_id, QUEUE, **(usual | fields))
 
 

@@ -114,11 +114,8 @@ async def test_an_answer_to_a_query_is_repeated_a_few_times(monkeypatch: pytest.
     def no_time(attempt: int) -> float:
         return 0.0
 
-    def down(request: Answer) -> None:
-        raise errors.Unavailable("down")
-
     monkeypatch.setattr(pollers, "pause_s", no_time)
-    connection = ScriptedConnection(RespondQueryTaskCompleted=down)
+    connection = ScriptedConnection(RespondQueryTaskCompleted=errors.Unavailable("down"))
     rpc = rpc_over(connection)
     await rpc.answer_query(Answer(task_token=b"t"), rpc.codec_of(Task()))
     assert len(connection.requests("RespondQueryTaskCompleted")) == QUERY_TRIES
