@@ -319,7 +319,7 @@ class Worker:
 
         def failed(done: asyncio.Task[None]) -> None:
             # If the worker dies inside the block, its user must not wait indefinitely.
-            if not done.cancelled() and done.exception() is not None and user is not None:
+            if _has_died(done) and user is not None:
                 user.cancel()
 
         self._run_task.add_done_callback(failed)
@@ -335,13 +335,17 @@ class Worker:
         run = self._run_task
         assert run is not None, "__aenter__ came first"
         run.remove_done_callback(self._watch)
-        has_died = run.done() and run.exception() is not None
-        if has_died and isinstance(error, asyncio.CancelledError):
+        if run.done() and _has_died(run) and isinstance(error, asyncio.CancelledError):
             user = asyncio.current_task()
             assert user is not None, "a block is inside a task"
             user.uncancel()
         self._operation.stop()
         await run
+
+
+def _has_died(run: asyncio.Task[None]) -> bool:
+    """Nobody but a plugin cancels it."""
+    return run.cancelled() or run.exception() is not None
 
 
 def _around(

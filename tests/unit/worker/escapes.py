@@ -16,8 +16,10 @@ from typing import Any
 from perdure import workflow
 from perdure.client import Client, WorkflowHandle
 from perdure.converter import DataConverter
+from perdure.exceptions import CancelledError
 from perdure.wire.api import enums, failure, history
 from perdure.worker import Worker
+from perdure.worker.options import WorkflowExecution
 
 Failure = failure.Failure
 Handle = WorkflowHandle[Any, Any]
@@ -50,12 +52,22 @@ KINDS: dict[str, Callable[[], BaseException]] = {
     "ExceptionGroup": lambda: ExceptionGroup("planned", [ValueError("member")]),
     "BaseExceptionGroup": lambda: BaseExceptionGroup("planned", [Odd("member")]),
 }  # fmt: skip
-"""Cancellations are a table of their own: they end a workflow instead of its task."""
+CANCELLATIONS: dict[str, Callable[[], BaseException]] = {
+    "asyncio's": lambda: asyncio.CancelledError("planned"),
+    "ours": lambda: CancelledError("planned"),
+}
+"""Nobody has asked for them: they come from user code, like other errors, or are left over from a scope of its own."""
+
+ALL = KINDS | CANCELLATIONS
+
+
+execution: WorkflowExecution = "event_loop"
+"""Where the workers of the tests run workflow code; see `conftest`."""
 
 
 def blow(kind: str) -> None:
     """Raise that error."""
-    error = KINDS[kind]()
+    error = ALL[kind]()
     raise error
 
 
@@ -90,13 +102,20 @@ class World:
         return handle
 
     async def reported_of_update(self, handle: Handle, name: str, kind: str) -> Failure:
-        """What is reported of the run while an update of it waits for its outcome."""
+        """What is reported of the run while an update of it waits for its outcome, or of the update."""
         update = asyncio.ensure_future(handle.execute_update(name, kind))
+        report = asyncio.ensure_future(reported(handle))
         try:
-            return await reported(handle)
+            await asyncio.wait([update, report], return_when="FIRST_COMPLETED")
+            if not update.done():
+                return await report
+            failed = update.exception()
+            assert failed is not None
+            return Failure(message=repr(failed.__cause__))
         finally:
-            update.cancel()
-            await asyncio.gather(update, return_exceptions=True)
+            for each in (update, report):
+                each.cancel()
+            await asyncio.gather(update, report, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -121,6 +140,7 @@ async def worker(
             max_concurrent_workflow_tasks=2,
             max_concurrent_activities=2,
             max_concurrent_local_activities=2,
+            workflow_execution=execution,
             **options,
         )
         async with serving:
@@ -152,12 +172,16 @@ def _failure_of(event: history.HistoryEvent) -> Failure | None:
             return event.workflow_task_failed_event_attributes.failure
         case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
             return event.workflow_execution_failed_event_attributes.failure
+        case enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+            return Failure(message="canceled")
         case _:
             return None
 
 
 def names(found: Failure, kind: str) -> bool:
     """Whether a failure says which error was raised; a coroutine turns StopIteration into another error."""
+    if kind in CANCELLATIONS:
+        return "ancel" in str(found)
     known = {kind, "StopIteration"} if kind == "SubclassOfStop" else {kind}
     if kind in ("StopIteration", "StopAsyncIteration", "SubclassOfStop"):
         known.add("RuntimeError")
@@ -167,10 +191,8 @@ def names(found: Failure, kind: str) -> bool:
 
 async def every_kind(check: Callable[[str], Awaitable[Failure]]) -> None:
     """Check each kind of error, all of them at once; what is reported names the error."""
-    found = await asyncio.gather(*(check(kind) for kind in KINDS))
+    found = await asyncio.gather(*(check(kind) for kind in ALL))
     wrong = [
-        (kind, each.message)
-        for kind, each in zip(KINDS, found, strict=True)
-        if not names(each, kind)
+        (kind, each.message) for kind, each in zip(ALL, found, strict=True) if not names(each, kind)
     ]
     assert wrong == [], wrong

@@ -28,8 +28,9 @@ from perdure.converter import (
 from perdure.exceptions import ApplicationError
 from perdure.wire.api import common
 from perdure.wire.api import failure as failures
-from tests.unit.worker.escapes import KINDS, Failure, Handle, blow, every_kind, reported, worker
+from tests.unit.worker.escapes import ALL, Failure, Handle, blow, every_kind, reported, worker
 
+pytestmark = pytest.mark.usefixtures("execution")
 _SECOND = timedelta(seconds=1)
 _ONCE = RetryPolicy(maximum_attempts=1)
 
@@ -167,7 +168,7 @@ async def test_results_of_updates():
 async def test_values_of_queries(query: str):
     async with worker([Converting], converter=_CONVERTER) as world:
         handle = await world.start(Converting.run, "update's result", "", id="w")
-        for kind in KINDS:
+        for kind in ALL:
             given = kind if query == "query" else {"kind": kind}
             with pytest.raises(WorkflowQueryFailedError):
                 await handle.query(query, given)
@@ -263,7 +264,7 @@ async def test_failures_that_cannot_be_converted(place: str):
 async def test_failures_of_queries_that_cannot_be_converted():
     async with worker([Failing], converter=_FRAGILE) as world:
         handle = await world.start(Failing.run, "", "", id="w")
-        for kind in KINDS:
+        for kind in ALL:
             with pytest.raises(WorkflowQueryFailedError, match="could not be converted"):
                 await handle.query("query", kind)
 
@@ -280,7 +281,7 @@ class Fallible(PayloadCodec):
     def _look(self, way: str, payloads: Sequence[common.Payload]) -> list[common.Payload]:
         for each in payloads:
             text = each.data.decode().strip('"')
-            if way == self._way and text in KINDS:
+            if way == self._way and text in ALL:
                 blow(text)
         return list(payloads)
 
@@ -345,7 +346,7 @@ async def test_codecs_of_queries(way: str):
     converter = dataclasses.replace(DataConverter.default, payload_codec=Fallible(way))
     async with worker([Echo], converter=converter) as world:
         handle = await world.start(Echo.run, "", "", id="w")
-        for kind in KINDS:
+        for kind in ALL:
             with pytest.raises(WorkflowQueryFailedError):
                 await handle.query("query", kind)
 
@@ -357,7 +358,7 @@ class Contextual(DefaultPayloadConverter, WithSerializationContext):
         own = isinstance(context, WorkflowSerializationContext)
         found = str(vars(context)["workflow_id"])
         place, _, kind = found.partition(" ")
-        if (place == "workflow") == own and kind in KINDS:
+        if (place == "workflow") == own and kind in ALL:
             blow(kind)
         return self
 
@@ -420,7 +421,7 @@ class Logging:
 @pytest.mark.parametrize("place", ["logs", "fails", "signal"])
 async def test_log_handlers(place: str, exploding: _Exploding):
     async with worker([Logging]) as world:
-        for kind in KINDS:
+        for kind in ALL:
             exploding.kind = kind
             handle: Handle = await world.start(Logging.run, place, id=kind)
             if place == "signal":  # one that cannot be decoded is dropped, and that is logged
