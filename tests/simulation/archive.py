@@ -151,7 +151,7 @@ class SimStore(FaultyStore):
 
     def heal(self) -> None:
         """End every fault."""
-        self.is_unreadable = self.is_full = False
+        self.is_unreadable = self.is_full = self.is_unwritable = False
         self.unknown = ""
 
     async def commit(self, batch: CommitBatch) -> None:

@@ -45,11 +45,18 @@ class Faults:
             self.clock_jump,
             self.disk_full,
             self.unknown_outcome,
+            self.unwritable,
             self.unreadable,
         ]
         if world.settings.is_embedded:
             # No second engine can open the file, and workers live in the process of their engine.
-            every = [self.node_crash, self.clock_jump, self.disk_full, self.unknown_outcome]
+            every = [
+                self.node_crash,
+                self.clock_jump,
+                self.disk_full,
+                self.unknown_outcome,
+                self.unwritable,
+            ]
         elif self._random.random() < CALM_SHARE:
             every = self._random.sample(every, 3)
         self._kinds = every
@@ -112,6 +119,17 @@ class Faults:
                 store.is_full = True
                 await asyncio.sleep(self._random.random() * 2)
                 store.is_full = False
+
+    async def unwritable(self) -> None:
+        """Writes fail for a while: the fate of one batch stays unknown, and new changes are refused."""
+        if (store := self._world.store) is not None:
+            self._world.note("disk unwritable")
+            with self._world.outages.during("disk unwritable", FULL_TAIL_S):
+                store.unknown = self._random.choice(["landed", ""])
+                store.is_unwritable = True
+                await asyncio.sleep(self._random.random() * 4)
+                store.is_unwritable = False
+                store.unknown = ""
 
     async def unreadable(self) -> None:
         if (store := self._world.store) is not None:

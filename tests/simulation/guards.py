@@ -63,8 +63,8 @@ GUARDS: dict[str, Edit] = {
     "an unknown outcome is looked up": Edit(
         Committer,
         "_unknown",
-        "written = await self._settle(shards)",
-        "written = not await self._settle(shards)",
+        "written = await self._settle(shards, self._suspend)",
+        "written = not await self._settle(shards, self._suspend)",
     ),
     "the fence counts on": Edit(Committer, "_succeed", "shard.sequence += 1", "pass"),
     "a failed group is forgotten": Edit(Release, "failed", "self._cache.drop(entry)", "pass"),

@@ -12,6 +12,8 @@ from perdure.storage.port import (
     CommitBatch,
     EntityWrite,
     FactRow,
+    NotWritten,
+    ShardLease,
     Store,
     StoredEntity,
     StoreFull,
@@ -25,6 +27,8 @@ class FaultyStore:
     def __init__(self, store: Store) -> None:
         self.inner: Any = store
         self.is_full = False
+        self.is_unwritable = False
+        """Nothing can be written, neither a commit nor a take-over; of a commit the outcome is unknown."""
         self.poisoned: set[str] = set()
         """Names of entities whose facts the database will refuse."""
         self.unknown: str = ""
@@ -48,6 +52,11 @@ class FaultyStore:
         await self.load_gate.wait()
         return found
 
+    async def acquire(self, shard_id: int) -> ShardLease:
+        if self.is_unwritable:
+            raise NotWritten("disk I/O error (test)")
+        return await self.inner.acquire(shard_id)
+
     async def commit(self, batch: CommitBatch) -> None:
         self.waiting.set()
         await self.gate.wait()
@@ -55,7 +64,7 @@ class FaultyStore:
         if self.is_full:
             raise StoreFull("no space left (test)")
         unknown, self.unknown = self.unknown, ""
-        if unknown == "lost":
+        if unknown == "lost" or (self.is_unwritable and not unknown):
             raise UnknownOutcome("nobody knows (test)")
         writes = tuple(self._poison(write) for write in batch.writes)
         await self.inner.commit(CommitBatch(batch.shards, writes))

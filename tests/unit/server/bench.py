@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from perdure.core.ids import run_key
@@ -32,6 +33,10 @@ class Bench:
         self.drops: list[tuple[int, bool]] = []
         self.batches_announced = 0
         self.has_landed: bool | Exception = True
+        self.take_over_failures: list[Exception] = []
+        self.suspended = asyncio.Event()
+        self.take_over_gate = asyncio.Event()
+        """Attempts to take shards over wait here after a failure."""
         self.gate = asyncio.Event()
         self.gate.set()
         self.broken_hosts: set[str] = set()
@@ -72,8 +77,12 @@ class Bench:
     def dropped(self, shard: Shard, take_again: bool) -> None:
         self.drops.append((shard.shard_id, take_again))
 
-    async def settle(self, shards: list[Shard]) -> bool:
+    async def settle(self, shards: list[Shard], failed: Callable[[Exception], None]) -> bool:
         self.settled = [shard.shard_id for shard in shards]
+        while self.take_over_failures:
+            failed(self.take_over_failures.pop(0))
+            self.suspended.set()
+            await self.take_over_gate.wait()
         if isinstance(self.has_landed, Exception):
             raise self.has_landed
         return self.has_landed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -208,6 +209,46 @@ async def test_a_batch_whose_fate_cannot_be_found_out_is_told_as_failed_once():
     assert len(bench.told) == 2
     bench.group("2", "a")
     assert (await bench.done())["2"] is OK
+
+
+@pytest.mark.parametrize("has_landed", [True, False])
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (
+            NotWritten("I/O error (test)"),
+            errors.Unavailable,
+            "cannot be written.*nothing was written",
+        ),
+        (AssertionError("a bug (test)"), errors.Unavailable, "cannot be written"),
+        (StoreFull("full (test)"), errors.ResourceExhausted, "no space left"),
+        (DamagedWrite("damaged (test)"), errors.DataLoss, "Nothing was written: damaged"),
+    ],
+)
+@on_virtual_time
+async def test_while_nothing_can_be_written_only_the_batch_in_doubt_waits(
+    error: Exception, kind: type[errors.RpcError], text: str, *, has_landed: bool
+):
+    bench = Bench()
+    bench.has_landed = has_landed
+    bench.gate.clear()
+    bench.group("in doubt", "a")
+    await settle()
+    bench.group("waits", "d", shard=2)
+    bench.outcomes = [UnknownOutcome("no answer (test)")]
+    bench.take_over_failures = [error]
+    bench.gate.set()
+    await bench.suspended.wait()
+    assert dict(bench.told) == {"waits": kind}
+    await asyncio.sleep(3600)
+    bench.group("new", "e", shard=1)
+    assert dict(bench.told) == {"waits": kind, "new": kind}, "at once, however long it takes"
+    assert re.search(text, bench.messages["waits"])
+    assert bench.messages["new"] == bench.messages["waits"]
+    bench.take_over_gate.set()
+    assert (await bench.done())["in doubt"] is (OK if has_landed else UNAVAILABLE)
+    bench.group("after", "e", shard=1)
+    assert (await bench.done())["after"] is OK
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from perdure.server.common import closing
+from perdure.server.shards import node_shards
 from perdure.storage.port import NotWritten
-from perdure.storage.sqlite import open_sqlite
+from perdure.storage.sqlite import open_memory, open_sqlite
 from perdure.wire import errors
+from perdure.wire.api import common, workflowservice
 from tests.unit.server.world import World, open_world
 
 
@@ -78,7 +82,7 @@ async def test_a_bug_in_the_committer_does_not_end_it(
     world, _ = file
     key = await world.start()
 
-    async def broken(_: object) -> bool:
+    async def broken(*_: object) -> bool:
         raise AssertionError("a bug")
 
     (signal,) = await world.holding(world.signal(request_id="one"))
@@ -91,3 +95,100 @@ async def test_a_bug_in_the_committer_does_not_end_it(
     shards.drop(shards.of(key), True)  # what `_settle` would have done
     await world.signal(request_id="one")
     await world.check_memory(key)
+
+
+@pytest.mark.parametrize("fate", ["landed", "lost"])
+async def test_while_nothing_can_be_written_reads_go_on_and_changes_are_refused(fate: str):
+    world = await open_world(open_memory())
+    faults = world.faults
+    await world.start("polled")
+    polled = await world.poll()
+    in_doubt, other = await world.start("w"), await world.start("other")
+    (signal,) = await world.holding(world.signal("w", request_id="in doubt"))
+    faults.unknown, faults.is_unwritable = fate, True
+    world.go_on()
+    await suspended(world)
+    for key in (in_doubt, other):
+        assert "WORKFLOW_EXECUTION_STARTED" in await world.event_types(key)
+        await described(world, key.name)
+    listed = await world.call(
+        "ListWorkflowExecutions",
+        workflowservice.ListWorkflowExecutionsRequest(namespace="default"),
+    )
+    assert len(listed.executions) == 3
+    changes: list[Coroutine[Any, Any, Any]] = [
+        world.signal("w", request_id="new"),
+        world.signal("other", request_id="new"),
+        world.terminate("other"),
+        world.start("another"),
+        world.complete(polled.task_token),
+        world.call("RegisterNamespace", workflowservice.RegisterNamespaceRequest(namespace="n")),
+    ]
+    for change in changes:
+        with pytest.raises(errors.Unavailable, match="cannot be written"):
+            await change
+    assert not signal.done(), "only the batch in doubt waits"
+    assert await world.engine.read(other, lambda state: state.signal_count) == 0
+    # What was read in doubt is in memory now, and may miss what the batch has changed.
+    await world.engine.read(in_doubt, lambda state: state.signal_count)
+    faults.is_unwritable = False
+    if fate == "landed":
+        await signal
+    else:
+        with pytest.raises(errors.Unavailable):
+            await signal
+    await world.signal("other", request_id="new")
+    for key, signals in ((in_doubt, int(fate == "landed")), (other, 1)):
+        assert await world.engine.read(key, lambda state: state.signal_count) == signals
+        await world.check_memory(key)
+    assert len(world.engine.owned_shards()) == 4
+    await world.node.close()
+
+
+async def suspended(world: World) -> None:
+    """Wait until the first attempt to take the shard of the batch over has failed."""
+    async with asyncio.timeout(60):
+        while not world.engine.committer._is_suspended:  # noqa: ASYNC110 -- nothing announces it
+            await asyncio.sleep(0.01)
+
+
+async def described(world: World, workflow_id: str) -> None:
+    request = workflowservice.DescribeWorkflowExecutionRequest(
+        namespace="default", execution=common.WorkflowExecution(workflow_id=workflow_id)
+    )
+    reply = await world.call("DescribeWorkflowExecution", request)
+    assert reply.workflow_execution_info.execution.workflow_id == workflow_id
+
+
+async def test_a_lost_shard_that_cannot_be_taken_over_is_refused_at_once_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(node_shards, "RETRY_NS", 1)
+    world = await open_world(open_memory())
+    key = await world.start("w")
+    world.faults.is_unwritable = True
+    shard = world.engine._shards.of(key)
+    world.engine._shards.drop(shard, True)
+    await shard.answers.wait()
+    for call in (world.signal("w"), world.event_types(key)):
+        with pytest.raises(errors.Unavailable, match="another node may own this"):
+            await call
+    world.faults.is_unwritable = False
+    await shard.ready.wait()
+    await world.signal("w")
+    await world.check_memory(key)
+    await world.node.close()
+
+
+async def test_a_node_ends_although_the_fate_of_a_batch_is_unknown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(closing, "CLOSE_NS", 1)
+    world = await open_world(open_memory())
+    await world.start("w")
+    (signal,) = await world.holding(world.signal("w"))
+    world.faults.is_unwritable = True
+    world.go_on()
+    await suspended(world)
+    async with asyncio.timeout(60):
+        await world.node.close()
+        with pytest.raises(errors.Unavailable):
+            await signal

@@ -84,6 +84,10 @@ async def test_the_fence_is_that_of_the_lease_and_a_drop_ends_the_epoch():
     assert shard.is_closed
 
 
+def ignore(_: Exception) -> None:
+    """Take no notice of a failed attempt."""
+
+
 class Leases:
     """A store of which only the leases count."""
 
@@ -173,6 +177,61 @@ async def test_a_take_over_that_fails_is_repeated_with_pauses_that_grow_to_a_bou
     assert loop.time() == pytest.approx(pauses_s)
 
 
+@on_virtual_time
+async def test_a_shard_in_doubt_can_be_read_once_a_take_over_has_failed():
+    leases = Leases()
+    await leases.shards.acquire_all()
+    in_doubt = [leases.shard(0), leases.shard(1)]
+    for shard in in_doubt:
+        leases.shards.drop(shard, False)
+    leases.failures = [NotWritten("no disk (test)"), AssertionError("a bug")]
+    failures: list[Exception] = []
+
+    def failed(error: Exception) -> None:
+        failures.append(error)
+        assert leases.shards.ready_ids() == (2,)
+        for shard in in_doubt:
+            assert shard.answers.is_set(), "nobody waits for it"
+            assert (shard.is_suspended, shard.is_readable) == (True, True)
+        if len(failures) == 1:
+            leases.cache.add(Entry(leases.key_of(0), leases.shard(0), RUNS))
+            leases.cache.add(Entry(leases.key_of(1), leases.shard(1), RUNS))
+            leases.cache.add(Entry(leases.key_of(2), leases.shard(2), RUNS))
+
+    epochs = [shard.epoch for shard in in_doubt]
+    await leases.shards.settle(in_doubt, failed)
+    assert [type(error) for error in failures] == [NotWritten, AssertionError]
+    assert leases.shards.ready_ids() == (0, 1, 2)
+    assert not any(shard.is_suspended or shard.is_readable for shard in in_doubt)
+    assert [shard.epoch for shard in in_doubt] > epochs, "loads that began before are not taken"
+    assert [leases.key_of(n) in leases.cache for n in range(3)] == [False, False, True]
+
+
+@on_virtual_time
+async def test_a_shard_that_is_taken_over_at_once_is_not_read_before():
+    leases = Leases()
+    await leases.shards.acquire_all()
+    leases.shards.drop(leases.shard(0), False)
+    assert not leases.shard(0).answers.is_set()
+    epoch = leases.shard(0).epoch
+    await leases.shards.settle([leases.shard(0)], ignore)
+    assert leases.shard(0).answers.is_set()
+    assert leases.shard(0).epoch == epoch
+
+
+@on_virtual_time
+async def test_a_shard_that_another_node_may_own_is_refused_and_not_read_while_its_take_over_fails():
+    leases = Leases()
+    await leases.shards.acquire_all()
+    leases.failures = [NotWritten("no disk (test)")] * 2
+    shard = leases.shard(0)
+    leases.shards.drop(shard, True)
+    await shard.answers.wait()
+    assert (shard.is_suspended, shard.is_readable, shard.ready.is_set()) == (True, False, False)
+    await shard.ready.wait()
+    assert not shard.is_suspended
+
+
 @pytest.mark.parametrize(
     ("sequences", "intruder", "landed"),
     [
@@ -198,7 +257,7 @@ async def test_a_batch_has_landed_when_every_fence_is_one_further_and_no_owner_c
         leases.range_ids[intruder] += 1
     for shard in shards:
         leases.shards.drop(shard, False)
-    assert await leases.shards.settle(shards) is landed
+    assert await leases.shards.settle(shards, ignore) is landed
     assert leases.shards.ready_ids() == (0, 1, 2), "each is ours again, whatever the outcome"
     assert [shard.sequence for shard in shards] == list(sequences)
 

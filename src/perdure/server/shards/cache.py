@@ -5,7 +5,8 @@ reached each would cost memory and garbage-collection time. They are evicted tog
 useless without them.
 
 Invariants: absence is an entry too (`state` None); an entry with a pending commit is never evicted; an entry is only
-dropped when none of its commits is pending any more. Every entry in the cache belongs to a shard that is ready.
+dropped when none of its commits is pending any more. Every entry in the cache belongs to a shard that is ready, or
+that is suspended and readable.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from perdure.storage.port import (
     FenceLost,
     GuiltyWrite,
     NotWritten,
-    StoreError,
     StoreFull,
 )
 from perdure.wire import errors
@@ -108,7 +107,8 @@ class Committer:
         store: Where batches go.
         clock: For the back-off after a full disk.
         on_drop: Drops the entries of a shard that was lost. If its flag is true, the shard is also acquired again.
-        settle: After an unknown outcome, acquires the shards again and returns whether the batch was written.
+        settle: After an unknown outcome, acquires the shards again and returns whether the batch was written. Calls
+            its second argument after each attempt that failed.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Committer:
         store: Store,
         clock: Clock,
         on_drop: Callable[[Shard, bool], None],
-        settle: Callable[[list[Shard]], Awaitable[bool]],
+        settle: Callable[[list[Shard], Callable[[Exception], None]], Awaitable[bool]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -129,6 +129,8 @@ class Committer:
         self._refused_until_ns = 0
         self._refusals = 0
         self._refusal: errors.RpcError | None = None
+        self._is_suspended = False
+        """Whether the fate of a batch is still unknown, because the database cannot be written."""
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._delay = BatchingDelay()
@@ -142,7 +144,7 @@ class Committer:
     def append(self, group: Group) -> None:
         """Add a group to the open batch. Synchronous, so that groups are ordered by their steps."""
         if self._refusal is not None:
-            if self._clock.monotonic_ns() < self._refused_until_ns:
+            if self._is_suspended or self._clock.monotonic_ns() < self._refused_until_ns:
                 # Nothing is pending while writes are refused, so dropping the entries is safe.
                 group.host.failed(group, self._refusal)
                 return
@@ -312,10 +314,21 @@ class Committer:
         error = errors.Unavailable("The database did not answer; nothing was written.")
         written = False
         try:
-            written = await self._settle(shards)
+            written = await self._settle(shards, self._suspend)
         finally:
+            if self._is_suspended:
+                self._is_suspended, self._refusal = False, None
+                log.warning("the database can be written again")
             for group in landed:
                 self._tell(group, None if written else error)
+
+    def _suspend(self, error: Exception) -> None:
+        """Only the batch in doubt waits until the database can be written. Everything else is refused meanwhile."""
+        if not self._is_suspended:
+            log.error("writes are refused until the database can be written again")
+        self._is_suspended = True
+        refusal = self._refusal = _refusal_for(error)
+        self._fail(lambda _: True, lambda _: refusal)
 
     def _refuse_damaged(self, error: DamagedWrite) -> None:
         """(d) No row is to blame: the pages of the batch are damaged. Other batches may still be written."""
@@ -329,14 +342,7 @@ class Committer:
         pause_ns = exponential_ns(FULL_BACKOFF_NS, 2.0, FULL_BACKOFF_MAX_NS, self._refusals)
         self._refused_until_ns = self._clock.monotonic_ns() + pause_ns
         log.error("%s; writes are refused for %d ms", error, pause_ns // MS_NS)
-        if isinstance(error, StoreFull):
-            refusal: errors.RpcError = errors.resource_exhausted(
-                "The database has no space left; nothing was written. Free some space.",
-                enums.ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_PERSISTENCE_STORAGE_LIMIT,
-            )
-        else:
-            refusal = errors.Unavailable("The database cannot be written; nothing was written.")
-        self._refusal = refusal
+        refusal = self._refusal = _refusal_for(error)
         self._fail(lambda _: True, lambda _: refusal)
 
     def _fail(
@@ -364,9 +370,24 @@ class Committer:
                 self._tell(group, reason(group))
 
 
+def _refusal_for(error: Exception) -> errors.RpcError:
+    """What callers are told while the database cannot be written for this reason."""
+    if isinstance(error, StoreFull):
+        return errors.resource_exhausted(
+            "The database has no space left; nothing was written. Free some space.",
+            enums.ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_PERSISTENCE_STORAGE_LIMIT,
+        )
+    if isinstance(error, DamageError):
+        return _damaged(error)
+    return errors.Unavailable(
+        "The database cannot be written; nothing was written. The server's log says why. It keeps trying, and reads "
+        "go on."
+    )
+
+
 def _not_stored() -> errors.RpcError:
     return errors.Internal("The change could not be stored; the server's log says why.")
 
 
-def _damaged(error: StoreError) -> errors.RpcError:
+def _damaged(error: DamageError) -> errors.RpcError:
     return errors.DataLoss(f"Nothing was written: {error}.")

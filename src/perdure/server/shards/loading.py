@@ -51,9 +51,13 @@ class Loader:
         Raises:
             RpcError: The entity cannot be read or decoded.
         """
-        await shard.ready.wait()
+        await shard.answers.wait()
         if shard.is_closed:
             raise errors.Unavailable("The engine is shutting down.")
+        if shard.is_suspended and not shard.is_readable:
+            raise errors.Unavailable(
+                "The database cannot be written, and another node may own this."
+            )
         if key in self._cache:
             return
         place = key, shard.epoch

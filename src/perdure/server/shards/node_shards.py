@@ -1,4 +1,8 @@
-"""The shards of this node: acquired at start-up, dropped when their fence is lost, then acquired again."""
+"""The shards of this node: acquired at start-up, dropped when their fence is lost, then acquired again.
+
+Invariant: nobody waits for a shard longer than for one failed attempt to acquire it. After that it is suspended: calls
+that would change something are refused, and what is stored can be read if no other node can write it.
+"""
 
 from __future__ import annotations
 
@@ -86,12 +90,24 @@ class NodeShards:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def settle(self, shards: list[Shard]) -> bool:
-        """After an unknown outcome, acquire these shards. Returns whether their last batch was written."""
+    async def settle(self, shards: list[Shard], failed: Callable[[Exception], None]) -> bool:
+        """After an unknown outcome, acquire these shards. Returns whether their last batch was written.
+
+        Args:
+            shards: Those of the batch. No other node owns them, or the outcome would be a lost fence.
+            failed: Called after each failed attempt.
+        """
         landed = True
+
+        def suspend(error: Exception) -> None:
+            for one in shards:
+                if not one.ready.is_set():
+                    one.suspend(is_readable=True)
+            failed(error)
+
         for shard in shards:
             before = shard.range_id, shard.sequence + 1
-            lease = await self._take(shard)
+            lease = await self._take(shard, suspend)
             landed &= (lease.previous_range_id, lease.sequence) == before
         log.warning("the batch of unknown outcome was %s", "written" if landed else "not written")
         return landed
@@ -109,10 +125,10 @@ class NodeShards:
         losses = 1 if loop.time() - taken > HELD_S else losses + 1
         pause_ns = exponential_ns(RETRY_NS, 4.0, RETAKE_MAX_NS, losses)
         await asyncio.sleep(pause_ns / SECOND_NS)
-        await self._take(shard)
+        await self._take(shard, lambda _: shard.suspend(is_readable=False))
         self._losses[shard.shard_id] = losses, loop.time()
 
-    async def _take(self, shard: Shard) -> ShardLease:
+    async def _take(self, shard: Shard, failed: Callable[[Exception], None]) -> ShardLease:
         failures = 0
         while True:
             try:
@@ -127,8 +143,12 @@ class NodeShards:
                     pause_ns // MS_NS,
                     exc_info=not isinstance(error, StoreError),
                 )
+                failed(error)
                 await asyncio.sleep(pause_ns / SECOND_NS)
             else:
+                if shard.is_suspended:
+                    # What was read meanwhile may miss the batch in doubt. Nothing of it is pending.
+                    self.drop(shard, False)
                 shard.install(lease)
                 self._acquired(shard)
                 return lease

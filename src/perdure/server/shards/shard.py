@@ -14,12 +14,21 @@ from perdure.storage.port import ShardLease, ShardWrite
 
 
 class Shard:
-    """One shard of this node. Not ready until `install`, and again after `drop`."""
+    """One shard of this node. Not ready until `install`, and again after `drop`.
+
+    When it cannot be acquired, `suspend` ends the waiting of callers: they are refused, or read what is stored.
+    """
 
     def __init__(self, shard_id: int) -> None:
         self.shard_id = shard_id
         self.epoch = 0
         self.ready = asyncio.Event()
+        """Set while this node owns the shard, and when the node has closed."""
+        self.answers = asyncio.Event()
+        """Set unless callers should wait, because the shard will soon be ready."""
+        self.is_suspended = False
+        self.is_readable = False
+        """Whether, while it is suspended, what is stored may be read: no other node can write it."""
         self.is_closed = False
         self.range_id = 0
         self.sequence = 0
@@ -34,17 +43,27 @@ class Shard:
         self.clock_ns = max(self.clock_ns, lease.clock_ns)
         self._last_entity = max(self._last_entity, lease.last_entity)
         self._last_task = lease.range_id << TASK_BITS
+        self.is_suspended = self.is_readable = False
         self.ready.set()
+        self.answers.set()
 
     def drop(self) -> None:
         """Invalidate everything computed under this ownership."""
         self.epoch += 1
+        self.is_suspended = self.is_readable = False
         self.ready.clear()
+        self.answers.clear()
+
+    def suspend(self, *, is_readable: bool) -> None:
+        """Let nobody wait any longer: it cannot be acquired for now."""
+        self.is_suspended, self.is_readable = True, is_readable
+        self.answers.set()
 
     def close(self) -> None:
         """Wake everything that waits for the shard; it then finds that the node has closed."""
         self.is_closed = True
         self.ready.set()
+        self.answers.set()
 
     def now_ns(self, node_ns: int) -> int:
         """The time of a transition: that of the node's clock, but never before what this shard has stored."""
