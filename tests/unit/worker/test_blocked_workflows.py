@@ -334,7 +334,7 @@ async def test_the_report_comes_before_the_end(
     async with asyncio.timeout(LIMIT_S), worker_of(client, budget_ns=BUDGET_NS):
         await failed_task(await blocked(client))
     said = [each for each in caplog.messages if each.startswith("Workflow Blocks (id blocked, ")]
-    assert "has not given way for" in said[0]
+    assert "has not yielded for" in said[0]
     assert f"it is at {gates.__file__}:" in said[0]
     assert "is stopped: it has been blocked for" in said[1]
     assert "cannot be interrupted" in said[2]

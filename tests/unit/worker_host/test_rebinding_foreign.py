@@ -210,7 +210,7 @@ def test_a_holder_that_raises_keeps_what_it_holds_and_is_named(
     assert refusing.now() == "original"
     assert [*before, *after] == [replacement] * 2
     assert made().at == "replacement"
-    assert "A <class 'dict'> keeps what was replaced" in caplog.messages
+    assert "A <class 'dict'> keeps a reference to a function that was replaced" in caplog.messages
 
 
 # Builtin methods ----------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_owners_of_builtin_methods_may_raise(caplog: pytest.LogCaptureFixture) -
     search.rebind_everywhere()
     assert held[:2] == before[:2]
     assert held[2]() == "keys"
-    assert caplog.messages == [f"The calls of keys by a {Shy} are not seen inside workflows"]
+    assert caplog.messages == [f"The determinism guard does not see calls of keys through a {Shy}"]
 
 
 # Searches that fail -------------------------------------------------------------------------------

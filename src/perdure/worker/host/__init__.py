@@ -16,16 +16,16 @@ until nothing is ready, and returns the commands that it issued. `close` tears t
 | `roots` | the ends of the interceptor chains |
 | `registry`, `options` | workflow classes and options of a worker |
 | `handles`, `children`, `external` | activities, children, other workflows |
-| `loop`, `asyncio_compat` | the event loop, and `asyncio` functions that are pinned or made deterministic |
+| `loop`, `asyncio_compat` | the event loop, and deterministic versions of `asyncio` functions |
 | `guard`, `randomness`, `extensions`, `scan` | nondeterministic calls: at run time, and in the source |
-| `wrapping`, `origin` | how functions are wrapped, and whose doing a call is |
-| `binding`, `compiled` | references to functions that were bound before these were replaced |
-| `callsite`, `inspect`, `watchdog` | user lines, stacks, code that does not give up control |
+| `wrapping`, `origin` | how functions are wrapped, and which code is responsible for a call |
+| `binding`, `compiled` | references to functions that were bound before the functions were replaced |
+| `callsite`, `inspect`, `watchdog` | the user's source lines, stacks, code that does not yield |
 | `waiting`, `teardown` | waiting for operations; ending a run that leaves memory |
 
-Invariants: user code runs inline on the calling thread, from a plain call, never inside a step of another
-loop's task where the interpreter forbids it; the number of ticks between a job and the user's code is part of
-recorded histories and never changes.
+Invariants: user code runs inline on the calling thread, from a plain call, and never inside a step of another loop's
+task where the interpreter forbids that. The number of ticks between a job and the user's code determines the order of
+recorded commands, so it never changes.
 Not here: matching commands with history (`perdure.replay`), RPCs, caches and codecs (`perdure.worker`).
 """
 

@@ -6,8 +6,8 @@
 | `asyncio.wait` | done and pending in the order of the arguments; asyncio's sets are ordered by memory address |
 | `asyncio.as_completed` | starts awaitables in the order of the arguments |
 
-Invariant: outside workflows the originals run, a hundred nanoseconds later. The ticks of each function are
-those of the interpreter that it stands for.
+Invariant: outside workflows the originals run, at a cost of about a hundred nanoseconds per call. Each function takes
+exactly as many ticks as in the interpreter version that it reproduces.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _release(waiter: asyncio.Future[None], *_args: object) -> None:
 
 
 async def _cancel_and_wait(future: asyncio.Future[Any]) -> None:
-    """Cancel a future and wait until it is done, without taking its outcome."""
+    """Cancel a future and wait until it is done. Its outcome is ignored."""
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     released = functools.partial(_release, waiter)
     future.add_done_callback(released)
@@ -145,7 +145,7 @@ async def wait_for_py311(awaitable: Awaitable[_T], timeout: float | None) -> _T:
             return future.result()
         future.remove_done_callback(released)
         await _cancel_and_wait(future)
-        # It may have finished while it was being cancelled: then it has a result after all.
+        # It may have finished while it was being cancelled, and then it has a result.
         try:
             return future.result()
         except asyncio.CancelledError as error:

@@ -1,22 +1,23 @@
 """References to functions that were bound before the functions were replaced.
 
-`from time import time`, `field(default_factory=time.time)` and `{"now": datetime.now}` keep the original: neither the
-guard nor the pinned asyncio functions would see its calls. So the first run that a worker hosts looks for such
-references and puts the replacements there, which behave like the originals outside workflows. The garbage collector
-knows who refers to a function; this takes tens of milliseconds, once for each set of replacements.
+`from time import time`, `field(default_factory=time.time)` and `{"now": datetime.now}` keep the original, so the guard
+and the asyncio replacements would not see its calls. Before a worker runs its first workflow, it therefore searches for
+such references and overwrites them with the replacements, which behave like the originals outside workflows. The
+garbage collector finds the objects that refer to a function. The search takes tens of milliseconds, once for each set
+of replacements.
 
 | Holder | How |
 |---|---|
 | modules, classes, tables, lists, closures, default arguments, `dataclasses.Field` and the like | replaced |
-| partial functions | given the replacement |
-| tuples, static methods | made anew, and the references to them are replaced |
-| pydantic models, data classes and adapters | their compiled schema is made anew |
+| partial functions | changed in place |
+| tuples, static methods | rebuilt, and the references to them are replaced |
+| pydantic models, data classes and adapters | their schema is compiled again |
 
-The search meets objects of all kinds, among them lazy ones and dead proxies. So it asks their types what they are, not
-`isinstance`, which reads `__class__`, and calls no method that a subclass may have overridden.
+The search sees every object of the process, including lazy objects and dead proxies. It therefore uses `type()` instead
+of `isinstance`, which reads `__class__`, and calls no method that a subclass may have overridden.
 
-Left out: this library, whose bound originals are meant, and modules that wait in real time (`_REAL_TIME`).
-Not here: references that the garbage collector does not know.
+Skipped: this library, which needs the originals, and modules that wait in real time (`_REAL_TIME`).
+Not here: references that the garbage collector does not track.
 """
 
 from __future__ import annotations
@@ -53,26 +54,26 @@ _REAL_TIME = frozenset(
         "subprocess", "threading",
     )
 )  # fmt: skip
-_UNSEEN = "The calls of %s by a %s are not seen inside workflows"
+_UNSEEN = "The determinism guard does not see calls of %s through a %s"
 _DEPTH = 4
-"""How many containers that cannot be changed may lie around a reference."""
+"""How many levels of immutable containers may surround a reference."""
 
 
 def replaced(original: Any, replacement: Any) -> None:
-    """Note that a function of the standard library has been replaced."""
-    # The original is kept as well: its id must not be used again.
+    """Record that a function of the standard library has been replaced."""
+    # Keep the original alive, so that its id is not reused.
     _replacements[id(original)] = (original, replacement)
 
 
 def replaced_in_class(cls: type, name: str) -> None:
-    """Note that a method that is written in C has been replaced in its class."""
+    """Record that a method written in C has been replaced in its class."""
     _class_methods[cls, name] = None
 
 
 def rebind(cls: type) -> list[str]:
-    """Bind the replacements in the modules of a class and its bases; the names that were bound.
+    """Bind the replacements in the modules of a class and its bases. Returns the names that were bound.
 
-    Done once per class and set of replacements. A module that is loaded late may still have found an original.
+    Done once per class and set of replacements, because a module that is imported late may have bound an original.
     """
     if _done.get(cls) == len(_replacements):
         return []
@@ -91,7 +92,7 @@ def rebind(cls: type) -> list[str]:
 
 
 def rebind_everywhere() -> None:
-    """Put the replacements wherever the originals are referred to; once per set of replacements."""
+    """Replace all references to the originals. Done once per set of replacements."""
     global _all_done  # noqa: PLW0603  # once per process
     if len(_replacements) + len(_class_methods) == _all_done:
         return
@@ -112,15 +113,15 @@ def rebind_everywhere() -> None:
 
 
 class _Table(dict[int, tuple[Any, Any]]):
-    """Objects and what replaces them, by the ids of the objects. A type of its own, so that it is not rebound."""
+    """Objects and their replacements, by the ids of the objects. Its own type keeps it from being rebound itself."""
 
 
 _rebound = _Table()
-"""What the search has replaced so far. After one that failed, schemas refer to these replacements."""
+"""What the search has replaced so far. After a search that failed, schemas may refer to these replacements."""
 
 
 def _bound_methods() -> Iterator[tuple[int, tuple[Any, Any]]]:
-    """Objects such as `datetime.now`: each time that one is asked for, it is made anew."""
+    """Objects such as `datetime.now`, which are created on each attribute access."""
     originals = {
         original: replacement
         for original, replacement in _replacements.values()
@@ -154,7 +155,7 @@ def _own_cells() -> set[int]:
 
 
 def _replace(table: _Table) -> _Table:
-    """Replace references; what could not be changed, and what it is to be replaced by, is returned."""
+    """Replace references. Returns the holders that cannot be changed themselves, with their replacements."""
     originals = [original for original, _ in table.values()]
     ours = {id(originals), *map(id, table.values()), *_own_cells()}
     made = _Table()
@@ -165,7 +166,9 @@ def _replace(table: _Table) -> _Table:
         try:
             new = _changed(holder, table)
         except Exception:  # whatever a metaclass raises  # noqa: BLE001
-            _log.warning("A %s keeps what was replaced", kind, exc_info=True)
+            _log.warning(
+                "A %s keeps a reference to a function that was replaced", kind, exc_info=True
+            )
             continue
         if new is not None:
             made[id(holder)] = (holder, new)
@@ -173,7 +176,7 @@ def _replace(table: _Table) -> _Table:
 
 
 def _changed(holder: Any, table: _Table) -> Any:
-    """Replace what a holder refers to; what replaces the holder, if it cannot be changed itself."""
+    """Replace what a holder refers to. Returns a replacement for the holder if it cannot be changed itself."""
     new: Any = None
     kind = cast("type[object]", type(holder))
     if issubclass(kind, dict):
@@ -222,7 +225,7 @@ def _change_dict(holder: dict[Any, Any], table: _Table) -> None:
         if owner is None:
             _dict.__setitem__(holder, key, _of(table, value))
         else:
-            with contextlib.suppress(TypeError):  # a class of an extension that nobody can change
+            with contextlib.suppress(TypeError):  # an immutable class of an extension module
                 setattr(owner, key, _of(table, value))
 
 

@@ -1,7 +1,7 @@
-"""Where in the user's code something happens: cheap capture now, lines later.
+"""Where in the user's code something happens: captured cheaply now, resolved to lines later.
 
-Role: commands carry the innermost user frames as (code, instruction) pairs, about a microsecond each;
-reports resolve them to file, line and column only when they are read.
+Role: commands carry the innermost user frames as (code, instruction) pairs. Capturing one takes about a microsecond.
+Reports resolve them to file, line and column only when they are read.
 
 Not here: stacks of suspended tasks (`inspect`).
 """
@@ -74,7 +74,7 @@ def capture(skip: int = 1) -> CallSite | None:
 
 
 class Location(NamedTuple):
-    """A frame, resolved. `column` is 1-based, None when unknown."""
+    """A resolved frame. `column` is 1-based, or None if unknown."""
 
     filename: str
     line: int
@@ -83,7 +83,7 @@ class Location(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The source line, stripped; empty when the file is not there."""
+        """The source line without surrounding space; empty if the file does not exist."""
         return linecache.getline(self.filename, self.line).strip()
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Child workflows from the parent's side.
 
-Invariants: starting waits for the server's answer; the handle's own task waits for the child's end. What is
-awaited twice (start, then end) is resolved by two jobs.
+Invariants: starting a child waits for the server's answer, and the handle's own task waits for the child to close.
+The two waits, for the start and for the close, are resolved by two jobs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Payload = common_pb.Payload
 
 _ALREADY_EXISTS = enums.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS
-# Not every generation of the API's enum has this value.
+# Older versions of the API's enum lack this value.
 _INVALID_OVERRIDE = getattr(
     enums, "START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_INVALID_VERSIONING_OVERRIDE", -1
 )
@@ -45,7 +45,7 @@ _INVALID_OVERRIDE = getattr(
 def search_attributes(
     attributes: SearchAttributes | TypedSearchAttributes | None,
 ) -> common_pb.SearchAttributes | None:
-    """Search attributes for a command; None for none."""
+    """Search attributes for a command; None if there are none."""
     if not attributes:
         return None
     made = common_pb.SearchAttributes()
@@ -54,7 +54,7 @@ def search_attributes(
 
 
 class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
-    """The handle that workflow code gets, once the child has started."""
+    """The handle that workflow code gets when the child has started."""
 
     _run_id: str
 
@@ -80,7 +80,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         return await waiting.operation(self._run_state, self._outcome, self.request_cancel)
 
     def request_cancel(self, error: asyncio.CancelledError) -> None:
-        """Issue the cancel command; a text given to `cancel` becomes the reason."""
+        """Issue the cancel command. A message passed to `cancel` becomes the reason."""
         reason = error.args[0] if error.args and isinstance(error.args[0], str) else ""
         self._run_state.issue(
             commands.CancelChildWorkflow(seq=self.seq, reason=reason, site=self._run_state.site())
@@ -153,7 +153,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         )
 
     def resolve_start(self, outcome: jobs.ChildStartOutcome) -> bool:
-        """Take the server's answer to the start; False when the child will never end."""
+        """Handle the server's answer to the start. Returns False if the child did not start, so it will never close."""
         if isinstance(outcome, jobs.ChildStarted):
             self._run_id = outcome.run_id
             self.started.set_result(None)
@@ -169,7 +169,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
         return False
 
     def resolve(self, result: jobs.ChildOutcome) -> None:
-        """Take the child's end. Raises when its result cannot be decoded."""
+        """Handle the close of the child. Raises if its result cannot be decoded."""
         if not isinstance(result, jobs.Completed):
             self._fail(self._converters.from_failure(result.failure))
             return
@@ -185,7 +185,7 @@ class HostedChild(workflow.ChildWorkflowHandle[Any, Any]):
             self._outcome.set_exception(error)
         else:
             self.started.set_exception(error)
-            # Ends the handle's own task quietly: the error is raised by the start.
+            # End the handle's own task without an error, because the start already raises it.
             self._outcome.set_result(None)
 
 

@@ -1,14 +1,14 @@
 """Compiled schemas that keep default factories where no reference can be replaced: pydantic's validators.
 
-pydantic compiles a model's schema into an object written in Rust, which calls `default_factory` by itself. When a
-factory was replaced (`binding`), the validators and serializers of all models that use it are compiled again from the
-schema, which is made of dictionaries and refers to the replacement by then. Inner models come before outer ones, and
-adapters last, as those take in what was compiled for the inner ones.
+pydantic compiles a model's schema into an object written in Rust, which calls `default_factory` itself. After a factory
+was replaced (`binding`), the validators and serializers of all models that use it are compiled again from the schema.
+The schema consists of dictionaries, so by then it refers to the replacement. Inner models are compiled before outer
+ones, and adapters last, because those include what was compiled for the inner ones.
 
-The search meets all objects of the process. Only their types are asked what they are: `isinstance` reads `__class__`,
-which evaluates lazy objects and raises for dead proxies.
+The search sees every object of the process and checks its `type()` only: `isinstance` reads `__class__`, which
+evaluates lazy objects and raises for dead proxies.
 
-Not here: other libraries; their data classes are plain Python.
+Not here: other libraries, whose data classes are plain Python.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _dict: Any = dict
 _list: Any = list
 _tuple: Any = tuple
 _attributes_of: Any = type.__dict__["__dict__"].__get__
-"""A class's own attributes, whatever its metaclass makes of `__dict__`."""
+"""A class's own attributes, even if its metaclass overrides `__dict__`."""
 
 
 def rebuild(table: Mapping[int, tuple[Any, Any]]) -> None:
-    """Compile the schemas again that refer to a replacement.
+    """Recompile the schemas that refer to a replacement.
 
     Args:
         table: Replaced objects and their replacements.
@@ -51,8 +51,8 @@ def rebuild(table: Mapping[int, tuple[Any, Any]]) -> None:
         try:
             schema = _schema_of(each, pydantic)
             parts = _parts(schema) if schema is not None else {}
-        except Exception:  # one object must not end the search  # noqa: BLE001
-            _log.warning("The schema of a %s cannot be read", kind, exc_info=True)
+        except Exception:  # one bad object must not end the search  # noqa: BLE001
+            _log.warning("The pydantic schema of a %s cannot be read", kind, exc_info=True)
             continue
         if not replacements.isdisjoint(parts):
             found.append((len(parts) if issubclass(kind, type) else sys.maxsize, each))
@@ -68,7 +68,7 @@ def _schema_of(each: Any, pydantic: Any) -> Any:
 
 
 def _parts(schema: object) -> dict[int, object]:
-    """All that a schema consists of, by id. An outer model's schema has more parts than those of its inner ones."""
+    """All parts of a schema, by id. The schema of an outer model has more parts than those of its inner models."""
     found: dict[int, object] = {}
     waiting = [schema]
     while waiting:

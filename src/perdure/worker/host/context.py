@@ -213,8 +213,8 @@ class HostedRuntime(Runtime):
         cancelled_before = state.cancel_reason is not None
 
         def cancellation_arrived() -> bool:
-            # wait_for may prefer a condition or a time-out that came in the same tick; a cancellation
-            # of the workflow must not get lost that way (single-batch histories only).
+            # `wait_for` may prefer a condition or a time-out of the same tick, which must not lose a
+            # cancellation of the workflow (single-batch histories only).
             return state.single_batch and not cancelled_before and state.cancel_reason is not None
 
         met: asyncio.Future[bool] = state.loop.create_future()
@@ -228,7 +228,7 @@ class HostedRuntime(Runtime):
             raise
         finally:
             if not state.closing:
-                # Collected with a worker that died, this ends in another context, where there is nothing to reset.
+                # If it is garbage-collected after its worker died, it ends in another context, with nothing to reset.
                 with contextlib.suppress(ValueError):
                     timer_options.reset(token)
         if cancellation_arrived():
@@ -329,7 +329,7 @@ class HostedRuntime(Runtime):
         known = state.patches.get(patch_id)
         if known is not None:
             return known
-        # A run whose history has passed this call without a marker keeps the old path for good.
+        # A run whose history has passed this call without a marker keeps the old code path until it closes.
         use = not state.is_replaying or patch_id in state.patches_notified
         state.patches[patch_id] = use
         if use:

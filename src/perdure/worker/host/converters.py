@@ -1,6 +1,6 @@
 """Payload and failure converters of one run, per serialization context.
 
-A converter that does not ask for a context is used as it is; contexts are only built for those that do.
+A converter that does not use contexts is used unchanged. Contexts are built only for converters that do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Converters(NamedTuple):
     failure: FailureConverter
 
     def payloads(self, values: Sequence[Any]) -> Sequence[Payload]:
-        """Payloads of arguments; none for no arguments."""
+        """The payloads of the arguments, if there are any."""
         return self.payload.to_payloads(values) if values else ()
 
     def one_payload(self, value: Any) -> Payload:
@@ -62,7 +62,7 @@ class Converters(NamedTuple):
         return bound(failure)
 
     def failure_of(self, error: BaseException) -> failure_pb.Failure:
-        """`to_failure`, and when that raises, a failure that says so."""
+        """Like `to_failure`. If that raises, returns a failure that reports this."""
         return failure_of(error, self.failure, self.payload)
 
     def from_failure(self, failure: failure_pb.Failure) -> BaseException:
@@ -71,7 +71,7 @@ class Converters(NamedTuple):
 
 
 def _asks_for_context(converter: object) -> bool:
-    """Whether a converter may differ by context. The default converter only passes the question on."""
+    """Whether a converter may differ by context. The default converter delegates to its parts."""
     if not isinstance(converter, WithSerializationContext):
         return False
     if (
@@ -116,7 +116,7 @@ class RunConverters:
     def for_activity(
         self, activity_type: str, activity_id: str | None, task_queue: str | None, *, is_local: bool
     ) -> Converters:
-        """For arguments and result of an activity; `activity_id` only when the user gave one."""
+        """For the arguments and the result of an activity; `activity_id` only if the user set one."""
         if not self._has_context:
             return self._plain
         return self._with(
@@ -143,11 +143,11 @@ class RunConverters:
     def decode(
         self, payloads: Sequence[Payload], types: list[type] | None, converters: Converters
     ) -> list[Any]:
-        """Values of arguments or results, to the types that are given: one for each.
+        """Decode arguments or results. `types` has one type for each of them.
 
         Raises:
-            RuntimeError: They cannot be decoded; fails the task, unless the error is one that fails
-                the workflow, which is raised as it is.
+            RuntimeError: They cannot be decoded, which fails the task. An error that fails the workflow is
+                raised unchanged instead.
         """
         if not payloads:
             return []

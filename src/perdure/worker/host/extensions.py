@@ -1,9 +1,9 @@
 """Compiled libraries that draw random numbers or read clocks where no Python function is called.
 
-Role: refuses those functions of theirs, and names what to use instead. A library is looked at when it is loaded:
-before the guard was installed, or when the interpreter reports its import.
+Role: blocks these functions and names the alternative. A library that was loaded before the guard was installed is
+wrapped then, any other when the interpreter reports its import.
 
-Not here: libraries that are written in Python; what they call is guarded by itself.
+Not here: libraries written in Python, because the functions that they call are guarded themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _UUIDS = ("uuid1", "uuid4", "uuid6", "uuid7")
 _NUMPY = (
-    "a generator that the process shares differs on replay; use "
+    "a random generator that the whole process shares differs on replay; use "
     "`numpy.random.default_rng(workflow.random().getrandbits(128))`"
 )
 _NUMPYS = (
@@ -33,7 +33,7 @@ _NUMPYS = (
     "standard_gamma", "standard_normal", "standard_t", "triangular", "uniform", "vonmises", "wald", "weibull", "zipf",
 )  # fmt: skip
 
-_IDS = "it draws from the system, which differs on replay; use `workflow.uuid4()` or `workflow.uuid7()`"
+_IDS = "it uses the system's random numbers, which differ on replay; use `workflow.uuid4()` or `workflow.uuid7()`"
 _INSTANT = "it differs on replay; use `whenever.Instant.from_timestamp_nanos(workflow.time_ns())`"
 _COMPILED: dict[str, tuple[tuple[str, ...], str]] = {
     "fastuuid": (_UUIDS, _IDS),
@@ -52,7 +52,7 @@ _wrapped: dict[str, None] = {}
 
 
 def wrap() -> None:
-    """Wrap those that are loaded."""
+    """Wrap the libraries that are loaded already."""
     for name in _COMPILED:
         module = sys.modules.get(name)
         if module is not None:
@@ -60,7 +60,7 @@ def wrap() -> None:
 
 
 def imported(name: str) -> None:
-    """A module is about to be imported: if it is one of these, load it now, and wrap it."""
+    """A module is about to be imported. If it is one of these libraries, load it now and wrap it."""
     if name in _COMPILED and name not in _wrapped and name not in sys.modules:
         _wrap(name, import_module(name))
 

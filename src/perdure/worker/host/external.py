@@ -86,7 +86,7 @@ class HostedExternal(workflow.ExternalWorkflowHandle[Any]):
         )
         done: asyncio.Future[None] = state.loop.create_future()
         state.external_cancels[seq] = (done, self._id)
-        # A cancel request cannot be taken back: cancelling the task just stops waiting.
+        # A cancel request cannot be withdrawn, so cancelling the task only stops the wait.
         await done
 
 

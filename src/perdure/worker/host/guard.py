@@ -1,10 +1,11 @@
-"""The determinism guard: what workflow code may ask the world, and what it is told.
+"""The determinism guard: which calls workflow code may make, and what they return.
 
 Role: wraps the functions that read clocks, random numbers, the environment and the machine, and listens to the
 interpreter's audit events for files, sockets, processes and threads. A call inside a workflow gets the deterministic
-answer where there is one, and is refused where there is none. Whose doing the call is decides (`origin`):
+answer if there is one, and is refused otherwise. What happens depends on the code that is responsible for the call
+(`origin`):
 
-| Asked for | USER | LIBRARY, PYTHON | SERVING | EXEMPT |
+| Call for | USER | LIBRARY, PYTHON | SERVING | EXEMPT |
 |---|---|---|---|---|
 | the time | workflow time | workflow time | workflow time | the real time |
 | random numbers, UUIDs | the run's | the run's, a stream for each package | a stream of their own | real ones |
@@ -13,21 +14,21 @@ answer where there is one, and is refused where there is none. Whose doing the c
 | files | refused | data of the library only | let through | let through |
 | network, processes, threads | refused | refused | let through | let through |
 
-Queries and validators are not repeated on replay: their random numbers are real, so the run's do not move on.
+Queries and validators are not repeated on replay. They get real random numbers, so they do not advance the run's.
 
 Why functions are replaced in the process, and what that costs:
 
 - *Running workflow modules again in a sandbox* (the official SDK) isolates runs from each other, but takes
   milliseconds and up to megabytes for each run, and proxies break `isinstance`, pydantic and C extensions.
 - *Replacing names in workflow modules only* leaves out helpers, lambdas and libraries: runs then differ silently.
-- *`sys.setprofile` or `sys.monitoring`* sees every call, but slows down all workflow code, and does not see calls
-  that C and Rust code makes.
-- *Reading the source* cannot tell which helper a workflow will call; `scan` does it for what no call shows.
+- *`sys.setprofile` or `sys.monitoring`* sees every call, but slows down all workflow code, and misses calls made by
+  C and Rust code.
+- *Reading the source* cannot tell which helper a workflow will call. `scan` does this for pitfalls that no call shows.
 - So the functions are wrapped once per process. Outside workflows each call costs about 100 ns more: one look at the
-  running loop. References to the originals that were bound earlier are looked for once, which takes tens of
+  running loop. References to the originals that were bound earlier are searched for once, which takes tens of
   milliseconds (`binding`). `datetime.now` cannot be set from Python, as its class is written in C; its entry in the
   class's dictionary is replaced instead, and the interpreter is told that the class has changed.
-- It is no security boundary: code that wants to get past it can.
+- The guard is not a security boundary: code can circumvent it.
 
 Invariants: the answer does not depend on what the process has done before (see `origin`); outside workflow code a
 wrapper adds one check; `workflow.unsafe.sandbox_unrestricted()` and `@workflow.defn(sandboxed=False)` switch it off.
@@ -153,7 +154,7 @@ def _wrap_surroundings() -> None:
     for name in ("__getitem__", "__iter__", "__len__", "__repr__"):
         wrapping.forbid(environ, name, "Reading os.environ", _ENVIRONMENT)
     for name in _PROCESS_FACTS:
-        # The standard library's own calls lead to something that is judged by itself.
+        # The standard library's own calls end in a function that is guarded itself.
         wrapping.forbid(
             os, name, f"os.{name}()", wrapping.MACHINE, direct=name not in {"getcwd", "getcwdb"}
         )
@@ -168,7 +169,7 @@ def _wrap_surroundings() -> None:
     wrapping.forbid(_thread, "start_new_thread", "Starting a thread", _THREADS, direct=True)
     pool: Any = concurrent.futures.ThreadPoolExecutor
     wrapping.forbid(pool, "submit", "Submitting work to an executor", _THREADS, wrapping.ANYBODY)
-    # A connection that is open already shows no audit event.
+    # Using a connection that is already open raises no audit event.
     for name in ("send", "sendall", "recv", "recv_into", "accept"):
         wrapping.forbid(socket.socket, name, f"socket.{name}()", _NETWORK, wrapping.ANYBODY)
     for name in ("read", "write"):
@@ -242,7 +243,7 @@ def _is_of_time_zones(path: object = None) -> bool:
 
 
 def _is_refused(party: Party, advice: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether what an audit event reports is refused."""
+    """Whether the call that an audit event reports is refused."""
     if party is Party.USER:
         return True
     if party is Party.LIBRARY:
@@ -256,7 +257,7 @@ _installed = False
 
 
 def install() -> None:
-    """Put wrappers and audit hook in place, once per process. An audit hook cannot be removed."""
+    """Install the wrappers and the audit hook, once per process. An audit hook cannot be removed."""
     global _installed  # one guard per process  # noqa: PLW0603
     if _installed:
         return

@@ -59,7 +59,7 @@ class Handlers:
     def _arguments(
         self, definition: HandlerDefinition, name: str, payloads: Sequence[Payload]
     ) -> list[Any]:
-        """What the handler is called with; a dynamic one gets the name and raw values."""
+        """The arguments of the handler. A dynamic handler gets the name and raw values."""
         converters = self._state.converters
         if definition.name is not None:
             types = types_of_arguments(definition.fn, definition.arg_types, len(payloads))
@@ -74,7 +74,7 @@ class Handlers:
     # ── signals ───────────────────────────────────────────────────────────────────────────────────
 
     def signal(self, job: jobs.SignalWorkflow) -> None:
-        """Run the signal's handler, or keep the signal until there is one."""
+        """Run the signal's handler, or buffer the signal until there is one."""
         state = self._state
         definition = state.signals.get(job.signal_name) or state.signals.get(None)
         if definition is None:
@@ -158,9 +158,9 @@ class Handlers:
         return definition
 
     def answer_stuck_queries(self) -> None:
-        """Fail the queries whose handler awaits something: nothing can ever wake it."""
+        """Fail queries whose handler awaits something, because nothing can wake it."""
         state = self._state
-        # Suspended queries have left the run in read-only mode, and each puts back what it found.
+        # Each suspended query has left the run in read-only mode and restores the mode that it found.
         state.read_only = state.in_query_or_validator = False
         stuck, state.unanswered_queries = state.unanswered_queries, {}
         for query_id, (name, task) in stuck.items():
@@ -197,7 +197,7 @@ class Handlers:
         return definition
 
     def update_arguments(self, definition: UpdateDefinition, job: jobs.DoUpdate) -> list[Any]:
-        """What the handler (and before it the validator) is called with; decoded afresh each time."""
+        """The arguments of the validator or the handler. They are decoded again for each."""
         return self._arguments(definition, job.name, job.input)
 
     @property
@@ -206,7 +206,7 @@ class Handlers:
 
 
 class _Update:
-    """One update under way."""
+    """One update in progress."""
 
     def __init__(self, handlers: Handlers, job: jobs.DoUpdate) -> None:
         self._handlers = handlers
@@ -250,7 +250,7 @@ class _Update:
                 handlers.inbound.handle_update_validator(input)
         # The validator may have changed its arguments; the handler must not see that.
         arguments = handlers.update_arguments(definition, job)
-        # An interceptor may put the arguments right: then the handler's own call decides.
+        # An interceptor may correct the arguments, so the call of the handler decides.
         if job.run_validator and not state.options.interceptor_classes:
             misfit = definition.misfit(arguments)
             if misfit is not None:

@@ -1,4 +1,4 @@
-"""Activities from the workflow's side: the handle, its commands, and how it ends.
+"""Activities from the workflow's side: the handle, its commands and its outcome.
 
 Invariants: the schedule command is issued synchronously, before the handle's task takes its first step; a
 handle cancelled before that step issues the cancel command itself; each schedule is cancelled at most once.
@@ -54,7 +54,7 @@ def priority(value: Priority) -> common_pb.Priority | None:
 
 
 def versioning_intent(value: workflow.VersioningIntent | None) -> commands.VersioningIntent:
-    """The command's form of a versioning intent."""
+    """A versioning intent as the command has it."""
     return commands.VersioningIntent(value.value if value else 0)
 
 
@@ -79,7 +79,7 @@ class HostedActivity(workflow.ActivityHandle[Any]):
         self.seq = seq
         self.input = input
         self._converters = converters
-        # Converted before the task exists: an error must not leave half an activity behind.
+        # Convert before the task exists, so that an error leaves no partly created activity.
         self._arguments = converters.payloads(input.args)
         self._is_local = isinstance(input, StartLocalActivityInput)
         self._outcome: asyncio.Future[Any] = state.loop.create_future()
@@ -110,7 +110,7 @@ class HostedActivity(workflow.ActivityHandle[Any]):
     def cancel(self, msg: Any | None = None) -> bool:
         if not self._run_state.closing:
             self._run_state.check_mutable("cancel activity handle")
-            # Before its first step the coroutine cannot see the cancellation, let alone act on it.
+            # Before its first step the coroutine cannot observe the cancellation.
             if not self._started and not self.done():
                 self._request_cancel()
         return super().cancel(msg)
@@ -176,18 +176,18 @@ class HostedActivity(workflow.ActivityHandle[Any]):
         )
 
     def resolve(self, result: jobs.Resolution) -> None:
-        """Take the activity's outcome. Raises when its result cannot be decoded."""
+        """Handle the outcome of the activity. Raises if its result cannot be decoded."""
         if isinstance(result, jobs.Completed):
             self._outcome.set_result(self._decode(result.result))
         elif isinstance(result, jobs.Backoff):
-            # The next attempt's number is taken now, before the timer's (R-31).
+            # The sequence number of the next attempt is allocated now, before that of the timer (R-31).
             self.seq = self._run_state.next_seq("activity")
             outcome = self._outcome
             self._outcome = self._run_state.loop.create_future()
             outcome.set_exception(_BackoffError(result))
         else:
             error = self._converters.from_failure(result.failure)
-            # Cancelled before its first step: the outcome will never be awaited.
+            # It was cancelled before its first step, so the outcome is never awaited.
             if self._started:
                 self._outcome.set_exception(error)
 
@@ -208,7 +208,7 @@ def start_activity(state: RunState, input: ActivityInput) -> HostedActivity:
         message = "Activity must have start_to_close_timeout or schedule_to_close_timeout"
         raise ValueError(message)
     state.check_mutable("start activity")
-    # The number is used up even if the arguments cannot be converted: activity ids depend on it.
+    # Consume the number even if the arguments cannot be converted, because activity ids depend on it.
     seq = state.next_seq("activity")
     queue = None if isinstance(input, StartLocalActivityInput) else input.task_queue
     converters = state.converters.for_activity(

@@ -1,12 +1,11 @@
 """`WorkflowHost`: one run's activations.
 
-Job sets (R-44), in this order: patches; signals and updates; everything else but queries;
-queries. *Legacy* (the default, and the way of most recorded histories): each set is applied and the loop is
-drained before the next. *Single batch* (language flag 2): all are applied, then the loop is drained once.
-Conditions are looked at after the second and third set only, and not when an activation brought nothing but
-rejected updates (they leave no trace that a replay could see).
+Jobs are applied in four sets (R-44), in this order: patches; signals and updates; everything else but queries; queries.
+*Legacy* mode (the default, used by most recorded histories) applies one set and drains the loop before the next one.
+*Single batch* mode (language flag 2) applies all sets and drains the loop once. Conditions are evaluated only after the
+second and third set, and not in an activation with nothing but rejected updates, which a replay does not see.
 
-Invariants: an activation never raises for what user code does, except with what fails the workflow task.
+Invariant: an activation raises an error of user code only if it fails the workflow task.
 """
 
 from __future__ import annotations
@@ -87,8 +86,8 @@ class WorkflowHost:
         """Apply the jobs, run user code until nothing is ready, return its commands.
 
         Raises:
-            Exception: What fails the workflow task: an error of user code that does not fail the
-                workflow, a nondeterministic call, an unknown job. The run must then be evicted.
+            Exception: The workflow task fails, because of an error of user code that does not fail the
+                workflow, a nondeterministic call or an unknown job. The run must then be evicted.
         """
         state = self._state
         state.begin(activation)
@@ -97,7 +96,7 @@ class WorkflowHost:
         if activation.is_replaying:
             budget *= options.replay_budget_factor
         self._run_watched(activation.jobs, budget)
-        # It holds the start event, and with it the page of history that brought it.
+        # It refers to the start event, which keeps its whole page of history in memory.
         state.activation = None
         if any(isinstance(command, TerminalCommand) for command in state.commands):
             outcome.warn_unfinished_handlers(state)
@@ -131,7 +130,7 @@ class WorkflowHost:
         return f"Workflow {run.workflow_type} (id {run.workflow_id}, run {run.run_id})"
 
     def close(self) -> None:
-        """Tear the run down: `finally` blocks run now, without any effect on the workflow."""
+        """Tear the run down. `finally` blocks run now, without any effect on the workflow."""
         watch = watchdog.begin(
             self._state.options.deadlock_budget_ns, lambda: f"The eviction of {self._describe()}"
         )
@@ -145,17 +144,17 @@ class WorkflowHost:
                 watchdog.end(watch)
 
     def timers(self) -> Sequence[tuple[int, float]]:
-        """The timers that have not fired: their numbers, and the seconds they have left by the workflow's clock."""
+        """The timers that have not fired: their numbers, and the remaining seconds by the workflow's clock."""
         loop = self._state.loop
         return [(seq, timer.when() - loop.time()) for seq, timer in loop.timers.items()]
 
     @property
     def wait_for_profile_matters(self) -> bool:
-        """Whether a coroutine went through `asyncio.wait_for`: interpreters order that differently."""
+        """Whether a coroutine was passed to `asyncio.wait_for`, whose order of steps depends on the interpreter."""
         return self._state.wait_for_profile_matters
 
     def stack_trace(self) -> str:
-        """Where the run's tasks stand; what the query `__stack_trace` answers."""
+        """The stacks of the run's tasks: the answer to the query `__stack_trace`."""
         return inspect.stack_trace(self._state)
 
     # ── applying jobs ─────────────────────────────────────────────────────────────────────────────
@@ -167,7 +166,7 @@ class WorkflowHost:
             sets: list[list[jobs.Job]] = [[], [], [], []]
             for job in all_jobs:
                 sets[_SETS.get(type(job), _OTHERS)].append(job)
-            # The engine sends queries in activations of their own.
+            # The engine sends queries in separate activations.
             assert not (sets[_QUERIES] and any(sets[:_QUERIES]))
             if state.single_batch:
                 for jobs_of_set in sets:
@@ -200,7 +199,7 @@ class WorkflowHost:
             state.take_start(job)
         root = InboundRoot(state)
         inbound: WorkflowInboundInterceptor = root
-        # Constructors of interceptors and their `init` may ask about the run and register handlers.
+        # Constructors of interceptors, and their `init`, may read the run's info and register handlers.
         innermost = self._runtime.outbound = state.outbound = OutboundRoot(state)
         self._handlers = self._runtime.handlers = Handlers(state, inbound)
         for kind in reversed(state.options.interceptor_classes):
@@ -214,7 +213,7 @@ class WorkflowHost:
         self._interceptors_ready = True
 
     def _drain(self, all_jobs: Sequence[jobs.Job], *, conditions: bool) -> None:
-        """Run until nothing is ready, looking at the conditions in between."""
+        """Run until nothing is ready, and evaluate the conditions in between."""
         state, loop = self._state, self._state.loop
         if state.instance is None:
             state.instance = self._instantiate()
@@ -233,7 +232,7 @@ class WorkflowHost:
     def _check_conditions(self) -> None:
         waiting = self._state.conditions
         still: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
-        for fn, met in waiting:  # grows while it is iterated, if a predicate registers another
+        for fn, met in waiting:  # a predicate may append to it during the iteration
             if met.done():
                 continue
             if fn():
@@ -264,7 +263,7 @@ class WorkflowHost:
 
 
 def warn_of_pitfalls(definition: Definition) -> None:
-    """Log what in a class's source may not be deterministic, once per class."""
+    """Log possible nondeterminism in the source of a class, once per class."""
     cls = definition.cls
     if cls not in _scanned:
         _scanned[cls] = None
@@ -273,7 +272,7 @@ def warn_of_pitfalls(definition: Definition) -> None:
 
 
 def _check_arity(definition: Definition, args: Sequence[object]) -> None:
-    """Fail the task with a clear text; a corrected worker or a reset can still save the run."""
+    """Fail the task with a clear message. A corrected worker or a reset can still save the run."""
     fewest, most = positional_arity(definition.run_fn, bound=True)
     if len(args) < fewest or (most is not None and len(args) > most):
         where = f"{definition.cls.__qualname__}.{name_of(definition.run_fn)}"

@@ -41,11 +41,11 @@ def _timeout(started: WorkflowExecutionStartedEventAttributes, field: _Timeout) 
 class Start(NamedTuple):
     """What a run keeps of its first job.
 
-    No message of the API: a part of one keeps all of it in memory, and that is a page of history.
+    It refers to no API message, because a part of a message keeps the whole page of history in memory.
     """
 
     attributes: bytes
-    """Of the start event, encoded, without arguments and headers."""
+    """The attributes of the start event, encoded, without arguments and headers."""
     headers: Mapping[str, common_pb.Payload]
     workflow_id: str
     workflow_type: str
@@ -72,7 +72,7 @@ class Start(NamedTuple):
         )
 
     def started(self) -> WorkflowExecutionStartedEventAttributes:
-        """The attributes of the start event, decoded anew each time."""
+        """The attributes of the start event, decoded for each call."""
         return history_pb.WorkflowExecutionStartedEventAttributes.FromString(self.attributes)
 
 

@@ -1,4 +1,4 @@
-"""Where a run stands: stacks of its tasks, and what it answers to.
+"""The state of a run for people: the stacks of its tasks, and its handlers.
 
 Role: the built-in queries. A suspended coroutine knows what it awaits (`cr_await`), so the whole chain of a
 task can be walked; `Task.get_stack` shows only its outermost frame.
@@ -43,7 +43,7 @@ def _links(awaitable: Any) -> Iterator[FrameType]:
         elif inspect.isgenerator(awaitable):
             frame, inner = awaitable.gi_frame, awaitable.gi_yieldfrom
         else:
-            return  # an async generator's `asend` among them, which does not say what it runs
+            return  # such as the `asend` of an async generator, which does not expose what it runs
         if frame is not None:
             yield frame
         awaitable = inner

@@ -1,7 +1,7 @@
 """What each job of an activation does to the run.
 
-A table from job type to function. Nothing here runs user code: that happens when the host drains the loop.
-Decoding payloads may raise.
+A table maps job types to functions. No user code runs here: it runs when the host drains the loop. Decoding payloads
+may raise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class UnknownOperationError(RuntimeError):
-    """A job resolves something that this run never started: a bug in the engine, or a lost run."""
+    """A job resolves an operation that this run never started: a bug in the engine, or a run that was lost."""
 
     def __init__(self, what: str, seq: int) -> None:
         super().__init__(f"Failed finding {what} for sequence {seq}")
@@ -46,7 +46,7 @@ class Jobs:
         self._handlers = handlers
 
     def apply(self, job: jobs.Job) -> None:
-        """Apply one job. Raises what decoding raises."""
+        """Apply one job. Errors of decoding are raised."""
         apply = _TABLE.get(type(job))
         if apply is None:
             message = f"This worker cannot handle {type(job).__name__} yet"
@@ -54,7 +54,7 @@ class Jobs:
         apply(self, job)
 
     def prepare(self, job: jobs.InitializeWorkflow) -> None:
-        """Decode the arguments: before anything else, since constructors need them."""
+        """Decode the arguments first, because constructors need them."""
         state = self._state
         definition = state.definition
         converters = state.converters
@@ -112,7 +112,7 @@ class Jobs:
         state = self._state
         state.cancel_reason = job.reason
         if state.primary_task is not None:
-            # The task may not have taken its first step: give it the chance to see the cancellation.
+            # Before its first step the task could not observe the cancellation, so let it take that step first.
             state.loop.call_soon(state.primary_task.cancel)
         elif state.single_batch:
             state.cancel_pending = True

@@ -1,7 +1,7 @@
-"""The event loop of one run: timers are commands, time is workflow time.
+"""The event loop of one run: timers become commands, and time is workflow time.
 
-Invariants: `type(loop) is WorkflowLoop` is how everything else recognises workflow code; the loop's
-`workflow_runtime` is the runtime of its run.
+Invariants: `type(loop) is WorkflowLoop` identifies workflow code everywhere; `workflow_runtime` of the loop is the
+runtime of its run.
 Not here: which jobs make handles ready (`jobs`), and conditions (`host`).
 """
 
@@ -37,12 +37,12 @@ _log = logging.getLogger(__name__)
 
 
 class TimerOptions(NamedTuple):
-    """What a timer carries besides its duration."""
+    """Properties of a timer besides its duration."""
 
     summary: Payload | None = None
 
 
-# wait_for and timeout create their timers inside asyncio: options can only reach them this way.
+# `wait_for` and `timeout` create their timers inside asyncio, so options have to reach them this way.
 timer_options: contextvars.ContextVar[TimerOptions] = contextvars.ContextVar(
     "perdure_timer_options",
     default=TimerOptions(),  # a named tuple is immutable  # noqa: B039
@@ -76,7 +76,7 @@ class WorkflowLoop(DeterministicLoop):
         self.state = state
         self.timers: dict[int, LoopTimer] = {}
         self.idle_steps = 0
-        """How many steps found nothing to do: a repeated cancellation of what is being cancelled."""
+        """How many steps had no effect, because they repeated a cancellation that is in progress."""
         self._redeliveries: Redeliveries | None = None
         self.watch: Watch | None = None
         run = state.run
@@ -84,7 +84,7 @@ class WorkflowLoop(DeterministicLoop):
 
     @override
     def before_step(self) -> None:
-        # Code that yields to itself forever is stopped here, where user code cannot swallow the exception.
+        # Code that yields endlessly is stopped here, where user code cannot swallow the exception.
         if self.watch is not None and self.watch.why is not None:
             raise WorkflowDeadlock(self.watch.why)
         if self._redeliveries is not None:
@@ -169,7 +169,7 @@ class WorkflowLoop(DeterministicLoop):
         self.state.issue(CancelTimer(seq=timer.seq, site=callsite.capture()))
 
     def fire_timer(self, seq: int) -> None:
-        """A timer fired; unknown ones were cancelled earlier in the same activation (R-15)."""
+        """A timer fired. An unknown one was cancelled earlier in the same activation (R-15)."""
         timer = self.timers.pop(seq, None)
         if timer is not None:
             self.make_ready(timer)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _ReplaySafe:
-    """An instrument whose recording methods are silent during replay; the rest passes through."""
+    """An instrument that records nothing during replay. Everything else is passed to the inner instrument."""
 
     def __init__(self, inner: Any, is_replaying: Callable[[], bool]) -> None:
         self._inner = inner
@@ -54,7 +54,7 @@ class ReplaySafeMeter(MetricMeter):
     """Wraps a meter.
 
     Args:
-        inner: What really records.
+        inner: The meter that records.
         is_replaying: Whether the workflow is replaying right now.
     """
 

@@ -1,4 +1,4 @@
-"""What a worker decides for all runs that it hosts."""
+"""Options of a worker that apply to all runs that it hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.worker.interceptors.workflow import WorkflowInboundInterceptor
 
 
 class WaitForProfile(Enum):
-    """Which interpreter's `asyncio.wait_for` a run sees: they start coroutines in different orders."""
+    """Which interpreter's `asyncio.wait_for` a run gets. They start coroutines in different orders."""
 
     PY311 = "py311"
     """Up to 3.11: a coroutine becomes a task and starts one tick later."""
@@ -47,10 +47,10 @@ class HostOptions:
         failure_exception_types: Exceptions that fail the workflow, in addition to the workflow's own.
         extern_functions: What `workflow.extern_functions()` returns.
         metric_meter: Base of `workflow.metric_meter()`.
-        disable_eager_activity_execution: Never ask for eager activities.
+        disable_eager_activity_execution: Never request eager execution of activities.
         default_flags: Language flags that new workflow tasks use although history does not have them.
         guard: What to do about nondeterministic calls.
-        wait_for_profile: The interpreter's own unless given.
+        wait_for_profile: Default: that of the interpreter.
         deadlock_budget_ns: CPU time that one activation may use; 0 for no limit.
         replay_budget_factor: How many times the budget an activation may use while replaying.
     """

@@ -1,18 +1,19 @@
 """Who makes a call inside a workflow: the user, a library, or code that serves the worker.
 
-Role: walks the stack outward from a guarded call, up to the frame of the host that runs user code, and says whose
-doing the call is (`Party`). The guard decides from that what to do. The answer depends on the code on the stack alone,
-never on what the process has done before, so a replay in another process gets the same answer.
+Role: walks the stack outward from a guarded call, up to the frame of the host that runs user code, and determines which
+code is responsible for the call (`Party`). The guard decides accordingly. The answer depends only on the code on the
+stack and never on what the process did before, so a replay in another process gets the same answer.
 
 | Party | Who | Example |
 |---|---|---|
 | USER | workflow code, its helpers, and what the standard library does on their behalf | `Path("x").read_text()` |
 | LIBRARY | an installed package | `babel` reads its tables |
 | PYTHON | a part of the standard library that acts for itself | `zoneinfo` reads its data |
-| SERVING | interceptors, and converters that decode: the workflow sees what they make | a header is read |
+| SERVING | interceptors, and converters that decode: the workflow sees their results | a header is read |
 | EXEMPT | logging, tracing, debuggers, imports, converters that encode, this library | a log handler opens a file |
 
-Invariants: a file's role is decided once, by its name. The workflow's own package is the user's, installed or not.
+Invariants: a file's role is decided once, by its name. The workflow's own package counts as user code, even if it is
+installed.
 Not here: what is refused (`guard`), which numbers are drawn (`randomness`).
 """
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Party(Enum):
-    """Whose doing a call is."""
+    """Which code is responsible for a call."""
 
     USER = auto()
     LIBRARY = auto()
@@ -49,7 +50,7 @@ class Party(Enum):
 
 
 class Origin(NamedTuple):
-    """Whose doing a call is, and the top-level package of the library that makes it."""
+    """Which code is responsible for a call, and the top-level package of the library that makes it."""
 
     party: Party
     package: str
@@ -66,9 +67,9 @@ class _Role(Enum):
     USER = auto()
     PERDURE = auto()
     CONVERTER = auto()
-    """This library, calling a converter."""
+    """This library, when it calls a converter."""
     DIAGNOSIS = auto()
-    """Exempt, with all that it calls."""
+    """Exempt, with everything that it calls."""
     OBSERVER = auto()
     """An installed package that is exempt, but not user code that it calls."""
 
@@ -89,9 +90,9 @@ _SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _DIAGNOSIS = frozenset(
     ("bdb", "cmd", "cProfile", "linecache", "logging", "pdb", "platform", "profile", "trace", "traceback", "warnings")
 )  # fmt: skip
-"""Modules of the standard library that look at the world so that people can look at the program.
+"""Modules of the standard library that serve observability and diagnostics.
 
-`platform` is one of them because what it finds is kept for the process; the guard refuses its functions themselves.
+`platform` is included because it caches its results for the process. The guard refuses its functions directly.
 """
 
 _OWN = frozenset(
@@ -101,7 +102,7 @@ _OWN = frozenset(
         "unittest", "zoneinfo",
     )
 )  # fmt: skip
-"""Modules of the standard library that read settings and data files of their own."""
+"""Modules of the standard library that read their own settings and data files."""
 
 _OBSERVERS = frozenset(
     (
@@ -110,7 +111,7 @@ _OBSERVERS = frozenset(
         "pyinstrument", "sentry_sdk", "statsd", "structlog", "tqdm", "xdist",
     )
 )  # fmt: skip
-"""Packages that watch the program; nothing that they find out reaches the workflow."""
+"""Packages that observe the program. None of their results reaches the workflow."""
 
 _EMITTERS = frozenset(
     (
@@ -119,7 +120,7 @@ _EMITTERS = frozenset(
         ("opentelemetry", "should_sample"), ("sentry_sdk", "capture_event"),
     )
 )  # fmt: skip
-"""Functions of observers below which everything is exempt, user code too: its processors and sinks."""
+"""Functions of these packages that call user code such as processors and sinks. All that they call is exempt."""
 
 _ON_BEHALF = frozenset(
     (
@@ -127,7 +128,7 @@ _ON_BEHALF = frozenset(
         "machineid", "netifaces", "platformdirs", "psutil", "pydantic_settings",
     )
 )  # fmt: skip
-"""Packages that exist to tell their caller about the environment and the machine."""
+"""Packages whose purpose is to tell their caller about the environment and the machine."""
 
 _INTERCEPTING = frozenset(
     name
@@ -138,7 +139,7 @@ _INTERCEPTING = frozenset(
 
 
 def origin(state: RunState, depth: int = 2) -> Origin:
-    """Whose doing a call is.
+    """Which code is responsible for a call.
 
     Args:
         state: The run whose code is on the stack.
@@ -162,7 +163,7 @@ def origin(state: RunState, depth: int = 2) -> Origin:
         elif role is _Role.DIAGNOSIS:
             return _EXEMPT
         elif role is _Role.CONVERTER:
-            # Encoding happens once, and history records what comes of it. Decoding happens again on replay.
+            # Encoding happens once, and history records the result. Decoding is repeated on replay.
             decodes = code.co_name.startswith("from_") or code.co_name == "decode"
             return _CONVERTER if decodes else _EXEMPT
         elif role is _Role.PERDURE:
@@ -170,7 +171,7 @@ def origin(state: RunState, depth: int = 2) -> Origin:
                 return PERDURE
             break
         elif code.co_filename.startswith("<") and not code.co_filename.startswith("<frozen "):
-            unknown = True  # generated, or typed in: its caller decides
+            unknown = True  # generated or interactive code: its caller decides
         frame = frame.f_back
     return found or _USER
 
@@ -189,12 +190,12 @@ def caller(depth: int = 2) -> FrameType:
 
 
 def is_direct(frame: FrameType) -> bool:
-    """Whether a frame is of somebody's own code, not of the standard library in between."""
+    """Whether a frame belongs to user or library code, not to the standard library in between."""
     return _role_of(frame.f_code.co_filename)[0] in {_Role.USER, _Role.LIBRARY}
 
 
 def users_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of the user's own files; None when all the code on the stack is installed."""
+    """The innermost frame in the user's own files; None if all code on the stack is installed."""
     while frame is not None:
         role, _ = _role_of(frame.f_code.co_filename)
         if role is _Role.USER:
@@ -206,11 +207,11 @@ def users_frame(frame: FrameType | None) -> FrameType | None:
 
 
 def _first(state: RunState, frame: FrameType, role: _Role) -> Origin:
-    """The origin that the innermost frame of somebody's code stands for."""
+    """The origin that follows from the innermost frame of user or library code."""
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     own = package in own_packages(state.definition.cls.__module__)
     if role is _Role.USER or own:
-        return _USER  # whatever its module is called here: on replay it may have another name
+        return _USER  # regardless of its module name, which may differ on replay
     return Origin(Party.EXEMPT if role is _Role.OBSERVER else Party.LIBRARY, package)
 
 
@@ -235,16 +236,16 @@ def _is_interceptor(frame: FrameType) -> bool:
 
 @cache
 def _role_of(filename: str) -> tuple[_Role, str]:
-    """What the frames of a file mean, and the top-level package that the file is in."""
+    """The role of a file, and its top-level package."""
     if filename.startswith("<frozen importlib"):
         return _Role.DIAGNOSIS, "importlib"
     if filename.startswith("<"):
         return _Role.THROUGH, ""
     if filename in _GUARD:
-        return _Role.THROUGH, ""  # its wrappers stand between a caller and what is called
+        return _Role.THROUGH, ""  # its wrappers are between caller and callee
     if filename.startswith(_LIBRARY):
         return (_Role.CONVERTER if filename.startswith(_CONVERTERS) else _Role.PERDURE), "perdure"
-    if _TEST_RUNNER in filename:  # its rewritten `assert` looks at the environment
+    if _TEST_RUNNER in filename:  # its rewritten `assert` reads the environment
         return _Role.DIAGNOSIS, "pytest"
     site = max((filename.rfind(part) + len(part) for part in _SITE if part in filename), default=0)
     if site:
@@ -269,7 +270,7 @@ def _top(path: str) -> str:
 
 @cache
 def _data_roots() -> tuple[str, ...]:
-    """Folders in which libraries keep data of their own."""
+    """Folders in which libraries keep their own data."""
     names = ("stdlib", "platstdlib", "purelib", "platlib", "data")
     installed = {sysconfig.get_path(name) for name in names} - {sys.prefix, sys.base_prefix}
     prefixes = {
@@ -290,9 +291,9 @@ def _data_roots() -> tuple[str, ...]:
 
 
 def is_library_data(path: object) -> bool:
-    """Whether a path is one at which libraries keep data and settings of their own, not the caller's data."""
+    """Whether libraries keep their own data and settings at a path, rather than the caller's data."""
     if not isinstance(path, str | bytes):
-        return True  # a file descriptor: opening it was looked at before
+        return True  # a file descriptor: the call that opened it was checked
     name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  # links stay as they are
     if name.startswith(_data_roots()) or any(part in name for part in _SITE):
         return True

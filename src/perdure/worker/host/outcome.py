@@ -1,6 +1,6 @@
 """How a workflow ends, and which errors end it.
 
-| What reaches the top | Becomes |
+| The workflow method ends with | Outcome |
 |---|---|
 | a result | CompleteWorkflow |
 | continue-as-new | ContinueAsNew |
@@ -8,7 +8,8 @@
 | a failure error, `asyncio.TimeoutError`, a configured type, a group of such | FailWorkflow |
 | anything else, `sys.exit()` included | an error of the workflow *task*: retried until the code is corrected (R-28) |
 
-Signal handlers end in the same way; update handlers only through their own response (`handlers`).
+An error of a signal handler ends the workflow in the same way. An update handler answers only its own caller
+(`handlers`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class ContinueAsNewRequested(ContinueAsNewError):
-    """Unwinds the workflow; carries what the next run starts with."""
+    """Unwinds the workflow. It carries the input of the next run."""
 
     def __init__(self, input: ContinueAsNewInput) -> None:
         super().__init__("Continue as new")
@@ -49,10 +50,10 @@ class ContinueAsNewRequested(ContinueAsNewError):
 
 
 async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> None:
-    """Run the workflow, or a signal handler, and turn what it raises into its end.
+    """Run the workflow or a signal handler, and turn what it raises into an outcome.
 
-    `work` is called here, not before: a task cancelled before its first step must not leave a coroutine
-    behind that was never awaited.
+    `work` is called here and not earlier, because a task that is cancelled before its first step must not leave a
+    coroutine that was never awaited.
     """
     try:
         try:
@@ -70,7 +71,7 @@ async def top_level(state: RunState, work: Callable[[], Awaitable[None]]) -> Non
 
 
 def is_user_codes(state: RunState, error: BaseException) -> bool:
-    """Whether user code raised it, rather than somebody who ends user code."""
+    """Whether user code raised it, rather than the code that stops user code."""
     return not (
         state.closing
         or isinstance(error, RunEvicted | WorkflowDeadlock)
@@ -79,7 +80,7 @@ def is_user_codes(state: RunState, error: BaseException) -> bool:
 
 
 def ended(state: RunState, error: BaseException) -> None:
-    """Issue the command for an error that reached the top, or fail the task with it."""
+    """Issue the command for an error that user code did not handle, or fail the task with it."""
     if isinstance(error, asyncio.CancelledError):
         cancelled = CancelledError(str(error))
         cancelled.__traceback__ = error.__traceback__
@@ -92,7 +93,7 @@ def ended(state: RunState, error: BaseException) -> None:
         except BaseException as inconvertible:  # a user's converter may raise anything
             if not is_user_codes(state, inconvertible):
                 raise
-            # Raised here, it would only end this task of the loop, and the run would wait forever.
+            # If it were raised here, only this task of the loop would end, and the run would never close.
             state.task_error = inconvertible
     else:
         state.task_error = error
@@ -140,7 +141,7 @@ def continue_as_new(state: RunState, input: ContinueAsNewInput) -> None:
 
 
 def warn_unfinished_handlers(state: RunState) -> None:
-    """Warn about handlers that the workflow's end cuts off (TMPRL1102)."""
+    """Warn about handlers that are still running when the workflow ends (TMPRL1102)."""
     updates = _to_warn_about(state.running_updates.values())
     if updates:
         listed = json.dumps([{"name": handler.name, "id": handler.id} for handler in updates])

@@ -1,17 +1,18 @@
-"""Random numbers inside workflows: whose numbers are drawn, and what must not be drawn at all.
+"""Random numbers inside workflows: which generator serves a call, and which calls are refused.
 
-Role: replaces what `random`, `uuid`, `secrets` and `os.urandom` draw. All of them come down to a few functions, which
-is where they are wrapped, so it does not matter which of the others code has bound by name.
+Role: replaces the numbers of `random`, `uuid`, `secrets` and `os.urandom`. All of them use the same few functions, and
+these are wrapped, so it does not matter which of the other functions code has bound by name.
 
-| Drawn from | Answer |
+| Source | Result |
 |---|---|
 | `random.random()`, and generators that a module keeps | the run's numbers: others would depend on earlier draws |
-| `Random()`, made in the run | a generator that is seeded from the run's numbers |
-| `Random(seed)`, made in the run | itself |
+| `Random()`, created in the run | a generator that is seeded from the run's numbers |
+| `Random(seed)`, created in the run | unchanged |
 | `uuid.uuid4()` | the run's numbers |
 | `secrets`, `SystemRandom`, `os.urandom()` | refused, except in libraries that need bytes but no secrets |
 
-Each library has a stream of its own: what it draws once in a process does not shift the workflow's numbers.
+Each library has its own stream, so a number that a library draws once per process does not shift the workflow's
+numbers.
 Not here: clocks and other sources of nondeterminism (`guard`).
 """
 
@@ -42,7 +43,7 @@ def _generator(state: RunState, who: Origin) -> random.Random | None:
 
 
 def _numbers_for(generator: random.Random) -> random.Random:
-    """The generator to draw from when workflow code draws from one: its own, or the run's."""
+    """The generator that serves a draw of workflow code: its own, or the run's."""
     state = wrapping.guarded_run()
     if state is None or hasattr(generator, _MADE_IN_RUN):
         return generator
@@ -50,10 +51,10 @@ def _numbers_for(generator: random.Random) -> random.Random:
 
 
 def _wrap_draws() -> None:
-    """Draws from generators that were not made in the run: `random`'s own, or one that a module keeps.
+    """Draws from generators that were not created in the run: that of `random`, or one that a module keeps.
 
-    All methods and functions of `random` draw by these; some modules have bound those of its own generator. They are
-    written out, one by one, because simulations draw millions of numbers.
+    All methods and functions of `random` use these, and some modules have bound those of its own generator. They are
+    written out one by one for speed, because simulations draw millions of numbers.
     """
     draw, bits, gauss_of = random.Random.random, random.Random.getrandbits, random.Random.gauss
     running_loop = asyncio._get_running_loop  # None instead of an error  # noqa: SLF001
@@ -82,7 +83,7 @@ def _wrap_draws() -> None:
 
 
 def _redirect_random(name: str) -> None:
-    """A function of the module `random`, which is a method of the generator that the process shares."""
+    """A function of the module `random`, which is a method of the generator shared by the process."""
     original = getattr(random, name)
 
     @functools.wraps(original)
@@ -98,7 +99,7 @@ _MADE_IN_RUN = "_perdure_made_in_run"
 
 
 def wrap() -> None:
-    """Put the wrappers in place."""
+    """Install the wrappers."""
     module: Any = random
     _wrap_draws()
     for name in ("getstate", "setstate"):
@@ -113,7 +114,7 @@ def wrap() -> None:
     _wrap_urandom(os, "urandom")
     _wrap_urandom(os, "getrandom")
     module._urandom = os.urandom  # bound by name before  # noqa: SLF001
-    for name in ("choice", "randbits"):  # methods of a generator, which say nothing of `secrets`
+    for name in ("choice", "randbits"):  # methods that do not mention `secrets`
         wrapping.forbid(secrets, name, f"secrets.{name}()", _SECRETS)
     for name in ("uuid1", "_generate_time_safe"):
         wrapping.forbid(uuid, name, "uuid.uuid1()", "use `workflow.uuid4()`", wrapping.ANYBODY)
@@ -121,7 +122,7 @@ def wrap() -> None:
 
 
 def _wrap_seed() -> None:
-    """`Random()`, and `seed()` of a generator of one's own: without a seed they ask the system for one."""
+    """`Random()`, and `seed()` of a generator created in the run: without a seed they take one from the system."""
     original = random.Random.seed
 
     @functools.wraps(original)
@@ -131,9 +132,9 @@ def _wrap_seed() -> None:
         numbers = None if state is None or who is None else _generator(state, who)
         if numbers is not None and a is None:
             a = numbers.getrandbits(256)
-        if numbers is not None or who is PERDURE:  # as `workflow.new_random` makes one
+        if numbers is not None or who is PERDURE:  # as in `workflow.new_random`
             if type(self) is random.Random:
-                self.__class__ = RunRandom  # nothing of it needs to be looked at any more
+                self.__class__ = RunRandom  # its draws need no further check
             else:
                 setattr(self, _MADE_IN_RUN, True)
         original(self, a, version)
@@ -151,9 +152,9 @@ _MAKE_SECRETS = frozenset(
         "jose", "jwcrypto", "jwt", "nacl", "passlib", "pyotp", "rsa", "werkzeug",
     )
 )  # fmt: skip
-"""Packages whose random bytes are keys, salts and passwords: bytes that follow from a run's id would be known."""
+"""Packages whose random bytes are keys, salts and passwords. Bytes derived from a run's id would be predictable."""
 _MAKE_IDS = frozenset(("ksuid", "nanoid", "shortuuid"))
-"""Packages that draw from `secrets` and make no secrets."""
+"""Packages that use `secrets` for values that are not secret."""
 
 
 def _wrap_urandom(module: Any, name: str) -> None:
@@ -178,7 +179,7 @@ def _wrap_urandom(module: Any, name: str) -> None:
 
 
 def _may_be_repeated(who: Origin, call: str) -> bool:
-    """Whether random bytes that follow from the run's seed will do."""
+    """Whether random bytes derived from the run's seed are sufficient."""
     if who.package in wrapping.KEEP_STATE:
         return False
     if call.startswith("uuid."):
@@ -191,7 +192,7 @@ def _may_be_repeated(who: Origin, call: str) -> bool:
 
 
 def _public_caller(name: str) -> str:
-    """The function of `random`, `secrets` or `uuid` that stands behind a call of `os.urandom`."""
+    """The function of `random`, `secrets` or `uuid` that caused a call of `os.urandom`."""
     found = f"os.{name}()"
     frame = caller(3)
     while frame.f_back is not None:

@@ -1,12 +1,12 @@
 """Cancellations that anyio delivers in each round of the loop, until a scope's tasks have left it.
 
 Role: a task that waits for an operation of the server stays in a cancelled scope until the server has answered, so
-anyio would keep the loop busy forever, and the activation would never end. A delivery that is repeated although nothing
-has happened since the last one is held back until something has: another step of workflow code, in this activation or
-in a later one.
+anyio would keep the loop busy and the activation would never end. A delivery that is repeated although nothing has
+happened since the last one is deferred until something does: another step of workflow code, in this activation or in a
+later one.
 
-Invariants: only handles that anyio schedules for itself are held back; while something happens they run as on any
-loop, because their order is part of recorded histories.
+Invariants: only handles that anyio schedules for itself are deferred. While there is progress they run as on any loop,
+because their order is part of recorded histories.
 Not here: what a cancellation does to an operation (`waiting`), and which steps count (`loop`).
 """
 
@@ -22,7 +22,7 @@ _BY_SCOPE = ("Cancelled via cancel scope", "Cancelled by cancel scope")
 
 
 def is_redelivery(callback: object) -> TypeGuard[MethodType]:
-    """Whether it is the method with which a scope of anyio cancels its tasks."""
+    """Whether a callback is the method with which an anyio scope cancels its tasks."""
     if type(callback) is not MethodType:
         return False
     function = callback.__func__
@@ -33,35 +33,35 @@ def is_redelivery(callback: object) -> TypeGuard[MethodType]:
 
 
 def is_from_scope(error: asyncio.CancelledError) -> bool:
-    """Whether a scope of anyio cancelled the task, which it does again and again; anyio itself asks the text too."""
+    """Whether an anyio scope cancelled the task. Scopes do this repeatedly. anyio itself checks the text as well."""
     text = error.args[0] if error.args else None
     return isinstance(text, str) and text.startswith(_BY_SCOPE)
 
 
 class Redeliveries:
-    """The deliveries of one loop that are held back."""
+    """The deferred deliveries of one loop."""
 
     __slots__ = ("_deferred", "_deferred_at", "_requested_at", "_runs")
 
     def __init__(self) -> None:
         self._runs = 0
         self._requested_at: dict[MethodType, int] = {}
-        """The progress at which each delivery was last asked for."""
+        """The progress at which each delivery was last requested."""
         self._deferred: list[asyncio.Handle] = []
         self._deferred_at = 0
 
     def run(self, callback: MethodType, args: tuple[object, ...]) -> None:
-        """Deliver: what the handles call. It is no progress by itself."""
+        """Deliver; the handles call this. It does not count as progress."""
         self._runs += 1
         callback(*args)
 
     def take(self, handle: asyncio.Handle, callback: MethodType, steps: int) -> bool:
-        """Whether a delivery may run in the loop's next round; it is held back otherwise.
+        """Whether a delivery may run in the loop's next round. Otherwise it is deferred.
 
         Args:
             handle: Calls `run`.
-            callback: The delivery; it identifies the scope.
-            steps: How many steps the loop has made in which something happened, deliveries included.
+            callback: The delivery, which identifies the scope.
+            steps: How many steps of the loop had an effect, including deliveries.
         """
         progress = steps - self._runs
         if self._requested_at.get(callback) != progress:
@@ -72,7 +72,7 @@ class Redeliveries:
         return False
 
     def due(self, steps: int, *, is_quiet: bool) -> list[asyncio.Handle]:
-        """The deliveries that were held back, if something has happened since.
+        """The deferred deliveries, if there was progress since.
 
         Args:
             steps: As for `take`.

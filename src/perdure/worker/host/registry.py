@@ -54,7 +54,7 @@ class WorkflowRegistry:
         """The class for a workflow type, or the dynamic one.
 
         Raises:
-            ApplicationError: Neither exists; it fails the workflow task and says what is registered.
+            ApplicationError: Neither exists. The error fails the workflow task and lists what is registered.
         """
         found = self._by_name.get(workflow_type, self._dynamic)
         if found is None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def _handler(known: Mapping[str | None, HandlerDefinition], name: str) -> HandlerDefinition:
     found = known.get(name) or known.get(None)
-    if found is None:  # an interceptor changed the name to one that nothing handles
+    if found is None:  # an interceptor changed the name, and no handler has the new one
         message = f"There is no handler for '{name}'"
         raise RuntimeError(message)
     return found
@@ -56,7 +56,7 @@ class InboundRoot(WorkflowInboundInterceptor):
     outbound: WorkflowOutboundInterceptor
 
     def __init__(self, state: RunState) -> None:
-        # The root has no next: it does not call the base's constructor.
+        # The root has no next interceptor, so it does not call the constructor of the base.
         self._state = state
 
     @override
@@ -72,7 +72,7 @@ class InboundRoot(WorkflowInboundInterceptor):
         state = self._state
         definition = _handler(state.signals, input.signal)
         if (misfit := definition.misfit(input.args)) is not None:
-            # As one whose arguments cannot be decoded: its sender is gone, and the workflow must not wait for a mend.
+            # Treated like a signal whose arguments cannot be decoded: no sender can correct it, so it must not block.
             _log.error(
                 "Dropped the signal %s of workflow %s (id %s, run %s): %s",
                 input.signal,
@@ -136,7 +136,7 @@ class OutboundRoot(WorkflowOutboundInterceptor):
     async def start_child_workflow(
         self, input: StartChildWorkflowInput
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
-        # The handle signals through the whole chain again.
+        # The handle sends signals through the whole chain.
         return await children.start_child(self._state, input, self._state.outbound)
 
     @override

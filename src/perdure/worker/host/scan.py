@@ -1,12 +1,12 @@
 """Pitfalls that only source code shows: module state, unordered iteration, hashes, local time.
 
-The guard sees calls; it does not see in what order a set is iterated, or that a counter is shared by all runs. So the
-source of a workflow class is read once, when its first run starts, together with the helpers that it calls by name and
-that are in the same package. Names are resolved through the module's real globals: `from datetime import datetime as
-dt` is found, a variable that happens to be called `datetime` is not.
+The guard sees calls, but not in what order a set is iterated or that all runs share a counter. So the source of a
+workflow class is read once, when its first run starts, together with the helpers in the same package that it calls by
+name. Names are resolved through the module's real globals: `from datetime import datetime as dt` is recognised, a
+variable that happens to be called `datetime` is not.
 
 Findings are logged as warnings (`host`). Blocks under `workflow.unsafe.sandbox_unrestricted()` are left out.
-Not here: what the guard sees by itself.
+Not here: calls, which the guard sees.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _MUTABLE = (list, dict, set, bytearray)
 
 
 def scan_class(cls: type) -> list[Finding]:
-    """Read a workflow class and its helpers; nothing is found where there is no source."""
+    """Read a workflow class and its helpers. Returns nothing if there is no source."""
     findings: list[Finding] = []
     waiting: list[Any] = [cls]
     seen: dict[Any, None] = {}
@@ -81,7 +81,7 @@ def _is_helper(function: FunctionType, cls: type) -> bool:
 
 
 def _scan(code: type | FunctionType) -> tuple[list[Finding], list[FunctionType]]:
-    """What is found in a class or function, and the functions that it calls by name."""
+    """The pitfalls in a class or function, and the functions that it calls by name."""
     try:
         with _no_garbage_collection():
             lines, first = inspect.getsourcelines(code)
@@ -97,10 +97,10 @@ def _scan(code: type | FunctionType) -> tuple[list[Finding], list[FunctionType]]
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Generator[None]:
-    """Let no finalizer run while source is parsed.
+    """Prevent finalizers from running while source is parsed.
 
-    A finalizer may log a traceback (a task whose exception was never retrieved does), and a traceback is printed by
-    parsing its lines. CPython before 3.11.8 and 3.12.2 cannot parse while it parses: it raises `SystemError`
+    A finalizer may log a traceback (as that of a task whose exception was never retrieved does), and printing a
+    traceback parses source lines. CPython before 3.11.8 and 3.12.2 cannot parse recursively and raises `SystemError`
     (python/cpython#106905).
     """
     was_enabled = gc.isenabled()
@@ -122,7 +122,7 @@ class _Visitor(ast.NodeVisitor):
         self.findings: list[Finding] = []
         self.called: list[FunctionType] = []
         self._sets: set[str] = set()
-        """Variables of the function that is being read which hold a set."""
+        """Variables of the current function that hold a set."""
         self._hashes = False
 
     def _found(self, node: ast.AST, what: str, advice: str) -> None:
@@ -130,7 +130,7 @@ class _Visitor(ast.NodeVisitor):
         self.findings.append(Finding(self.filename, line, what, advice))
 
     def _resolve(self, node: ast.expr) -> Any:
-        """The object that a dotted name means in the module; None when it is none."""
+        """The object that a dotted name refers to in the module; None if there is none."""
         if isinstance(node, ast.Name):
             return self.names.get(node.id)
         if isinstance(node, ast.Attribute):

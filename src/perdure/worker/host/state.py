@@ -1,7 +1,7 @@
 """Everything that one run remembers between activations.
 
-Role: the one mutable object that the host's parts share. Methods here are only the few that keep its
-invariants: commands are issued through `issue`, which refuses them in read-only code and during teardown.
+Role: the one mutable object that the parts of the host share. It has only the few methods that maintain its invariants:
+commands are issued through `issue`, which refuses them in read-only code and during teardown.
 
 Not here: decisions; see `jobs`, `handlers`, `outcome`, `context`.
 """
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     WorkflowExecutionStartedEventAttributes = history_pb.WorkflowExecutionStartedEventAttributes
 
 RAISE_ON_CANCELLING_COMPLETED_ACTIVITY = 1
-"""Language flag: a task cancelled while its activity's result is already there is cancelled."""
+"""Language flag: cancelling a task takes precedence over a result of its activity that is already available."""
 SINGLE_BATCH = 2
 """Language flag: all jobs of an activation are applied before user code runs."""
 
@@ -66,7 +66,7 @@ MAX_EVICTIONS = 20
 
 
 class RunEvicted(BaseException):
-    """Raised at commands while a run is being torn down, so that `finally` blocks end early."""
+    """Raised by commands while a run is torn down, so that `finally` blocks end early."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class PendingActivity(Protocol):
     """An activity whose outcome is awaited."""
 
     def resolve(self, result: Resolution) -> None:
-        """Take the activity's outcome."""
+        """Handle the outcome of the activity."""
         ...
 
 
@@ -90,16 +90,16 @@ class PendingChild(Protocol):
     """A child workflow whose start, then end, is awaited."""
 
     def resolve_start(self, outcome: ChildStartOutcome) -> bool:
-        """Take the server's answer to the start; False when the child will never end."""
+        """Handle the server's answer to the start. Returns False if the child did not start, so it will never close."""
         ...
 
     def resolve(self, result: ChildOutcome) -> None:
-        """Take the child's end."""
+        """Handle the close of the child."""
         ...
 
 
 class RunRandom(random.Random):
-    """A generator that a run owns: the guard need not look at its draws."""
+    """A generator that a run owns, so the guard does not check its draws."""
 
     gauss = random.Random.gauss
     getrandbits = _random.Random.getrandbits
@@ -109,7 +109,7 @@ class RunRandom(random.Random):
 class RunState:
     """The state of one run."""
 
-    # A cached run is measured in KiB: no dictionary.
+    # A cached run takes only a few KiB, so its state has no dictionary.
     __slots__ = (
         "__weakref__",
         "_info",
@@ -176,7 +176,7 @@ class RunState:
         self.options = options
         self.converters = RunConverters(options.data_converter, run, self.is_failure_exception)
 
-        # The activation under way
+        # The current activation
         self.activation: Activation | None = None
         self.time_ns = 0
         self.is_replaying = False
@@ -206,7 +206,7 @@ class RunState:
         self.evictions = 0
         self.guarded = False
 
-        # Operations under way, by sequence number
+        # Operations in progress, by sequence number
         self.seqs: dict[str, int] = {}
         self.activities: dict[int, PendingActivity] = {}
         self.children: dict[int, PendingChild] = {}
@@ -225,7 +225,7 @@ class RunState:
         self._init_handlers(definition)
 
     def _init_handlers(self, definition: Definition) -> None:
-        # The class's own tables, shared by its runs: replaced, never changed.
+        # Tables of the class, shared by all its runs. They are replaced, never modified.
         self.signals: Mapping[str | None, SignalDefinition] = definition.signals
         self.queries: Mapping[str | None, QueryDefinition] = definition.queries
         self.updates: Mapping[str | None, UpdateDefinition] = definition.updates
@@ -235,11 +235,11 @@ class RunState:
         self.signals_handled = 0
         self.unanswered_queries: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
-        # Set when a bare coroutine went through wait_for: interpreters differ there (options)
+        # Whether `wait_for` got a bare coroutine, which interpreters handle differently (`options`)
         self.wait_for_profile_matters = False
 
     def release(self) -> None:
-        """Let go of what points back here: a closed run is freed at once, not by the garbage collector."""
+        """Break the references back to this object, so that a closed run is freed without the garbage collector."""
         del self.loop, self.converters
         self.primary_task = self.instance = self.workflow_input = None
         if hasattr(self, "outbound"):
@@ -252,7 +252,7 @@ class RunState:
 
     @property
     def info(self) -> Info:
-        """What `workflow.info()` says; made when it is first asked for."""
+        """The result of `workflow.info()`, created on first use."""
         if self._info is None:
             self._info = build_info(self.run, self.start)
         return self._info
@@ -263,7 +263,7 @@ class RunState:
         return self.start.started()
 
     def take_start(self, job: InitializeWorkflow) -> None:
-        """Take over the start event: before anything else, since all user code may ask about it."""
+        """Take over the start event first, because any user code may read it."""
         assert self.activation is not None  # jobs come in activations
         self.start = Start.from_job(job, self.activation.time_ns)
         self.seed = job.randomness_seed
@@ -290,13 +290,13 @@ class RunState:
 
     @property
     def random(self) -> random.Random:
-        """The run's generator; made when it is first asked for, as it takes 2.5 KiB."""
+        """The run's generator, created on first use because it takes 2.5 KiB."""
         if self._random is None:
             self._random = RunRandom(self.seed)
         return self._random
 
     def reseed(self, seed: int) -> None:
-        """Start the run's random numbers again, here and in generators that follow them."""
+        """Reseed the run's random numbers, here and in the generators derived from them."""
         self.seed = seed
         if self._random is not None:
             self._random.seed(seed)
@@ -305,7 +305,7 @@ class RunState:
             callback(seed)
 
     def stream(self, name: str) -> random.Random:
-        """Random numbers of the run beside its own: what others draw does not shift the workflow's."""
+        """A separate stream of random numbers of the run, so that draws of libraries do not shift the workflow's."""
         found = self._streams.get(name)
         if found is None:
             found = self._streams[name] = RunRandom(f"{self.seed}/{name}")
@@ -333,9 +333,9 @@ class RunState:
 
     @property
     def is_stubborn(self) -> bool:
-        """Whether user code swallows the errors that are to end it.
+        """Whether user code swallows the errors that should end it.
 
-        A loop around `except BaseException` would spin forever: from here on it is suspended instead.
+        A loop around `except BaseException` would spin endlessly, so it is suspended instead.
         """
         return self.evictions > MAX_EVICTIONS
 
@@ -345,7 +345,7 @@ class RunState:
         self.commands.append(command)
 
     def site(self) -> CallSite | None:
-        """The user's lines that lead here."""
+        """The user's frames on the stack."""
         return callsite.capture(2)
 
     @contextmanager
@@ -371,13 +371,13 @@ class RunState:
         )
         if isinstance(error, kinds):
             return True
-        # As a TaskGroup raises: a failure unless there is a bug among its members.
+        # A TaskGroup raises such a group. It is a failure unless one of its members is a bug.
         return is_group(error) and all(
             isinstance(each, kinds) or is_cancelled_exception(each) for each in leaves(error)
         )
 
     def headers_of(self, headers: Mapping[str, Payload]) -> dict[str, Payload]:
-        """Headers in a fixed order: protobuf maps have none."""
+        """Headers in a fixed order, because protobuf maps have none."""
         return {key: headers[key] for key in sorted(headers)}
 
 

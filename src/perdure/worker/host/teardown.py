@@ -1,10 +1,10 @@
-"""Ending a run that leaves memory: coroutines are closed here and now, not by the garbage collector.
+"""Tears down a run that leaves memory: its coroutines are closed at once, not by the garbage collector.
 
-A suspended coroutine that is collected runs its `finally` blocks at any time, in any thread, perhaps inside
-another workflow. So every task is ended in the run's own loop, youngest first, with commands disabled, by an
-exception thrown into it. A coroutine that awaits again gets it a few more times (`TaskGroup` needs two); after
-that it goes to the graveyard, which keeps it from ever being collected, at interpreter exit too: collecting
-`while True: try: await … except: pass` runs that loop forever, and would hang the process.
+If the garbage collector closed a suspended coroutine, its `finally` blocks would run at any time and in any thread,
+possibly inside another workflow. So every task is ended in the run's own loop, youngest first, with commands disabled,
+by throwing an exception into it. If a coroutine awaits again, the exception is thrown a few more times (`TaskGroup`
+needs two). After that the coroutine is added to the graveyard, which keeps it from being collected, even at interpreter
+exit: collecting `while True: try: await … except: pass` would run that loop endlessly and hang the process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tear_down(state: RunState) -> None:
     if state.closing:
         return
     state.closing = True
-    # Code that is silent during replay (logs, metrics) is silent here as well.
+    # Logs and metrics that are suppressed during replay are suppressed here as well.
     state.is_replaying = True
     loop = state.loop
     with loop.running():
@@ -52,7 +52,7 @@ def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str
             coro.throw(RunEvicted("the run is being evicted"))
         except (StopIteration, RunEvicted):
             return
-        except BaseException:  # user code, which must not stop the teardown  # noqa: BLE001
+        except BaseException:  # errors of user code must not stop the teardown  # noqa: BLE001
             _log.debug("Ignored while evicting %s", name, exc_info=True)
             return
     _log.warning(
@@ -61,5 +61,5 @@ def _close(coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], name: str
         name,
     )
     graveyard.append(coro)
-    # Modules, and so the list, are cleared at interpreter exit.
+    # Modules, and with them the list, are cleared at interpreter exit.
     keep_for_ever(coro)

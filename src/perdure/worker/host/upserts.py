@@ -26,7 +26,7 @@ _LIST = SearchAttributeIndexedValueType.KEYWORD_LIST
 
 
 def memo(state: RunState) -> Mapping[str, Any]:
-    """All values, converted without hints; converted once."""
+    """All values, converted without type hints, once."""
     if state.memo is None:
         convert = state.converters.workflow.payload.from_payload
         state.memo = {key: convert(payload) for key, payload in state.info.raw_memo.items()}
@@ -37,7 +37,7 @@ def memo_value(state: RunState, key: str, default: Any, type_hint: type | None) 
     """One value.
 
     Raises:
-        KeyError: It is not there and there is no default.
+        KeyError: The key does not exist, and there is no default.
     """
     payload = state.info.raw_memo.get(key)
     if payload is None:
@@ -55,7 +55,7 @@ def upsert_memo(state: RunState, updates: Mapping[str, Any]) -> None:
     if not updates:
         return
     convert = state.converters.workflow.payload
-    # Convert everything first: an error must not leave half a change behind.
+    # Convert everything first, so that an error leaves no partial change.
     payloads = {key: convert.to_payload(value) for key, value in updates.items()}
     memo_message = common_pb.Memo()
     for key, payload in payloads.items():
@@ -107,7 +107,7 @@ def _apply_typed(state: RunState, update: SearchAttributeUpdate[Any]) -> None:
 
 
 def _apply_untyped(state: RunState, attributes: SearchAttributes) -> None:
-    # The deprecated form has no types: they are guessed as well as the values allow.
+    # The deprecated form has no types, so they are inferred from the values.
     untyped = cast("dict[str, Any]", state.info.search_attributes)
     for name, values in attributes.items():
         untyped[name] = values

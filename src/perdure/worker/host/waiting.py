@@ -1,7 +1,7 @@
-"""How a task waits for an operation of the server, and what its cancellation means.
+"""How a task waits for an operation of the server, and what happens when the task is cancelled.
 
-The number of ticks between a resolution and the waiting code is part of recorded histories: one for the
-future's callback, one for the waiter's. Never shorten this.
+Recorded histories depend on the number of ticks between a resolution and the waiting code: one for the future's
+callback and one for the waiter's. It must not change.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ async def operation(
         state: The run.
         future: Holds the operation's outcome.
         cancel: Issues the cancel command. The outcome decides what the task sees.
-        completed_flag: Language flag under which a cancellation wins over an outcome that is there.
-        reraise_on_workflow_cancel: Let a cancellation of the whole workflow through at once.
+        completed_flag: Language flag under which a cancellation takes precedence over an available outcome.
+        reraise_on_workflow_cancel: Raise a cancellation of the whole workflow at once.
     """
     is_cancelled = False
     while True:
@@ -66,7 +66,7 @@ async def operation(
             return await shielded(future)
         except asyncio.CancelledError as error:
             if future.done():
-                # Waiting again would return the outcome and forget the cancellation.
+                # Waiting again would return the outcome and lose the cancellation.
                 if state.single_batch:
                     raise
                 if completed_flag is not None and (
@@ -79,7 +79,7 @@ async def operation(
             else:
                 is_cancelled = True
                 cancel(error)
-            # The cancellation has been dealt with; without this TaskGroup and timeout, which count
+            # The cancellation has been handled; without this, TaskGroup and timeout, which count
             # requests, would see it again (R-18).
             task = asyncio.current_task()
             if task is not None:

@@ -1,20 +1,19 @@
-"""Notices workflow code that does not give up control, says where it is, and stops it.
+"""Detects workflow code that does not yield, reports where it is, and stops it.
 
-Role: one daemon thread per process looks at the activation under way on each thread. One that has not come back after
-its budget in wall time is reported, with its stack. It must end when it has used up its budget of CPU time, when its
-thread has stood still for `_STILL_FACTOR` budgets (a lock, a socket), or after `_BLOCKED_FACTOR` budgets in any case:
-on a busy machine an activation may wait long for its turn without doing anything wrong. Wall time in which this thread
-did not come to look does not count: the process stood still then (a suspended machine, SIGSTOP), or a call in C kept
-all threads.
+Role: one daemon thread per process checks the current activation of each thread. An activation that has not returned
+after its budget in wall time is reported, with its stack. It must end when it has used its budget of CPU time, when its
+thread has been idle for `_STILL_FACTOR` budgets (a lock, a socket), or after `_BLOCKED_FACTOR` budgets in any case: on
+a busy machine a correct activation may wait long for the CPU. Wall time in which this thread did not run does not
+count, because the process was stopped (a suspended machine, SIGSTOP) or a call in C blocked all threads.
 
-The loop looks at the verdict between two steps (`Watch.why`), which stops code that awaits nothing that
-waits. Code that does not even do that gets `WorkflowDeadlock` raised inside it one period later, and again until
-the block ends: once is not enough, since a bare `except:` or a weak reference's callback may swallow it. A call in C
-delays the exception until it returns. When it does not return within half a budget, the owner of the thread is told
-(`Watchdog.owners`), and may go on without it.
+The loop checks the verdict between two steps (`Watch.why`), which stops code whose awaits never suspend it for long.
+In code without awaits, `WorkflowDeadlock` is raised one period later, and again until the block ends: once is not
+enough, because a bare `except:` or the callback of a weak reference may swallow it. A call in C delays the exception
+until it returns. If it does not return within half a budget, the owner of the thread is notified (`Watchdog.owners`)
+and may continue without the thread.
 
-Invariant: the exception never reaches code outside the activation that it is meant for.
-Not here: what becomes of a thread that does not come back (`workflow.threads`).
+Invariant: the exception never reaches code outside its activation.
+Not here: what happens to a thread that does not return (`workflow.threads`).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _log = quiet_logger(__name__)
 _BLOCKED_FACTOR = 5
 _STILL_FACTOR = 2
 _STILL_NS = MS_NS
-"""A thread that uses less CPU time than this between two looks stands still, even if it wakes up now and then."""
+"""A thread that uses less CPU time than this between two checks counts as idle, even if it wakes up at times."""
 _IDLE_LOOKS = 20
 _LATE_NS = 500 * MS_NS
 
@@ -49,7 +48,7 @@ _monotonic_ns = time.monotonic_ns
 
 
 class WorkflowDeadlock(BaseException):
-    """The activation used up its time. Not an Exception: user code should not catch it."""
+    """The activation used up its time. Not an Exception, so that user code does not catch it."""
 
 
 class DeadlockError(RuntimeError):
@@ -57,7 +56,7 @@ class DeadlockError(RuntimeError):
 
 
 class Watch:
-    """One activation under way.
+    """One activation in progress.
 
     Attributes:
         why: Why it must end, once it must.
@@ -76,7 +75,7 @@ class Watch:
         self.thread = threading.get_ident()
         self.started_ns = _monotonic_ns()
         self.clock = _cpu_clock_of(self.thread)
-        # By the same clock that `verdict` reads, from another thread.
+        # The clock that `verdict` reads from another thread.
         self.started_cpu_ns = 0 if self.clock is None else time.clock_gettime_ns(self.clock)
         self._still_since_ns, self._still_cpu_ns = self.started_ns, 0
         self.why: str | None = None
@@ -85,7 +84,7 @@ class Watch:
         self.is_reported = self.is_lost = self.ended = False
 
     def verdict(self) -> str | None:
-        """Why the activation must end, or None. To be asked at regular intervals."""
+        """Why the activation must end, or None. Call it at regular intervals."""
         now_ns = _monotonic_ns()
         elapsed = now_ns - self.started_ns
         used = (
@@ -104,7 +103,7 @@ class Watch:
         return None
 
     def skip(self, from_ns: int, to_ns: int) -> None:
-        """The wall time between these moments does not count."""
+        """Exclude the wall time between these moments."""
         self.started_ns += _shared_ns(self.started_ns, from_ns, to_ns)
         self._still_since_ns += _shared_ns(self._still_since_ns, from_ns, to_ns)
         self.tripped_ns += _shared_ns(self.tripped_ns, from_ns, to_ns)
@@ -116,23 +115,23 @@ class Watch:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether it has not come back although the exception was raised in it."""
+        """Whether it has not returned although the exception was raised in it."""
         return self.why is not None and _monotonic_ns() - self.tripped_ns > self.budget_ns / 2
 
     def error(self) -> DeadlockError:
-        """What fails the workflow task."""
+        """The error that fails the workflow task."""
         return DeadlockError(
             f"[TMPRL1101] Potential deadlock: {self.what()} was stopped: {self.why}, at {self.where}"
         )
 
 
 def _shared_ns(since_ns: int, from_ns: int, to_ns: int) -> int:
-    """How much of the time from `since_ns` on is between the two moments."""
+    """How much of the time after `since_ns` is between the two moments."""
     return max(0, to_ns - max(since_ns, from_ns))
 
 
 def _cpu_clock_of(thread: int) -> int | None:
-    # Not every platform can read another thread's CPU clock; then wall time has to do.
+    # Some platforms cannot read the CPU clock of another thread. Wall time is used there.
     get = getattr(time, "pthread_getcpuclockid", None)
     return get(thread) if get is not None else None
 
@@ -148,18 +147,18 @@ class Watchdog:
         self._asleep = True
         self._period = 0.5
         self._due_ns = 0
-        """When it has to look next."""
+        """When the next check is due."""
         self._shortest_ns = 0
-        """The budget that the period follows."""
+        """The budget that determines the period."""
         self._never = threading.Event()
         self.owners: dict[int, Callable[[Watch], None]] = {}
-        """By thread: who is told, in the watchdog's thread, that an activation has not come back when it had to."""
+        """By thread: a callback, run in the watchdog's thread, for an activation that did not return in time."""
 
     def begin(self, budget_ns: int, what: Callable[[], str]) -> Watch | None:
-        """Bound the time of what follows, until `end`.
+        """Limit the time of the code that follows, until `end`.
 
         Args:
-            budget_ns: CPU time in nanoseconds; 0 for no bound.
+            budget_ns: CPU time in nanoseconds; 0 for no limit.
             what: Names the activation in the log.
         """
         if budget_ns <= 0:
@@ -171,7 +170,7 @@ class Watchdog:
         return watch
 
     def end(self, watch: Watch) -> None:
-        """The watched code has ended, one way or another; after this nothing is raised in it any more."""
+        """Stop watching the activation. After this, no exception is raised in its thread."""
         is_over = False
         while True:
             try:
@@ -179,7 +178,7 @@ class Watchdog:
                 with self._lock:
                     if self._watches.get(watch.thread) is watch:
                         del self._watches[watch.thread]
-                    is_over = True  # and no more is raised
+                    is_over = True  # and no further exception is raised
                 if watch.why is None:
                     return
                 # One may have been raised that has not arrived, and it must not surface anywhere else. It is caught
@@ -193,7 +192,7 @@ class Watchdog:
                     return
 
     def watches(self, thread: int) -> bool:
-        """Whether an activation is under way on a thread, which is reported by itself."""
+        """Whether a thread runs an activation, which the watchdog reports itself."""
         return thread in self._watches
 
     def _start(self, budget_ns: int) -> None:
@@ -220,7 +219,7 @@ class Watchdog:
                 self._wake.clear()
 
     def _look(self) -> int:
-        """Look at all activations under way; how many there are."""
+        """Check all activations in progress. Returns their number."""
         said: list[Callable[[], None]] = []
         now_ns = _monotonic_ns()
         with self._lock:
@@ -248,7 +247,7 @@ class Watchdog:
 
     def _trip(self, watch: Watch, why: str) -> Callable[[], None]:
         watch.where, stack = place_of(watch.thread)
-        capi.loaded()  # in this thread, before anything is interrupted
+        capi.loaded()  # called in this thread, before anything is interrupted
         watch.tripped_ns = _monotonic_ns()
         watch.why = why
         return lambda: _log.error("%s is stopped: %s. Its stack:\n%s", watch.what(), why, stack)
@@ -261,7 +260,7 @@ class Watchdog:
 
 def _report(watch: Watch, where: str, stack: str) -> None:
     _log.warning(
-        "%s has not given way for %.1f s: it is at %s. Its stack:\n%s",
+        "%s has not yielded for %.1f s: it is at %s. Its stack:\n%s",
         watch.what(),
         (_monotonic_ns() - watch.started_ns) / 1e9,
         where,
@@ -270,10 +269,10 @@ def _report(watch: Watch, where: str, stack: str) -> None:
 
 
 def place_of(thread: int) -> tuple[str, str]:
-    """Where a thread is: the innermost line of somebody else's code than ours and Python's, and the whole stack."""
+    """Where a thread is: the innermost line outside of this library and the standard library, and the whole stack."""
     innermost = sys._current_frames().get(thread)  # documented  # noqa: SLF001
     if innermost is None:
-        return "a place that is not known", ""
+        return "an unknown place", ""
     stack = "".join(traceback.format_stack(innermost))
     frame: FrameType | None = innermost
     while frame is not None and callsite.is_internal_file(frame.f_code.co_filename):

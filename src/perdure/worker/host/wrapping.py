@@ -1,9 +1,10 @@
 """How the determinism guard wraps a function: what its wrappers have in common.
 
-Role: a wrapper looks for the run whose code is calling, asks whose doing the call is (`origin`), and then answers for
-the world (`redirect`), refuses (`forbid`) or calls the original. The original is noted for `binding`.
+Role: a wrapper finds the run whose code is calling and the code that is responsible for the call (`origin`). It then
+returns a deterministic answer (`redirect`), refuses the call (`forbid`) or calls the original. The original is recorded
+for `binding`.
 
-Invariants: outside workflow code a wrapper adds one look at the running loop.
+Invariant: outside workflow code a wrapper costs one check of the running loop.
 Not here: which functions are wrapped (`guard`, `randomness`).
 """
 
@@ -37,7 +38,7 @@ _running_loop = asyncio._get_running_loop  # None instead of an error  # noqa: S
 
 
 def guarded_run() -> RunState | None:
-    """The run whose code is calling, None when the guard has nothing to say."""
+    """The run whose code is calling; None if the guard does not apply."""
     state = running_state()
     if state is None or not state.guarded or state.closing or guard_is_off():
         return None
@@ -65,14 +66,14 @@ def refuse(state: RunState, call: str, advice: str) -> None:
 def redirect(
     module: Any, name: str, answer: Callable[..., Any], when: Callable[..., bool] | None = None
 ) -> None:
-    """Inside workflows answer with `answer(state, *args)`; `when(*args)` may narrow that down."""
+    """Inside workflows return `answer(state, *args)`. `when(*args)` may restrict this."""
     original = getattr(module, name, None)
     if original is None:  # some clocks are missing on some platforms
         return
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if type(_running_loop()) is not WorkflowLoop:  # as event loops ask for the time often
+        if type(_running_loop()) is not WorkflowLoop:  # because event loops read the clock often
             return original(*args, **kwargs)
         state = guarded_run()
         if state is None or (when is not None and not when(*args)):
@@ -92,7 +93,7 @@ MACHINE = "it differs between processes and machines; ask in an activity, or pas
 KEEP_STATE = frozenset(
     ("bson", "cuid", "cuid2", "snowflake", "tsidpy", "ulid", "uuid6", "uuid7", "uuid_extensions", "xid")
 )  # fmt: skip
-"""Packages whose ids depend on the last one that the process made."""
+"""Packages whose ids depend on the previous one that the process created."""
 _STATEFUL = "its ids depend on those that the process made before; use `workflow.uuid7()` or `workflow.uuid4()`"
 
 ANYBODY = (Party.USER, Party.LIBRARY, Party.PYTHON)
@@ -109,16 +110,16 @@ def forbid(
     direct: bool = False,
     when: Callable[..., bool] | None = None,
 ) -> None:
-    """Inside workflows refuse the call of `whose` code.
+    """Inside workflows refuse calls for which `whose` code is responsible.
 
     Args:
         module: What the function is an attribute of.
         name: Its name there.
         call: How to call it in the error.
         advice: What to do instead.
-        whose: Who is refused.
-        direct: Let the standard library call it on the user's behalf.
-        when: Narrows that down, by the arguments.
+        whose: The parties that are refused.
+        direct: Allow calls that the standard library makes on the user's behalf.
+        when: Restricts this, by the arguments.
     """
     original = getattr(module, name, None)
     if original is None:
@@ -158,7 +159,7 @@ def redirect_in_class(cls: type, name: str, answer: Callable[..., Any]) -> None:
 
 
 class _Function(staticmethod):  # pyright: ignore[reportMissingTypeArgument]
-    """A wrapper of a builtin: it never becomes a method, and is pickled by its name, as builtins are."""
+    """A wrapper of a builtin. Like a builtin, it never becomes a method, and it is pickled by its name."""
 
     @override
     def __reduce__(self) -> str:
@@ -166,13 +167,13 @@ class _Function(staticmethod):  # pyright: ignore[reportMissingTypeArgument]
 
 
 def install(module: Any, name: str, wrapper: Any, original: Any) -> None:
-    """Put a wrapper in the place of its original, and note the pair."""
+    """Replace an original with its wrapper, and record the pair."""
     is_builtin = isinstance(original, BuiltinFunctionType)
     if isinstance(module, type):
-        setattr(module, name, wrapper)  # all code looks methods up there
+        setattr(module, name, wrapper)  # all code looks up methods there
         return
     wrapper.__module__, wrapper.__qualname__ = module.__name__, name  # for pickle
-    # A builtin in a class stays what it is (`converter = time.gmtime`); a function would become a method.
+    # A builtin in a class does not become a method (`converter = time.gmtime`), but a function would.
     replacement = _Function(wrapper) if is_builtin else wrapper
     binding.replaced(original, replacement)
     setattr(module, name, replacement)
