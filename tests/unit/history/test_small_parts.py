@@ -270,11 +270,11 @@ def test_a_step_that_fails_changes_nothing_and_can_be_taken_again(step: list[str
 def test_what_no_journal_undoes_is_copied_when_a_draft_opens() -> None:
     run = RunState(KEY)
     tables = {name for name in RunState.__slots__ if isinstance(getattr(run, name), Table)}
-    kept_in_memory = {"deadlines", "heard_ns", "journal", "key", "loaded_ns"}
+    kept_in_memory = {"deadlines", "heard_ns", "history_limit_ns", "journal", "key", "loaded_ns"}
     assert set(state._SCALARS) == set(RunState.__slots__) - tables - kept_in_memory
 
 
 def test_a_snapshot_holds_all_that_is_durable() -> None:
     names = set(RunState(KEY).snapshot())
-    kept_in_memory = {"deadlines", "heard_ns", "journal", "key", "loaded_ns"}
+    kept_in_memory = {"deadlines", "heard_ns", "history_limit_ns", "journal", "key", "loaded_ns"}
     assert names == set(RunState.__slots__) - kept_in_memory

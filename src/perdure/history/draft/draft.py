@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 from perdure.core.ids import EntityKey, TaskRowId
 from perdure.core.units import END_OF_TIME_NS
 from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
-from perdure.history.draft.deadlines import compact
+from perdure.history.draft.deadlines import arm, compact
 from perdure.history.draft.flush import buffered_event
 from perdure.history.draft.transition import RunTransition
 from perdure.history.state.facts import FactKind
 from perdure.history.state.fold.evolve import evolve
 from perdure.history.state.fold.facts import apply
 from perdure.history.state.pointer import CurrentRun
+from perdure.history.state.run_state import DeadlineKind
 from perdure.wire.api import common, history, sdk
 from perdure.wire.events import event as build_event
 from perdure.wire.events import frame
@@ -161,6 +162,7 @@ class Draft:
     def done(self, reply: Any = None) -> RunTransition:
         """Close the draft: its changes are now the state's, and the transition says what to write."""
         self._end()
+        self._note_history_limit()
         compact(self.state)
         events = None
         if self._frames:
@@ -182,6 +184,18 @@ class Draft:
             current=self._current,
             also=tuple(self._also),
         )
+
+    def _note_history_limit(self) -> None:
+        """S-43: a change that makes the history too large is kept, and the run is terminated right after it."""
+        state = self.state
+        if (
+            self._frames
+            and state.is_running
+            and not state.history_limit_ns
+            and state.passed_history_limit(self.env.limits)
+        ):
+            state.history_limit_ns = self.now_ns
+            arm(self, DeadlineKind.HISTORY_LIMIT, state.history_limit_ns)
 
     def abandon(self) -> None:
         """Restore the state as it was when the draft was opened."""

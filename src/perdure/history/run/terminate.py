@@ -1,12 +1,14 @@
-"""Terminating a run: at once, without asking the workflow."""
+"""Terminating a run at once, without asking the workflow: for a caller, or because its history is too large."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from perdure.history.draft.close import close_run
+from perdure.history.draft.deadlines import deadline, only
 from perdure.history.draft.draft import Draft
-from perdure.history.workflow_task.steps import fail_if_started
+from perdure.history.state.run_state import DeadlineKind
+from perdure.history.workflow_task.steps import fail_if_started, terminate_by_server
 from perdure.wire.api import history, workflowservice
 from perdure.wire.errors import not_found
 
@@ -45,3 +47,9 @@ def check_chain(state: RunState, first_run_id: str) -> None:
     """NotFound when the caller means another chain of runs than the one that this run belongs to."""
     if first_run_id and state.info.first_run_id != first_run_id:
         raise not_found("workflow execution not found")
+
+
+@deadline(DeadlineKind.HISTORY_LIMIT, keys=only, due_ns=lambda state, _key: state.history_limit_ns)
+def _history_limit_passed(draft: Draft, _key: int) -> None:
+    fail_if_started(draft)
+    terminate_by_server(draft, draft.state.passed_history_limit(draft.env.limits))

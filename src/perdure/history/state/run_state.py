@@ -25,6 +25,7 @@ from perdure.history.state.table import EMPTY, Journal, K, Table, V
 from perdure.wire.api import common
 
 if TYPE_CHECKING:
+    from perdure.core.limits import Limits
     from perdure.history.state.facts import ActivityProgress, Sticky, WorkflowTask
 
 
@@ -162,6 +163,7 @@ class DeadlineKind(IntEnum):
     ACTIVITY_START_TO_CLOSE = 9
     ACTIVITY_HEARTBEAT = 10
     ACTIVITY_RETRY = 11
+    HISTORY_LIMIT = 12
 
 
 class Deadline(NamedTuple):
@@ -171,6 +173,9 @@ class Deadline(NamedTuple):
     kind: DeadlineKind
     key: int
 
+
+_TOO_LARGE = "Workflow history size exceeds limit."
+_TOO_LONG = "Workflow history count exceeds limit."
 
 _OUTSIDE: Final = {"outside": True}
 """Marks what is not of the draft: the run's name, the journal itself, and what is derived or memory only."""
@@ -243,6 +248,8 @@ class RunState:
     sticky: Sticky | None = None
     # Derived, never compared: entries are tested against the state when they come up.
     deadlines: list[Deadline] = field(default_factory=list, metadata=_OUTSIDE)
+    history_limit_ns: int = field(default=0, metadata=_OUTSIDE)
+    """When a change was seen to pass a limit of the history; 0: none did."""
     # Liveness is memory (D-48): heartbeats that said nothing new are not written.
     heard_ns: dict[int, int] = field(default_factory=dict, metadata=_OUTSIDE)
     """Scheduled event id of an activity -> when its worker was heard last."""
@@ -288,6 +295,14 @@ class RunState:
         self.next_event_id += 1
         self.last_event_ns = max(self.last_event_ns, time_ns)
         self.history_size_bytes += size_bytes
+
+    def passed_history_limit(self, limits: Limits) -> str:
+        """Why the server has to terminate the run: its history is too large or too long. Empty while it is not."""
+        if self.history_size_bytes > limits.history_size_bytes_max:
+            return _TOO_LARGE
+        if self.next_event_id - 1 > limits.history_count_max:
+            return _TOO_LONG
+        return ""
 
     def drop_activity(self, scheduled_event_id: int) -> None:
         """The activity is pending no more. Its id may already name a later activity."""

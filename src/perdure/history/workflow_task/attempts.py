@@ -12,7 +12,6 @@ import msgspec
 from perdure.entity.workers import PollInfo, StaleTask
 from perdure.history.commands.messages import apply_messages, reject_unanswered
 from perdure.history.commands.table import CommandContext, CommandRejected, apply_commands
-from perdure.history.draft.close import close_run
 from perdure.history.draft.deadlines import deadline, only
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.flush import flush
@@ -32,7 +31,6 @@ from perdure.history.workflow_task.phase import (
 )
 from perdure.history.workflow_task.reply import redeliver, tail, task_reply
 from perdure.history.workflow_task.steps import (
-    SERVER_IDENTITY,
     add_scheduled,
     clear_sticky,
     fail_if_started,
@@ -40,6 +38,7 @@ from perdure.history.workflow_task.steps import (
     offer_on_normal_queue,
     schedule_again,
     start_task,
+    terminate_by_server,
     write_completed,
     write_failed,
     write_timed_out,
@@ -69,8 +68,6 @@ __all__ = [
 _CompletedRequest = workflowservice.RespondWorkflowTaskCompletedRequest
 _FailedRequest = workflowservice.RespondWorkflowTaskFailedRequest
 _INLINE_REQUEST_ID = "request-from-RespondWorkflowTaskCompleted"
-_MAX_SIZE_REASON = "Workflow history size exceeds limit."
-_MAX_COUNT_REASON = "Workflow history count exceeds limit."
 
 
 def start_workflow_task(
@@ -247,7 +244,7 @@ def _reject(
         )
         if rejection.terminates:
             flush(draft)
-            _terminate_by_server(draft, text)
+            terminate_by_server(draft, text)
         else:
             schedule_again(draft, previous, counts=True, follows_close=is_unhandled)
         return draft.done(InvalidArgument(text))
@@ -269,7 +266,7 @@ def fail_workflow_task(
             fail_if_started(draft)
             # The reference server's reason, and what the worker says about it.
             said = f": {request.failure.message}" if request.failure.message else ""
-            _terminate_by_server(draft, f"GrpcMessageTooLarge{said}")
+            terminate_by_server(draft, f"GrpcMessageTooLarge{said}")
         else:
             previous = write_failed(
                 draft,
@@ -406,17 +403,8 @@ def _remember_sticky(draft: Draft, request: _CompletedRequest) -> None:
 
 
 def _terminated_by_limits(draft: Draft) -> bool:
-    """A history that only grows would end up unreadable: the run is terminated at the limits."""
-    state, limits = draft.state, draft.env.limits
-    if state.history_size_bytes > limits.history_size_bytes_max:
-        _terminate_by_server(draft, _MAX_SIZE_REASON)
-    elif state.next_event_id - 1 > limits.history_count_max:
-        _terminate_by_server(draft, _MAX_COUNT_REASON)
-    return not state.is_running
-
-
-def _terminate_by_server(draft: Draft, reason: str) -> None:
-    close_run(
-        draft,
-        history.WorkflowExecutionTerminatedEventAttributes(reason=reason, identity=SERVER_IDENTITY),
-    )
+    """A history that only grows would end up unreadable: the run is terminated at the limits (S-43)."""
+    reason = draft.state.passed_history_limit(draft.env.limits)
+    if reason:
+        terminate_by_server(draft, reason)
+    return bool(reason)

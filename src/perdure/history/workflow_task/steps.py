@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.core.backoff import exponential_ns
 from perdure.core.units import SECOND_NS
+from perdure.history.draft.close import close_run
 from perdure.history.draft.deadlines import arm
 from perdure.history.draft.flush import flush
 from perdure.history.state.facts import FactKind, WorkflowTask, WorkflowTaskKind
@@ -392,3 +393,11 @@ def _started_attributes(
     if reasons:
         attributes.suggest_continue_as_new = True
     return attributes
+
+
+def terminate_by_server(draft: Draft, reason: str) -> None:
+    """End the run without asking the workflow. A started workflow task has been ended before."""
+    close_run(
+        draft,
+        history.WorkflowExecutionTerminatedEventAttributes(reason=reason, identity=SERVER_IDENTITY),
+    )
