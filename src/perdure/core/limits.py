@@ -12,6 +12,10 @@ GRPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 COMPLETION_BYTES_MAX = 32 * 1024 * 1024
 """The answer to a workflow task: its commands may be many, and each has a limit of its own."""
 
+EAGER_ACTIVITIES_BYTES_MAX = 3 * 1024 * 1024 // 2
+"""Of the activities that start in the answer to one workflow task. Together with a page of the next task's history,
+which has two megabytes, they stay below the limit of a message. Activities beyond it are dispatched to pollers."""
+
 DURATION_MAX_NS = 100 * 365 * DAY_NS
 """Longer timers, delays and time-outs are capped, so that points in time stay far from the end of time."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.api import common, enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
@@ -295,3 +296,34 @@ async def test_activities_and_children_take_what_they_leave_open_of_the_priority
         if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
     assert scheduled == [4, 0, 0], "events say what was asked for"
+
+
+async def test_the_reply_to_a_task_with_large_eager_activities_stays_below_the_limit(
+    caller: Caller,
+):
+    await caller.start()
+    task = await caller.poll()
+    large = common.Payloads(payloads=[common.Payload(data=b"x" * 1_900_000)])
+    await caller.call(
+        "SignalWorkflowExecution",
+        workflow_execution={"workflow_id": "w"},
+        signal_name="large",
+        input=large,
+    )
+    commands = [schedule_activity(name) for name in ("small", "large", "larger", "last")]
+    for command, size_bytes in zip(commands, (10, 1_400_000, 1_900_000, 20), strict=True):
+        attributes = command.schedule_activity_task_command_attributes
+        attributes.request_eager_execution = True
+        attributes.input.payloads.add(data=b"x" * size_bytes)
+    reply = await caller.complete(
+        task,
+        *commands,
+        return_new_workflow_task=True,
+        sticky_attributes={"worker_task_queue": STICKY},
+    )
+    assert [one.activity_id for one in reply.activity_tasks] == ["small", "large", "last"]
+    assert reply.workflow_task.task_token
+    assert 2_000_000 < reply.ByteSize() < GRPC_MESSAGE_BYTES_MAX
+    dispatched = await caller.call("PollActivityTaskQueue", task_queue={"name": QUEUE})
+    assert dispatched.activity_id == "larger"
+    assert dispatched.attempt == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.core.ids import run_key
+from perdure.core.ids import QueueKind, run_key
+from perdure.core.limits import EAGER_ACTIVITIES_BYTES_MAX
 from perdure.history.commands.table import CLOSING, HANDLERS, CommandRejected
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.tokens import (
@@ -67,6 +68,38 @@ def test_a_command_of_an_unknown_type_or_without_attributes_is_refused() -> None
     bare = commands_api.Command(command_type=enums.COMMAND_TYPE_START_TIMER)
     with pytest.raises(InvalidArgument, match="StartTimer has no attributes"):
         started_run().step(bare)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "eager"),
+    [
+        ([1_000_000, 400_000, 400_000, 100_000], [0, 1, 3]),
+        ([EAGER_ACTIVITIES_BYTES_MAX], []),
+        ([EAGER_ACTIVITIES_BYTES_MAX - 1_000], [0]),
+        ([100] * 4, [0, 1, 2, 3]),
+    ],
+)
+def test_rule_34_activities_beyond_the_size_of_a_reply_become_tasks(
+    sizes: list[int], eager: list[int]
+) -> None:
+    run = started_run()
+    commands = [
+        schedule_activity(
+            str(number),
+            request_eager_execution=True,
+            input=common.Payloads(payloads=[common.Payload(data=b"x" * size)]),
+        )
+        for number, size in enumerate(sizes)
+    ]
+    reply = run.step(*commands)
+    handed_out = [task.token.activity_id for task in reply.activities]
+    assert handed_out == [str(number) for number in eager]
+    queued = [
+        task.scheduled_event_id
+        for task in run.tasks.values()
+        if task.queue.kind == QueueKind.ACTIVITY
+    ]
+    assert queued == [5 + number for number in range(len(sizes)) if number not in eager]
 
 
 def test_the_text_of_a_rejection() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.core.limits import EAGER_ACTIVITIES_BYTES_MAX
 from perdure.entity.workers import PollInfo
 from perdure.history.activity.attempts import start_attempt
 from perdure.history.activity.close import (
@@ -41,6 +42,10 @@ _DUPLICATE = enums.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID
 
 NOT_STARTED = "ACTIVITY_ID_NOT_STARTED"
 """What the details of a cancellation say when no worker had the activity (S-32)."""
+
+
+TASK_OVERHEAD_BYTES = 500
+"""What an activity task holds besides what its command says: ids, times, the token."""
 
 
 class Timeouts(NamedTuple):
@@ -100,12 +105,21 @@ def _schedule(
         _scheduled_event(draft, attributes, check, context), user_metadata=metadata_of(command)
     )
     activity = state.activities[state.activity_ids[attributes.activity_id]]
-    if attributes.request_eager_execution and not context.is_closing:
+    if attributes.request_eager_execution and not context.is_closing and _fits(attributes, context):
         # S-34: started for the worker that asked, unless a later command of this task cancels it.
         poll = PollInfo(identity=context.identity, request_id=draft.env.new_id())
         context.eager_activities.append(start_attempt(draft, activity, poll))
     else:
         enter_phase(draft, activity)
+
+
+def _fits(attributes: Schedule, context: CommandContext) -> bool:
+    """Whether the reply has room for this activity, which it takes."""
+    size_bytes = context.eager_bytes + attributes.ByteSize() + TASK_OVERHEAD_BYTES
+    if size_bytes > EAGER_ACTIVITIES_BYTES_MAX:
+        return False
+    context.eager_bytes = size_bytes
+    return True
 
 
 def _scheduled_event(

@@ -58,6 +58,8 @@ class CommandContext:
         """A handler produced an event that the workflow must see at once (S-32)."""
         self.eager_activities: list[ActivityTaskReply] = []
         """Activities started for the worker that completed the task (S-34)."""
+        self.eager_bytes = 0
+        """An estimate of their size in the reply."""
         self.is_closing = False
         """Some command of this task completes the run: nothing is handed out eagerly (S-34)."""
         self.initiated_children: set[str] = set()
