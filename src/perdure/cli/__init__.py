@@ -13,6 +13,8 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the `perdure` command. Ends the process with one of `perdure.cli.exits.Exit`."""
-    from perdure.cli.app import run
-
+    try:
+        from perdure.cli.app import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # `Exit.INTERRUPTED`, whose module may not be there yet
     run()

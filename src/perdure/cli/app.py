@@ -6,9 +6,12 @@ loads none of them. `run` maps the end of a command to an exit code.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
+import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -21,6 +24,12 @@ EPILOG = (
     "5 the workflow did not complete; 130 interrupted. The server is found with --address, "
     "PERDURE_ADDRESS or TEMPORAL_ADDRESS."
 )
+
+
+_OUTPUT_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
+"""What writing to stdout gives; files and the network have their own messages."""
+MESSAGE_CHARACTERS_MAX = 1000
+"""Of an error; a longer one echoes a long argument."""
 
 
 class LazyGroup(click.Group):
@@ -143,34 +152,92 @@ def run(arguments: list[str] | None = None) -> None:
     Args:
         arguments: The arguments after `perdure`. None: those of the process.
     """
-    sys.exit(run_for_exit_code(arguments))
+    _open_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = run_for_exit_code(arguments)
+    sys.exit(code if _flushed() else int(Exit.FAILED))
+
+
+def _open_streams() -> None:
+    """Give stdin, stdout and stderr back to a process whose shell has closed them (`>&-`).
+
+    Their numbers would go to files and sockets, and the event loop ends the process when it has to close one.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+
+
+def _flushed() -> bool:
+    """Write what is still buffered; the interpreter would report an error of that as it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue  # closed by the shell
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            _discard(stream)
+        except (OSError, ValueError):
+            _discard(stream)
+            return False
+    return True
+
+
+def _discard(stream: TextIO) -> None:
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device
+        os.dup2(nothing.fileno(), stream.fileno())
 
 
 def run_for_exit_code(arguments: list[str] | None = None) -> int:
-    """Run one command and end the process.
+    """Run one command.
 
     Args:
         arguments: The arguments after `perdure`. None: those of the process.
+
+    Returns:
+        The exit code.
     """
+    stdout = sys.stdout
     try:
         # Commands return nothing. click returns the exit code of --help, --version or ctx.exit().
         code = cli.main(arguments, prog_name="perdure", standalone_mode=False)
     except CommandError as error:
-        _say(f"perdure: {visible(str(error))}")
+        _say(f"perdure: {visible(_shortened(str(error)))}")
         return int(error.exit_code)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)
-        _say(shown.getvalue().rstrip())
+        _say(_shortened(shown.getvalue().rstrip()))
         return int(Exit.USAGE)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader of the output has closed the pipe (`perdure workflow list | head`), which is not an error.
-        sys.stderr.close()
         return int(Exit.OK)
+    except SystemExit:
+        if sys.stdout is not stdout:
+            return int(
+                Exit.OK
+            )  # click has seen first that the pipe is closed, and replaced the stream
+        raise
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS or error.filename is not None:
+            raise
+        _say(f"perdure: cannot write the output: {error.strerror}")
+        return int(Exit.FAILED)
     return code if isinstance(code, int) else int(Exit.OK)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MESSAGE_CHARACTERS_MAX:
+        return text
+    half = MESSAGE_CHARACTERS_MAX // 2
+    return f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
 
 
 def _say(text: str) -> None:

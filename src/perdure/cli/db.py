@@ -12,6 +12,7 @@ import click
 
 from perdure.cli import output
 from perdure.cli.exits import CommandError
+from perdure.cli.options import command
 from perdure.cli.output import echo
 from perdure.rendering.visible import visible
 from perdure.storage.port import OpenError
@@ -24,7 +25,7 @@ SHOWN_MAX = 50
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
+@command()
 @click.argument("file", type=_FILE)
 @click.argument("to", type=_FILE)
 def backup(file: Path, to: Path) -> None:
@@ -37,10 +38,12 @@ def backup(file: Path, to: Path) -> None:
         size_bytes = back_up(file, to)
     except OpenError as error:
         raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"cannot open {error.filename or file}: {error.strerror}") from None
     echo(f"{file} → {to} ({size_bytes} bytes)")
 
 
-@click.command()
+@command()
 @click.argument("file", type=_FILE)
 @click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
 def check(file: Path, form: str) -> None:
@@ -55,6 +58,8 @@ def check(file: Path, form: str) -> None:
         report = audit(file)
     except OpenError as error:
         raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"cannot open {error.filename or file}: {error.strerror}") from None
     if form == "json":
         output.document(_json(report), "json")
     else:

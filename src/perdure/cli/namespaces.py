@@ -12,6 +12,7 @@ from perdure.cli.options import (
     RETENTION,
     ConnectionOptions,
     OutputFormat,
+    command,
     with_connection,
     with_output,
 )
@@ -47,7 +48,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command("create")
+@command("create")
 @_with_settings
 @with_connection
 @with_output
@@ -76,7 +77,7 @@ def create(
     _show(run_with_client(connection, body), output)
 
 
-@click.command("update")
+@command("update")
 @_with_settings
 @with_connection
 @with_output
@@ -108,7 +109,7 @@ def update(
     _show(run_with_client(connection, body), output)
 
 
-@click.command("describe")
+@command("describe")
 @with_connection
 @with_output
 def describe(connection: ConnectionOptions, output: OutputFormat) -> None:
@@ -120,7 +121,7 @@ def describe(connection: ConnectionOptions, output: OutputFormat) -> None:
     _show(run_with_client(connection, body), output)
 
 
-@click.command("list")
+@command("list")
 @with_connection
 @with_output
 def list_(connection: ConnectionOptions, output: OutputFormat) -> None:

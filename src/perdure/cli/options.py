@@ -10,7 +10,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import click
 import msgspec
@@ -31,6 +31,37 @@ DEFAULT_CONNECT_NS = 5_000_000_000
 DURATION_MAX_NS = 3_652_500 * DAY_NS
 """The largest protobuf duration: ten thousand years."""
 OutputFormat = Literal["text", "json", "jsonl", "none"]
+
+
+class TextCommand(click.Command):
+    """A command whose texts can be sent: what a shell hands over that is not UTF-8 is refused.
+
+    Names of files are of other types (`click.Path`, `click.UNPROCESSED`) and may be any bytes.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any("\0" in arg for arg in args):
+            raise click.UsageError("An argument holds a NUL character", ctx)
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            if isinstance(param.type, click.types.StringParamType):
+                value: object = ctx.params.get(param.name or "")
+                texts = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+                if any(isinstance(text, str) and not _is_utf8(text) for text in texts):
+                    raise click.BadParameter("it is not UTF-8 text", ctx, param)
+        return rest
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+command = functools.partial(click.command, cls=TextCommand)
+"""As `click.command`; every command of the tree is made with it."""
 
 
 class Duration(click.ParamType[int]):
@@ -103,6 +134,35 @@ def _apply(function: Callable[..., Any], options: list[Callable[..., Any]]) -> C
     return function
 
 
+def _tls_options() -> list[Callable[..., Any]]:
+    return [
+        click.option("--tls", is_flag=True, envvar=_env("TLS"), help="Encrypt the connection."),
+        click.option(
+            "--tls-cert-path",
+            type=click.Path(),
+            envvar=_env("TLS_CLIENT_CERT_PATH"),
+            help="Client certificate (PEM).",
+        ),
+        click.option(
+            "--tls-key-path",
+            type=click.Path(),
+            envvar=_env("TLS_CLIENT_KEY_PATH"),
+            help="Client key (PEM).",
+        ),
+        click.option(
+            "--tls-ca-path",
+            type=click.Path(),
+            envvar=_env("TLS_SERVER_CA_CERT_PATH"),
+            help="Trusted CAs (PEM).",
+        ),
+        click.option(
+            "--tls-server-name",
+            envvar=_env("TLS_SERVER_NAME"),
+            help="Name that the certificate must have.",
+        ),
+    ]
+
+
 def with_connection(function: Callable[Concatenate[ConnectionOptions, P], T]) -> Callable[P, T]:
     """Adds the flags of a connection; the command gets a `ConnectionOptions` as its first argument."""
 
@@ -134,23 +194,7 @@ def with_connection(function: Callable[Concatenate[ConnectionOptions, P], T]) ->
             click.option(
                 "--api-key", envvar=_env("API_KEY"), help="API key sent with each request."
             ),
-            click.option("--tls", is_flag=True, envvar=_env("TLS"), help="Encrypt the connection."),
-            click.option(
-                "--tls-cert-path",
-                envvar=_env("TLS_CLIENT_CERT_PATH"),
-                help="Client certificate (PEM).",
-            ),
-            click.option(
-                "--tls-key-path", envvar=_env("TLS_CLIENT_KEY_PATH"), help="Client key (PEM)."
-            ),
-            click.option(
-                "--tls-ca-path", envvar=_env("TLS_SERVER_CA_CERT_PATH"), help="Trusted CAs (PEM)."
-            ),
-            click.option(
-                "--tls-server-name",
-                envvar=_env("TLS_SERVER_NAME"),
-                help="Name that the certificate must have.",
-            ),
+            *_tls_options(),
             click.option("--grpc-meta", multiple=True, help="KEY=VALUE header of each request."),
             click.option(
                 "--client-connect-timeout",
@@ -226,11 +270,15 @@ def with_input(function: Callable[Concatenate[list[common.Payload], P], T]) -> C
                 "--input",
                 "-i",
                 "input_",
+                type=click.UNPROCESSED,  # it may hold the name of a file
                 multiple=True,
                 help="One argument as JSON, or @FILE to read it. Repeatable.",
             ),
             click.option(
-                "--input-file", multiple=True, help="File with one argument as JSON. - is stdin."
+                "--input-file",
+                type=click.UNPROCESSED,
+                multiple=True,
+                help="File with one argument as JSON. - is stdin.",
             ),
             click.option(
                 "--input-meta", multiple=True, help="KEY=VALUE payload metadata, e.g. encoding."
@@ -246,10 +294,17 @@ def _indirect(text: str) -> str:
 
 
 def _read(flag: str, name: str) -> str:
+    source = "stdin" if name == "-" else name
     try:
-        if name == "-":
-            return sys.stdin.read()
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise click.UsageError(f"{flag}: cannot read {name}: {reason}") from None
+        if name != "-":
+            return Path(name).read_text(encoding="utf-8")
+        if sys.stdin is None:  # the shell has closed it
+            raise click.UsageError(f"{flag}: cannot read stdin: it is closed")
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError as error:  # a NUL in the name, or a stream that was closed
+        reason = str(error)
+    raise click.UsageError(f"{flag}: cannot read {source}: {reason}")

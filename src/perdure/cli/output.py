@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from google.protobuf import json_format
 
+from perdure.cli.exits import CommandError
 from perdure.rendering import payloads
 from perdure.rendering.visible import visible
 from perdure.wire.api import common
@@ -26,13 +27,27 @@ if TYPE_CHECKING:
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print lines. What would steer the terminal is spelled out; a JSON text keeps its meaning."""
-    click.echo(visible(text, keep_lines=True), err=err)
+    try:
+        click.echo(visible(text, keep_lines=True), err=err)
+    except OSError:
+        if not err:
+            raise  # and nobody can be told what stderr does not take
 
 
 def document(value: object, output: OutputFormat) -> None:
     """One JSON document: indented for `json`, on one line for `jsonl`."""
-    indent = 2 if output == "json" else None
-    echo(json.dumps(value, ensure_ascii=False, indent=indent))
+    try:
+        echo(_encoded(value, 2 if output == "json" else None))
+    except RecursionError:
+        raise CommandError("the answer is nested too deeply to be shown as JSON") from None
+
+
+def _encoded(value: object, indent: int | None) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent)
+    except RecursionError:
+        # Without indentation the encoder follows about three times as many levels.
+        return json.dumps(value, ensure_ascii=False)
 
 
 def documents(values: Iterable[object], output: OutputFormat) -> None:

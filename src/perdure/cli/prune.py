@@ -14,7 +14,7 @@ import click
 
 from perdure.cli import output
 from perdure.cli.exits import CommandError, Exit
-from perdure.cli.options import DEFAULT_NAMESPACE, DURATION
+from perdure.cli.options import DEFAULT_NAMESPACE, DURATION, command
 from perdure.cli.output import echo
 from perdure.cli.workflow_read import status_name
 from perdure.core.clock import SystemClock
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SHOWN_MAX = 50
 
 
-@click.command()
+@command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--older-than",
@@ -62,6 +62,8 @@ def prune(
         done = asyncio.run(pruning.prune(file, found.runs)) if is_applied else None
     except StoreError as error:
         raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"cannot open {error.filename or file}: {error.strerror}") from None
     except RpcError as error:
         is_missing = isinstance(error, NotFound)
         raise CommandError(error.message, Exit.NOT_FOUND if is_missing else Exit.USAGE) from None

@@ -13,14 +13,14 @@ import click
 from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
-from perdure.cli.options import RETENTION
+from perdure.cli.options import RETENTION, command
 from perdure.cli.output import echo
 from perdure.server.common.options import DevServerOptions, DevServerReady, ServerStartError
 
 logger = logging.getLogger("perdure.cli.server")
 
 
-@click.command("start-dev")
+@command("start-dev")
 @click.option("--ip", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", "-p", type=int, default=7233, show_default=True, help="gRPC port. 0: a free one."
@@ -146,6 +146,10 @@ def _pairs(flag: str, values: object) -> dict[str, str]:
 def _json(key: str, text: str) -> object:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise click.UsageError(
+            f"--dynamic-config-value {key}: the value is nested too deeply"
+        ) from None
     except ValueError:
         raise click.UsageError(
             f"--dynamic-config-value {key}: {text!r} is not JSON; a text needs its own quotes: {key}='\"text\"'"

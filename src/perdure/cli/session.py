@@ -143,8 +143,9 @@ def _read(path: str | None) -> bytes | None:
         return None
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}", Exit.USAGE) from None
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise CommandError(f"cannot read {path}: {reason}", Exit.USAGE) from None
 
 
 def tune_collector() -> None:

@@ -10,11 +10,12 @@ import click
 from perdure import __version__
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError
+from perdure.cli.options import command
 from perdure.cli.output import echo
 from perdure.server.common.options import PORT_MAX, ServerStartError
 
 
-@click.command("start-test")
+@command("start-test")
 @click.argument("port", type=click.IntRange(0, PORT_MAX), default=7233)
 @click.option("--ip", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(

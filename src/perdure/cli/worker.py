@@ -21,7 +21,7 @@ import click
 
 from perdure.cli import logs, session
 from perdure.cli.exits import CommandError, Exit, explain
-from perdure.cli.options import ConnectionOptions, with_connection
+from perdure.cli.options import ConnectionOptions, command, with_connection
 from perdure.core.units import SECOND_NS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ HINT = (
 )
 
 
-@click.command("run")
+@command("run")
 @click.argument("target", metavar="MODULE:ATTRIBUTE")
 @with_connection
 @click.option(
@@ -100,7 +100,7 @@ def load(target: str) -> Any:
         CommandError: No such module or attribute. An error inside the module keeps its own traceback.
     """
     module_name, colon, attribute = target.partition(":")
-    if not (module_name and colon and attribute):
+    if not (module_name and colon and attribute) or module_name.startswith("."):
         raise CommandError(
             f"{target!r} is not MODULE:ATTRIBUTE, for instance worker:worker", Exit.USAGE
         )

@@ -12,6 +12,7 @@ from perdure.cli.options import (
     ConnectionOptions,
     OutputFormat,
     Target,
+    command,
     with_connection,
     with_input,
     with_output,
@@ -40,7 +41,7 @@ def _done(form: OutputFormat, target: Target, text: str, **more: object) -> None
         echo(text)
 
 
-@click.command("signal")
+@command("signal")
 @with_target
 @click.option("--name", "--type", "name", required=True, help="Name of the signal.")
 @with_input
@@ -70,7 +71,7 @@ def signal(
     _done(output, target, f"signal {name!r} accepted", signal=name)
 
 
-@click.command("query")
+@command("query")
 @with_target
 @click.option("--name", "--type", "name", required=True, help="Name of the query.")
 @click.option(
@@ -134,7 +135,7 @@ def show_answer(raw: object, form: OutputFormat) -> None:
         echo(payloads.text(raw.payload) if isinstance(raw, RawValue) else "null")
 
 
-@click.command("cancel")
+@command("cancel")
 @with_target
 @click.option("--reason", default="", help="Why; the workflow's history keeps it.")
 @with_connection
@@ -151,7 +152,7 @@ def cancel(
     _done(output, target, f"cancellation of {target.workflow_id!r} requested", cancelRequested=True)
 
 
-@click.command("terminate")
+@command("terminate")
 @with_target
 @click.option("--reason", default="", help="Why; the workflow's history keeps it.")
 @with_connection

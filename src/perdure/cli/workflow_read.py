@@ -16,6 +16,7 @@ from perdure.cli.options import (
     ConnectionOptions,
     OutputFormat,
     Target,
+    command,
     with_connection,
     with_output,
     with_target,
@@ -43,7 +44,7 @@ PIPE_COLUMNS = 200
 # ── list and count ────────────────────────────────────────────────────────────────────────────────
 
 
-@click.command("list")
+@command("list")
 @click.option("--query", "-q", default=None, help="List filter, e.g. WorkflowType='Order'.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=None, help="Largest number of workflows."
@@ -87,7 +88,7 @@ def show_list(found: list[WorkflowExecution], form: OutputFormat, now_ns: int) -
         output.table(("STATUS", "WORKFLOW ID", "TYPE", "STARTED", "RUN ID"), rows)
 
 
-@click.command("count")
+@command("count")
 @click.option("--query", "-q", default=None, help="List filter.")
 @with_connection
 @with_output
@@ -118,7 +119,7 @@ def show_count(counted: Any, form: OutputFormat) -> None:
 # ── show ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@click.command("show")
+@command("show")
 @with_target
 @click.option("--follow", "-f", is_flag=True, help="Show new events until the workflow closes.")
 @click.option("--detailed", is_flag=True, help="A line per event instead of one per step.")
@@ -212,7 +213,7 @@ def terminal_style(*, detailed: bool, newest_first: bool, no_cut: bool) -> timel
 # ── describe ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@click.command("describe")
+@command("describe")
 @with_target
 @click.option("--raw", is_flag=True, help="Print the server's whole answer, payloads not decoded.")
 @with_connection

@@ -22,6 +22,7 @@ from perdure.cli.options import (
     ConnectionOptions,
     OutputFormat,
     Target,
+    command,
     with_connection,
     with_input,
     with_output,
@@ -137,7 +138,7 @@ def _with_start_flags(function: Callable[..., T]) -> Callable[..., T]:
     return decorated
 
 
-@click.command("start")
+@command("start")
 @_with_start_flags
 @with_input
 @with_connection
@@ -153,11 +154,16 @@ def start(
     \b
     perdure workflow start --type Greeting --task-queue greetings --workflow-id greeting-1 --input '"World"'
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    started, _ = run_with_client(connection, lambda client: _start(client, flags, arguments))
+    optional = _start_arguments(
+        flags
+    )  # before the connection, as what is wrong with them needs no server
+    started, _ = run_with_client(
+        connection, lambda client: _start(client, flags, arguments, optional)
+    )
     show_started(started, output)
 
 
-@click.command("execute")
+@command("execute")
 @_with_start_flags
 @with_input
 @with_connection
@@ -169,9 +175,10 @@ def execute(
     output: OutputFormat,
 ) -> None:
     """Start a workflow and wait for its result. Exit code 5 if it does not complete."""
+    optional = _start_arguments(flags)
 
     async def body(client: Client) -> None:
-        started, handle = await _start(client, flags, arguments)
+        started, handle = await _start(client, flags, arguments, optional)
         if output == "text":
             show_started(started, output)
         await _await_result(handle, output, msgspec.to_builtins(started))
@@ -179,7 +186,7 @@ def execute(
     run_with_client(connection, body)
 
 
-@click.command("result")
+@command("result")
 @with_target
 @with_connection
 @with_output
@@ -201,7 +208,10 @@ def result(connection: ConnectionOptions, target: Target, output: OutputFormat) 
 
 
 async def _start(
-    client: Client, flags: StartFlags, arguments: list[common.Payload]
+    client: Client,
+    flags: StartFlags,
+    arguments: list[common.Payload],
+    optional: dict[str, Any],
 ) -> tuple[Started, WorkflowHandle[Any, Any]]:
     from perdure.common import RawValue
     from perdure.exceptions import WorkflowAlreadyStartedError
@@ -215,7 +225,7 @@ async def _start(
             id=workflow_id,
             task_queue=flags.task_queue,
             result_type=RawValue,
-            **_start_arguments(flags),
+            **optional,
         )
     except WorkflowAlreadyStartedError as error:
         # An explicit policy is applied literally.

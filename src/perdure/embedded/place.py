@@ -66,9 +66,12 @@ def _file(url: str, rest: str) -> Path:
     _check_text(url, path)
     try:
         found = Path(path).expanduser().resolve()
+        is_folder = found.is_dir()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{url!r} names no file: {error}") from None
-    if path.endswith(("/", os.sep)) or found.is_dir():
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ValueError(f"{url!r} names no file: {error.strerror}") from None
+    if path.endswith(("/", os.sep)) or is_folder:
         raise ValueError(f"{url!r} is a folder: give the path of a file in it")
     if f"///{path}" == rest and not found.parent.is_dir():
         raise ValueError(

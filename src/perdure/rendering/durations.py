@@ -17,6 +17,7 @@ _UNITS_NS = {
     "h": HOUR_NS,
     "d": DAY_NS,
 }
+CHARACTERS_MAX = 1000
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
 
 
@@ -31,6 +32,8 @@ def parse(text: str) -> int:
         90000000000
     """
     stripped = text.strip()
+    if len(stripped) > CHARACTERS_MAX:
+        raise ValueError(f"a duration has at most {CHARACTERS_MAX} characters")
     if stripped == "0":
         return 0
     total, position = Fraction(0), 0

@@ -34,7 +34,7 @@ def value(payload: common.Payload) -> object:
     if encoding in JSON_ENCODINGS:
         try:
             return json.loads(payload.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             encoding = f"{encoding} (damaged)"
     return {"encoding": encoding or "unknown", "data": base64.b64encode(payload.data).decode()}
 
@@ -47,7 +47,7 @@ def text(payload: common.Payload) -> str:
     if encoding in JSON_ENCODINGS:
         try:
             return json.dumps(json.loads(payload.data), ensure_ascii=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             encoding = f"{encoding}, damaged"
     return f"<{encoding or 'no encoding'}, {len(payload.data)} bytes>"
 
@@ -140,6 +140,8 @@ def _decode_base64(content: str) -> bytes:
 def _check_json(data: bytes, index: int) -> None:
     try:
         json.loads(data)
+    except RecursionError:
+        raise InputError(f"input {index + 1} is nested too deeply") from None
     except ValueError:
         raise InputError(
             f"input {index + 1} is not JSON; a text needs its own quotes: --input '\"World\"' "
@@ -160,6 +162,8 @@ def pairs(flag: str, values: Sequence[str]) -> dict[str, object]:
             raise InputError(f"{flag} {pair!r} is not KEY=VALUE")
         try:
             found[key] = json.loads(content)
+        except RecursionError:
+            raise InputError(f"{flag} {key}: the value is nested too deeply") from None
         except ValueError:
             raise InputError(
                 f"{flag} {key}: the value is not JSON; a text needs its own quotes: {key}='\"text\"'"

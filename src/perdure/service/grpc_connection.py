@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from perdure.core.units import SECOND_NS
 from perdure.service.calls import call_kind, default_timeout_ns
 from perdure.service.config import ConnectConfig, GrpcCompression, TLSConfig
-from perdure.service.headers import base_headers, validate_metadata
+from perdure.service.headers import base_headers, is_header_text, validate_metadata
 from perdure.wire import errors
 from perdure.wire.api import common as common_pb
 from perdure.wire.seam import Method, decoded
@@ -131,7 +131,7 @@ class GrpcConnection:
     ) -> tuple[tuple[str, str | bytes], ...]:
         headers = dict(self._headers)
         namespace = getattr(request, "namespace", "")
-        if isinstance(namespace, str) and namespace:
+        if isinstance(namespace, str) and is_header_text(namespace):
             headers["temporal-namespace"] = namespace
         if metadata:
             validate_metadata(metadata)

@@ -24,9 +24,16 @@ def base_headers(
         "client-version": __version__,
     }
     if api_key is not None:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise TypeError("The API key must be printable ASCII")
         headers["authorization"] = f"Bearer {api_key}"
     headers.update(rpc_metadata)
     return headers
+
+
+def is_header_text(value: str) -> bool:
+    """Whether a header can have this value: printable ASCII, and something."""
+    return value.isascii() and value.isprintable() and bool(value)
 
 
 def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
@@ -43,6 +50,6 @@ def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
             raise TypeError(
                 f"RPC metadata {key!r}: keys that end in '-bin' take bytes, all others take str"
             )
-        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        if isinstance(value, str) and not is_header_text(value) and value:
             # The transport would refuse it too, but its error does not name the key. The value may be a secret.
             raise TypeError(f"RPC metadata {key!r}: the value must be printable ASCII")

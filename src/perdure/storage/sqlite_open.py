@@ -101,7 +101,7 @@ def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection."""
-    return _connect(f"file:{quote(str(path))}?mode=ro")
+    return _connect(f"file:{quote(os.fsencode(path))}?mode=ro")
 
 
 def _connect(name: str) -> sqlite3.Connection:

@@ -146,7 +146,7 @@ def test_a_command_that_is_cut_off(error: BaseException, code: int, said: str | 
     with contextlib.redirect_stdout(Gone(error)), contextlib.redirect_stderr(err):
         assert app.run_for_exit_code(["--version"]) == code
     if said is None:
-        assert err.closed, "so that Python does not complain at its end"
+        assert err.getvalue() == ""
     else:
         assert err.getvalue() == said
 

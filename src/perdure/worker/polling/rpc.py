@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.core.units import SECOND_NS
 from perdure.core.user_code import passes_through
 from perdure.service.calls import is_too_large
+from perdure.service.headers import is_header_text
 from perdure.service.payload_sizes import NO_WARNINGS, SizeWarnings
 from perdure.wire import errors
 from perdure.wire.api import common, deployment, enums, taskqueue, workflowservice
@@ -58,7 +59,7 @@ class WorkerRpc:
         self._codec = codec
         self._encodes_headers = encodes_headers
         self._size_warnings = size_warnings
-        self._metadata = {"temporal-namespace": namespace}
+        self._metadata = {"temporal-namespace": namespace} if is_header_text(namespace) else {}
         self.is_shutting_down = False
         self.is_abandoned = False
         """True when the time for a graceful end is over: calls are not repeated any more."""
