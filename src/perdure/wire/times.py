@@ -16,6 +16,8 @@ from perdure.core.units import END_OF_TIME_NS
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
+_WHOLE_SECONDS_MAX = END_OF_TIME_NS // NS_PER_SECOND - 10
+"""Fewer seconds are within the bounds whatever the nanoseconds are: those are an `int32`, at most 2.2 s."""
 DURATION_MAX = timedelta(seconds=315_576_000_000)
 """The longest duration of protobuf: about ten thousand years."""
 _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
@@ -40,7 +42,12 @@ def timestamp_or_none(ns: int) -> Timestamp | None:
 def timestamp_ns(value: Timestamp) -> int:
     """0 for an unset timestamp; the end of time for one after it."""
     # Not bounded below: a zero time of Go, in the year 1, means "none" and is shown as it is.
-    return min(value.seconds * NS_PER_SECOND + value.nanos, END_OF_TIME_NS)
+    seconds = value.seconds
+    if (
+        seconds < _WHOLE_SECONDS_MAX
+    ):  # nearly always: comparing seconds costs less than comparing nanoseconds
+        return seconds * NS_PER_SECOND + value.nanos
+    return min(seconds * NS_PER_SECOND + value.nanos, END_OF_TIME_NS)
 
 
 @lru_cache(maxsize=1_024)
@@ -60,7 +67,12 @@ def duration_or_none(ns: int) -> Duration | None:
 
 def duration_ns(value: Duration) -> int:
     """0 for an unset duration; the longest there is for a longer one."""
-    ns = value.seconds * NS_PER_SECOND + value.nanos
+    seconds = value.seconds
+    if not seconds:  # most durations of requests and events are not set
+        return value.nanos
+    ns = seconds * NS_PER_SECOND + value.nanos
+    if -_WHOLE_SECONDS_MAX < seconds < _WHOLE_SECONDS_MAX:
+        return ns
     if -END_OF_TIME_NS <= ns <= END_OF_TIME_NS:
         return ns
     return END_OF_TIME_NS if ns > 0 else -END_OF_TIME_NS
