@@ -181,11 +181,6 @@ _OUTSIDE: Final = {"outside": True}
 """Marks what is not of the draft: the run's name, the journal itself, and what is derived or memory only."""
 
 
-def _empty() -> Table[Any, Any]:
-    """The table that all runs share until they put something into theirs."""
-    return EMPTY
-
-
 def _empty_buffer() -> Buffer:
     return EMPTY_BUFFER
 
@@ -220,25 +215,25 @@ class RunState:
     memo: tuple[tuple[str, bytes], ...] = ()
     """Sorted (key, serialised Payload)."""
     search_attributes: tuple[tuple[str, bytes], ...] = ()
-    activities: Table[int, Activity] = field(default_factory=_empty)
+    activities: Table[int, Activity] = EMPTY
     activity_bytes: int = 0
     """Of the attributes of all pending activities: their inputs may be large."""
-    activity_ids: Table[str, int] = field(default_factory=_empty)
-    timers: Table[str, Timer] = field(default_factory=_empty)
-    timers_by_event: Table[int, str] = field(default_factory=_empty)
-    children: Table[int, Child] = field(default_factory=_empty)
+    activity_ids: Table[str, int] = EMPTY
+    timers: Table[str, Timer] = EMPTY
+    timers_by_event: Table[int, str] = EMPTY
+    children: Table[int, Child] = EMPTY
     """Those that run. A closed run keeps them: the delivery of their start may be repeated."""
-    external_signals: Table[int, str] = field(default_factory=_empty)
+    external_signals: Table[int, str] = EMPTY
     """Initiated event id -> workflow id, of signals on their way to others; the same for cancel requests. A closed
     run keeps them: they are still delivered."""
-    external_cancels: Table[int, str] = field(default_factory=_empty)
-    updates: Table[str, Update] = field(default_factory=_empty)
+    external_cancels: Table[int, str] = EMPTY
+    updates: Table[str, Update] = EMPTY
     open_updates: int = 0
     """How many of them are not completed."""
-    request_ids: Table[str, int] = field(default_factory=_empty)
+    request_ids: Table[str, int] = EMPTY
     """Request ids that events carry (signals, pause) -> event id."""
     # Facts.
-    activity_progress: Table[int, ActivityProgress] = field(default_factory=_empty)
+    activity_progress: Table[int, ActivityProgress] = EMPTY
     started_activities: int = 0
     """How many of them a worker has."""
     buffered: Buffer = field(default_factory=_empty_buffer)
@@ -338,7 +333,9 @@ class RunState:
 
 _DURABLE = tuple(each for each in fields(RunState) if not each.metadata)
 _SCALARS = tuple(
-    each.name for each in _DURABLE if each.default_factory not in {_empty, _empty_buffer}
+    each.name
+    for each in _DURABLE
+    if each.default is not EMPTY and each.default_factory is not _empty_buffer
 )
 _scalars = attrgetter(*_SCALARS)
 

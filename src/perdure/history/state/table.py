@@ -59,9 +59,14 @@ class Table(dict[K, V]):
 
 
 class _Empty(Table[Any, Any]):
-    """There is nothing in it to remove, and nothing can be set."""
+    """There is nothing in it to remove, and nothing can be set.
+
+    It never changes and so has a hash: data classes take only such values as the default of a field. A factory
+    would be one call per table and run.
+    """
 
     __slots__ = ()
+    __hash__: Any = object.__hash__
 
     def set(self, key: Any, value: Any) -> None:
         raise AssertionError(f"{key!r} was to be set in the table of all runs: see RunState.owned")
