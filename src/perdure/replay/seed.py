@@ -6,6 +6,7 @@ as the hash of a string in the language the core is written in); changing it bre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -25,6 +26,13 @@ def randomness_seed(run_id: str) -> int:
 
 def siphash13(data: bytes) -> int:
     """SipHash with one compression and three finalisation rounds and an all-zero key."""
+    if _compiled is not None:
+        return int.from_bytes(_compiled(0, data), "little")
+    return siphash13_in_python(data)
+
+
+def siphash13_in_python(data: bytes) -> int:
+    """The same, for interpreters without a compiled one."""
     words = [
         int.from_bytes(data[offset : offset + 8], "little") for offset in range(0, len(data) + 1, 8)
     ]
@@ -52,3 +60,22 @@ def _round(v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
     v1 = ((v1 << 17 | v1 >> 47) & _MASK) ^ v2
     v2 = v2 << 32 & _MASK | v2 >> 32
     return v0, v1, v2, v3
+
+
+def _find_compiled() -> Callable[[int, bytes], bytes] | None:
+    """The interpreter's own SipHash-1-3, with which it names compiled source files, if this one has it.
+
+    Every run is seeded, and in Python that takes about a thousand bytecodes. Which hash an interpreter has is its own
+    business, so two texts of different lengths are compared.
+    """
+    try:
+        from _imp import source_hash
+    except ImportError:
+        return None
+    for text in (b"\xff", bytes(range(37))):
+        if int.from_bytes(source_hash(0, text), "little") != siphash13_in_python(text):
+            return None
+    return source_hash
+
+
+_compiled = _find_compiled()

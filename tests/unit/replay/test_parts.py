@@ -13,7 +13,7 @@ from perdure.replay.flags import Flag, Flags
 from perdure.replay.markers import patch_details, read_patch
 from perdure.replay.mismatch import BadHistory, NondeterminismFound, Rule
 from perdure.replay.operation_table import sent
-from perdure.replay.seed import randomness_seed, siphash13
+from perdure.replay.seed import randomness_seed, siphash13, siphash13_in_python
 from perdure.replay.task import WorkflowTask
 from perdure.wire.api import common, enums, history, sdk, workflowservice
 from tests.unit.replay.build import ALL_FLAGS, RUN, Events, payload
@@ -84,6 +84,12 @@ def test_siphash_depends_on_every_byte() -> None:
     seen = {siphash13(bytes(n)) for n in range(40)}
     assert len(seen) == 40
     assert all(0 <= value < 2**64 for value in seen)
+
+
+@pytest.mark.parametrize("size", range(40))
+def test_the_compiled_siphash_is_the_one_in_python(size: int) -> None:
+    data = bytes(range(255, 255 - size, -1))
+    assert siphash13(data) == siphash13_in_python(data)
 
 
 def test_flags_are_written_once() -> None:
