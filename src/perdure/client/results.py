@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import AsyncIterator
 from typing import Any
@@ -44,13 +43,14 @@ async def of_chain(
         WorkflowContinuedAsNewError: The run continued as new, and runs are not followed.
     """
     converter = client.caller.converter_for(input.id)
+    # Interceptors may change an input, so each run gets a new one. Most chains are of one run: it gets the first.
+    fields: dict[str, Any] = vars(input).copy()
     while True:
-        # Interceptors may change an input, so each run gets a new one.
-        events = client.outbound.fetch_workflow_history_events(dataclasses.replace(input))
-        event = await close_event(events)
+        event = await close_event(client.outbound.fetch_workflow_history_events(input))
         successor = successor_run_id(event)
         if successor and follow_runs:
-            input = dataclasses.replace(input, run_id=successor)
+            fields["run_id"] = successor
+            input = FetchWorkflowHistoryEventsInput(**fields)
             continue
         if event.HasField("workflow_execution_continued_as_new_event_attributes"):
             raise WorkflowContinuedAsNewError(successor)
