@@ -26,6 +26,13 @@ from perdure.wire.api import common as common_pb
 _SYMBOLS = symbol_database.Default()
 
 
+def _as_text(data: bytes) -> str | bytes:
+    """JSON that begins as UTF-8 does, as text: given bytes, `json.loads` first looks for five other encodings."""
+    if len(data) > 1 and 0 < data[0] < 0x80 and data[1]:
+        return data.decode(errors="surrogatepass")
+    return data
+
+
 class EncodingPayloadConverter(ABC):
     """Converts one value to one payload of one encoding, or declines.
 
@@ -319,7 +326,7 @@ class JSONPlainPayloadConverter(EncodingPayloadConverter):
 
     def from_payload(self, payload: common_pb.Payload, type_hint: type | None = None) -> Any:
         try:
-            value = json.loads(payload.data, cls=self._decoder)
+            value = json.loads(_as_text(payload.data), cls=self._decoder)
         except (ValueError, RecursionError) as error:
             # Not JSON, not UTF-8, a number of too many digits, or nested too deeply.
             raise RuntimeError("Failed parsing") from error
