@@ -109,7 +109,10 @@ def with_bounded_failures(message: Message, *, is_own: bool = False) -> Message:
         message: Any message of the API.
         is_own: Whether it may be changed; otherwise a copy is.
     """
-    for failure in failures_below(message):
+    places = _places(type(message))
+    if not places:
+        return message
+    for failure in _found(message, places):
         if is_too_deep(failure):
             break
     else:
@@ -136,11 +139,17 @@ def _found(message: Message, places: tuple[_Place, ...]) -> Iterator[failure_pb.
         if shape is _Shape.CHOICE:
             # One look, however many fields exclude each other: completions have many commands.
             chosen = message.WhichOneof(name)
-            children = (getattr(message, chosen),) if chosen in only and chosen else ()
+            if chosen is None or chosen not in only:
+                continue
+            children = (getattr(message, chosen),)
         elif shape is _Shape.ONE:
-            children = (getattr(message, name),) if message.HasField(name) else ()
+            if not message.HasField(name):
+                continue
+            children = (getattr(message, name),)
         else:
             children = getattr(message, name)
+            if not children:
+                continue
             if shape is _Shape.MAP:
                 # Not `values()`: its view costs more than the rest, and most maps are empty.
                 children = [children[key] for key in children]
