@@ -81,7 +81,7 @@ async def _by_token(services: Services, transition: ByToken, request: Any) -> An
     change = _of_early_attempt(transition, started_until_ns) if started_until_ns else transition
     # The answer to a heartbeat is not kept for repeated calls: it must reflect the present state.
     method = _METHOD.get(transition)
-    kept = b"" if method is None else method + checks.fingerprint(request)
+    kept = b"" if method is None else method + checks.fingerprint(checks.encoded(request))
     return await services.engine.update(token.entity, change, token, request, token=kept)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -63,8 +63,11 @@ def page_size(value: int, default: int, maximum: int) -> int:
     return min(value or default, maximum)
 
 
-def fingerprint(request: Message) -> bytes:
+def encoded(request: Message) -> bytes:
+    """A request as bytes, the same for equal requests of one process."""
+    return request.SerializeToString(deterministic=True)
+
+
+def fingerprint(encoded_request: bytes) -> bytes:
     """What tells a repeated answer to a task from another answer to it (D-47): both carry the same task token."""
-    return hashlib.blake2b(
-        request.SerializeToString(deterministic=True), digest_size=16, usedforsecurity=False
-    ).digest()
+    return blake2b(encoded_request, digest_size=16).digest()

@@ -75,8 +75,9 @@ async def respond_workflow_task_completed(
     services: Services, call: Call, request: workflowservice.RespondWorkflowTaskCompletedRequest
 ) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
     # The transport refuses it before it is decoded. An embedded engine has no transport, and the same limit.
-    if (size_bytes := request.ByteSize()) > COMPLETION_BYTES_MAX:
-        raise too_large(size_bytes, COMPLETION_BYTES_MAX)
+    encoded = checks.encoded(request)
+    if len(encoded) > COMPLETION_BYTES_MAX:
+        raise too_large(len(encoded), COMPLETION_BYTES_MAX)
     token, _ = task_tokens.opened(services, request, WorkflowTaskToken)
     entity = token.entity
     try:
@@ -86,7 +87,7 @@ async def respond_workflow_task_completed(
             services.updates,
             token,
             request,
-            token=b"completed" + checks.fingerprint(request),
+            token=b"completed" + checks.fingerprint(encoded),
         )
     except RpcError:
         services.queries.reroute(entity)
@@ -128,7 +129,7 @@ async def respond_workflow_task_failed(
         transitions.fail_workflow_task,
         token,
         request,
-        token=b"failed" + checks.fingerprint(request),
+        token=b"failed" + checks.fingerprint(checks.encoded(request)),
     )
     services.queries.reroute(token.entity)
     return reply
