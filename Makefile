@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant conformance reference-record histories demo bench docs clean
+.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant conformance fuzz reference-record histories demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -66,6 +66,9 @@ plant: setup     ## Plant small bugs and count how many the tests find: make pla
 
 conformance: setup   ## Run the official SDK, in its own process, against our server
 	$(BIN)/python -m pytest -q tests/conformance
+
+fuzz: setup      ## Send many random requests to every RPC: make fuzz SEEDS=500, or SEED=n to send those of one seed again
+	$(BIN)/python -m pytest -q tests/fuzz -k seeds $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 reference-record: setup  ## Record the answers of the reference server in tests/reference again
 	$(BIN)/python -m tests.reference.record

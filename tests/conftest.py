@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seeds",
         type=int,
-        default=200,
-        help="how many worlds tests/simulation plays",
+        default=None,
+        help="how many seeds tests/simulation and tests/fuzz play; by default few",
     )
-    parser.addoption("--seed", type=int, default=None, help="the seed of the only world to play")
+    parser.addoption("--seed", type=int, default=None, help="the only seed to play")

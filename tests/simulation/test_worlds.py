@@ -22,6 +22,7 @@ from tests.simulation.world import World
 
 pytestmark = pytest.mark.simulation
 
+SEEDS = 200
 CHUNKS = 20
 GREETINGS = 4
 """How many workflows the workload `Greetings` has."""
@@ -40,7 +41,7 @@ def quiet() -> Iterator[None]:
 def test_promises_are_kept(chunk: int, request: pytest.FixtureRequest) -> None:
     """Plays 200 seeds by default; `--seeds N` changes the number, `--seed N` plays one."""
     only: int | None = request.config.getoption("--seed")
-    count = cast("int", request.config.getoption("--seeds"))
+    count = cast("int | None", request.config.getoption("--seeds")) or SEEDS
     seeds: range | list[int] = range(chunk, count, CHUNKS)
     if only is not None:
         seeds = [only] if only % CHUNKS == chunk else []

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from perdure.entity.transition import VisibilityRow
+from perdure.server.common import seals
 from perdure.server.frontend.list_filter import parse_filter
 from perdure.server.frontend.lists import execution_info
 from perdure.storage.port import Span
@@ -114,6 +115,31 @@ async def test_a_token_that_is_none_is_refused(lists: Caller):
         await lists.call("ListWorkflowExecutions", next_page_token=b"\xc1")
     with pytest.raises(InvalidArgument):
         await lists.call("ListWorkflowExecutions", page_size=-1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start_ns": -1},
+        {"start_ns": 2**64 - 1},
+        {"start_ns": -(2**63)},
+        {"close_ns": -1},
+        {"close_ns": 2**63},
+        {"run_id": 5},
+        {"run_id": "no UTF-8"},
+    ],
+)
+async def test_a_token_with_values_that_no_row_has_is_refused(
+    lists: Caller, changes: dict[str, Any]
+):
+    answer = await lists.call("ListWorkflowExecutions", page_size=1)
+    namespace = lists.node.engine.namespaces.find("default")
+    assert namespace is not None
+    row = msgspec.msgpack.decode(seals.body_of(answer.next_page_token))
+    body = msgspec.msgpack.encode(row | changes).replace(b"no UTF-8", b"no\xffUTF-8")
+    token = seals.seal(body, namespace.token_key, seals.PAGE, "list ")
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        await lists.call("ListWorkflowExecutions", next_page_token=token)
 
 
 async def test_a_token_holds_no_memo(lists: Caller):

@@ -158,3 +158,31 @@ def test_a_token_of_another_run_or_of_nobody_is_refused_as_rule_25_says():
             decode_token(data, "run", HistoryToken)
     with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
         decode_token(token, "run", ReverseToken)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ["h", "run", -1],
+        ["h", "run", 2**63],
+        ["h", "run", 1, 2**64 - 1],
+        ["h", "run", 1, -1],
+        ["h", 5, 1],
+        ["h"],
+    ],
+)
+def test_page_tokens_within_reason(body: list[object]):
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        decode_token(msgspec.msgpack.encode(body), "run", HistoryToken)
+
+
+@pytest.mark.parametrize("event_id", [-1, 2**63])
+def test_page_tokens_backwards_within_reason(event_id: int):
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        decode_token(msgspec.msgpack.encode(["r", "run", event_id]), "run", ReverseToken)
+
+
+def test_a_page_token_that_is_not_utf8_is_no_token():
+    body = msgspec.msgpack.encode(["h", "run", 1]).replace(b"run", b"r\xffn")
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        decode_token(body, "", HistoryToken)

@@ -14,9 +14,11 @@ from perdure.core.ids import new_id
 from perdure.history.draft.tokens import (
     ActivityTaskToken,
     QueryToken,
+    TaskToken,
     WorkflowTaskToken,
     decode_token,
     encode_token,
+    entity_of,
 )
 from perdure.server.common import seals
 from perdure.server.common.namespace_facts import NamespaceFact
@@ -25,10 +27,10 @@ from perdure.storage.sqlite import open_memory
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.api import enums
 from perdure.wire.errors import InvalidArgument, NotFound, RpcError
+from tests.harness.builders import complete_workflow
 from tests.unit.frontend.conftest import (
     Caller,
     GatedExecutor,
-    complete_workflow,
     open_caller,
     schedule_activity,
 )
@@ -296,3 +298,19 @@ async def test_a_worker_reads_on_with_the_token_of_its_task(caller: Caller):
     assert ids == list(range(1, 304))
     assert rest.history.events[-1].event_type == enums.EVENT_TYPE_WORKFLOW_TASK_STARTED
     await caller.complete(task, complete_workflow())
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        WorkflowTaskToken("namespace", "w", "run", 1, 2, 1, 0),
+        ActivityTaskToken("namespace", "w", "run", 1, 1, "a"),
+        QueryToken("namespace", "query", "w"),
+    ],
+)
+def test_a_token_that_is_not_utf8_is_no_token(token: TaskToken):
+    damaged = encode_token(token).replace(b"namespace", b"name\xffpace")
+    with pytest.raises(InvalidArgument, match=FORGED):
+        decode_token(damaged, type(token))
+    assert entity_of(damaged) is None
+    assert entity_of(encode_token(token)) == token.entity

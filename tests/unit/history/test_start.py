@@ -254,6 +254,21 @@ def test_rule_22_policies_that_contradict_each_other_are_refused() -> None:
                 transitions.check_policies(request)
 
 
+@pytest.mark.parametrize("value", [-1, 5, 2**31 - 1])
+def test_an_unknown_policy_is_taken_until_something_depends_on_it(value: int) -> None:
+    conflict: dict[str, object] = {"workflow_id_conflict_policy": value}
+    reuse: dict[str, object] = {"workflow_id_reuse_policy": value}
+    Run().start(start_request(**conflict, **reuse))
+    with pytest.raises(InvalidArgument, match=f"WorkflowIdConflictPolicy {value} is unknown"):
+        start_again(running(), **conflict)
+    with pytest.raises(AlreadyExists, match="already running"):
+        start_again(running(), **reuse)
+    ended = closed(RunStatus.COMPLETED)
+    with pytest.raises(InvalidArgument, match=f"WorkflowIdReusePolicy {value} is unknown"):
+        start_again(ended, **reuse)
+    assert start_again(ended, **conflict).started
+
+
 def test_rule_34_an_eager_start_hands_the_first_task_to_the_caller() -> None:
     run = Run()
     reply = run.start(start_request(request_eager_execution=True))

@@ -59,6 +59,8 @@ T = TypeVar("T", bound=TaskToken)
 
 _decoder = msgspec.msgpack.Decoder(TaskToken)
 _encoder = msgspec.msgpack.Encoder()
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for bytes of others; a text that is not UTF-8 is no `DecodeError` to it."""
 
 
 def encode_token(token: TaskToken) -> bytes:
@@ -69,7 +71,7 @@ def entity_of(data: bytes) -> EntityKey | None:
     """The entity whose owner knows the task of a token; None if it is no token."""
     try:
         return _decoder.decode(data).entity
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return None
 
 
@@ -77,7 +79,7 @@ def decode_token(data: bytes, kind: type[T]) -> T:
     """The token in `data`; InvalidArgument when it is none, or of another kind."""
     try:
         token = _decoder.decode(data)
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         raise not_issued() from None
     if not isinstance(token, kind):
         raise InvalidArgument("Task token is of another kind of task.")

@@ -149,6 +149,15 @@ def _policies(
     )
 
 
+_REUSE_POLICIES = frozenset(enums.WorkflowIdReusePolicy.values())
+
+
+def _unknown(field: str, value: int) -> InvalidArgument:
+    # An unknown policy is taken as long as nothing depends on it, as on the reference server. When something does, that
+    # server answers INTERNAL, which clients would repeat.
+    return InvalidArgument(f"{field} {value} is unknown, and another run has the workflow id.")
+
+
 def _answer_with(current: CurrentRun, request: _Request) -> _Response | None:
     """The answer that names the current run; None when a new one may be started."""
     if _is_repeat(current, request):
@@ -159,6 +168,10 @@ def _answer_with(current: CurrentRun, request: _Request) -> _Response | None:
             return _existing(current, started=False)
         if conflict == enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL:
             raise _taken(current, request, "is already running", "")
+        if conflict != enums.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING:
+            raise _unknown("WorkflowIdConflictPolicy", conflict)
+    elif reuse not in _REUSE_POLICIES:
+        raise _unknown("WorkflowIdReusePolicy", reuse)
     elif reuse == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE:
         raise _taken(
             current,

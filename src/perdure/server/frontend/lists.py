@@ -8,6 +8,7 @@ import msgspec
 
 from perdure.core.units import END_OF_TIME_NS
 from perdure.entity.transition import VisibilityRow
+from perdure.history.draft.tokens import DECODE_ERRORS
 from perdure.server.common import seals
 from perdure.server.frontend import checks
 from perdure.server.frontend.list_filter import parse_filter
@@ -72,9 +73,9 @@ def _after(
     body = page_body(token, namespace, _read(request), services.clock.now_ns())
     try:
         row = _decoder.decode(body)
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         raise invalid_page_token() from None
-    if max(row.start_ns, row.close_ns) > END_OF_TIME_NS:
+    if not all(0 <= at_ns <= END_OF_TIME_NS for at_ns in (row.start_ns, row.close_ns)):
         raise invalid_page_token()
     return row
 

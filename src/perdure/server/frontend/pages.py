@@ -7,11 +7,12 @@ Not here: waiting for events, filters (`history_reads`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 
 from perdure.core.units import MINUTE_NS
+from perdure.history.draft.tokens import DECODE_ERRORS
 from perdure.server.common import seals
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.wire.api import history
@@ -22,6 +23,7 @@ PAGE_BYTES_MAX = 2 * 1024 * 1024
 """Half the limit of a gRPC message, so that a page always fits together with the rest of its response."""
 
 
+_EventId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 UNSEALED_NS = 10 * MINUTE_NS
 """For how long after an upgrade tokens without a seal are taken: pages are read one soon after the other."""
 
@@ -30,8 +32,8 @@ class HistoryToken(msgspec.Struct, frozen=True, array_like=True, tag="h"):
     """The position of a reader in the history of one run."""
 
     run_id: str
-    next_event_id: int
-    last_event_id: int = 0
+    next_event_id: _EventId
+    last_event_id: _EventId = 0
     """The last event to read; 0: up to the end of the history."""
     tail: bytes = b""
     """Framed events that follow the last one: shown to the worker, never stored (S-8)."""
@@ -41,7 +43,7 @@ class ReverseToken(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     """The position of a reader that goes from the last event to the first."""
 
     run_id: str
-    last_event_id: int
+    last_event_id: _EventId
     """The event with which the next page begins."""
 
 
@@ -65,7 +67,7 @@ def decode_token(body: bytes, run_id: str, kind: type[_Token]) -> _Token:
     """The token with this body. Raises InvalidArgument if it is malformed or of another kind of read or run."""
     try:
         token = msgspec.msgpack.decode(body, type=kind)
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         raise invalid_page_token() from None
     if run_id and token.run_id != run_id:
         raise InvalidArgument("RunId in the request does not match the NextPageToken.")

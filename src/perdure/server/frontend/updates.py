@@ -98,7 +98,7 @@ async def poll_workflow_execution_update(
 
     key, is_accepted = await services.runs.read_current(namespace_id, workflow_id, run_id, look)
     if not is_accepted and services.updates.find(key, update_id) is None:
-        raise not_found(f'update "{update_id}" not found')
+        raise not_found(f'update "{shown(update_id)}" not found')
     stage = request.wait_policy.lifecycle_stage
     waits = patience(services, call)
     reached = await wait_for_update(services, key, update_id, stage, waits)

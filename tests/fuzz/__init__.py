@@ -1,0 +1,1 @@
+"""Requests at random against every RPC of the server."""
