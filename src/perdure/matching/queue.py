@@ -1,10 +1,10 @@
 """One task queue: offer, poll, reserve, withdraw.
 
-A task is an `Item`; its `key` makes a repeated offer (from a scan of the rows, say) harmless. Parked pollers are served
-first come, first served; items by priority (1 is the most urgent), then in the order of their arrival.
+A task is an `Item`. Its `key` makes a repeated offer, for example from a scan of the rows, harmless. Parked pollers are
+served in order of arrival, items by priority (1 is the most urgent) and then in order of arrival.
 
-The buffer is bounded: beyond it, and before the first poll, items that have a row are not kept, and the queue
-says that it wants its rows read (`wants_rows`). Items without a row (queries, redeliveries) are always kept.
+The buffer is bounded. When it is full, and before the first poll, items that have a row are not buffered, and
+`wants_rows` reports that the rows must be read. Items without a row (queries, redeliveries) are always buffered.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from perdure.core.units import MINUTE_NS, SECOND_NS
 T = TypeVar("T")
 
 BUFFER_ITEMS_MAX = 1_000
-"""Tasks of one queue that are kept in memory; the rest stay rows until the buffer has been served."""
+"""Limit for the tasks of one queue in memory. The others stay rows until the buffer is empty."""
 STICKY_POLLER_WINDOW_NS = 10 * SECOND_NS
-"""S-11: a sticky queue without a poll for this long has lost its worker."""
+"""S-11: a sticky queue that was not polled for this long has no worker."""
 POLLER_HISTORY_NS = 5 * MINUTE_NS
-"""How long DescribeTaskQueue shows a poller that has gone."""
+"""How long DescribeTaskQueue lists a poller after its last poll."""
 
 
 class Item(NamedTuple, Generic[T]):
@@ -35,16 +35,16 @@ class Item(NamedTuple, Generic[T]):
     priority: int
     body: T
     has_row: bool = True
-    """False: it exists in memory only and must not be dropped."""
+    """Whether the item has a row. Without one, it exists in memory only and must not be dropped."""
 
 
 class Poller(msgspec.Struct, frozen=True):
-    """A poll that waits. `poll_id` is unique in the process."""
+    """A parked poll. `poll_id` is unique in the process."""
 
     poll_id: int
     identity: str
     instance_key: str = ""
-    """Of the worker process, for ShutdownWorker."""
+    """The instance key of the worker process, for ShutdownWorker."""
 
 
 class Match(NamedTuple, Generic[T]):
@@ -84,20 +84,20 @@ class TaskQueue(Generic[T]):
         return self._parked.popitem(last=False)[1]
 
     def offer(self, item: Item[T]) -> Match[T] | None:
-        """A task is there: the match, or None when it is kept (or left to its row)."""
+        """Offer a task. Returns the match, or None if the task was buffered or left to its row."""
         if item.key in self._keys:
             return None
         if self._parked:
             return Match(self._parked.popitem(last=False)[1], item)
         if item.has_row and (self._has_unread_rows or len(self._heap) >= self._buffer_items_max):
-            # Its row will be read in its turn; keeping it now would put it before older rows.
+            # Its row is read later. If it were buffered now, it would overtake older rows.
             self._has_unread_rows = True
             return None
         self._keep(item)
         return None
 
     def withdraw(self, key: Hashable) -> bool:
-        """Forget an item (a query whose caller has gone); False when it is not here."""
+        """Remove an item, such as a query whose caller has gone. Returns false if it is not in the queue."""
         if key not in self._keys:
             return False
         self._keys.discard(key)
@@ -117,7 +117,7 @@ class TaskQueue(Generic[T]):
         return None
 
     def drain(self) -> list[Item[T]]:
-        """Take everything that waits, in order."""
+        """Remove and return all waiting items, in order."""
         items: list[Item[T]] = []
         while (item := self._take()) is not None:
             items.append(item)
@@ -132,20 +132,20 @@ class TaskQueue(Generic[T]):
         return self._has_unread_rows and not self._is_scanning and bool(self._parked)
 
     def rows_wanted(self) -> None:
-        """The rows must be read again: the owner changed, a start failed, or it was long ago."""
+        """Request that the rows are read again: the owner changed, a start failed, or the last read was long ago."""
         self._has_unread_rows = True
 
     def scan_started(self) -> None:
-        """A reader has begun: what is offered from now on may be missing from what it finds, and is kept."""
+        """A scan of the rows begins. Its result may lack tasks that are offered from now on, so these are buffered."""
         self._is_scanning = True
         self._has_unread_rows = False
 
     def rows_read(self, items: Iterable[Item[T]], *, complete: bool) -> list[Match[T]]:
-        """Take what a scan found, oldest first, and serve parked pollers by priority.
+        """Add the result of a scan, oldest first, and serve parked pollers by priority.
 
         Args:
-            items: Tasks of the rows; those already known are skipped.
-            complete: The scan reached the end of the rows; False also when it failed.
+            items: Tasks of the rows. Known ones are skipped.
+            complete: Whether the scan reached the end of the rows. False if it failed.
         """
         self._is_scanning = False
         was_unread, self._has_unread_rows = self._has_unread_rows, False
@@ -161,12 +161,12 @@ class TaskQueue(Generic[T]):
     # Pollers.
 
     def poll(self, poller: Poller, *, now_ns: int, at_front: bool = False) -> Item[T] | None:
-        """The next task for this poller, or None: it is parked.
+        """Returns the next task for this poller, or parks the poller and returns None.
 
         Args:
-            poller: Who polls.
-            now_ns: For the poller lists and sticky availability.
-            at_front: Park it before the others: it has waited before, and its match came to nothing.
+            poller: The poll.
+            now_ns: The current time, recorded as the last poll.
+            at_front: Park it before the others, because it has waited before and its match failed.
         """
         self._is_closed = False
         self._last_poll_ns = now_ns
@@ -179,7 +179,7 @@ class TaskQueue(Generic[T]):
         return None
 
     def cancel(self, poll_id: int) -> bool:
-        """Withdraw a parked poll; False when it was not parked (any more)."""
+        """Withdraw a parked poll. Returns false if it is not parked."""
         return self._parked.pop(poll_id, None) is not None
 
     def cancel_instance(self, instance_key: str) -> list[Poller]:
@@ -190,7 +190,7 @@ class TaskQueue(Generic[T]):
         return gone
 
     def close(self) -> list[Poller]:
-        """S-11: no worker serves this sticky queue any more. Its parked pollers; the next poll opens it again."""
+        """S-11: close a sticky queue whose worker is gone. Returns its parked pollers. The next poll opens it again."""
         self._is_closed = True
         gone = list(self._parked.values())
         self._parked.clear()
@@ -205,7 +205,7 @@ class TaskQueue(Generic[T]):
         return bool(self._parked) or now_ns - self._last_poll_ns < STICKY_POLLER_WINDOW_NS
 
     def pollers(self, now_ns: int) -> list[tuple[str, int]]:
-        """(identity, last poll in ns) of those who polled lately, latest first."""
+        """(identity, time of the last poll in ns) of recent pollers, latest first."""
         for poller in self._parked.values():
             self._seen[poller.identity] = now_ns
         self._seen = {
@@ -222,7 +222,7 @@ class TaskQueue(Generic[T]):
         return len(self._parked)
 
     def is_idle(self, now_ns: int) -> bool:
-        """True when forgetting this queue loses nothing but its list of pollers."""
+        """Whether the queue can be dropped without losing anything but its list of pollers."""
         last = self._last_poll_ns
         return (
             not self._parked

@@ -1,4 +1,4 @@
-"""All task queues of a node: made when first used, forgotten when idle.
+"""All task queues of a node: created on first use, dropped when idle.
 
 Not here: the meaning of an item (`perdure.server.matching.host`).
 """
@@ -21,7 +21,7 @@ class TaskQueues(Generic[T]):
         self._queues: dict[QueueKey, TaskQueue[T]] = {}
 
     def get(self, key: QueueKey) -> TaskQueue[T]:
-        """The queue, made when it is new: a name is all a queue needs to exist."""
+        """The queue. It is created if necessary, because a task queue is only a name."""
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = TaskQueue()
@@ -31,11 +31,11 @@ class TaskQueues(Generic[T]):
         return self._queues.get(key)
 
     def all(self) -> Iterator[tuple[QueueKey, TaskQueue[T]]]:
-        """A stable copy: the caller may change queues on the way."""
+        """A copy, so that the caller may change queues during the iteration."""
         return iter(tuple(self._queues.items()))
 
     def forget_idle(self, now_ns: int) -> int:
-        """Drop queues that were not used lately (sticky queues of workers that are gone), and return how many."""
+        """Drop queues that were not used recently (sticky queues of workers that are gone). Returns their number."""
         idle = [key for key, queue in self._queues.items() if queue.is_idle(now_ns)]
         for key in idle:
             del self._queues[key]

@@ -5,8 +5,7 @@ starts tasks for pollers, moves tasks of dead sticky queues to the normal ones (
 (S-40).
 
 Invariants: a started task reaches a poller that is still there, or is undone or redelivered (D-46); starts run
-in tasks of the host, so that a cancelled poll never cancels one. Everything here can be forgotten: rows are the truth
-(D-8).
+in tasks of the host, so that a cancelled poll never cancels one. Everything here can be rebuilt from the rows (D-8).
 Not here: order and priorities (`perdure.matching`), transitions (`perdure.history`), responses (`frontend/`).
 """
 
@@ -57,7 +56,7 @@ LATE_POLL_NS = 2 * SECOND_NS
 EARLY_ANSWER_NS = SECOND_NS
 """How long those polls wait."""
 LATE_RESULT_NS = SECOND_NS // 2
-"""How much longer an expired poll waits for a task that is being committed for it."""
+"""How much longer an expired poll waits for a task that is in the process of being committed for it."""
 
 
 class MatchingHost:
@@ -117,7 +116,7 @@ class MatchingHost:
         if self._is_closed:
             return None
         if self._is_late(queue, instance_key):
-            # At once, a worker that polls on would do so in a busy loop.
+            # An immediate answer would put a worker that keeps polling into a busy loop.
             await asyncio.sleep(min(wait_ns, EARLY_ANSWER_NS) / SECOND_NS)
             return None
         if normal_queue:
@@ -311,7 +310,7 @@ class MatchingHost:
             self._take(match)
 
     def _move(self, key: QueueKey, item: Item[Body]) -> None:
-        """Offer what waited in a sticky queue in its normal queue, which may be elsewhere."""
+        """Offer an item of a sticky queue on its normal queue, which another node may own."""
         body = item.body
         if self._owners.is_here(key):
             self._offer(key, item)
@@ -321,7 +320,7 @@ class MatchingHost:
             self._owners.tell(key, OfferTask(key, body.task, body.row))
 
     def _served_queue(self, key: QueueKey) -> QueueKey:
-        """S-11: the queue itself, or its normal queue when it is sticky and its worker is gone."""
+        """S-11: the queue itself, or its normal queue if it is a sticky queue whose worker is gone."""
         normal = self._normal_of.get(key)
         if normal is None or self._queues.get(key).is_served(self._clock.now_ns()):
             return key
@@ -368,7 +367,7 @@ class MatchingHost:
     def _sweep(self) -> None:
         now_ns = self._clock.now_ns()
         for key, queue in self._queues.all():
-            queue.pollers(now_ns)  # removes pollers that have been gone for long
+            queue.pollers(now_ns)  # this also removes pollers that have been gone for a long time
             if queue.parked_pollers:
                 self._read_again(key)
         self._queues.forget_idle(now_ns)
@@ -393,7 +392,7 @@ class MatchingHost:
             self._owners.tell(key, WithdrawQuery(key, query_id))
 
     async def serves(self, key: QueueKey) -> bool:
-        """`is_served`, of a queue that may be elsewhere."""
+        """Like `is_served`, for a queue that another node may own."""
         return await self._owners.ask(key, IsServed(key))
 
     def offer_query(self, key: QueueKey, query: QueryTask) -> None:

@@ -1,4 +1,4 @@
-"""What the shard asks of matching, and what it tells it: the protocol between `shard` and `matching.host`.
+"""The protocol between shards and matching (`matching.host`).
 
 The order of one task (D-6, D-8, D-46): in the synchronous step of the commit the shard asks `reserve`; a parked
 poller gets the task started in the same batch and no row is written, otherwise a row is. After durability exactly

@@ -1,4 +1,4 @@
-"""A node: wires all parts of the server together, and the programs that open a node.
+"""A node: the wiring of all parts of the server, and the programs that open a node.
 
 Not here: decisions of any kind.
 """

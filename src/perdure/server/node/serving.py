@@ -1,6 +1,6 @@
-"""What a node answers for the owners in it: one row per message, and the part that answers.
+"""How a node serves messages between owners: one row per message, with the part that answers it.
 
-Not here: what a message means (the part), who asks (`owners`).
+Not here: what a message means (the part that answers), and sending (`owners`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def serve_parts(
     owners: Owners, engine: Engine, matching: MatchingHost, deliveries: Deliveries
 ) -> None:
-    """Answer what shards and task queues are asked."""
+    """Serve the messages to shards and task queues."""
 
     async def offer_task(message: messages.OfferTask) -> None:
         matching.take_offer(message.queue, message.task, message.row)
@@ -64,7 +64,7 @@ def serve_parts(
 
 
 def serve_calls(owners: Owners, services: Services, frontend: Frontend) -> None:
-    """Answer calls that other nodes pass on, and write responses for pollers."""
+    """Serve RPCs that other nodes forward, and write responses for pollers."""
     owners.serve(
         {
             messages.CallRpc: frontend.answer_passed_on,

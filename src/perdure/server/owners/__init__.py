@@ -1,8 +1,8 @@
-"""Who owns what, and what owners say to each other: the seam between the nodes of a cluster.
+"""Ownership of shards and task queues, and the messages between owners: the seam between the nodes of a cluster.
 
-Each shard has one owner, and so has each task queue: the owner of the shard to which its name belongs. What an owner
-keeps in memory (entities, parked pollers, waiting queries and updates) is touched by nobody else. Others ask it, with a
-message that holds values only.
+Each shard has one owner. The owner of a task queue is the owner of the shard to which its name belongs. Only the owner
+accesses its state in memory (entities, parked pollers, waiting queries and updates). Others send it a message, which
+holds only values.
 
 Not here: which nodes exist and how bytes reach them (`Peers`).
 """

@@ -1,6 +1,6 @@
 """Messages between owners, their answers and errors, as bytes.
 
-Invariant: what cannot be encoded is no value and never leaves its owner.
+Invariant: only values that can be encoded leave their owner.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def decode_answer(message: Message, data: bytes) -> Any:
 
 
 def _unpacked(detail: Any) -> ProtobufMessage:
-    """The message in an `Any`; the `Any` itself if its type is not known here."""
+    """The message in an `Any`, or the `Any` itself if its type is unknown here."""
     try:
         descriptor = descriptor_pool.Default().FindMessageTypeByName(detail.TypeName())
     except KeyError:

@@ -1,4 +1,4 @@
-"""Everything that one owner says to another: values, with the type of the answer.
+"""All messages between owners: values, each with the type of its answer.
 
 An owner is addressed by a shard: that of an entity, or that of a task queue (`Owners.shard_of`).
 """
@@ -22,7 +22,7 @@ TaskReply = WorkflowTaskReply | ActivityTaskReply
 
 
 class CallRpc(msgspec.Struct, frozen=True, tag="call-rpc"):
-    """To the owner that the routing of an RPC names: answer it. The answer is the encoded response."""
+    """To the owner that the routing of an RPC names: answer the RPC. The answer is the encoded response."""
 
     answer: ClassVar[Any] = bytes
     path: str
@@ -33,7 +33,7 @@ class CallRpc(msgspec.Struct, frozen=True, tag="call-rpc"):
 
 
 class DeliverMessage(msgspec.Struct, frozen=True, tag="deliver-message"):
-    """To the owner of a run: what another run has to say to it."""
+    """To the owner of a run: a message from another run."""
 
     answer: ClassVar[Any] = Receipt
     message: RunMessage
@@ -60,7 +60,7 @@ class OfferQuery(msgspec.Struct, frozen=True, tag="offer-query"):
 
 
 class WithdrawQuery(msgspec.Struct, frozen=True, tag="withdraw-query"):
-    """Its caller has gone, or asks elsewhere."""
+    """The caller of the query has gone, or the query was sent elsewhere."""
 
     answer: ClassVar[Any] = None
     queue: QueueKey

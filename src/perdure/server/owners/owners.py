@@ -1,11 +1,11 @@
-"""Finds the owner of a shard and asks it: in this node a call, elsewhere a message.
+"""Finds the owner of a shard and asks it: by a call in this node, or by a message to another node.
 
-Role: every part of the node that answers for an owner registers what it answers (`serve`). Who asks does not know where
-the owner is. A node that is alone owns everything, and asking is calling.
+Role: the parts of the node that answer for an owner register the messages that they serve (`serve`). Callers need not
+know where the owner is. A single node owns everything, so every request is a call.
 
-Invariants: a message is answered by the node that gets it and never passed on, so that two nodes which disagree about
-an owner cannot send it in circles: what is not here is refused with Unavailable, and the caller tries again. What
-crosses to another node is bytes.
+Invariants: the node that receives a message answers it and never forwards it, so that two nodes that disagree about an
+owner cannot forward it in circles. A node that is not the owner answers Unavailable, and the caller tries again. Only
+bytes travel to another node.
 Not here: which nodes exist and what they own (`Peers`); what a message means (the part that serves it).
 """
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIES = 5
-"""How often a node is told something before the message is lost."""
+"""How often a message to a node is sent before it is lost."""
 RETRY_NS = 100 * MS_NS
 RETRY_MAX_NS = 5 * SECOND_NS
 
 
 class Peers(Protocol):
-    """The other nodes of a cluster: who they are, what they own, and the way to them.
+    """The other nodes of a cluster: which exist, what they own, and how to reach them.
 
     Example:
         class Two:
@@ -93,7 +93,7 @@ class Owners:
         """Answer messages of these types in this node."""
         self._answers.update(answers)
 
-    # Who.
+    # Ownership.
 
     @property
     def shards_here(self) -> tuple[int, ...]:
@@ -105,11 +105,11 @@ class Owners:
         return tuple(n for n in range(self.shard_count) if self._owner_of(n))
 
     def shard_of(self, place: Place) -> int:
-        """The shard that decides about the owner. A task queue belongs to the shard of its name."""
+        """The shard that determines the owner. A task queue belongs to the shard of its name."""
         return shard_of(EntityKey(0, place.namespace_id, place.name), self.shard_count)
 
     def is_here(self, place: Place) -> bool:
-        """Whether this node owns it."""
+        """Whether this node is the owner."""
         return self.peers is None or not self._owner_of(self.shard_of(place))
 
     def _owner_of(self, shard_id: int) -> str:
@@ -191,7 +191,7 @@ class Owners:
             return encode_error(Internal(f"the owner failed ({type(error).__name__}); see its log"))
 
     def close(self) -> None:
-        """Stop telling."""
+        """Stop sending messages in the background."""
         for task in self._told:
             task.cancel()
 
@@ -201,7 +201,7 @@ def _lost(node: str, message: Message, error: RpcError) -> None:
 
 
 def elsewhere() -> Unavailable:
-    """The refusal of what another node owns."""
+    """The error for a request whose owner is another node."""
     return Unavailable("Another node owns this; try again.")
 
 

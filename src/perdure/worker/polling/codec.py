@@ -1,11 +1,11 @@
 """Apply a payload codec to every payload inside an API message, in place.
 
-Role: what leaves the worker is encoded, what arrives is decoded, so that workflow code and the replay engine see plain
-payloads only. Without a codec nothing is walked.
+Role: outgoing messages are encoded and incoming ones decoded, so that workflow code and the replay engine see only
+plain payloads. Without a codec, messages are not traversed.
 
-Invariants: search attributes are never touched (the server reads them), headers only when asked
-(`HeaderCodecBehavior`); what the replay engine itself writes into markers of patches and local activities stays
-readable, as every SDK of this API expects it, while their results and failures are the user's.
+Invariants: search attributes are never encoded, because the server reads them, and headers only if
+`HeaderCodecBehavior` says so. The engine's own data in markers of patches and local activities stays readable, as every
+SDK of this API expects; results and failures in these markers are encoded, because they belong to the user.
 Not here: conversion between values and payloads (`perdure.converter`).
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Apply = Callable[[Sequence[common.Payload]], Awaitable[list[common.Payload]]]
 
 _HEADER = common.Header.DESCRIPTOR.full_name
-# Update protocol messages travel packed.
+# Protocol messages of updates are packed in an `Any`.
 _PACKED: dict[str, type[Message]] = {
     f"type.googleapis.com/{kind.DESCRIPTOR.full_name}": kind
     for kind in (update.Request, update.Response, update.Acceptance, update.Rejection)
@@ -40,12 +40,12 @@ _MARKERS = (
 
 
 async def apply_codec(message: Message, apply: Apply, *, headers: bool = False) -> None:
-    """Replace every payload below `message` by what `apply` makes of it.
+    """Replace every payload inside `message` by the result of `apply`.
 
     Args:
         message: Changed in place.
-        apply: Either half of a codec.
-        headers: Whether those of headers are replaced too.
+        apply: The encoding or the decoding half of a codec.
+        headers: Whether payloads of headers are replaced as well.
     """
     for field in payload_fields(cast("Descriptor", message.DESCRIPTOR)):
         name = field.name
@@ -81,7 +81,7 @@ async def _apply_one(value: Message, apply: Apply, *, headers: bool) -> None:
 
 
 async def _apply_map(values: Any, apply: Apply, *, but: frozenset[str], headers: bool) -> None:
-    # Protobuf maps have no order: sort, so that a codec with state sees the same sequence every time.
+    # Protobuf maps have no order. Sort them, so that a stateful codec gets the same sequence every time.
     for key in sorted(values):
         if key not in but:
             await _apply_one(values[key], apply, headers=headers)

@@ -1,11 +1,11 @@
 """Tasks that come with the answer to another call that this worker, or its client, made.
 
-Role: before a workflow task's completion is sent, reserve a slot for each activity that is to start with it, and take
-the wish away where there is none; afterwards start what the server handed out and give the other slots back. The same
-for the first task of a workflow that a client of this process starts.
+Role: before the completion of a workflow task is sent, reserve a slot for each activity that requests an eager start,
+and clear the request if no slot is free. Afterwards run the tasks that the server returned and release the other slots.
+The first task of a workflow that a client of this process starts is handled in the same way.
 
-Invariant: no attempt is started by the server without a slot to run it in; a started attempt's clock is running, and
-slots can be held for as long as polls are parked. Not here: what the server does with the wish (`history`).
+Invariant: the server starts no attempt without a slot for it, because the time-out of a started attempt is already
+running, and parked polls may hold all slots for a long time. Not here: what the server does with a request (`history`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Handle = Callable[[T], Awaitable[None]]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 EAGER_PER_COMPLETION_MAX = 3
-"""As the official core: a workflow that starts many activities at once leaves most of them to all workers. Where the
-engine is in the worker's process there are no others, and a task that is not queued and polled for is a gain."""
+"""The limit of the official core: most activities of a workflow that starts many at once go to all workers. It does not
+apply to an embedded engine, which has no other workers, so every task that skips the queue saves time."""
 
 
 class EagerActivities:
@@ -50,13 +50,13 @@ class EagerActivities:
         self._per_completion_max = per_completion_max
 
     def reserve(self, commands: Iterable[api.Command], *, is_ending: bool = False) -> int:
-        """How many of these commands may start their activity at once; the others no longer ask for it.
+        """Reserve slots for activities, and clear the request of those that get none. Returns how many were reserved.
 
-        Every slot that is counted here is given back by `start`, which must follow.
+        A call of `start` must follow, which releases the slots that are not used.
 
         Args:
-            commands: Of the completion that is about to be sent; changed in place.
-            is_ending: The worker starts nothing any more.
+            commands: The commands of the completion that is about to be sent; changed in place.
+            is_ending: Whether the worker no longer starts tasks.
         """
         reserved = 0
         at_most = 0 if is_ending else self._per_completion_max
@@ -75,11 +75,14 @@ class EagerActivities:
         return reserved
 
     def start(self, reserved: int, tasks: Iterable[ActivityTask] = ()) -> None:
-        """Run the tasks that came in `reserved` slots, and give back the slots that none came for."""
+        """Run the tasks in `reserved` slots, and release the slots for which there is no task."""
         for task in tasks:
             if reserved == 0:
-                # No server does this. Its time-out decides, as for a task whose worker died.
-                logger.warning("The server started activity %s unasked", task.activity_id)
+                # No known server does this. The task runs into its time-out, like one whose worker died.
+                logger.warning(
+                    "The server started activity %s without a request for an eager start",
+                    task.activity_id,
+                )
                 continue
             reserved -= 1
             self._spawn(_run(self._slots, self._handle, task), "eager activity")

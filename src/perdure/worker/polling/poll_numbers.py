@@ -1,8 +1,8 @@
 """How many polls a worker keeps open: as configured, or as many as are useful over its connection.
 
-Over a network a poll costs the server memory and a connection's attention, so a few are kept. In the same process it
-costs next to nothing, and every parked poll is a task that can be handed straight over: the number grows with the load
-and shrinks when nothing comes. A share of the slots is left alone, for tasks that come with other answers (`eager`).
+Over a network each poll costs the server memory and occupies a connection, so a worker keeps a few. In the same process
+a poll costs almost nothing, and a task that finds a parked poll starts at once. So the number grows with the load and
+shrinks when no tasks arrive. Some slots are left for tasks that arrive with other responses (`eager`).
 
 Pure. Not here: polling (`pollers`).
 """
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 POLLERS_DEFAULT = 5
 
 FREE_WORKFLOW_SHARE = 0.4
-"""Of the workflow task slots, for the polls of one queue: the normal one and the sticky one need about as many."""
+"""The share of workflow task slots for the polls of one queue. The normal and the sticky queue need about as many."""
 FREE_ACTIVITY_SHARE = 0.5
-"""Of the activity slots; activities that start eagerly need the others."""
+"""The share of activity slots for polls. Activities that start eagerly need the others."""
 
 
 class PollNumbers(NamedTuple):
-    """Between `fewest` and `most` polls; they are the same when the user gave a number."""
+    """Between `fewest` and `most` polls. Both are the same if the user set a number."""
 
     fewest: int
     most: int
@@ -35,11 +35,11 @@ NO_POLLS = PollNumbers(0, 0)
 def workflow_polls(options: WorkerOptions, *, are_free: bool) -> tuple[PollNumbers, PollNumbers]:
     """For the normal queue and for the sticky one.
 
-    Each queue has at least one, and together they never need more slots than there are: the polls of one queue would
-    hold them all for as long as nothing comes.
+    Each queue has at least one. Together they never need more slots than there are, because the polls of one queue
+    could otherwise hold all of them while no task arrives.
 
     Args:
-        options: Of the worker.
+        options: The options of the worker.
         are_free: See `perdure.wire.seam.Connection.polls_are_free`.
     """
     if not options.workflows:

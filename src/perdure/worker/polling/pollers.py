@@ -1,9 +1,9 @@
 """Pollers that never give up, and calls that are repeated until the server answers.
 
-Role: the worker's side of "connections break". A poller takes a slot, polls, works the task off and goes round; errors
-back off exponentially and are logged once per outage, never raised; only a connection that was closed ends it.
-`until_answered` repeats a completion with the same token (the server keeps the last reply per token), so a lost
-response costs nothing.
+Role: tolerates broken connections. A poller takes a slot, polls, handles the task and starts over. After an error it
+backs off exponentially; errors are logged once per outage and never raised. Only a closed connection ends polling.
+`until_answered` repeats a completion with the same token until it gets a response. The server caches the reply to each
+token, so a lost response does no harm.
 
 Not here: what a task means (`workflow.tasks`, `activities`), how many polls there are (`polling.poll_numbers`).
 """
@@ -32,7 +32,7 @@ RETRY_INITIAL_NS = 100 * MS_NS
 RETRY_MAX_NS = 5 * SECOND_NS
 RETRY_COEFFICIENT = 1.7
 
-# Worth another try: the connection, the server's load or its restart (S-40). All else is the caller's fault, or damage.
+# Retried: errors of the connection, of an overloaded server or of its restart (S-40). Others are permanent.
 TRANSIENT = (
     errors.Unavailable,
     errors.ResourceExhausted,
@@ -46,18 +46,18 @@ TRANSIENT = (
 
 
 def pause_s(attempt: int) -> float:
-    """Seconds to wait after `attempt` failures in a row."""
+    """Seconds to wait after `attempt` consecutive failures."""
     return exponential_ns(RETRY_INITIAL_NS, RETRY_COEFFICIENT, RETRY_MAX_NS, attempt) / SECOND_NS
 
 
 class Pollers(Generic[T]):
-    """The polls of one queue, each in a line of its own: slot, poll, task, and round again.
+    """The polls of one queue. Each runs in a loop, here called a line: take a slot, poll, handle the task, repeat.
 
-    A line works its task off itself, and another takes its place when fewer than `fewest` are left polling. Where
-    `most` is more than that, each task that comes doubles the lines: a batch of tasks is handed over only to polls that
-    are there already, and what finds none has to be written, read and asked for one by one. A line whose task is done
-    polls on in its slot, unless `most` do or another line waits for it; one that was told "nothing came" ends when
-    there are more than `fewest`.
+    A line handles its task itself, and a new line replaces it if fewer than `fewest` are still polling. If `most` is
+    larger, each task that arrives doubles the number of lines: a batch of tasks can match only polls that are already
+    parked, and every other task has to be written, read and polled for individually. After its task a line polls again
+    in the same slot, unless `most` lines poll or another one waits for the slot. A line whose poll was answered without
+    a task ends if there are more than `fewest`.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Pollers(Generic[T]):
 
         Args:
             name: For logs.
-            slots: One is held by each poll and by each task.
-            poll: None when the server had no task.
-            handle: Works off one task; what it raises is logged.
-            numbers: Of polls.
-            spawn: Starts a line; its failures are logged there.
+            slots: Each poll and each task holds one.
+            poll: Polls once. Returns None if the server had no task.
+            handle: Handles one task. Its errors are logged.
+            numbers: How many polls to keep.
+            spawn: Starts a line, and logs its failures.
             on_broken: Called with the reason why polling has ended: `ConnectionClosed`, or an error that is not an
                 `RpcError`, which is a bug.
         """
@@ -92,7 +92,7 @@ class Pollers(Generic[T]):
         self._on_broken = on_broken
         self._parked: set[asyncio.Task[None]] = set()
         self._polling: set[asyncio.Task[None]] = set()
-        """Those of the parked that have a call under way."""
+        """The parked polls that have a call in progress."""
         self._all_polled = asyncio.Event()
         self._lines = 0
         self._failures = 0
@@ -103,15 +103,15 @@ class Pollers(Generic[T]):
         self._add_lines(self._numbers.fewest)
 
     def stop(self) -> None:
-        """No further poll; those under way may still deliver."""
+        """Start no further poll. Polls in progress may still deliver tasks."""
         self._stopping = True
 
     async def withdraw(self, patience_s: float = 0.0) -> None:
-        """End the polls under way. Tasks that came are worked off by their lines.
+        """End the polls in progress. Tasks that have arrived are still handled.
 
         Args:
-            patience_s: How long the server may take to answer them itself. A call that is given up may be one whose
-                answer is in transit: its task is started then, and no worker has it.
+            patience_s: How long the server may take to answer the polls itself. Cancelling a call whose response is in
+                transit would lose a task that is already started.
         """
         for line in self._parked - self._polling:
             line.cancel()
@@ -132,7 +132,7 @@ class Pollers(Generic[T]):
     def _add_lines(self, number: int) -> None:
         for _ in range(number):
             line = self._spawn(self._run(), self._name)
-            # Counted at once: of a batch of tasks each would otherwise ask for as many lines as the first.
+            # Count immediately. Otherwise each task of a batch would start as many lines as the first one.
             self._lines += 1
             self._parked.add(line)
             line.add_done_callback(self._ended)
@@ -142,7 +142,7 @@ class Pollers(Generic[T]):
         self._parked.discard(line)
 
     def _keep_up(self) -> None:
-        """A line has got a task: see that enough others poll."""
+        """A line has received a task. Make sure that enough others poll."""
         numbers = self._numbers
         missing = numbers.fewest - len(self._parked)
         if numbers.most > numbers.fewest:
@@ -167,7 +167,7 @@ class Pollers(Generic[T]):
             self._slots.release()
 
     async def _next_task(self, line: asyncio.Task[None]) -> T | None:
-        """None when this line is not needed any more."""
+        """The next task; None if this line is no longer needed."""
         failures = 0
         while not self._stopping:
             self._polling.add(line)
@@ -206,7 +206,7 @@ class Pollers(Generic[T]):
             logger.exception("A task of the worker failed: %s", self._name)
 
     def _report(self, error: errors.RpcError) -> None:
-        # Once per outage at warning level; the rest for those who look.
+        # Warn once per outage. Further failures are logged at debug level.
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(
             level,
@@ -220,22 +220,22 @@ class Pollers(Generic[T]):
 async def until_answered(
     what: str, call: Callable[[], Awaitable[T]], *, give_up: Callable[[], bool] = lambda: False
 ) -> T | None:
-    """Repeat `call` until the server answers; None when the task is not there any more.
+    """Repeat `call` until the server answers. Returns None if the task no longer exists.
 
     Args:
         what: Names the call in logs.
         call: Sends the same request, with the same token or request id, each time.
-        give_up: Asked between tries; when it says yes the last error is raised.
+        give_up: Called between attempts. If it returns true, the last error is raised.
 
     Raises:
-        perdure.wire.errors.RpcError: The server refused for good (other than NotFound), or the message cannot travel.
+        perdure.wire.errors.RpcError: The server refused permanently (except NotFound), or the message cannot be sent.
     """
     attempt = 0
     while True:
         try:
             return await call()
         except errors.NotFound as error:
-            logger.debug("%s: the server does not want it any more (%s)", what, error.message)
+            logger.debug("%s: the server no longer has the task (%s)", what, error.message)
             return None
         except TRANSIENT as error:
             attempt += 1

@@ -33,7 +33,7 @@ POLL_TIMEOUT_NS = 70 * SECOND_NS
 CALL_TIMEOUT_NS = 10 * SECOND_NS
 HISTORY_TIMEOUT_NS = 30 * SECOND_NS
 QUERY_TRIES = 4
-"""A query's caller will ask again: nothing is kept for long."""
+"""Queries are short-lived, because their callers ask again."""
 
 
 class WorkerRpc:
@@ -62,7 +62,7 @@ class WorkerRpc:
         self._metadata = {"temporal-namespace": namespace} if is_header_text(namespace) else {}
         self.is_shutting_down = False
         self.is_abandoned = False
-        """True when the time for a graceful end is over: calls are not repeated any more."""
+        """True when the time for a graceful shutdown is over. Calls are no longer repeated."""
 
     async def call(self, name: str, request: Message, timeout_ns: int = CALL_TIMEOUT_NS) -> Any:
         """One call, no retry."""
@@ -77,7 +77,7 @@ class WorkerRpc:
         return self._connection.polls_are_free
 
     def codec_of(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> RunCodec:
-        """The codec for a run that the worker does not know yet, and for what needs nothing but its names."""
+        """The codec for a run that is not in the cache, or for payloads whose context depends only on names."""
         return RunCodec(
             self._codec,
             namespace=self.namespace,
@@ -92,7 +92,7 @@ class WorkerRpc:
     def workflow_task_poll(
         self, queue: taskqueue.TaskQueue
     ) -> Callable[[], Awaitable[workflowservice.PollWorkflowTaskQueueResponse | None]]:
-        """A call that polls `queue` once; None when nothing came. It sends the same message each time."""
+        """A function that polls `queue` once and returns None if no task arrived. It reuses one request message."""
         request = workflowservice.PollWorkflowTaskQueueRequest(
             namespace=self.namespace,
             task_queue=queue,
@@ -115,7 +115,7 @@ class WorkerRpc:
     def activity_task_poll(
         self, queue: taskqueue.TaskQueue, max_per_second: float | None
     ) -> Callable[[], Awaitable[workflowservice.PollActivityTaskQueueResponse | None]]:
-        """As `workflow_task_poll`."""
+        """Like `workflow_task_poll`."""
         request = workflowservice.PollActivityTaskQueueRequest(
             namespace=self.namespace,
             task_queue=queue,
@@ -138,7 +138,7 @@ class WorkerRpc:
         return poll
 
     async def _give_up_workflow_task(self, unread: errors.UndecodableAnswer) -> None:
-        """Tell the server that a task cannot be read; otherwise only its time-out would end it, without a reason."""
+        """Fail a task that cannot be read. Otherwise it would only time out, without a reason."""
         if unread.task_token:
             request = workflowservice.RespondWorkflowTaskFailedRequest(
                 namespace=self.namespace,
@@ -147,11 +147,11 @@ class WorkerRpc:
                 cause=enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
                 failure=_unread(unread),
             )
-            with suppress(errors.RpcError):  # also when it is the task of a query
+            with suppress(errors.RpcError):  # also if it is the task of a query
                 await self.call("RespondWorkflowTaskFailed", request)
 
     async def _give_up_activity(self, unread: errors.UndecodableAnswer) -> None:
-        """As `_give_up_workflow_task`; the retry policy of the activity decides."""
+        """Like `_give_up_workflow_task`. The retry policy of the activity decides what follows."""
         if unread.task_token:
             request = workflowservice.RespondActivityTaskFailedRequest(
                 namespace=self.namespace,
@@ -168,12 +168,12 @@ class WorkerRpc:
             worker_versioning_mode=enums.WORKER_VERSIONING_MODE_UNVERSIONED,
         )
 
-    # Answers: repeated until taken.
+    # Completions: repeated until the server has accepted them.
 
     async def complete_workflow_task(
         self, request: workflowservice.RespondWorkflowTaskCompletedRequest, codec: RunCodec
     ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
-        """None when the task is not there any more."""
+        """Returns None if the task no longer exists."""
         request.worker_version_stamp.build_id = self.build_id
         request.deployment_options.CopyFrom(self._deployment())
         request.worker_instance_key = self.instance_key
@@ -195,7 +195,7 @@ class WorkerRpc:
     async def answer_query(
         self, request: workflowservice.RespondQueryTaskCompletedRequest, codec: RunCodec
     ) -> None:
-        """Its caller waits: an answer that cannot travel is told so, and a lost one is repeated a few times."""
+        """Answer a query. An answer that cannot be sent becomes an error, and a lost one is repeated a few times."""
         try:
             await codec.encode(request)
         except BaseException as error:
@@ -273,7 +273,7 @@ class WorkerRpc:
         try:
             await self._answer(name, request)
         except errors.RpcError as error:
-            # Refused for good: the server's time-out decides what happens next.
+            # Refused permanently. The task runs into its time-out.
             logger.warning("%s was refused: %s", name, error.message)
 
     # Reads and housekeeping.
@@ -298,7 +298,7 @@ class WorkerRpc:
         return cast("workflowservice.GetWorkflowExecutionHistoryResponse", page)
 
     async def announce_shutdown(self, sticky_queue: str, task_queue: str) -> bool:
-        """Tell the server to end this worker's polls and to route its sticky tasks elsewhere; whether it knows."""
+        """Tell the server to end this worker's polls and to stop using its sticky queue. Returns whether it did."""
         try:
             await self.call(
                 "ShutdownWorker",
@@ -341,7 +341,7 @@ def _unread(error: errors.UndecodableAnswer) -> failures.Failure:
 
 
 def _without_payloads(failure: failures.Failure, why: BaseException) -> failures.Failure:
-    """What may be said of a failure whose payloads cannot be encoded: nothing that a payload holds."""
+    """The replacement of a failure whose payloads cannot be encoded. It contains no payload."""
     return failures.Failure(
         message=f"{failure.message} (its details could not be encoded: {type(why).__name__})",
         source=failure.source or "PerdurePython",
@@ -354,7 +354,7 @@ def _without_payloads(failure: failures.Failure, why: BaseException) -> failures
 def _too_large(
     task_token: bytes, what: str, size_bytes: int
 ) -> workflowservice.RespondActivityTaskFailedRequest:
-    """Fails an attempt whose outcome is no message that the server would take; the next one would not be smaller."""
+    """Fail an attempt whose outcome is too large for the server. It is not retried, because that would not help."""
     text = (
         f"The activity's {what} has {size_bytes} bytes, more than the server takes in one message:"
         " keep it elsewhere and return a reference"

@@ -1,11 +1,11 @@
 """The payload codec for one run: each payload with the context of what it belongs to (R-37).
 
-Role: a codec that asks for contexts (`WithSerializationContext`) may use a key for each workflow, say. A payload has
-the same context on both of its ways, so this module says for every command and event what its payloads belong to: the
-activity, the other workflow, or the run itself. Codecs that do not ask are applied to whole messages.
+Role: a codec with contexts (`WithSerializationContext`) may, for example, use a key for each workflow. A payload must
+have the same context when it is encoded and decoded, so this module determines for every command and event what its
+payloads belong to: an activity, another workflow, or the run itself. Other codecs are applied to whole messages.
 
-Invariants: the contexts of activities are learned from the events that scheduled them, all of which pass here before
-their ends do; a run that is replayed anew starts with a `RunCodec` of its own. Not here: finding the payloads in a
+Invariants: the context of an activity comes from the event that scheduled it, which is decoded before the events that
+close it; each replay from the first event starts with a new `RunCodec`. Not here: finding the payloads in a
 message (`codec`), converters in workflow code (`host.converters`).
 """
 
@@ -44,12 +44,12 @@ class RunCodec:
     """Encodes and decodes the payloads of one run, each with the context of what it belongs to.
 
     Args:
-        codec: The user's; None for none.
-        namespace: Of the run.
-        workflow_id: Of the run.
-        workflow_type: Of the run.
-        task_queue: Of the run's worker, where its local activities run.
-        headers: Whether headers pass through the codec too.
+        codec: The user's codec, if there is one.
+        namespace: The namespace of the run.
+        workflow_id: The workflow id of the run.
+        workflow_type: The workflow type of the run.
+        task_queue: The task queue of the run's worker, where its local activities run.
+        headers: Whether headers are encoded as well.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class RunCodec:
         self._workflow_type = workflow_type
         self._task_queue = task_queue
         self._activities: dict[int, SerializationContext] = {}
-        """By the id of the event that scheduled it."""
+        """The context of each activity, by the id of the event that scheduled it."""
 
     async def encode(self, message: Answer) -> None:
         """Encode every payload of a completion, a failure or an answer to a query, in place."""

@@ -1,9 +1,9 @@
-"""Slots: how many tasks of one kind a worker runs at once.
+"""Slots limit how many tasks of one kind a worker runs at once.
 
-A slot is taken before the server is asked for a task, so a task is never accepted that could not run at once: by a
-poller that waits until one is free, or on the spot for a task that the server's next answer may bring. Waiters are
-served in order, and no caller takes a slot before them. A slot whose task has ended can be withheld, because the code
-that it ran has not. Not here: adaptive suppliers and tuners.
+A slot is taken before a task is requested, so a worker never accepts a task that it cannot run at once. A poller waits
+for a free slot; a task that the next response may bring takes one only if it is free. Waiters are served in order, and
+no caller takes a slot before them. A slot can be withheld if its task has ended but the code of the task has not.
+Not here: adaptive suppliers and tuners.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ class Slots:
     """A counting semaphore that knows how many slots are in use and can tell when all are free.
 
     Args:
-        maximum: How many there are.
-        fewest: How many are left at least while not all are withheld: with fewer, some polls would take them all.
+        maximum: The number of slots.
+        fewest: How many are available at least, unless all are withheld. With fewer, the polls of one queue could
+            take all of them.
     """
 
     def __init__(self, maximum: int, fewest: int = 1) -> None:
@@ -37,7 +38,7 @@ class Slots:
 
     @property
     def is_wanted(self) -> bool:
-        """A caller waits for a slot, or more are in use than there are now."""
+        """Whether a caller waits for a slot, or more slots are in use than are available now."""
         return bool(self._waiting) or self._used > self._available
 
     @property
@@ -47,7 +48,7 @@ class Slots:
         return max(self.maximum - self.withheld, self._fewest)
 
     def withhold(self) -> None:
-        """From now on there is one slot less, until `restore`."""
+        """Make one slot unavailable until `restore`."""
         self.withheld += 1
 
     def restore(self) -> None:
@@ -66,7 +67,7 @@ class Slots:
         return None
 
     def try_take(self) -> bool:
-        """Take a slot that is free now; False when there is none."""
+        """Take a slot if one is free. Returns false otherwise."""
         if self._used >= self._available:
             return False
         self._used += 1
@@ -82,7 +83,7 @@ class Slots:
         try:
             await handed_over
         except asyncio.CancelledError:
-            # The slot may have come in the very moment in which its taker left.
+            # The slot may have been assigned at the moment in which its waiter was cancelled.
             if not handed_over.cancelled():
                 self.release()
             elif handed_over in self._waiting:
@@ -90,7 +91,7 @@ class Slots:
             raise
 
     def release(self) -> None:
-        """Give a slot back: to who has waited longest, if anybody has."""
+        """Release a slot. The caller that has waited longest gets it, if there is one."""
         if self._used <= self._available and (taker := self._next_taker()) is not None:
             taker.set_result(None)
             return
