@@ -202,6 +202,10 @@ def _fresh(error: errors.RpcError) -> errors.RpcError:
 
 def _as_tuple(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:
     transitions = result if isinstance(result, tuple) else (result,)
-    if not any(transition.also for transition in transitions):
+    # Without generators: every change of an entity comes through here.
+    for transition in transitions:
+        if transition.also:
+            break
+    else:
         return transitions
     return tuple(each for transition in transitions for each in (transition, *transition.also))

@@ -73,8 +73,9 @@ class ReplyCache:
             table = self._young if token in self._young else self._old
             found = table.get(token)
             if isinstance(found, Outcome):
-                if not all(group.is_settled for group in found.barrier):
-                    return
+                for group in found.barrier:
+                    if not group.is_settled:
+                        return
                 if _failed(found) or found.reply is None:
                     del table[token]
                 else:
@@ -83,7 +84,11 @@ class ReplyCache:
 
 
 def _failed(outcome: Outcome) -> bool:
-    return any(group.error is not None for group in outcome.barrier)
+    # Without a generator: this is asked about every answer of a worker.
+    for group in outcome.barrier:  # noqa: SIM110
+        if group.error is not None:
+            return True
+    return False
 
 
 def _compact(reply: Any) -> Any:
@@ -92,6 +97,8 @@ def _compact(reply: Any) -> Any:
 
 def _size_bytes(reply: Any) -> int:
     if isinstance(reply, CompletionReply):
+        if not reply.activities and not reply.rejected_updates:
+            return 0
         size = sum(len(task.attributes) + len(task.heartbeat_details) for task in reply.activities)
         return size + sum(refused.failure.ByteSize() for refused in reply.rejected_updates)
     return reply.ByteSize() if isinstance(reply, Message) else 0
