@@ -288,7 +288,8 @@ class RunState:
     def count_event(self, time_ns: int, size_bytes: int) -> None:
         """One more event: its id is used up."""
         self.next_event_id += 1
-        self.last_event_ns = max(self.last_event_ns, time_ns)
+        if time_ns > self.last_event_ns:  # noqa: PLR1730  # a call for each event
+            self.last_event_ns = time_ns
         self.history_size_bytes += size_bytes
 
     def passed_history_limit(self, limits: Limits) -> str:
