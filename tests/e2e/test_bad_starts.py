@@ -169,14 +169,14 @@ async def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path):
         )
 
     await start("before")
-    pages = store._writing.execute("PRAGMA page_count").fetchone()[0]
-    store._writing.execute(f"PRAGMA max_page_count = {pages + 2}")
+    pages = store.writing.execute("PRAGMA page_count").fetchone()[0]
+    store.writing.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(ResourceExhausted) as full:
         await start("too much", 500_000)
     assert full.value.message == (
         "The database has no space left; nothing was written. Free some space."
     )
-    store._writing.execute("PRAGMA max_page_count = 1000000")
+    store.writing.execute("PRAGMA max_page_count = 1000000")
     while True:  # writes are refused for a moment more, so that a full disk is not hammered
         try:
             await start("after")

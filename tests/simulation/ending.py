@@ -144,7 +144,7 @@ async def check_rows(world: World) -> None:
     """All workflows have ended: no rows of tasks, effects or wake-ups are left."""
     if not world.settings.has_row_sweep and world.node is not None:
         _no_rows(world, f"tasks WHERE queue = '{TASK_QUEUE}'")
-        sweep = world.node.engine._row_sweep
+        sweep = world.node.engine.row_sweep
         await type(sweep).sweep(sweep)
     _no_rows(world, "tasks", "outbox", "wakes", "held")
     if world.settings.deletes_soon:
@@ -168,8 +168,8 @@ def check_memory(node: Node) -> None:
     _all_empty(
         {
             "groups": engine.committer._waiting,
-            "effects": engine._outbox._lanes or engine._outbox._known or +engine._outbox._sources,
-            "wake-ups": engine._wakes._armed or engine._wakes._failures or engine._wakes._firing,
+            "effects": engine.outbox._lanes or engine.outbox._known or +engine.outbox._sources,
+            "wake-ups": engine.wakes._armed or engine.wakes._failures or engine.wakes._firing,
             "entities with a pending change": [
                 e for e in engine.cache.of_kind(EntityKind.RUN) if e.pending
             ],
@@ -183,7 +183,7 @@ def check_callers(node: Node) -> None:
     Raises:
         Violation: One of them still has a caller.
     """
-    engine, services = node.engine, node.frontend._services
+    engine, services = node.engine, node.frontend.services
     # A task with a row may stay in memory while nobody polls its queue: it is dropped with the queue.
     waiting_items = {
         key.name: [item.key for _, _, item in queue._heap if item.key in queue._keys]
@@ -196,7 +196,7 @@ def check_callers(node: Node) -> None:
             "direct queries": services.queries._direct,
             "attached queries": services.queries._attached,
             "updates": services.updates._runs,
-            "readers of histories": engine._release._waiters | engine._release._end_waiters,
+            "readers of histories": engine.release._waiters | engine.release._end_waiters,
             "loads": engine.entities._loader._loading,
             "pinned entities": +engine.cache._pins,
             "calls": engine.committer.under_way().count,

@@ -35,7 +35,7 @@ GUARDS: dict[str, Edit] = {
     # Durability.
     "fence": Edit(sqlite_commit, "_begin", "cursor.rowcount != 1", "False"),
     "outcome barrier": Edit(
-        Entities, "reveal", "for group in outcome.barrier:", "for group in ():"
+        Entities, "durable_reply", "for group in outcome.barrier:", "for group in ():"
     ),
     "barrier of what was read": Edit(
         Steps, "perform", "Outcome(barrier_of(read), reply)", "Outcome((), reply)"
@@ -93,7 +93,10 @@ GUARDS: dict[str, Edit] = {
     "effects are written": Edit(Steps, "_write", "write.outbox = rows", "pass"),
     # Wake-ups.
     "a failed scan of wake-ups is repeated": Edit(
-        Wakes, "_scan", "self._horizon_ns = now_ns + RETRY_NS\n        return", "return"
+        Wakes,
+        "_scan",
+        "self._horizon_ns = now_ns + (RETRY_DAMAGED_NS if is_damage else RETRY_NS)\n        return",
+        "return",
     ),
     "a full page of wake-ups is not all": Edit(
         Wakes, "_scan", "if len(rows) == limit:", "if False:"
@@ -173,7 +176,7 @@ GUARDS: dict[str, Edit] = {
         Shard, "install", "self._last_task = lease.range_id << TASK_BITS", "self._last_task = 0"
     ),
     # Retention.
-    "retention waits for effects": Edit(Engine, "delete", "or self._outbox.holds(key)", ""),
+    "retention waits for effects": Edit(Engine, "delete", "or self.outbox.holds(key)", ""),
     "retention keeps the pointer of a newer run": Edit(
         RunType, "is_left_alone", "and neighbour.run_id == key.run_id", ""
     ),

@@ -225,7 +225,7 @@ class World:
                 # Nearly every access loads a run and evicts another.
                 node.engine.cache.bytes_max = 1
             if not settings.has_row_sweep:
-                vars(node.engine._row_sweep)["sweep"] = _sweep_nothing
+                vars(node.engine.row_sweep)["sweep"] = _sweep_nothing
             if settings.has_slow_deliveries:
                 self._slow_deliveries(node)
             self.store = store
@@ -261,14 +261,14 @@ class World:
             self._down = None
 
     def _slow_deliveries(self, node: Node) -> None:
-        outbox = node.engine._outbox
-        deliver = outbox._deliver
+        outbox = node.engine.outbox
+        deliver = outbox.deliver
 
         async def slow(source: EntityKey, effect: Effect) -> None:
             await asyncio.sleep(self.random.random() * SLOW_DELIVERY_S)
             await deliver(source, effect)
 
-        outbox._deliver = slow
+        outbox.deliver = slow
 
     def _check_call(self, name: str, request: Any) -> None:
         if self.settings.has_codec:

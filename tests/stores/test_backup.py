@@ -35,8 +35,8 @@ async def test_a_copy_has_what_is_only_in_the_log(tmp_path: Path):
     assert (stat.st_size, stat.st_mode & 0o777, stat.st_nlink) == (size_bytes, 0o600, 1)
     await writer.entity(SIZE, run_key("n", "later", "r"))
     copy = await open_inline(tmp_path / "copy.db")
-    assert copy._reading.execute("SELECT count(*) FROM entities").fetchone() == (SIZE - 1,)
-    assert copy._reading.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert copy.reading.execute("SELECT count(*) FROM entities").fetchone() == (SIZE - 1,)
+    assert copy.reading.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     lease = await copy.acquire(0)
     assert (lease.previous_range_id, lease.sequence) == (writer.range_id, 1)
     for store in (copy, writer.store):
@@ -57,7 +57,7 @@ async def test_a_copy_through_a_link_is_of_the_file(tmp_path: Path):
     back_up(tmp_path / "link.db", tmp_path / "copy.db")
     await writer.store.close()
     copy = await open_inline(tmp_path / "copy.db")
-    assert copy._reading.execute("SELECT count(*) FROM entities").fetchone() == (SIZE - 1,)
+    assert copy.reading.execute("SELECT count(*) FROM entities").fetchone() == (SIZE - 1,)
     await copy.close()
 
 

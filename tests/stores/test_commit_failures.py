@@ -79,9 +79,9 @@ class Bench:
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        self.connection = store._writing
-        self.faults = Failing(store._writing)
-        store._writing = cast("sqlite3.Connection", self.faults)
+        self.connection = store.writing
+        self.faults = Failing(store.writing)
+        store.writing = cast("sqlite3.Connection", self.faults)
 
     async def write(self, writer: Writer, **fields: Any) -> None:
         await writer.entity(1, A, facts=(FactRow(1, "", b"x"),), **fields)
@@ -306,7 +306,7 @@ async def test_a_read_that_failed_is_an_error_of_the_port(bench: Bench):
     await bench.write(await Writer(store).acquire())
     queue: Any = ("n", "q", 1)
     query = VisibilityQuery(namespace_id="n")
-    store._reading.close()
+    store.reading.close()
     reads = [
         store.load(A), store.events(1, 0, 1, 9), store.tasks(queue, 0, 0, 9), store.with_tasks_in_flight((0,)),
         store.doubtful_tasks((0,), 9, None, 9), store.wakes((0,), 9, 9), store.expired((0,), 9, 9),
@@ -319,8 +319,8 @@ async def test_a_read_that_failed_is_an_error_of_the_port(bench: Bench):
 
 async def test_a_load_that_failed_leaves_no_transaction_open(bench: Bench):
     await bench.write(await Writer(bench.store).acquire())
-    reading = Failing(bench.store._reading)
-    bench.store._reading = cast("sqlite3.Connection", reading)
+    reading = Failing(bench.store.reading)
+    bench.store.reading = cast("sqlite3.Connection", reading)
     for statement in ("SELECT kind, key", "SELECT branch", "SELECT coalesce"):
         reading.fails[statement] = failure(sqlite3.SQLITE_IOERR)
         with pytest.raises(StoreError):

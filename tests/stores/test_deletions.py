@@ -28,7 +28,7 @@ async def writer() -> Any:
 
 def connection_of(writer: Writer) -> sqlite3.Connection:
     assert isinstance(writer.store, SqliteStore)
-    return writer.store._writing
+    return writer.store.writing
 
 
 def table_names(connection: sqlite3.Connection) -> list[str]:
@@ -59,7 +59,7 @@ async def fill(writer: Writer, number: int, key: EntityKey) -> None:
 
 
 def test_every_table_is_looked_at():
-    connection = open_memory()._writing
+    connection = open_memory().writing
     known = {"shards", "entities", "tasks", "outbox", *OWNED}
     assert set(table_names(connection)) == known
     assert len(MIGRATIONS) == 2, "a new table needs a row in `fill` and a deletion"

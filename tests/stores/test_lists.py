@@ -101,7 +101,7 @@ async def test_a_listed_row_is_the_one_that_was_written(listed: Any):
 async def test_a_run_that_closes_moves_between_the_pages(listed: Any):
     first = await listed.visibility(msgspec.structs.replace(ALL, limit=3))
     closed = msgspec.structs.replace(first[0], close_ns=55, status=2)
-    listed._writing.execute(
+    listed.writing.execute(
         "UPDATE visibility SET close_ns = 55, ended_ns = 55, status = 2 WHERE run_id = ? AND namespace_id = 'n'",
         (closed.run_id,),
     )

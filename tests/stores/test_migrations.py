@@ -43,8 +43,8 @@ async def test_version_1_names_every_run_that_a_worker_may_hold(tmp_path: Path):
         "taken",
         "works",
     ]
-    assert store._writing.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-    loaded = sqlite_read.load(store._reading, run_key("n", "sleeps", "r"))
+    assert store.writing.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    loaded = sqlite_read.load(store.reading, run_key("n", "sleeps", "r"))
     assert loaded is not None
     assert not loaded.has_task_in_flight
     await store.close()

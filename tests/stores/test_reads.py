@@ -101,9 +101,9 @@ async def test_a_load_is_of_one_moment(tmp_path: Path, beginning: str):
             other.execute("UPDATE wakes SET at_ns = 6")
             other.close()
 
-    store._reading.set_trace_callback(commit)
+    store.reading.set_trace_callback(commit)
     assert await store.load(A) == before
-    store._reading.set_trace_callback(None)
+    store.reading.set_trace_callback(None)
     assert len(commits) == 1
     after = await store.load(A)
     assert after is not None
@@ -122,10 +122,10 @@ async def test_an_entity_that_goes_while_it_is_looked_for_is_not_there(tmp_path:
             other.execute("DELETE FROM entities")
             other.close()
 
-    store._reading.set_trace_callback(delete)
+    store.reading.set_trace_callback(delete)
     assert await store.load(A) is None
-    assert not store._reading.in_transaction
-    store._reading.set_trace_callback(None)
+    assert not store.reading.in_transaction
+    store.reading.set_trace_callback(None)
     await store.close()
 
 

@@ -143,12 +143,12 @@ async def test_a_missing_directory_is_said(tmp_path: Path):
 async def test_a_full_disk_refuses_the_batch_until_there_is_space(tmp_path: Path):
     store = await open_inline(tmp_path / "x.db")
     lease = await store.acquire(0)
-    pages = store._writing.execute("PRAGMA page_count").fetchone()[0]
-    store._writing.execute(f"PRAGMA max_page_count = {pages + 3}")
+    pages = store.writing.execute("PRAGMA page_count").fetchone()[0]
+    store.writing.execute(f"PRAGMA max_page_count = {pages + 3}")
     with pytest.raises(StoreFull):
         await store.commit(CommitBatch(fence(lease), (big(1, 100_000),)))
     assert await store.load(run_key("n", "w1", "r")) is None
-    store._writing.execute("PRAGMA max_page_count = 1000000")
+    store.writing.execute("PRAGMA max_page_count = 1000000")
     await store.commit(CommitBatch(fence(lease), (big(1, 100_000),)))
     assert await store.load(run_key("n", "w1", "r")) is not None
     await store.close()

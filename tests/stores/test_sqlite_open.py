@@ -93,10 +93,10 @@ async def test_a_new_database(tmp_path: Path, content: bytes | None):
         path.write_bytes(content)
     store = await open_inline(path, shard_count=3)
     assert store.shard_count == 3
-    rows = store._writing.execute("SELECT * FROM shards ORDER BY shard_id").fetchall()
+    rows = store.writing.execute("SELECT * FROM shards ORDER BY shard_id").fetchall()
     assert rows == [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0)]
     for pragma, value in (("application_id", APPLICATION_ID), ("user_version", SCHEMA_VERSION)):
-        assert store._writing.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+        assert store.writing.execute(f"PRAGMA {pragma}").fetchone() == (value,)
     await store.close()
 
 
@@ -150,7 +150,7 @@ async def test_a_store_works_where_it_is_told_to_and_leaves_a_database_that_is_n
     own = open_memory()
     await own.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        own._writing.execute("SELECT 1")
+        own.writing.execute("SELECT 1")
 
 
 async def test_a_large_database_is_checked_only_in_outline(
@@ -268,9 +268,9 @@ async def test_each_version_becomes_this_one(tmp_path: Path, version: int):
     store = await open_inline(path, shard_count=9)
     fresh = connect_memory(1)
     shape = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
-    assert store._writing.execute(shape).fetchall() == fresh.execute(shape).fetchall()
-    assert store._writing.execute("SELECT * FROM shards").fetchall() == [(0, 5, 6, 7, 8)]
-    assert store._writing.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert store.writing.execute(shape).fetchall() == fresh.execute(shape).fetchall()
+    assert store.writing.execute("SELECT * FROM shards").fetchall() == [(0, 5, 6, 7, 8)]
+    assert store.writing.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     fresh.close()
     await store.close()
 

@@ -39,9 +39,9 @@ async def test_both_connections_of_a_file_are_set(tmp_path: Path, is_new: bool):
     if not is_new:
         await (await open_inline(path)).close()
     store = await open_inline(path)
-    assert settings(store._writing, WRITER) == WRITER
-    assert settings(store._reading, READER) == READER
-    for connection in (store._writing, store._reading):
+    assert settings(store.writing, WRITER) == WRITER
+    assert settings(store.reading, READER) == READER
+    for connection in (store.writing, store.reading):
         assert connection.isolation_level is None, "transactions are begun by hand"
     await store.close()
 
@@ -49,8 +49,8 @@ async def test_both_connections_of_a_file_are_set(tmp_path: Path, is_new: bool):
 async def test_only_the_writer_writes(tmp_path: Path):
     store = await open_inline(tmp_path / "x.db")
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        store._reading.execute("DELETE FROM shards")
-    assert store._writing.execute("SELECT count(*) FROM shards").fetchone() == (4,)
+        store.reading.execute("DELETE FROM shards")
+    assert store.writing.execute("SELECT count(*) FROM shards").fetchone() == (4,)
     await store.close()
 
 
@@ -64,19 +64,19 @@ def test_a_reader_never_makes_a_database(tmp_path: Path):
 async def test_a_file_of_any_name_is_read_and_written(tmp_path: Path, name: str):
     store = await open_inline(tmp_path / name)
     assert (await store.acquire(0)).range_id == 1
-    assert store._reading.execute("SELECT range_id FROM shards").fetchone() == (1,)
+    assert store.reading.execute("SELECT range_id FROM shards").fetchone() == (1,)
     await store.close()
     assert files(tmp_path) == sorted([name, f"{name}.lock"])
 
 
 async def test_the_reader_sees_one_moment_and_does_not_stop_the_writer(tmp_path: Path):
     store = await open_inline(tmp_path / "x.db")
-    store._reading.execute("BEGIN")
-    assert store._reading.execute("SELECT range_id FROM shards").fetchone() == (0,)
+    store.reading.execute("BEGIN")
+    assert store.reading.execute("SELECT range_id FROM shards").fetchone() == (0,)
     assert (await store.acquire(0)).range_id == 1
-    assert store._reading.execute("SELECT range_id FROM shards").fetchone() == (0,)
-    store._reading.execute("COMMIT")
-    assert store._reading.execute("SELECT range_id FROM shards").fetchone() == (1,)
+    assert store.reading.execute("SELECT range_id FROM shards").fetchone() == (0,)
+    store.reading.execute("COMMIT")
+    assert store.reading.execute("SELECT range_id FROM shards").fetchone() == (1,)
     await store.close()
 
 
@@ -89,8 +89,8 @@ def test_without_a_write_ahead_log_a_database_is_refused(tmp_path: Path):
 def test_a_database_in_memory_has_its_own_shards_and_one_connection():
     store = open_memory(shard_count=7)
     assert store.shard_count == 7
-    assert store._reading is store._writing
-    assert store._writing.isolation_level is None
+    assert store.reading is store.writing
+    assert store.writing.isolation_level is None
 
 
 async def test_each_connection_of_a_file_has_a_thread_of_its_own(tmp_path: Path):
@@ -110,7 +110,7 @@ async def test_closing_writes_the_log_back_into_the_file(tmp_path: Path):
     assert (tmp_path / "x.db-wal").stat().st_size > 0
     await store.close()
     assert files(tmp_path) == ["x.db", "x.db.lock"]
-    for connection in (store._writing, store._reading):
+    for connection in (store.writing, store.reading):
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
 
@@ -118,7 +118,7 @@ async def test_closing_writes_the_log_back_into_the_file(tmp_path: Path):
 async def test_abandoning_lets_go_of_everything(tmp_path: Path):
     store = await open_inline(tmp_path / "x.db")
     store.abandon()
-    for connection in (store._writing, store._reading):
+    for connection in (store.writing, store.reading):
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
     await (await open_inline(tmp_path / "x.db")).close()

@@ -69,14 +69,14 @@ async def open_embedded(url: str, *, retention_ns: int | None = None) -> Embedde
     """
     place = place_of(url)
     while True:
-        engine = _shared.get(place)
+        engine = shared_engines.get(place)
         if engine is not None and engine.loop.is_closed():
             engine.abandon()
             engine = None
         if engine is None:
             engine = _Engine(place, retention_ns)
             if place:
-                _shared[place] = engine
+                shared_engines[place] = engine
         connection = await engine.join()
         if connection is not None:
             return connection
@@ -94,7 +94,7 @@ class _Engine:
         self._opening: asyncio.Task[Node] = self.loop.create_task(self._open())
         self._closing: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
-        _engines.add(self)
+        all_engines.add(self)
 
     async def join(self) -> EmbeddedConnection | None:
         """A new connection; None if the engine has just been closed and a new one is needed."""
@@ -186,13 +186,15 @@ class _Engine:
             self._forget()
 
     def _forget(self) -> None:
-        _engines.discard(self)
-        if _shared.get(self.place) is self:
-            del _shared[self.place]
+        all_engines.discard(self)
+        if shared_engines.get(self.place) is self:
+            del shared_engines[self.place]
 
 
-_shared: dict[Path | str, _Engine] = {}
-_engines: set[_Engine] = set()
+shared_engines: dict[Path | str, _Engine] = {}
+"""The open engines by their place: later connections to the same place join them."""
+all_engines: set[_Engine] = set()
+"""All open engines, also those that are not shared."""
 _of_parent: list[_Engine] = []
 """Kept forever in a forked child: SQLite forbids even closing what the parent opened."""
 
@@ -205,11 +207,11 @@ class _Process:
 
 def _after_fork() -> None:
     _Process.generation += 1
-    for engine in _engines:
+    for engine in all_engines:
         engine.leave_to_parent()
-    _of_parent.extend(_engines)
-    _engines.clear()
-    _shared.clear()
+    _of_parent.extend(all_engines)
+    all_engines.clear()
+    shared_engines.clear()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -113,6 +113,12 @@ class Engine:
         owners: Which shards are here, and who owns the others. Default: all are here.
         cache_bytes_max: Limit for the memory of cached entities, in bytes (an estimate).
 
+    Attributes:
+        cache, entities, shards: The entities in memory, the changes of entities, and the shards that this node owns.
+        committer, release: What writes batches, and what lets their results out.
+        wakes, outbox, row_sweep: The background work: wake-ups, deliveries, and rows of tasks that nobody will poll.
+        namespaces: The namespaces as facts.
+
     Example:
         engine = Engine(open_memory(), SystemClock(), new_id)
         await engine.open()
@@ -142,18 +148,18 @@ class Engine:
         self.cache = EntityCache(cache_bytes_max)
         self.namespaces = Namespaces(self.write, self._owners)
         shard_ids = self._owners.shards_here
-        self._shards = NodeShards(store, self.cache, self._shard_acquired, shard_ids)
-        self._wakes = Wakes(store, clock, self._shards.ready_ids, self._fire)
-        clock.on_leap = self._wakes.poke
-        self._outbox = Outbox(store, deliver, self._finish_effect)
-        self._release = Release(self.cache, matcher, self._wakes, self._outbox)
-        self.committer = Committer(store, clock, self._shards.drop, self._shards.settle)
-        self._steps = Steps(self.cache, self.committer, self._release, types, matcher, memory)
+        self.shards = NodeShards(store, self.cache, self._shard_acquired, shard_ids)
+        self.wakes = Wakes(store, clock, self.shards.ready_ids, self._fire)
+        clock.on_leap = self.wakes.poke
+        self.outbox = Outbox(store, deliver, self._finish_effect)
+        self.release = Release(self.cache, matcher, self.wakes, self.outbox)
+        self.committer = Committer(store, clock, self.shards.drop, self.shards.settle)
+        self._steps = Steps(self.cache, self.committer, self.release, types, matcher, memory)
         self._loader = Loader(store, self.cache, clock, types)
         self.entities = Entities(
             self.cache,
             self._loader,
-            self._shards,
+            self.shards,
             self._steps,
             clock,
             new_id,
@@ -162,13 +168,13 @@ class Engine:
             types,
         )
         self._task_starts = TaskStarts(self.entities, self._steps, self.committer, matcher, types)
-        self._release.give_back = self._task_starts.give_back_later
+        self.release.give_back = self._task_starts.give_back_later
         self.clock_control = ClockControl(
-            self._wakes, self._outbox, self.committer, self._steps, self._fire
+            self.wakes, self.outbox, self.committer, self._steps, self._fire
         )
         self._replies = ReplyCache()
-        self._retention = Retention(store, clock, self._shards.ready_ids, self._expire)
-        self._row_sweep = RowSweep(store, clock, self._shards.ready_ids, self.entities, self._steps)
+        self._retention = Retention(store, clock, self.shards.ready_ids, self._expire)
+        self.row_sweep = RowSweep(store, clock, self.shards.ready_ids, self.entities, self._steps)
         self._background: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -185,7 +191,7 @@ class Engine:
         Raises:
             StoreError: The database cannot be used.
         """
-        await self._shards.acquire_all()
+        await self.shards.acquire_all()
         self._loops = [self._spawn(self.committer.run())]
         for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
             self.namespaces.install(await self._namespace(key))
@@ -196,8 +202,8 @@ class Engine:
         """Wake, deliver, and delete what is over its retention; see `open`."""
         if workers_died:
             await time_out_orphans(self._store, self.owned_shards(), self._time_out_orphans)
-        await self._outbox.recover(list(self._shards.ready_ids()))
-        for work in (self._wakes.run, self._retention.run, self._row_sweep.run):
+        await self.outbox.recover(list(self.shards.ready_ids()))
+        for work in (self.wakes.run, self._retention.run, self.row_sweep.run):
             self._loops.append(self._spawn(_for_ever(work)))
 
     async def close(self) -> None:
@@ -207,13 +213,13 @@ class Engine:
         """
         self.entities.is_closing = True
         self._owners.close()
-        self._outbox.stop()
+        self.outbox.stop()
         self._task_starts.stop()
         for loop in self._loops[1:]:
             loop.cancel()
-        await self._wakes.stop()
+        await self.wakes.stop()
         await closing.done(self.committer.flush(), "changes that nobody was told of")
-        self._shards.stop()
+        self.shards.stop()
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -271,7 +277,7 @@ class Engine:
     async def delete(self, key: EntityKey) -> bool:
         """Delete a closed entity and everything it owns. Returns false if it must stay for now."""
         entity, *neighbours = await self.entities.ready_to_change(key)
-        if not entity.number or not entity.is_closed or entity.pending or self._outbox.holds(key):
+        if not entity.number or not entity.is_closed or entity.pending or self.outbox.holds(key):
             return False
         left_alone = [one for one in neighbours if entity.type.is_left_alone(key, one.state)]
         await self.entities.durable_reply(self._steps.delete(entity.shard, [entity, *left_alone]))
@@ -310,7 +316,7 @@ class Engine:
             return True
         if not is_open:
             return False
-        return await self._release.next_event(entry, timeout_ns, until_end=until_end)
+        return await self.release.next_event(entry, timeout_ns, until_end=until_end)
 
     def type_of(self, key: EntityKey) -> EntityType[Any]:
         """The registration of the entity's kind."""
@@ -325,7 +331,7 @@ class Engine:
     # For matching.
 
     def owned_shards(self) -> tuple[int, ...]:
-        return self._shards.ready_ids()
+        return self.shards.ready_ids()
 
     async def task_rows(
         self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
@@ -386,7 +392,7 @@ class Engine:
 
     def _shard_acquired(self, shard: Shard) -> None:
         self.clock.not_before(shard.clock_ns)
-        self._wakes.rescan()
+        self.wakes.rescan()
         self._matcher.shard_acquired(shard.shard_id)
         if self._loops:
             # The shard was acquired again: a batch with an unknown outcome, or another owner, may have left effects.
@@ -394,7 +400,7 @@ class Engine:
 
     async def _recover_again(self, shard_id: int) -> None:
         try:
-            await self._outbox.recover([shard_id])
+            await self.outbox.recover([shard_id])
         except DamageError as error:
             log.error(
                 "effects of shard %d that are not delivered stay where they are: %s",

@@ -14,7 +14,8 @@ from perdure.wire.seam import Connection
 Opener = Callable[[ConnectConfig], Awaitable[Connection]]
 
 
-async def _open_embedded(config: ConnectConfig) -> Connection:
+async def open_in_process(config: ConnectConfig) -> Connection:
+    """Connect to an engine in this process."""
     from perdure.embedded import open_embedded
 
     if config.retention is None:
@@ -30,14 +31,16 @@ async def _open_embedded(config: ConnectConfig) -> Connection:
     return connection
 
 
-async def _refuse_postgresql(config: ConnectConfig) -> Connection:
+async def refuse_postgresql(config: ConnectConfig) -> Connection:
+    """Say what to use instead of PostgreSQL."""
     scheme = config.target_host.partition(":")[0]
     raise ValueError(
         f"{scheme}: targets are not available in this version: use 'sqlite:<file>', 'memory:' or '<host>:<port>'"
     )
 
 
-async def _open_grpc(config: ConnectConfig) -> Connection:
+async def open_grpc(config: ConnectConfig) -> Connection:
+    """Open a gRPC connection to a server."""
     from perdure.service.grpc_connection import open_connection
 
     if config.retention is not None:
@@ -49,10 +52,10 @@ async def _open_grpc(config: ConnectConfig) -> Connection:
 
 
 _SCHEMES: dict[str, Opener] = {
-    "sqlite": _open_embedded,
-    "memory": _open_embedded,
-    "postgresql": _refuse_postgresql,
-    "postgres": _refuse_postgresql,
+    "sqlite": open_in_process,
+    "memory": open_in_process,
+    "postgresql": refuse_postgresql,
+    "postgres": refuse_postgresql,
 }
 
 
@@ -76,7 +79,7 @@ def opener_for(target: str) -> Opener:
         )
     if not colon and target.endswith(_DATABASE_ENDINGS):
         raise ValueError(f"{target!r} looks like a database file: give 'sqlite:{target}'")
-    return _open_grpc
+    return open_grpc
 
 
 _DATABASE_ENDINGS = (".db", ".sqlite", ".sqlite3")

@@ -103,7 +103,12 @@ def open_memory(
 
 
 class SqliteStore:
-    """A `Store` over SQLite; made by `open_sqlite` or `open_memory`."""
+    """A `Store` over SQLite; made by `open_sqlite` or `open_memory`.
+
+    Attributes:
+        writing: The connection of commits. Only `writer` uses it while the store is open.
+        reading: The connection of reads; in memory it is the same one.
+    """
 
     def __init__(
         self,
@@ -115,8 +120,8 @@ class SqliteStore:
         *,
         keep_open: bool = False,
     ) -> None:
-        self._writing = writing
-        self._reading = reading
+        self.writing = writing
+        self.reading = reading
         self._writer = writer
         self._reader = reader
         self._lock = lock
@@ -130,7 +135,7 @@ class SqliteStore:
 
     async def acquire(self, shard_id: int) -> ShardLease:
         def take() -> ShardLease:
-            connection = self._writing
+            connection = self.writing
             try:
                 sqlite_commit.rollback(connection)  # an earlier failure may have left one open
                 connection.execute("BEGIN IMMEDIATE")
@@ -152,58 +157,56 @@ class SqliteStore:
         return await self._writer.run(take)
 
     async def commit(self, batch: CommitBatch) -> None:
-        await self._writer.run(partial(sqlite_commit.write, self._writing, batch))
+        await self._writer.run(partial(sqlite_commit.write, self.writing, batch))
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
-        return await self._read(partial(sqlite_read.load, self._reading, key))
+        return await self._read(partial(sqlite_read.load, self.reading, key))
 
     async def events(
         self, number: int, branch: int, first_event_id: int, last_event_id: int
     ) -> list[EventRow]:
         return await self._read(
-            partial(
-                sqlite_read.events, self._reading, number, branch, first_event_id, last_event_id
-            )
+            partial(sqlite_read.events, self.reading, number, branch, first_event_id, last_event_id)
         )
 
     async def tasks(
         self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
     ) -> list[TaskRow]:
         return await self._read(
-            partial(sqlite_read.tasks, self._reading, queue, shard_id, after_sequence, limit)
+            partial(sqlite_read.tasks, self.reading, queue, shard_id, after_sequence, limit)
         )
 
     async def doubtful_tasks(
         self, shard_ids: Sequence[int], before_ns: int, after: TaskRowId | None, limit: int
     ) -> DoubtfulTasks:
         return await self._read(
-            partial(sqlite_read.doubtful_tasks, self._reading, shard_ids, before_ns, after, limit)
+            partial(sqlite_read.doubtful_tasks, self.reading, shard_ids, before_ns, after, limit)
         )
 
     async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:
         return await self._read(
-            partial(sqlite_read.wakes, self._reading, shard_ids, until_ns, limit)
+            partial(sqlite_read.wakes, self.reading, shard_ids, until_ns, limit)
         )
 
     async def expired(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[EntityKey]:
         return await self._read(
-            partial(sqlite_read.expired, self._reading, shard_ids, until_ns, limit)
+            partial(sqlite_read.expired, self.reading, shard_ids, until_ns, limit)
         )
 
     async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
-        return await self._read(partial(sqlite_read.outbox, self._reading, shard_ids))
+        return await self._read(partial(sqlite_read.outbox, self.reading, shard_ids))
 
     async def with_tasks_in_flight(self, shard_ids: Sequence[int]) -> list[EntityKey]:
-        return await self._read(partial(sqlite_read.with_tasks_in_flight, self._reading, shard_ids))
+        return await self._read(partial(sqlite_read.with_tasks_in_flight, self.reading, shard_ids))
 
     async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
-        return await self._read(partial(sqlite_read.entities, self._reading, kind, fact_kind))
+        return await self._read(partial(sqlite_read.entities, self.reading, kind, fact_kind))
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
-        return await self._read(partial(sqlite_read.visibility, self._reading, query))
+        return await self._read(partial(sqlite_read.visibility, self.reading, query))
 
     async def visibility_count(self, query: VisibilityQuery) -> int:
-        return await self._read(partial(sqlite_read.visibility_count, self._reading, query))
+        return await self._read(partial(sqlite_read.visibility_count, self.reading, query))
 
     async def close(self) -> None:
         """Finish what runs, write the log back into the file, release the lock. Idempotent."""
@@ -211,9 +214,9 @@ class SqliteStore:
             return
         self._is_closed = True
         if not self._keep_open:
-            if self._reading is not self._writing:
-                await self._reader.run(self._reading.close)
-            await self._writer.run(self._writing.close)
+            if self.reading is not self.writing:
+                await self._reader.run(self.reading.close)
+            await self._writer.run(self.writing.close)
         self._writer.close()
         self._reader.close()
         if self._lock is not None:
@@ -223,8 +226,8 @@ class SqliteStore:
         """Let go of everything at once, outside any event loop: the loop that used the store has ended."""
         self._writer.close()
         self._reader.close()
-        self._reading.close()
-        self._writing.close()
+        self.reading.close()
+        self.writing.close()
         if self._lock is not None:
             self._lock.release()
 

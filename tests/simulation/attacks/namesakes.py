@@ -102,7 +102,7 @@ async def answered_before_death(stage: Stage) -> None:
     """The node dies after a delivered signal was recorded and before its effect was removed; a namesake follows."""
     await _family(stage, "parent", "child", enums.PARENT_CLOSE_POLICY_ABANDON)
     assert stage.node is not None
-    outbox: Any = stage.node.engine._outbox
+    outbox: Any = stage.node.engine.outbox
     never = asyncio.Event()
 
     async def finish(_: object) -> None:
@@ -144,10 +144,10 @@ class _Held:
 
     def __init__(self, stage: Stage) -> None:
         assert stage.node is not None
-        self._outbox: Any = stage.node.engine._outbox
-        self._deliver = self._outbox._deliver
+        self._outbox: Any = stage.node.engine.outbox
+        self._deliver = self._outbox.deliver
         self._gate = asyncio.Event()
-        self._outbox._deliver = self._later
+        self._outbox.deliver = self._later
 
     async def _later(self, source: EntityKey, effect: Effect) -> None:
         await self._gate.wait()
@@ -155,7 +155,7 @@ class _Held:
 
     async def go_on(self) -> None:
         self._gate.set()
-        self._outbox._deliver = self._deliver
+        self._outbox.deliver = self._deliver
         await asyncio.sleep(3)
 
 

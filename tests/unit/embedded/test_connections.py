@@ -141,12 +141,12 @@ async def test_one_who_stops_waiting_does_not_take_the_engine_from_another(tmp_p
     connection = await stays
     await asyncio.sleep(0.02)
     assert await start(connection)
-    engine = embedded._shared[(tmp_path / "x.db").resolve()]
+    engine = embedded.shared_engines[(tmp_path / "x.db").resolve()]
     while engine._leaving:  # noqa: ASYNC110 -- nothing announces it
         await asyncio.sleep(0.01)
     assert engine._connections == 1
     await connection.close()
-    assert (tmp_path / "x.db").resolve() not in embedded._shared
+    assert (tmp_path / "x.db").resolve() not in embedded.shared_engines
     with pytest.raises(asyncio.CancelledError):
         await gone
 
@@ -158,8 +158,8 @@ async def test_a_failed_opening_fails_for_all_and_leaves_nothing(tmp_path: Path)
         *(open_embedded(f"sqlite:{file}") for _ in range(3)), return_exceptions=True
     )
     assert all(isinstance(each, errors.FailedPrecondition) for each in results)
-    assert file.resolve() not in embedded._shared
-    assert not [engine for engine in embedded._engines if engine.place == file.resolve()]
+    assert file.resolve() not in embedded.shared_engines
+    assert not [engine for engine in embedded.all_engines if engine.place == file.resolve()]
     file.unlink()
     connection = await open_embedded(f"sqlite:{file}")
     assert await start(connection)
@@ -256,13 +256,17 @@ def test_a_forked_child_has_none_of_its_parents_engines(monkeypatch: pytest.Monk
             self.left += 1
 
     engines = [Engine(), Engine()]
-    monkeypatch.setattr(embedded, "_engines", set(engines))
-    monkeypatch.setattr(embedded, "_shared", {"x": engines[0]})
+    monkeypatch.setattr(embedded, "all_engines", set(engines))
+    monkeypatch.setattr(embedded, "shared_engines", {"x": engines[0]})
     monkeypatch.setattr(embedded, "_of_parent", [])
     monkeypatch.setattr(embedded._Process, "generation", 0)
     embedded._after_fork()
     assert [engine.left for engine in engines] == [1, 1]
-    assert (embedded._Process.generation, embedded._shared, embedded._engines) == (1, {}, set())
+    assert (embedded._Process.generation, embedded.shared_engines, embedded.all_engines) == (
+        1,
+        {},
+        set(),
+    )
     assert len(embedded._of_parent) == 2, "even closing what the parent opened would be wrong"
 
 
@@ -309,7 +313,7 @@ async def test_an_engine_closes_though_who_closed_it_does_not_wait(tmp_path: Pat
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    while (tmp_path / "x.db").resolve() in embedded._shared:  # noqa: ASYNC110 -- it closes by itself
+    while (tmp_path / "x.db").resolve() in embedded.shared_engines:  # noqa: ASYNC110 -- it closes by itself
         await asyncio.sleep(0.01)
     store = await open_sqlite(tmp_path / "x.db")
     await store.close()
@@ -317,9 +321,9 @@ async def test_an_engine_closes_though_who_closed_it_does_not_wait(tmp_path: Pat
 
 async def test_an_engine_without_a_name_is_known_to_its_connection_alone():
     connection = await open_embedded("memory:")
-    assert "" not in embedded._shared
+    assert "" not in embedded.shared_engines
     await connection.close()
-    assert not [engine for engine in embedded._engines if engine.place == ""]
+    assert not [engine for engine in embedded.all_engines if engine.place == ""]
 
 
 async def test_an_open_engine_says_that_it_serves() -> None:

@@ -35,7 +35,7 @@ async def test_connections_to_one_file_share_an_engine(tmp_path: Path):
     with pytest.raises(InUse):
         await open_sqlite(tmp_path / "x.db")
     await second.close()
-    assert (tmp_path / "x.db").resolve() not in embedded._shared
+    assert (tmp_path / "x.db").resolve() not in embedded.shared_engines
     third = await open_embedded(url)
     assert await start(third) == run_id, "what was acknowledged is there after reopening"
     await third.close()
@@ -186,7 +186,7 @@ async def test_who_stops_waiting_for_an_engine_leaves_it(tmp_path: Path):
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    while (tmp_path / "x.db").resolve() in embedded._shared:  # noqa: ASYNC110 -- it closes by itself
+    while (tmp_path / "x.db").resolve() in embedded.shared_engines:  # noqa: ASYNC110 -- it closes by itself
         await asyncio.sleep(0.01)
     store = await open_sqlite(tmp_path / "x.db")
     await store.close()
@@ -204,8 +204,8 @@ async def test_opening_while_the_last_connection_closes(tmp_path: Path):
     assert {await start(one) for one in some} == {run_id}
     for one in some:
         await one.close()
-    assert place not in embedded._shared
-    assert place not in {engine.place for engine in embedded._engines}
+    assert place not in embedded.shared_engines
+    assert place not in {engine.place for engine in embedded.all_engines}
 
 
 async def test_a_caller_whose_poll_ended_with_the_connection_goes_on(tmp_path: Path):
@@ -270,5 +270,5 @@ async def test_a_call_that_is_not_answered_in_time_says_so(tmp_path: Path):
     call_.interrupt(embedded_calls.LATE)  # as its timer does
     assert await waiting == "late"
     assert waiting.cancelling() == 0
-    assert not engine._release._end_waiters
+    assert not engine.release._end_waiters
     await connection.close()

@@ -17,7 +17,7 @@ from tests.unit.embedded.calls import start
 
 
 def engines_at(place: Path) -> list[embedded._Engine]:
-    return [engine for engine in embedded._engines if engine.place == place.resolve()]
+    return [engine for engine in embedded.all_engines if engine.place == place.resolve()]
 
 
 async def test_an_engine_is_known_while_it_is_open(tmp_path: Path):
@@ -48,7 +48,7 @@ def test_an_engine_whose_loop_ended_before_it_was_open_is_let_go_of(tmp_path: Pa
     loop = asyncio.new_event_loop()
 
     async def begin() -> None:
-        embedded._shared[path.resolve()] = embedded._Engine(path.resolve())
+        embedded.shared_engines[path.resolve()] = embedded._Engine(path.resolve())
 
     loop.run_until_complete(begin())
     (engine,) = engines_at(path)
@@ -86,7 +86,7 @@ async def cancelled_opening() -> embedded._Engine:
     """An engine that is still being opened, and for which nobody waits any more."""
     opening = asyncio.create_task(open_embedded("memory:slow"))
     await asyncio.sleep(0)
-    engine = embedded._shared["slow"]
+    engine = embedded.shared_engines["slow"]
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
@@ -104,10 +104,10 @@ async def test_an_engine_that_nobody_waits_for_is_closed_once_it_is_open(
 ):
     slow = SlowOpening(monkeypatch)
     engine = await cancelled_opening()
-    assert "slow" in embedded._shared
+    assert "slow" in embedded.shared_engines
     slow.gate.set()
     await left(engine)
-    assert "slow" not in embedded._shared
+    assert "slow" not in embedded.shared_engines
 
 
 async def test_an_opening_that_fails_when_nobody_waits_for_it_is_no_trouble(
@@ -119,7 +119,7 @@ async def test_an_opening_that_fails_when_nobody_waits_for_it_is_no_trouble(
     slow.gate.set()
     await left(engine)
     assert engine._closing is None
-    assert "slow" not in embedded._shared
+    assert "slow" not in embedded.shared_engines
     del engine
     gc.collect()
     assert [one.getMessage() for one in caplog.records if one.name == "asyncio"] == []
@@ -140,8 +140,8 @@ async def test_a_forked_child_gives_up_the_file_of_its_parents_engine(tmp_path: 
 async def test_a_forked_child_has_nothing_to_give_up_of_an_engine_that_is_being_opened():
     engine = embedded._Engine("being opened")
     engine.leave_to_parent()
-    assert engine in embedded._engines
+    assert engine in embedded.all_engines
     engine._opening.cancel()
     await asyncio.wait((engine._opening,))
     engine.abandon()
-    assert engine not in embedded._engines
+    assert engine not in embedded.all_engines

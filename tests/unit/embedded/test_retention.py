@@ -69,7 +69,7 @@ async def test_the_retention_is_that_of_the_namespace_of_the_client(tmp_path: Pa
         await Client.connect(target, namespace="nowhere", retention=WEEK)
     assert isinstance(caught.value.__cause__, RPCError)
     assert caught.value.__cause__.status is RPCStatusCode.NOT_FOUND
-    assert (tmp_path / "x.db").resolve() not in engine._shared, "the engine was closed"
+    assert (tmp_path / "x.db").resolve() not in engine.shared_engines, "the engine was closed"
     async with await Client.connect(target) as client:
         assert await kept_s(client) == FOREVER_S
 

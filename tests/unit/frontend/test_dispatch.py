@@ -123,7 +123,7 @@ async def test_errors_and_bugs_leave_an_encoded_call_as_they_leave_any_other(
     async def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(caller.node.frontend._services.runs, "read_current", broken)
+    monkeypatch.setattr(caller.node.frontend.services.runs, "read_current", broken)
     with pytest.raises(Internal, match="ZeroDivisionError") as caught:
         await frontend.dispatch_encoded(describe, data, {}, SECOND_NS)
     assert "secret" not in caught.value.message

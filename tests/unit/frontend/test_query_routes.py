@@ -156,7 +156,7 @@ async def test_an_answer_counts_once_and_says_what_it_is():
         assert (await asked).query_result == value("42")
         with pytest.raises(InvalidArgument):
             await caller.call("RespondQueryTaskCompleted", task_token=b"junk")
-        assert not caller.node.frontend._services.queries._direct
+        assert not caller.node.frontend.services.queries._direct
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ async def test_queries_behind_a_task_are_bounded_and_each_gets_its_own_answer():
         await caller.complete(task, query_results=answers)
         said = [(await each).query_result for each in asked]
         assert said == [value("0"), value("1"), value("2")]
-        assert not caller.node.frontend._services.queries._attached
+        assert not caller.node.frontend.services.queries._attached
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ async def test_a_query_waits_as_long_as_its_caller_and_no_longer():
             with pytest.raises(DeadlineExceeded):
                 await ask(caller, timeout_s=waits_s)
             assert now_s() - began_s == pytest.approx(waits_s)
-        assert not caller.node.frontend._services.queries._attached
+        assert not caller.node.frontend.services.queries._attached
         task = await caller.poll()
         assert not task.queries
         with pytest.raises(RpcError):
@@ -383,7 +383,7 @@ async def test_a_query_that_nobody_waits_for_any_more_is_passed_over():
     async with virtual_caller() as caller:
         run_id = await caller.start()
         await caller.complete(await caller.poll())
-        services = caller.node.frontend._services
+        services = caller.node.frontend.services
         namespace_id = services.namespace_id("default")
         queue = QueueKey(namespace_id, QUEUE, QueueKind.WORKFLOW)
         run = run_key(namespace_id, "w", run_id)
@@ -408,7 +408,7 @@ async def test_a_poll_that_passes_over_queries_ends_in_time():
     async with virtual_caller() as caller:
         run_id = await caller.start()
         await caller.complete(await caller.poll())
-        services = caller.node.frontend._services
+        services = caller.node.frontend.services
         namespace_id = services.namespace_id("default")
         queue = QueueKey(namespace_id, QUEUE, QueueKind.WORKFLOW)
         gone = PendingQuery(

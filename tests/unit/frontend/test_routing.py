@@ -177,7 +177,7 @@ def test_a_bug_is_reported_by_the_node_that_has_it(
     @on_virtual_time
     async def play() -> None:
         async with two_nodes() as cluster:
-            monkeypatch.setattr(cluster.nodes["b"].frontend._services.runs, "read_current", broken)
+            monkeypatch.setattr(cluster.nodes["b"].frontend.services.runs, "read_current", broken)
             execution = {"workflow_id": cluster.named("b", "w")}
             with pytest.raises(Internal, match="DescribeWorkflowExecution failed") as caught:
                 await cluster.a.call("DescribeWorkflowExecution", execution=execution)

@@ -279,7 +279,7 @@ async def test_a_bug_is_answered_with_a_reference_and_logged_without_the_request
     def broken(*_: object) -> None:
         raise ZeroDivisionError("in the middle")
 
-    monkeypatch.setattr(caller.node.frontend._services.runs, "start", broken)
+    monkeypatch.setattr(caller.node.frontend.services.runs, "start", broken)
     secret = common.Payloads(payloads=[common.Payload(data=b"secret payload")])
     with pytest.raises(Internal) as caught:
         await caller.start(input=secret)

@@ -100,7 +100,7 @@ async def idle_run(caller: Caller) -> str:
 
 
 def kept(caller: Caller) -> int:
-    return len(caller.node.frontend._services.updates)
+    return len(caller.node.frontend.services.updates)
 
 
 def data(answer: Any) -> bytes:
@@ -329,7 +329,7 @@ async def test_an_update_that_was_forgotten_before_a_worker_took_it_is_to_be_sen
         await idle_run(caller)
         sent = send(caller)
         await settle()
-        memory = caller.node.frontend._services.updates
+        memory = caller.node.frontend.services.updates
         (entity,) = memory._runs
         memory.forget(entity, "u")
         await caller.signal()

@@ -209,7 +209,7 @@ async def test_waiting_for_admission_is_refused_before_anything_is_admitted(call
     await caller.start()
     with pytest.raises(PermissionDenied):
         await caller.call("UpdateWorkflowExecution", **UPDATE, wait_policy={"lifecycle_stage": 1})
-    assert not len(caller.node.frontend._services.updates)
+    assert not len(caller.node.frontend.services.updates)
 
 
 async def test_names_of_exactly_the_limit_are_taken(caller: Caller):

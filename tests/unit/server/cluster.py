@@ -112,7 +112,7 @@ class Cluster:
                 assert owner == name, f"{key} is of {owner} and in the memory of {name}"
             for queue, _ in node.matching._queues.all():
                 assert self.owner_of(queue.name) == name, f"{queue} is in the memory of {name}"
-            services = node.frontend._services
+            services = node.frontend.services
             for pending in (services.updates._runs, services.queries._attached):
                 assert all(NAMES[shard_of(key, SHARDS) % 2] == name for key in pending)
 

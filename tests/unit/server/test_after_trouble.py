@@ -35,9 +35,9 @@ async def test_effects_of_a_batch_that_nobody_told_of_are_delivered_when_the_sha
     await engine.open()
     with monkeypatch.context() as patch:
         # The outcome was unknown: nothing followed the commit.
-        patch.setattr(engine._outbox, "push", ignore)
+        patch.setattr(engine.outbox, "push", ignore)
         await send(engine, TO_A)
-    shards = engine._shards
+    shards = engine.shards
     shards.drop(shards.of(run_key("n", "source", "r")), True)
     await delivered(store)
     assert post.received == [("a", "e0")]
@@ -53,7 +53,7 @@ async def test_a_node_that_cannot_be_opened_lets_go_of_its_store_and_stops():
         await open_node(cast("Store", faults), clock=SystemClock(), new_id=lambda: "id")
     assert asyncio.all_tasks() == tasks
     with pytest.raises(sqlite3.ProgrammingError):
-        store._writing.execute("SELECT 1")
+        store.writing.execute("SELECT 1")
 
 
 async def test_recovery_of_the_outbox_waits_for_the_database():
@@ -68,8 +68,8 @@ async def test_recovery_of_the_outbox_waits_for_the_database():
                 raise failures.pop()
             return list(await store.outbox(shard_ids))
 
-    engine._outbox._store = cast("Store", Silent())
-    await engine._outbox.recover([0])
+    engine.outbox._store = cast("Store", Silent())
+    await engine.outbox.recover([0])
     assert not failures
     await engine.close()
 

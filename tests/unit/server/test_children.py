@@ -171,7 +171,7 @@ class Cut:
         self.left = number
         self.calls = 0
         self.before = before
-        runs = world.node.frontend._services.runs
+        runs = world.node.frontend.services.runs
         for owner, names in ((world.engine, ("update",)), (runs, ("update_current", "start_with"))):
             for name in names:
                 setattr(owner, name, self._wrap(getattr(owner, name)))
@@ -252,14 +252,14 @@ async def test_a_child_that_the_parent_never_recorded_is_discarded(world: World)
     """The parent closes between the child's creation and the record of its start."""
     parent = await world.start("p")
     task = await world.poll()
-    start_with = world.node.frontend._services.runs.start_with
+    start_with = world.node.frontend.services.runs.start_with
 
     async def slowly(*arguments: Any) -> Any:
         reply = await start_with(*arguments)
         await world.terminate("p")
         return reply
 
-    world.node.frontend._services.runs.start_with = slowly  # type: ignore[method-assign]
+    world.node.frontend.services.runs.start_with = slowly  # type: ignore[method-assign]
     await world.complete(
         task.task_token,
         start_child(parent_close_policy=Policy.PARENT_CLOSE_POLICY_ABANDON),
@@ -278,7 +278,7 @@ async def test_a_child_that_ends_before_its_start_is_recorded_is_recorded_as_sta
 ):
     parent = await world.start("p")
     task = await world.poll()
-    start_with = world.node.frontend._services.runs.start_with
+    start_with = world.node.frontend.services.runs.start_with
 
     async def slowly(*arguments: Any) -> Any:
         reply = await start_with(*arguments)
@@ -288,7 +288,7 @@ async def test_a_child_that_ends_before_its_start_is_recorded_is_recorded_as_sta
             await asyncio.sleep(0.005)
         return reply
 
-    world.node.frontend._services.runs.start_with = slowly  # type: ignore[method-assign]
+    world.node.frontend.services.runs.start_with = slowly  # type: ignore[method-assign]
     await world.complete(task.task_token, start_child())
     await delivered(world)
     assert (await beyond_tasks(world, parent))[2:] == [

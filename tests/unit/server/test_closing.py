@@ -41,8 +41,8 @@ async def no_shard(_: int) -> ShardLease:
 def lose_the_shards(world: World) -> None:
     """As after a lost fence, with a disk from which they cannot be taken over again."""
     world.faults.inner.acquire = no_shard
-    for shard in world.engine._shards._shards.values():
-        world.engine._shards.drop(shard, True)
+    for shard in world.engine.shards._shards.values():
+        world.engine.shards.drop(shard, True)
 
 
 def given_up(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -109,7 +109,7 @@ async def test_a_wake_up_without_its_shard_is_given_up_and_comes_after_the_next_
     task = await world.poll()
     await world.complete(task.task_token, start_timer("t", 100))
     lose_the_shards(world)
-    while not world.engine._wakes.is_firing:  # noqa: ASYNC110 -- nothing announces it
+    while not world.engine.wakes.is_firing:  # noqa: ASYNC110 -- nothing announces it
         await asyncio.sleep(0.01)
     # Until it waits for its shard: before, it would hear at once that the node is closing.
     await settle()

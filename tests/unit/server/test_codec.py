@@ -46,7 +46,7 @@ def test_what_a_newer_version_wrote_is_refused(row: FactRow):
 async def test_a_run_of_a_newer_version_is_refused_and_the_node_goes_on(world: World):
     strange, other = await world.start("strange"), await world.start("other")
     world.forget(strange)
-    world.faults.inner._writing.execute(
+    world.faults.inner.writing.execute(
         "INSERT INTO facts SELECT number, 999, '', x'01' FROM entities WHERE run_id = ?",
         (strange.run_id,),
     )

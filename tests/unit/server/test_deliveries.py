@@ -51,8 +51,8 @@ class Post:
     def __init__(self, world: World) -> None:
         self.gate = asyncio.Event()
         self.kinds: list[str] = []
-        self._deliver = world.engine._outbox._deliver
-        world.engine._outbox._deliver = self.deliver
+        self._deliver = world.engine.outbox.deliver
+        world.engine.outbox.deliver = self.deliver
 
     async def deliver(self, source: EntityKey, effect: Effect) -> None:
         await self.gate.wait()
@@ -153,7 +153,7 @@ async def test_an_answered_message_is_not_sent_again_to_who_has_the_id_by_now(
     await world.poll()
     await world.start("s")
     task = await world.poll()
-    finish = world.engine._outbox._finish
+    finish = world.engine.outbox._finish
     failures = [0]
 
     async def fails_once(stored: Any) -> None:
@@ -162,10 +162,10 @@ async def test_an_answered_message_is_not_sent_again_to_who_has_the_id_by_now(
             await world.terminate("o")
             await world.start("o", request_id="new")
             for _ in range(2):  # as the next process begins it
-                await world.engine._outbox._deliver(stored.source, stored.effect)
+                await world.engine.outbox.deliver(stored.source, stored.effect)
         await finish(stored)
 
-    world.engine._outbox._finish = fails_once
+    world.engine.outbox._finish = fails_once
     await world.complete(task.task_token, command_of("o"))
     await delivered(world)
     assert failures == [1]

@@ -41,8 +41,8 @@ class Disk:
 @pytest.fixture
 async def file(tmp_path: Path) -> AsyncIterator[tuple[World, Disk]]:
     store = await open_sqlite(tmp_path / "perdure.db")
-    disk = Disk(store._writing)
-    store._writing = cast("sqlite3.Connection", disk)
+    disk = Disk(store.writing)
+    store.writing = cast("sqlite3.Connection", disk)
     world = await open_world(store)
     yield world, disk
     await world.node.close()
@@ -65,8 +65,8 @@ async def test_shards_are_taken_over_again_however_often_that_fails(file: tuple[
 
 async def test_a_failed_take_over_is_an_error_of_the_port(tmp_path: Path):
     store = await open_sqlite(tmp_path / "perdure.db")
-    disk = Disk(store._writing)
-    store._writing = cast("sqlite3.Connection", disk)
+    disk = Disk(store.writing)
+    store.writing = cast("sqlite3.Connection", disk)
     disk.failures_left = 1
     with pytest.raises(NotWritten, match="disk I/O error"):
         await store.acquire(0)
@@ -91,7 +91,7 @@ async def test_a_bug_in_the_committer_does_not_end_it(
     world.go_on()
     with pytest.raises(errors.Unavailable):
         await signal
-    shards = world.engine._shards
+    shards = world.engine.shards
     shards.drop(shards.of(key), True)  # what `_settle` would have done
     await world.signal(request_id="one")
     await world.check_memory(key)
@@ -167,8 +167,8 @@ async def test_a_lost_shard_that_cannot_be_taken_over_is_refused_at_once_and_com
     world = await open_world(open_memory())
     key = await world.start("w")
     world.faults.is_unwritable = True
-    shard = world.engine._shards.of(key)
-    world.engine._shards.drop(shard, True)
+    shard = world.engine.shards.of(key)
+    world.engine.shards.drop(shard, True)
     await shard.answers.wait()
     for call in (world.signal("w"), world.event_types(key)):
         with pytest.raises(errors.Unavailable, match="another node may own this"):

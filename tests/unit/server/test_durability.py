@@ -239,7 +239,7 @@ async def test_a_load_from_before_a_drop_never_installs(world: World):
     world.faults.load_gate.clear()
     signal = asyncio.ensure_future(world.signal())
     await settle()
-    shards = world.engine._shards
+    shards = world.engine.shards
     shards.drop(shards.of(key), True)
     world.faults.load_gate.set()
     await signal
@@ -292,7 +292,7 @@ async def test_a_failing_wake_up_is_tried_again(world: World):
     task = await world.poll()
     await world.complete(task.task_token, start_timer("t", 50))
     world.faults.poisoned.add(key.name)
-    while not world.engine._wakes._failures:  # noqa: ASYNC110 -- nothing announces a failure
+    while not world.engine.wakes._failures:  # noqa: ASYNC110 -- nothing announces a failure
         await asyncio.sleep(0.01)
     world.faults.poisoned.clear()
     await world.poll()

@@ -211,7 +211,7 @@ async def test_who_waits_for_events_is_told_of_one_and_of_no_time_left():
         await world.signal()
         assert await asyncio.gather(*waits[1:]) == [True, True]
         assert loop.time() == 6
-        assert not world.engine._release._waiters
+        assert not world.engine.release._waiters
         await world.terminate()
         assert await wait(key, 3, SECOND_NS)
         assert not await wait(key, 4, 60 * SECOND_NS), "none will come"
@@ -233,8 +233,8 @@ async def test_a_wait_that_is_over_leaves_nothing_behind():
             await settle()
             cancelled.cancel()
             await settle()
-        assert not world.engine._release._waiters
-        assert not world.engine._release._end_waiters
+        assert not world.engine.release._waiters
+        assert not world.engine.release._end_waiters
         assert sum(not each.cancelled() for each in loop._scheduled) == timers
 
 

@@ -97,7 +97,7 @@ async def test_what_was_not_delivered_is_taken_up_by_the_next_owner():
     await send(first, TO_A)
     for loop in first._loops:
         loop.cancel()
-    first._outbox.stop()
+    first.outbox.stop()
     post = Post()
     second = await open_engine(store, post)
     await delivered(store)
@@ -120,18 +120,18 @@ async def test_an_effect_that_damage_prevents_is_given_up_and_holds_up_no_other(
     await send(engine, TO_A, TO_A, TO_B)
     while len(left := await store.outbox(range(store.shard_count))) > 1:  # noqa: ASYNC110 -- asks the rows
         await asyncio.sleep(0.01)
-    while engine._outbox.is_delivering:  # noqa: ASYNC110 -- the lanes end after the rows have gone
+    while engine.outbox.is_delivering:  # noqa: ASYNC110 -- the lanes end after the rows have gone
         await asyncio.sleep(0.01)
     assert [stored.effect.request_id for stored in left] == ["e0"]
     assert sorted(post.received) == [("a", "e0"), ("a", "e1"), ("b", "e2")], "each once"
-    assert engine._outbox.holds(SOURCE), "its source is not deleted"
+    assert engine.outbox.holds(SOURCE), "its source is not deleted"
     assert len([r for r in caplog.records if "cannot be delivered" in r.message]) == 1
     await engine.close()
 
 
 async def test_rows_that_cannot_be_read_end_the_opening():
     store = open_memory()
-    store._reading.execute("DROP TABLE outbox")
+    store.reading.execute("DROP TABLE outbox")
     engine = Engine(store, SystemClock(), lambda: "id", deliver=Post().deliver)
     with pytest.raises(DamageError, match="no such table"):
         await engine.open()
@@ -143,8 +143,8 @@ async def test_a_shard_that_is_acquired_again_leaves_unreadable_rows_where_they_
 ):
     store, post = open_memory(), Post()
     engine = await open_engine(store, post)
-    store._reading.execute("DROP TABLE outbox")
-    engine._shard_acquired(next(iter(engine._shards._shards.values())))
+    store.reading.execute("DROP TABLE outbox")
+    engine._shard_acquired(next(iter(engine.shards._shards.values())))
     while not caplog.records:  # noqa: ASYNC110 -- asks the log
         await asyncio.sleep(0.01)
     assert [r.message.split(":")[0] for r in caplog.records] == [

@@ -32,7 +32,7 @@ async def fill(path: Path) -> None:
     async def never(source: EntityKey, effect: Effect) -> None:
         await asyncio.Event().wait()
 
-    world.engine._outbox._deliver = never
+    world.engine.outbox.deliver = never
     await world.call(
         "RegisterNamespace", workflowservice.RegisterNamespaceRequest(namespace="other")
     )

@@ -99,13 +99,13 @@ async def test_a_run_whose_effects_are_not_delivered_stays_until_they_are(
     other = await world.start("other")
     await world.complete((await world.poll()).task_token)
     gate = asyncio.Event()
-    deliver = world.engine._outbox._deliver
+    deliver = world.engine.outbox.deliver
 
     async def slowly(source: EntityKey, effect: Effect) -> None:
         await gate.wait()
         await deliver(source, effect)
 
-    monkeypatch.setattr(world.engine._outbox, "_deliver", slowly)
+    monkeypatch.setattr(world.engine.outbox, "deliver", slowly)
     key = await world.start("sender")
     task = await world.poll()
     await world.complete(task.task_token, signal_external("other"), complete_workflow())
@@ -122,7 +122,7 @@ async def test_a_run_whose_effects_are_not_delivered_stays_until_they_are(
 async def test_nothing_of_a_deleted_run_is_left(world: World):
     key = await close(world)
     assert await world.engine.delete(key)
-    store = world.faults.inner._writing
+    store = world.faults.inner.writing
     known = {row[0] for row in store.execute("SELECT number FROM entities")}
     for table in ("events", "facts", "wakes", "retention", "outbox"):
         numbers = {row[0] for row in store.execute(f"SELECT entity FROM {table}")}
@@ -143,7 +143,7 @@ async def test_who_waits_for_events_of_a_run_that_is_deleted_is_told(world: Worl
     assert entry is not None
     waits = [
         asyncio.ensure_future(
-            world.engine._release.next_event(entry, 600 * SECOND_NS, until_end=until_end)
+            world.engine.release.next_event(entry, 600 * SECOND_NS, until_end=until_end)
         )
         for until_end in (False, True)
     ]

@@ -32,7 +32,7 @@ async def rows(world: World, queue: str = "q", kind: QueueKind = QueueKind.WORKF
 
 
 async def sweep(world: World) -> int:
-    return await world.engine._row_sweep.sweep()
+    return await world.engine.row_sweep.sweep()
 
 
 async def stick(world: World, token: bytes, timeout_ms: int, *commands: Any) -> None:

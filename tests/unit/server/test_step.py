@@ -301,11 +301,11 @@ async def test_a_start_that_terminates_another_run_is_one_step(world: World):
 async def test_a_step_that_can_not_be_written_is_forgotten_with_all_its_entities(world: World):
     key = await world.start()
     names = (f"n{number}" for number in range(100))
-    shard = world.engine._shards.of(key)
+    shard = world.engine.shards.of(key)
     other_name = next(
         name
         for name in names
-        if world.engine._shards.of(run_key(key.namespace_id, name, "")) is shard
+        if world.engine.shards.of(run_key(key.namespace_id, name, "")) is shard
     )
     other = await world.start(other_name)
     state = await world.engine.read(other, lambda state: state)

@@ -313,7 +313,7 @@ async def test_offers_that_were_lost_are_found_again(
         cluster.wire.is_cut = False
         began_s = asyncio.get_running_loop().time()
         if is_retaken:
-            shards = side.caller.node.engine._shards
+            shards = side.caller.node.engine.shards
             shards.drop(shards.of(cluster.run(side.own, "")), take_again=True)
         assert (await working).workflow_execution.workflow_id == side.own
         assert asyncio.get_running_loop().time() - began_s < at_most_s

@@ -135,7 +135,7 @@ async def test_all_who_wait_are_told_of_a_rejection(world: World):
 
 async def test_what_is_decided_is_kept_for_nobody(world: World):
     await idle(world)
-    memory = world.node.frontend._services.updates
+    memory = world.node.frontend.services.updates
     for number in range(3):
         sent = send(world, f"u{number}")
         task = await world.poll()

@@ -206,10 +206,10 @@ async def test_a_wake_up_that_damage_prevents_is_given_up_and_delays_no_other(
 
 async def test_a_table_that_cannot_be_read_is_asked_again_after_minutes():
     store, clock = open_memory(), FixedClock(1_000 * SECOND_NS)
-    store._reading.execute("DROP TABLE wakes")
+    store.reading.execute("DROP TABLE wakes")
     made = Wakes(store, clock, lambda: (0,), lambda _: asyncio.sleep(0))
     await made._scan(clock.now_ns())
     assert made._horizon_ns == clock.now_ns() + wakes.RETRY_DAMAGED_NS
-    store._reading.close()
+    store.reading.close()
     await made._scan(clock.now_ns())
     assert made._horizon_ns == clock.now_ns() + wakes.RETRY_NS, "any other error may pass"

@@ -62,7 +62,7 @@ class Frontend:
         rpcs: Mapping[str, Rpc],
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        self._services = services
+        self.services = services
         self._rpcs = rpcs
         bugs = ReportBugs(services.new_id)
         self._answer = chain([LogCalls(services.clock), bugs, *interceptors], self._handle)
@@ -115,21 +115,21 @@ class Frontend:
         return Arrival(rpc, Call(method.name, wait_ns, metadata or NO_HEADERS), request)
 
     def _handle(self, arrival: Arrival) -> Awaitable[Reply]:
-        if self._services.owners.peers is None:
+        if self.services.owners.peers is None:
             return self._handle_here(arrival)
         return self._route(arrival)
 
     def _handle_here(self, arrival: Arrival) -> Awaitable[Reply]:
-        return arrival.rpc.handler(self._services, arrival.call, arrival.request)
+        return arrival.rpc.handler(self.services, arrival.call, arrival.request)
 
     async def _route(self, arrival: Arrival) -> Reply:
         """Answer the call here, or have its owner answer it."""
-        owners, rpc = self._services.owners, arrival.rpc
+        owners, rpc = self.services.owners, arrival.rpc
         if rpc.routing is Routing.EVERY:
             reply = await self._handle_here(arrival)
             await owners.ask_others(_passed_on(arrival))
             return reply
-        place = place_of(rpc, arrival.request, self._services.engine.namespaces)
+        place = place_of(rpc, arrival.request, self.services.engine.namespaces)
         if place is None or owners.is_here(place):
             return await self._handle_here(arrival)
         return await owners.ask(place, _passed_on(arrival))
@@ -146,8 +146,8 @@ class Frontend:
         method = rpc.method
         request = method.request_type.FromString(message.request)
         arrival = self._arrival(method, request, message.metadata, message.timeout_ns)
-        place = place_of(rpc, request, self._services.engine.namespaces)
-        if place is not None and not self._services.owners.is_here(place):
+        place = place_of(rpc, request, self.services.engine.namespaces)
+        if place is not None and not self.services.owners.is_here(place):
             raise elsewhere()
         reply = await self._answer_passed_on(arrival)
         return reply if isinstance(reply, bytes) else reply.SerializeToString()

@@ -48,7 +48,7 @@ class Outbox:
         finish: Callable[[StoredEffect], Awaitable[object]],
     ) -> None:
         self._store = store
-        self._deliver = deliver
+        self.deliver = deliver
         self._finish = finish
         self._lanes: dict[EntityKey, deque[StoredEffect]] = {}
         self._known: set[tuple[EntityKey, int]] = set()
@@ -128,7 +128,7 @@ class Outbox:
         while True:
             try:
                 if not is_delivered:
-                    await self._deliver(stored.source, stored.effect)
+                    await self.deliver(stored.source, stored.effect)
                     is_delivered = True
                 await self._finish(stored)
             except (DataLoss, DamageError) as error:
