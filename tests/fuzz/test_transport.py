@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from random import Random
@@ -104,14 +103,11 @@ async def test_methods_that_nobody_has(channel: grpc.aio.Channel, path: str):
     assert await status_of(channel, path, b"\xff", 60) is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def reflected(channel: grpc.aio.Channel, requests: list[bytes]) -> grpc.StatusCode:
-    stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(REFLECTION)
-
-    async def each() -> AsyncIterator[bytes]:
-        for request in requests:
-            yield request
-
-    call = stream(each(), timeout=60)
+async def reflected(channel: grpc.aio.Channel, request: bytes) -> grpc.StatusCode:
+    # A stream of one message, sent together with the end of the stream: gRPC's client reports an internal error when a
+    # server ends a stream in which it is still writing.
+    stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(REFLECTION)
+    call = stream(request, timeout=60)
     try:
         async for answer in call:
             reflection_pb2.ServerReflectionResponse.FromString(answer)
@@ -124,9 +120,9 @@ async def reflected(channel: grpc.aio.Channel, requests: list[bytes]) -> grpc.St
 async def test_reflection(channel: grpc.aio.Channel, seed: int, caplog: pytest.LogCaptureFixture):
     maker = Maker(Random(seed))
     kind = reflection_pb2.ServerReflectionRequest
-    for _ in range(20):
-        requests = [maker.encoded(maker.request(kind)) for _ in range(3)]
-        status = await asyncio.wait_for(reflected(channel, requests), 60)
-        assert status in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}, requests
-    assert await reflected(channel, [b"\xff\xff"]) is grpc.StatusCode.INVALID_ARGUMENT
+    for _ in range(60):
+        data = maker.encoded(maker.request(kind))
+        status = await reflected(channel, data)
+        assert status in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}, data
+    assert await reflected(channel, b"\xff\xff") is grpc.StatusCode.INVALID_ARGUMENT
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
