@@ -1,8 +1,8 @@
-"""Applying one sequence of history to a run (R-42), and looking ahead into the next.
+"""Applies one sequence of history to a run (R-42), and looks ahead into the next one.
 
-Invariants: events are contiguous; `replaying` flips to False at the first event that this worker
-has never seen, not at the task's start (R-5); flags are known before the code runs that they
-gate, because the completion that records them is read ahead (R-6).
+Invariants: events are contiguous; `replaying` becomes False at the first event that this worker
+has not seen before, not at the start of the task (R-5); flags are known before the code that depends on them runs,
+because the completion that records them is read ahead (R-6).
 
 What is not here: command events (`matching`), and when to apply (`engine`).
 """
@@ -33,7 +33,7 @@ _PAUSED = enums.WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_PAUS
 
 
 def apply_next(run: Run) -> int:
-    """Apply the next sequence; returns the number of events in it, 0 when there was none."""
+    """Apply the next sequence. Returns the number of its events, or 0 if there was none."""
     if run.seen_final_event:
         run.replaying = False
         return 0
@@ -63,7 +63,7 @@ def apply_next(run: Run) -> int:
 def _continues_a_heartbeat(run: Run, sequence: list[history.HistoryEvent]) -> bool:
     """Whether a replay will merge this sequence with the one before it (R-3).
 
-    Then activations are counted on, so that results of local activities keep their places.
+    If so, the count of activations continues, so that results of local activities keep their positions.
     """
     return (
         not run.has_command_events
@@ -137,7 +137,7 @@ def _apply_events(
 
 
 def _deliver_requests(run: Run, up_to: int) -> None:
-    """Hand out the update requests sequenced at or before `up_to`, in arrival order (R-26)."""
+    """Deliver the update requests sequenced at or before `up_to`, in order of arrival (R-26)."""
     waiting = run.requests
     run.requests = [request for request in waiting if request.sequencing_event_id > up_to]
     for request in waiting:
@@ -282,7 +282,7 @@ def _start(run: Run, event: history.HistoryEvent) -> None:
     if inherited:
         run.started = history.WorkflowExecutionStartedEventAttributes(**inherited)
     start_time_ns = timestamp_ns(event.event_time)
-    # A query may come before the first workflow task; it must find some time (R-43).
+    # A query may precede the first workflow task, and workflow time must be set for it (R-43).
     run.advance_clock(start_time_ns)
     run.push_job(
         InitializeWorkflow(
@@ -298,7 +298,7 @@ def _start(run: Run, event: history.HistoryEvent) -> None:
 
 
 def _look_ahead(run: Run, handled: int, admitted: dict[str, UpdateRequest]) -> None:
-    """Find in the next sequence what code must know before it runs (R-42)."""
+    """Find data in the next sequence that code needs before it runs (R-42)."""
     requests: list[UpdateRequest] = []
     markers: list[history.HistoryEvent] = []
     for event in run.buffer.peek(handled):

@@ -1,12 +1,12 @@
-"""Cutting a history into workflow tasks, over pages and partial (sticky) histories (R-41).
+"""Splits a history into workflow tasks, across pages and partial (sticky) histories (R-41).
 
-A *sequence* is the stretch of events that one activation of user code handles: the commands of the
-task before (they come right after WorkflowTaskCompleted), whatever happened since, and the
-WorkflowTaskStarted that ends it; or the event that closed the run.
+A *sequence* is the range of events that one activation of user code handles: the commands of the previous task (right
+after its WorkflowTaskCompleted), the events since then, and the WorkflowTaskStarted that ends the sequence, or the
+event that closed the run.
 
-Invariants: a sequence is handed out only when the next one is complete too, or history has ended:
-patches, updates and local activities are found by looking ahead. So the result never depends on
-how the server cut its pages.
+Invariants: a sequence is returned only if the next one is complete as well or history has ended, because patches,
+updates and local activities are found by looking ahead. So the result never depends on how the server split the history
+into pages.
 
 What is not here: fetching (`NeedPage` asks the caller), and what the events mean.
 """
@@ -40,10 +40,10 @@ class HistoryBuffer:
         self._cached_end: tuple[int, _End] | None = None
         self.token: bytes = b""
         self.complete = True
-        """No page is missing at the end."""
+        """Whether the last page is known."""
 
     def load(self, events: Iterable[history.HistoryEvent], token: bytes) -> None:
-        """Start over with a task's first page."""
+        """Restart with the first page of a task."""
         self._events = list(events)
         self._types = [event.event_type for event in self._events]
         self._tail = []
@@ -52,10 +52,10 @@ class HistoryBuffer:
         self.complete = not token
 
     def restart(self, tail: Iterable[history.HistoryEvent]) -> None:
-        """Fetch from the run's first event; `tail` are the task's own events.
+        """Fetch from the first event of the run. `tail` has the events of the task itself.
 
-        The tail is appended after the last page, without duplicates: events of a speculative task
-        are in no page (S-16).
+        The tail is appended after the last page, without duplicates, because events of a speculative task are in no
+        page (S-16).
         """
         self.load((), b"")
         self._tail = list(tail)
@@ -80,17 +80,17 @@ class HistoryBuffer:
 
     @property
     def last_event_id(self) -> int:
-        """Id of the newest known event, 0 when none is left."""
+        """Id of the newest known event; 0 if none is left."""
         return self._events[-1].event_id if self._events else 0
 
     @property
     def first_event_id(self) -> int:
-        """Id of the oldest event not taken yet, 0 when none is left."""
+        """Id of the oldest event that was not taken yet; 0 if none is left."""
         return self._events[0].event_id if self._events else 0
 
     @property
     def empty(self) -> bool:
-        """Nothing is left to take."""
+        """Whether nothing is left to take."""
         return not self._events
 
     def ready(self, after: int) -> bool:
@@ -105,7 +105,7 @@ class HistoryBuffer:
     def take(self, after: int) -> tuple[list[history.HistoryEvent], bool] | None:
         """Remove and return the next sequence, and whether it is the last one of a full history.
 
-        None means that history is over. Only valid while `ready`.
+        Returns None at the end of history. Call it only while `ready`.
         """
         start = self._skip(after)
         if start:
@@ -121,7 +121,7 @@ class HistoryBuffer:
         return sequence, self.complete and not self._events
 
     def peek(self, after: int) -> Sequence[history.HistoryEvent]:
-        """The sequence that the next `take` will return, or what is known of it."""
+        """The sequence that the next `take` will return, as far as it is known."""
         if not self._events:
             return ()
         end = self._end(0, after)
@@ -138,7 +138,7 @@ class HistoryBuffer:
         return None
 
     def _skip(self, after: int) -> int:
-        """Index of the first event newer than `after`; 0 when there is none."""
+        """Index of the first event newer than `after`; 0 if there is none."""
         if not self._events or self._events[0].event_id > after:
             return 0
         for index, event in enumerate(self._events):
@@ -147,7 +147,7 @@ class HistoryBuffer:
         return 0
 
     def _end(self, start: int, after: int) -> _End:
-        """Where the sequence that begins at `start` ends."""
+        """The end of the sequence that begins at `start`."""
         types = self._types
         count = len(types)
         saw_start = saw_command = False

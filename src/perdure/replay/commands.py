@@ -1,12 +1,11 @@
 """Commands: one frozen struct per kind. Workflow code issues most of them, the engine adds a few.
 
-Invariants: times are integer nanoseconds, None means "not set"; payload-bearing fields hold the
-API's protobuf messages, already encoded by the host; `seq` counts from 1 per kind (activities
-and local activities share a counter). `site` is where user code issued the command: evidence for
-reports, never compared.
+Invariants: times are integer nanoseconds, None means "not set"; fields with payloads hold the API's protobuf messages,
+already encoded by the host; `seq` counts from 1 per kind (activities and local activities share a counter). `site` is
+the location in user code that issued the command. It is used in reports and never compared.
 
-What is not here: what becomes of each kind (`operation_table`), when a command is sent, dropped or matched
-(`machines`), and its protobuf form (`to_api`, which only the commands that really leave need).
+Not here: how each kind is processed (`operation_table`), when a command is sent, dropped or matched (`machines`), and
+its protobuf form (`to_api`, needed only for commands that are sent).
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class VersioningIntent(enum.IntEnum):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """Annotations that every command may carry; `summary` and `details` are for people."""
+    """Annotations that every command may have. `summary` and `details` are for people."""
 
     site: CallSite | None = None
     summary: common.Payload | None = None
@@ -78,7 +77,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> tuple[str, str]:
-        """Name and id of what the command is about, for reports; never a payload."""
+        """Name and id of the command's target, for reports; never a payload."""
         return "", ""
 
 
@@ -101,7 +100,7 @@ class StartTimer(Command, frozen=True, kw_only=True):
 
 
 class CancelTimer(Command, frozen=True, kw_only=True):
-    """Cancel the timer of `StartTimer(seq)`; a timer not sent yet just vanishes."""
+    """Cancel the timer of `StartTimer(seq)`. If the timer was not sent yet, neither command is sent."""
 
     seq: int
 
@@ -111,7 +110,7 @@ class CancelTimer(Command, frozen=True, kw_only=True):
 
 
 class ScheduleActivity(Command, frozen=True, kw_only=True):
-    """Schedule an activity. An empty `activity_id` means `str(seq)`; an empty queue, our own."""
+    """Schedule an activity. An empty `activity_id` means `str(seq)`, an empty queue that of the run."""
 
     seq: int
     activity_id: str = ""
@@ -166,7 +165,7 @@ class RequestCancelLocalActivity(Command, frozen=True, kw_only=True):
 
 
 class SetPatchMarker(Command, frozen=True, kw_only=True):
-    """Record that this run takes the patched path; issued on replay too when `patched()` is true."""
+    """Record that this run takes the patched code path. Also issued on replay if `patched()` returns true."""
 
     patch_id: str
     deprecated: bool = False
@@ -238,7 +237,7 @@ class SignalExternal(Command, frozen=True, kw_only=True):
 
 
 class CancelSignalExternal(Command, frozen=True, kw_only=True):
-    """Take back `SignalExternal(seq)`; only possible while it has not been sent."""
+    """Withdraw `SignalExternal(seq)`, which is possible only while it has not been sent."""
 
     seq: int
 
@@ -246,7 +245,7 @@ class CancelSignalExternal(Command, frozen=True, kw_only=True):
 class RequestCancelExternal(Command, frozen=True, kw_only=True):
     """Request the cancellation of another workflow.
 
-    `seq` is None when the engine itself asks, on behalf of a child: no code waits for that. With
+    `seq` is None if the engine itself requests it to cancel a child, for which no code waits. With
     `child_workflow_only` the target must be our child.
     """
 
@@ -290,11 +289,11 @@ class RequestCancelNexusOperation(Command, frozen=True, kw_only=True):
 
 
 class UpdateAccepted(msgspec.Struct, frozen=True):
-    """The validator passed, or was not asked for."""
+    """The validator accepted the update, or none was requested."""
 
 
 class UpdateRejected(msgspec.Struct, frozen=True):
-    """The validator refused the update, or an accepted update's handler failed."""
+    """The validator rejected the update, or the handler of an accepted update failed."""
 
     failure: failures.Failure
 
@@ -306,7 +305,7 @@ class UpdateCompleted(msgspec.Struct, frozen=True):
 
 
 class UpdateResponse(Command, frozen=True, kw_only=True):
-    """Answer to `DoUpdate`: accepted or rejected at once, later completed or rejected."""
+    """Answer to `DoUpdate`: accepted or rejected immediately, later completed or rejected."""
 
     protocol_instance_id: str
     response: UpdateAccepted | UpdateRejected | UpdateCompleted
@@ -399,12 +398,12 @@ class RecordMarker(Command, frozen=True, kw_only=True):
 
 
 class SendAcceptance(Command, frozen=True, kw_only=True):
-    """Fix the place of the message that accepts an update among the commands."""
+    """Determines the position of the message that accepts an update among the commands."""
 
     message_id: str
 
 
 class SendOutcome(Command, frozen=True, kw_only=True):
-    """Fix the place of the message that completes an update among the commands."""
+    """Determines the position of the message that completes an update among the commands."""
 
     message_id: str

@@ -10,8 +10,8 @@ The worker drives it like this; nothing here waits or raises for bad data::
     if engine.error is None:
         answer = engine.ready()  # Completion, QueryAnswer or None
 
-What is not here: one module per stage: `buffer` (cutting), `apply` and `matching` (history
-in), `operation_table` (commands in and out).
+Not here: the stages, one module each: `buffer` (splitting), `apply` and `matching` (events), `operation_table`
+(commands).
 """
 
 from __future__ import annotations
@@ -62,22 +62,22 @@ class WorkflowReplay:
         self.error: Mismatch | Fatal | None = None
         self._run = Run(run, config)
         self._step: Callable[[], None] | None = None
-        """What to go on with once the needed history pages are there."""
+        """The continuation for when the required history pages have arrived."""
         self._open = False
-        """A task is being worked on and has not been answered."""
+        """Whether a task is in progress and has not been answered."""
         self._activated = False
-        """User code holds an activation."""
+        """Whether user code is processing an activation."""
         self._fresh_run = True
         self._queries: list[QueryWorkflow] = []
         self._query_results: dict[str, cmd.QueryResult] = {}
         self._answer: QueryAnswer | None = None
         self._late_results: list[tuple[int, LocalResult]] = []
-        """Of local activities, while user code was busy or no task was open."""
+        """Results of local activities that arrived while user code was busy or no task was open."""
         self._force_new_task = False
         self._started_event_id = 0
         self._versioning_behavior = 0
 
-    # ── what the worker may look at ───────────────────────────────────────────────────────────────
+    # ── what the worker may read ──────────────────────────────────────────────────────────────────
 
     @property
     def mismatch(self) -> Mismatch | None:
@@ -86,28 +86,28 @@ class WorkflowReplay:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the next activation repeats what history already has."""
+        """Whether the next activation repeats recorded history."""
         return self._run.replaying
 
     @property
     def is_finished(self) -> bool:
-        """User code has ended the workflow, or history shows its end."""
+        """Whether user code has closed the workflow, or history shows that it closed."""
         return self._run.finished or self._run.seen_final_event
 
     @property
     def last_event_id(self) -> int:
-        """Id of the newest event applied; a sticky task must begin right after it."""
+        """Id of the newest applied event. A sticky task must begin right after it."""
         return self._run.last_processed_id
 
     @property
     def pending_operations(self) -> int:
-        """How many operations of user code are open."""
+        """The number of open operations of user code."""
         return len(self._run.operations)
 
     # ── tasks in ──────────────────────────────────────────────────────────────────────────────────
 
     def feed(self, task: WorkflowTask) -> NeedPage | None:
-        """Take a new workflow task, after the previous one has been answered or had no answer."""
+        """Accept a new workflow task, after the previous one was answered or needed no answer."""
         if self._activated or self._step is not None:
             return self._fail(Fatal("a workflow task arrived before the previous one was answered"))
         run = self._run
@@ -158,7 +158,7 @@ class WorkflowReplay:
     # ── activations ───────────────────────────────────────────────────────────────────────────────
 
     def next(self) -> Activation | None:
-        """The next round of work for user code; None when there is nothing to run."""
+        """The next activation for user code; None if there is nothing to run."""
         if self.error is not None or self._activated or self._step is not None or not self._open:
             return None
         run = self._run
@@ -175,7 +175,7 @@ class WorkflowReplay:
         return activation
 
     def commit(self, result: cmd.ActivationResult) -> NeedPage | None:
-        """Take what the activation returned by `next` produced."""
+        """Process the result of the activation that `next` returned."""
         if not self._activated:
             return self._fail(Fatal("commands arrived without an activation that asked for them"))
         self._activated = False
@@ -198,10 +198,10 @@ class WorkflowReplay:
         self._deliver_late_results()
         self._step = self._advance
 
-    # ── going on, with pages fetched on the way ───────────────────────────────────────────────────
+    # ── continuing after pages were fetched ───────────────────────────────────────────────────────
 
     def _guarded(self, action: Callable[[], None]) -> NeedPage | None:
-        """Run `action` and the pending steps; stop for a page, turn bad data into `error`."""
+        """Run `action` and the pending steps. Stop if a page is missing, and turn bad data into `error`."""
         if self.error is not None:
             return None
         try:
@@ -233,7 +233,7 @@ class WorkflowReplay:
         return None
 
     def _begin(self) -> None:
-        """First look at a task's history."""
+        """Examine the history of a new task."""
         run = self._run
         if self._fresh_run:
             self._fresh_run = False
@@ -248,7 +248,7 @@ class WorkflowReplay:
             self._step = self._advance
 
     def _advance(self) -> None:
-        """Apply history until user code has work, or there is none left to replay."""
+        """Apply history until there is work for user code, or no history is left."""
         run = self._run
         if run.jobs:
             return
@@ -259,16 +259,16 @@ class WorkflowReplay:
     # ── local activities ──────────────────────────────────────────────────────────────────────────
 
     def local_requests(self) -> list[LocalRequest]:
-        """Local activities to run or cancel now. Ask after each `commit` and `feed`."""
+        """Local activities to run or cancel now. Call this after each `commit` and `feed`."""
         return self._run.local.take_requests()
 
     @property
     def waits_for_local_activities(self) -> bool:
-        """The task cannot be answered before their results; keep it alive with `heartbeat`."""
+        """Whether the task must wait for results of local activities. Keep it alive with `heartbeat`."""
         return self._run.local.outstanding
 
     def local_result(self, seq: int, result: LocalResult) -> None:
-        """A local activity ended; `next` may have work now. Unknown ones are ignored."""
+        """Report the result of a local activity. `next` may return work afterwards. Unknown ones are ignored."""
         self._late_results.append((seq, result))
         if self._open and not self._activated and self._step is None:
             self._guarded(self._deliver_late_results)
@@ -284,9 +284,9 @@ class WorkflowReplay:
         run.settle_fresh()
 
     def heartbeat(self) -> Completion | None:
-        """Answer the task early, asking for a new one, because local activities still run.
+        """Complete the task early and request a new one, because local activities are still running.
 
-        None while user code has work to do first; call at about 80 % of the task's time-out.
+        Returns None while user code still has work. Call this at about 80 % of the task's time-out.
         """
         run = self._run
         blocked = self._activated or self._step is not None or bool(run.jobs)
@@ -298,10 +298,10 @@ class WorkflowReplay:
     # ── answers out ───────────────────────────────────────────────────────────────────────────────
 
     def ready(self) -> Answer | None:
-        """The answer to the workflow task, once; None while there is work, or nothing to tell.
+        """The answer to the workflow task, returned once; None while there is work, or if no answer is needed.
 
-        Nothing is to be told for a closed run. After replaying a recorded history that is still
-        open, ignore the answer: there is no task to complete.
+        A closed run needs no answer. After a replay of a recorded history that is still open, ignore the answer,
+        because there is no task to complete.
         """
         if self.error is not None or not self._open or self._activated or self._step is not None:
             return None
@@ -312,7 +312,7 @@ class WorkflowReplay:
         answered = bool(self._query_results)
         waiting = bool(run.jobs) or bool(self._queries)
         if run.local.outstanding and answered and not waiting:
-            # The query must not wait, and without a new task the result would find no task.
+            # The query must not wait, and without a new task there would be none for the result.
             self._force_new_task = True
             return self._complete()
         if waiting or run.local.outstanding or (run.seen_final_event and not answered):
@@ -320,7 +320,7 @@ class WorkflowReplay:
         return self._complete()
 
     def _complete(self) -> Completion:
-        """The answer to a task whose history is applied: nothing is replayed any more."""
+        """The answer to a task whose history is applied completely."""
         run = self._run
         self._open = False
         queue: Sequence[Outgoing] = () if run.seen_final_event else tuple(run.commands)
@@ -341,7 +341,7 @@ class WorkflowReplay:
         )
 
     def task_reported(self, reset_history_event_id: int = 0) -> None:
-        """The server took the completion; non-zero when it dropped a speculative task."""
+        """The server accepted the completion. The argument is non-zero if it dropped a speculative task."""
         if reset_history_event_id > 0:
             self._run.forget_speculative_task(reset_history_event_id)
 

@@ -1,4 +1,4 @@
-"""Behaviour flags: what earlier workers of this run relied on, and what this one adds.
+"""Behaviour flags: those on which earlier workers of this run relied, and those that this one adds.
 
 A flag gates a change of behaviour that would break old histories. It is written once, in the
 completion of the workflow task that first used it, and is in force for the rest of the run.
@@ -83,7 +83,7 @@ class Flags:
         self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
 
     def may_use(self, flag: Flag, *, record: bool) -> bool:
-        """Whether `flag` is in force; `record` (new work, not replay) puts it in force."""
+        """Whether `flag` is in force. With `record` (new work, not replay) it is put in force."""
         if not record:
             return flag in self.core
         self._new_core |= {flag}
@@ -94,7 +94,7 @@ class Flags:
         self._new_lang = self._new_lang.union(used)
 
     def take_metadata(self) -> sdk.WorkflowTaskCompletedMetadata:
-        """What to write into the completion of the current task: only what history lacks."""
+        """What to write into the completion of the current task: only flags that history lacks."""
         if not self._can_write:
             return sdk.WorkflowTaskCompletedMetadata()
         new_core = (self._new_core | _ALL) - self.core

@@ -1,4 +1,4 @@
-"""How the commands of an activation are taken: each becomes a machine, or moves one.
+"""Processes the commands of an activation: each creates a machine or changes the state of one.
 
 Invariants: what the official engine's stages do to commands (terminal commands last, patches once,
 inherited options) happens here; a command that names an operation that never was is a bug of the
@@ -44,19 +44,19 @@ BuildAttributes: TypeAlias = "Callable[[Any, RunInfo], Message]"
 
 
 class Operation(NamedTuple):
-    """What becomes of one kind of command: a row of `operation_table`."""
+    """How one kind of command is processed: a row of `operation_table`."""
 
     command: type[cmd.Command]
     take: Take | None = None
-    """How it is taken from an activation; None when only the engine issues it."""
+    """Processes it as part of an activation; None if only the engine issues it."""
     machine: Any = None
-    """The class of the machine that it creates or moves."""
+    """The class of the machine that it creates or changes."""
     recorded_as: int = 0
-    """The type of the event that records it; 0 when it never leaves."""
+    """The type of the event that records it; 0 if it is never sent."""
     attributes: BuildAttributes | None = None
-    """Its protobuf form; None when it never leaves."""
+    """Its protobuf form; None if it is never sent."""
     jobs: tuple[type[Job], ...] = ()
-    """How workflow code hears of what became of it."""
+    """The jobs that report its outcome to workflow code."""
 
 
 def terminal_last(run: Run, commands: Sequence[cmd.Command]) -> Iterable[cmd.Command]:
@@ -71,14 +71,14 @@ def terminal_last(run: Run, commands: Sequence[cmd.Command]) -> Iterable[cmd.Com
 
 
 def start(run: Run, command: Any, operation: Operation) -> None:
-    """Begin an operation that the server carries out."""
+    """Begin an operation that the server performs."""
     machine = operation.machine(command)
     run.operations.add(machine, command.seq)
     run.issue(machine, command)
 
 
 def start_local(run: Run, command: cmd.ScheduleLocalActivity, _operation: Operation) -> None:
-    """Begin a local activity: its command, a marker, comes when it has ended."""
+    """Begin a local activity. Its command, a marker, follows when it has ended."""
     run.operations.add(LocalActivityMachine(command, run), command.seq)
 
 
@@ -145,12 +145,12 @@ def upsert_search_attributes(
 
 
 def fire_and_forget(run: Run, command: cmd.Command, operation: Operation) -> None:
-    """Issue a command that is over once it is recorded."""
+    """Issue a command that is complete once it is recorded."""
     run.issue(operation.machine(command, operation.recorded_as), command)
 
 
 def end(run: Run, command: cmd.TerminalCommand, operation: Operation) -> None:
-    """End the workflow."""
+    """Close the workflow."""
     run.finished = True
     run.local.terminating = True
     fire_and_forget(run, command, operation)

@@ -1,4 +1,4 @@
-"""What the engine asks workflow code to do: an `Activation` and its ordered jobs.
+"""The engine's instructions to workflow code: an `Activation` and its ordered jobs.
 
 Invariants: values are frozen; payloads, failures and the start event's attributes are the API's
 protobuf messages and must be treated as read-only; durations and times are integer nanoseconds.

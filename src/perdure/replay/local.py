@@ -1,6 +1,7 @@
-"""What the engine and the worker say to each other about local activities (R-48).
+"""The messages between the engine and the worker about local activities (R-48).
 
-While executing, the worker is asked to run or cancel them (`LocalRequest`) and reports each end (`LocalResult`).
+While executing, the engine requests that the worker run or cancel them (`LocalRequest`), and the worker reports each
+result (`LocalResult`).
 
 What is not here: running them, their retries and time-outs (the worker); how results are recorded
 and found again (`machines.local_activity`).

@@ -1,7 +1,7 @@
 """The operation table: one row for each kind of command, and what the engine looks up in it.
 
-A row says how a command is taken from an activation, which machine it creates or moves, which event records it, how it
-is sent, and by which jobs workflow code hears of what became of it. A new kind of operation is a struct in
+A row says how a command of an activation is processed, which machine it creates or changes, which event records it, how
+it is sent, and which jobs report its outcome to workflow code. A new kind of operation is a struct in
 `commands`, a machine in `machines` with its jobs, a form in `to_api`, and a row here.
 
 Invariant: a command has an event that records it if and only if it has a protobuf form.

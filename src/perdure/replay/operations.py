@@ -1,6 +1,6 @@
 """The machines of one run by the names that user code has for them: kind and sequence number.
 
-Invariant: numbers of a kind only grow, so a number that is not known was either forgotten or never given.
+Invariant: numbers of a kind only grow, so an unknown number belongs to a machine that was dropped or never existed.
 
 What is not here: the machines of command events by event id (`run`).
 """
@@ -30,7 +30,7 @@ class Operations:
         self._highest[machine.kind] = max(seq, self._highest.get(machine.kind, 0))
 
     def find(self, kind: str, seq: int) -> Any:
-        """The machine, or None when it is over and forgotten; a BadHistory if it never was."""
+        """The machine, or None if it is closed and was dropped. Raises BadHistory if it never existed."""
         machine = self._machines.get((kind, seq))
         if machine is None and seq > self._highest.get(kind, 0):
             raise BadHistory(f"workflow code cancelled {kind} {seq}, which it never started")
@@ -47,7 +47,7 @@ class Operations:
         return [machine for (known, _), machine in self._machines.items() if known == kind]
 
     def forget(self, machine: Machine) -> None:
-        """Nothing can name this machine any more."""
+        """Drop a machine that nothing can name any more."""
         seq = getattr(machine.command, "seq", None)
         if seq is not None:
             self._machines.pop((machine.kind, seq), None)

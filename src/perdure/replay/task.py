@@ -1,4 +1,4 @@
-"""What the engine is fed with and what it hands back: workflow tasks, needs, completions.
+"""The input and output of the engine: workflow tasks, needs, completions.
 
 Invariants: a `WorkflowTask` is the engine's view of one poll response (gRPC or embedded) or of a
 recorded history; a `Completion` is everything the worker puts into the answer apart from what
@@ -96,7 +96,7 @@ class WorkflowTask(msgspec.Struct, frozen=True):
 
 
 class NeedPage(msgspec.Struct, frozen=True):
-    """The engine cannot go on before `feed_page`: fetch GetWorkflowExecutionHistory.
+    """The engine cannot continue before `feed_page`: fetch GetWorkflowExecutionHistory.
 
     `token` is the next page's token, or empty to begin with the run's first event (a sticky task
     reached an engine that does not have the run's earlier events).
@@ -115,7 +115,7 @@ class Completion(msgspec.Struct, frozen=True):
     versioning_behavior: int
     force_create_new_workflow_task: bool
     is_terminal: bool
-    """True when the last command closes the run."""
+    """Whether the last command closes the run."""
 
 
 class QueryAnswer(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What all machines share: the transition table, and what a machine may ask of its run."""
+"""The base of all machines: the transition table, and the interface of the run to its machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """What a machine may ask of the run it belongs to."""
+    """The interface of a run to its machines."""
 
     flags: Flags
 
@@ -62,12 +62,12 @@ class Machine:
 
     @property
     def cancelled_before_sent(self) -> bool:
-        """The command was taken back in the task that issued it: it never leaves."""
+        """Whether the command was withdrawn in the task that issued it, so that it is never sent."""
         return self.state == self.taken_back
 
     @property
     def done(self) -> bool:
-        """No later event can name this machine: the run may forget it."""
+        """Whether no later event can name this machine, so that the run may drop it."""
         return self.state in self.over
 
     def matches(self, event: history.HistoryEvent) -> bool:
