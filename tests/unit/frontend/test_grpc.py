@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from perdure.core.limits import COMPLETION_BYTES_MAX, GRPC_MESSAGE_BYTES_MAX
 from perdure.server.common.options import ServerStartError
 from perdure.server.transport.grpc import STATUS_DETAILS_KEY, GrpcServer, why_not
+from perdure.server.transport.receiving import ARRIVING_MAX, SLOW_MAX
 from perdure.wire.api import common, errordetails, workflowservice
 from perdure.wire.seam import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from tests.unit.frontend.conftest import QUEUE, Caller
@@ -273,3 +274,25 @@ async def test_a_health_request_that_cannot_be_decoded_is_an_invalid_argument(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await ask(b"\xff\xff")
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_calls_whose_requests_do_not_come_hold_up_no_others(
+    server: GrpcServer, channel: grpc.aio.Channel
+):
+    path = WORKFLOW_SERVICE["GetSystemInfo"].path
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as other:
+        begun: list[Any] = [
+            other.stream_unary(path)() for _ in range(2 * (ARRIVING_MAX + SLOW_MAX))
+        ]
+        await asyncio.gather(*(each.wait_for_connection() for each in begun))
+        assert (await call(channel, "GetSystemInfo", timeout=60)).server_version
+        for each in begun:
+            each.cancel()
+    assert (await call(channel, "GetSystemInfo")).server_version
+
+
+async def test_a_call_without_a_request_is_the_fault_of_its_caller(channel: grpc.aio.Channel):
+    for path in (WORKFLOW_SERVICE["GetSystemInfo"].path, "/grpc.health.v1.Health/Check"):
+        error = await error_of(cast("Any", channel).stream_unary(path)(iter(()), timeout=60))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "no request" in (error.details() or "")

@@ -20,10 +20,10 @@ from google.protobuf.message import DecodeError
 from perdure.core.limits import COMPLETION_BYTES_MAX, GRPC_MESSAGE_BYTES_MAX
 from perdure.core.units import SECOND_NS
 from perdure.server.common.options import ServerStartError
+from perdure.server.transport.receiving import Receiving
 from perdure.wire import health
 from perdure.wire.errors import (
     InvalidArgument,
-    NotFound,
     RpcError,
     to_status,
     too_large,
@@ -40,6 +40,8 @@ RECEIVED_BYTES_MAX = COMPLETION_BYTES_MAX + 1024 * 1024
 PENDING_CALLS_MAX = 100_000
 """Calls that the transport has read and Python has not taken yet. By default, grpc ends random calls beyond 1,000 with
 CANCELLED, as if the client had cancelled them. A burst of 2,000 starts should wait its turn instead."""
+STREAMS_MAX = 10_000
+"""Calls at a time over one connection; its client keeps further ones back."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 # Some releases of gRPC report a deadline about 10^12 s away for an RPC that has none.
@@ -56,11 +58,19 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # As the reference server: connections end in their turn, between calls, and clients make others.
+    # Windows stay small until a request is read; then its stream may send it whole.
+    ("grpc.http2.bdp_probe", 0),
+    # Of one connection. Each call that waits for a task or a result has one.
+    ("grpc.max_concurrent_streams", STREAMS_MAX),
+    ("grpc.max_connection_idle_ms", 120_000),
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 70_000),
     ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX + 1),
 ]
 
-Unary = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+Unary = Callable[[object, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
 
 
 class _Handlers(grpc.GenericRpcHandler):
@@ -93,6 +103,7 @@ class GrpcServer:
     def __init__(self, frontend: Frontend, ip: str, port: int) -> None:
         self._frontend = frontend
         self._is_serving = False
+        self._receiving = Receiving()
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((_Handlers(self._table()),))
         self.port = self._bind(ip, port)
@@ -130,10 +141,11 @@ class GrpcServer:
             *TEST_SERVICE.values(),
         )
         table: dict[str, Any] = {
-            method.path: grpc.unary_unary_rpc_method_handler(self._unary(method))
+            # A unary call is a stream of one request: so its handler decides when that is read (`receiving`).
+            method.path: grpc.stream_unary_rpc_method_handler(self._unary(method))
             for method in methods
         }
-        table[f"/{health.SERVICE_NAME}/Check"] = grpc.unary_unary_rpc_method_handler(
+        table[f"/{health.SERVICE_NAME}/Check"] = grpc.stream_unary_rpc_method_handler(
             self._check_health
         )
         return table
@@ -142,7 +154,7 @@ class GrpcServer:
         is_completion = method.name == "RespondWorkflowTaskCompleted"
         size_max_bytes = COMPLETION_BYTES_MAX if is_completion else GRPC_MESSAGE_BYTES_MAX
 
-        async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        async def answer(_: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             # None without a deadline, although the type stubs differ; never below 0.
             remaining = cast("float | None", context.time_remaining())
             timeout_ns = (
@@ -152,8 +164,10 @@ class GrpcServer:
             )
             metadata = dict(cast("grpc.aio.Metadata", context.invocation_metadata()))
             try:
-                if len(request) > size_max_bytes:
-                    raise too_large(len(request), size_max_bytes)
+                request = await self._receiving.read(context)
+                if (size_bytes := len(request)) > size_max_bytes:
+                    del request  # the refusal may take a while
+                    raise too_large(size_bytes, size_max_bytes)
                 return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
             except RpcError as error:
                 await abort(context, error)
@@ -162,14 +176,15 @@ class GrpcServer:
         return answer
 
     async def _check_health(
-        self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+        self, _: object, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         try:
+            request = await self._receiving.read(context)
             check = health.HealthCheckRequest.FromString(request)
             return health.check(check, is_serving=self._is_serving).SerializeToString()
         except DecodeError:
             refusal: RpcError = InvalidArgument("the health request cannot be decoded")
-        except NotFound as error:
+        except RpcError as error:
             refusal = error
         await abort(context, refusal)
         raise AssertionError("abort raises")

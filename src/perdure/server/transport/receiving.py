@@ -1,0 +1,131 @@
+"""Requests that are being received: few at a time, because each may be as large as the largest message.
+
+Role: gRPC takes a message into memory as a whole, and knows no limits per method. So a call reads its request here,
+under a quota. Most requests have arrived with their call and pass at once. One that arrives slowly gives up its place
+to others after a second and takes one of a few places for slow ones; when those are taken, it is refused.
+
+Invariants: at most `ARRIVING_MAX` + `SLOW_MAX` requests are being received; a call waits for its turn in order; nothing
+is refused while nobody waits.
+Not here: how large a request may be (`grpc`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Protocol, cast
+
+import grpc.aio
+
+from perdure.core.units import SECOND_NS
+from perdure.wire.api import enums
+from perdure.wire.errors import InvalidArgument, resource_exhausted
+
+EOF: Any = cast("Any", grpc.aio).EOF
+"""What gRPC reads after the last message; its type stubs lack it."""
+ARRIVING_MAX = 4
+SLOW_MAX = 4
+SLOW_NS = SECOND_NS
+SLOWEST_NS = 60 * SECOND_NS
+"""A request that has been arriving for this long goes when another slow one needs its place."""
+
+
+class Source(Protocol):
+    """A call as gRPC has it: `read` returns the next message, or `EOF`."""
+
+    async def read(self) -> Any: ...
+
+
+class Receiving:
+    """The places of a server for requests that are being received."""
+
+    def __init__(self) -> None:
+        self._free = ARRIVING_MAX
+        self._arriving: dict[asyncio.Timeout, float] = {}
+        """Since when, in order; those that have not become slow."""
+        self._slow: dict[asyncio.Timeout, float] = {}
+        self._has_place: set[asyncio.Timeout] = set()
+        """The calls that give a place back when their request is there."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._sweep: asyncio.Task[None] | None = None
+
+    async def read(self, source: Source) -> bytes:
+        """The request of a call.
+
+        Raises:
+            ResourceExhausted: It arrives slowly, and so do too many others.
+            InvalidArgument: The call ended without a request.
+        """
+        if self._free:
+            self._free -= 1
+        else:
+            await self._turn()
+        place = asyncio.timeout(None)
+        self._has_place.add(place)
+        try:
+            async with place:
+                self._arriving[place] = asyncio.get_running_loop().time()
+                message = await source.read()
+        except TimeoutError:
+            raise resource_exhausted(
+                "The request arrives too slowly, and so do too many others; try again.",
+                enums.ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_SYSTEM_OVERLOADED,
+            ) from None
+        finally:
+            self._arriving.pop(place, None)
+            self._slow.pop(place, None)
+            if place in self._has_place:
+                self._has_place.discard(place)
+                self._pass_on()
+        if message is EOF:
+            raise InvalidArgument("The call has no request.")
+        return message
+
+    async def _turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        if self._sweep is None or self._sweep.done():
+            self._sweep = loop.create_task(self._make_room())
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """Give a place to the next call that waits."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    async def _make_room(self) -> None:
+        """While calls wait, move what arrives slowly out of their way."""
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            # Without an entry, the places were given away a moment ago.
+            place, since_s = next(iter(self._arriving.items()), (None, loop.time()))
+            left_s = since_s + SLOW_NS / SECOND_NS - loop.time()
+            if place is None or left_s > 0:
+                await asyncio.sleep(max(left_s, 0.01))
+                continue
+            del self._arriving[place]
+            if len(self._slow) >= SLOW_MAX and not self._end_slowest(loop.time()):
+                place.reschedule(loop.time())
+            else:
+                self._slow[place] = since_s
+            self._has_place.discard(place)
+            self._pass_on()
+
+    def _end_slowest(self, now_s: float) -> bool:
+        """End the slow request that began first, if that was long ago."""
+        place, since_s = next(iter(self._slow.items()))
+        if now_s - since_s < SLOWEST_NS / SECOND_NS:
+            return False
+        place.reschedule(now_s)
+        del self._slow[place]
+        return True

@@ -1,0 +1,153 @@
+"""Requests are received a few at a time, and those that arrive slowly hold up no others for long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure.core.units import SECOND_NS
+from perdure.server.transport import receiving
+from perdure.server.transport.receiving import ARRIVING_MAX, SLOW_MAX, Receiving
+from perdure.wire.errors import InvalidArgument, ResourceExhausted
+from tests.unit.server.virtual import on_virtual_time
+from tests.unit.server.world import settle
+
+SLOW_S = receiving.SLOW_NS / SECOND_NS
+
+
+class Call:
+    """A call whose request arrives when the test says so."""
+
+    def __init__(self, server: Receiving) -> None:
+        self.message: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.is_reading = False
+        self.answer = asyncio.ensure_future(server.read(self))
+
+    async def read(self) -> Any:
+        self.is_reading = True
+        return await self.message
+
+    async def arrive(self, message: Any = b"request") -> None:
+        self.message.set_result(message)
+        await settle()
+
+    @property
+    def is_refused(self) -> bool:
+        return self.answer.done() and isinstance(self.answer.exception(), ResourceExhausted)
+
+
+async def calls(server: Receiving, count: int) -> list[Call]:
+    made = [Call(server) for _ in range(count)]
+    await settle()
+    return made
+
+
+def reading(made: list[Call]) -> list[bool]:
+    return [call.is_reading for call in made]
+
+
+@on_virtual_time
+async def test_a_few_requests_are_received_at_a_time_and_the_others_wait_in_order():
+    server = Receiving()
+    made = await calls(server, ARRIVING_MAX + 3)
+    assert reading(made) == [True] * ARRIVING_MAX + [False] * 3
+    for ended in range(3):
+        await made[ended].arrive()
+        assert await made[ended].answer == b"request"
+        assert reading(made) == [True] * (ARRIVING_MAX + ended + 1) + [False] * (2 - ended)
+    for call in made[3:]:
+        await call.arrive()
+    again = await calls(server, ARRIVING_MAX + 1)
+    assert reading(again) == [True] * ARRIVING_MAX + [False], "each place was given back once"
+
+
+@on_virtual_time
+async def test_a_slow_request_has_all_the_time_while_nobody_waits():
+    server = Receiving()
+    made = await calls(server, ARRIVING_MAX)
+    await asyncio.sleep(3600)
+    for call in made:
+        await call.arrive()
+        assert await call.answer == b"request"
+
+
+@on_virtual_time
+async def test_slow_requests_make_room_and_arrive_elsewhere():
+    server = Receiving()
+    slow = await calls(server, ARRIVING_MAX)
+    waiting = await calls(server, 2)
+    await asyncio.sleep(SLOW_S - 0.1)
+    assert reading(waiting) == [False, False]
+    await asyncio.sleep(0.2)
+    assert reading(waiting) == [True, True]
+    for call in (*slow, *waiting):
+        assert not call.answer.done()
+        await call.arrive()
+        assert await call.answer == b"request"
+    again = await calls(server, ARRIVING_MAX + 1)
+    assert reading(again) == [True] * ARRIVING_MAX + [False], "a slow one gives no place back twice"
+
+
+@on_virtual_time
+async def test_when_the_places_for_slow_requests_are_taken_a_slow_one_is_refused():
+    server = Receiving()
+    first = await calls(server, SLOW_MAX + ARRIVING_MAX)
+    await asyncio.sleep(SLOW_S + 0.1)
+    waiting = await calls(server, 1)
+    await asyncio.sleep(SLOW_S + 0.1)
+    assert reading(first) == [True] * len(first)
+    assert [call.is_refused for call in first] == [False] * SLOW_MAX + [True] + [False] * (
+        ARRIVING_MAX - 1
+    )
+    assert reading(waiting) == [True]
+    await asyncio.sleep(receiving.SLOWEST_NS / SECOND_NS)
+    more = await calls(server, 1)
+    await asyncio.sleep(SLOW_S + 0.1)
+    assert first[0].is_refused, "after a minute the slowest goes instead"
+    assert not first[1].is_refused
+    assert reading(more) == [True]
+    for call in (*first, *waiting, *more):
+        if not call.answer.done():
+            await call.arrive()
+    again = await calls(server, ARRIVING_MAX + 1)
+    assert reading(again) == [True] * ARRIVING_MAX + [False]
+
+
+@on_virtual_time
+async def test_a_call_that_is_cancelled_gives_its_place_or_its_turn_to_the_next():
+    server = Receiving()
+    made = await calls(server, ARRIVING_MAX + 3)
+    made[ARRIVING_MAX].answer.cancel()
+    made[0].answer.cancel()
+    await settle()
+    assert reading(made)[ARRIVING_MAX:] == [False, True, False]
+
+
+@pytest.mark.parametrize("turns", range(8))
+@on_virtual_time
+async def test_a_call_that_is_cancelled_while_its_turn_comes_loses_no_place(turns: int):
+    server = Receiving()
+    made = await calls(server, ARRIVING_MAX + 1)
+    made[0].message.set_result(b"request")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    made[-1].answer.cancel()
+    await settle()
+    late = await calls(server, 2)
+    assert reading(late) == [True, False]
+
+
+@on_virtual_time
+async def test_a_call_without_a_request_is_refused_and_one_that_breaks_off_gives_its_place_back():
+    server = Receiving()
+    for _ in range(2 * ARRIVING_MAX):
+        (call,) = await calls(server, 1)
+        await call.arrive(receiving.EOF)
+        with pytest.raises(InvalidArgument, match="no request"):
+            await call.answer
+        (broken,) = await calls(server, 1)
+        broken.message.set_exception(ConnectionError("gone"))
+        with pytest.raises(ConnectionError):
+            await broken.answer
