@@ -84,6 +84,8 @@ SAME = {
     "sticky_task_queue": "task_queue",
     "normal_name": "task_queue",
     "workflow_namespace": "namespace",
+    "id": "activity_id",
+    "type": "ActivityType",
 }
 """Fields whose values are those of another name."""
 NEEDED = frozenset(
@@ -97,6 +99,7 @@ NEEDED = frozenset(
         "operations",
         "query",
         "request",
+        "meta",
     )
 )
 NOT_SUPPORTED = frozenset(("cron_schedule", "completion_callbacks"))

@@ -153,6 +153,8 @@ class Player:
             ("task_queue", QUEUE),
             ("WorkflowType", "Greeting"),
             ("ActivityType", "greet"),
+            *(("activity_id", f"a{number}") for number in range(4)),
+            *(("update_id", f"u{number}") for number in range(3)),
         ):
             self.maker.learn(name, value)
 
