@@ -29,6 +29,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     blob_size_bytes_max: int = 2 * 1024 * 1024
     memo_size_bytes_max: int = 2 * 1024 * 1024
+    search_attributes_max: int = 100
+    """That one request or command may set."""
+    search_attribute_bytes_max: int = 2 * 1024
+    """Of one value."""
+    search_attributes_bytes_max: int = 40 * 1024
+    """Of all that one request or command sets, with their names."""
+    registered_search_attributes_max: int = 1_000
     history_size_bytes_max: int = 50 * 1024 * 1024
     history_size_suggest_continue_bytes: int = 4 * 1024 * 1024
     history_count_max: int = 51_200

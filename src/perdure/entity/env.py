@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -18,6 +18,8 @@ class Env(msgspec.Struct, frozen=True):
         limits: Limits of the run's namespace.
         namespace_id_of: The id of a namespace by its name; empty when there is none.
         namespace: Name of the namespace, for messages and replies (ids are used everywhere else).
+        search_attributes: The custom search attributes of the namespace, with their types. None: not known, so what
+            commands set is not checked.
     """
 
     now_ns: int
@@ -25,3 +27,4 @@ class Env(msgspec.Struct, frozen=True):
     limits: Limits = DEFAULT_LIMITS
     namespace: str = "default"
     namespace_id_of: Callable[[str], str] = lambda _: ""
+    search_attributes: Mapping[str, int] | None = None

@@ -1,8 +1,4 @@
-"""Commands that only record something: markers, search attributes, memo.
-
-Search attributes are checked for being named; whether a name is registered and its value of its type is the business of
-visibility, at the frontend.
-"""
+"""Commands that only record something: markers, search attributes, memo."""
 
 from __future__ import annotations
 
@@ -56,9 +52,8 @@ def _upsert(draft: Draft, attributes: Upsert, command: Command, context: Command
     fields = attributes.search_attributes.indexed_fields
     if not fields:
         raise check.reject("no search attribute is set.")
-    for name in fields:
-        check.id(name, "search attribute name")
     check.blob(_size_bytes(fields), "search attributes")
+    check.search_attributes(attributes.search_attributes, draft.env)
     draft.add(
         history.UpsertWorkflowSearchAttributesEventAttributes(
             workflow_task_completed_event_id=context.completed_event_id,

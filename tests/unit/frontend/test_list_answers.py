@@ -126,9 +126,9 @@ async def test_registered_types_are_told_and_predefined_names_have_theirs(caller
     added = {"Colour": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST, "Size": enums.INDEXED_VALUE_TYPE_INT}
     await caller.call("AddSearchAttributes", search_attributes=added)
     values = {
-        "Colour": {"data": b'["red"]'},
-        "BuildIds": {"data": b'["1"]'},
-        "Size": {"data": b"3", "metadata": {"type": b"Double"}},
+        "Colour": {"metadata": {"encoding": b"json/plain"}, "data": b'["red"]'},
+        "BuildIds": {"metadata": {"encoding": b"json/plain"}, "data": b'["1"]'},
+        "Size": {"data": b"3", "metadata": {"encoding": b"json/plain", "type": b"Double"}},
     }
     await caller.start(search_attributes={"indexed_fields": values})
     execution = {"workflow_id": "w"}

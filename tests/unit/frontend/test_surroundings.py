@@ -160,7 +160,11 @@ async def test_one_unknown_search_attribute_among_known_ones_is_named(caller: Ca
 
 
 async def test_search_attributes_must_be_registered(caller: Caller):
-    attributes = common.SearchAttributes(indexed_fields={"Color": common.Payload(data=b'"red"')})
+    attributes = common.SearchAttributes(
+        indexed_fields={
+            "Color": common.Payload(metadata={"encoding": b"json/plain"}, data=b'"red"')
+        }
+    )
     with pytest.raises(InvalidArgument, match="no mapping defined for search attribute Color"):
         await caller.start(search_attributes=attributes)
     keyword = enums.INDEXED_VALUE_TYPE_KEYWORD

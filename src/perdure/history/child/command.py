@@ -61,6 +61,7 @@ def _start(draft: Draft, attributes: Attributes, command: Command, context: Comm
             f"memo has {memo_bytes} bytes; the limit is {limits.memo_size_bytes_max}.",
             terminates=True,
         )
+    check.search_attributes(attributes.search_attributes, draft.env)
     pending_limit(
         CHILDREN_LIMIT, "child workflows", len(state.children), limits.pending_children_max
     )

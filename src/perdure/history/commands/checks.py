@@ -9,6 +9,11 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from perdure.history.commands.search_attributes import (
+    BadSearchAttributes,
+    SearchAttributesTooLarge,
+    check_attributes,
+)
 from perdure.history.commands.table import Cause, Command, CommandRejected, command_name
 from perdure.wire.api import common, enums
 from perdure.wire.errors import shown
@@ -26,6 +31,7 @@ DEFAULT_BACKOFF_COEFFICIENT = 2.0
 DEFAULT_MAXIMUM_INTERVALS = 100
 """The longest pause between attempts, in initial intervals (S-28)."""
 
+_BAD_SEARCH = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
 _TIMEOUT_ERRORS = frozenset(
     f"TemporalTimeout:{name}"
     for name in ("StartToClose", "ScheduleToStart", "ScheduleToClose", "Heartbeat")
@@ -77,6 +83,18 @@ class CommandChecks:
             return duration_in_range(value, self._limits.duration_max_ns)
         except ValueError as error:
             raise self.reject(f"{field} {error}.") from None
+
+    def search_attributes(self, value: common.SearchAttributes, env: Env) -> None:
+        """Attributes that may be set. The cause for a name or a value is the same for all commands."""
+        if not value.indexed_fields or env.search_attributes is None:
+            return
+        try:
+            check_attributes(value, env.search_attributes, env.namespace, self._limits)
+        except BadSearchAttributes as error:
+            raise CommandRejected(_BAD_SEARCH, str(error)) from None
+        except SearchAttributesTooLarge as error:
+            # As with a payload that no row can hold: it ends the run (S-7).
+            raise CommandRejected(self._cause, str(error), terminates=True) from None
 
     def blob(self, size_bytes: int, field: str) -> None:
         """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7)."""

@@ -49,6 +49,7 @@ def _closing_event(
         raise checks.reject("cron_schedule is not supported yet.")
     checks.blob(attributes.input.ByteSize(), "input")
     checks.blob(attributes.memo.ByteSize(), "memo")
+    checks.search_attributes(attributes.search_attributes, draft.env)
     workflow_type = attributes.workflow_type.name or info.workflow_type
     queue_name = attributes.task_queue.name or info.task_queue
     checks.id(workflow_type, "workflow_type")

@@ -59,7 +59,7 @@ async def execute_multi_operation(services: Services, call: Call, request: _Requ
         lambda: _check_start(services, request, start),
         lambda: _check_update(services, request, start, updating),
     )
-    check_search_attributes(namespace, start.search_attributes)
+    check_search_attributes(namespace, start.search_attributes, services.limits)
     note_types(namespace, start.search_attributes)
     stage = updating.wait_policy.lifecycle_stage or _COMPLETED
     waits = patience(services, call)

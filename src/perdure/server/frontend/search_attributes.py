@@ -6,64 +6,37 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.wire.api import common, enums, operatorservice
-from perdure.wire.errors import (
-    AlreadyExists,
-    InvalidArgument,
-    shown,
+from perdure.history.commands.search_attributes import (
+    PREDEFINED_ATTRIBUTES,
+    RESERVED_PREFIX,
+    SYSTEM_ATTRIBUTES,
+    BadSearchAttributes,
+    SearchAttributesTooLarge,
+    check_attributes,
+    type_name,
 )
+from perdure.wire.api import common, enums, operatorservice
+from perdure.wire.errors import AlreadyExists, InvalidArgument, ResourceExhausted, shown
 
 if TYPE_CHECKING:
+    from perdure.core.limits import Limits
     from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
 _Type = enums.IndexedValueType
 
-SYSTEM_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
-    "CloseTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
-    "ExecutionDuration": _Type.INDEXED_VALUE_TYPE_INT,
-    "ExecutionStatus": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "ExecutionTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
-    "HistoryLength": _Type.INDEXED_VALUE_TYPE_INT,
-    "HistorySizeBytes": _Type.INDEXED_VALUE_TYPE_INT,
-    "ParentRunId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "ParentWorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "RootRunId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "RootWorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "RunId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "StartTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
-    "StateTransitionCount": _Type.INDEXED_VALUE_TYPE_INT,
-    "TaskQueue": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "WorkflowId": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "WorkflowType": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-}
-"""Set by the server for each run."""
 
-PREDEFINED_ATTRIBUTES: dict[str, enums.IndexedValueType.ValueType] = {
-    "BatcherNamespace": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "BatcherUser": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "BinaryChecksums": _Type.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-    "BuildIds": _Type.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-    "TemporalChangeVersion": _Type.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-    "TemporalNamespaceDivision": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "TemporalScheduledById": _Type.INDEXED_VALUE_TYPE_KEYWORD,
-    "TemporalScheduledStartTime": _Type.INDEXED_VALUE_TYPE_DATETIME,
-    "TemporalSchedulePaused": _Type.INDEXED_VALUE_TYPE_BOOL,
-}
-"""Names with a fixed meaning that callers and workers may set."""
-
-
-def check_search_attributes(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
-    """Raise InvalidArgument for a name that callers may not set or that is not registered."""
-    for name in value.indexed_fields:
-        if name in SYSTEM_ATTRIBUTES:
-            raise InvalidArgument(f"{shown(name)} attribute can't be set in SearchAttributes")
-        if name not in namespace.search_attributes and name not in PREDEFINED_ATTRIBUTES:
-            raise InvalidArgument(
-                f"Namespace {shown(namespace.name)} has no mapping defined for search attribute {shown(name)}: "
-                "register it with AddSearchAttributes first."
-            )
+def check_search_attributes(
+    namespace: NamespaceFact, value: common.SearchAttributes, limits: Limits
+) -> None:
+    """Raise InvalidArgument for attributes that callers may not set, are not registered, or do not fit."""
+    if not value.indexed_fields:
+        return
+    try:
+        check_attributes(value, namespace.search_attributes, namespace.name, limits)
+    except (BadSearchAttributes, SearchAttributesTooLarge) as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def lack_types(value: common.SearchAttributes) -> bool:
@@ -82,13 +55,30 @@ def note_types(namespace: NamespaceFact, value: common.SearchAttributes) -> None
         if not payload.metadata.get("type"):
             kind = namespace.search_attributes.get(name) or PREDEFINED_ATTRIBUTES.get(name)
             if kind:
-                payload.metadata["type"] = _type_name(kind).encode()
+                payload.metadata["type"] = type_name(kind).encode()
 
 
-def _type_name(kind: int) -> str:
-    """`KeywordList` for INDEXED_VALUE_TYPE_KEYWORD_LIST."""
-    snake = _Type.Name(_Type.ValueType(kind)).removeprefix("INDEXED_VALUE_TYPE_")
-    return "".join(part.capitalize() for part in snake.split("_"))
+def check_name(name: str, limits: Limits) -> None:
+    """Raise InvalidArgument for a name that cannot be registered.
+
+    The reference server takes any text that is not reserved. A name without a letter could not be used in a query, and
+    one of any length makes lists of names too large to be sent.
+    """
+    if (
+        name in SYSTEM_ATTRIBUTES
+        or name in PREDEFINED_ATTRIBUTES
+        or name.startswith(RESERVED_PREFIX)
+    ):
+        raise InvalidArgument(f"Search attribute {shown(name)} is reserved by system.")
+    if not name.strip() or not name.isprintable():
+        raise InvalidArgument(
+            f"Search attribute name {shown(name)} is empty or has control characters."
+        )
+    size_bytes = len(name.encode())
+    if size_bytes > limits.id_length_max:
+        raise InvalidArgument(
+            f"Search attribute name has {size_bytes} bytes; the limit is {limits.id_length_max}."
+        )
 
 
 async def add_search_attributes(
@@ -98,8 +88,7 @@ async def add_search_attributes(
     if not request.search_attributes:
         raise InvalidArgument("SearchAttributes are not set on request.")
     for name, kind in request.search_attributes.items():
-        if name in SYSTEM_ATTRIBUTES or name in PREDEFINED_ATTRIBUTES:
-            raise InvalidArgument(f"Search attribute {shown(name)} is reserved by system.")
+        check_name(name, services.limits)
         if kind not in _Type.values() or kind == _Type.INDEXED_VALUE_TYPE_UNSPECIFIED:
             raise InvalidArgument(f"Unknown search attribute type: {kind}.")
     wanted = {name: int(kind) for name, kind in request.search_attributes.items()}
@@ -110,7 +99,13 @@ async def add_search_attributes(
                 raise AlreadyExists(
                     f"Search attribute {shown(name)} already exists with another type."
                 )
-        return msgspec.structs.replace(fact, search_attributes=fact.search_attributes | wanted)
+        registered = fact.search_attributes | wanted
+        if len(registered) > services.limits.registered_search_attributes_max:
+            raise ResourceExhausted(
+                f"Namespace {shown(fact.name)} cannot have more than "
+                f"{services.limits.registered_search_attributes_max} search attributes."
+            )
+        return msgspec.structs.replace(fact, search_attributes=registered)
 
     await services.engine.namespaces.change(namespace.namespace_id, add)
     return operatorservice.AddSearchAttributesResponse()

@@ -34,7 +34,7 @@ async def start_workflow_execution(
 ) -> workflowservice.StartWorkflowExecutionResponse | bytes:
     namespace = services.namespace(request.namespace)
     check_start(services, request)
-    check_search_attributes(namespace, request.search_attributes)
+    check_search_attributes(namespace, request.search_attributes, services.limits)
     request = _completed(services, namespace, request)
     reply = await services.runs.start(namespace.namespace_id, request)
     if isinstance(reply, EagerStartReply):
@@ -112,7 +112,7 @@ async def signal_with_start_workflow_execution(
             "for this operation."
         )
     checks.text(request.signal_name, "SignalName", services.limits)
-    check_search_attributes(namespace, request.search_attributes)
+    check_search_attributes(namespace, request.search_attributes, services.limits)
     request = _completed(services, namespace, request)
     namespace_id = namespace.namespace_id
     return await services.runs.start_with(

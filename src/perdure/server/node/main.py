@@ -42,6 +42,9 @@ _KNOWN_CONFIG = {
     "limit.blobSize.error": "blob_size_bytes_max",
     "limit.memoSize.error": "memo_size_bytes_max",
     "limit.maxIDLength": "id_length_max",
+    "frontend.searchAttributesNumberOfKeysLimit": "search_attributes_max",
+    "frontend.searchAttributesSizeOfValueLimit": "search_attribute_bytes_max",
+    "frontend.searchAttributesTotalSizeLimit": "search_attributes_bytes_max",
     "history.maxBufferedQueryCount": "buffered_queries_max",
 }
 _KNOWN_SWITCHES = {"system.enableCrossNamespaceCommands": "allows_cross_namespace_commands"}

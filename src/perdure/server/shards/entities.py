@@ -165,12 +165,14 @@ class Entities:
 
     def env(self, namespace_id: str, shard: Shard) -> Env:
         limits, name = self._limits, ""
+        attributes: dict[str, int] | None = None
         namespace = self._namespaces.by_id(namespace_id)
         if namespace is not None:
             name = namespace.name
             limits = self._namespace_limits(namespace)
+            attributes = namespace.search_attributes
         now_ns = shard.now_ns(self._clock.now_ns())
-        return Env(now_ns, self._new_id, limits, name, self._namespace_id_of)
+        return Env(now_ns, self._new_id, limits, name, self._namespace_id_of, attributes)
 
     def _namespace_limits(self, namespace: NamespaceFact) -> Limits:
         """The node's limits with the namespace's own settings, computed again after the namespace was changed."""
