@@ -45,14 +45,14 @@ def test_the_requests_of_many_seeds(chunk: int, request: pytest.FixtureRequest) 
 
 def test_every_rpc_gets_requests_and_most_succeed_at_times() -> None:
     outcomes = Player(1_000_003, 0).outcomes
-    for seed in range(1_000, 1_006):
+    for seed in range(1_000, 1_008):
         player = Player(seed, 500)
         player.play()
         outcomes += player.outcomes
     methods = {outcome.split()[0] for outcome in outcomes}
     assert {method.name for method in ANSWERED} - methods == set()
     successful = {outcome.split()[0] for outcome in outcomes if outcome.endswith(" OK")}
-    assert len(successful) > 0.8 * len(ANSWERED)
+    assert len(successful) > 0.7 * len(ANSWERED)
     assert {method.name for method in MISSING} & methods, "those that are missing are called too"
     assert not {method.name for method in MISSING} & successful
 
