@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant conformance fuzz reference-record histories demo bench docs clean
+.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant damage conformance fuzz reference-record histories demo bench docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -63,6 +63,9 @@ mutations: setup ## Remove each guard of the server in turn; the simulation must
 plant: setup     ## Plant small bugs and count how many the tests find: make plant AREA=storage SAMPLE=40 SEED=1 ARGS=--reuse
 	@$(BIN)/python -m tests.planting $(foreach area,$(AREA),--area $(area)) \
 	  $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+damage: setup    ## Damage database files and open each in every way: make damage SEEDS=500 ARGS=--large
+	$(BIN)/python -m tests.unit.server.damage_campaign --seeds $(or $(SEEDS),100) $(ARGS)
 
 conformance: setup   ## Run the official SDK, in its own process, against our server
 	$(BIN)/python -m pytest -q tests/conformance

@@ -28,7 +28,7 @@ from perdure.history.delivery.settle import (
 from perdure.history.draft.effects import ParentClosed, decode_body
 from perdure.history.run.start import needs_existing
 from perdure.server.owners.messages import DeliverMessage
-from perdure.wire.errors import RpcError
+from perdure.wire.errors import DataLoss, RpcError
 from perdure.wire.events import attributes_of, parse_rows
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ class Deliveries:
 
     async def _event(self, source: EntityKey, event_id: int) -> history.HistoryEvent:
         """An event of the source. The source is kept while it has effects to deliver."""
-        (event,) = parse_rows(await self.engine.history(source, event_id, event_id)).events
-        return event
+        events = parse_rows(await self.engine.history(source, event_id, event_id)).events
+        if not events:
+            raise DataLoss(f"event {event_id} of {source.name} is missing")
+        return events[0]
 
     # At the destination.
 

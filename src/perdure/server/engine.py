@@ -22,7 +22,7 @@ from perdure.core.units import SECOND_NS, later_ns
 from perdure.entity.transition import Transition
 from perdure.server.common import closing
 from perdure.server.common.entity_types import BUILT_IN
-from perdure.server.common.namespace_facts import NAMESPACE, NAMESPACES
+from perdure.server.common.namespace_facts import NAMESPACES
 from perdure.server.matching.ports import Matcher, NoMatcher
 from perdure.server.owners.owners import Owners
 from perdure.server.shards.cache import EntityCache
@@ -193,7 +193,7 @@ class Engine:
         """
         await self.shards.acquire_all()
         self._loops = [self._spawn(self.committer.run())]
-        for key in await self._store.entities(NAMESPACES.number, NAMESPACE):
+        for key in await self._store.entities(NAMESPACES.number):
             self.namespaces.install(await self._namespace(key))
         if is_at_work:
             await self.begin_work(workers_died=workers_died)
@@ -362,7 +362,10 @@ class Engine:
         return found
 
     async def _time_out_orphans(self, key: EntityKey) -> object:
-        return await self.update(key, self._types.of(key).time_out_orphans)
+        try:
+            return await self.update(key, self._types.of(key).time_out_orphans)
+        except NotImplementedError as error:
+            raise errors.DataLoss(f"{error}: a row says that it has a task in flight.") from error
 
     async def _expire(self, key: EntityKey) -> bool:
         """Delete a run whose retention is over; one that its namespace keeps longer by now gets the later time."""

@@ -100,6 +100,8 @@ class StoredEntity(msgspec.Struct, frozen=True):
     wake_at_ns: int = 0
     """0: none."""
     has_task_in_flight: bool = False
+    shown_events: int = 0
+    """How many events lists say that it has: never more than it really has."""
 
 
 class DoubtfulTasks(NamedTuple):
@@ -270,8 +272,8 @@ class Store(Protocol):
         """Runs of which a worker holds a task: a started one, or one that waits in the worker's sticky queue."""
         ...
 
-    async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
-        """Entities of `kind` with a fact of `fact_kind`. Meant for kinds with few entities, such as namespaces."""
+    async def entities(self, kind: int, fact_kind: int | None = None) -> list[EntityKey]:
+        """Entities of `kind` (with a fact of `fact_kind`). Meant for kinds with few entities, such as namespaces."""
         ...
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]: ...

@@ -18,6 +18,7 @@ from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
 from perdure.storage.file_system import check_file_system, check_name
 from perdure.storage.port import (
     CommitBatch,
+    DamagedWrite,
     DoubtfulTasks,
     ShardLease,
     StoredEffect,
@@ -26,7 +27,7 @@ from perdure.storage.port import (
     VisibilityQuery,
     WakeRow,
 )
-from perdure.storage.sqlite_errors import read_error, write_error
+from perdure.storage.sqlite_errors import READ_ERRORS, read_error, write_error
 from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory, connect_reader
 
 T = TypeVar("T")
@@ -151,6 +152,10 @@ class SqliteStore:
                 # If a transaction stays open, the next one rolls it back.
                 why = write_error(error)
                 raise type(why)(f"shard {shard_id} could not be taken over: {why}") from error
+            if row is None:
+                raise DamagedWrite(
+                    f"the row of shard {shard_id} is missing: restore the database from a backup"
+                )
             previous, sequence, clock_ns, last_entity = row
             return ShardLease(shard_id, previous + 1, sequence, clock_ns, last_entity, previous)
 
@@ -199,7 +204,7 @@ class SqliteStore:
     async def with_tasks_in_flight(self, shard_ids: Sequence[int]) -> list[EntityKey]:
         return await self._read(partial(sqlite_read.with_tasks_in_flight, self.reading, shard_ids))
 
-    async def entities(self, kind: int, fact_kind: int) -> list[EntityKey]:
+    async def entities(self, kind: int, fact_kind: int | None = None) -> list[EntityKey]:
         return await self._read(partial(sqlite_read.entities, self.reading, kind, fact_kind))
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
@@ -239,5 +244,5 @@ class SqliteStore:
     async def _read(self, job: Callable[[], T]) -> T:
         try:
             return await self._reader.run(job)
-        except sqlite3.Error as error:
+        except READ_ERRORS as error:
             raise read_error(error) from error

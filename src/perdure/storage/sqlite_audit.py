@@ -14,9 +14,11 @@ from typing import Any, NamedTuple, Self
 from perdure.core.ids import EntityKey
 from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_read
-from perdure.storage.port import FactRow, NewerSchema, OpenError, VisibilityQuery
+from perdure.storage.port import Damaged, FactRow, NewerSchema, OpenError, VisibilityQuery
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
+from perdure.storage.sqlite_errors import READ_ERRORS, ErrorKind, kind_of, read_error, text_of
 from perdure.storage.sqlite_open import connect_reader
+from perdure.storage.sqlite_sound import schema_problems, shard_problems
 
 _OWNED = ("events", "facts", "wakes", "held", "retention", "outbox", "visibility")
 
@@ -26,6 +28,12 @@ class Shard(NamedTuple):
     range_id: int
     clock_ns: int
     last_entity: int
+
+
+class UndecodableText(str):
+    """Stored text that is not valid UTF-8; the bytes that are not are written as escapes."""
+
+    __slots__ = ()
 
 
 class Stored(NamedTuple):
@@ -70,6 +78,8 @@ class AuditReader:
     ) -> None:
         self._connection = connection
         self._keep_open = keep_open
+        self._text_factory = connection.text_factory
+        connection.text_factory = _text
         try:
             self._begin(name)
         except BaseException:
@@ -89,16 +99,22 @@ class AuditReader:
 
     def _begin(self, name: str) -> None:
         try:
-            version = self._one("PRAGMA user_version")
-            if self._one("PRAGMA application_id") != APPLICATION_ID:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+            if application != APPLICATION_ID:
                 raise OpenError(f"{name} is no database of Perdure")
-        except sqlite3.Error as error:
+        except READ_ERRORS as error:
+            if kind_of(error) is ErrorKind.DAMAGE:
+                raise Damaged(
+                    f"{name} is damaged ({text_of(error)}): restore it from a backup"
+                ) from error
             raise OpenError(f"cannot read {name}: {error}") from error
         if version != SCHEMA_VERSION:
             raise _other_version(name, version)
         self._connection.execute("BEGIN")
 
     def _end(self) -> None:
+        self._connection.text_factory = self._text_factory
         if not self._keep_open:
             self._connection.close()
         elif self._connection.in_transaction:
@@ -116,32 +132,49 @@ class AuditReader:
         self._end()
 
     def pages(self) -> list[str]:
-        """The problems that SQLite's own integrity check finds."""
-        found = [row[0] for row in self._connection.execute("PRAGMA integrity_check(20)")]
-        return [] if found == ["ok"] else [" ".join(line.split()) for line in found]
+        """The problems of the schema, and those that SQLite's own integrity check finds."""
+        try:
+            problems = list(schema_problems(self._connection))
+            found = [row[0] for row in self._connection.execute("PRAGMA integrity_check(20)")]
+        except READ_ERRORS as error:
+            return [text_of(error)]
+        problems += [] if found == ["ok"] else [" ".join(line.split()) for line in found]
+        return problems
+
+    def shard_problems(self) -> list[str]:
+        """The problems of the rows of the shards."""
+        return list(shard_problems(self._connection))
 
     def shards(self) -> list[Shard]:
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT shard_id, range_id, clock_ns, last_entity FROM shards ORDER BY shard_id"
         )
         return [Shard(*row) for row in rows]
 
     def entities(self, only_kind: int | None = None) -> Iterator[Stored]:
         """All entities, or those of one kind."""
-        for number, kind, *names in self._connection.execute(
+        for number, key in self.entity_keys(only_kind):
+            yield self.stored(number, key)
+
+    def entity_keys(self, only_kind: int | None = None) -> list[tuple[int, EntityKey]]:
+        """The numbers and keys of all entities, or of those of one kind."""
+        rows = self._rows(
             """SELECT number, kind, namespace_id, name, run_id FROM entities
                 WHERE kind = ifnull(?, kind) ORDER BY number""",
             (only_kind,),
-        ).fetchall():
-            yield self._stored(number, EntityKey(kind, *names))
+        )
+        return [(number, EntityKey(kind, *names)) for number, kind, *names in rows]
 
     def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
         """A page of runs, as lists show them."""
-        return sqlite_read.visibility(self._connection, query)
+        try:
+            return sqlite_read.visibility(self._connection, query)
+        except READ_ERRORS as error:
+            raise read_error(error) from error
 
     def senders(self) -> set[EntityKey]:
         """The entities with effects that are not delivered yet."""
-        rows = self._connection.execute(
+        rows = self._rows(
             """SELECT DISTINCT e.kind, e.namespace_id, e.name, e.run_id
                 FROM outbox o JOIN entities e ON e.number = o.entity"""
         )
@@ -172,7 +205,7 @@ class AuditReader:
             run_id,
             event,
             stamp,
-        ) in self._connection.execute(
+        ) in self._rows(
             """SELECT queue, kind, shard_id, sequence, entity_kind, namespace_id, entity_name, run_id,
                     scheduled_event_id, stamp FROM tasks"""
         ):
@@ -181,15 +214,18 @@ class AuditReader:
 
     def effects(self) -> list[tuple[int, int, int]]:
         """(shard, sequence, number of the source)."""
-        return self._connection.execute("SELECT shard_id, sequence, entity FROM outbox").fetchall()
+        return self._rows("SELECT shard_id, sequence, entity FROM outbox")
 
-    def _stored(self, number: int, key: EntityKey) -> Stored:
-        read, one = self._connection.execute, (number,)
-        visibility = read(
-            f"SELECT {', '.join(VisibilityRow.__struct_fields__)}, ended_ns FROM visibility WHERE entity = ?",
-            one,
-        ).fetchone()
-        in_flight = read("SELECT shard_id FROM held WHERE entity = ?", one).fetchone()
+    def stored(self, number: int, key: EntityKey) -> Stored:
+        """All rows of an entity."""
+        read, one = self._rows, (number,)
+        visibility = _first(
+            read(
+                f"SELECT {', '.join(VisibilityRow.__struct_fields__)}, ended_ns FROM visibility WHERE entity = ?",
+                one,
+            )
+        )
+        in_flight = _first(read("SELECT shard_id FROM held WHERE entity = ?", one))
         return Stored(
             number,
             key,
@@ -205,14 +241,31 @@ class AuditReader:
                     one,
                 )
             ],
-            read("SELECT shard_id, at_ns FROM wakes WHERE entity = ?", one).fetchone(),
+            _first(read("SELECT shard_id, at_ns FROM wakes WHERE entity = ?", one)),
             in_flight[0] if in_flight else None,
-            read("SELECT shard_id, at_ns FROM retention WHERE entity = ?", one).fetchone(),
+            _first(read("SELECT shard_id, at_ns FROM retention WHERE entity = ?", one)),
             (VisibilityRow(*visibility[:-1]), visibility[-1]) if visibility else None,
         )
 
     def _one(self, statement: str) -> Any:
-        return self._connection.execute(statement).fetchone()[0]
+        return self._rows(statement)[0][0]
+
+    def _rows(self, statement: str, arguments: tuple[Any, ...] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(statement, arguments).fetchall()
+        except READ_ERRORS as error:
+            raise read_error(error) from error
+
+
+def _first(rows: list[Any]) -> Any:
+    return rows[0] if rows else None
+
+
+def _text(stored: bytes) -> str:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return UndecodableText(stored.decode(errors="backslashreplace"))
 
 
 def _other_version(database: str, version: int) -> OpenError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from perdure.storage.file_system import check_name
 from perdure.storage.port import OpenError
 from perdure.storage.schema import APPLICATION_ID
+from perdure.storage.sqlite_errors import READ_ERRORS, text_of
 from perdure.storage.sqlite_open import connect_reader
 
 
@@ -45,8 +46,8 @@ def back_up(database: Path, to: Path) -> int:
         _sync(to.parent)
     except OSError as error:
         raise OpenError(f"cannot write {to}: {error.strerror or error}") from None
-    except sqlite3.Error as error:
-        raise OpenError(f"cannot copy {database}: {error}") from error
+    except READ_ERRORS as error:
+        raise OpenError(f"cannot copy {database}: {text_of(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
     return to.stat().st_size

@@ -42,8 +42,14 @@ _KINDS = {
 }
 
 
-def kind_of(error: sqlite3.Error) -> ErrorKind:
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What reading may raise: the module cannot decode messages of SQLite that quote damaged text."""
+
+
+def kind_of(error: sqlite3.Error | UnicodeDecodeError) -> ErrorKind:
     """The kind of an error that reading or writing SQLite raised."""
+    if isinstance(error, UnicodeDecodeError):
+        return ErrorKind.DAMAGE
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         # The module's own errors have no code. Of those that reading can raise, only this one comes from stored values.
@@ -52,14 +58,14 @@ def kind_of(error: sqlite3.Error) -> ErrorKind:
     return _KINDS.get(code) or _KINDS.get(code & 0xFF, ErrorKind.OTHER)
 
 
-def text_of(error: sqlite3.Error) -> str:
+def text_of(error: sqlite3.Error | UnicodeDecodeError) -> str:
     """The text of an error without stored values: that of Python's own error quotes what cannot be decoded."""
-    if str(error).startswith("Could not decode to UTF-8"):
+    if isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8"):
         return "stored text is not valid UTF-8"
-    return str(error)
+    return " ".join(str(error).split())
 
 
-def read_error(error: sqlite3.Error) -> StoreError:
+def read_error(error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
     """The error of the port for a read that failed."""
     if kind_of(error) is ErrorKind.DAMAGE:
         return DamageError(f"the database is damaged ({text_of(error)}): restore it from a backup")

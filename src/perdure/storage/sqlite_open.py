@@ -11,12 +11,14 @@ import sqlite3
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
 from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
-from perdure.storage.sqlite_errors import ErrorKind, kind_of, text_of
+from perdure.storage.sqlite_errors import READ_ERRORS, ErrorKind, kind_of, text_of
+from perdure.storage.sqlite_sound import read_beginnings, schema_problems, shard_problems
 
 CHECKED_BYTES_MAX = 32 * 1024 * 1024
 """Databases up to this size are checked page by page when opened (a few tens of ms); larger ones are not."""
@@ -93,10 +95,18 @@ def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
             _settings(connection)
             if version < SCHEMA_VERSION:
                 migrate(connection, version, shard_count)
+            _check_beginnings(connection, path)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _check_beginnings(connection: sqlite3.Connection, path: Path) -> None:
+    problem = next(chain(schema_problems(connection), shard_problems(connection)), None)
+    if problem is not None:
+        raise Damaged(f"{path} is damaged ({problem}): restore it from a backup")
+    read_beginnings(connection)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
@@ -176,7 +186,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 def _refused_if_damaged(path: Path) -> Generator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except READ_ERRORS as error:
         if kind_of(error) is ErrorKind.DAMAGE:
             raise Damaged(
                 f"{path} is damaged ({text_of(error)}): restore it from a backup"

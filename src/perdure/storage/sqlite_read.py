@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast, get_type_hints
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId
 from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
 from perdure.storage import visibility_sql
 from perdure.storage.port import (
+    DamageError,
     DoubtfulTasks,
     FactRow,
     StoredEffect,
@@ -31,7 +32,8 @@ _RANGE = """SELECT branch, first_event_id, count, data FROM events
             WHERE entity = ? AND branch = ? AND first_event_id <= ?), 0)
     ORDER BY first_event_id"""
 _WAKE = """SELECT coalesce((SELECT at_ns FROM wakes WHERE entity = ?), 0),
-    EXISTS (SELECT 1 FROM held WHERE entity = ?)"""
+    EXISTS (SELECT 1 FROM held WHERE entity = ?),
+    coalesce((SELECT history_length FROM visibility WHERE entity = ?), 0)"""
 _TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_id, stamp, created_ns, priority
     FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
     ORDER BY sequence LIMIT ?"""
@@ -53,6 +55,7 @@ _OUTBOX = """SELECT e.kind, e.namespace_id, e.name, e.run_id, o.entity, o.sequen
         o.to_kind, o.to_namespace_id, o.to_name, o.to_run_id, o.kind, o.request_id, o.body
     FROM outbox o JOIN entities e ON e.number = o.entity WHERE o.shard_id = ? ORDER BY o.sequence"""
 _KEY = "kind, namespace_id, name, run_id"
+_VISIBILITY_TYPES = tuple(get_type_hints(VisibilityRow).values())
 
 
 def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
@@ -67,8 +70,12 @@ def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
         number: int = found[0]
         facts = tuple(FactRow(*row) for row in connection.execute(_FACTS, found))
         events = tuple(EventRow(*row) for row in connection.execute(_EVENTS, found))
-        wake_at_ns, has_task_in_flight = connection.execute(_WAKE, (number, number)).fetchone()
-        return StoredEntity(number, facts, events, wake_at_ns, bool(has_task_in_flight))
+        wake_at_ns, has_task_in_flight, shown_events = connection.execute(
+            _WAKE, (number, number, number)
+        ).fetchone()
+        return StoredEntity(
+            number, facts, events, wake_at_ns, bool(has_task_in_flight), shown_events
+        )
     finally:
         connection.execute("COMMIT")
 
@@ -174,19 +181,29 @@ def with_tasks_in_flight(
     return [_key(row) for row in rows]
 
 
-def entities(connection: sqlite3.Connection, kind: int, fact_kind: int) -> list[EntityKey]:
+def entities(
+    connection: sqlite3.Connection, kind: int, fact_kind: int | None = None
+) -> list[EntityKey]:
     rows = connection.execute(
         f"""SELECT {_KEY} FROM entities WHERE kind = ?
-            AND EXISTS (SELECT 1 FROM facts f WHERE f.entity = number AND f.kind = ?)
+            AND (? IS NULL OR EXISTS (SELECT 1 FROM facts f WHERE f.entity = number AND f.kind = ?))
             ORDER BY number""",
-        (kind, fact_kind),
+        (kind, fact_kind, fact_kind),
     )
     return [_key(row) for row in rows]
 
 
 def visibility(connection: sqlite3.Connection, query: VisibilityQuery) -> list[VisibilityRow]:
     statement, arguments = visibility_sql.list_sql(query)
-    return [VisibilityRow(*row) for row in connection.execute(statement, arguments)]
+    return [_visibility_row(row) for row in connection.execute(statement, arguments)]
+
+
+def _visibility_row(row: tuple[Any, ...]) -> VisibilityRow:
+    if tuple(map(type, row)) != _VISIBILITY_TYPES:
+        raise DamageError(
+            "a row of the lists holds a value of another type: restore the database from a backup"
+        )
+    return VisibilityRow(*row)
 
 
 def visibility_count(connection: sqlite3.Connection, query: VisibilityQuery) -> int:

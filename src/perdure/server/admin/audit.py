@@ -10,6 +10,7 @@ only one kind has is checked by its `Auditor`. Not here: repair.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -18,11 +19,13 @@ from perdure.core.ids import ENTITY_BITS, TASK_BITS, QueueKind, shard_of
 from perdure.entity.entity_type import DamagedEntityError
 from perdure.server.common.codec import decode_fact
 from perdure.server.common.entity_types import BUILT_IN
+from perdure.storage.port import DamageError
 from perdure.storage.sqlite_audit import AuditReader, Shard, Stored, TaskPlace
 from perdure.wire.errors import DataLoss
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Generator
     from pathlib import Path
 
     from perdure.core.ids import EntityKey
@@ -106,21 +109,44 @@ class _Audit:
             self._find("pages", line)
         if self._report.findings:
             return self._report  # the rows of a damaged file are unreliable
+        for line in self._reader.shard_problems():
+            self._find("shards", line)
         self._shards = {shard.shard_id: shard for shard in self._reader.shards()}
         self._look("shards", len(self._shards))
-        for task in self._reader.tasks():
-            place = task.entity, task.queue_kind, task.scheduled_event_id, task.stamp
-            self._tasks.setdefault(place, []).append(task)
-        for stored in self._reader.entities():
-            self._entity(stored)
+        with self._guarded("tasks", "the tasks"):
+            for task in self._reader.tasks():
+                place = task.entity, task.queue_kind, task.scheduled_event_id, task.stamp
+                self._tasks.setdefault(place, []).append(task)
+        with self._guarded("kinds", "the entities"):
+            for number, key in self._reader.entity_keys():
+                with self._guarded(self._check_of(key), self._label(key)):
+                    self._entity(self._reader.stored(number, key))
         for auditor in dict.fromkeys(self._auditors.values()):
-            for check, what in auditor.end():
-                self._find(check, what)
-        self._check_tasks()
-        self._check_outbox()
-        for table, count in self._reader.orphans():
-            self._find("histories", f"{count} rows of table {table} belong to nothing")
+            with self._guarded("pointers", "what joins entities"):
+                for check, what in auditor.end():
+                    self._find(check, what)
+        with self._guarded("tasks", "the tasks"):
+            self._check_tasks()
+        with self._guarded("outbox", "the effects"):
+            self._check_outbox()
+        with self._guarded("histories", "rows that belong to nothing"):
+            for table, count in self._reader.orphans():
+                self._find("histories", f"{count} rows of table {table} belong to nothing")
         return self._report
+
+    @contextmanager
+    def _guarded(self, check: str, what: str) -> Generator[None]:
+        """Whatever is wrong with the rows, it is a finding, and the other checks go on."""
+        try:
+            yield
+        except DamageError as error:
+            self._find(check, f"{what}: {error}")
+        except Exception as error:  # noqa: BLE001 -- rows of any content; their values are not shown
+            self._find(check, f"{what} cannot be read: {type(error).__name__}")
+
+    def _check_of(self, key: EntityKey) -> str:
+        entity_type = self._types.find(key.kind)
+        return "kinds" if entity_type is None else entity_type.check
 
     def _entity(self, stored: Stored) -> None:
         key = stored.key
@@ -129,6 +155,9 @@ class _Audit:
             self._find("kinds", f"{key.name!r} is of kind {key.kind}, which is unknown here")
             return
         name = entity_type.label(key)
+        if not all(type(text) is str for text in key[1:]):
+            self._find(entity_type.check, f"{name}: its key is no text")
+            return
         shard_id = shard_of(key, len(self._shards))
         shard = self._shards.get(stored.number >> ENTITY_BITS)
         if shard is None or shard.shard_id != shard_id:
@@ -148,9 +177,6 @@ class _Audit:
             state = _fold(entity_type, stored, facts, clock_ns)
         except (DamagedEntityError, DataLoss) as error:
             self._find(entity_type.check, f"{name}: {error}")
-            return
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with the rows, it is a finding
-            self._find(entity_type.check, f"{name} cannot be read: {type(error).__name__}")
             return
         auditor = self._auditors.get(key.kind)
         if auditor is not None:
@@ -240,7 +266,8 @@ class _Audit:
             elif len(rows) > 1:
                 self._find("tasks", f"{self._label(place[0])}: {len(rows)} rows for one task")
             for row in rows:
-                self._check_row(row)
+                with self._guarded("tasks", f"a task of {self._label(row.entity)}"):
+                    self._check_row(row)
         for key, kind, event_id, _ in self._wanted - self._tasks.keys():
             what = QueueKind(kind).name.lower()
             self._find(
@@ -257,11 +284,15 @@ class _Audit:
     def _check_outbox(self) -> None:
         for shard_id, sequence, number in self._reader.effects():
             self._look("outbox")
-            shard = self._shards.get(shard_id)
-            if shard is None or number >> ENTITY_BITS != shard_id:
-                self._find("outbox", f"effect {sequence} lies in the wrong shard")
-            elif sequence >> TASK_BITS > shard.range_id:
-                self._find("outbox", f"the number of effect {sequence} would be given again")
+            with self._guarded("outbox", "an effect"):
+                self._check_effect(shard_id, sequence, number)
+
+    def _check_effect(self, shard_id: int, sequence: int, number: int) -> None:
+        shard = self._shards.get(shard_id)
+        if shard is None or number >> ENTITY_BITS != shard_id:
+            self._find("outbox", f"effect {sequence} lies in the wrong shard")
+        elif sequence >> TASK_BITS > shard.range_id:
+            self._find("outbox", f"the number of effect {sequence} would be given again")
 
     def _label(self, key: EntityKey) -> str:
         entity_type = self._types.find(key.kind)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.entity.entity_type import UnknownRowError
+from perdure.entity.entity_type import DamagedEntityError, UnknownRowError
 from perdure.entity.transition import FactChange
 from perdure.storage.port import FactRow
 
@@ -37,6 +37,7 @@ def decode_fact(entity_type: EntityType[Any], row: FactRow) -> FactChange:
 
     Raises:
         UnknownRowError: A newer version of Perdure wrote it.
+        DamagedEntityError: It is damaged.
     """
     struct = entity_type.fact_types.get(row.kind)
     value = row.value
@@ -44,4 +45,7 @@ def decode_fact(entity_type: EntityType[Any], row: FactRow) -> FactChange:
         raise UnknownRowError(
             f"fact {row.kind}/{row.key} is of an unknown kind or format; a newer version of Perdure wrote it"
         )
-    return FactChange(row.kind, row.key, _decoder(struct).decode(value[1:]))
+    try:
+        return FactChange(row.kind, row.key, _decoder(struct).decode(value[1:]))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DamagedEntityError(f"fact {row.kind}/{row.key} cannot be decoded") from error

@@ -16,11 +16,12 @@ import msgspec
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id, run_key
+from perdure.entity.entity_type import DamagedEntityError, UnknownRowError
 from perdure.server.common.codec import decode_fact
 from perdure.server.common.namespace_facts import NAMESPACES, NamespaceFact
 from perdure.server.engine import Engine
 from perdure.server.frontend.list_filter import parse_filter
-from perdure.storage.port import Span
+from perdure.storage.port import DamageError, Span
 from perdure.storage.sqlite import open_sqlite
 from perdure.storage.sqlite_audit import AuditReader
 from perdure.wire.errors import RpcError, namespace_not_found
@@ -118,7 +119,10 @@ async def prune(database: Path, runs: list[VisibilityRow]) -> Pruned:
 def _namespace_id(reader: AuditReader, name: str) -> str:
     for stored in reader.entities(NAMESPACES.number):
         for row in stored.facts:
-            fact = decode_fact(NAMESPACES, row).value
+            try:
+                fact = decode_fact(NAMESPACES, row).value
+            except (DamagedEntityError, UnknownRowError) as error:
+                raise DamageError(f"the settings of a namespace cannot be read: {error}") from error
             if isinstance(fact, NamespaceFact) and fact.name == name:
                 return stored.key.namespace_id
     raise namespace_not_found(name)

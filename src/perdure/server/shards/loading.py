@@ -35,6 +35,16 @@ def read_failed(error: StoreError) -> errors.RpcError:
     return errors.Unavailable("The database could not be read; try again.")
 
 
+def _check_end(stored: StoredEntity) -> None:
+    """Without its latest events a run looks sound, and would go on from an earlier time."""
+    last = stored.events[-1] if stored.events else None
+    last_event_id = last.first_event_id + last.count - 1 if last else 0
+    if last_event_id < stored.shown_events:
+        raise DamagedEntityError(
+            f"its events end with number {last_event_id}, and there were {stored.shown_events}"
+        )
+
+
 class Loader:
     """Loads missing entities. Many concurrent requests for one entity cost a single read."""
 
@@ -89,10 +99,11 @@ class Loader:
         entry.number = stored.number
         entry.wake_at_ns = stored.wake_at_ns
         entry.has_task_in_flight = stored.has_task_in_flight
-        if entry.type.has_log:
-            for row in stored.events:
-                entry.tail.append(row)
         try:
+            if entry.type.has_log:
+                for row in stored.events:
+                    entry.tail.append(row)
+            _check_end(stored)
             entry.state = await self._state(entry.key, stored)
         except UnknownRowError as error:
             raise errors.FailedPrecondition(str(error)) from error
