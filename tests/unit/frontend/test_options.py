@@ -117,3 +117,9 @@ async def test_it_answers_until_it_is_told_to_stop():
 )
 def test_each_type_of_a_search_attribute_can_be_named(kind: str):
     assert DevServerOptions(search_attributes={"A": kind}).search_attributes == {"A": kind}
+
+
+@pytest.mark.parametrize("name", ["WorkflowId", "BuildIds", "TemporalX", "", "a\nb", "x" * 1001])
+def test_search_attributes_that_cannot_be_registered(name: str):
+    with pytest.raises(ValueError, match="--search-attribute: Search attribute"):
+        DevServerOptions(search_attributes={name: "Int"})

@@ -120,6 +120,26 @@ def _check_sizes(value: common.SearchAttributes, limits: Limits) -> None:
         )
 
 
+def name_problem(name: str, bytes_max: int) -> str:
+    """Why a name cannot be registered; empty if it can.
+
+    The reference server takes any text that is not reserved. A name that cannot be seen could not be used in a query,
+    and names of any length would make the list of names too large to be sent.
+    """
+    if (
+        name in SYSTEM_ATTRIBUTES
+        or name in PREDEFINED_ATTRIBUTES
+        or name.startswith(RESERVED_PREFIX)
+    ):
+        return f"Search attribute {shown(name)} is reserved by system."
+    if not name.strip() or not name.isprintable():
+        return f"Search attribute name {shown(name)} is empty or has control characters."
+    size_bytes = len(name.encode())
+    if size_bytes > bytes_max:
+        return f"Search attribute name has {size_bytes} bytes; the limit is {bytes_max}."
+    return ""
+
+
 def type_name(kind: int) -> str:
     """`KeywordList` for INDEXED_VALUE_TYPE_KEYWORD_LIST."""
     snake = Type.Name(Type.ValueType(kind)).removeprefix("INDEXED_VALUE_TYPE_")

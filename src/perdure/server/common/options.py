@@ -20,6 +20,9 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.core.limits import DEFAULT_LIMITS
+from perdure.history.commands.search_attributes import name_problem
+
 SEARCH_ATTRIBUTE_TYPES = ("Text", "Keyword", "Int", "Double", "Bool", "Datetime", "KeywordList")
 PORT_MAX = 65_535
 
@@ -78,6 +81,8 @@ class DevServerOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(
                     f"--search-attribute {name}={kind}: the type must be one of {known}"
                 )
+            if problem := name_problem(name, DEFAULT_LIMITS.id_length_max):
+                raise ValueError(f"--search-attribute: {problem}")
         if self.retention_ns is not None and self.retention_ns <= 0:
             raise ValueError("--retention must be longer than nothing; 'forever' keeps all runs")
         if not all(self.namespaces):

@@ -8,11 +8,11 @@ import msgspec
 
 from perdure.history.commands.search_attributes import (
     PREDEFINED_ATTRIBUTES,
-    RESERVED_PREFIX,
     SYSTEM_ATTRIBUTES,
     BadSearchAttributes,
     SearchAttributesTooLarge,
     check_attributes,
+    name_problem,
     type_name,
 )
 from perdure.wire.api import common, enums, operatorservice
@@ -58,29 +58,6 @@ def note_types(namespace: NamespaceFact, value: common.SearchAttributes) -> None
                 payload.metadata["type"] = type_name(kind).encode()
 
 
-def check_name(name: str, limits: Limits) -> None:
-    """Raise InvalidArgument for a name that cannot be registered.
-
-    The reference server takes any text that is not reserved. A name without a letter could not be used in a query, and
-    one of any length makes lists of names too large to be sent.
-    """
-    if (
-        name in SYSTEM_ATTRIBUTES
-        or name in PREDEFINED_ATTRIBUTES
-        or name.startswith(RESERVED_PREFIX)
-    ):
-        raise InvalidArgument(f"Search attribute {shown(name)} is reserved by system.")
-    if not name.strip() or not name.isprintable():
-        raise InvalidArgument(
-            f"Search attribute name {shown(name)} is empty or has control characters."
-        )
-    size_bytes = len(name.encode())
-    if size_bytes > limits.id_length_max:
-        raise InvalidArgument(
-            f"Search attribute name has {size_bytes} bytes; the limit is {limits.id_length_max}."
-        )
-
-
 async def add_search_attributes(
     services: Services, call: Call, request: operatorservice.AddSearchAttributesRequest
 ) -> operatorservice.AddSearchAttributesResponse:
@@ -88,7 +65,8 @@ async def add_search_attributes(
     if not request.search_attributes:
         raise InvalidArgument("SearchAttributes are not set on request.")
     for name, kind in request.search_attributes.items():
-        check_name(name, services.limits)
+        if problem := name_problem(name, services.limits.id_length_max):
+            raise InvalidArgument(problem)
         if kind not in _Type.values() or kind == _Type.INDEXED_VALUE_TYPE_UNSPECIFIED:
             raise InvalidArgument(f"Unknown search attribute type: {kind}.")
     wanted = {name: int(kind) for name, kind in request.search_attributes.items()}
