@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perdure.worker.host.state import running_state
 from perdure.workflow import NonDeterministicCall
 from tests.unit.worker_host.driver import SEED
 from tests.unit.worker_host.guarded import NOW_NS, Installed, refused, run
@@ -319,6 +320,21 @@ def test_clocks_of_the_processor_tell_workflow_time(name: str, fresh: Installed)
     assert run(lambda: getattr(fresh.time, name)(*arguments)) == NOW_NS / 1e9
     assert run(lambda: getattr(fresh.time, f"{name}_ns")(*arguments)) == NOW_NS
     assert getattr(fresh.time, name)(*arguments) != NOW_NS / 1e9
+
+
+@pytest.mark.parametrize("name", ["process_time", "thread_time"])
+def test_a_loop_that_waits_for_cpu_time_ends(name: str, fresh: Installed) -> None:
+    def readings() -> list[int]:
+        read = getattr(fresh.time, f"{name}_ns")
+        state = running_state()
+        assert state is not None
+        with state.as_read_only(query_or_validator=True):
+            read()
+        return [read(), read(), round(getattr(fresh.time, name)() * 1e6) * 1_000, read()]
+
+    first, *later = run(readings)
+    assert first == NOW_NS, "what a query reads does not count"
+    assert [each - first for each in later] == [1_000, 2_000, 3_000]
 
 
 def test_texts_of_now_are_those_of_workflow_time(fresh: Installed) -> None:

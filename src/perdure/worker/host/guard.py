@@ -49,6 +49,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from perdure.core.units import SECOND_NS
 from perdure.worker.host import extensions, randomness, wrapping
 from perdure.worker.host.origin import Party, is_library_data, origin
 
@@ -67,6 +68,23 @@ def _seconds(state: RunState, *_clock: int) -> float:
 
 def _nanoseconds(state: RunState, *_clock: int) -> int:
     return state.time_ns
+
+
+_CPU_CLOCK_STEP_NS = 1_000
+
+
+def _cpu_nanoseconds(state: RunState, *_clock: int) -> int:
+    """CPU time is not recorded. Each reading is later by about what it costs: a loop that waits for CPU time ends."""
+    now_ns = state.time_ns + state.cpu_clock_reads * _CPU_CLOCK_STEP_NS
+    if (
+        not state.read_only
+    ):  # Queries and validators are not replayed, so what they read must not count.
+        state.cpu_clock_reads += 1
+    return now_ns
+
+
+def _cpu_seconds(state: RunState, *_clock: int) -> float:
+    return _cpu_nanoseconds(state) / SECOND_NS
 
 
 def _at_workflow_time(original: Callable[[float], Any]) -> Callable[..., Any]:
@@ -97,12 +115,13 @@ def _wrap_clocks() -> None:
         "time",
         "monotonic",
         "perf_counter",
-        "process_time",
-        "thread_time",
         "clock_gettime",
     ):
         wrapping.redirect(time, name, _seconds)
         wrapping.redirect(time, f"{name}_ns", _nanoseconds)
+    for name in ("process_time", "thread_time"):
+        wrapping.redirect(time, name, _cpu_seconds)
+        wrapping.redirect(time, f"{name}_ns", _cpu_nanoseconds)
     for name in ("gmtime", "localtime", "ctime"):
         wrapping.redirect(time, name, _at_workflow_time(getattr(time, name)), when=_of_now)
     wrapping.redirect(time, "asctime", as_text, when=_of_now)

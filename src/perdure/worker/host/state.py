@@ -126,6 +126,7 @@ class RunState:
         "commands",
         "conditions",
         "converters",
+        "cpu_clock_reads",
         "current_details",
         "definition",
         "dynamic_failure_types",
@@ -201,6 +202,7 @@ class RunState:
 
         # Contexts in which commands are forbidden
         self.read_only = False
+        self.cpu_clock_reads = 0
         self.in_query_or_validator = False
         self.closing = False
         self.evictions = 0
