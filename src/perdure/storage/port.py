@@ -196,6 +196,10 @@ class DamagedWrite(DamageError, NotWritten):
     """Not written, because the pages that would change are damaged."""
 
 
+class FileGone(NotWritten):
+    """Not written: the file of the open database is not at its place any more."""
+
+
 class UnknownOutcome(StoreError):
     """The batch may or may not have been written. The fences of its shards tell which."""
 

@@ -16,6 +16,7 @@ from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
 from perdure.storage.file_system import check_file_system, check_name
+from perdure.storage.file_watch import FileWatch
 from perdure.storage.port import (
     CommitBatch,
     DamagedWrite,
@@ -58,7 +59,7 @@ async def open_sqlite(
     writer = writer or ThreadExecutor("perdure-writer")
     reader = reader or ThreadExecutor("perdure-reader")
 
-    def connect() -> tuple[FileLock, sqlite3.Connection, sqlite3.Connection]:
+    def connect() -> tuple[FileLock, sqlite3.Connection, sqlite3.Connection, FileWatch]:
         check_name(path)
         file = path.resolve()
         check_file_system(file)
@@ -69,19 +70,19 @@ async def open_sqlite(
             lock.release()
             raise
         try:
-            return lock, writing, connect_reader(file)
+            return lock, writing, connect_reader(file), FileWatch(file)
         except BaseException:
             writing.close()
             lock.release()
             raise
 
     try:
-        lock, writing, reading = await writer.run(connect)
+        lock, writing, reading, watch = await writer.run(connect)
     except BaseException:
         writer.close()
         reader.close()
         raise
-    return SqliteStore(writing, reading, writer, reader, lock)
+    return SqliteStore(writing, reading, writer, reader, lock, watch=watch)
 
 
 def open_memory(
@@ -120,6 +121,7 @@ class SqliteStore:
         lock: FileLock | None,
         *,
         keep_open: bool = False,
+        watch: FileWatch | None = None,
     ) -> None:
         self.writing = writing
         self.reading = reading
@@ -127,6 +129,7 @@ class SqliteStore:
         self._reader = reader
         self._lock = lock
         self._keep_open = keep_open
+        self._watch = watch
         self._is_closed = False
         self._shard_count: int = writing.execute("SELECT count(*) FROM shards").fetchone()[0]
 
@@ -162,7 +165,12 @@ class SqliteStore:
         return await self._writer.run(take)
 
     async def commit(self, batch: CommitBatch) -> None:
-        await self._writer.run(partial(sqlite_commit.write, self.writing, batch))
+        await self._writer.run(partial(self._write, batch))
+
+    def _write(self, batch: CommitBatch) -> None:
+        if self._watch is not None:
+            self._watch.check()
+        sqlite_commit.write(self.writing, batch)
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
         return await self._read(partial(sqlite_read.load, self.reading, key))

@@ -22,6 +22,7 @@ from perdure.storage.port import (
     DamagedWrite,
     DamageError,
     FenceLost,
+    FileGone,
     GuiltyWrite,
     NotWritten,
     StoreFull,
@@ -341,7 +342,10 @@ class Committer:
         self._refusals += 1
         pause_ns = exponential_ns(FULL_BACKOFF_NS, 2.0, FULL_BACKOFF_MAX_NS, self._refusals)
         self._refused_until_ns = self._clock.monotonic_ns() + pause_ns
-        log.error("%s; writes are refused for %d ms", error, pause_ns // MS_NS)
+        level = (
+            logging.DEBUG if isinstance(error, FileGone) and self._refusals > 1 else logging.ERROR
+        )
+        log.log(level, "%s; writes are refused for %d ms", error, pause_ns // MS_NS)
         refusal = self._refusal = _refusal_for(error)
         self._fail(lambda _: True, lambda _: refusal)
 
@@ -379,6 +383,8 @@ def _refusal_for(error: Exception) -> errors.RpcError:
         )
     if isinstance(error, DamageError):
         return _damaged(error)
+    if isinstance(error, FileGone):
+        return errors.Unavailable(f"Nothing was written: {error}.")
     return errors.Unavailable(
         "The database cannot be written; nothing was written. The server's log says why. It keeps trying, and reads "
         "go on."
