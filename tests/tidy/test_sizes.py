@@ -38,7 +38,6 @@ SHORT_FILES: dict[str, str] = {
     "history/state/pointer.py": "one noun, a kind of entity of its own",
     "server/common/entity_types.py": "the list of the built-in kinds",
     "server/frontend/call.py": _TO_MERGE,
-    "server/transport/reflection.py": "loaded on the first call of reflection only",
     "wire/descriptors.py": "loaded for reflection only",
     "wire/enums.py": "one list of star imports, exempt from lint rules",
     "wire/splice.py": "one trick with bytes, explained in one place",

@@ -296,3 +296,18 @@ async def test_a_call_without_a_request_is_the_fault_of_its_caller(channel: grpc
         error = await error_of(cast("Any", channel).stream_unary(path)(iter(()), timeout=60))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "no request" in (error.details() or "")
+
+
+async def test_idle_streams_of_reflection_hold_up_no_others_and_are_refused_when_there_are_many(
+    channel: grpc.aio.Channel,
+):
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    streams: list[Any] = [channel.stream_stream(path)() for _ in range(ARRIVING_MAX + SLOW_MAX + 1)]
+    await asyncio.gather(*(each.wait_for_connection() for each in streams))
+    codes = [asyncio.ensure_future(each.code()) for each in streams]
+    assert (await call(channel, "GetSystemInfo", timeout=60)).server_version
+    done, _ = await asyncio.wait(codes, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    assert {each.result() for each in done} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    for each in streams:
+        each.cancel()
+    await asyncio.wait(codes, timeout=60)

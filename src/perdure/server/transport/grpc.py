@@ -76,20 +76,20 @@ Unary = Callable[[object, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[b
 class _Handlers(grpc.GenericRpcHandler):
     """Full method name -> handler. Reflection is loaded on first use."""
 
-    def __init__(self, handlers: dict[str, Any]) -> None:
+    def __init__(self, handlers: dict[str, Any], receiving: Receiving) -> None:
         self._handlers = handlers
+        self._receiving = receiving
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         path: str = handler_call_details.method
         is_reflection = path.startswith("/grpc.reflection.")
-        return (_reflection() if is_reflection else self._handlers).get(path)
+        return (self._reflection if is_reflection else self._handlers).get(path)
 
+    @functools.cached_property
+    def _reflection(self) -> dict[str, Any]:
+        from perdure.server.transport.reflection import reflection_handlers
 
-@functools.cache
-def _reflection() -> dict[str, Any]:
-    from perdure.server.transport.reflection import reflection_handlers
-
-    return reflection_handlers()
+        return reflection_handlers(self._receiving)
 
 
 class GrpcServer:
@@ -105,7 +105,7 @@ class GrpcServer:
         self._is_serving = False
         self._receiving = Receiving()
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((_Handlers(self._table()),))
+        self._server.add_generic_rpc_handlers((_Handlers(self._table(), self._receiving),))
         self.port = self._bind(ip, port)
 
     def _bind(self, ip: str, port: int) -> int:

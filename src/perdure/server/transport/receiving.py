@@ -2,17 +2,16 @@
 
 Role: gRPC takes a message into memory as a whole, and knows no limits per method. So a call reads its request here,
 under a quota. Most requests have arrived with their call and pass at once. One that arrives slowly gives up its place
-to others after a second and takes one of a few places for slow ones; when those are taken, it is refused.
+to others after half a second and takes one of a few places for slow ones; when those are taken, it is refused.
 
-Invariants: at most `ARRIVING_MAX` + `SLOW_MAX` requests are being received; a call waits for its turn in order; nothing
-is refused while nobody waits.
+Invariants: at most `ARRIVING_MAX` + `SLOW_MAX` requests are being received; the call that came last has the next turn;
+nothing is refused while nobody waits.
 Not here: how large a request may be (`grpc`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any, Protocol, cast
 
 import grpc.aio
@@ -25,7 +24,7 @@ EOF: Any = cast("Any", grpc.aio).EOF
 """What gRPC reads after the last message; its type stubs lack it."""
 ARRIVING_MAX = 4
 SLOW_MAX = 4
-SLOW_NS = SECOND_NS
+SLOW_NS = SECOND_NS // 2
 SLOWEST_NS = 60 * SECOND_NS
 """A request that has been arriving for this long goes when another slow one needs its place."""
 
@@ -46,7 +45,7 @@ class Receiving:
         self._slow: dict[asyncio.Timeout, float] = {}
         self._has_place: set[asyncio.Timeout] = set()
         """The calls that give a place back when their request is there."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[asyncio.Future[None]] = []
         self._sweep: asyncio.Task[None] | None = None
 
     async def read(self, source: Source) -> bytes:
@@ -55,6 +54,17 @@ class Receiving:
         Raises:
             ResourceExhausted: It arrives slowly, and so do too many others.
             InvalidArgument: The call ended without a request.
+        """
+        message = await self.next(source)
+        if message is None:
+            raise InvalidArgument("The call has no request.")
+        return message
+
+    async def next(self, source: Source) -> bytes | None:
+        """The next message of a call; None at its end.
+
+        Raises:
+            ResourceExhausted: It arrives slowly, and so do too many others.
         """
         if self._free:
             self._free -= 1
@@ -77,9 +87,7 @@ class Receiving:
             if place in self._has_place:
                 self._has_place.discard(place)
                 self._pass_on()
-        if message is EOF:
-            raise InvalidArgument("The call has no request.")
-        return message
+        return None if message is EOF else message
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
@@ -95,9 +103,9 @@ class Receiving:
             raise
 
     def _pass_on(self) -> None:
-        """Give a place to the next call that waits."""
+        """Give a place to the call that came last: those before it may be many that send nothing."""
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn = self._waiting.pop()
             if not turn.done():
                 turn.set_result(None)
                 return
