@@ -62,6 +62,8 @@ def _copy(database: Path, partial: Path) -> None:
         try:
             # All pages in one step means one read transaction, so that writers cannot force a restart.
             source.backup(target, pages=-1)
+            # Readers of a file without a write-ahead log leave no files beside it; an engine that opens it sets one up.
+            target.execute("PRAGMA journal_mode = DELETE")
         finally:
             target.close()
     finally:

@@ -15,6 +15,7 @@ from perdure.server.node.prune import prunable
 from perdure.service import RPCError, RPCStatusCode
 from perdure.storage import sqlite_open
 from perdure.storage.port import DamageError
+from perdure.storage.sqlite_backup import back_up
 from tests.stores.damage import DAMAGES, enlarged
 from tests.unit.server.damage_campaign import LATER_NS, WAYS, campaign, fill, outcome
 from tests.unit.server.test_audit import change, read
@@ -202,3 +203,14 @@ def test_a_damaged_entity_does_not_end_the_audit_of_others(database: Path):
         "workflow 'sender'",
         "workflow id 'sender' points to a run that is not there",
     }
+
+
+async def test_a_check_leaves_nothing_beside_a_backup(database: Path):
+    to = database.with_name("copy.db")
+    back_up(database, to)
+    before = sorted(path.name for path in database.parent.iterdir())
+    assert audit(to).is_sound
+    assert sorted(path.name for path in database.parent.iterdir()) == before
+    assert "copy.db-wal" not in before
+    async with await Client.connect(f"sqlite:{to}") as client:
+        assert len([run async for run in client.list_workflows()]) == 6
