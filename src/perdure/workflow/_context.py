@@ -455,8 +455,13 @@ def upsert_search_attributes(
     Example:
         ```python
         from perdure.common import SearchAttributeKey
+        from perdure.wire.api import enums, operatorservice
 
-        STATE = SearchAttributeKey.for_keyword("CustomKeywordField")
+        STATE = SearchAttributeKey.for_keyword("State")
+        # Once for each namespace; `perdure server start-dev --search-attribute State=Keyword` does the same.
+        request = operatorservice.AddSearchAttributesRequest(namespace=client.namespace)
+        request.search_attributes["State"] = enums.INDEXED_VALUE_TYPE_KEYWORD
+        await client.operator_service.add_search_attributes(request)
 
 
         @workflow.defn
