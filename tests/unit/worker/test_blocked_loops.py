@@ -18,7 +18,7 @@ from perdure.exceptions import ActivityError, TimeoutType
 from perdure.exceptions import TimeoutError as ActivityTimeout
 from perdure.wire.times import duration, timestamp
 from perdure.worker import Worker
-from perdure.worker.activity import loop_monitor
+from perdure.worker.activity import activities, loop_monitor
 from perdure.worker.activity.attempt import Attempt
 from perdure.worker.activity.loop_monitor import LoopMonitor, Suspect, watching_the_loop
 from perdure.worker.host.watchdog import watchdog
@@ -175,6 +175,32 @@ async def test_an_activity_that_never_gives_way_is_interrupted_after_its_time_ou
     assert len(interruptions) == swallowed + 1
     assert "activity spins (id " in interruptions[0]
     assert "test_blocked_loops.py:" in interruptions[0]
+
+
+async def test_an_activity_that_blocks_only_after_its_time_out_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The event loop turned when the time was over, and the activity was cancelled: that is what it blocks in."""
+    monkeypatch.setattr(loop_monitor, "BLOCKED_S", 0.05)
+    monkeypatch.setattr(activities, "LOCAL_TIMEOUT_GRACE_NS", 20 * MS_NS)
+    seen: list[str] = []
+
+    @activity.defn
+    async def lingers() -> None:
+        try:
+            await asyncio.sleep(LIMIT_S)
+        except asyncio.CancelledError:
+            try:
+                block_until(lambda: False)
+            except asyncio.CancelledError:
+                seen.append("interrupted")
+                raise
+
+    harness = Harness(lingers)
+    with watching_the_loop(harness.activities.on_the_loop(asyncio.get_running_loop())):
+        await harness.run("lingers", start_to_close_timeout=duration(20 * MS_NS))
+    assert seen == ["interrupted"]
+    assert harness.answers() == [], "it is late"
 
 
 async def test_an_activity_that_blocks_within_its_time_out_is_not_interrupted(

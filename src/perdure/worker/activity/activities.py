@@ -122,14 +122,18 @@ class Activities:
         heartbeats = self._heartbeats(task, attempt, converter)
         deadline = Deadline(_time_left_s(task))
 
-        def is_overdue() -> bool:
+        def was_slept_through() -> bool:
             return heartbeats.is_overdue or deadline.was_slept_through
+
+        def is_overdue() -> bool:
+            # The loop may have turned after the time-out, and the code may have blocked it only then.
+            return was_slept_through() or deadline.is_past(LOCAL_TIMEOUT_GRACE_NS / SECOND_NS)
 
         attempt.is_overdue = is_overdue
         watchdog = self._watch_timeouts(task, attempt)
         try:
             kind, value = await self._outcome(task, attempt, converter, heartbeats.record)
-            attempt.is_late |= is_overdue()
+            attempt.is_late |= was_slept_through()
         finally:
             heartbeats.close()
             deadline.close()

@@ -50,7 +50,7 @@ class Attempt:
     name: Callable[[], str] = str
     """Names it in logs."""
     is_overdue: Callable[[], bool] = bool
-    """Whether a time-out is over, and the event loop has not turned since. May be asked in another thread."""
+    """Whether a time-out is over, so that blocking code may be interrupted. May be called in another thread."""
     steps: Steps[Any] | None = None
     """Of an async activity, while it runs."""
 
@@ -135,6 +135,10 @@ class Deadline:
     def was_slept_through(self) -> bool:
         """Whether it is over, and the loop has not turned since."""
         return self._timer is not None and self._loop.time() > self._when_s
+
+    def is_past(self, grace_s: float) -> bool:
+        """Whether it has been over for this long, whether the loop has turned since or not."""
+        return self._loop.time() > self._when_s + grace_s
 
     def close(self) -> None:
         if self._timer is not None:
