@@ -264,6 +264,20 @@ def test_a_history_over_its_limit_is_terminated(limits: Limits, reason: str) -> 
     assert run.event("WorkflowExecutionTerminated").reason == reason
 
 
+def test_a_history_over_its_limit_is_terminated_although_the_process_died_first() -> None:
+    run = started_run(Limits(history_count_max=4))
+    for number in range(3):
+        run.signal(request_id=str(number))
+    assert run.state.is_running
+    run.reload()
+    run.pass_time(run.wake_at_ns - run.now_ns)
+    run.wake()
+    assert run.state.status is RunStatus.TERMINATED
+    assert (
+        run.event("WorkflowExecutionTerminated").reason == "Workflow history count exceeds limit."
+    )
+
+
 def test_priority_and_queue_kind_of_the_task() -> None:
     run = Run()
     run.start(start_request(priority=common.Priority(priority_key=1)))

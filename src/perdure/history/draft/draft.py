@@ -162,7 +162,8 @@ class Draft:
     def done(self, reply: Any = None) -> RunTransition:
         """Close the draft: its changes are now the state's, and the transition says what to write."""
         self._end()
-        self._note_history_limit()
+        if self._frames:
+            self.note_history_limit()
         compact(self.state)
         events = None
         if self._frames:
@@ -185,12 +186,14 @@ class Draft:
             also=tuple(self._also),
         )
 
-    def _note_history_limit(self) -> None:
-        """S-43: a change that makes the history too large is kept, and the run is terminated right after it."""
+    def note_history_limit(self) -> None:
+        """S-43: a change that makes the history too large is kept, and the run is terminated right after it.
+
+        The note is in memory only. Another process finds the wake-up, and notes it again.
+        """
         state = self.state
         if (
-            self._frames
-            and state.is_running
+            state.is_running
             and not state.history_limit_ns
             and state.passed_history_limit(self.env.limits)
         ):

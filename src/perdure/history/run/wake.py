@@ -26,6 +26,7 @@ def wake(state: RunState, env: Env) -> RunTransition:
     try:
         with Draft(state, env) as draft:
             draft.postpones_workflow_task = True
+            draft.note_history_limit()
             _fire_due(draft, popped)
             draft.postpones_workflow_task = False
             if draft.owes_workflow_task:
