@@ -22,8 +22,6 @@ RATCHET_FILES: dict[str, int] = {}
 RATCHET_FUNCTIONS: dict[str, int] = {}
 
 
-_TO_MERGE = "to be merged"
-
 # Files of fewer lines, each with the reason why it is a file of its own. `__init__` and `__main__` need none.
 SHORT_FILES: dict[str, str] = {
     "activity/cancellation.py": "a value that activities and clients share, below both",
@@ -31,13 +29,11 @@ SHORT_FILES: dict[str, str] = {
     "core/units.py": "constants that every package uses",
     "entity/env.py": "one noun, below every entity",
     "history/draft/transition.py": "one noun, below the draft and all that return one",
-    "history/families.py": _TO_MERGE,
-    "history/state/fold/signal.py": _TO_MERGE,
-    "history/state/fold/timer.py": _TO_MERGE,
-    "history/state/fold/update.py": _TO_MERGE,
+    "history/families.py": "the list of the families, above them all",
+    "history/state/fold/timer.py": "one noun, as the other families of events",
     "history/state/pointer.py": "one noun, a kind of entity of its own",
     "server/common/entity_types.py": "the list of the built-in kinds",
-    "server/frontend/call.py": _TO_MERGE,
+    "server/frontend/call.py": "one noun, below all handlers",
     "wire/descriptors.py": "loaded for reflection only",
     "wire/enums.py": "one list of star imports, exempt from lint rules",
     "wire/splice.py": "one trick with bytes, explained in one place",

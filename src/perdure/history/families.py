@@ -19,15 +19,15 @@ import perdure.history.message.update
 import perdure.history.run.commands
 import perdure.history.run.continue_as_new
 import perdure.history.run.deadlines
+import perdure.history.run.terminate
 import perdure.history.run.timeouts
 import perdure.history.state.fold.activity
 import perdure.history.state.fold.child
 import perdure.history.state.fold.external
 import perdure.history.state.fold.marker
+import perdure.history.state.fold.message
 import perdure.history.state.fold.run
-import perdure.history.state.fold.signal
 import perdure.history.state.fold.timer
-import perdure.history.state.fold.update
 import perdure.history.state.fold.workflow_task
 import perdure.history.timer
 import perdure.history.workflow_task.attempts
