@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perdure.core.limits import GRPC_MESSAGE_BYTES_MAX
+from perdure.core.limits import EAGER_ACTIVITIES_BYTES_MAX, GRPC_MESSAGE_BYTES_MAX
 from perdure.storage.sqlite_open import connect_memory
 from perdure.wire.api import common, enums
 from perdure.wire.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
@@ -327,3 +327,22 @@ async def test_the_reply_to_a_task_with_large_eager_activities_stays_below_the_l
     dispatched = await caller.call("PollActivityTaskQueue", task_queue={"name": QUEUE})
     assert dispatched.activity_id == "larger"
     assert dispatched.attempt == 1
+
+
+async def test_many_eager_activities_of_a_run_with_long_names_fit_into_a_reply(caller: Caller):
+    name = "é" * 500
+    await caller.call(
+        "StartWorkflowExecution",
+        workflow_id=name,
+        workflow_type={"name": name},
+        task_queue={"name": QUEUE},
+        request_id="r",
+    )
+    task = await caller.poll()
+    commands = [schedule_activity(f"{number:0>900}") for number in range(800)]
+    for command in commands:
+        attributes = command.schedule_activity_task_command_attributes
+        attributes.request_eager_execution = True
+    reply = await caller.complete(task, *commands)
+    assert 0 < len(reply.activity_tasks) < 800
+    assert 1_000_000 < reply.ByteSize() <= EAGER_ACTIVITIES_BYTES_MAX

@@ -45,7 +45,7 @@ NOT_STARTED = "ACTIVITY_ID_NOT_STARTED"
 
 
 TASK_OVERHEAD_BYTES = 500
-"""What an activity task holds besides what its command says: ids, times, the token."""
+"""What an activity task holds besides its command and names: the ids of its run, times, the seal of its token."""
 
 
 class Timeouts(NamedTuple):
@@ -105,7 +105,11 @@ def _schedule(
         _scheduled_event(draft, attributes, check, context), user_metadata=metadata_of(command)
     )
     activity = state.activities[state.activity_ids[attributes.activity_id]]
-    if attributes.request_eager_execution and not context.is_closing and _fits(attributes, context):
+    if (
+        attributes.request_eager_execution
+        and not context.is_closing
+        and _fits(draft, attributes, context)
+    ):
         # S-34: started for the worker that asked, unless a later command of this task cancels it.
         poll = PollInfo(identity=context.identity, request_id=draft.env.new_id())
         context.eager_activities.append(start_attempt(draft, activity, poll))
@@ -113,9 +117,17 @@ def _schedule(
         enter_phase(draft, activity)
 
 
-def _fits(attributes: Schedule, context: CommandContext) -> bool:
+def _fits(draft: Draft, attributes: Schedule, context: CommandContext) -> bool:
     """Whether the reply has room for this activity, which it takes."""
-    size_bytes = context.eager_bytes + attributes.ByteSize() + TASK_OVERHEAD_BYTES
+    key = draft.state.key
+    # Each task repeats the names of its run. Its token has two of the ids once more.
+    names = (
+        key.name, key.name, draft.state.info.workflow_type, draft.env.namespace, attributes.activity_id
+    )  # fmt: skip
+    task_bytes = (
+        attributes.ByteSize() + TASK_OVERHEAD_BYTES + sum(len(name.encode()) for name in names)
+    )
+    size_bytes = context.eager_bytes + task_bytes
     if size_bytes > EAGER_ACTIVITIES_BYTES_MAX:
         return False
     context.eager_bytes = size_bytes
