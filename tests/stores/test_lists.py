@@ -98,6 +98,16 @@ async def test_a_listed_row_is_the_one_that_was_written(listed: Any):
     assert {one.run_id: one for one in await listed.visibility(ALL)} == by_id
 
 
+@pytest.mark.parametrize(
+    ("bytes_max", "count"), [(0, 24), (24, 24), (23, 24), (22, 23), (3, 4), (1, 2)]
+)
+async def test_a_list_ends_when_its_rows_exceed_a_size(listed: Any, bytes_max: int, count: int):
+    page = await listed.visibility(msgspec.structs.replace(ALL, bytes_max=bytes_max))
+    assert [one.run_id for one in page] == expected()[:count], (
+        "each row has an attribute of one byte"
+    )
+
+
 async def test_a_run_that_closes_moves_between_the_pages(listed: Any):
     first = await listed.visibility(msgspec.structs.replace(ALL, limit=3))
     closed = msgspec.structs.replace(first[0], close_ns=55, status=2)

@@ -151,6 +151,8 @@ class VisibilityQuery(msgspec.Struct, frozen=True, kw_only=True):
     arguments: tuple[str | int | float, ...] = ()
     after: VisibilityRow | None = None
     limit: int = 1_000
+    bytes_max: int = 0
+    """Memos and search attributes end the list when they exceed it, but not before its second row. 0: no limit."""
 
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────

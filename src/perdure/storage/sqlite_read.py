@@ -195,7 +195,15 @@ def entities(
 
 def visibility(connection: sqlite3.Connection, query: VisibilityQuery) -> list[VisibilityRow]:
     statement, arguments = visibility_sql.list_sql(query)
-    return [_visibility_row(row) for row in connection.execute(statement, arguments)]
+    rows: list[VisibilityRow] = []
+    size_bytes = 0
+    for values in connection.execute(statement, arguments):
+        row = _visibility_row(values)
+        rows.append(row)
+        size_bytes += len(row.memo) + len(row.search_attributes)
+        if 0 < query.bytes_max < size_bytes and len(rows) > 1:
+            break
+    return rows
 
 
 def _visibility_row(row: tuple[Any, ...]) -> VisibilityRow:

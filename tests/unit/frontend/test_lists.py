@@ -103,6 +103,33 @@ async def test_pages_of_runs_that_began_and_ended_together(lists: Caller, size: 
     assert pages == len(ROWS) // size + 1, "a full page may be the last one"
 
 
+@pytest.mark.parametrize(
+    ("memo_bytes", "sizes"), [(600_000, [3, 3, 1]), (1_100_000, [1] * 7), (2_000_000, [1] * 7)]
+)
+async def test_a_page_of_large_runs_fits_into_a_message(memo_bytes: int, sizes: list[int]):
+    connection = connect_memory(4)
+    caller = await open_caller(connection)
+    described = await caller.call("DescribeNamespace", namespace="default")
+    memo = common.Memo(fields={"m": common.Payload(data=bytes(memo_bytes))}).SerializeToString()
+    for number, one in enumerate(ROWS[:7]):
+        shown = msgspec.structs.replace(one, namespace_id=described.namespace_info.id, memo=memo)
+        connection.execute(UPSERT, upsert_values(1_000 + number, shown))
+    pages: list[int] = []
+    seen: list[str] = []
+    token = b""
+    while True:
+        answer = await caller.call("ListWorkflowExecutions", next_page_token=token)
+        assert answer.ByteSize() < 4 * 1024 * 1024
+        pages.append(len(answer.executions))
+        seen += run_ids(answer)
+        token = answer.next_page_token
+        if not token:
+            break
+    await caller.node.close()
+    assert seen == expected(lambda one: one in ROWS[:7])
+    assert pages == sizes
+
+
 async def test_a_list_without_a_size_has_everything(lists: Caller):
     answer = await lists.call("ListWorkflowExecutions")
     assert run_ids(answer) == expected()

@@ -44,6 +44,23 @@ async def test_namespaces_are_registered_described_and_listed_in_pages(caller: C
     assert names == ["a", "b", "default"]
 
 
+async def test_a_page_of_large_namespaces_fits_into_a_message(caller: Caller):
+    for number in range(4):
+        await caller.call(
+            "RegisterNamespace",
+            namespace=f"n{number}",
+            data={f"{n}": "v" * 900 for n in range(900)},
+        )
+    pages: list[list[str]] = []
+    token = b""
+    while not pages or token:
+        answer = await caller.call("ListNamespaces", next_page_token=token)
+        assert answer.ByteSize() < 4 * 1024 * 1024
+        pages.append([n.namespace_info.name for n in answer.namespaces])
+        token = answer.next_page_token
+    assert pages == [["default", "n0", "n1"], ["n2", "n3"]]
+
+
 async def test_a_namespace_keeps_runs_for_as_long_as_it_says(caller: Caller):
     century_s = 36_500 * 86_400
     for name, given, expected in (("no", {}, century_s), ("far", {"seconds": 10**10}, century_s)):

@@ -12,7 +12,12 @@ from perdure.history.draft.tokens import DECODE_ERRORS
 from perdure.server.common import seals
 from perdure.server.frontend import checks
 from perdure.server.frontend.list_filter import parse_filter
-from perdure.server.frontend.pages import invalid_page_token, page_body
+from perdure.server.frontend.pages import (
+    PAGE_BYTES_MAX,
+    fitting,
+    invalid_page_token,
+    page_body,
+)
 from perdure.server.frontend.search_attributes import note_types
 from perdure.storage.port import VisibilityQuery
 from perdure.wire.api import common, enums, workflow, workflowservice
@@ -41,14 +46,16 @@ async def list_workflow_executions(
         parse_filter(request.query, namespace.namespace_id),
         after=_after(services, namespace, request),
         limit=size,
+        bytes_max=PAGE_BYTES_MAX,
     )
     rows = await services.engine.visibility(query)
-    executions = [execution_info(row) for row in rows]
+    executions = fitting(map(execution_info, rows))
+    has_more = len(rows) == size or len(executions) < len(rows)
     for info in executions:
         note_types(namespace, info.search_attributes)
     return workflowservice.ListWorkflowExecutionsResponse(
         executions=executions,
-        next_page_token=_token(rows[-1], namespace, request) if len(rows) == size else b"",
+        next_page_token=_token(rows[len(executions) - 1], namespace, request) if has_more else b"",
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from perdure.core.limits import RETENTION_FOREVER_NS
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.frontend import checks
+from perdure.server.frontend.pages import fitting
 from perdure.wire.api import enums, namespace, replication, workflowservice
 from perdure.wire.errors import (
     InvalidArgument,
@@ -111,10 +112,10 @@ async def list_namespaces(
     after = request.next_page_token.decode("utf-8", "replace")
     facts = sorted(services.engine.namespaces.all(), key=lambda fact: fact.name)
     rest = [fact for fact in facts if fact.name > after]
-    page = rest[:size]
+    page = fitting(describe(services, fact) for fact in rest[:size])
     return workflowservice.ListNamespacesResponse(
-        namespaces=[describe(services, fact) for fact in page],
-        next_page_token=page[-1].name.encode() if len(rest) > len(page) else b"",
+        namespaces=page,
+        next_page_token=page[-1].namespace_info.name.encode() if len(page) < len(rest) else b"",
     )
 
 

@@ -1,6 +1,6 @@
 """Pages of history: the stored bytes that answer a read, and where the next page begins (S-12, S-25 to S-27).
 
-Role: cut rows at event boundaries without parsing events, and the token between pages.
+Role: cut rows at event boundaries without parsing events, and the token between pages. Lists are cut by size as well.
 Not here: waiting for events, filters (`history_reads`).
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
+from google.protobuf.message import Message
 
 from perdure.core.units import MINUTE_NS
 from perdure.history.draft.tokens import DECODE_ERRORS
@@ -56,6 +57,7 @@ class Page(NamedTuple):
 
 _encoder = msgspec.msgpack.Encoder()
 _Token = TypeVar("_Token", HistoryToken, ReverseToken)
+_Entry = TypeVar("_Entry", bound=Message)
 
 
 def encode_token(token: HistoryToken | ReverseToken, key: bytes, workflow_id: str) -> bytes:
@@ -126,6 +128,18 @@ def cut_reversed(rows: Sequence[bytes], last_event_id: int) -> Page:
         taken.append(framed)
         size, next_id = size + len(framed), next_id - 1
     return Page(b"".join(taken), next_id)
+
+
+def fitting(entries: Iterable[_Entry]) -> list[_Entry]:
+    """The first entries of a list, as many as fit into one page, but at least one."""
+    taken: list[_Entry] = []
+    size_bytes = 0
+    for entry in entries:
+        size_bytes += entry.ByteSize()
+        if taken and size_bytes > PAGE_BYTES_MAX:
+            break
+        taken.append(entry)
+    return taken
 
 
 def tail_bytes(events: Iterable[history.HistoryEvent]) -> bytes:
