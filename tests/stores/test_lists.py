@@ -99,13 +99,12 @@ async def test_a_listed_row_is_the_one_that_was_written(listed: Any):
 
 
 @pytest.mark.parametrize(
-    ("bytes_max", "count"), [(0, 24), (24, 24), (23, 24), (22, 23), (3, 4), (1, 2)]
+    ("bytes_max", "count"), [(0, 24), (72, 24), (71, 24), (68, 23), (6, 3), (1, 2)]
 )
 async def test_a_list_ends_when_its_rows_exceed_a_size(listed: Any, bytes_max: int, count: int):
+    assert all(len(one.memo) + len(one.search_attributes) == 3 for one in ROWS)
     page = await listed.visibility(msgspec.structs.replace(ALL, bytes_max=bytes_max))
-    assert [one.run_id for one in page] == expected()[:count], (
-        "each row has an attribute of one byte"
-    )
+    assert [one.run_id for one in page] == expected()[:count]
 
 
 async def test_a_run_that_closes_moves_between_the_pages(listed: Any):
