@@ -102,7 +102,17 @@ NEEDED = frozenset(
         "meta",
     )
 )
-NOT_SUPPORTED = frozenset(("cron_schedule", "completion_callbacks"))
+NOT_SUPPORTED = frozenset(
+    (
+        "cron_schedule",
+        "completion_callbacks",
+        "versioning_override",
+        "time_skipping_config",
+        "is_global_namespace",
+        "clusters",
+        "active_cluster_name",
+    )
+)
 """Requests with these fields get no further."""
 TOKENS = {
     "RespondQueryTaskCompletedRequest": "query",

@@ -44,6 +44,27 @@ async def test_namespaces_are_registered_described_and_listed_in_pages(caller: C
     assert names == ["a", "b", "default"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"is_global_namespace": True}, "Cannot register global namespace when not enabled"),
+        ({"active_cluster_name": "other"}, "Invalid cluster name: other"),
+        (
+            {"clusters": [{"cluster_name": "active"}, {"cluster_name": "b"}]},
+            "Invalid cluster name: b",
+        ),
+    ],
+)
+async def test_a_namespace_of_other_clusters_is_refused(
+    caller: Caller, changes: dict[str, Any], message: str
+):
+    name = (await caller.call("GetClusterInfo")).cluster_name
+    own = {"active_cluster_name": name, "clusters": [{"cluster_name": name}]}
+    await caller.call("RegisterNamespace", namespace="own", **own)
+    with pytest.raises(InvalidArgument, match=message):
+        await caller.call("RegisterNamespace", namespace="n", **changes)
+
+
 async def test_a_page_of_large_namespaces_fits_into_a_message(caller: Caller):
     for number in range(4):
         await caller.call(

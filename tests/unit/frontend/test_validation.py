@@ -93,6 +93,10 @@ STARTS = [
         ("workflow_task_timeout", {"seconds": -1}, "WorkflowTaskTimeout must not be negative"),
         ("workflow_start_delay", {"seconds": -1}, "WorkflowStartDelay must not be negative"),
         ("cron_schedule", "* * * * *", "CronSchedule is not supported"),
+        ("versioning_override", {"pinned": {}}, "VersioningOverride is not supported"),
+        ("versioning_override", {"one_time": {}}, "VersioningOverride is not supported"),
+        ("versioning_override", {"behavior": 1}, "VersioningOverride is not supported"),
+        ("time_skipping_config", {"enabled": True}, "TimeSkippingConfig is not supported"),
         (
             "search_attributes",
             {"indexed_fields": {"RunId": {"data": b'"x"'}}},
@@ -126,6 +130,12 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("QueryWorkflow", "query", {"query_type": ""}, "QueryType is not set"),
     ("QueryWorkflow", "query", {"query_type": LONG}, "QueryType length exceeds limit"),
     ("UpdateWorkflowExecution", "request", {"input": {"name": "n"}}, "meta is not set"),
+    (
+        "UpdateWorkflowExecution",
+        "request",
+        {"meta": {}, "input": {"name": "n"}, "completion_callbacks": [{}]},
+        "CompletionCallbacks is not supported",
+    ),
     ("UpdateWorkflowExecution", "request", {"meta": {}}, "input is not set"),
     ("UpdateWorkflowExecution", "request", {"meta": {}, "input": {}}, "Update name is not set"),
     (

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
+def not_supported(field: str) -> InvalidArgument:
+    """The refusal of a field for something that is not built."""
+    return InvalidArgument(f"{field} is not supported by this version of Perdure.")
+
+
 def text(value: str, field: str, limits: Limits) -> str:
     """A required name or id within the length limit."""
     if not value:

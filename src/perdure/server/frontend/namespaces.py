@@ -38,6 +38,11 @@ async def register_namespace(
             f"Namespace {shown(name)!r} is not a valid name: use letters, digits, '-', '_' and '.', "
             "beginning with a letter or digit."
         )
+    if request.is_global_namespace:
+        raise InvalidArgument("Cannot register global namespace when not enabled")
+    for cluster in (request.active_cluster_name, *(one.cluster_name for one in request.clusters)):
+        if cluster not in {"", services.info.cluster_name}:
+            raise InvalidArgument(f"Invalid cluster name: {shown(cluster)}")
     retention_ns = _retention_ns(request.workflow_execution_retention_period)
     await services.engine.namespaces.register(
         NamespaceFact(

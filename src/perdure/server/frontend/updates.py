@@ -118,6 +118,8 @@ def checked_update(
         raise InvalidArgument("Update meta is not set on request.")
     if not update_request.HasField("input"):
         raise InvalidArgument("Update input is not set on request.")
+    if update_request.completion_callbacks:
+        raise checks.not_supported("CompletionCallbacks")
     checks.text(update_request.input.name, "Update name", limits)
     checks.optional_text(update_request.meta.update_id, "UpdateId", limits)
     if update_request.ByteSize() > limits.blob_size_bytes_max:

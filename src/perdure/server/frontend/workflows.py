@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
+_PINNED = enums.VERSIONING_BEHAVIOR_PINNED
 _StartsT = TypeVar(
     "_StartsT",
     workflowservice.StartWorkflowExecutionRequest,
@@ -74,13 +75,22 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
             raise InvalidArgument(f"{field} must not be negative.")
     if request.cron_schedule and request.HasField("workflow_start_delay"):
         raise InvalidArgument("CronSchedule and WorkflowStartDelay may not be used together.")
-    if request.cron_schedule:
-        raise InvalidArgument("CronSchedule is not supported by this version of Perdure.")
-    # Not in the request of a signal with start. Accepting a callback that is never made would lose what its caller
-    # waits for.
-    if getattr(request, "completion_callbacks", ()):
-        raise InvalidArgument("CompletionCallbacks is not supported by this version of Perdure.")
+    _check_features(request)
     transitions.check_policies(request)
+
+
+def _check_features(request: workflowservice.StartWorkflowExecutionRequest) -> None:
+    """Refuse what is not built: a callback that is never made would be missed by its caller without an error."""
+    if request.cron_schedule:
+        raise checks.not_supported("CronSchedule")
+    # Not in the request of a signal with start.
+    if getattr(request, "completion_callbacks", ()):
+        raise checks.not_supported("CompletionCallbacks")
+    override = request.versioning_override
+    if override.WhichOneof("override") in {"pinned", "one_time"} or override.behavior == _PINNED:
+        raise checks.not_supported("VersioningOverride")
+    if request.time_skipping_config.enabled:
+        raise checks.not_supported("TimeSkippingConfig")
 
 
 async def signal_workflow_execution(
