@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ from perdure.core.units import SECOND_NS
 if TYPE_CHECKING:
     from perdure.cli.options import ConnectionOptions
     from perdure.client import Client
+    from perdure.converter import DataConverter
 
 T = TypeVar("T")
 COLLECT_AFTER_OBJECTS = 10_000
@@ -90,6 +91,7 @@ async def connect(options: ConnectionOptions) -> Client:
                 api_key=options.api_key,
                 tls=_tls(options),
                 rpc_metadata=_metadata(options),
+                data_converter=_undecoded(),
             )
     except TimeoutError:
         raise unreachable(options.address) from None
@@ -100,6 +102,20 @@ async def connect(options: ConnectionOptions) -> Client:
         if explained := explain_cause(error, options.address):
             raise explained from error
         raise
+
+
+def _undecoded() -> DataConverter:
+    """A converter that leaves values as payloads: a command shows those of any encoding, encrypted ones too."""
+    from perdure.common import RawValue
+    from perdure.converter import DataConverter, DefaultPayloadConverter
+
+    class RawValues(DefaultPayloadConverter):
+        def from_payloads(
+            self, payloads: Sequence[Any], type_hints: list[type] | None = None
+        ) -> list[Any]:
+            return [RawValue(payload) for payload in payloads]
+
+    return DataConverter(payload_converter_class=RawValues)
 
 
 def explain_cause(error: RuntimeError, address: str) -> CommandError | None:

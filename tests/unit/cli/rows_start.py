@@ -63,6 +63,7 @@ def _waits(bench: Bench) -> None:
 def _result_of_a_failed_one(bench: Bench) -> None:
     for kind, verb, status, reason in (
         ("Fails", "", "FAILED", "Declined: no funds"),
+        ("FailsSealed", "", "FAILED", "Sealed: no key"),
         ("Open", "cancel", "CANCELED", "Workflow cancelled"),
         ("Open", "terminate", "TERMINATED", "Workflow terminated"),
     ):

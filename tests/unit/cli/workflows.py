@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from perdure import activity, workflow
+from perdure.common import RawValue
 from perdure.exceptions import ApplicationError
+from perdure.wire.api import common
 
 
 @activity.defn
@@ -78,6 +80,16 @@ class Fails:
 
 
 @workflow.defn
+class FailsSealed:
+    """Its failure has details in an encoding that the command line cannot read."""
+
+    @workflow.run
+    async def run(self) -> None:
+        sealed = common.Payload(metadata={"encoding": b"binary/encrypted"}, data=b"?")
+        raise ApplicationError("no key", RawValue(sealed), type="Sealed")
+
+
+@workflow.defn
 class Steps:
     """An activity, a child and a memo, then closed."""
 
@@ -104,5 +116,5 @@ class Waits:
         )
 
 
-WORKFLOWS = [Open, Echo, Nothing, Fails, Steps, Waits]
+WORKFLOWS = [Open, Echo, Nothing, Fails, FailsSealed, Steps, Waits]
 ACTIVITIES = [shout, fail_for_ever]

@@ -59,8 +59,8 @@ async def test_a_namespace_of_other_clusters_is_refused(
     caller: Caller, changes: dict[str, Any], message: str
 ):
     name = (await caller.call("GetClusterInfo")).cluster_name
-    own = {"active_cluster_name": name, "clusters": [{"cluster_name": name}]}
-    await caller.call("RegisterNamespace", namespace="own", **own)
+    own = [{"cluster_name": name}]
+    await caller.call("RegisterNamespace", namespace="own", active_cluster_name=name, clusters=own)
     with pytest.raises(InvalidArgument, match=message):
         await caller.call("RegisterNamespace", namespace="n", **changes)
 

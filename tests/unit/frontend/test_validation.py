@@ -75,7 +75,7 @@ WITH_EXECUTION = [
     )
     for value, message in EXECUTIONS
 ]
-STARTS = [
+STARTS: list[tuple[str, str, Any, str]] = [
     (name, field, value, message)
     for name in ("StartWorkflowExecution", "SignalWithStartWorkflowExecution")
     for field, value, message in (
@@ -93,8 +93,12 @@ STARTS = [
         ("workflow_task_timeout", {"seconds": -1}, "WorkflowTaskTimeout must not be negative"),
         ("workflow_start_delay", {"seconds": -1}, "WorkflowStartDelay must not be negative"),
         ("cron_schedule", "* * * * *", "CronSchedule is not supported"),
-        ("versioning_override", {"pinned": {}}, "VersioningOverride is not supported"),
-        ("versioning_override", {"one_time": {}}, "VersioningOverride is not supported"),
+        ("versioning_override", {"pinned": {"behavior": 1}}, "VersioningOverride is not supported"),
+        (
+            "versioning_override",
+            {"one_time": {"target_deployment_version": {"build_id": "b"}}},
+            "VersioningOverride is not supported",
+        ),
         ("versioning_override", {"behavior": 1}, "VersioningOverride is not supported"),
         ("time_skipping_config", {"enabled": True}, "TimeSkippingConfig is not supported"),
         (
