@@ -205,6 +205,7 @@ class Client:
         for plugin in plugins:
             config = plugin.configure_client(config)
         self._config = config
+        self._caller: Caller | None = None
         outbound: OutboundInterceptor = ClientImpl(self)
         for interceptor in reversed(config["interceptors"]):
             outbound = interceptor.intercept_client(outbound)
@@ -312,13 +313,17 @@ class Client:
     @property
     def caller(self) -> Caller:
         """What requests are made from. For the library only."""
-        return Caller(
-            namespace=self.namespace,
-            identity=self.identity,
-            data_converter=self.data_converter,
-            encodes_headers=self._config["header_codec_behavior"] is HeaderCodecBehavior.CODEC
-            and self.data_converter.payload_codec is not None,
-        )
+        known, identity = self._caller, self.identity
+        if known is None or known.identity is not identity:
+            # Made once: it is asked for three times per workflow. Only the identity can be assigned later.
+            known = self._caller = Caller(
+                namespace=self.namespace,
+                identity=identity,
+                data_converter=self.data_converter,
+                encodes_headers=self._config["header_codec_behavior"] is HeaderCodecBehavior.CODEC
+                and self.data_converter.payload_codec is not None,
+            )
+        return known
 
     # ── starting workflows ────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import lru_cache
 from os import urandom
 from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,10 +43,18 @@ class EntityKey(NamedTuple):
     run_id: str = ""
 
 
+# A workflow asks for the same two keys some twenty times within milliseconds, and finding one costs a third of making
+# it. As many are kept as workflows may well be in progress at a time.
+_KEYS_KEPT = 1_024
+
+
+@lru_cache(_KEYS_KEPT)
 def run_key(namespace_id: str, workflow_id: str, run_id: str) -> EntityKey:
+    """One run of a workflow id."""
     return EntityKey(EntityKind.RUN, namespace_id, workflow_id, run_id)
 
 
+@lru_cache(_KEYS_KEPT)
 def workflow_id_key(namespace_id: str, workflow_id: str) -> EntityKey:
     """The pointer to the current run of a workflow id."""
     return EntityKey(EntityKind.WORKFLOW_ID, namespace_id, workflow_id)

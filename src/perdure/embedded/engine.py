@@ -299,13 +299,12 @@ class EmbeddedConnection:
         caller = asyncio.current_task()
         assert caller is not None, "a coroutine runs in a task"
         call = Call(caller)
-        is_poll = method.name.startswith("Poll")
         if method.waits is not Waits.FOR_NOTHING:
             self._waiting.add(call)
-        if (
-            timeout_ns is not None and not is_poll
-        ):  # a poll is answered in time, as its handler sees to
-            self._limits.add(call, timeout_ns / SECOND_NS)
+        # A poll is answered in time, as its handler sees to.
+        limit_ns = None if method.name.startswith("Poll") else timeout_ns
+        if limit_ns is not None:
+            self._limits.add(call, limit_ns / SECOND_NS)
         try:
             return await self._node.frontend.dispatch(method, request, metadata, timeout_ns)
         except asyncio.CancelledError:
@@ -319,7 +318,8 @@ class EmbeddedConnection:
                 raise self._closed() from None
             raise
         finally:
-            self._limits.discard(call)
+            if limit_ns is not None:
+                self._limits.discard(call)
             self._waiting.discard(call)
 
     async def keep_runs(self, namespace: str, retention_ns: int) -> None:

@@ -88,11 +88,11 @@ class RunType(EntityType[RunState]):
         return orphans.is_asleep(state)
 
     def size_bytes(self, state: RunState) -> int:
-        pending = (
-            len(state.activities) + len(state.timers) + len(state.buffered) + len(state.children)
-        )
-        retained_bytes = state.activity_bytes + state.buffered.size_bytes
-        retained_bytes += len(state.info.started_attributes)
+        pending = len(state.activities) + len(state.timers) + len(state.children)
+        retained_bytes = state.activity_bytes + len(state.info.started_attributes)
+        if buffered := state.buffered:
+            pending += len(buffered)
+            retained_bytes += buffered.size_bytes
         return _RUN_BYTES + retained_bytes + _PENDING_BYTES * pending
 
     def is_closed(self, state: RunState) -> bool:

@@ -29,6 +29,7 @@ from perdure.wire.api import enums, history
 from perdure.wire.times import timestamp_ns
 
 _RESET = enums.WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
+_ENDED_BY_SERVER = frozenset((ev.WORKFLOW_EXECUTION_TERMINATED, ev.WORKFLOW_EXECUTION_TIMED_OUT))
 _PAUSED = enums.WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_PAUSE_REQUESTED_BEFORE_TASK_STARTED
 
 
@@ -158,7 +159,7 @@ def _apply_event(
         run.seen_final_event = True
     if event.worker_may_ignore and event_type in ev.IGNORABLE:
         return Step.DONE
-    if event_type in {ev.WORKFLOW_EXECUTION_TERMINATED, ev.WORKFLOW_EXECUTION_TIMED_OUT}:
+    if event_type in _ENDED_BY_SERVER:
         if following is not None or not run.last_sequence:
             raise BadHistory("history goes on after the workflow was ended", event.event_id)
         return Step.DONE

@@ -16,10 +16,12 @@ from perdure.core.units import END_OF_TIME_NS
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
+_NS_PER_US = 1_000
 _WHOLE_SECONDS_MAX = END_OF_TIME_NS // NS_PER_SECOND - 10
 """Fewer seconds are within the bounds whatever the nanoseconds are: those are an `int32`, at most 2.2 s."""
 DURATION_MAX = timedelta(seconds=315_576_000_000)
 """The longest duration of protobuf: about ten thousand years."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
@@ -80,6 +82,10 @@ def duration_ns(value: Duration) -> int:
 
 def datetime_of(value: Timestamp) -> datetime:
     """In UTC; the first or last moment that Python knows for one beyond them."""
+    seconds, nanos = value.seconds, value.nanos
+    if 0 <= seconds < _WHOLE_SECONDS_MAX and 0 <= nanos < NS_PER_SECOND:
+        # Nearly always. The methods of messages are in Python and take four times as long.
+        return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // _NS_PER_US)
     try:
         return value.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
@@ -88,6 +94,9 @@ def datetime_of(value: Timestamp) -> datetime:
 
 def timedelta_of(value: Duration) -> timedelta:
     """The longest or shortest that Python knows for one beyond them."""
+    seconds, nanos = value.seconds, value.nanos
+    if 0 <= seconds < _WHOLE_SECONDS_MAX and nanos >= 0:
+        return timedelta(seconds=seconds, microseconds=nanos // _NS_PER_US)
     try:
         return value.ToTimedelta()
     except OverflowError:

@@ -89,3 +89,35 @@ def test_spans_beyond_what_messages_hold_are_the_longest_that_they_hold():
     assert (field.seconds, field.nanos) == (315_576_000_000, 0)
     times.set_duration(field, timedelta.min)
     assert (field.seconds, field.nanos) == (-315_576_000_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "span"),
+    [
+        (0, 1_999, timedelta(microseconds=1)),
+        (3, 999_999_999, timedelta(seconds=3, microseconds=999_999)),
+        (0, -1_999, timedelta(microseconds=-1)),
+        (-3, -999_999_999, -timedelta(seconds=3, microseconds=999_999)),
+        (3, -500_000_000, timedelta(seconds=2.5)),
+    ],
+)
+def test_parts_of_a_microsecond_are_left_out_of_durations(
+    seconds: int, nanos: int, span: timedelta
+) -> None:
+    assert times.timedelta_of(Duration(seconds=seconds, nanos=nanos)) == span
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "moment"),
+    [
+        (0, 1_999, datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)),
+        (-1, 999_999_999, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+        (5, -1, datetime.max.replace(tzinfo=UTC)),
+        (5, 10**9, datetime.max.replace(tzinfo=UTC)),
+        (-5, -1, datetime.min.replace(tzinfo=UTC)),
+    ],
+)
+def test_parts_of_a_microsecond_are_left_out_of_moments_and_what_is_none_is_the_nearest(
+    seconds: int, nanos: int, moment: datetime
+) -> None:
+    assert times.datetime_of(Timestamp(seconds=seconds, nanos=nanos)) == moment

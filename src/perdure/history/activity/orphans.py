@@ -23,6 +23,7 @@ from perdure.history.workflow_task.phase import (
     InStickyQueue,
     NotPending,
     Started,
+    is_with_worker,
     phase_of,
 )
 from perdure.history.workflow_task.steps import schedule_workflow_task
@@ -35,16 +36,7 @@ if TYPE_CHECKING:
 
 def has_task_in_flight(state: RunState) -> bool:
     """Whether a worker holds a task of this run, so that `time_out_orphans` would change it. Called often: O(1)."""
-    if state.started_activities:
-        return True
-    phase = phase_of(state)
-    match phase:
-        case InStickyQueue() | Started():
-            return True
-        case NotPending() | AwaitingParent() | FirstTaskDelayed() | InNormalQueue():
-            return False
-        case _:
-            assert_never(phase)
+    return bool(state.started_activities) or is_with_worker(state)
 
 
 def is_asleep(state: RunState) -> bool:

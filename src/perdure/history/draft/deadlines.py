@@ -92,6 +92,6 @@ def rebuild(state: RunState) -> None:
 
 def compact(state: RunState) -> None:
     """Drop entries of finished steps once they are many; a busy run would collect them until their time comes."""
-    pending = len(state.activities) + len(state.timers)
-    if len(state.deadlines) > COMPACT_ABOVE + 8 * pending:
+    excess = len(state.deadlines) - COMPACT_ABOVE
+    if excess > 0 and excess > 8 * (len(state.activities) + len(state.timers)):
         rebuild(state)

@@ -193,9 +193,9 @@ class Draft:
         """
         state = self.state
         if (
-            state.is_running
+            state.passed_history_limit(self.env.limits)
+            and state.is_running
             and not state.history_limit_ns
-            and state.passed_history_limit(self.env.limits)
         ):
             state.history_limit_ns = self.now_ns
             arm(self, DeadlineKind.HISTORY_LIMIT, state.history_limit_ns)

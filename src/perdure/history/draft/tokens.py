@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from perdure.core.ids import EntityKey, EntityKind, workflow_id_key
+from perdure.core.ids import EntityKey, run_key, workflow_id_key
 from perdure.wire.errors import InvalidArgument
 
 
@@ -24,7 +24,7 @@ class WorkflowTaskToken(msgspec.Struct, frozen=True, tag="w", array_like=True, g
 
     @property
     def entity(self) -> EntityKey:
-        return EntityKey(EntityKind.RUN, self.namespace_id, self.workflow_id, self.run_id)
+        return run_key(self.namespace_id, self.workflow_id, self.run_id)
 
 
 class ActivityTaskToken(msgspec.Struct, frozen=True, tag="a", array_like=True, gc=False):
@@ -38,7 +38,7 @@ class ActivityTaskToken(msgspec.Struct, frozen=True, tag="a", array_like=True, g
 
     @property
     def entity(self) -> EntityKey:
-        return EntityKey(EntityKind.RUN, self.namespace_id, self.workflow_id, self.run_id)
+        return run_key(self.namespace_id, self.workflow_id, self.run_id)
 
 
 class QueryToken(msgspec.Struct, frozen=True, tag="q", array_like=True):

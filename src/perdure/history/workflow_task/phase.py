@@ -76,6 +76,12 @@ def phase_of(state: RunState) -> WorkflowTaskPhase:
     return InStickyQueue(task) if task.is_sticky else InNormalQueue(task)
 
 
+def is_with_worker(state: RunState) -> bool:
+    """Whether the phase is `Started` or `InStickyQueue`, without making it: this is asked after every change."""
+    task = state.workflow_task
+    return task is not None and (task.started_event_id != 0 or task.is_sticky)
+
+
 def wanted_task(state: RunState) -> WantedTask | None:
     """What the run wants in a queue so that its workflow task is started; None when it wants nothing there."""
     phase = phase_of(state)

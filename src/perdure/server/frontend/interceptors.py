@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from google.protobuf.message import Message
@@ -63,14 +64,7 @@ def chain(interceptors: Sequence[Interceptor], handle: Next) -> Next:
     """The interceptors around `handle`, the first one outermost."""
     answer = handle
     for interceptor in reversed(interceptors):
-        answer = _around(interceptor, answer)
-    return answer
-
-
-def _around(interceptor: Interceptor, rest: Next) -> Next:
-    def answer(arrival: Arrival) -> Awaitable[Reply]:
-        return interceptor.intercept(arrival, rest)
-
+        answer = partial(interceptor.intercept, call_next=answer)
     return answer
 
 

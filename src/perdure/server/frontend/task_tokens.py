@@ -51,19 +51,20 @@ def opened(services: Services, request: Carries | Any, kind: type[T]) -> Opened[
         InvalidArgument: It is no token of this server and kind, or one of another namespace.
         NotFound: The namespace of the request does not exist.
     """
-    asked = services.namespace_id(request.namespace) if request.namespace else ""
-    if not request.task_token:
+    name, sealed = request.namespace, request.task_token
+    asked = services.namespace_id(name) if name else ""
+    if not sealed:
         raise InvalidArgument("Task token not set on request.")
-    token = tokens.decode_token(seals.body_of(request.task_token), kind)
+    token = tokens.decode_token(seals.body_of(sealed), kind)
     if asked and token.namespace_id != asked:
         raise InvalidArgument("Operation requested with a token from a different namespace.")
     namespace = services.engine.namespaces.by_id(token.namespace_id)
     if namespace is None:
         raise tokens.not_issued()
-    if seals.is_genuine(request.task_token, namespace.token_key, seals.TASK):
+    if seals.is_genuine(sealed, namespace.token_key, seals.TASK):
         return Opened(token, 0)
     until_ns = namespace.unsealed_until_ns
-    if seals.is_sealed(request.task_token) or not until_ns:
+    if seals.is_sealed(sealed) or not until_ns:
         raise tokens.not_issued()
     if isinstance(token, QueryToken):
         # Queries do not outlive the process.

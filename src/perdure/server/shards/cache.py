@@ -48,6 +48,18 @@ class EntityCache:
             entry.is_used = True
         return entry
 
+    def get_all(self, keys: Collection[EntityKey]) -> list[Entry] | None:
+        """Like `get` for each of the keys; None if one of them is not in memory."""
+        # Not by `get`: 18 calls per workflow.
+        entries: list[Entry] = []
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            entry.is_used = True
+            entries.append(entry)
+        return entries
+
     def add(self, entry: Entry) -> None:
         assert entry.key not in self._entries, entry.key
         self._entries[entry.key] = entry
@@ -81,14 +93,16 @@ class EntityCache:
     @contextmanager
     def pinned(self, keys: Collection[EntityKey]) -> Generator[None]:
         """Pin these entries until the caller has loaded the rest; otherwise a small cache could evict them first."""
-        self._pins.update(keys)
+        pins = self._pins
+        for key in keys:  # `Counter.update` and `subtract` take longer for two keys
+            pins[key] = pins.get(key, 0) + 1
         try:
             yield
         finally:
-            self._pins.subtract(keys)
             for key in keys:
-                if not self._pins[key]:
-                    del self._pins[key]
+                pins[key] -= 1
+                if not pins[key]:
+                    del pins[key]
 
     def shrink(self) -> None:
         """Evict entries until the limit is met. Never call this within a synchronous step, which may hold any entry."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from perdure.core.clock import Clock
     from perdure.server.shards.group import Entry
     from perdure.server.shards.shard import Shard
-    from perdure.storage.port import Store
+    from perdure.storage.port import EntityWrite, Store
 
 log = logging.getLogger(__name__)
 
@@ -236,10 +236,13 @@ class Committer:
 
     def _batch(self) -> CommitBatch:
         fences = tuple(shard.fence() for shard in self._shards())
-        return CommitBatch(fences, merge(w for group in self._in_flight for w in group.writes))
+        writes: list[EntityWrite] = []
+        for group in self._in_flight:
+            writes.extend(group.writes)
+        return CommitBatch(fences, merge(writes))
 
     def _shards(self) -> list[Shard]:
-        return list(dict.fromkeys(group.shard for group in self._in_flight))
+        return list({group.shard: None for group in self._in_flight})
 
     def _succeed(self) -> None:
         self._refusals = 0

@@ -78,13 +78,7 @@ class Entities:
     def _cached(self, keys: Sequence[EntityKey]) -> list[Entry] | None:
         if self.is_closing:
             raise errors.Unavailable("The engine is shutting down.")
-        entries: list[Entry] = []
-        for key in keys:
-            entry = self._cache.get(key)
-            if entry is None:
-                return None
-            entries.append(entry)
-        return entries
+        return self._cache.get_all(keys)
 
     async def ready_to_change(self, key: EntityKey) -> list[Entry]:
         """Like `ready`, for the entity and the neighbours that must be in memory when it is changed."""
@@ -157,10 +151,8 @@ class Entities:
             if group.error is not None:
                 raise _fresh(group.error)
         reply = outcome.reply
-        if isinstance(reply, Raised):
-            raise _fresh(reply.error)
-        if isinstance(reply, errors.RpcError):
-            raise _fresh(reply)
+        if isinstance(reply, _ERRORS):
+            raise _fresh(reply.error if isinstance(reply, Raised) else reply)
         return reply
 
     def env(self, namespace_id: str, shard: Shard) -> Env:
@@ -169,19 +161,19 @@ class Entities:
         namespace = self._namespaces.by_id(namespace_id)
         if namespace is not None:
             name = namespace.name
-            limits = self._namespace_limits(namespace)
+            known = self._scopes.get(namespace_id)
+            if known is None or known[0] is not namespace:
+                known = self._scope_of(namespace)
+            limits = known[1]
             attributes = namespace.search_attributes
         now_ns = shard.now_ns(self._clock.now_ns())
         return Env(now_ns, self._new_id, limits, name, self._namespace_id_of, attributes)
 
-    def _namespace_limits(self, namespace: NamespaceFact) -> Limits:
-        """The node's limits with the namespace's own settings, computed again after the namespace was changed."""
-        known = self._scopes.get(namespace.namespace_id)
-        if known is not None and known[0] is namespace:
-            return known[1]
+    def _scope_of(self, namespace: NamespaceFact) -> tuple[NamespaceFact, Limits]:
+        """The namespace and the node's limits with its own settings; remembered until it is changed."""
         own = msgspec.structs.replace(self._limits, retention_default_ns=namespace.retention_ns)
-        self._scopes[namespace.namespace_id] = namespace, own
-        return own
+        scope = self._scopes[namespace.namespace_id] = namespace, own
+        return scope
 
     def _namespace_id_of(self, name: str) -> str:
         namespace = self._namespaces.find(name)
@@ -195,6 +187,9 @@ class Raised:
 
     def __init__(self, error: errors.RpcError) -> None:
         self.error = error
+
+
+_ERRORS = (Raised, errors.RpcError)
 
 
 def _fresh(error: errors.RpcError) -> errors.RpcError:

@@ -69,7 +69,8 @@ class Release:
             if write.events:
                 row = write.events[-1]
                 entry.durable_event_id = row.first_event_id + row.count - 1
-                _wake_all(self._waiters, entry.key)
+                if self._waiters:
+                    _wake_all(self._waiters, entry.key)
             if write.delete_at_ns is not None:
                 self._cache.note_closed(entry)
                 _wake_all(self._end_waiters, entry.key)

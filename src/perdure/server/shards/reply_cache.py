@@ -57,8 +57,11 @@ class ReplyCache:
         self._condense()
 
     def _turn(self, now_ns: int) -> None:
-        is_full = len(self._young) >= REPLIES_MAX // 2 or self._young_bytes >= REPLY_BYTES_MAX // 2
-        if now_ns < self._turn_ns and not is_full:
+        if (
+            now_ns < self._turn_ns
+            and len(self._young) < REPLIES_MAX // 2
+            and self._young_bytes < REPLY_BYTES_MAX // 2
+        ):
             return
         # After a long pause, both generations have expired.
         self._old = self._young if now_ns < self._turn_ns + REPLY_TTL_NS else {}
@@ -68,19 +71,23 @@ class ReplyCache:
 
     def _condense(self) -> None:
         """Replace settled outcomes by their replies. Groups are settled in the order in which they were appended."""
-        while self._unsettled:
-            token = self._unsettled[0]
+        unsettled = self._unsettled
+        while unsettled:
+            token = unsettled[0]
             table = self._young if token in self._young else self._old
             found = table.get(token)
             if isinstance(found, Outcome):
+                has_failed = False
                 for group in found.barrier:
                     if not group.is_settled:
                         return
-                if _failed(found) or found.reply is None:
+                    has_failed = has_failed or group.error is not None
+                reply = found.reply
+                if has_failed or reply is None:
                     del table[token]
                 else:
-                    table[token] = _compact(found.reply)
-            self._unsettled.popleft()
+                    table[token] = _compact(reply)
+            unsettled.popleft()
 
 
 def _failed(outcome: Outcome) -> bool:

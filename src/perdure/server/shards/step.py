@@ -137,8 +137,10 @@ class Steps:
     def _append(self, group: Group, read: Sequence[Entry]) -> tuple[Group, ...]:
         barrier = (*barrier_of(read), group)
         for entry in group.entries:
-            entry.pending = group
-            self._cache.resize(entry)
+            # An entity may be written more than once. One look at its size is enough: 80 steps.
+            if entry.pending is not group:
+                entry.pending = group
+                self._cache.resize(entry)
         if self.watch is not None:
             self.watch(group)
         self._committer.append(group)
@@ -152,7 +154,13 @@ class Steps:
                 return
             entry.number = group.shard.next_entity()
         write = EntityWrite(
-            number=entry.number, key=entry.key, shard_id=group.shard.shard_id, is_new=is_new
+            number=entry.number,
+            key=entry.key,
+            shard_id=group.shard.shard_id,
+            is_new=is_new,
+            finished_tasks=transition.finished_tasks,
+            visibility=transition.visibility,
+            delete_at_ns=transition.delete_at_ns,
         )
         if transition.state is not None:
             entry.state = transition.state
@@ -162,12 +170,15 @@ class Steps:
             entry.tail.append(transition.events)
         if transition.facts:
             write.facts = [encode_fact(change) for change in transition.facts]
-        write.finished_tasks = transition.finished_tasks
-        write.visibility = transition.visibility
-        write.delete_at_ns = transition.delete_at_ns
-        if entry.state is not None:
-            write.wake_at_ns = _next_wake(entry, transition, is_wake=is_wake)
-            write.has_task_in_flight = _in_flight(entry)
+        if (state := entry.state) is not None:
+            # What is stored is written again only if it has changed, or was consumed.
+            stored_ns = entry.wake_at_ns
+            bound_ns = entry.type.wake_bound_ns(state, transition, stored_ns, is_wake=is_wake)
+            if is_wake or bound_ns != stored_ns:
+                entry.wake_at_ns = write.wake_at_ns = bound_ns
+            in_flight = entry.type.has_task_in_flight(state)
+            if in_flight is not entry.has_task_in_flight:
+                entry.has_task_in_flight = write.has_task_in_flight = in_flight
         if transition.effects:
             rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
             write.outbox = rows
@@ -241,22 +252,3 @@ def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:
         if group is not None and group not in groups:
             groups.append(group)
     return tuple(groups)
-
-
-def _next_wake(entry: Entry, transition: Transition, *, is_wake: bool) -> int | None:
-    """The wake-up to write, or None if the stored one is right. Updates `entry.wake_at_ns`."""
-    stored = entry.wake_at_ns
-    bound = entry.type.wake_bound_ns(entry.state, transition, stored, is_wake=is_wake)
-    if bound == stored and not is_wake:
-        return None
-    entry.wake_at_ns = bound
-    return bound
-
-
-def _in_flight(entry: Entry) -> bool | None:
-    """The value of `has_task_in_flight` to write, or None if the stored one is right. Updates the entry."""
-    in_flight = entry.type.has_task_in_flight(entry.state)
-    if in_flight is entry.has_task_in_flight:
-        return None
-    entry.has_task_in_flight = in_flight
-    return in_flight

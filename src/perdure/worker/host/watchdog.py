@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.core import capi
 from perdure.core.units import MS_NS
@@ -45,6 +45,8 @@ _LATE_NS = 500 * MS_NS
 
 # Bound at import, before the determinism guard replaces them.
 _monotonic_ns = time.monotonic_ns
+_get_ident = threading.get_ident
+_clock_gettime_ns: Any = getattr(time, "clock_gettime_ns", None)
 
 
 class WorkflowDeadlock(BaseException):
@@ -72,11 +74,11 @@ class Watch:
     def __init__(self, budget_ns: int, what: Callable[[], str]) -> None:
         self.budget_ns = budget_ns
         self.what = what
-        self.thread = threading.get_ident()
+        self.thread = _get_ident()
         self.started_ns = _monotonic_ns()
         self.clock = _cpu_clock_of(self.thread)
         # The clock that `verdict` reads from another thread.
-        self.started_cpu_ns = 0 if self.clock is None else time.clock_gettime_ns(self.clock)
+        self.started_cpu_ns = 0 if self.clock is None else _clock_gettime_ns(self.clock)
         self._still_since_ns, self._still_cpu_ns = self.started_ns, 0
         self.why: str | None = None
         self.where = ""
@@ -88,9 +90,7 @@ class Watch:
         now_ns = _monotonic_ns()
         elapsed = now_ns - self.started_ns
         used = (
-            elapsed
-            if self.clock is None
-            else time.clock_gettime_ns(self.clock) - self.started_cpu_ns
+            elapsed if self.clock is None else _clock_gettime_ns(self.clock) - self.started_cpu_ns
         )
         if used > self.budget_ns:
             return f"it used {used / 1e9:.1f} s of CPU time without awaiting anything"
