@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n auto --dist worksteal
 SEEDS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant damage conformance fuzz reference-record histories demo bench docs clean
+.PHONY: help setup check lint format overloads types imports test pytest test-next-year coverage sim mutations plant damage conformance fuzz reference-record histories demo bench cost docs clean
 
 help:            ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|' 2>/dev/null || true
@@ -49,6 +49,9 @@ pytest: setup    ## All tests, without lint, types and import contracts
 test-next-year: setup  ## All tests but one file, on a clock that is a year ahead and in another time zone
 	$(BIN)/python scripts/next_year.py $(BIN)/python -m pytest $(PYTEST_ARGS) tests \
 	  --ignore=tests/unit/cli/test_every_flag.py
+
+cost: setup      ## Count the bytecodes that a workflow takes, by function (make cost ARGS="--against before.json")
+	@$(BIN)/python -m tests.cost.measure $(ARGS)
 
 coverage: setup  ## Measure the branch coverage of the pure packages by their own tests
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS) --cov --cov-report=term \
