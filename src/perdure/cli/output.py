@@ -31,7 +31,7 @@ def echo(text: str, *, err: bool = False) -> None:
         click.echo(visible(text, keep_lines=True), err=err)
     except OSError:
         if not err:
-            raise  # and nobody can be told what stderr does not take
+            raise  # an error of stderr itself cannot be reported
 
 
 def document(value: object, output: OutputFormat) -> None:

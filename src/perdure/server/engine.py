@@ -116,7 +116,7 @@ class Engine:
     Attributes:
         cache, entities, shards: The entities in memory, the changes of entities, and the shards that this node owns.
         committer, release: What writes batches, and what lets their results out.
-        wakes, outbox, row_sweep: The background work: wake-ups, deliveries, and rows of tasks that nobody will poll.
+        wakes, outbox, row_sweep: The background work: wake-ups, deliveries, and rows of tasks that will not be polled.
         namespaces: The namespaces as facts.
 
     Example:

@@ -199,7 +199,7 @@ class DamagedWrite(DamageError, NotWritten):
 
 
 class FileGone(NotWritten):
-    """Not written: the file of the open database is not at its place any more."""
+    """Not written: the file of the open database is no longer at its place."""
 
 
 class UnknownOutcome(StoreError):

@@ -55,7 +55,7 @@ def shard_problems(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"the row of shard {place} is missing"
             return
         if not all(isinstance(value, int) and value >= 0 for value in row):
-            yield f"the row of shard {place} holds what is no number"
+            yield f"the row of shard {place} holds a value that is not a number"
     (last,) = connection.execute("SELECT max(number) FROM entities").fetchone()
     if last is not None and last >> ENTITY_BITS >= len(rows):
         yield f"the row of shard {last >> ENTITY_BITS} is missing"

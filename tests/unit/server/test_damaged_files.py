@@ -135,7 +135,7 @@ FINDINGS = {
     "a key that is no text": (
         f"UPDATE entities SET name = x'ff' WHERE number = {NUMBER}",
         "histories",
-        "its key is no text",
+        "its key is not text",
     ),
     "an unknown kind": (
         f"UPDATE entities SET kind = 99 WHERE number = {NUMBER}",

@@ -71,7 +71,7 @@ class SearchAttributesTooLarge(ValueError):
 def check_attributes(
     value: common.SearchAttributes, registered: Mapping[str, int], namespace: str, limits: Limits
 ) -> None:
-    """Check what somebody wants to set.
+    """Check attributes that a caller or a worker wants to set.
 
     Args:
         value: The attributes.

@@ -156,7 +156,7 @@ class _Audit:
             return
         name = entity_type.label(key)
         if not all(type(text) is str for text in key[1:]):
-            self._find(entity_type.check, f"{name}: its key is no text")
+            self._find(entity_type.check, f"{name}: its key is not text")
             return
         shard_id = shard_of(key, len(self._shards))
         shard = self._shards.get(stored.number >> ENTITY_BITS)

@@ -66,7 +66,7 @@ class Loader:
             raise errors.Unavailable("The engine is shutting down.")
         if shard.is_suspended and not shard.is_readable:
             raise errors.Unavailable(
-                "The database cannot be written, and another node may own this."
+                "The database cannot be written, and another node may own this shard."
             )
         if key in self._cache:
             return

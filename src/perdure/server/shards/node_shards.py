@@ -1,7 +1,7 @@
 """The shards of this node: acquired at start-up, dropped when their fence is lost, then acquired again.
 
-Invariant: nobody waits for a shard longer than for one failed attempt to acquire it. After that it is suspended: calls
-that would change something are refused, and what is stored can be read if no other node can write it.
+Invariant: a caller waits for a shard no longer than one failed attempt to acquire it takes. After that the shard is
+suspended: changes are refused, and what is stored can be read if no other node can write it.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Shard:
         self.answers.clear()
 
     def suspend(self, *, is_readable: bool) -> None:
-        """Let nobody wait any longer: it cannot be acquired for now."""
+        """End the waiting of callers, because the shard cannot be acquired for now."""
         self.is_suspended, self.is_readable = True, is_readable
         self.answers.set()
 

@@ -58,11 +58,11 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # As the reference server: connections end in their turn, between calls, and clients make others.
-    # Windows stay small until a request is read; then its stream may send it whole.
+    # Without the probe, windows stay small until a request is read. Then its stream may send all of it.
     ("grpc.http2.bdp_probe", 0),
-    # Of one connection. Each call that waits for a task or a result has one.
+    # Each call that waits for a task or a result has a stream.
     ("grpc.max_concurrent_streams", STREAMS_MAX),
+    # As on the reference server, connections end after a while. Clients open others, and calls in progress may finish.
     ("grpc.max_connection_idle_ms", 120_000),
     ("grpc.max_connection_age_ms", 300_000),
     ("grpc.max_connection_age_grace_ms", 70_000),

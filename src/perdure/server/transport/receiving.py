@@ -1,11 +1,11 @@
-"""Requests that are being received: few at a time, because each may be as large as the largest message.
+"""Receives requests, only a few at a time, because each may be as large as the largest message.
 
-Role: gRPC takes a message into memory as a whole, and knows no limits per method. So a call reads its request here,
-under a quota. Most requests have arrived with their call and pass at once. One that arrives slowly gives up its place
-to others after half a second and takes one of a few places for slow ones; when those are taken, it is refused.
+Role: gRPC takes a message into memory as a whole, and has no limits per method. So a call reads its request here, in
+one of a few places. Most requests have arrived with their call and pass at once. One that arrives slowly leaves its
+place to others after half a second and takes one of a few places for slow ones; if those are taken, it is refused.
 
 Invariants: at most `ARRIVING_MAX` + `SLOW_MAX` requests are being received; the call that came last has the next turn;
-nothing is refused while nobody waits.
+a request is refused only if others wait.
 Not here: how large a request may be (`grpc`).
 """
 
@@ -26,7 +26,7 @@ ARRIVING_MAX = 4
 SLOW_MAX = 4
 SLOW_NS = SECOND_NS // 2
 SLOWEST_NS = 60 * SECOND_NS
-"""A request that has been arriving for this long goes when another slow one needs its place."""
+"""A request that has been arriving for this long is ended when another slow one needs its place."""
 
 
 class Source(Protocol):
@@ -41,10 +41,10 @@ class Receiving:
     def __init__(self) -> None:
         self._free = ARRIVING_MAX
         self._arriving: dict[asyncio.Timeout, float] = {}
-        """Since when, in order; those that have not become slow."""
+        """Requests that are not slow yet, in order, and when each began to arrive."""
         self._slow: dict[asyncio.Timeout, float] = {}
         self._has_place: set[asyncio.Timeout] = set()
-        """The calls that give a place back when their request is there."""
+        """The calls that release a place when their request has arrived."""
         self._waiting: list[asyncio.Future[None]] = []
         self._sweep: asyncio.Task[None] | None = None
 
