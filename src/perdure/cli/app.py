@@ -221,9 +221,8 @@ def run_for_exit_code(arguments: list[str] | None = None) -> int:
         return int(Exit.OK)
     except SystemExit:
         if sys.stdout is not stdout:
-            return int(
-                Exit.OK
-            )  # click has seen first that the pipe is closed, and replaced the stream
+            # click has noticed first that the pipe is closed, and replaced the stream.
+            return int(Exit.OK)
         raise
     except OSError as error:
         if error.errno not in _OUTPUT_ERRORS or error.filename is not None:

@@ -45,9 +45,8 @@ def timestamp_ns(value: Timestamp) -> int:
     """0 for an unset timestamp; the end of time for one after it."""
     # Not bounded below: a zero time of Go, in the year 1, means "none" and is shown as it is.
     seconds = value.seconds
-    if (
-        seconds < _WHOLE_SECONDS_MAX
-    ):  # nearly always: comparing seconds costs less than comparing nanoseconds
+    # Nearly always. Comparing seconds costs less than comparing nanoseconds.
+    if seconds < _WHOLE_SECONDS_MAX:
         return seconds * NS_PER_SECOND + value.nanos
     return min(seconds * NS_PER_SECOND + value.nanos, END_OF_TIME_NS)
 

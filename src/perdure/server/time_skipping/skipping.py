@@ -312,9 +312,8 @@ class TimeSkipping:
                 return sleep_ns
             if row.at_ns <= self.clock.now_ns() or await self._is_exact(row):
                 return row.at_ns
-            await self._engine.clock_control.fire(
-                row.key
-            )  # too early: it only makes the wake-up exact
+            # Too early, so it only makes the wake-up exact.
+            await self._engine.clock_control.fire(row.key)
         return sleep_ns
 
     async def _is_exact(self, row: WakeRow) -> bool:

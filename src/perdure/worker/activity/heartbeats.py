@@ -71,7 +71,8 @@ class Heartbeats:
         While it turns, lateness is the server's to judge: others may send heartbeats for the attempt, by its token or
         its id, and the server may have another time-out by now.
         """
-        return self._deadline is not None and self._deadline.was_slept_through
+        deadline = self._deadline  # read once: another thread may ask
+        return deadline is not None and deadline.was_slept_through
 
     @property
     def unsent(self) -> Sequence[Any] | None:

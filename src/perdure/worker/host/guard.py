@@ -76,9 +76,8 @@ _CPU_CLOCK_STEP_NS = 1_000
 def _cpu_nanoseconds(state: RunState, *_clock: int) -> int:
     """CPU time is not recorded. Each reading is later by about what it costs: a loop that waits for CPU time ends."""
     now_ns = state.time_ns + state.cpu_clock_reads * _CPU_CLOCK_STEP_NS
-    if (
-        not state.read_only
-    ):  # Queries and validators are not replayed, so what they read must not count.
+    # Queries and validators are not replayed, so their readings must not count.
+    if not state.read_only:
         state.cpu_clock_reads += 1
     return now_ns
 
