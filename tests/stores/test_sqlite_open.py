@@ -14,10 +14,11 @@ import pytest
 
 from perdure.storage import sqlite, sqlite_open
 from perdure.storage.executors import InlineExecutor
+from perdure.storage.file_lock import HOLDER_BYTES, FileLock
 from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, migrate
 from perdure.storage.sqlite import open_memory, open_sqlite
-from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory
+from perdure.storage.sqlite_open import connect_file, connect_memory
 from tests.stores.conftest import files, open_inline, store_threads
 from tests.stores.test_sqlite_file import child_environment
 
@@ -185,7 +186,7 @@ async def test_symbolic_links_to_one_file_are_one_database(tmp_path: Path):
 HOLD = """
 import sys
 from pathlib import Path
-from perdure.storage.sqlite_open import FileLock
+from perdure.storage.file_lock import FileLock
 lock = FileLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -214,7 +215,7 @@ def test_the_lock_names_its_holder_and_no_earlier_one(tmp_path: Path):
     (tmp_path / "x.db.lock").write_text("99999999999999999999\nand more\n")
     lock = FileLock(tmp_path / "x.db")
     held = (tmp_path / "x.db.lock").read_text()
-    assert held == f"{os.getpid()}\n"
+    assert held == f"{os.getpid():<{HOLDER_BYTES - 1}}\n", "what is no number of commits is gone"
     with pytest.raises(InUse) as caught:
         FileLock(tmp_path / "x.db")
     assert caught.value.holder == held.strip()

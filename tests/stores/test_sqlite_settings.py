@@ -10,7 +10,8 @@ import pytest
 
 from perdure.storage.port import OpenError
 from perdure.storage.sqlite import open_memory, open_sqlite
-from perdure.storage.sqlite_open import connect_file, connect_reader
+from perdure.storage.sqlite_open import connect_file
+from perdure.storage.sqlite_reader import connect_reader
 from tests.stores.conftest import files, open_inline, store_threads
 
 WRITER = {

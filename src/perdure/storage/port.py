@@ -218,6 +218,14 @@ class InUse(OpenError):
         self.holder = holder
 
 
+class LostCommits(OpenError):
+    """Commits that were acknowledged are not in the database any more. `commits` is how many at least."""
+
+    def __init__(self, message: str, commits: int = 0) -> None:
+        super().__init__(message)
+        self.commits = commits
+
+
 class NewerSchema(OpenError):
     """A newer version of Perdure wrote the database."""
 

@@ -15,8 +15,10 @@ from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
+from perdure.storage.file_lock import FileLock, Progress
 from perdure.storage.file_system import check_file_system, check_name
 from perdure.storage.file_watch import FileWatch
+from perdure.storage.lost_commits import NOTHING, check_opened, stored_progress
 from perdure.storage.port import (
     CommitBatch,
     DamagedWrite,
@@ -29,7 +31,8 @@ from perdure.storage.port import (
     WakeRow,
 )
 from perdure.storage.sqlite_errors import READ_ERRORS, read_error, write_error
-from perdure.storage.sqlite_open import FileLock, connect_file, connect_memory, connect_reader
+from perdure.storage.sqlite_open import connect_file, connect_memory
+from perdure.storage.sqlite_reader import connect_reader
 
 T = TypeVar("T")
 SHARD_COUNT_DEFAULT = 4
@@ -51,7 +54,8 @@ async def open_sqlite(
         reader: Where reads run; a thread of its own by default.
 
     Raises:
-        perdure.storage.port.OpenError: The database is in use, damaged, of a newer version, or not accessible.
+        perdure.storage.port.OpenError: The database is in use, damaged, of a newer version, or not accessible, or has
+            lost commits.
 
     Example:
         store = await open_sqlite(Path("orders.db"))
@@ -65,6 +69,8 @@ async def open_sqlite(
         check_file_system(file)
         lock = FileLock(file)
         try:
+            # Now, so that a backup that takes the place of a later state is accepted once and for all.
+            lock.write_down(check_opened(file, lock.found))
             writing = connect_file(file, shard_count)
         except BaseException:
             lock.release()
@@ -131,6 +137,7 @@ class SqliteStore:
         self._keep_open = keep_open
         self._watch = watch
         self._is_closed = False
+        self._progress = stored_progress(writing) or NOTHING
         self._shard_count: int = writing.execute("SELECT count(*) FROM shards").fetchone()[0]
 
     @property
@@ -150,6 +157,8 @@ class SqliteStore:
                 connection.execute(
                     "UPDATE shards SET range_id = range_id + 1 WHERE shard_id = ?", (shard_id,)
                 )
+                # After a commit of unknown outcome the number is in doubt.
+                self._progress = stored_progress(connection) or self._progress
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 # If a transaction stays open, the next one rolls it back.
@@ -159,6 +168,8 @@ class SqliteStore:
                 raise DamagedWrite(
                     f"the row of shard {shard_id} is missing: restore the database from a backup"
                 )
+            if self._lock is not None:
+                self._lock.write_down(self._progress)
             previous, sequence, clock_ns, last_entity = row
             return ShardLease(shard_id, previous + 1, sequence, clock_ns, last_entity, previous)
 
@@ -171,6 +182,11 @@ class SqliteStore:
         if self._watch is not None:
             self._watch.check()
         sqlite_commit.write(self.writing, batch)
+        if self._lock is not None:
+            commits, clock_ns = self._progress
+            latest_ns = max(clock_ns, *(shard.clock_ns for shard in batch.shards))
+            self._progress = Progress(commits + len(batch.shards), latest_ns)
+            self._lock.write_down(self._progress)
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
         return await self._read(partial(sqlite_read.load, self.reading, key))

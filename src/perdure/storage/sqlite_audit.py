@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, Self
 from perdure.core.ids import EntityKey
 from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_read
+from perdure.storage.file_lock import progress_beside
+from perdure.storage.lost_commits import check_log, lost_in
 from perdure.storage.port import Damaged, FactRow, NewerSchema, OpenError, VisibilityQuery
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite_errors import READ_ERRORS, ErrorKind, kind_of, read_error, text_of
-from perdure.storage.sqlite_open import connect_reader
+from perdure.storage.sqlite_reader import connect_reader, is_at_rest, state_of
 from perdure.storage.sqlite_sound import schema_problems, shard_problems
 
 _OWNED = ("events", "facts", "wakes", "held", "retention", "outbox", "visibility")
@@ -64,6 +66,22 @@ class TaskPlace(NamedTuple):
     stamp: int
 
 
+class _File:
+    """A database file that is read from outside, and what is known of it before the first read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Read before the database, which may be ahead of it and never behind.
+        self.known = progress_beside(path)
+        self._state = state_of(path)
+        self.is_at_rest = is_at_rest(path)
+
+    def check_unchanged(self) -> None:
+        """Without a log nothing keeps an engine from writing to the pages that are being read."""
+        if self.is_at_rest and state_of(self.path) != self._state:
+            raise OpenError(f"{self.path} was opened by a process while it was read: try again")
+
+
 class AuditReader:
     """Reads a database as of one moment; leaving `with` ends the read transaction.
 
@@ -71,12 +89,19 @@ class AuditReader:
         connection: A connection to the database.
         name: The name of the database in errors.
         keep_open: Do not close the connection; only end the read transaction.
+        file: What is known of the file, from before it was opened.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, name: str, *, keep_open: bool = False
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        *,
+        keep_open: bool = False,
+        file: _File | None = None,
     ) -> None:
         self._connection = connection
+        self._file = file
         self._keep_open = keep_open
         self._text_factory = connection.text_factory
         connection.text_factory = _text
@@ -91,11 +116,14 @@ class AuditReader:
         """Read a file. An engine may have it open."""
         if not database.is_file():
             raise OpenError(f"there is no database {database}")
+        path = database.resolve()
+        check_log(path)
+        file = _File(path)
         try:
-            connection = connect_reader(database.resolve())
+            connection = connect_reader(path, is_immutable=file.is_at_rest)
         except sqlite3.Error as error:
             raise OpenError(f"cannot read {database}: {error}") from error
-        return cls(connection, str(database))
+        return cls(connection, str(database), file=file)
 
     def _begin(self, name: str) -> None:
         try:
@@ -130,6 +158,14 @@ class AuditReader:
         trace: TracebackType | None,
     ) -> None:
         self._end()
+        if kind is None and self._file is not None:
+            self._file.check_unchanged()
+
+    def lost_commits(self) -> str | None:
+        """Which commits are known to be missing, in words."""
+        if self._file is None:
+            return None
+        return lost_in(self._connection, self._file.path, self._file.known)
 
     def pages(self) -> list[str]:
         """The problems of the schema, and those that SQLite's own integrity check finds."""

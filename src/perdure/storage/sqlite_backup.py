@@ -15,7 +15,7 @@ from perdure.storage.file_system import check_name
 from perdure.storage.port import OpenError
 from perdure.storage.schema import APPLICATION_ID
 from perdure.storage.sqlite_errors import READ_ERRORS, text_of
-from perdure.storage.sqlite_open import connect_reader
+from perdure.storage.sqlite_reader import connect_reader
 
 
 def back_up(database: Path, to: Path) -> int:

@@ -1,78 +1,31 @@
-"""Opening a SQLite database: lock, checks, settings, migrations.
+"""Opening a SQLite database for writing: checks, settings, migrations.
 
-Invariants: nothing is written to a file before it is known to be empty or a Perdure database; the lock file stays
-locked for as long as the process may write. Errors are `OpenError`s whose text says what to do.
+Invariant: nothing is written to a file before it is known to be empty or a Perdure database. Errors are `OpenError`s
+whose text says what to do. Not here: the lock (`file_lock`), lost commits (`lost_commits`), readers (`sqlite_reader`).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from urllib.parse import quote
 
-from perdure.storage.port import Damaged, InUse, NewerSchema, OpenError
+from perdure.storage.port import Damaged, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from perdure.storage.sqlite_errors import READ_ERRORS, ErrorKind, kind_of, text_of
+from perdure.storage.sqlite_reader import MAGIC, connect
 from perdure.storage.sqlite_sound import read_beginnings, schema_problems, shard_problems
 
 CHECKED_BYTES_MAX = 32 * 1024 * 1024
 """Databases up to this size are checked page by page when opened (a few tens of ms); larger ones are not."""
 CHECKPOINT_PAGES = 4_000
-_MAGIC = b"SQLite format 3\x00"
-
-
-class FileLock:
-    """An exclusive lock on `<database>.lock`, which names the holder. Removing the file would be a race."""
-
-    def __init__(self, database: Path) -> None:
-        path = Path(f"{database}.lock")
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise OpenError(
-                f"cannot create {path}: {error.strerror}; choose a directory that exists and is writable"
-            ) from None
-        try:
-            _lock(self._fd)
-        except OSError:
-            holder = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
-            os.close(self._fd)
-            raise InUse(
-                f"{database} is in use by process {holder}: a SQLite database has one process at a time. Stop that "
-                "process, or connect to it if it is a server, or use another file",
-                holder,
-            ) from None
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()}\n".encode())
-
-    def release(self) -> None:
-        os.close(self._fd)
-
-    def leave_to_parent(self) -> None:
-        """Close the lock file in a forked child. The parent keeps the lock."""
-        os.close(self._fd)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(fd: int) -> None:
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def connect_memory(shard_count: int) -> sqlite3.Connection:
     """A new database in memory. It lives as long as the connection."""
-    connection = _connect(":memory:")
+    connection = connect(":memory:")
     try:
         migrate(connection, 0, shard_count)
     except BaseException:
@@ -89,7 +42,7 @@ def connect_file(path: Path, shard_count: int) -> sqlite3.Connection:
         # beside it the same mode. An existing file keeps its mode. SQLite reports other errors.
         path.touch(mode=0o600, exist_ok=False)
     with _refused_if_damaged(path):
-        connection = _connect(str(path))
+        connection = connect(str(path))
         try:
             version = _version(connection, path)
             _settings(connection)
@@ -107,23 +60,6 @@ def _check_beginnings(connection: sqlite3.Connection, path: Path) -> None:
     if problem is not None:
         raise Damaged(f"{path} is damaged ({problem}): restore it from a backup")
     read_beginnings(connection)
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection."""
-    return _connect(f"file:{quote(os.fsencode(path))}?mode=ro")
-
-
-def _connect(name: str) -> sqlite3.Connection:
-    # Transactions are begun explicitly; the executor uses one thread at a time.
-    return sqlite3.connect(
-        name,
-        timeout=5.0,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
-        uri=name.startswith("file:"),
-    )
 
 
 def _settings(connection: sqlite3.Connection) -> None:
@@ -149,14 +85,14 @@ def _settings(connection: sqlite3.Connection) -> None:
 def _check_header(path: Path) -> None:
     try:
         with path.open("r+b") as file:
-            header = file.read(len(_MAGIC))
+            header = file.read(len(MAGIC))
     except FileNotFoundError:
         return
     except OSError as error:
         raise OpenError(
             f"cannot open {path}: {error.strerror}; it must be a file that this user may read and write"
         ) from None
-    if header and header != _MAGIC:
+    if header and header != MAGIC:
         raise Damaged(
             f"{path} is no SQLite database: restore it from a backup, or choose another file"
         )

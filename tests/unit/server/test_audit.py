@@ -93,7 +93,7 @@ def test_of_a_sound_database_everything_is_looked_at(database: Path):
     # A task is a row until it starts: one activity, the first task of the second `again`, and that of `new`.
     assert counts["tasks"] == 3
     assert all(count > 0 for count in counts.values())
-    wanted = counts | {"pages": 1, "namespaces": 1, "pointers": 6}
+    wanted = counts | {"pages": 1, "commits": 1, "namespaces": 1, "pointers": 6}
     assert dict(report.looked_at) == wanted
     assert set(wanted) | {"outbox"} == set(CHECKS) - {"kinds"}
     assert report.stale_tasks == 0

@@ -57,8 +57,8 @@ class AuditReport(msgspec.Struct):
 
 
 CHECKS = (
-    "pages", "shards", "kinds", "namespaces", "histories", "facts", "pointers", "tasks", "wake-ups", "in flight",
-    "lists", "retention", "outbox",
+    "pages", "shards", "commits", "kinds", "namespaces", "histories", "facts", "pointers", "tasks", "wake-ups",
+    "in flight", "lists", "retention", "outbox",
 )  # fmt: skip
 
 
@@ -111,6 +111,10 @@ class _Audit:
             return self._report  # the rows of a damaged file are unreliable
         for line in self._reader.shard_problems():
             self._find("shards", line)
+        self._look("commits")
+        with self._guarded("commits", "the commits"):
+            if (lost := self._reader.lost_commits()) is not None:
+                self._find("commits", lost)
         self._shards = {shard.shard_id: shard for shard in self._reader.shards()}
         self._look("shards", len(self._shards))
         with self._guarded("tasks", "the tasks"):
