@@ -70,6 +70,10 @@ TASK_BITS = 36
 """The sequence of a task or outbox row has the shard's range id above these bits, and below a count of that owner."""
 
 
+RESERVED_QUEUES = "/_sys/"
+"""Task queues whose names begin so are partitions: no task may be sent to them, and none polled from them."""
+
+
 class QueueKind(IntEnum):
     """Which kind of task a queue holds. Numbers are stored: never reuse one."""
 

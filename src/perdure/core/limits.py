@@ -41,6 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     history_count_max: int = 51_200
     history_count_suggest_continue: int = 4 * 1024
     id_length_max: int = 1_000
+    """In bytes of UTF-8, as the reference server counts. Ids, names, types and the identities of workers."""
     buffered_events_max: int = 2_000
     """The reference server's is 100. That many activities may be pending, and all may end while one workflow task runs:
     if it failed for that repeatedly, its worker would replay a long history each time, slower and slower."""
@@ -71,3 +72,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def bytes_if_longer(text: str, limit_bytes: int) -> int:
+    """The length of a text in bytes of UTF-8 if it is over the limit, or else 0. Short texts are not encoded."""
+    characters = len(text)
+    if characters * 4 <= limit_bytes:
+        return 0
+    length_bytes = characters if text.isascii() else len(text.encode())
+    return length_bytes if length_bytes > limit_bytes else 0

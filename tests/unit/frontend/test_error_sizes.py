@@ -18,11 +18,15 @@ from tests.unit.frontend.conftest import QUEUE, Caller, schedule_activity
 
 LETTERS = ("x", "漢", "\U0001f600", "%")
 """In a header, they take 1, 9, 12 and 3 bytes."""
-LONGEST = 1_000
-"""Of an id."""
+ID_BYTES_MAX = 1_000
 REPEATED_MAX = 100
 
 Call = Callable[..., Awaitable[Any]]
+
+
+def longest_id(letter: str) -> str:
+    """The longest id of that letter."""
+    return letter * (ID_BYTES_MAX // len(letter.encode()))
 
 
 @pytest.fixture
@@ -82,9 +86,9 @@ def start(workflow_id: str = "w", **fields: Any) -> dict[str, Any]:
 
 
 PROVOCATIONS: dict[str, Provocation] = {
-    "unknown namespace": (MISSING, "DescribeNamespace", lambda t: {"namespace": t * LONGEST}),
-    "unknown namespace, longer than an id": (
-        MISSING,
+    "unknown namespace": (MISSING, "DescribeNamespace", lambda t: {"namespace": longest_id(t)}),
+    "namespace that is too long": (
+        INVALID,
         "CountWorkflowExecutions",
         lambda t: {"namespace": t * 20_000},
     ),
@@ -92,15 +96,15 @@ PROVOCATIONS: dict[str, Provocation] = {
     "namespace name": (
         INVALID,
         "RegisterNamespace",
-        lambda t: {"namespace": "ü" + t * (LONGEST - 1)},
+        lambda t: {"namespace": "ü" + longest_id(t)[:-2]},
     ),
     "unknown workflow": (
         MISSING,
         "DescribeWorkflowExecution",
-        lambda t: {"execution": {"workflow_id": t * (LONGEST - 1)}},
+        lambda t: {"execution": {"workflow_id": longest_id(t)[:-1]}},
     ),
     "id that is too long": (INVALID, "StartWorkflowExecution", lambda t: start(t * 20_000)),
-    "second start": (EXISTS, "StartWorkflowExecution", lambda t: start(t * LONGEST)),
+    "second start": (EXISTS, "StartWorkflowExecution", lambda t: start(longest_id(t))),
     "second start with update": (
         EXISTS,
         "ExecuteMultiOperation",
@@ -108,7 +112,7 @@ PROVOCATIONS: dict[str, Provocation] = {
             "operations": [
                 {
                     "start_workflow": start(
-                        t * LONGEST,
+                        longest_id(t),
                         namespace="default",
                         workflow_id_conflict_policy=enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
                     )
@@ -116,7 +120,7 @@ PROVOCATIONS: dict[str, Provocation] = {
                 {
                     "update_workflow": {
                         "namespace": "default",
-                        "workflow_execution": {"workflow_id": t * LONGEST},
+                        "workflow_execution": {"workflow_id": longest_id(t)},
                         "request": {"meta": {"update_id": "u"}, "input": {"name": "u"}},
                     }
                 },
@@ -164,34 +168,34 @@ PROVOCATIONS: dict[str, Provocation] = {
     "activity without workflow": (
         MISSING,
         "PauseActivityExecution",
-        lambda t: {"activity_id": t * LONGEST},
+        lambda t: {"activity_id": longest_id(t)},
     ),
     "activity of an unknown workflow": (
         MISSING,
         "RespondActivityTaskCompletedById",
-        lambda t: {"workflow_id": t * (LONGEST - 1), "activity_id": t * LONGEST},
+        lambda t: {"workflow_id": longest_id(t)[:-1], "activity_id": longest_id(t)},
     ),
     "unknown activity": (
         MISSING,
         "RespondActivityTaskCompletedById",
-        lambda t: {"workflow_id": t * LONGEST, "activity_id": t * LONGEST},
+        lambda t: {"workflow_id": longest_id(t), "activity_id": longest_id(t)},
     ),
     "unknown activity, paused": (
         MISSING,
         "PauseActivity",
-        lambda t: {"execution": {"workflow_id": t * LONGEST}, "id": t * 20_000},
+        lambda t: {"execution": {"workflow_id": longest_id(t)}, "id": t * 20_000},
     ),
     "unknown type of activity, paused": (
         MISSING,
         "PauseActivity",
-        lambda t: {"execution": {"workflow_id": t * LONGEST}, "type": t * 20_000},
+        lambda t: {"execution": {"workflow_id": longest_id(t)}, "type": t * 20_000},
     ),
     "signal that is too large": (
         INVALID,
         "SignalWorkflowExecution",
         lambda t: {
-            "workflow_execution": {"workflow_id": t * LONGEST},
-            "signal_name": t * LONGEST,
+            "workflow_execution": {"workflow_id": longest_id(t)},
+            "signal_name": longest_id(t),
             "input": {"payloads": [{"data": bytes(2 * 1024 * 1024)}]},
         },
     ),
@@ -203,8 +207,8 @@ PROVOCATIONS: dict[str, Provocation] = {
 async def test_an_error_repeats_little_and_is_the_same_embedded_and_served(
     caller: Caller, channel: grpc.aio.Channel, letter: str
 ):
-    await caller.call("StartWorkflowExecution", **start("r"), request_id=letter * LONGEST)
-    await caller.start(letter * LONGEST)
+    await caller.call("StartWorkflowExecution", **start("r"), request_id=longest_id(letter))
+    await caller.start(longest_id(letter))
     for what, (code, name, fields) in PROVOCATIONS.items():
         status = await served_status(served(channel)(name, **fields(letter)))
         assert status.code == code, (what, status.message)
@@ -219,7 +223,7 @@ async def test_an_error_repeats_little_and_is_the_same_embedded_and_served(
 async def test_commands_repeat_little(caller: Caller, channel: grpc.aio.Channel, letter: str):
     await caller.start()
     task = await caller.poll()
-    long_id = letter * LONGEST
+    long_id = longest_id(letter)
     status = await served_status(
         served(channel)(
             "RespondWorkflowTaskCompleted",
@@ -277,7 +281,7 @@ async def test_a_query_fails_with_its_own_error_whatever_the_size_of_the_failure
 async def test_a_client_that_starts_again_finds_the_run_whatever_its_ids(
     caller: Caller, channel: grpc.aio.Channel
 ):
-    long_id = "\U0001f600" * LONGEST
+    long_id = longest_id("\U0001f600")
     first = await caller.call("StartWorkflowExecution", **start(long_id), request_id=long_id)
     status = await served_status(served(channel)("StartWorkflowExecution", **start(long_id)))
     detail = errordetails.WorkflowExecutionAlreadyStartedFailure()
@@ -287,7 +291,7 @@ async def test_a_client_that_starts_again_finds_the_run_whatever_its_ids(
 
 async def test_many_paused_activities_are_not_all_named(caller: Caller):
     await caller.start()
-    ids = [letter * LONGEST for letter in "abcde"]
+    ids = [longest_id(letter) for letter in "abcde"]
     await caller.complete(await caller.poll(), *(schedule_activity(each) for each in ids))
     pause: dict[str, Any] = {"execution": {"workflow_id": "w"}, "type": "greet"}
     await caller.call("PauseActivity", **pause, request_id="1")

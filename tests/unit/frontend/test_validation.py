@@ -38,6 +38,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "PollWorkflowExecutionUpdate": {"update_ref": {"workflow_execution": RUN, "update_id": "u"}},
     "PollWorkflowTaskQueue": {"task_queue": {"name": QUEUE}},
     "PollActivityTaskQueue": {"task_queue": {"name": QUEUE}},
+    "PollNexusTaskQueue": {"task_queue": {"name": QUEUE}},
     "DescribeTaskQueue": {"task_queue": {"name": QUEUE}},
     "RespondActivityTaskCompletedById": {"workflow_id": "w", "activity_id": "a"},
     "RespondActivityTaskFailedById": {"workflow_id": "w", "activity_id": "a"},
@@ -87,7 +88,6 @@ STARTS: list[tuple[str, str, Any, str]] = [
         ("task_queue", {"name": LONG}, "TaskQueue length exceeds limit"),
         ("task_queue", {"name": "a\nb"}, "TaskQueue must not contain control characters"),
         ("request_id", LONG, "RequestId length exceeds limit"),
-        ("identity", LONG, "Identity length exceeds limit"),
         ("workflow_execution_timeout", {"seconds": -1}, "WorkflowExecutionTimeout must not be"),
         ("workflow_run_timeout", {"seconds": -1}, "WorkflowRunTimeout must not be negative"),
         ("workflow_task_timeout", {"seconds": -1}, "WorkflowTaskTimeout must not be negative"),
@@ -132,7 +132,6 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("SignalWorkflowExecution", "signal_name", LONG, "SignalName length exceeds limit"),
     ("SignalWorkflowExecution", "request_id", LONG, "RequestId length exceeds limit"),
     ("QueryWorkflow", "query", {"query_type": ""}, "QueryType is not set"),
-    ("QueryWorkflow", "query", {"query_type": LONG}, "QueryType length exceeds limit"),
     ("UpdateWorkflowExecution", "request", {"input": {"name": "n"}}, "meta is not set"),
     (
         "UpdateWorkflowExecution",

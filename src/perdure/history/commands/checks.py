@@ -9,6 +9,8 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from perdure.core.ids import RESERVED_QUEUES
+from perdure.core.limits import bytes_if_longer
 from perdure.history.commands.search_attributes import (
     BadSearchAttributes,
     SearchAttributesTooLarge,
@@ -56,14 +58,18 @@ class CommandChecks:
         if not value:
             raise self.reject(f"{field} is not set.")
         limit = self._limits.id_length_max
-        if len(value) > limit:
-            raise self.reject(f"{field} has {len(value)} characters; the limit is {limit}.")
+        if length_bytes := bytes_if_longer(value, limit):
+            raise self.reject(f"{field} has {length_bytes} bytes; the limit is {limit}.")
 
     def queue_name(self, value: str) -> None:
         """The name of a task queue: one that can be polled."""
         self.id(value, "task queue")
         if not value.isprintable():
             raise self.reject("task queue must not contain control characters.")
+        if value.startswith(RESERVED_QUEUES):
+            raise self.reject(
+                f"task queue name cannot start with reserved prefix {RESERVED_QUEUES}"
+            )
 
     def namespace(self, name: str, env: Env, own_id: str) -> tuple[str, str]:
         """(id, name) of the namespace that the command is for: the run's own when it names none."""

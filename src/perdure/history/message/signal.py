@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perdure.core.limits import bytes_if_longer
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.workflow_task.phase import check_not_closing
 from perdure.history.workflow_task.steps import schedule_workflow_task
@@ -93,9 +94,9 @@ def check_signal(state: RunState, request: Request, env: Env) -> None:
     limits = env.limits
     if not request.signal_name:
         raise InvalidArgument("The signal has no name: set signal_name.")
-    if len(request.signal_name) > limits.id_length_max:
+    if length_bytes := bytes_if_longer(request.signal_name, limits.id_length_max):
         raise InvalidArgument(
-            f"The signal's name has {len(request.signal_name)} characters; the limit is {limits.id_length_max}."
+            f"The signal's name has {length_bytes} bytes; the limit is {limits.id_length_max}."
         )
     size_bytes = request.input.ByteSize() + request.header.ByteSize()
     if size_bytes > limits.blob_size_bytes_max:

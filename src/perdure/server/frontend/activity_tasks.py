@@ -78,11 +78,18 @@ _METHOD: dict[ByToken, bytes] = {
 
 async def _by_token(services: Services, transition: ByToken, request: Any) -> Any:
     token, started_until_ns = task_tokens.opened(services, request, ActivityTaskToken)
+    _check_identity(services, transition, request)
     change = _of_early_attempt(transition, started_until_ns) if started_until_ns else transition
     # The answer to a heartbeat is not kept for repeated calls: it must reflect the present state.
     method = _METHOD.get(transition)
     kept = b"" if method is None else method + checks.fingerprint(checks.encoded(request))
     return await services.engine.update(token.entity, change, token, request, token=kept)
+
+
+def _check_identity(services: Services, transition: ByToken, request: Any) -> None:
+    """The identity becomes part of the history, except that of a heartbeat, which is not checked."""
+    if transition in _METHOD:
+        checks.optional_text(request.identity, "Identity", services.limits)
 
 
 def _of_early_attempt(transition: ByToken, started_until_ns: int) -> ByToken:
@@ -104,6 +111,7 @@ async def _by_id(
     workflow_id = checks.text(request.workflow_id, "WorkflowId", services.limits)
     run_id = checks.run_id(request.run_id)
     activity_id = checks.text(request.activity_id, "ActivityId", services.limits)
+    _check_identity(services, transition, request)
 
     def change(state: RunState, env: Env) -> RunTransition:
         token = transitions.activity_token_by_id(state, activity_id)

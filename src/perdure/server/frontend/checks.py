@@ -6,7 +6,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from perdure.core.limits import Limits
+from perdure.core.ids import RESERVED_QUEUES
+from perdure.core.limits import Limits, bytes_if_longer
 from perdure.wire.api import common, taskqueue
 from perdure.wire.errors import InvalidArgument
 
@@ -28,9 +29,9 @@ def text(value: str, field: str, limits: Limits) -> str:
 
 def optional_text(value: str, field: str, limits: Limits) -> str:
     """A name or id that may be empty, within the length limit."""
-    if len(value) > limits.id_length_max:
+    if length_bytes := bytes_if_longer(value, limits.id_length_max):
         raise InvalidArgument(
-            f"{field} length exceeds limit: it has {len(value)} characters, at most "
+            f"{field} length exceeds limit: it has {length_bytes} bytes, at most "
             f"{limits.id_length_max} are allowed."
         )
     return value
@@ -54,7 +55,18 @@ def execution(value: common.WorkflowExecution, limits: Limits) -> tuple[str, str
 
 
 def queue_name(value: taskqueue.TaskQueue, limits: Limits) -> str:
-    """The name of a request's task queue."""
+    """The name of a request's task queue, which may get tasks: no reserved one."""
+    name = described_queue_name(value, limits)
+    optional_text(value.normal_name, "TaskQueue", limits)
+    if name.startswith(RESERVED_QUEUES):
+        raise InvalidArgument(
+            f"task queue name cannot start with reserved prefix {RESERVED_QUEUES}"
+        )
+    return name
+
+
+def described_queue_name(value: taskqueue.TaskQueue, limits: Limits) -> str:
+    """The name of a task queue that a request asks about. Tools ask about partitions, which have reserved names."""
     name = text(value.name, "TaskQueue", limits)
     if not name.isprintable():
         raise InvalidArgument("TaskQueue must not contain control characters.")

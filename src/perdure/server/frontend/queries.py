@@ -36,7 +36,8 @@ async def query_workflow(
 ) -> workflowservice.QueryWorkflowResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
-    checks.text(request.query.query_type, "QueryType", services.limits)
+    if not request.query.query_type:
+        raise InvalidArgument("QueryType is not set on request.")
     entity, status = await services.runs.read_current(
         namespace_id, workflow_id, run_id, _who_and_how
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.core.limits import bytes_if_longer
 from perdure.wire.errors import InvalidArgument, namespace_not_found
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Services:
             raise InvalidArgument("Namespace is not set on request.")
         fact = self.engine.namespaces.find(name)
         if fact is None:
+            if bytes_if_longer(name, self.limits.id_length_max):
+                raise InvalidArgument("Namespace length exceeds limit.")
             raise namespace_not_found(name)
         return fact
 

@@ -61,7 +61,7 @@ async def describe_task_queue(
     services: Services, call: Call, request: workflowservice.DescribeTaskQueueRequest
 ) -> workflowservice.DescribeTaskQueueResponse:
     namespace_id = services.namespace_id(request.namespace)
-    name = checks.queue_name(request.task_queue, services.limits)
+    name = checks.described_queue_name(request.task_queue, services.limits)
     kind = KINDS.get(request.task_queue_type, QueueKind.WORKFLOW)
     pollers = services.matching.pollers(QueueKey(namespace_id, name, kind))
     waiting = services.matching.backlog_hint(namespace_id, name, kind)

@@ -120,7 +120,8 @@ def checked_update(
         raise InvalidArgument("Update input is not set on request.")
     if update_request.completion_callbacks:
         raise checks.not_supported("CompletionCallbacks")
-    checks.text(update_request.input.name, "Update name", limits)
+    if not update_request.input.name:
+        raise InvalidArgument("Update name is not set on request.")
     checks.optional_text(update_request.meta.update_id, "UpdateId", limits)
     if update_request.ByteSize() > limits.blob_size_bytes_max:
         raise InvalidArgument(

@@ -79,6 +79,7 @@ async def respond_workflow_task_completed(
     if len(encoded) > COMPLETION_BYTES_MAX:
         raise too_large(len(encoded), COMPLETION_BYTES_MAX)
     token, _ = task_tokens.opened(services, request, WorkflowTaskToken)
+    checks.optional_text(request.identity, "Identity", services.limits)
     entity = token.entity
     try:
         reply = await services.engine.update(
@@ -124,6 +125,7 @@ async def respond_workflow_task_failed(
     services: Services, call: Call, request: workflowservice.RespondWorkflowTaskFailedRequest
 ) -> workflowservice.RespondWorkflowTaskFailedResponse:
     token, _ = task_tokens.opened(services, request, WorkflowTaskToken)
+    checks.optional_text(request.identity, "Identity", services.limits)
     reply = await services.engine.update(
         token.entity,
         transitions.fail_workflow_task,

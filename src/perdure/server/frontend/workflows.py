@@ -64,7 +64,6 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
     checks.text(request.workflow_type.name, "WorkflowType", limits)
     checks.queue_name(request.task_queue, limits)
     checks.optional_text(request.request_id, "RequestId", limits)
-    checks.optional_text(request.identity, "Identity", limits)
     for field, value in (
         ("WorkflowExecutionTimeout", request.workflow_execution_timeout),
         ("WorkflowRunTimeout", request.workflow_run_timeout),

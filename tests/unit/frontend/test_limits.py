@@ -1,0 +1,221 @@
+"""Limits of what requests and commands may hold: exactly the limit is accepted, one byte more is refused (S-45)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from perdure.wire.api import command as commands_api
+from perdure.wire.errors import InvalidArgument, NotFound, RpcError
+from tests.harness import builders
+from tests.unit.frontend.conftest import QUEUE, Caller, virtual_caller
+from tests.unit.frontend.test_validation import GOOD
+from tests.unit.server.virtual import on_virtual_time
+
+Fields = dict[str, Any]
+STARTS = ("StartWorkflowExecution", "SignalWithStartWorkflowExecution")
+POLLS = ("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue")
+ENDS = ("Completed", "Failed", "Canceled")
+Row = tuple[str, str, str]
+
+
+def text_of(size_bytes: int) -> str:
+    """A text with fewer characters than bytes."""
+    text = "é" * (size_bytes // 2)
+    return text + "x" * (size_bytes - len(text.encode()))
+
+
+OF_STARTS = {
+    "workflow_id": "WorkflowId length exceeds limit",
+    "workflow_type.name": "WorkflowType length exceeds limit",
+    "task_queue.name": "TaskQueue length exceeds limit",
+    "request_id": "RequestId length exceeds limit",
+    "namespace": "Namespace length exceeds limit",
+}
+OF_POLLS = {
+    "task_queue.name": "TaskQueue length exceeds limit",
+    "task_queue.normal_name": "TaskQueue length exceeds limit",
+    "identity": "Identity length exceeds limit",
+}
+OF_ANSWERS = {
+    "identity": "Identity length exceeds limit",
+    "activity_id": "ActivityId length exceeds limit",
+}
+IDS: list[Row] = [
+    *((name, path, said) for name in STARTS for path, said in OF_STARTS.items()),
+    *((name, path, said) for name in POLLS for path, said in OF_POLLS.items()),
+    *(
+        (f"RespondActivityTask{end}ById", path, said)
+        for end in ENDS
+        for path, said in OF_ANSWERS.items()
+    ),
+    ("SignalWorkflowExecution", "signal_name", "SignalName length exceeds limit"),
+    ("SignalWithStartWorkflowExecution", "signal_name", "SignalName length exceeds limit"),
+    ("SignalWorkflowExecution", "request_id", "RequestId length exceeds limit"),
+    ("DescribeTaskQueue", "task_queue.name", "TaskQueue length exceeds limit"),
+    ("CountWorkflowExecutions", "namespace", "Namespace length exceeds limit"),
+    ("ListSearchAttributes", "namespace", "Namespace length exceeds limit"),
+    ("UpdateWorkflowExecution", "request.meta.update_id", "UpdateId length exceeds limit"),
+    ("PollWorkflowExecutionUpdate", "update_ref.update_id", "UpdateId length exceeds limit"),
+]
+
+
+def with_value(name: str, path: str, value: Any) -> Fields:
+    """The fields of a good request, with a value at a path like `task_queue.name`."""
+    fields = copy.deepcopy(GOOD.get(name, {}))
+    target = fields
+    *outer, last = path.split(".")
+    for key in outer:
+        target = target.setdefault(key, {})
+    target[last] = value
+    return fields
+
+
+async def refusal(caller: Caller, name: str, fields: Fields) -> str:
+    """The message with which a request is refused; empty when it is accepted."""
+    try:
+        await caller.call(name, **(GOOD.get(name, {}) | fields))
+    except InvalidArgument as error:
+        return error.message
+    except RpcError:
+        return ""
+    return ""
+
+
+@on_virtual_time
+@pytest.mark.parametrize(("name", "path", "message"), IDS)
+async def test_rule_45_lengths_are_in_bytes(name: str, path: str, message: str) -> None:
+    async with virtual_caller() as caller:
+        assert message not in await refusal(caller, name, with_value(name, path, text_of(1_000)))
+        assert message in await refusal(caller, name, with_value(name, path, text_of(1_001)))
+
+
+async def test_rule_45_what_the_reference_does_not_limit(caller: Caller) -> None:
+    long = "x" * 5_000
+    await caller.start(identity=long)
+    for name, fields in (
+        ("SignalWorkflowExecution", {"identity": long}),
+        ("RequestCancelWorkflowExecution", {"identity": long, "reason": long, "request_id": long}),
+        ("RecordActivityTaskHeartbeatById", {"identity": long}),
+        ("ShutdownWorker", {"identity": long, "reason": long, "sticky_task_queue": long}),
+        ("TerminateWorkflowExecution", {"identity": long, "reason": long}),
+    ):
+        assert await refusal(caller, name, fields) == "", name
+    with pytest.raises(NotFound):
+        await caller.call(
+            "QueryWorkflow", execution={"workflow_id": "z"}, query={"query_type": long}
+        )
+
+
+@pytest.mark.parametrize("end", ["Completed", "Failed"])
+async def test_rule_45_answers_to_workflow_tasks(end: str, caller: Caller) -> None:
+    await caller.start()
+    task = await caller.poll()
+    name = f"RespondWorkflowTask{end}"
+    with pytest.raises(InvalidArgument, match="Identity length exceeds limit"):
+        await caller.call(name, task_token=task.task_token, identity=text_of(1_001))
+    await caller.call(name, task_token=task.task_token, identity=text_of(1_000))
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_rule_45_answers_to_activity_tasks(end: str, caller: Caller) -> None:
+    await caller.start()
+    await caller.complete(await caller.poll(), schedule("a"))
+    task = await caller.call("PollActivityTaskQueue", task_queue={"name": QUEUE})
+    given = {"task_token": task.task_token}
+    await caller.call("RecordActivityTaskHeartbeat", identity=text_of(1_001), **given)
+    name = f"RespondActivityTask{end}"
+    assert "Identity length" in await refusal(caller, name, {"identity": text_of(1_001), **given})
+    assert "Identity length" not in await refusal(
+        caller, name, {"identity": text_of(1_000), **given}
+    )
+
+
+# ── commands ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make(kind: str, **fields: Any) -> commands_api.Command:
+    return builders.command(kind, **fields)
+
+
+def schedule(activity_id: str, **fields: Any) -> commands_api.Command:
+    fields.setdefault("activity_type", {"name": "greet"})
+    queue = fields.pop("queue", QUEUE)
+    return builders.schedule_activity(activity_id, queue, timeout_s=60, **fields)
+
+
+def child(**fields: Any) -> commands_api.Command:
+    given: Fields = {
+        "workflow_id": "c",
+        "workflow_type": {"name": "T"},
+        "task_queue": {"name": QUEUE},
+    }
+    return make("START_CHILD_WORKFLOW_EXECUTION", **{**given, **fields})
+
+
+def continue_as_new(**fields: Any) -> commands_api.Command:
+    return make(
+        "CONTINUE_AS_NEW_WORKFLOW_EXECUTION",
+        **{"workflow_type": {"name": "T"}, "task_queue": {"name": QUEUE}, **fields},
+    )
+
+
+def signal(**fields: Any) -> commands_api.Command:
+    given: Fields = {"execution": {"workflow_id": "z"}, "signal_name": "s"}
+    return make("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION", **{**given, **fields})
+
+
+async def answer(caller: Caller, *commands: commands_api.Command) -> str:
+    """The message with which commands are refused; empty when they are accepted."""
+    await caller.start()
+    try:
+        await caller.complete(await caller.poll(), *commands)
+    except InvalidArgument as error:
+        return error.message
+    return ""
+
+
+COMMAND_IDS: dict[str, Callable[[str], commands_api.Command]] = {
+    "timer id": lambda text: builders.start_timer(text, 1),
+    "activity id": schedule,
+    "activity type": lambda text: schedule("a", activity_type={"name": text}),
+    "activity queue": lambda text: schedule("a", queue=text),
+    "child id": lambda text: child(workflow_id=text),
+    "child type": lambda text: child(workflow_type={"name": text}),
+    "child queue": lambda text: child(task_queue={"name": text}),
+    "next type": lambda text: continue_as_new(workflow_type={"name": text}),
+    "next queue": lambda text: continue_as_new(task_queue={"name": text}),
+    "signalled": lambda text: signal(execution={"workflow_id": text}),
+    "signal name": lambda text: signal(signal_name=text),
+    "cancelled": lambda text: make("REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION", workflow_id=text),
+    "marker": lambda text: make("RECORD_MARKER", marker_name=text),
+}
+
+
+@pytest.mark.parametrize("name", COMMAND_IDS)
+async def test_rule_45_lengths_in_commands(name: str, caller: Caller) -> None:
+    refused = await answer(caller, COMMAND_IDS[name](text_of(1_001)))
+    assert "has 1001 bytes; the limit is 1000." in refused
+    await caller.complete(await caller.poll(), COMMAND_IDS[name](text_of(1_000)))
+
+
+# ── names of task queues ─────────────────────────────────────────────────────────────────────────────
+
+PREFIX = "task queue name cannot start with reserved prefix /_sys/"
+
+
+@on_virtual_time
+@pytest.mark.parametrize("name", [*STARTS, *POLLS])
+async def test_names_of_partitions_are_reserved(name: str) -> None:
+    async with virtual_caller() as caller:
+        assert await refusal(caller, name, {"task_queue": {"name": "/_sys/q"}}) == PREFIX
+        assert await refusal(caller, name, {"task_queue": {"name": "/_sy"}}) == ""
+        await caller.call("DescribeTaskQueue", task_queue={"name": "/_sys/q/1"})
+
+
+@pytest.mark.parametrize("name", ["activity queue", "child queue", "next queue"])
+async def test_commands_cannot_name_partitions(name: str, caller: Caller) -> None:
+    assert PREFIX in await answer(caller, COMMAND_IDS[name]("/_sys/q"))
