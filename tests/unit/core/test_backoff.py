@@ -111,4 +111,9 @@ def test_the_limits_are_those_of_the_reference_server_but_for_a_few() -> None:
         "retention_default_ns": 36_500 * units.DAY_NS,
         "sticky_schedule_to_start_default_ns": 5 * S,
         "workflow_task_retry_backoff_max_ns": 600 * S,
+        "allows_cross_namespace_commands": False,
+        "registered_search_attributes_max": 1_000,
+        "search_attributes_max": 100,
+        "search_attribute_bytes_max": 2_048,
+        "search_attributes_bytes_max": 40 * 1024,
     }

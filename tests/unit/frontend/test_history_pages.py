@@ -237,7 +237,7 @@ async def test_a_long_poll_follows_a_run_to_its_end():
         assert (ids(late), late.next_page_token) == ([4, 5], b"")
         namespace = caller.node.engine.namespaces.find("default")
         assert namespace is not None
-        gone = encode_token(HistoryToken(first_run(task), 6), namespace.token_key, "w")
+        gone = encode_token(HistoryToken(first_run(task), 6), namespace.token_key)
         nothing = await caller.history(wait_new_event=True, next_page_token=gone)
         assert (ids(nothing), nothing.next_page_token, now_s()) == ([], b"", 0)
 

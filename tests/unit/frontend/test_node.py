@@ -158,6 +158,11 @@ async def test_the_settings_of_the_transport(caller: Caller):
         "grpc.max_send_message_length": -1,
         "grpc.so_reuseport": 0,
         "grpc.http2.max_ping_strikes": 0,
+        "grpc.http2.bdp_probe": 0,
+        "grpc.max_concurrent_streams": 10_000,
+        "grpc.max_connection_age_ms": 5 * 60_000,
+        "grpc.max_connection_age_grace_ms": 70_000,
+        "grpc.max_connection_idle_ms": 2 * 60_000,
         "grpc.keepalive_permit_without_calls": 1,
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,
@@ -166,11 +171,18 @@ async def test_the_settings_of_the_transport(caller: Caller):
     }
 
 
+class EmptyRequest:
+    """The context of a call whose request has no bytes."""
+
+    async def read(self) -> bytes:
+        return b""
+
+
 async def test_a_server_is_healthy_from_its_start_to_its_stop(caller: Caller):
     server = GrpcServer(caller.node.frontend, "127.0.0.1", 0)
 
     async def status() -> Any:
-        answer = await server._check_health(b"", cast("Any", None))
+        answer = await server._check_health(None, cast("Any", EmptyRequest()))
         return health.HealthCheckResponse.FromString(answer).status
 
     assert await status() == health.NOT_SERVING

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from perdure.core.units import SECOND_NS
 from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.frontend.pages import (
+    HISTORY,
     PAGE_BYTES_MAX,
     UNSEALED_NS,
     HistoryToken,
@@ -110,7 +111,7 @@ NAMESPACE = NamespaceFact(namespace_id="n", name="n", token_key=b"k" * 32)
 
 
 def encoded(token: HistoryToken | ReverseToken) -> bytes:
-    return page_body(encode_token(token, NAMESPACE.token_key, "w"), NAMESPACE, "w", 0)
+    return page_body(encode_token(token, NAMESPACE.token_key), NAMESPACE, HISTORY, 0)
 
 
 def test_a_page_token_survives_the_journey():
@@ -122,15 +123,15 @@ def test_a_page_token_survives_the_journey():
 
 
 @pytest.mark.parametrize("key", [b"", b"j" * 32, b"k" * 32])
-@pytest.mark.parametrize("read", ["w", "another"])
+@pytest.mark.parametrize("read", [HISTORY, "another"])
 @pytest.mark.parametrize("is_changed", [False, True])
 def test_a_page_token_is_good_for_its_namespace_and_read_alone(
     key: bytes, read: str, *, is_changed: bool
 ):
-    token = encode_token(HistoryToken("run", 7), key, "w")
+    token = encode_token(HistoryToken("run", 7), key)
     if is_changed:
         token = token[:-1] + bytes([token[-1] ^ 1])
-    if (key, read, is_changed) == (NAMESPACE.token_key, "w", False):
+    if (key, read, is_changed) == (NAMESPACE.token_key, HISTORY, False):
         assert page_body(token, NAMESPACE, read, 0) == encoded(HistoryToken("run", 7))
         return
     with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
@@ -138,15 +139,15 @@ def test_a_page_token_is_good_for_its_namespace_and_read_alone(
 
 
 def test_pages_without_a_seal_are_taken_for_a_while_after_the_namespace_got_its_key():
-    token = encode_token(HistoryToken("run", 7), b"", "w")
+    token = encode_token(HistoryToken("run", 7), b"")
     old = msgspec.structs.replace(NAMESPACE, unsealed_until_ns=5)
     until_ns = 5 + UNSEALED_NS
-    assert page_body(token, old, "w", until_ns) == token
+    assert page_body(token, old, HISTORY, until_ns) == token
     with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
-        page_body(token, old, "w", until_ns + 1)
-    forged = encode_token(HistoryToken("run", 7), b"j" * 32, "w")
+        page_body(token, old, HISTORY, until_ns + 1)
+    forged = encode_token(HistoryToken("run", 7), b"j" * 32)
     with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
-        page_body(forged, old, "w", until_ns)
+        page_body(forged, old, HISTORY, until_ns)
 
 
 def test_a_token_of_another_run_or_of_nobody_is_refused_as_rule_25_says():

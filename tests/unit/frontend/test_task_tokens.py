@@ -260,13 +260,15 @@ async def test_rule_25_a_page_token_is_good_for_its_namespace_run_and_list_alone
         asked: dict[str, Any] = {"execution": {"workflow_id": "w"}, "maximum_page_size": 1}
         token = (await caller.call(name, **asked)).next_page_token
         assert token
-        changes: list[dict[str, Any]] = [
-            {"namespace": "other"},
-            {"execution": {"workflow_id": "v"}},
-        ]
-        for change in changes:
-            with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
-                await caller.call(name, **(asked | change), next_page_token=token)
+        with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+            await caller.call(name, **asked, namespace="other", next_page_token=token)
+        another: dict[str, Any] = {"workflow_id": "v"}
+        with pytest.raises(NotFound):
+            await caller.call(name, execution=another, next_page_token=token)
+        described = await caller.call("DescribeWorkflowExecution", execution=another)
+        another["run_id"] = described.workflow_execution_info.execution.run_id
+        with pytest.raises(InvalidArgument, match="does not match the NextPageToken"):
+            await caller.call(name, execution=another, next_page_token=token)
         with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
             await caller.call(name, **asked, next_page_token=seals.body_of(token))
         assert (await caller.call(name, **asked, next_page_token=token)).history.events

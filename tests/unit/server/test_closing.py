@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -38,9 +38,16 @@ async def no_shard(_: int) -> ShardLease:
     raise NotWritten("no disk (test)")
 
 
-def lose_the_shards(world: World) -> None:
+async def no_answer(_: int) -> ShardLease:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("the future never ends")
+
+
+def lose_the_shards(
+    world: World, acquire: Callable[[int], Awaitable[ShardLease]] = no_shard
+) -> None:
     """As after a lost fence, with a disk from which they cannot be taken over again."""
-    world.faults.inner.acquire = no_shard
+    world.faults.inner.acquire = acquire
     for shard in world.engine.shards._shards.values():
         world.engine.shards.drop(shard, True)
 
@@ -108,7 +115,7 @@ async def test_a_wake_up_without_its_shard_is_given_up_and_comes_after_the_next_
     key = await world.start()
     task = await world.poll()
     await world.complete(task.task_token, start_timer("t", 100))
-    lose_the_shards(world)
+    lose_the_shards(world, no_answer)
     while not world.engine.wakes.is_firing:  # noqa: ASYNC110 -- nothing announces it
         await asyncio.sleep(0.01)
     # Until it waits for its shard: before, it would hear at once that the node is closing.

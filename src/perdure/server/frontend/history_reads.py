@@ -8,6 +8,7 @@ from perdure.core.ids import run_key
 from perdure.history import transitions
 from perdure.server.frontend import checks
 from perdure.server.frontend.pages import (
+    HISTORY,
     HistoryToken,
     ReverseToken,
     cut,
@@ -37,16 +38,14 @@ _READERS = ("temporal-cli", "temporal-ui", "perdure-cli", "perdure-ui")
 
 def _given(services: Services, request: _Request, kind: type[_Token]) -> _Token:
     """The page token of a request: for its namespace, its run, and this kind of read."""
-    namespace, execution = services.namespace(request.namespace), request.execution
-    body = page_body(
-        request.next_page_token, namespace, execution.workflow_id, services.clock.now_ns()
-    )
-    return decode_token(body, execution.run_id, kind)
+    namespace = services.namespace(request.namespace)
+    body = page_body(request.next_page_token, namespace, HISTORY, services.clock.now_ns())
+    return decode_token(body, request.execution.run_id, kind)
 
 
 def _sealed(services: Services, request: _Request, token: HistoryToken | ReverseToken) -> bytes:
     key = services.namespace(request.namespace).token_key
-    return encode_token(token, key, request.execution.workflow_id)
+    return encode_token(token, key)
 
 
 async def get_workflow_execution_history(

@@ -25,6 +25,8 @@ PAGE_BYTES_MAX = 2 * 1024 * 1024
 
 
 _EventId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+HISTORY = "history"
+"""What a token of a history is for, as `page_body` wants it."""
 UNSEALED_NS = 10 * MINUTE_NS
 """For how long after an upgrade tokens without a seal are taken: pages are read one soon after the other."""
 
@@ -60,9 +62,9 @@ _Token = TypeVar("_Token", HistoryToken, ReverseToken)
 _Entry = TypeVar("_Entry", bound=Message)
 
 
-def encode_token(token: HistoryToken | ReverseToken, key: bytes, workflow_id: str) -> bytes:
-    """The token for the next page, sealed with the key of the namespace."""
-    return seals.seal(_encoder.encode(token), key, seals.PAGE, workflow_id)
+def encode_token(token: HistoryToken | ReverseToken, key: bytes) -> bytes:
+    """The token for the next page, sealed with the key of the namespace. It says of which run."""
+    return seals.seal(_encoder.encode(token), key, seals.PAGE, HISTORY)
 
 
 def decode_token(body: bytes, run_id: str, kind: type[_Token]) -> _Token:

@@ -116,7 +116,7 @@ async def _first_page(
         return page.data + tail, b""
     next_page = HistoryToken(entity.run_id, page.next_event_id, last, tail)
     key = services.token_key(entity.namespace_id)
-    return page.data, encode_token(next_page, key, entity.name)
+    return page.data, encode_token(next_page, key)
 
 
 def activity_task(
