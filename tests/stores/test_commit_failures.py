@@ -16,6 +16,7 @@ from perdure.entity.transition import EventRow
 from perdure.storage.port import (
     CommitBatch,
     DamagedWrite,
+    DamageError,
     EntityWrite,
     FactRow,
     FenceLost,
@@ -357,3 +358,26 @@ async def test_several_shards_stand_or_fall_together(bench: Bench):
     assert [(one.sequence, one.clock_ns, one.last_entity) for one in after] == [
         (1, 100, 10), (0, 0, 0), (1, 102, 12),
     ]  # fmt: skip
+
+
+class LosesItsTransaction(Failing):
+    """As SQLite does after an I/O error, it ends the transaction together with the statement."""
+
+    def execute(self, statement: str, *arguments: Any) -> Any:
+        try:
+            return super().execute(statement, *arguments)
+        except sqlite3.OperationalError:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+
+async def test_an_io_error_within_a_load_is_not_taken_for_damage(bench: Bench):
+    await bench.write(await Writer(bench.store).acquire())
+    reading = LosesItsTransaction(bench.store.reading)
+    bench.store.reading = cast("sqlite3.Connection", reading)
+    reading.fails["SELECT branch"] = failure(sqlite3.SQLITE_IOERR)
+    with pytest.raises(StoreError, match="could not be read") as caught:
+        await bench.store.load(A)
+    assert not isinstance(caught.value, DamageError)
+    assert await bench.store.load(A) is not None

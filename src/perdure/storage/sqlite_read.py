@@ -77,7 +77,9 @@ def load(connection: sqlite3.Connection, key: EntityKey) -> StoredEntity | None:
             number, facts, events, wake_at_ns, bool(has_task_in_flight), shown_events
         )
     finally:
-        connection.execute("COMMIT")
+        # SQLite ends the transaction itself after an I/O error. A second error would take the place of that one.
+        if connection.in_transaction:
+            connection.execute("COMMIT")
 
 
 def events(
