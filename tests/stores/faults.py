@@ -10,6 +10,7 @@ import msgspec
 from perdure.core.ids import EntityKey
 from perdure.storage.port import (
     CommitBatch,
+    DamagedWrite,
     EntityWrite,
     FactRow,
     NotWritten,
@@ -29,6 +30,9 @@ class FaultyStore:
         self.is_full = False
         self.is_unwritable = False
         """Nothing can be written, neither a commit nor a take-over; of a commit the outcome is unknown."""
+        self.damaged_shards: set[int] = set()
+        """Shards whose rows are damaged: they cannot be taken over."""
+        self.takeovers = 0
         self.poisoned: set[str] = set()
         """Names of entities whose facts the database will refuse."""
         self.unknown: str = ""
@@ -53,6 +57,9 @@ class FaultyStore:
         return found
 
     async def acquire(self, shard_id: int) -> ShardLease:
+        self.takeovers += 1
+        if shard_id in self.damaged_shards:
+            raise DamagedWrite(f"the row of shard {shard_id} is missing (test)")
         if self.is_unwritable:
             raise NotWritten("disk I/O error (test)")
         return await self.inner.acquire(shard_id)

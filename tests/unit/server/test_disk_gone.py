@@ -192,3 +192,54 @@ async def test_a_node_ends_although_the_fate_of_a_batch_is_unknown(monkeypatch: 
         await world.node.close()
         with pytest.raises(errors.Unavailable):
             await signal
+
+
+@pytest.mark.parametrize("after", ["a lost fence", "an unknown outcome"])
+async def test_a_shard_whose_row_is_damaged_is_refused_and_not_taken_over_again(
+    after: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(node_shards, "RETRY_NS", 1)
+    world = await open_world(open_memory())
+    key = await world.start("w")
+    shard = world.engine.shards.of(key)
+    others = [await world.start(f"other-{n}") for n in range(20)]
+    other = next(one for one in others if world.engine.shards.of(one) is not shard)
+    world.faults.damaged_shards = {shard.shard_id}
+    before = world.faults.takeovers
+    if after == "a lost fence":
+        world.engine.shards.drop(shard, True)
+    else:
+        world.faults.unknown = "landed"
+        with pytest.raises(
+            errors.DataLoss, match="unknown whether the change was written: the row"
+        ):
+            await world.signal("w", request_id="in doubt")
+    async with asyncio.timeout(60):
+        await shard.answers.wait()
+    for _ in range(3):
+        for call in (world.signal("w"), world.event_types(key)):
+            with pytest.raises(errors.DataLoss, match="row of shard"):
+                await call
+    assert world.faults.takeovers == before + 1
+    assert [r.message.count("are refused from now on") for r in caplog.records].count(1) == 1
+    await world.signal(other.name)
+    await world.check_memory(other)
+    async with asyncio.timeout(60):
+        await world.node.close()
+
+
+async def test_of_several_shards_the_sound_ones_tell_whether_a_batch_was_written():
+    world = await open_world(open_memory())
+    keys = [await world.start(f"w{n}") for n in range(20)]
+    shards = {world.engine.shards.of(key): key for key in keys}
+    (damaged, lost), (_, kept) = list(shards.items())[:2]
+    signals = await world.holding(world.signal(lost.name), world.signal(kept.name))
+    world.faults.unknown = "landed"
+    world.faults.damaged_shards = {damaged.shard_id}
+    world.go_on()
+    async with asyncio.timeout(60):
+        await asyncio.gather(*signals)
+    assert await world.engine.read(kept, lambda state: state.signal_count) == 1
+    with pytest.raises(errors.DataLoss):
+        await world.event_types(lost)
+    await world.node.close()

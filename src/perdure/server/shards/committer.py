@@ -319,6 +319,8 @@ class Committer:
         written = False
         try:
             written = await self._settle(shards, self._suspend)
+        except DamageError as damage:
+            error = errors.DataLoss(f"It is unknown whether the change was written: {damage}.")
         finally:
             if self._is_suspended:
                 self._is_suspended, self._refusal = False, None

@@ -64,6 +64,8 @@ class Loader:
         await shard.answers.wait()
         if shard.is_closed:
             raise errors.Unavailable("The engine is shutting down.")
+        if shard.damage is not None:
+            raise errors.DataLoss(f"{shard.damage}.")
         if shard.is_suspended and not shard.is_readable:
             raise errors.Unavailable(
                 "The database cannot be written, and another node may own this shard."

@@ -15,14 +15,14 @@ from perdure.core.ids import shard_of
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.server.owners.owners import elsewhere
 from perdure.server.shards.shard import Shard
-from perdure.storage.port import ShardLease, StoreError
+from perdure.storage.port import DamageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from perdure.core.ids import EntityKey
     from perdure.server.shards.cache import EntityCache
-    from perdure.storage.port import Store
+    from perdure.storage.port import ShardLease, Store
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,11 @@ class NodeShards:
         Args:
             shards: Those of the batch. No other node owns them, or the outcome would be a lost fence.
             failed: Called after each failed attempt.
+
+        Raises:
+            DamageError: None of the shards can be acquired again, so nothing can tell.
         """
-        landed = True
+        fences: list[bool] = []
 
         def suspend(error: Exception) -> None:
             for one in shards:
@@ -108,7 +111,13 @@ class NodeShards:
         for shard in shards:
             before = shard.range_id, shard.sequence + 1
             lease = await self._take(shard, suspend)
-            landed &= (lease.previous_range_id, lease.sequence) == before
+            if lease is not None:
+                fences.append((lease.previous_range_id, lease.sequence) == before)
+        if not fences:
+            damage = shards[0].damage
+            assert damage is not None, "otherwise it was acquired"
+            raise damage
+        landed = all(fences)
         log.warning("the batch of unknown outcome was %s", "written" if landed else "not written")
         return landed
 
@@ -125,16 +134,22 @@ class NodeShards:
         losses = 1 if loop.time() - taken > HELD_S else losses + 1
         pause_ns = exponential_ns(RETRY_NS, 4.0, RETAKE_MAX_NS, losses)
         await asyncio.sleep(pause_ns / SECOND_NS)
-        await self._take(shard, lambda _: shard.suspend(is_readable=False))
+        if await self._take(shard, lambda _: shard.suspend(is_readable=False)) is None:
+            return
         self._losses[shard.shard_id] = losses, loop.time()
 
-    async def _take(self, shard: Shard, failed: Callable[[Exception], None]) -> ShardLease:
+    async def _take(self, shard: Shard, failed: Callable[[Exception], None]) -> ShardLease | None:
+        """The lease of a shard, as soon as it can be acquired; None: it is damaged, and refused from now on."""
         failures = 0
         while True:
             try:
                 lease = await self._store.acquire(shard.shard_id)
+            except DamageError as damage:
+                log.error("%s; calls of shard %d are refused from now on", damage, shard.shard_id)
+                shard.refuse(damage)
+                return None
             except Exception as error:
-                # Retry after any error: the node needs the shard, and the committer may be waiting for it.
+                # Retry after any other error: the node needs the shard, and the committer may be waiting for it.
                 failures += 1
                 pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
                 log.error(

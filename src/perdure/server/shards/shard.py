@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from perdure.core.ids import ENTITY_BITS, TASK_BITS
-from perdure.storage.port import ShardLease, ShardWrite
+from perdure.storage.port import DamageError, ShardLease, ShardWrite
 
 
 class Shard:
@@ -29,6 +29,8 @@ class Shard:
         self.is_suspended = False
         self.is_readable = False
         """Whether, while it is suspended, what is stored may be read: no other node can write it."""
+        self.damage: DamageError | None = None
+        """Why it will never be acquired again."""
         self.is_closed = False
         self.range_id = 0
         self.sequence = 0
@@ -57,6 +59,11 @@ class Shard:
     def suspend(self, *, is_readable: bool) -> None:
         """End the waiting of callers, because the shard cannot be acquired for now."""
         self.is_suspended, self.is_readable = True, is_readable
+        self.answers.set()
+
+    def refuse(self, damage: DamageError) -> None:
+        """Give the shard up: its row is damaged, and trying again does not help."""
+        self.damage = damage
         self.answers.set()
 
     def close(self) -> None:
