@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from perdure import __version__
 
+_KEY = re.compile(r"[0-9a-z_.-]+")
 CLIENT_NAME = "perdure-python"
 """The client's name. It is not an official one, because servers refuse old versions of clients that they know."""
 
@@ -44,8 +46,10 @@ def validate_metadata(metadata: Mapping[str, str | bytes]) -> None:
             text otherwise.
     """
     for key, value in metadata.items():
-        if not key or not key.isascii() or key != key.lower() or " " in key:
-            raise TypeError(f"RPC metadata key {key!r} must be lower-case ASCII without spaces")
+        if not _KEY.fullmatch(key):
+            raise TypeError(
+                f"RPC metadata key {key!r} must consist of lower-case ASCII letters, digits, '-', '_' and '.'"
+            )
         if key.endswith("-bin") != isinstance(value, bytes):
             raise TypeError(
                 f"RPC metadata {key!r}: keys that end in '-bin' take bytes, all others take str"

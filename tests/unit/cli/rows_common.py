@@ -140,7 +140,8 @@ def _metadata(bench: Bench, command: str) -> None:
         headers = {name: one.headers.get(name) for name in ("color", "size", "raw-bin")}
         assert headers == {"color": "re=d", "size": "", "raw-bin": "é".encode()}, one.method
     for wrong, message in (
-        ("x", "'x' is not KEY=VALUE"), ("=x", "is not KEY=VALUE"), ("a b=x", "lower-case ASCII without spaces"),
+        ("x", "'x' is not KEY=VALUE"), ("=x", "is not KEY=VALUE"), ("a b=x", "lower-case ASCII letters"),
+        ("a\n=x", "lower-case ASCII letters"),
         ("a=\n", "'a': the value must be printable ASCII"), ("a=é", "printable ASCII"),
     ):  # fmt: skip
         refused = bench.run(*words, "--grpc-meta", wrong)

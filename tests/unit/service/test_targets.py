@@ -66,6 +66,9 @@ MALFORMED: list[dict[str, str | bytes]] = [
     {"a-bin": "x"},
     {"a": b"x"},
     {"ä": "x"},
+    {"a\n": "x"},
+    {"a:b": "x"},
+    {"a\x00": "x"},
     {"a": "line\n"},
 ]
 
