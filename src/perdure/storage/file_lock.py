@@ -68,7 +68,9 @@ class FileLock:
             os.write(self._fd, f"{os.getpid():<{HOLDER_BYTES - 1}}\n".encode())
         except OSError as error:
             os.close(self._fd)
-            raise OpenError(f"cannot write {path}: {error.strerror}") from None
+            raise OpenError(
+                f"cannot write {path}: {error.strerror}; free some space, or choose another directory"
+            ) from None
 
     def write_down(self, progress: Progress) -> None:
         """Write down how many commits there have been. A failure is harmless: the number is too low then."""

@@ -1,14 +1,18 @@
-"""Where a database may lie: SQLite's log and locks need a local disk.
+"""Where a database may lie: SQLite's log and locks need a local disk. What the operating system says when it is full.
 
 Role: `check_name` refuses what is no path. `check_file_system` refuses network file systems, where locks, shared memory
 and `fsync` are unreliable, and warns about folders that a virtual machine shares with its host. It reads the mount
-table and works on Linux only; on other systems it checks nothing.
+table and works on Linux only; on other systems it checks nothing. `write_problem` finds the reason for which nothing
+can be written, which SQLite does not tell.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from perdure.storage.port import OpenError
 
@@ -29,6 +33,41 @@ _PASSED_THROUGH = frozenset(
     {"9p", "drvfs", "prl_fs", "vboxsf", "virtiofs", "vmhgfs", "fuse.vmhgfs-fuse"}
 )
 """A host folder shared with a virtual machine or container: safe while only one side uses the file."""
+
+
+PROBE_BYTES = 256 * 1024
+"""More than SQLite needs at a time: the index of a log grows by 32 KiB."""
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class WriteProblem(NamedTuple):
+    """Why nothing can be written to a folder.
+
+    Attributes:
+        reason: In the words of the operating system.
+        is_no_space: Whether the disk or a quota is full.
+    """
+
+    reason: str
+    is_no_space: bool
+
+
+def write_problem(folder: Path) -> WriteProblem | None:
+    """Try to write to a folder. SQLite says "disk I/O error" whatever the reason is, unless the disk itself is full.
+
+    Args:
+        folder: The folder of a database that could not be written.
+
+    Returns:
+        The reason; None if a file can be written there.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+    except OSError as error:
+        return WriteProblem(error.strerror or str(error), error.errno in _NO_SPACE)
+    return None
 
 
 def check_name(database: Path) -> None:

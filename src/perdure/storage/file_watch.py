@@ -21,9 +21,13 @@ class FileWatch:
 
     Args:
         database: The file; its log is beside it, because the database has been read.
+
+    Attributes:
+        folder: The folder of the files.
     """
 
     def __init__(self, database: Path) -> None:
+        self.folder = database.parent
         paths = (str(database), f"{database}-wal")
         self._files = [(path, identity) for path in paths if (identity := _identity(path))]
 

@@ -16,16 +16,18 @@ from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_commit, sqlite_read
 from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
 from perdure.storage.file_lock import FileLock, Progress
-from perdure.storage.file_system import check_file_system, check_name
+from perdure.storage.file_system import check_file_system, check_name, write_problem
 from perdure.storage.file_watch import FileWatch
 from perdure.storage.lost_commits import NOTHING, check_opened, stored_progress
 from perdure.storage.port import (
     CommitBatch,
     DamagedWrite,
     DoubtfulTasks,
+    NotWritten,
     ShardLease,
     StoredEffect,
     StoredEntity,
+    StoreFull,
     TaskRow,
     VisibilityQuery,
     WakeRow,
@@ -162,7 +164,7 @@ class SqliteStore:
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 # If a transaction stays open, the next one rolls it back.
-                why = write_error(error)
+                why = self._explained(write_error(error))
                 raise type(why)(f"shard {shard_id} could not be taken over: {why}") from error
             if row is None:
                 raise DamagedWrite(
@@ -181,12 +183,28 @@ class SqliteStore:
     def _write(self, batch: CommitBatch) -> None:
         if self._watch is not None:
             self._watch.check()
-        sqlite_commit.write(self.writing, batch)
+        try:
+            sqlite_commit.write(self.writing, batch)
+        except NotWritten as error:
+            why = self._explained(error)
+            if why is error:
+                raise
+            raise why from error
         if self._lock is not None:
             commits, clock_ns = self._progress
             latest_ns = max(clock_ns, *(shard.clock_ns for shard in batch.shards))
             self._progress = Progress(commits + len(batch.shards), latest_ns)
             self._lock.write_down(self._progress)
+
+    def _explained(self, error: NotWritten) -> NotWritten:
+        """The same error, with the reason that SQLite does not tell."""
+        if type(error) is not NotWritten or self._watch is None:
+            return error
+        problem = write_problem(self._watch.folder)
+        if problem is None:
+            return error
+        kind = StoreFull if problem.is_no_space else NotWritten
+        return kind(f"{error}: {problem.reason}")
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
         return await self._read(partial(sqlite_read.load, self.reading, key))

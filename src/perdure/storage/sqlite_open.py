@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
+from perdure.storage.file_system import write_problem
 from perdure.storage.port import Damaged, NewerSchema, OpenError
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 from perdure.storage.sqlite_errors import READ_ERRORS, ErrorKind, kind_of, text_of
@@ -127,4 +128,14 @@ def _refused_if_damaged(path: Path) -> Generator[None]:
             raise Damaged(
                 f"{path} is damaged ({text_of(error)}): restore it from a backup"
             ) from error
-        raise OpenError(f"cannot open {path}: {error}") from error
+        raise OpenError(f"cannot open {path}: {_reason(error, path.parent)}") from error
+
+
+def _reason(error: sqlite3.Error | UnicodeDecodeError, folder: Path) -> str:
+    problem = write_problem(folder)
+    if kind_of(error) is ErrorKind.FULL or (problem is not None and problem.is_no_space):
+        reason = "no space left on the disk" if problem is None else problem.reason
+        return f"no space left ({reason}); free some space, or choose another directory"
+    if problem is not None:
+        return f"{folder} cannot be written ({problem.reason}); choose a directory that is writable"
+    return str(error)
