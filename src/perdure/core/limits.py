@@ -42,6 +42,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     history_count_suggest_continue: int = 4 * 1024
     id_length_max: int = 1_000
     """In bytes of UTF-8, as the reference server counts. Ids, names, types and the identities of workers."""
+    build_id_bytes_max: int = 255
+    fairness_key_bytes_max: int = 64
+    links_per_request_max: int = 10
+    link_bytes_max: int = 4_000
     buffered_events_max: int = 2_000
     """The reference server's is 100. That many activities may be pending, and all may end while one workflow task runs:
     if it failed for that repeatedly, its worker would replay a long history each time, slower and slower."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tests.reference.commands import Command, continue_as_new, make, schedule_activity, start_timer
 from tests.reference.play import Case, script
-from tests.reference.scripts.bad_commands import refused
+from tests.reference.scripts.bad_commands import A_RUN, refused
 
 FITS, OVER = "é" * 500, "é" * 500 + "x"
 """The limit is one of bytes: both have fewer than a thousand characters."""
@@ -125,3 +126,95 @@ async def lengths_in_commands(case: Case) -> None:
         "next partition": [continue_as_new({"name": "/_sys/queue"})],
     }
     await refused(case, tries)
+
+
+PRIORITIES: dict[str, dict[str, Any]] = {
+    "negative key": {"priority_key": -1},
+    "large key": {"priority_key": 1_000},
+    "fairness key": {"fairness_key": "x" * 64},
+    "long fairness key": {"fairness_key": "é" * 32 + "x"},
+    "negative weight": {"fairness_weight": -1},
+    "not a number": {"fairness_weight": float("nan")},
+}
+
+
+@script
+async def priorities_of_starts(case: Case) -> None:
+    await starts(case, {label: {"priority": given} for label, given in PRIORITIES.items()})
+
+
+@script
+async def priorities_in_commands(case: Case) -> None:
+    def child(**fields: Any) -> Command:
+        queue = case.queue_named("no-worker")
+        given = {
+            "workflow_id": case.id("child"),
+            "workflow_type": {"name": "T"},
+            "task_queue": queue,
+        }
+        return make("START_CHILD_WORKFLOW_EXECUTION", **{**given, **fields})
+
+    bad = {
+        label: PRIORITIES[label]
+        for label in ("negative key", "long fairness key", "negative weight")
+    }
+    await refused(
+        case,
+        {
+            f"{kind} {label}": [make_one(priority=given)]
+            for kind, make_one in (
+                ("activity", partial(schedule_activity, case.queue)),
+                ("child", child),
+            )
+            for label, given in bad.items()
+        },
+    )
+
+
+def link(**fields: Any) -> dict[str, Any]:
+    event = {"namespace": "default", "workflow_id": "w", "run_id": A_RUN, **fields}
+    return {"workflow_event": event}
+
+
+@script
+async def links(case: Case) -> None:
+    rows: dict[str, list[dict[str, Any]]] = {
+        "ten": [link()] * 10,
+        "eleven": [link()] * 11,
+        "large": [link(workflow_id="x" * 4_000)],
+        "none": [{}],
+        "no job": [{"batch_job": {}}],
+        "no namespace": [link(namespace="")],
+        "no workflow": [link(workflow_id="")],
+        "no run": [link(run_id="")],
+        "no type": [link(event_ref={"event_id": 1})],
+    }
+    await starts(case, {label: {"links": given} for label, given in rows.items()})
+    await case.start()
+    run: dict[str, Any] = {"workflow_execution": case.execution()}
+    for label, given in list(rows.items())[1:5]:
+        await case.call("SignalWorkflowExecution", label=label, **run, signal_name="s", links=given)
+        await case.call("RequestCancelWorkflowExecution", label=label, **run, links=given)
+        await case.call("TerminateWorkflowExecution", label=label, **run, links=given)
+
+
+@script
+async def versions_of_workers(case: Case) -> None:
+    bad: list[tuple[str, str, str]] = [
+        ("no name", "", "b"), ("no build", "d", ""), ("long name", "x" * 481, "b"), ("long build", "d", "x" * 481),
+        ("dot", "d.e", "b"), ("colon", "d:e", "b"), ("underscores", "__d", "b"),
+    ]  # fmt: skip
+    for method in POLLS:
+        long = {"build_id": "x" * 256}
+        await case.call(
+            method, label="build", task_queue=case.queue, worker_version_capabilities=long
+        )
+        for label, name, build_id in bad:
+            given = {"deployment_name": name, "build_id": build_id, "worker_versioning_mode": 2}
+            await case.call(method, label=label, task_queue=case.queue, deployment_options=given)
+    await case.start()
+    task = await case.poll()
+    await case.complete(task, worker_version_stamp={"build_id": "x" * 256})
+    for _, name, build_id in bad:
+        given = {"deployment_name": name, "build_id": build_id, "worker_versioning_mode": 2}
+        await case.complete(task, deployment_options=given)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from perdure.server.node.main import limits_of
 from perdure.wire.api import command as commands_api
 from perdure.wire.errors import InvalidArgument, NotFound, RpcError
 from tests.harness import builders
@@ -219,3 +221,148 @@ async def test_names_of_partitions_are_reserved(name: str) -> None:
 @pytest.mark.parametrize("name", ["activity queue", "child queue", "next queue"])
 async def test_commands_cannot_name_partitions(name: str, caller: Caller) -> None:
     assert PREFIX in await answer(caller, COMMAND_IDS[name]("/_sys/q"))
+
+
+# ── priorities, links, versions of workers ───────────────────────────────────────────────────────────
+
+PRIORITIES: list[tuple[Fields, str]] = [
+    ({"priority_key": -1}, "priority key can't be negative"),
+    ({"priority_key": 2**31 - 1}, ""),
+    ({"fairness_key": text_of(64)}, ""),
+    ({"fairness_key": text_of(65)}, "fairness key length exceeds limit"),
+    ({"fairness_weight": 0.5}, ""),
+    ({"fairness_weight": -1}, "must be greater than zero"),
+    ({"fairness_weight": -math.inf}, "must be greater than zero"),
+    ({"fairness_weight": math.inf}, "must be a finite number"),
+    ({"fairness_weight": math.nan}, "must be a finite number"),
+]
+
+
+def same(said: str, expected: str) -> bool:
+    return expected in said if expected else not said
+
+
+@on_virtual_time
+@pytest.mark.parametrize(("priority", "message"), PRIORITIES)
+async def test_rule_46_priorities(priority: Fields, message: str) -> None:
+    for name in STARTS:
+        async with virtual_caller() as caller:
+            said = await refusal(caller, name, with_value(name, "priority", priority))
+            assert same(said, message), name
+    for make_command in (
+        lambda: schedule("a", priority=priority),
+        lambda: child(priority=priority),
+    ):
+        async with virtual_caller() as caller:
+            assert same(await answer(caller, make_command()), message)
+
+
+def link(**fields: Any) -> Fields:
+    event = {"namespace": "default", "workflow_id": "w", "run_id": "r", **fields}
+    return {"workflow_event": event}
+
+
+OTHER_LINKS: list[Fields] = [
+    {"batch_job": {"job_id": "j"}},
+    {"activity": {}},
+    link(event_ref={"event_type": 1}),
+]
+LINKS: list[tuple[list[Fields], str]] = [
+    ([link()] * 10, ""),
+    ([link()] * 11, "cannot attach more than 10 links per request, got 11"),
+    (OTHER_LINKS, ""),
+    ([link(workflow_id="x" * 3_900)], ""),
+    ([link(), link(workflow_id="x" * 4_000)], "link exceeds allowed size of 4000, got 40"),
+    ([{}], "unsupported link variant"),
+    ([{"batch_job": {}}], "batch job link must not have an empty job ID"),
+    ([link(namespace="")], "must not have an empty namespace field"),
+    ([link(workflow_id="")], "must not have an empty workflow ID field"),
+    ([link(run_id="")], "must not have an empty run ID field"),
+    ([link(event_ref={"event_id": 1})], "cannot have an unspecified event type"),
+]
+LINKED = (
+    *STARTS,
+    "SignalWorkflowExecution",
+    "RequestCancelWorkflowExecution",
+    "TerminateWorkflowExecution",
+)
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize(("links", "message"), LINKS)
+async def test_rule_46_links(links: list[Fields], message: str, name: str, caller: Caller) -> None:
+    if name not in STARTS:
+        await caller.start()
+    assert same(await refusal(caller, name, with_value(name, "links", links)), message)
+
+
+def options(name: str, build_id: str, mode: int = 2) -> Fields:
+    return {"deployment_name": name, "build_id": build_id, "worker_versioning_mode": mode}
+
+
+TOGETHER = "Deployment name and build id must be set together."
+VERSIONS: list[tuple[str, Any, str]] = [
+    ("build_id", text_of(255), ""),
+    ("build_id", text_of(256), "Build ID exceeds configured limit.workerBuildIdSize"),
+    ("options", options(text_of(480), text_of(480)), ""),
+    ("options", options(text_of(481), "b"), "size of WorkerDeploymentName larger than"),
+    ("options", options("d", text_of(481)), "size of BuildID larger than"),
+    ("options", options("", "b"), TOGETHER),
+    ("options", options("d", ""), TOGETHER),
+    ("options", options("d.e", "b"), "worker deployment name cannot contain '.'"),
+    ("options", options("d:e", "b"), "worker deployment name cannot contain ':'"),
+    ("options", options("__d", "b"), "WorkerDeploymentName cannot start with '__'"),
+    ("options", options("d", "b.c:d"), ""),
+    ("options", options("d.e", text_of(481), 1), ""),
+]
+
+
+@on_virtual_time
+@pytest.mark.parametrize(("field", "value", "message"), VERSIONS)
+async def test_rule_46_versions_of_workers(field: str, value: Any, message: str) -> None:
+    async with virtual_caller() as caller:
+        for name in POLLS:
+            path = (
+                "deployment_options"
+                if field == "options"
+                else "worker_version_capabilities.build_id"
+            )
+            assert same(await refusal(caller, name, with_value(name, path, value)), message), name
+        await caller.start("answered")
+        task = await caller.poll()
+        given = (
+            {"deployment_options": value}
+            if field == "options"
+            else {"worker_version_stamp": {"build_id": value}}
+        )
+        name = "RespondWorkflowTaskCompleted"
+        assert same(await refusal(caller, name, {"task_token": task.task_token, **given}), message)
+
+
+@on_virtual_time
+@pytest.mark.parametrize(
+    ("key", "commands", "message"),
+    [
+        ("limit.numPendingActivities.error", [schedule("a"), schedule("b")], "activities"),
+        (
+            "limit.numPendingChildExecutions.error",
+            [child(), child(workflow_id="d")],
+            "child workflow executions",
+        ),
+        ("limit.numPendingSignals.error", [signal(), signal()], "signals to external workflows"),
+        (
+            "limit.numPendingCancelRequests.error",
+            [make("REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION", workflow_id="z")] * 2,
+            "requests to cancel external workflows",
+        ),
+    ],
+)
+async def test_rule_46_numbers_of_what_is_pending(
+    key: str, commands: list[commands_api.Command], message: str
+) -> None:
+    async with virtual_caller(limits_of({key: 1})) as caller:
+        said = await answer(caller, *commands)
+        assert (
+            f"the number of pending {message}, 1, has reached the per-workflow limit of 1" in said
+        )
+        await caller.complete(await caller.poll(), commands[0])

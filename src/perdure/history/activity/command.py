@@ -98,6 +98,8 @@ def _schedule(
             f"An activity with the id {shown(attributes.activity_id)} is already pending.",
         )
     check.blob(attributes.input.ByteSize(), "input")
+    if attributes.HasField("priority"):
+        check.priority(attributes.priority)
     pending_limit(
         ACTIVITIES_LIMIT, "activities", len(state.activities), limits.pending_activities_max
     )

@@ -62,8 +62,13 @@ def _start(draft: Draft, attributes: Attributes, command: Command, context: Comm
             terminates=True,
         )
     check.search_attributes(attributes.search_attributes, draft.env)
+    if attributes.HasField("priority"):
+        check.priority(attributes.priority)
     pending_limit(
-        CHILDREN_LIMIT, "child workflows", len(state.children), limits.pending_children_max
+        CHILDREN_LIMIT,
+        "child workflow executions",
+        len(state.children),
+        limits.pending_children_max,
     )
     initiated = _initiated_event(draft, attributes, check)
     initiated.workflow_task_completed_event_id = context.completed_event_id

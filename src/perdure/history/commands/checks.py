@@ -115,6 +115,11 @@ class CommandChecks:
                 terminates=True,
             )
 
+    def priority(self, value: common.Priority) -> None:
+        """A priority whose numbers make sense."""
+        if problem := priority_problem(value, self._limits):
+            raise self.reject(f"invalid priorities: {problem}")
+
     def retry_policy(self, policy: common.RetryPolicy) -> common.RetryPolicy:
         """The policy with its defaults filled in."""
         try:
@@ -195,10 +200,28 @@ def text_payloads(text: str) -> common.Payloads:
     return common.Payloads(payloads=[payload])
 
 
+def priority_problem(priority: common.Priority, limits: Limits) -> str:
+    """Why this priority cannot be given; empty if it can. The words are the reference server's, except the last."""
+    if priority.priority_key < 0:
+        return "priority key can't be negative"
+    if bytes_if_longer(priority.fairness_key, limits.fairness_key_bytes_max):
+        return "fairness key length exceeds limit"
+    weight = priority.fairness_weight
+    if weight < 0:
+        return "fairness weight must be greater than zero"
+    return "" if math.isfinite(weight) else "fairness weight must be a finite number"
+
+
 def pending_limit(cause: Cause.ValueType, what: str, count: int, limit: int) -> None:
-    """Reject a command that would exceed the limit of pending operations of its kind."""
+    """Reject a command that would exceed the limit of pending operations of its kind.
+
+    The words are the reference server's: users look for them.
+    """
     if count >= limit:
-        raise CommandRejected(cause, f"The run has {count} pending {what}; the limit is {limit}.")
+        raise CommandRejected(
+            cause,
+            f"the number of pending {what}, {count}, has reached the per-workflow limit of {limit}",
+        )
 
 
 ACTIVITIES_LIMIT = enums.WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED

@@ -59,7 +59,7 @@ def _signal(draft: Draft, attributes: Signal, command: Command, context: Command
     CommandChecks(command, _BAD_SIGNAL_SIZE, limits).blob(size_bytes, "input and header")
     pending_limit(
         SIGNALS_LIMIT,
-        "signals to other workflows",
+        "signals to external workflows",
         len(state.external_signals),
         limits.pending_signals_external_max,
     )
@@ -94,7 +94,7 @@ def _cancel(draft: Draft, attributes: Cancel, command: Command, context: Command
         )
     pending_limit(
         CANCELS_LIMIT,
-        "requests to cancel other workflows",
+        "requests to cancel external workflows",
         len(state.external_cancels),
         limits.pending_cancels_external_max,
     )

@@ -56,6 +56,8 @@ async def poll_activity_task_queue(
     namespace_id = services.namespace_id(request.namespace)
     name = checks.queue_name(request.task_queue, services.limits)
     checks.optional_text(request.identity, "Identity", services.limits)
+    checks.build_id(request.worker_version_capabilities.build_id, services.limits)
+    checks.deployment_options(request.deployment_options, services.limits)
     result = await services.matching.poll(
         QueueKey(namespace_id, name, QueueKind.ACTIVITY),
         identity=request.identity,

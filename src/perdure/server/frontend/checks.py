@@ -8,11 +8,24 @@ from uuid import UUID
 
 from perdure.core.ids import RESERVED_QUEUES
 from perdure.core.limits import Limits, bytes_if_longer
-from perdure.wire.api import common, taskqueue
+from perdure.history.commands.checks import priority_problem
+from perdure.wire.api import common, deployment, enums, taskqueue
 from perdure.wire.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.message import Message
+
+    from perdure.wire.api import workflowservice
+
+    Prioritised = (
+        workflowservice.StartWorkflowExecutionRequest
+        | workflowservice.SignalWithStartWorkflowExecutionRequest
+    )
+
+_DEPLOYMENT_OVERHEAD_BYTES = 40
+"""What the reference server keeps of an id for itself when it makes one of a deployment's name and a build id."""
 
 
 def not_supported(field: str) -> InvalidArgument:
@@ -71,6 +84,82 @@ def described_queue_name(value: taskqueue.TaskQueue, limits: Limits) -> str:
     if not name.isprintable():
         raise InvalidArgument("TaskQueue must not contain control characters.")
     return name
+
+
+def priority(request: Prioritised, limits: Limits) -> None:
+    """A priority whose numbers make sense, or none."""
+    if request.HasField("priority") and (problem := priority_problem(request.priority, limits)):
+        raise InvalidArgument(problem)
+
+
+def links(values: Sequence[common.Link], limits: Limits) -> None:
+    """The links of a request: few, small, and each to something."""
+    if not values:
+        return
+    if len(values) > limits.links_per_request_max:
+        raise InvalidArgument(
+            f"cannot attach more than {limits.links_per_request_max} links per request, got {len(values)}"
+        )
+    for link in values:
+        size_bytes = link.ByteSize()
+        if size_bytes > limits.link_bytes_max:
+            raise InvalidArgument(
+                f"link exceeds allowed size of {limits.link_bytes_max}, got {size_bytes}"
+            )
+        if problem := _link_problem(link):
+            raise InvalidArgument(problem)
+
+
+def _link_problem(link: common.Link) -> str:
+    match link.WhichOneof("variant"):
+        case None:
+            return "unsupported link variant"
+        case "batch_job":
+            return "" if link.batch_job.job_id else "batch job link must not have an empty job ID"
+        case "workflow_event":
+            event = link.workflow_event
+            for name, value in (
+                ("namespace", event.namespace),
+                ("workflow ID", event.workflow_id),
+                ("run ID", event.run_id),
+            ):
+                if not value:
+                    return f"workflow event link must not have an empty {name} field"
+            if event.event_ref.event_id and not event.event_ref.event_type:
+                return "workflow event link ref cannot have an unspecified event type and a non-zero event ID"
+        case _:
+            pass  # The reference server has no rules for what other links hold.
+    return ""
+
+
+def build_id(value: str, limits: Limits) -> None:
+    """The build id of a worker, or none."""
+    if bytes_if_longer(value, limits.build_id_bytes_max):
+        raise InvalidArgument(
+            "Build ID exceeds configured limit.workerBuildIdSize, use a shorter build ID."
+        )
+
+
+def deployment_options(value: deployment.WorkerDeploymentOptions, limits: Limits) -> None:
+    """The version of a worker deployment: name and build id, whose length leaves room for both in one id.
+
+    Those of a worker without versioning are not looked at.
+    """
+    if value.worker_versioning_mode != enums.WORKER_VERSIONING_MODE_VERSIONED:
+        return
+    name, build = value.deployment_name, value.build_id
+    if not name or not build:
+        raise InvalidArgument("Deployment name and build id must be set together.")
+    longest_bytes = (limits.id_length_max - _DEPLOYMENT_OVERHEAD_BYTES) // 2
+    if bytes_if_longer(name, longest_bytes):
+        raise InvalidArgument("size of WorkerDeploymentName larger than the maximum allowed")
+    for letter in ".:":
+        if letter in name:
+            raise InvalidArgument(f"worker deployment name cannot contain '{letter}'")
+    if name.startswith("__"):
+        raise InvalidArgument("WorkerDeploymentName cannot start with '__'")
+    if bytes_if_longer(build, longest_bytes):
+        raise InvalidArgument("size of BuildID larger than the maximum allowed")
 
 
 def page_size(value: int, default: int, maximum: int) -> int:

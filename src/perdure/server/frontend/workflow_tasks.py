@@ -37,6 +37,8 @@ async def poll_workflow_task_queue(
     namespace_id = services.namespace_id(request.namespace)
     name = checks.queue_name(request.task_queue, services.limits)
     checks.optional_text(request.identity, "Identity", services.limits)
+    checks.build_id(request.worker_version_capabilities.build_id, services.limits)
+    checks.deployment_options(request.deployment_options, services.limits)
     is_sticky = request.task_queue.kind == _STICKY
     queue = QueueKey(namespace_id, name, QueueKind.WORKFLOW)
     until_ns = services.clock.monotonic_ns() + call.long_poll_ns()
@@ -80,6 +82,8 @@ async def respond_workflow_task_completed(
         raise too_large(len(encoded), COMPLETION_BYTES_MAX)
     token, _ = task_tokens.opened(services, request, WorkflowTaskToken)
     checks.optional_text(request.identity, "Identity", services.limits)
+    checks.build_id(request.worker_version_stamp.build_id, services.limits)
+    checks.deployment_options(request.deployment_options, services.limits)
     entity = token.entity
     try:
         reply = await services.engine.update(

@@ -74,6 +74,8 @@ def check_start(services: Services, request: workflowservice.StartWorkflowExecut
             raise InvalidArgument(f"{field} must not be negative.")
     if request.cron_schedule and request.HasField("workflow_start_delay"):
         raise InvalidArgument("CronSchedule and WorkflowStartDelay may not be used together.")
+    checks.priority(request, limits)
+    checks.links(request.links, limits)
     _check_features(request)
     transitions.check_policies(request)
 
@@ -99,6 +101,7 @@ async def signal_workflow_execution(
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
     checks.text(request.signal_name, "SignalName", services.limits)
     checks.optional_text(request.request_id, "RequestId", services.limits)
+    checks.links(request.links, services.limits)
     return await services.runs.update_current(
         namespace_id,
         workflow_id,
@@ -143,6 +146,7 @@ async def request_cancel_workflow_execution(
 ) -> workflowservice.RequestCancelWorkflowExecutionResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
+    checks.links(request.links, services.limits)
     # A first execution run id names the chain. The current run must belong to it; the run id is ignored.
     run_id = "" if request.first_execution_run_id else run_id
     return await services.runs.update_current(
@@ -158,6 +162,7 @@ async def terminate_workflow_execution(
 ) -> workflowservice.TerminateWorkflowExecutionResponse:
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.workflow_execution, services.limits)
+    checks.links(request.links, services.limits)
     run_id = "" if request.first_execution_run_id else run_id
     return await services.runs.update_current(
         namespace_id,

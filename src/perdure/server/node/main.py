@@ -42,10 +42,20 @@ _KNOWN_CONFIG = {
     "limit.blobSize.error": "blob_size_bytes_max",
     "limit.memoSize.error": "memo_size_bytes_max",
     "limit.maxIDLength": "id_length_max",
+    "limit.workerBuildIdSize": "build_id_bytes_max",
+    "limit.numPendingActivities.error": "pending_activities_max",
+    "limit.numPendingChildExecutions.error": "pending_children_max",
+    "limit.numPendingSignals.error": "pending_signals_external_max",
+    "limit.numPendingCancelRequests.error": "pending_cancels_external_max",
+    "frontend.maxlinksPerRequest": "links_per_request_max",
+    "frontend.linkMaxSize": "link_bytes_max",
     "frontend.searchAttributesNumberOfKeysLimit": "search_attributes_max",
     "frontend.searchAttributesSizeOfValueLimit": "search_attribute_bytes_max",
     "frontend.searchAttributesTotalSizeLimit": "search_attributes_bytes_max",
     "history.maxBufferedQueryCount": "buffered_queries_max",
+    "history.maximumSignalsPerExecution": "signals_per_run_max",
+    "history.maxInFlightUpdates": "updates_in_flight_max",
+    "history.maxTotalUpdates": "updates_per_run_max",
 }
 _KNOWN_SWITCHES = {"system.enableCrossNamespaceCommands": "allows_cross_namespace_commands"}
 
