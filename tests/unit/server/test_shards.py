@@ -14,7 +14,7 @@ from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.group import Entry
 from perdure.server.shards.node_shards import NodeShards
 from perdure.server.shards.shard import Shard
-from perdure.storage.port import NotWritten, ShardLease, Store
+from perdure.storage.port import DamagedWrite, NotWritten, ShardLease, Store
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.server.world import settle
 
@@ -205,6 +205,23 @@ async def test_a_shard_in_doubt_can_be_read_once_a_take_over_has_failed():
     assert not any(shard.is_suspended or shard.is_readable for shard in in_doubt)
     assert [shard.epoch for shard in in_doubt] > epochs, "loads that began before are not taken"
     assert [leases.key_of(n) in leases.cache for n in range(3)] == [False, False, True]
+
+
+@on_virtual_time
+async def test_what_was_read_of_a_shard_in_doubt_is_not_served_once_its_row_is_damaged():
+    leases = Leases()
+    await leases.shards.acquire_all()
+    shard = leases.shard(0)
+    leases.shards.drop(shard, False)
+    leases.failures = [NotWritten("no disk (test)"), DamagedWrite("no row (test)")]
+
+    def failed(_: Exception) -> None:
+        leases.cache.add(Entry(leases.key_of(0), shard, RUNS))
+
+    with pytest.raises(DamagedWrite):
+        await leases.shards.settle([shard], failed)
+    assert leases.key_of(0) not in leases.cache
+    assert shard.answers.is_set()
 
 
 @on_virtual_time

@@ -146,6 +146,8 @@ class NodeShards:
                 lease = await self._store.acquire(shard.shard_id)
             except DamageError as damage:
                 log.error("%s; calls of shard %d are refused from now on", damage, shard.shard_id)
+                if shard.is_suspended:
+                    self.drop(shard, False)  # what was read meanwhile would still be served
                 shard.refuse(damage)
                 return None
             except Exception as error:
