@@ -48,6 +48,9 @@ class Info:
         priority: Priority and fairness of the task.
         retry_policy: The retry policy in force; None if the server did not report it.
         activity_run_id: The run id of a standalone activity.
+        fencing_token: A number that is larger for whatever attempt the server started later. A store that remembers the
+            largest one can refuse writes of an attempt whose successor has begun: see `docs/fencing.md`. None for a
+            local activity, and if the server did not say when the attempt started.
     """
 
     activity_id: str
@@ -71,6 +74,7 @@ class Info:
     priority: Priority
     retry_policy: RetryPolicy | None
     activity_run_id: str | None = None
+    fencing_token: int | None = None
 
     @property
     def in_workflow(self) -> bool:

@@ -93,6 +93,7 @@ class ActivityEnvironment:
             workflow_type="test",
             priority=Priority.default,
             retry_policy=None,
+            fencing_token=1,
         )
 
     def cancel(

@@ -29,6 +29,7 @@ def test_the_default_info() -> None:
     assert (info.namespace, info.workflow_namespace) == ("default", "default")
     assert info.start_to_close_timeout == info.schedule_to_close_timeout == timedelta(seconds=1)
     assert (info.heartbeat_timeout, info.retry_policy) == (None, None)
+    assert info.fencing_token == 1
     assert list(info.heartbeat_details) == []
     assert info.scheduled_time == info.started_time == info.current_attempt_scheduled_time
     assert info.scheduled_time.timestamp() == 0

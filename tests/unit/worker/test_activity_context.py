@@ -87,6 +87,7 @@ async def test_the_info_says_all_that_the_task_does() -> None:
         "priority": info.priority,
         "retry_policy": info.retry_policy,
         "activity_run_id": None,
+        "fencing_token": 3 * SECOND_NS + 3,
     }
     assert info.priority.priority_key == 7
     assert info.retry_policy.maximum_attempts == 8
@@ -98,6 +99,7 @@ async def test_the_info_says_all_that_the_task_does() -> None:
     info = seen[1]
     assert (info.namespace, info.workflow_namespace, info.workflow_id) == ("default", None, None)
     assert (info.activity_run_id, info.retry_policy, info.heartbeat_timeout) == ("own", None, None)
+    assert info.fencing_token is None, "the server did not say when it started"
     assert (info.workflow_run_id, info.workflow_type, info.in_workflow) == (None, None, False)
     assert info.priority.priority_key is None
 

@@ -10,7 +10,7 @@ from perdure.activity import Info
 from perdure.common.priority import Priority
 from perdure.common.retry import RetryPolicy
 from perdure.wire.api import workflowservice
-from perdure.wire.times import datetime_of, timedelta_of
+from perdure.wire.times import datetime_of, timedelta_of, timestamp_ns
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
@@ -58,7 +58,16 @@ def info_of(
         if task.HasField("retry_policy")
         else None,
         activity_run_id=None if execution.workflow_id else task.activity_run_id or None,
+        fencing_token=None if is_local else _fencing_token(task),
     )
+
+
+def _fencing_token(task: workflowservice.PollActivityTaskQueueResponse) -> int | None:
+    """The time at which the server started the attempt, in ns: its clock never goes back, and it starts each attempt.
+
+    The number of the attempt decides between attempts of one moment, which a clock of tests may give.
+    """
+    return timestamp_ns(task.started_time) + task.attempt if task.HasField("started_time") else None
 
 
 def _span(value: Duration) -> timedelta | None:
