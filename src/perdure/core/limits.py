@@ -28,6 +28,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one namespace, and what is allowed in it. Sizes in bytes, durations in nanoseconds."""
 
     blob_size_bytes_max: int = 2 * 1024 * 1024
+    transaction_bytes_max: int = 4 * 1024 * 1024
+    """What one command may add to the history, with headers and all. The reference server counts all the commands of a
+    workflow task together; here a completion may be larger than one message (`COMPLETION_BYTES_MAX`)."""
     memo_size_bytes_max: int = 2 * 1024 * 1024
     search_attributes_max: int = 100
     """That one request or command may set."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tests.reference.commands import Command, continue_as_new, make, schedule_activity, start_timer
+from tests.reference.commands import (
+    Command,
+    continue_as_new,
+    make,
+    payload,
+    payloads,
+    schedule_activity,
+    start_timer,
+)
 from tests.reference.play import Case, script
 from tests.reference.scripts.bad_commands import A_RUN, refused
 
@@ -218,3 +226,16 @@ async def versions_of_workers(case: Case) -> None:
     for _, name, build_id in bad:
         given = {"deployment_name": name, "build_id": build_id, "worker_versioning_mode": 2}
         await case.complete(task, deployment_options=given)
+
+
+LARGE = 2_100_000
+
+
+@script
+async def large_values(case: Case) -> None:
+    await case.start()
+    large = payloads("x" * LARGE)
+    query = {"query_type": "q", "query_args": large}
+    await case.call("QueryWorkflow", execution=case.execution(), query=query)
+    await case.step(schedule_activity(case.queue, header={"fields": {"h": payload("x" * LARGE)}}))
+    await case.describe()

@@ -11,13 +11,15 @@ import pytest
 
 from perdure.server.node.main import limits_of
 from perdure.wire.api import command as commands_api
+from perdure.wire.api import common, enums
 from perdure.wire.errors import InvalidArgument, NotFound, RpcError
 from tests.harness import builders
 from tests.unit.frontend.conftest import QUEUE, Caller, virtual_caller
-from tests.unit.frontend.test_validation import GOOD
+from tests.unit.frontend.test_validation import GOOD, RUN
 from tests.unit.server.virtual import on_virtual_time
 
 Fields = dict[str, Any]
+FORCE_CLOSE = enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
 STARTS = ("StartWorkflowExecution", "SignalWithStartWorkflowExecution")
 POLLS = ("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue")
 ENDS = ("Completed", "Failed", "Canceled")
@@ -366,3 +368,80 @@ async def test_rule_46_numbers_of_what_is_pending(
             f"the number of pending {message}, 1, has reached the per-workflow limit of 1" in said
         )
         await caller.complete(await caller.poll(), commands[0])
+
+
+# ── sizes of commands ────────────────────────────────────────────────────────────────────────────────
+
+
+def payload(size_bytes: int) -> common.Payload:
+    return common.Payload(data=bytes(size_bytes))
+
+
+def header(size_bytes: int) -> Fields:
+    return {"fields": {"h": payload(size_bytes)}}
+
+
+def summarised(command: commands_api.Command, size_bytes: int) -> commands_api.Command:
+    command.user_metadata.summary.CopyFrom(payload(size_bytes))
+    return command
+
+
+LARGE: dict[str, Callable[[int], commands_api.Command]] = {
+    "activity header": lambda n: schedule("a", header=header(n)),
+    "activity summary": lambda n: summarised(schedule("a"), n),
+    "child header": lambda n: child(header=header(n)),
+    "next header": lambda n: continue_as_new(header=header(n)),
+    "marker failure": lambda n: make(
+        "RECORD_MARKER", marker_name="m", failure={"message": "x" * n}
+    ),
+    "reason": lambda n: make(
+        "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION", workflow_id="z", reason="x" * n
+    ),
+    "timer summary": lambda n: summarised(builders.start_timer("t", 1), n),
+}
+
+
+@on_virtual_time
+@pytest.mark.parametrize("name", LARGE)
+async def test_rule_47_a_command_that_adds_too_much_ends_its_run(name: str) -> None:
+    limits = limits_of({"system.transactionSizeLimit": 2_000})
+    async with virtual_caller(limits) as caller:
+        said = await answer(caller, LARGE[name](2_000))
+        assert said.startswith("ForceCloseCommand: Transaction size exceeds limit. ")
+        assert "the limit is 2000." in said
+        failed, ended = (await caller.history()).history.events[-2:]
+        assert failed.workflow_task_failed_event_attributes.cause == FORCE_CLOSE
+        assert ended.workflow_execution_terminated_event_attributes.reason == said
+    async with virtual_caller(limits) as caller:
+        # Each command has the whole limit.
+        both = [LARGE["marker failure"](1_500), LARGE[name](1_500)]
+        assert await answer(caller, *both) == ""
+
+
+async def test_arguments_of_queries_have_the_limit_of_payloads(caller: Caller) -> None:
+    await caller.start()
+    large = {"payloads": [payload(2 * 1024 * 1024)]}
+    said = await refusal(
+        caller, "QueryWorkflow", {"query": {"query_type": "q", "query_args": large}}
+    )
+    assert said.startswith("Blob data size exceeds limit. ")
+
+
+@pytest.mark.parametrize(
+    ("over_bytes", "said"), [(0, "x" * 512), (1, "Failure exceeds size limit.")]
+)
+async def test_rule_47_a_large_failure_of_a_task_is_cut(
+    over_bytes: int, said: str, caller: Caller
+) -> None:
+    # The message is the only field: a tag and a length of four bytes.
+    text = "x" * (2 * 1024 * 1024 - 5 + over_bytes)
+    await caller.start()
+    task = await caller.poll()
+    await caller.call(
+        "RespondWorkflowTaskFailed", task_token=task.task_token, failure={"message": text}
+    )
+    newest = (await caller.call("GetWorkflowExecutionHistoryReverse", execution=RUN)).history.events
+    kept = newest[0].workflow_task_failed_event_attributes.failure
+    assert kept.message[:512] == said
+    assert kept.HasField("cause") == bool(over_bytes)
+    assert kept.cause.message == ("x" * 512 if over_bytes else "")

@@ -114,14 +114,24 @@ def apply_commands(draft: Draft, commands: Sequence[Command], context: CommandCo
     Raises:
         CommandRejected: One of them cannot be applied; the caller abandons the draft.
     """
+    state, limit_bytes = draft.state, draft.env.limits.transaction_bytes_max
     context.is_closing = any(command.command_type in CLOSING for command in commands)
     for command in commands:
-        if not draft.state.is_running:
+        if not state.is_running:
             return
+        before_bytes = state.history_size_bytes
         handler = HANDLERS.get(command.command_type)
         if handler is None:
             raise CommandRejected(_UNSUPPORTED, f"{command_name(command)} is not supported yet.")
         handler(draft, _attributes(command), command, context)
+        if (size_bytes := state.history_size_bytes - before_bytes) > limit_bytes:
+            # The first words are the reference server's: users look for them.
+            raise CommandRejected(
+                enums.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+                f"Transaction size exceeds limit. {command_name(command)} adds {size_bytes} bytes to the history; "
+                f"the limit is {limit_bytes}.",
+                terminates=True,
+            )
 
 
 def command_name(command: Command) -> str:

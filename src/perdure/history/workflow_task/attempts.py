@@ -271,12 +271,31 @@ def fail_workflow_task(
             previous = write_failed(
                 draft,
                 request.cause,
-                message=request.failure if request.HasField("failure") else None,
+                message=_fitting(request.failure, env) if request.HasField("failure") else None,
                 identity=request.identity,
                 binary_checksum=request.binary_checksum,
             )
             schedule_again(draft, previous, counts=True)
         return draft.done(workflowservice.RespondWorkflowTaskFailedResponse())
+
+
+def _fitting(why: failure.Failure, env: Env) -> failure.Failure:
+    """The failure that a worker has reported, or the head of one that is larger than a payload may be (S-47)."""
+    limits = env.limits
+    if why.ByteSize() <= limits.blob_size_bytes_max:
+        return why
+    head_characters = limits.activity_last_failure_bytes_max // 8
+    return failure.Failure(
+        message="Failure exceeds size limit.",
+        source="Server",
+        cause=failure.Failure(
+            message=why.message[:head_characters],
+            source=why.source[:head_characters],
+            stack_trace=why.stack_trace[:head_characters],
+            server_failure_info=failure.ServerFailureInfo(non_retryable=True),
+        ),
+        server_failure_info=failure.ServerFailureInfo(non_retryable=True),
+    )
 
 
 def reset_sticky(state: RunState, env: Env) -> RunTransition:

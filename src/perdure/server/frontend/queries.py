@@ -38,6 +38,14 @@ async def query_workflow(
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     if not request.query.query_type:
         raise InvalidArgument("QueryType is not set on request.")
+    size_bytes, limit_bytes = (
+        request.query.query_args.ByteSize(),
+        services.limits.blob_size_bytes_max,
+    )
+    if size_bytes > limit_bytes:
+        raise InvalidArgument(
+            f"Blob data size exceeds limit. The query's arguments have {size_bytes} bytes; the limit is {limit_bytes}."
+        )
     entity, status = await services.runs.read_current(
         namespace_id, workflow_id, run_id, _who_and_how
     )

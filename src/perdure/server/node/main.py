@@ -42,6 +42,7 @@ _KNOWN_CONFIG = {
     "limit.blobSize.error": "blob_size_bytes_max",
     "limit.memoSize.error": "memo_size_bytes_max",
     "limit.maxIDLength": "id_length_max",
+    "system.transactionSizeLimit": "transaction_bytes_max",
     "limit.workerBuildIdSize": "build_id_bytes_max",
     "limit.numPendingActivities.error": "pending_activities_max",
     "limit.numPendingChildExecutions.error": "pending_children_max",
