@@ -65,7 +65,7 @@ def fold_run(
                 )
             try:
                 evolve(state, event)
-            except UnknownRowError:
+            except (UnknownRowError, MemoryError):
                 raise
             except Exception as error:
                 raise DataLoss(

@@ -151,6 +151,23 @@ async def test_what_can_not_be_read_back_says_so():
     assert KEY not in disk.cache
 
 
+class TooLarge:
+    """A fact that does not fit into memory."""
+
+    @property
+    def kind(self) -> int:
+        raise MemoryError
+
+
+@on_virtual_time
+async def test_a_lack_of_memory_is_no_damage():
+    disk = Disk()
+    disk.found = StoredEntity(number=1, facts=(cast("Any", TooLarge()),), events=())
+    with pytest.raises(errors.Unavailable, match="no memory left"):
+        await disk.loader.load(KEY, disk.shard)
+    assert KEY not in disk.cache
+
+
 async def test_a_run_comes_back_as_it_was(world: World):
     key = await world.start()
     task = await world.poll()

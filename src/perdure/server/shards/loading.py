@@ -114,6 +114,9 @@ class Loader:
             raise errors.DataLoss(
                 f"{entry.key.name} cannot be read back from the database: {error}"
             ) from None
+        except MemoryError:
+            # No sign of damage: nothing retries what is damaged.
+            raise errors.Unavailable("The server has no memory left to read this.") from None
         except Exception as error:
             log.exception("%s cannot be read back", entry.key)
             raise errors.DataLoss(
