@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 RECORDED = Path(__file__).with_name("recorded.json")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Of Python: each has bytecodes of its own."""
-WORKFLOWS = 100
+WORKFLOWS = 25
 """As many before the count begins, so that caches are filled, and as many while it runs; all are in flight at once."""
 SHOWN = 40
 

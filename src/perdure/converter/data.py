@@ -134,7 +134,7 @@ class DataConverter(WithSerializationContext):
             payload_converter = payload_converter.with_context(context)
         if isinstance(failure_converter, WithSerializationContext):
             failure_converter = failure_converter.with_context(context)
-        if isinstance(payload_codec, WithSerializationContext):
+        if payload_codec is not None and isinstance(payload_codec, WithSerializationContext):
             payload_codec = payload_codec.with_context(context)
         if (
             payload_converter is self.payload_converter

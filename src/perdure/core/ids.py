@@ -145,9 +145,11 @@ def new_id() -> str:
         high, low = time_ns() // MS_NS, int.from_bytes(_entropy(), "big")
     else:
         high, low = source.getrandbits(48), source.getrandbits(80)
-    bits = high << 80 | low & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    digits = f"{bits:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    # The five groups one by one, with version 7 and the variant 0b10 in their places: slicing 32 digits takes longer.
+    return (
+        f"{high >> 16:08x}-{high & 0xFFFF:04x}-7{low >> 64 & 0xFFF:03x}"
+        f"-{low >> 48 & 0x3FFF | 0x8000:04x}-{low & 0xFFFF_FFFF_FFFF:012x}"
+    )
 
 
 def new_key() -> bytes:

@@ -56,10 +56,8 @@ class SizeWarnings:
             method: Names the call in the warning.
             request: As it will be sent.
         """
-        if self._least_bytes is None or not payload_fields(cast("Descriptor", request.DESCRIPTOR)):
-            return
         # Nearly all requests are smaller than the smallest limit: then nothing is walked.
-        if request.ByteSize() <= self._least_bytes:
+        if self._least_bytes is None or request.ByteSize() <= self._least_bytes:
             return
         found = list(self.oversized(request))
         if not found:

@@ -6,6 +6,7 @@ that field set. Nothing is parsed here; the receiver parses once.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ _WIRE_TYPE_BYTES = 2
 _ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
 
 
+# Nearly all are lengths of events, which repeat: a workflow asks 17 times.
+@lru_cache(1_024)
 def varint(value: int) -> bytes:
     """The base-128 encoding of a non-negative integer."""
     if value < 0x80:

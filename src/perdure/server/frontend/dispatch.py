@@ -115,9 +115,9 @@ class Frontend:
         return Arrival(rpc, Call(method.name, wait_ns, metadata or NO_HEADERS), request)
 
     def _handle(self, arrival: Arrival) -> Awaitable[Reply]:
-        if self.services.owners.peers is None:
-            return self._handle_here(arrival)
-        return self._route(arrival)
+        if self.services.owners.peers is not None:
+            return self._route(arrival)
+        return arrival.rpc.handler(self.services, arrival.call, arrival.request)
 
     def _handle_here(self, arrival: Arrival) -> Awaitable[Reply]:
         return arrival.rpc.handler(self.services, arrival.call, arrival.request)

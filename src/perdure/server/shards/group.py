@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from perdure.entity.transition import EventRow
 from perdure.server.shards.tail import NO_TAIL, EventTail
-from perdure.storage.port import EntityWrite, FactRow
+from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey, TaskRowId
@@ -237,8 +237,10 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
             finished_tasks=finished,
         )
     facts: dict[tuple[int, str], FactRow] = {}
-    tasks = {row.sequence: row for write in many for row in write.tasks}
-    outbox = {row.sequence: row for write in many for row in write.outbox}
+    tasks: dict[int, TaskRow] = {}
+    outbox: dict[int, OutboxRow] = {}
+    finished: list[TaskRowId] = []
+    delivered: list[int] = []
     merged = EntityWrite(
         number=first.number, key=first.key, shard_id=first.shard_id, is_new=first.is_new
     )
@@ -248,6 +250,12 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
             _append_events(events, row)
         for fact in write.facts:
             facts[fact.kind, fact.key] = fact
+        for row in write.tasks:
+            tasks[row.sequence] = row
+        for row in write.outbox:
+            outbox[row.sequence] = row
+        finished.extend(write.finished_tasks)
+        delivered.extend(write.finished_outbox)
         if write.wake_at_ns is not None:
             merged.wake_at_ns = write.wake_at_ns
         if write.has_task_in_flight is not None:
@@ -255,9 +263,7 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
         merged.visibility = write.visibility or merged.visibility
         if write.delete_at_ns is not None:
             merged.delete_at_ns = write.delete_at_ns
-    finished = [row for write in many for row in write.finished_tasks]
     merged.finished_tasks = [row for row in finished if tasks.pop(row.sequence, None) is None]
-    delivered = [number for write in many for number in write.finished_outbox]
     merged.finished_outbox = [n for n in delivered if outbox.pop(n, None) is None]
     merged.events = events
     merged.facts = list(facts.values())

@@ -40,17 +40,14 @@ class EventTail:
 
     def range(self, first_event_id: int, last_event_id: int) -> list[bytes] | None:
         """The framed events of the range, or None when it begins before the tail."""
-        if not self._rows or first_event_id < self._rows[0].first_event_id:
+        rows = self._rows
+        if not rows or first_event_id < rows[0].first_event_id:
             return None
         # Search from the end: nearly all reads want the newest of possibly thousands of rows.
-        rows: list[EventRow] = []
-        for row in reversed(self._rows):
-            if row.first_event_id <= last_event_id:
-                rows.append(row)
-                if row.first_event_id <= first_event_id:
-                    break
-        rows.reverse()
-        return trim(rows, first_event_id, last_event_id)
+        start = len(rows) - 1
+        while rows[start].first_event_id > first_event_id:
+            start -= 1
+        return trim(rows[start:], first_event_id, last_event_id)
 
 
 NO_TAIL = EventTail()
@@ -61,13 +58,12 @@ def trim(rows: Sequence[EventRow], first_event_id: int, last_event_id: int) -> l
     """The framed events of rows in order, cut to the range."""
     found: list[bytes] = []
     for row in rows:
-        last = row.first_event_id + row.count - 1
-        if last < first_event_id or row.first_event_id > last_event_id:
-            continue
-        if row.first_event_id >= first_event_id and last <= last_event_id:
+        first = row.first_event_id
+        last = first + row.count - 1
+        if first_event_id <= first and last <= last_event_id:  # nearly always
             found.append(row.data)
-            continue
-        start = max(first_event_id - row.first_event_id, 0)
-        stop = last_event_id - row.first_event_id + 1
-        found.append(b"".join(list(frames(row.data))[start:stop]))
+        elif first_event_id <= last and first <= last_event_id:
+            start = max(first_event_id - first, 0)
+            stop = last_event_id - first + 1
+            found.append(b"".join(list(frames(row.data))[start:stop]))
     return found

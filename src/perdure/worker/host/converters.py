@@ -78,7 +78,7 @@ def _asks_for_context(converter: object) -> bool:
         isinstance(converter, CompositePayloadConverter)
         and type(converter).with_context is CompositePayloadConverter.with_context
     ):
-        return any(map(_asks_for_context, converter.converters.values()))
+        return converter._asks_for_context()  # it keeps the answer; each run asks  # noqa: SLF001
     return True
 
 
