@@ -5,9 +5,12 @@
     python -m tests.cost.measure --against before.json   # what a change made cheaper or more expensive
     python -m tests.cost.measure --record           # make the sum the recorded figure of this Python
 
-The workload is that of `benchmarks/bench_one_activity.py`: workflows of one activity each, a hundred in flight, on an
-embedded engine over SQLite and uvloop. Everything in the thread of the loop counts, be it ours, of the standard library
-or of a dependency; threads that write to the database do not.
+The workload is that of `benchmarks/bench_one_activity.py`: workflows of one activity each on an embedded engine over
+SQLite and uvloop. They are fewer, 25 in flight, because counting slows everything down twentyfold and more: with a
+hundred, time-outs of workflow tasks would pass.
+
+Everything in the thread of the loop counts, be it ours, of the standard library or of a dependency; threads that write
+to the database do not.
 
 CPU time varies by a tenth from run to run. Bytecodes vary by less than a hundredth, and only because more or fewer
 changes share a transaction. They are not the same thing: a call into C is one bytecode however long it takes.

@@ -36,7 +36,6 @@ SHORT_FILES: dict[str, str] = {
     "server/frontend/call.py": "one noun, below all handlers",
     "wire/descriptors.py": "loaded for reflection only",
     "wire/enums.py": "one list of star imports, exempt from lint rules",
-    "wire/splice.py": "one trick with bytes, explained in one place",
 }
 
 

@@ -141,15 +141,31 @@ def check_arity(fn: Callable[..., Any], args: Sequence[Any], what: str) -> None:
     Raises:
         TypeError: There are too few or too many.
     """
+    known = _arities.get(fn) if inspect.isfunction(fn) else None
+    if known is None:
+        known = _arity(fn)
+        if inspect.isfunction(fn):
+            _arities[fn] = known
+    required, names = known
+    if names is None or required <= len(args) <= len(names):
+        return
+    expected = str(required) if required == len(names) else f"{required} to {len(names)}"
+    told = ", ".join(names)
+    raise TypeError(f"{what} takes {expected} argument(s) ({told}), but {len(args)} were given")
+
+
+_arities: WeakKeyDictionary[Callable[..., Any], tuple[int, Sequence[str] | None]] = (
+    WeakKeyDictionary()
+)
+
+
+def _arity(fn: Callable[..., Any]) -> tuple[int, Sequence[str] | None]:
+    """How many arguments `fn` needs, and the names of all that it takes by position; None: any number."""
     parameters = parameters_of(fn)
     if parameters and _is_self(parameters[0]):
         parameters = parameters[1:]
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
-        return
+        return 0, None
     positional = [p for p in parameters if p.kind in POSITIONAL]
     required = sum(p.default is inspect.Parameter.empty for p in positional)
-    if required <= len(args) <= len(positional):
-        return
-    expected = str(required) if required == len(positional) else f"{required} to {len(positional)}"
-    names = ", ".join(p.name for p in positional)
-    raise TypeError(f"{what} takes {expected} argument(s) ({names}), but {len(args)} were given")
+    return required, [p.name for p in positional]

@@ -296,7 +296,7 @@ class EmbeddedConnection:
             from perdure.wire import health  # nothing else in a process without server needs it
 
             return health.check(cast("health.HealthCheckRequest", request), is_serving=True)
-        caller = asyncio.current_task()
+        caller = asyncio.current_task(self._loop)
         assert caller is not None, "a coroutine runs in a task"
         call = Call(caller)
         if method.waits is not Waits.FOR_NOTHING:

@@ -103,8 +103,7 @@ def _apply_events(
     run.sequence = sequence
     run.task_commands.clear()
     skip = False
-    last = len(sequence) - 1
-    for index, event in enumerate(sequence):
+    for index, (event, following) in enumerate(zip(sequence, (*sequence[1:], None), strict=True)):
         run.position = index
         event_id, event_type = event.event_id, event.event_type
         if event_id != run.last_processed_id + 1:
@@ -129,11 +128,9 @@ def _apply_events(
             skip = True
         if run.requests:
             _deliver_requests(run, event_id - 1)
-        if skip:
-            skip = False
-        else:
-            following = sequence[index + 1] if index < last else None
-            skip = _apply_event(run, event, event_type, following) is Step.SKIP_EVENT_AND_NEXT
+        skip = (
+            not skip and _apply_event(run, event, event_type, following) is Step.SKIP_EVENT_AND_NEXT
+        )
         run.last_processed_id = event_id
 
 

@@ -246,6 +246,8 @@ class Run:
         for entry in [entry for entry in self.commands if entry.machine.cancelled_before_sent]:
             self.commands.remove(entry)
             self.operations.forget(entry.machine)
+        if not self.fresh:
+            return
         ended = bool(self.commands) and isinstance(self.commands[-1].command, cmd.TerminalCommand)
         for entry in self.fresh:
             if entry.machine.cancelled_before_sent:

@@ -71,9 +71,9 @@ def duration_ns(value: Duration) -> int:
     seconds = value.seconds
     if not seconds:  # most durations of requests and events are not set
         return value.nanos
-    ns = seconds * NS_PER_SECOND + value.nanos
     if -_WHOLE_SECONDS_MAX < seconds < _WHOLE_SECONDS_MAX:
-        return ns
+        return seconds * NS_PER_SECOND + value.nanos
+    ns = seconds * NS_PER_SECOND + value.nanos
     if -END_OF_TIME_NS <= ns <= END_OF_TIME_NS:
         return ns
     return END_OF_TIME_NS if ns > 0 else -END_OF_TIME_NS

@@ -41,7 +41,8 @@ class ReplyCache:
 
     def get(self, token: bytes, now_ns: int) -> Outcome | None:
         """The outcome of the same call; None if the call is new or its commit failed."""
-        self._turn(now_ns)
+        if now_ns >= self._turn_ns:
+            self._turn(now_ns)
         found = self._young.get(token) or self._old.get(token)
         if found is None:
             return None
