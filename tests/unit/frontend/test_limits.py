@@ -433,8 +433,8 @@ async def test_arguments_of_queries_have_the_limit_of_payloads(caller: Caller) -
 async def test_rule_47_a_large_failure_of_a_task_is_cut(
     over_bytes: int, said: str, caller: Caller
 ) -> None:
-    # The message is the only field: a tag and a length of four bytes.
-    text = "x" * (2 * 1024 * 1024 - 5 + over_bytes)
+    # The message is the only field: a tag and a length, of four bytes.
+    text = "x" * (2 * 1024 * 1024 - 4 + over_bytes)
     await caller.start()
     task = await caller.poll()
     await caller.call(
