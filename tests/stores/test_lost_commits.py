@@ -17,6 +17,7 @@ import pytest
 
 from perdure.core.ids import run_key
 from perdure.server.admin.audit import audit
+from perdure.storage import lost_commits
 from perdure.storage.file_lock import HOLDER_BYTES, FileLock, Progress, progress_beside
 from perdure.storage.lost_commits import check_opened
 from perdure.storage.port import EntityWrite, FenceLost, InUse, LostCommits, OpenError
@@ -141,6 +142,39 @@ async def test_a_log_that_is_lost_is_noticed(killed: Path, lose: Callable[[Path]
     await store.close()
     assert commits(killed) == known(killed) == COMMITS - caught.value.commits
     await (await open_inline(killed)).close()
+
+
+@pytest.mark.parametrize("lose", [delete, empty, cut_to_its_header])
+async def test_a_log_that_held_everything_is_missed_too(
+    tmp_path: Path, lose: Callable[[Path], None]
+):
+    path = tmp_path / "x.db"
+    await write_and_die(path)
+    lose(beside(path, "-wal"))
+    before = path.read_bytes()
+    for use in (lambda: open_inline(path), lambda: asyncio.to_thread(audit, path)):
+        with pytest.raises(LostCommits, match="has lost at least 6 of 6 commits, the last of 2023"):
+            await use()
+    assert path.read_bytes() == before
+    beside(path, ".lock").unlink()
+    await (await open_inline(path)).close()
+    assert commits(path) == 0
+
+
+async def test_what_could_not_be_read_before_is_compared_once_it_is_open(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def busy(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    beside(killed, "-wal").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(lost_commits, "connect_reader", busy)
+        with pytest.raises(LostCommits, match="has lost at least 6 of 6 commits"):
+            await open_inline(killed)
+    with pytest.raises(LostCommits):
+        await open_inline(killed)
+    assert known(killed) == COMMITS
 
 
 async def test_the_log_can_be_put_back(killed: Path):

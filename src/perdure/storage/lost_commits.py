@@ -63,7 +63,22 @@ def check_opened(database: Path, known: Progress | None) -> Progress:
             known.commits - found.commits,
         )
         return found
-    raise LostCommits(
+    raise _lost(database, found, known)
+
+
+def check_complete(connection: sqlite3.Connection, database: Path, known: Progress) -> None:
+    """Compare again once the database is open: before, it may have been unreadable.
+
+    Raises:
+        LostCommits: There were more commits than the database has.
+    """
+    found = stored_progress(connection)
+    if found is not None and found.commits < known.commits:
+        raise _lost(database, found, known)
+
+
+def _lost(database: Path, found: Progress, known: Progress) -> LostCommits:
+    return LostCommits(
         f"{missing(database, found, known)}. Put back what is missing, or restore a backup. To go on without "
         f"these commits, remove {database}.lock",
         known.commits - found.commits,
@@ -117,6 +132,8 @@ def stored_progress(connection: sqlite3.Connection) -> Progress | None:
     Raises:
         sqlite3.Error: They cannot be read.
     """
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return NOTHING  # new, or all of it was in the log
     rows = connection.execute("SELECT commit_sequence, clock_ns FROM shards").fetchall()
     if not rows or not all(isinstance(value, int) for row in rows for value in row):
         return None

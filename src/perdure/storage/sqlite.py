@@ -18,7 +18,7 @@ from perdure.storage.executors import Executor, InlineExecutor, ThreadExecutor
 from perdure.storage.file_lock import FileLock, Progress
 from perdure.storage.file_system import check_file_system, check_name, write_problem
 from perdure.storage.file_watch import FileWatch
-from perdure.storage.lost_commits import NOTHING, check_opened, stored_progress
+from perdure.storage.lost_commits import NOTHING, check_complete, check_opened, stored_progress
 from perdure.storage.port import (
     CommitBatch,
     DamagedWrite,
@@ -72,12 +72,14 @@ async def open_sqlite(
         lock = FileLock(file)
         try:
             # Now, so that a backup that takes the place of a later state is accepted once and for all.
-            lock.write_down(check_opened(file, lock.found))
+            known = check_opened(file, lock.found)
+            lock.write_down(known)
             writing = connect_file(file, shard_count)
         except BaseException:
             lock.release()
             raise
         try:
+            check_complete(writing, file, known)
             return lock, writing, connect_reader(file), FileWatch(file)
         except BaseException:
             writing.close()
@@ -192,7 +194,7 @@ class SqliteStore:
             raise why from error
         if self._lock is not None:
             commits, clock_ns = self._progress
-            latest_ns = max(clock_ns, *(shard.clock_ns for shard in batch.shards))
+            latest_ns = max((clock_ns, *(shard.clock_ns for shard in batch.shards)))
             self._progress = Progress(commits + len(batch.shards), latest_ns)
             self._lock.write_down(self._progress)
 

@@ -16,7 +16,14 @@ from perdure.entity.transition import EventRow, VisibilityRow
 from perdure.storage import sqlite_read
 from perdure.storage.file_lock import progress_beside
 from perdure.storage.lost_commits import check_log, lost_in
-from perdure.storage.port import Damaged, FactRow, NewerSchema, OpenError, VisibilityQuery
+from perdure.storage.port import (
+    Damaged,
+    FactRow,
+    LostCommits,
+    NewerSchema,
+    OpenError,
+    VisibilityQuery,
+)
 from perdure.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from perdure.storage.sqlite_errors import READ_ERRORS, ErrorKind, kind_of, read_error, text_of
 from perdure.storage.sqlite_reader import connect_reader, is_at_rest, state_of
@@ -130,6 +137,8 @@ class AuditReader:
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             (application,) = self._connection.execute("PRAGMA application_id").fetchone()
             if application != APPLICATION_ID:
+                if (lost := self.lost_commits()) is not None:
+                    raise LostCommits(lost)
                 raise OpenError(f"{name} is no database of Perdure")
         except READ_ERRORS as error:
             if kind_of(error) is ErrorKind.DAMAGE:
