@@ -135,6 +135,15 @@ async def sticky_run(caller: Caller) -> None:
     await caller.complete(task, sticky_attributes=attributes)
 
 
+@pytest.mark.parametrize("name", ["a\n", "a\u202e", "x" * 1_001])
+async def test_a_sticky_queue_that_nobody_can_poll_is_refused(caller: Caller, name: str):
+    await caller.start()
+    task = await caller.poll()
+    with pytest.raises(InvalidArgument, match="TaskQueue"):
+        await caller.complete(task, sticky_attributes={"worker_task_queue": {"name": name}})
+    await caller.complete(task, sticky_attributes={"worker_task_queue": {"name": ""}})
+
+
 async def test_a_sticky_worker_gets_only_what_is_new(caller: Caller):
     await sticky_run(caller)
     poll = caller.parked(task_queue=STICKY)

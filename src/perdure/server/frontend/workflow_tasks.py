@@ -84,6 +84,8 @@ async def respond_workflow_task_completed(
     checks.optional_text(request.identity, "Identity", services.limits)
     checks.build_id(request.worker_version_stamp.build_id, services.limits)
     checks.deployment_options(request.deployment_options, services.limits)
+    if request.sticky_attributes.worker_task_queue.name:
+        checks.queue_name(request.sticky_attributes.worker_task_queue, services.limits)
     entity = token.entity
     try:
         reply = await services.engine.update(
