@@ -445,3 +445,14 @@ async def test_rule_47_a_large_failure_of_a_task_is_cut(
     assert kept.message[:512] == said
     assert kept.HasField("cause") == bool(over_bytes)
     assert kept.cause.message == ("x" * 512 if over_bytes else "")
+
+
+async def test_what_describes_a_namespace_has_a_limit(caller: Caller) -> None:
+    half = "x" * (1024 * 1024)
+    await caller.call("RegisterNamespace", namespace="n", description=half)
+    update = {"namespace": "n", "update_info": {"data": {"a": half}}}
+    assert "description, owner and data have" in await refusal(caller, "UpdateNamespace", update)
+    kept = await caller.call("DescribeNamespace", namespace="n")
+    assert not kept.namespace_info.data
+    large = {"namespace": "m", "data": {"a": half, "b": half}}
+    assert "description, owner and data have" in await refusal(caller, "RegisterNamespace", large)

@@ -43,6 +43,7 @@ async def register_namespace(
     for cluster in (request.active_cluster_name, *(one.cluster_name for one in request.clusters)):
         if cluster not in {"", services.info.cluster_name}:
             raise InvalidArgument(f"Invalid cluster name: {shown(cluster)}")
+    _check_size(services, request.ByteSize())
     retention_ns = _retention_ns(request.workflow_execution_retention_period)
     await services.engine.namespaces.register(
         NamespaceFact(
@@ -79,7 +80,9 @@ async def update_namespace(
         changes["retention_ns"] = retention_ns or services.limits.retention_default_ns
 
     def update(fact: NamespaceFact) -> NamespaceFact:
-        return msgspec.structs.replace(fact, data=fact.data | dict(info.data), **changes)
+        changed = msgspec.structs.replace(fact, data=fact.data | dict(info.data), **changes)
+        _check_size(services, describe(services, changed).namespace_info.ByteSize())
+        return changed
 
     await services.engine.namespaces.change(fact.namespace_id, update)
     now = describe(services, services.namespace(request.namespace))
@@ -88,6 +91,15 @@ async def update_namespace(
         config=now.config,
         replication_config=now.replication_config,
     )
+
+
+def _check_size(services: Services, size_bytes: int) -> None:
+    """Every node keeps what describes a namespace, and answers with it; updates add to its data."""
+    if size_bytes > services.limits.blob_size_bytes_max:
+        raise InvalidArgument(
+            f"The namespace's description, owner and data have {size_bytes} bytes; "
+            f"the limit is {services.limits.blob_size_bytes_max}."
+        )
 
 
 def _retention_ns(period: Duration) -> int:
