@@ -70,7 +70,7 @@ def _nanoseconds(state: RunState, *_clock: int) -> int:
     return state.time_ns
 
 
-_CPU_CLOCK_STEP_NS = 1_000
+_CPU_CLOCK_STEP_NS = 4_000
 
 
 def _cpu_nanoseconds(state: RunState, *_clock: int) -> int:
