@@ -33,7 +33,7 @@ def _record(draft: Draft, attributes: Record, command: Command, context: Command
     check = CommandChecks(command, _BAD_MARKER, draft.env.limits)
     check.id(attributes.marker_name, "marker name")
     size_bytes = sum(len(key) + value.ByteSize() for key, value in attributes.details.items())
-    check.blob(size_bytes, "details")
+    check.blob(size_bytes, ".Details")
     draft.add(
         history.MarkerRecordedEventAttributes(
             marker_name=attributes.marker_name,
@@ -52,7 +52,7 @@ def _upsert(draft: Draft, attributes: Upsert, command: Command, context: Command
     fields = attributes.search_attributes.indexed_fields
     if not fields:
         raise check.reject("no search attribute is set.")
-    check.blob(_size_bytes(fields), "search attributes")
+    check.blob(_size_bytes(fields), "")
     check.search_attributes(attributes.search_attributes, draft.env)
     draft.add(
         history.UpsertWorkflowSearchAttributesEventAttributes(
@@ -70,7 +70,7 @@ def _modify(draft: Draft, attributes: Modify, command: Command, context: Command
     fields = attributes.upserted_memo.fields
     if not fields:
         raise check.reject("no memo field is set.")
-    check.blob(_size_bytes(fields), "memo")
+    check.blob(_size_bytes(fields), "")
     draft.add(
         history.WorkflowPropertiesModifiedEventAttributes(
             workflow_task_completed_event_id=context.completed_event_id,
@@ -79,9 +79,5 @@ def _modify(draft: Draft, attributes: Modify, command: Command, context: Command
         user_metadata=metadata_of(command),
     )
     memo_bytes = sum(len(key) + len(value) for key, value in draft.state.memo)
-    if memo_bytes > draft.env.limits.memo_size_bytes_max:
-        limit = draft.env.limits.memo_size_bytes_max
-        raise check.reject(
-            f"the memo would have {memo_bytes} bytes; the limit is {limit}.", terminates=True
-        )
+    check.memo(memo_bytes, ". Memo")
     draft.visible(visibility_row(draft.state))

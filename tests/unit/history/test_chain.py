@@ -137,6 +137,25 @@ def test_rule_7_bad_continue_as_new_attributes(fields: dict[str, Any]) -> None:
     assert run.state.is_running
 
 
+def test_rule_7_the_memo_of_the_next_run_has_the_limit_of_memos() -> None:
+    memo = common.Memo(fields={"m": common.Payload(data=b"x" * 50)})
+    for limits, is_refused in (
+        (Limits(memo_size_bytes_max=memo.ByteSize() - 1), True),
+        (Limits(memo_size_bytes_max=memo.ByteSize(), blob_size_bytes_max=20), False),
+    ):
+        run = Run(limits=limits)
+        run.start(start_request())
+        if not is_refused:
+            run.step(continue_as_new(memo=memo))
+            assert follower(run).state.is_running
+            continue
+        text = "ContinueAsNewWorkflowExecutionCommandAttributes. Memo exceeds size limit."
+        with pytest.raises(InvalidArgument, match=rf"^BadContinueAsNewAttributes: {text}$"):
+            run.step(continue_as_new(memo=memo))
+        assert run.successor is None
+        assert run.state.status is RunStatus.TERMINATED
+
+
 def test_rule_36_a_failed_run_with_a_policy_is_tried_again() -> None:
     policy = common.RetryPolicy(initial_interval=duration(5 * SECOND_NS), maximum_attempts=2)
     run = started_run(input=json_payloads("Ada"), retry_policy=policy)

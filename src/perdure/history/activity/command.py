@@ -97,7 +97,7 @@ def _schedule(
             _DUPLICATE,
             f"An activity with the id {shown(attributes.activity_id)} is already pending.",
         )
-    check.blob(attributes.input.ByteSize(), "input")
+    check.blob(attributes.input.ByteSize(), ".Input")
     if attributes.HasField("priority"):
         check.priority(attributes.priority)
     pending_limit(

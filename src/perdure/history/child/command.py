@@ -54,13 +54,8 @@ def _start(draft: Draft, attributes: Attributes, command: Command, context: Comm
     check.id(attributes.workflow_type.name, "workflow type")
     if attributes.cron_schedule:
         raise check.reject("cron_schedule is not supported yet.")
-    check.blob(attributes.input.ByteSize(), "input")
-    memo_bytes = attributes.memo.ByteSize()
-    if memo_bytes > limits.memo_size_bytes_max:
-        raise check.reject(
-            f"memo has {memo_bytes} bytes; the limit is {limits.memo_size_bytes_max}.",
-            terminates=True,
-        )
+    check.blob(attributes.input.ByteSize(), ". Input")
+    check.memo(attributes.memo.ByteSize(), ".Memo")
     check.search_attributes(attributes.search_attributes, draft.env)
     if attributes.HasField("priority"):
         check.priority(attributes.priority)

@@ -48,10 +48,8 @@ class CommandChecks:
         self._cause = cause
         self._limits = limits
 
-    def reject(self, message: str, *, terminates: bool = False) -> CommandRejected:
-        return CommandRejected(
-            self._cause, f"{command_name(self._command)}: {message}", terminates=terminates
-        )
+    def reject(self, message: str) -> CommandRejected:
+        return CommandRejected(self._cause, f"{command_name(self._command)}: {message}")
 
     def id(self, value: str, field: str) -> None:
         """A name that must be there and fit."""
@@ -103,17 +101,24 @@ class CommandChecks:
             raise CommandRejected(self._cause, str(error), terminates=True) from None
 
     def blob(self, size_bytes: int, field: str) -> None:
-        """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7)."""
-        limit = self._limits.blob_size_bytes_max
-        if size_bytes > limit:
-            # It begins with the reference server's text, because users match on it.
-            what = "".join(word.capitalize() for word in field.split())
-            raise CommandRejected(
-                self._cause,
-                f"{command_name(self._command)}CommandAttributes.{what} exceeds size limit. "
-                f"It has {size_bytes} bytes; the limit is {limit}.",
-                terminates=True,
-            )
+        """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7).
+
+        Args:
+            size_bytes: The size of the payload.
+            field: The field as the reference's message names it, with its punctuation: ".Input" or ". Input".
+        """
+        if size_bytes > self._limits.blob_size_bytes_max:
+            raise self._exceeds(field)
+
+    def memo(self, size_bytes: int, field: str) -> None:
+        """A memo that a run may have. One that is too large ends the run, as with `blob`."""
+        if size_bytes > self._limits.memo_size_bytes_max:
+            raise self._exceeds(field)
+
+    def _exceeds(self, field: str) -> CommandRejected:
+        # Exactly the reference server's text, without numbers: users compare with it.
+        text = f"{command_name(self._command)}CommandAttributes{field} exceeds size limit."
+        return CommandRejected(self._cause, text, terminates=True)
 
     def priority(self, value: common.Priority) -> None:
         """A priority whose numbers make sense."""

@@ -40,7 +40,6 @@ SignalCause = enums.SignalExternalWorkflowExecutionFailedCause
 CancelCause = enums.CancelExternalWorkflowExecutionFailedCause
 
 _BAD_SIGNAL = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES
-_BAD_SIGNAL_SIZE = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_SIGNAL_INPUT_SIZE
 _BAD_CANCEL = (
     enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
 )
@@ -56,7 +55,7 @@ def _signal(draft: Draft, attributes: Signal, command: Command, context: Command
         attributes.namespace, draft.env, state.key.namespace_id
     )
     size_bytes = attributes.input.ByteSize() + attributes.header.ByteSize()
-    CommandChecks(command, _BAD_SIGNAL_SIZE, limits).blob(size_bytes, "input and header")
+    check.blob(size_bytes, ".Input")
     pending_limit(
         SIGNALS_LIMIT,
         "signals to external workflows",

@@ -37,7 +37,7 @@ def _complete(
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES,
         draft.env.limits,
     )
-    checks.blob(attributes.result.ByteSize(), "result")
+    checks.blob(attributes.result.ByteSize(), ".Result")
     close_run(
         draft,
         history.WorkflowExecutionCompletedEventAttributes(
@@ -62,7 +62,7 @@ def _fail(
     )
     if not attributes.HasField("failure"):
         raise checks.reject("failure is not set.")
-    checks.blob(attributes.failure.ByteSize(), "failure")
+    checks.blob(attributes.failure.ByteSize(), ".Failure")
     decision = decide_run_retry(draft, attributes.failure)
     next_run_id = draft.env.new_id() if decision.again else ""
     close_run(
@@ -92,7 +92,7 @@ def _cancel(
         Cause.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES,
         draft.env.limits,
     )
-    checks.blob(attributes.details.ByteSize(), "details")
+    checks.blob(attributes.details.ByteSize(), ".Details")
     close_run(
         draft,
         history.WorkflowExecutionCanceledEventAttributes(

@@ -47,8 +47,8 @@ def _closing_event(
     info, limits = draft.state.info, draft.env.limits
     if attributes.cron_schedule:
         raise checks.reject("cron_schedule is not supported yet.")
-    checks.blob(attributes.input.ByteSize(), "input")
-    checks.blob(attributes.memo.ByteSize(), "memo")
+    checks.blob(attributes.input.ByteSize(), ". Input")
+    checks.memo(attributes.memo.ByteSize(), ". Memo")
     checks.search_attributes(attributes.search_attributes, draft.env)
     workflow_type = attributes.workflow_type.name or info.workflow_type
     queue_name = attributes.task_queue.name or info.task_queue
