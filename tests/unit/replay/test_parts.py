@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterable
+from types import ModuleType
 
 import pytest
 
 from perdure.replay import commands as cmd
 from perdure.replay import events as ev
+from perdure.replay import seed
 from perdure.replay.buffer import HistoryBuffer
 from perdure.replay.flags import Flag, Flags
 from perdure.replay.markers import patch_details, read_patch
@@ -90,6 +94,22 @@ def test_siphash_depends_on_every_byte() -> None:
 def test_the_compiled_siphash_is_the_one_in_python(size: int) -> None:
     data = bytes(range(255, 255 - size, -1))
     assert siphash13(data) == siphash13_in_python(data)
+
+
+def test_an_interpreter_without_that_hash_computes_it_in_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def another_hash(*_: object) -> bytes:
+        return bytes(8)
+
+    run_id, expected = "af6b802e-0485-4953-9625-c46e9b2243e6", 11426486551958639002
+    without = ModuleType("_imp")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "_imp", without)
+        assert importlib.reload(seed).randomness_seed(run_id) == expected, "it has none"
+        patch.setattr(without, "source_hash", another_hash, raising=False)
+        assert importlib.reload(seed).randomness_seed(run_id) == expected, "it has another one"
+    importlib.reload(seed)
 
 
 def test_flags_are_written_once() -> None:

@@ -66,7 +66,8 @@ class Entities:
 
     async def ready(self, *keys: EntityKey) -> list[Entry]:
         """The entries of these keys, all in memory at once. The caller must continue without awaiting (D-4)."""
-        entries = self._cached(keys)
+        # Nearly always all are there, and nothing else is asked. `_cached` refuses the others.
+        entries = None if self.is_closing else self._cache.get_all(keys)
         if entries is None:
             with self._cache.pinned(keys):
                 while (entries := self._cached(keys)) is None:
@@ -85,8 +86,10 @@ class Entities:
         return await self.ready(key, *self._types.of(key).neighbours(key))
 
     def cached_to_change(self, key: EntityKey) -> list[Entry] | None:
-        """Like `ready_to_change`, but without waiting: None if something has to be loaded first."""
-        return self._cached((key, *self._types.of(key).neighbours(key)))
+        """Like `ready_to_change`, but without waiting: None if that has to load something, or refuses."""
+        if self.is_closing:
+            return None
+        return self._cache.get_all((key, *self._types.of(key).neighbours(key)))
 
     def change(
         self,
