@@ -67,21 +67,28 @@ def run_with_client(
 
 @contextlib.asynccontextmanager
 async def connected(options: ConnectionOptions) -> AsyncGenerator[Client]:
-    """A client for the length of a block."""
-    client = await connect(options)
+    """A client for the length of a block. It leaves values as they are."""
+    client = await connect(options, _undecoded())
     try:
         yield client
     finally:
         await client.close()
 
 
-async def connect(options: ConnectionOptions) -> Client:
+async def connect(
+    options: ConnectionOptions, data_converter: DataConverter | None = None
+) -> Client:
     """Open a connection and check that the server answers.
+
+    Args:
+        options: What the command line says about the connection.
+        data_converter: By default, the client's: user code gets its values converted.
 
     Raises:
         CommandError: The server does not answer within `--client-connect-timeout`, or the options are wrong.
     """
     from perdure.client import Client
+    from perdure.converter import DataConverter
 
     try:
         async with asyncio.timeout(options.connect_timeout_ns / SECOND_NS):
@@ -91,7 +98,7 @@ async def connect(options: ConnectionOptions) -> Client:
                 api_key=options.api_key,
                 tls=_tls(options),
                 rpc_metadata=_metadata(options),
-                data_converter=_undecoded(),
+                data_converter=data_converter or DataConverter.default,
             )
     except TimeoutError:
         raise unreachable(options.address) from None
