@@ -16,7 +16,6 @@ from perdure.matching.queue import TaskQueue
 from perdure.server.engine import Engine
 from perdure.server.frontend import history_reads, queries
 from perdure.server.matching.host import MatchingHost
-from perdure.server.shards import step
 from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.entities import Entities
@@ -82,13 +81,13 @@ GUARDS: dict[str, Edit] = {
         EntityType, "wake_bound_ns", "if is_wake or self", "if self"
     ),
     "mark of runs with a task in flight": Edit(
-        step,
-        "_in_flight",
-        "in_flight = entry.type.has_task_in_flight(entry.state)",
+        Steps,
+        "_write",
+        "in_flight = entry.type.has_task_in_flight(state)",
         "in_flight = False",
     ),
     "task-row removal": Edit(
-        Steps, "_write", "write.finished_tasks = transition.finished_tasks", "pass"
+        Steps, "_write", "finished_tasks=transition.finished_tasks", "finished_tasks=()"
     ),
     "effects are written": Edit(Steps, "_write", "write.outbox = rows", "pass"),
     # Wake-ups.
