@@ -190,9 +190,12 @@ PERDURE = f'"{sys.executable}" -c "from perdure.cli import main; main()"'
 def in_shell(line: str, *, database: Path) -> subprocess.CompletedProcess[str]:
     words = line.replace("perdure ", f"{PERDURE} ").replace("DB", f"--address sqlite:{database}")
     with environment(COLUMNS="200"):
+        # Without libfaketime: where a standard stream is closed, its shared memory gets that descriptor, and what is
+        # printed then damages the clock of all tests.
+        env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
         return subprocess.run(
-            ["bash", "-c", words], capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ)
-        )  # fmt: skip
+            ["bash", "-c", words], capture_output=True, text=True, check=False, timeout=60, env=env
+        )
 
 
 @pytest.mark.parametrize(
