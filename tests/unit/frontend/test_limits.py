@@ -33,7 +33,6 @@ def text_of(size_bytes: int) -> str:
 
 
 OF_STARTS = {
-    "workflow_id": "WorkflowId length exceeds limit",
     "workflow_type.name": "WorkflowType length exceeds limit",
     "task_queue.name": "TaskQueue length exceeds limit",
     "request_id": "RequestId length exceeds limit",
@@ -95,6 +94,18 @@ async def test_rule_45_lengths_are_in_bytes(name: str, path: str, message: str) 
     async with virtual_caller() as caller:
         assert message not in await refusal(caller, name, with_value(name, path, text_of(1_000)))
         assert message in await refusal(caller, name, with_value(name, path, text_of(1_001)))
+
+
+@on_virtual_time
+@pytest.mark.parametrize("name", STARTS)
+async def test_rule_45_workflow_ids_are_counted_in_characters(name: str) -> None:
+    async with virtual_caller() as caller:
+        for letter in ("x", "é", "漢", "\N{GRINNING FACE}"):
+            assert (
+                await refusal(caller, name, with_value(name, "workflow_id", letter * 1_000)) == ""
+            )
+            too_long = with_value(name, "workflow_id", letter * 1_001)
+            assert "WorkflowId length exceeds limit" in await refusal(caller, name, too_long)
 
 
 async def test_rule_45_what_the_reference_does_not_limit(caller: Caller) -> None:

@@ -110,7 +110,7 @@ async def _by_id(
 ) -> Any:
     """Find the activity's current attempt in the same step that changes it."""
     namespace_id = services.namespace_id(request.namespace)
-    workflow_id = checks.text(request.workflow_id, "WorkflowId", services.limits)
+    workflow_id = checks.workflow_id(request.workflow_id, services.limits)
     run_id = checks.run_id(request.run_id)
     activity_id = checks.text(request.activity_id, "ActivityId", services.limits)
     _check_identity(services, transition, request)
@@ -195,7 +195,7 @@ async def _by_choice(
 ) -> Any:
     """Change the activities that the request selects, in the current run unless it names another."""
     namespace_id = services.namespace_id(request.namespace)
-    workflow_id = checks.text(request.execution.workflow_id, "WorkflowId", services.limits)
+    workflow_id = checks.workflow_id(request.execution.workflow_id, services.limits)
     run_id = checks.run_id(request.execution.run_id)
     if request.WhichOneof("activity") is None:
         raise InvalidArgument("Either Activity.Id or Activity.Type should be set on request.")

@@ -53,6 +53,18 @@ def optional_text(value: str, field: str, limits: Limits) -> str:
     return value
 
 
+def workflow_id(value: str, limits: Limits) -> str:
+    """A workflow id. Its limit counts characters (S-45): ids in other scripts than Latin keep their length."""
+    if len(value) > limits.id_length_max:
+        raise InvalidArgument(
+            f"WorkflowId length exceeds limit: it has {len(value)} characters, at most "
+            f"{limits.id_length_max} are allowed."
+        )
+    if not value:
+        raise InvalidArgument("WorkflowId is not set on request.")
+    return value
+
+
 def run_id(value: str) -> str:
     """Empty, or a UUID (S-27)."""
     if value:
@@ -67,7 +79,7 @@ def execution(value: common.WorkflowExecution, limits: Limits) -> tuple[str, str
     """(workflow id, run id or empty) of a request's execution."""
     if not value.workflow_id and not value.run_id:
         raise InvalidArgument("Execution is not set on request.")
-    return text(value.workflow_id, "WorkflowId", limits), run_id(value.run_id)
+    return workflow_id(value.workflow_id, limits), run_id(value.run_id)
 
 
 def queue_name(value: taskqueue.TaskQueue, limits: Limits) -> str:

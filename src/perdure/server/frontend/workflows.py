@@ -60,7 +60,7 @@ def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) 
 def check_start(services: Services, request: workflowservice.StartWorkflowExecutionRequest) -> None:
     """Check a start request for missing, oversized or contradictory values."""
     limits = services.limits
-    checks.text(request.workflow_id, "WorkflowId", limits)
+    checks.workflow_id(request.workflow_id, limits)
     checks.text(request.workflow_type.name, "WorkflowType", limits)
     checks.queue_name(request.task_queue, limits)
     checks.optional_text(request.request_id, "RequestId", limits)
