@@ -1,7 +1,7 @@
 """Transitions as text: short enough to read, complete enough to catch any change.
 
 Every field of an event, fact, task and effect is shown unless it has the value that `usual.py` names, except sizes of
-histories. Times are shown as the distance from the start of the world.
+histories. Times are shown relative to the start of the transcript.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _READERS = ("temporal-cli", "temporal-ui", "perdure-cli", "perdure-ui")
 """Clients for people. They see stored events only, not the extra events that a worker is shown."""
 
 
-def _given(services: Services, request: _Request, kind: type[_Token]) -> _Token:
+def _position(services: Services, request: _Request, kind: type[_Token]) -> _Token:
     """The page token of a request: for its namespace, its run, and this kind of read."""
     namespace = services.namespace(request.namespace)
     body = page_body(request.next_page_token, namespace, HISTORY, services.clock.now_ns())
@@ -54,7 +54,7 @@ async def get_workflow_execution_history(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     page_token = request.next_page_token
-    token = _given(services, request, HistoryToken) if page_token else HistoryToken(run_id, 1)
+    token = _position(services, request, HistoryToken) if page_token else HistoryToken(run_id, 1)
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
@@ -164,7 +164,7 @@ async def get_workflow_execution_history_reverse(
     namespace_id = services.namespace_id(request.namespace)
     workflow_id, run_id = checks.execution(request.execution, services.limits)
     page_token = request.next_page_token
-    token = _given(services, request, ReverseToken) if page_token else ReverseToken(run_id, 0)
+    token = _position(services, request, ReverseToken) if page_token else ReverseToken(run_id, 0)
     tail = await services.runs.read_current(
         namespace_id, workflow_id, token.run_id, transitions.tail
     )
