@@ -177,7 +177,7 @@ def _show(described: Described, form: OutputFormat) -> None:
             [
                 ("Name", info.name),
                 ("Id", info.id),
-                ("State", enums.NamespaceState.Name(info.state).removeprefix("NAMESPACE_STATE_")),
+                ("State", enums.name_of(enums.NamespaceState.Name, info.state, "NAMESPACE_STATE_")),
                 ("Retention", _retention(described)),
                 ("Description", info.description),
                 ("Owner", info.owner_email),

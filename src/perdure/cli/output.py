@@ -85,8 +85,15 @@ def message(value: Message, *, decode_payloads: bool = True) -> dict[str, Any]:
         value: Any message of the API.
         decode_payloads: Put JSON values in the place of payloads. Not what another tool can read back: histories that
             are to be replayed need False.
+
+    Raises:
+        CommandError: The message has a value that protobuf's JSON does not.
     """
-    rendered: dict[str, Any] = json_format.MessageToDict(value)
+    try:
+        rendered: dict[str, Any] = json_format.MessageToDict(value)
+    except (ValueError, json_format.Error) as error:
+        # Times beyond the year 9999, for instance.
+        raise CommandError(f"the answer cannot be shown as JSON: {error}") from None
     if decode_payloads:
         _decode(value, rendered)
     return rendered

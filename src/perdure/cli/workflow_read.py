@@ -27,7 +27,7 @@ from perdure.core.clock import SystemClock
 from perdure.rendering import durations, payloads, timeline
 from perdure.rendering.visible import visible
 from perdure.wire.api import enums, history
-from perdure.wire.times import timestamp_ns
+from perdure.wire.times import timestamp_ns, timestamp_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -315,10 +315,13 @@ def _execution_fields(
     yield "Type", info.type.name
     yield "Status", status_name(info.status)
     yield "TaskQueue", info.task_queue
-    yield "Started", f"{info.start_time.ToJsonString()} ({durations.show(now_ns - started_ns)} ago)"
+    yield (
+        "Started",
+        f"{timestamp_text(info.start_time)} ({durations.show(now_ns - started_ns)} ago)",
+    )
     if closed_ns:
         took = durations.show(closed_ns - started_ns)
-        yield "Closed", f"{info.close_time.ToJsonString()} (after {took})"
+        yield "Closed", f"{timestamp_text(info.close_time)} (after {took})"
     yield "Events", info.history_length
     yield "Bytes", info.history_size_bytes or None
     yield "Parent", info.parent_execution.workflow_id
@@ -331,7 +334,9 @@ def _execution_fields(
 
 
 def _activity_row(activity: workflow_api.PendingActivityInfo, now_ns: int) -> tuple[str, ...]:
-    state = enums.PendingActivityState.Name(activity.state).removeprefix("PENDING_ACTIVITY_STATE_")
+    state = enums.name_of(
+        enums.PendingActivityState.Name, activity.state, "PENDING_ACTIVITY_STATE_"
+    )
     wait_ns = timestamp_ns(activity.scheduled_time) - now_ns
     waiting = (
         activity.state == enums.PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
@@ -353,4 +358,4 @@ def _activity_row(activity: workflow_api.PendingActivityInfo, now_ns: int) -> tu
 
 def status_name(status: enums.WorkflowExecutionStatus.ValueType) -> str:
     """The status without its prefix: `RUNNING`, `COMPLETED`."""
-    return enums.WorkflowExecutionStatus.Name(status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
+    return enums.name_of(enums.WorkflowExecutionStatus.Name, status, "WORKFLOW_EXECUTION_STATUS_")

@@ -130,7 +130,7 @@ def _update_completed(event: history.HistoryEvent) -> tuple[Closed, str]:
 
 def _child_start_failed(event: history.HistoryEvent) -> tuple[Closed, str]:
     cause = event.start_child_workflow_execution_failed_event_attributes.cause
-    name = enums.StartChildWorkflowExecutionFailedCause.Name(cause)
+    name = enums.name_of(enums.StartChildWorkflowExecutionFailedCause.Name, cause)
     return (
         Closed.FAILED,
         f"not started: {_words(name, 'START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_')}",
@@ -139,13 +139,13 @@ def _child_start_failed(event: history.HistoryEvent) -> tuple[Closed, str]:
 
 def _signal_failed(event: history.HistoryEvent) -> tuple[Closed, str]:
     cause = event.signal_external_workflow_execution_failed_event_attributes.cause
-    name = enums.SignalExternalWorkflowExecutionFailedCause.Name(cause)
+    name = enums.name_of(enums.SignalExternalWorkflowExecutionFailedCause.Name, cause)
     return Closed.FAILED, _words(name, "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_")
 
 
 def _cancel_failed(event: history.HistoryEvent) -> tuple[Closed, str]:
     cause = event.request_cancel_external_workflow_execution_failed_event_attributes.cause
-    name = enums.CancelExternalWorkflowExecutionFailedCause.Name(cause)
+    name = enums.name_of(enums.CancelExternalWorkflowExecutionFailedCause.Name, cause)
     return Closed.FAILED, _words(name, "CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_")
 
 
@@ -226,7 +226,9 @@ def _cancel_requested(event: history.HistoryEvent) -> _Instant:
 
 def _task_failed(event: history.HistoryEvent) -> _Instant:
     a = event.workflow_task_failed_event_attributes
-    cause = _words(enums.WorkflowTaskFailedCause.Name(a.cause), "WORKFLOW_TASK_FAILED_CAUSE_")
+    cause = _words(
+        enums.name_of(enums.WorkflowTaskFailedCause.Name, a.cause), "WORKFLOW_TASK_FAILED_CAUSE_"
+    )
     why = f": {failure_text(a.failure)}" if a.HasField("failure") else ""
     return "workflow task failed", f"{cause}{why}", Closed.FAILED
 
@@ -236,7 +238,7 @@ def _task_timed_out(event: history.HistoryEvent) -> _Instant:
     if a.timeout_type == enums.TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
         # It waited for the worker that had the run in its cache; not an error, only a delay.
         return "worker gone", "the worker that had it did not take its task; any worker may", None
-    kind = _words(enums.TimeoutType.Name(a.timeout_type), "TIMEOUT_TYPE_")
+    kind = _words(enums.name_of(enums.TimeoutType.Name, a.timeout_type), "TIMEOUT_TYPE_")
     return "workflow task timed out", f"{kind}; it is given out again", Closed.FAILED
 
 

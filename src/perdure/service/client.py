@@ -199,7 +199,11 @@ class ServiceClient:
             RuntimeError: The caller is workflow code.
         """
         _refuse_in_workflow()
-        connection = await self.connected()
+        try:
+            connection = await self.connected()
+        except errors.RpcError as error:
+            # A lazy client of an engine that cannot open its database.
+            raise RPCError.from_wire(error) from None
         self.size_warnings.check(method.name, request)
         timeout_ns = None if timeout is None else int(timeout.total_seconds() * SECOND_NS)
         kind = call_kind(method, request)

@@ -1,6 +1,7 @@
 """The enums of the API, their values included: `enums.EVENT_TYPE_TIMER_FIRED`, `enums.EventType.Name(…)`.
 
-The generated package exports the enum types alone; their values are constants of its modules.
+A message may have values that this version does not know: `Name` raises for those, `name_of` does not. The generated
+package exports the enum types alone; their values are constants of its modules.
 """
 
 # A list of names to pass on, which the generated stubs type one by one.
@@ -8,6 +9,9 @@ The generated package exports the enum types alone; their values are constants o
 # pyright: reportWildcardImportFromLibrary=false
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from temporalio.api.enums.v1.activity_pb2 import *
 from temporalio.api.enums.v1.batch_operation_pb2 import *
@@ -25,3 +29,17 @@ from temporalio.api.enums.v1.task_queue_pb2 import *
 from temporalio.api.enums.v1.time_skipping_pb2 import *
 from temporalio.api.enums.v1.update_pb2 import *
 from temporalio.api.enums.v1.workflow_pb2 import *
+
+
+def name_of(name: Callable[[Any], str], value: int, prefix: str = "") -> str:
+    """The name of a value without its prefix; its number if this version does not know it.
+
+    Args:
+        name: `Name` of the enum.
+        value: The value.
+        prefix: What all names of the enum begin with.
+    """
+    try:
+        return name(value).removeprefix(prefix)
+    except ValueError:
+        return str(int(value))

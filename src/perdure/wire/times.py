@@ -91,6 +91,14 @@ def datetime_of(value: Timestamp) -> datetime:
         return _LAST_MOMENT if value.seconds > 0 else _FIRST_MOMENT
 
 
+def timestamp_text(value: Timestamp) -> str:
+    """In the form of protobuf's JSON; in that of Python for one that protobuf's JSON does not have."""
+    try:
+        return value.ToJsonString()
+    except ValueError:
+        return datetime_of(value).isoformat()
+
+
 def timedelta_of(value: Duration) -> timedelta:
     """The longest or shortest that Python knows for one beyond them."""
     seconds, nanos = value.seconds, value.nanos

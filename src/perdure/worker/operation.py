@@ -25,7 +25,7 @@ from perdure.worker.activity.local import LocalActivities
 from perdure.worker.activity.loop_monitor import watching_the_loop
 from perdure.worker.polling.eager import EAGER_PER_COMPLETION_MAX, EagerActivities, EagerFirstTasks
 from perdure.worker.polling.poll_numbers import activity_polls, workflow_polls
-from perdure.worker.polling.pollers import Pollers, until_answered
+from perdure.worker.polling.pollers import TRANSIENT, Pollers, until_answered
 from perdure.worker.polling.rpc import WorkerRpc
 from perdure.worker.polling.slots import Slots
 from perdure.worker.workflow.cache import RunCache
@@ -81,7 +81,7 @@ class WorkerOperation:
         """Work until `stop`, or until the call is cancelled.
 
         Raises:
-            Exception: A fatal error: the namespace does not exist, or the activity executor broke.
+            Exception: A fatal error: the server refuses the worker, or the activity executor broke.
         """
         options = self._options
         rpc = WorkerRpc(
@@ -94,7 +94,8 @@ class WorkerOperation:
             encodes_headers=self._header_codec is not HeaderCodecBehavior.NO_CODEC,
             size_warnings=self._client.service_client.size_warnings,
         )
-        await self._check_namespace(rpc)
+        if not await self._check_namespace(rpc):
+            return
         sticky_queue = f"{options.identity}-{new_id()}" if options.uses_sticky_queue else ""
         cache = RunCache(options.max_cached_workflows)
         activities = self._make_activities(rpc)
@@ -143,16 +144,28 @@ class WorkerOperation:
         if self._fatal is not None:
             raise self._fatal
 
-    async def _check_namespace(self, rpc: WorkerRpc) -> None:
-        """A worker whose namespace does not exist would poll in vain forever."""
-        described = await until_answered(
-            "DescribeNamespace", rpc.describe_namespace, give_up=self._stop.is_set
-        )
+    async def _check_namespace(self, rpc: WorkerRpc) -> bool:
+        """A worker whose namespace does not exist would poll in vain forever. Whether the worker may begin.
+
+        Raises:
+            RuntimeError: The server refuses the worker, or answers what cannot be read. The cause is the `RPCError`.
+        """
+        try:
+            described = await until_answered(
+                "DescribeNamespace", rpc.describe_namespace, give_up=self._stop.is_set
+            )
+        except errors.Unimplemented:
+            return True  # an older server: polls will say what is wrong
+        except errors.RpcError as error:
+            if self._stop.is_set() and isinstance(error, TRANSIENT):
+                return False  # the end was asked for while the server did not answer
+            raise _invalid(error) from RPCError.from_wire(error)
         if described is None:
-            missing = RPCError.from_wire(errors.namespace_not_found(rpc.namespace))
-            raise RuntimeError(f"Worker validation failed: {missing.message}") from missing
+            missing = errors.namespace_not_found(rpc.namespace)
+            raise _invalid(missing) from RPCError.from_wire(missing)
         capabilities = described.namespace_info.capabilities
         self._polls_are_ended = capabilities.worker_poll_complete_on_shutdown
+        return True
 
     @contextmanager
     def _takes_first_tasks(self, first_tasks: EagerFirstTasks) -> Generator[None]:
@@ -330,3 +343,7 @@ class WorkerOperation:
             if self._on_fatal_error is not None:
                 self._background.add(asyncio.ensure_future(self._on_fatal_error(error)))
             self._stop.set()
+
+
+def _invalid(error: errors.RpcError) -> RuntimeError:
+    return RuntimeError(f"Worker validation failed: {error.message}")

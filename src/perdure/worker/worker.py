@@ -252,7 +252,8 @@ class Worker:
 
         Raises:
             RuntimeError: The worker has run before.
-            Exception: A fatal error: the namespace does not exist, or the activity executor is broken.
+            Exception: A fatal error: the server refuses the worker (a `RuntimeError` whose cause is the `RPCError`),
+                or the activity executor is broken.
 
         Example:
             ```python

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,6 +288,15 @@ async def test_a_lazy_client_connects_once_when_it_is_first_used():
     assert client.connection is first
     assert client.worker_service_client is client
     await client.close()
+
+
+async def test_a_lazy_client_that_cannot_open_its_database_has_a_public_error(tmp_path: Path):
+    target = f"sqlite:{tmp_path}/missing/perdure.db"
+    client = await ServiceClient.connect(ConnectConfig(target, lazy=True))
+    for _ in range(2):
+        with pytest.raises(RPCError, match="cannot create") as caught:
+            await client.call(WORKFLOW_SERVICE["GetSystemInfo"], pb.GetSystemInfoRequest())
+        assert caught.value.status is RPCStatusCode.FAILED_PRECONDITION
 
 
 def test_a_long_outage_is_said_now_and_then(caplog: pytest.LogCaptureFixture):

@@ -33,7 +33,7 @@ from perdure.exceptions import ApplicationError, ApplicationErrorCategory, Cance
 from perdure.replay.jobs import Cancelled, Completed, Failed
 from perdure.wire import errors
 from perdure.wire.api import common, workflowservice
-from perdure.wire.times import duration_ns
+from perdure.wire.times import duration_ns, timestamp_ns
 from perdure.worker.activity.attempt import Attempt, Deadline, InboundCall, OutboundCall
 from perdure.worker.activity.heartbeats import Heartbeats, throttle_ns
 from perdure.worker.activity.info import info_of
@@ -462,7 +462,7 @@ def _time_left_s(task: Poll) -> float:
         limits_ns.append(to_close_ns)
     if in_all_ns := duration_ns(task.schedule_to_close_timeout):
         limits_ns.append(
-            in_all_ns - task.started_time.ToNanoseconds() + task.scheduled_time.ToNanoseconds()
+            in_all_ns - timestamp_ns(task.started_time) + timestamp_ns(task.scheduled_time)
         )
     return min(limits_ns) / SECOND_NS if limits_ns else math.inf
 
