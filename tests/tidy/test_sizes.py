@@ -35,7 +35,6 @@ SHORT_FILES: dict[str, str] = {
     "server/common/entity_types.py": "the list of the built-in kinds",
     "server/frontend/call.py": "one noun, below all handlers",
     "wire/descriptors.py": "loaded for reflection only",
-    "wire/enums.py": "one list of star imports, exempt from lint rules",
 }
 
 

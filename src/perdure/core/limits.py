@@ -23,6 +23,9 @@ RETENTION_FOREVER_NS = 100 * 365 * DAY_NS
 """Closed runs are kept. A namespace describes itself with this duration, the longest that the reference server stores:
 every tool can show it, while 0 means "not set" to some of them."""
 
+DAMAGE_RETRY_NS = 5 * MINUTE_NS
+"""How often work that damage prevents is tried again: often enough for those who repair a database while it is open."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one namespace, and what is allowed in it. Sizes in bytes, durations in nanoseconds."""

@@ -8,9 +8,12 @@ from typing import cast
 import pytest
 
 from perdure.core.ids import EntityKey, run_key
+from perdure.core.limits import DAMAGE_RETRY_NS
+from perdure.core.units import SECOND_NS
 from perdure.entity.transition import Effect
 from perdure.server.shards.outbox import Outbox
-from perdure.storage.port import Store, StoredEffect, StoreError
+from perdure.storage.port import DamageError, Store, StoredEffect, StoreError
+from perdure.wire.errors import DataLoss
 from tests.unit.server.virtual import on_virtual_time
 
 
@@ -24,6 +27,8 @@ class Office:
     def __init__(self) -> None:
         self.delivered: list[tuple[float, str]] = []
         self.finished: list[tuple[float, str]] = []
+        self.tried: list[str] = []
+        self.damages: dict[str, list[Exception]] = {}
         self.failures: dict[str, int] = {}
         self.finish_failures: dict[str, int] = {}
         self.takes_s: dict[str, float] = {}
@@ -39,7 +44,10 @@ class Office:
     async def deliver(self, sender: EntityKey, effect: Effect) -> None:
         name = effect.request_id
         assert sender.name == name[0]
+        self.tried.append(name)
         await asyncio.sleep(self.takes_s.get(name, 0))
+        if self.damages.get(name):
+            raise self.damages[name].pop(0)
         if self.failures.get(name, 0):
             self.failures[name] -= 1
             raise ZeroDivisionError("not now (test)")
@@ -47,6 +55,8 @@ class Office:
 
     async def finish(self, stored: StoredEffect) -> None:
         name = stored.effect.request_id
+        if self.damages.get(f"finish {name}"):
+            raise self.damages[f"finish {name}"].pop(0)
         if self.finish_failures.get(name, 0):
             self.finish_failures[name] -= 1
             raise StoreError("not now (test)")
@@ -173,3 +183,79 @@ async def test_after_the_end_nothing_is_delivered():
     office.lanes.stop()
     await asyncio.sleep(10)
     assert office.delivered == []
+
+
+# Damage --------------------------------------------------------------------------------------------
+
+PAUSE_S = DAMAGE_RETRY_NS / SECOND_NS
+
+
+@on_virtual_time
+@pytest.mark.parametrize("damage", [DataLoss("d"), DamageError("d")])
+async def test_what_damage_prevents_keeps_its_place_before_later_effects_of_its_source(
+    damage: Exception, caplog: pytest.LogCaptureFixture
+):
+    office = Office()
+    office.damages = {"a1": [damage] * 2}
+    for name, to in (("a1", "x"), ("a2", "x"), ("b1", "x"), ("a3", "y"), ("a4", "x")):
+        office.lanes.push(effect(name, to))
+    with caplog.at_level("INFO"):
+        await asyncio.sleep(1)
+        assert sorted(name for _, name in office.delivered) == ["a3", "b1"], "nothing overtakes a1"
+        assert not office.lanes.is_delivering
+        office.lanes.push(effect("a5", "x"))
+        office.lanes.push(effect("b2", "x"))
+        await asyncio.sleep(3 * PAUSE_S)
+    assert [name for _, name in office.delivered if name[0] == "b"] == ["b1", "b2"]
+    assert [each for each in office.delivered if each[1] in {"a1", "a2", "a4", "a5"}] == [
+        (2 * PAUSE_S, name) for name in ("a1", "a2", "a4", "a5")
+    ]
+    assert office.tried.count("a1") == 3
+    assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"], "once per outage"
+    assert "cannot be delivered" in caplog.messages[0]
+    assert not office.lanes.holds(source("a"))
+    assert not office.lanes._known
+    office.damages = {"a6": [damage]}
+    office.lanes.push(effect("a6", "x"))
+    await asyncio.sleep(2 * PAUSE_S)
+    assert [r.levelname for r in caplog.records][2:] == ["ERROR"], "the next outage is logged too"
+    assert office.delivered[-1][1] == "a6"
+
+
+@on_virtual_time
+async def test_a_damaged_destination_is_tried_once_for_each_source_and_then_after_minutes():
+    office = Office()
+    names = ("a1", "b1", "a2", "b2")
+    office.damages = {"a1": [DataLoss("d")], "b1": [DataLoss("d")]}
+    for name in names:
+        office.lanes.push(effect(name, "x"))
+    await asyncio.sleep(PAUSE_S - 1)
+    assert office.tried == ["a1", "b1"]
+    assert office.lanes.holds(source("a"))
+    assert office.lanes.holds(source("b"))
+    await asyncio.sleep(2)
+    assert office.delivered == [(PAUSE_S, name) for name in ("a1", "a2", "b1", "b2")]
+
+
+@on_virtual_time
+async def test_an_effect_whose_row_is_damaged_is_delivered_before_later_ones():
+    office = Office()
+    office.damages = {"finish a1": [DamageError("d")]}
+    for name in ("a1", "a2"):
+        office.lanes.push(effect(name, "x"))
+    await asyncio.sleep(2 * PAUSE_S)
+    assert [name for _, name in office.delivered] == ["a1", "a1", "a2"], "at least once, in order"
+
+
+@on_virtual_time
+async def test_after_the_end_what_damage_prevented_is_not_tried_again():
+    office = Office()
+    office.damages = {"a1": [DataLoss("d")]}
+    office.lanes.push(effect("a1", "x"))
+    await asyncio.sleep(1)
+    office.lanes.stop()
+    await asyncio.sleep(3 * PAUSE_S)
+    assert office.tried == ["a1"]
+    office.lanes.push(effect("a1", "x"))
+    await asyncio.sleep(1)
+    assert office.tried == ["a1"], "it is still known"

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from perdure.core.ids import EntityKey, run_key
+from perdure.core.limits import DAMAGE_RETRY_NS
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.server.shards import wakes
 from perdure.server.shards.wakes import Wakes
 from perdure.storage.port import CommitBatch, EntityWrite, ShardWrite
 from perdure.storage.sqlite import SqliteStore, open_memory
-from perdure.wire.errors import DataLoss, Internal
+from perdure.wire.errors import Internal
 
 
 class FixedClock:
@@ -176,40 +177,12 @@ async def test_what_is_out_of_date_does_not_pile_up(store: SqliteStore):
     assert wakes_._heap[0] == (SECOND_NS, run_key("n", "last", "r"))
 
 
-async def test_a_wake_up_that_damage_prevents_is_given_up_and_delays_no_other(
-    caplog: pytest.LogCaptureFixture,
-):
-    store, clock = open_memory(), FixedClock(1_000 * SECOND_NS)
-    tried: list[str] = []
-
-    async def fire(key: EntityKey) -> None:
-        tried.append(key.name)
-        if key.name == "damaged":
-            raise DataLoss("cannot be read back")
-        await entities.fire(key)
-
-    entities = Entities(store, clock)
-    entities.wakes = Wakes(store, clock, lambda: (0,), fire)
-    await entities.open({run_key("n", "damaged", "r"): 1, run_key("n", "sound", "r"): 2})
-    loop = asyncio.ensure_future(entities.wakes.run())
-    while len(entities.fired) < 1 or entities.wakes.is_firing:  # noqa: ASYNC110 -- asks the list
-        await asyncio.sleep(0.001)
-    for _ in range(3):
-        clock.wall_ns += 400 * SECOND_NS  # beyond every back-off
-        entities.wakes.rescan()
-        await asyncio.sleep(0.01)
-    loop.cancel()
-    assert sorted(tried) == ["damaged", "sound"], "each once"
-    assert [r.levelname for r in caplog.records] == ["ERROR"]
-    await store.close()
-
-
 async def test_a_table_that_cannot_be_read_is_asked_again_after_minutes():
     store, clock = open_memory(), FixedClock(1_000 * SECOND_NS)
     store.reading.execute("DROP TABLE wakes")
     made = Wakes(store, clock, lambda: (0,), lambda _: asyncio.sleep(0))
     await made._scan(clock.now_ns())
-    assert made._horizon_ns == clock.now_ns() + wakes.RETRY_DAMAGED_NS
+    assert made._horizon_ns == clock.now_ns() + DAMAGE_RETRY_NS
     store.reading.close()
     await made._scan(clock.now_ns())
     assert made._horizon_ns == clock.now_ns() + wakes.RETRY_NS, "any other error may pass"

@@ -12,12 +12,13 @@ from typing import cast
 import pytest
 
 from perdure.core.ids import EntityKey, run_key
+from perdure.core.limits import DAMAGE_RETRY_NS
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.server.shards import wakes as module
 from perdure.server.shards.wakes import Wakes
 from perdure.storage.port import Store, StoreError, WakeRow
 from perdure.testing.simulation.loop import EPOCH_NS, SimClock
-from perdure.wire.errors import Internal, NotFound, ResourceExhausted, Unavailable
+from perdure.wire.errors import DataLoss, Internal, NotFound, ResourceExhausted, Unavailable
 from tests.unit.server.virtual import on_virtual_time, virtual_clock
 
 
@@ -374,3 +375,42 @@ async def test_a_wake_up_that_failed_once_is_found_by_later_scans_again():
     table.set(key(1), 200.0)
     await asyncio.sleep(300)
     assert table.times(key(1))[:3] == [1.0, 2.0, 200.0]
+
+
+@on_virtual_time
+async def test_what_damage_prevents_is_tried_again_after_minutes_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+):
+    table = Table()
+    table.errors = {key(0): [DataLoss("cannot be read back") for _ in range(3)]}
+    table.set(key(0), 1.0)
+    table.set(key(1), 2.0)
+    table.start()
+    pause_s = DAMAGE_RETRY_NS / SECOND_NS
+    assert pause_s >= 60
+    with caplog.at_level("INFO"):
+        await asyncio.sleep(5 * pause_s)
+    tries = [1.0 + number * pause_s for number in range(4)]
+    assert table.times(key(0)) == tries
+    assert table.times(key(1)) == [2.0], "it holds up no other"
+    assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"]
+    assert "cannot be woken before the database is repaired" in caplog.messages[0]
+    assert "can be woken again" in caplog.messages[1]
+    table.errors = {key(0): [DataLoss("damaged again")]}
+    table.arm(key(0), 6 * pause_s)
+    await asyncio.sleep(3 * pause_s)
+    assert table.times(key(0))[4:] == [6 * pause_s, 7 * pause_s]
+    assert "damaged again" in caplog.messages[2], "the next outage is logged too"
+    assert table.broken == []
+
+
+@on_virtual_time
+async def test_a_change_of_a_damaged_entity_makes_its_wake_up_ordinary_again():
+    table = Table()
+    table.errors = {key(0): [DataLoss("cannot be read back")]}
+    table.arm(key(0), 1.0)
+    table.start()
+    await asyncio.sleep(2)
+    table.arm(key(0), 5.0)
+    await asyncio.sleep(10)
+    assert table.times(key(0)) == [1.0, 5.0]

@@ -3,8 +3,10 @@
 Role: after the commit that wrote an effect, deliver it, and remove its row once the destination has it durably.
 Delivery repeats after a crash or a failure; request ids make it idempotent.
 
-Invariant: one effect per destination is being delivered at a time; the next one waits for it. Not here: the meaning of
-an effect (`deliver`).
+Invariants: one effect per destination is being delivered at a time; the next one waits for it. What damage prevents is
+put aside for minutes, with all later effects of its source for that destination: those of one source arrive in order,
+and other sources do not wait for it.
+Not here: the meaning of an effect (`deliver`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
+from perdure.core.limits import DAMAGE_RETRY_NS
 from perdure.core.units import MS_NS, SECOND_NS
 from perdure.storage.port import DamageError, StoredEffect, StoreError
 from perdure.wire.errors import DataLoss
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from perdure.storage.port import Store
 
 log = logging.getLogger(__name__)
+
+Route = tuple["EntityKey", "EntityKey"]
+"""Source and destination."""
 
 RETRY_NS = 100 * MS_NS
 RETRY_MAX_NS = 30 * SECOND_NS
@@ -54,6 +60,11 @@ class Outbox:
         self._known: set[tuple[EntityKey, int]] = set()
         self._sources: Counter[EntityKey] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._aside: dict[Route, list[StoredEffect]] = {}
+        """What damage prevents, in order. Its source and destination may be damaged, or its row."""
+        self._damaged: set[Route] = set()
+        """Routes whose last effect was not delivered because of damage. It has been logged."""
+        self._pauses: set[asyncio.TimerHandle] = set()
 
     def push(self, stored: StoredEffect) -> None:
         """Deliver an effect that is now durable. An effect that is already known is ignored."""
@@ -62,7 +73,13 @@ class Outbox:
             return
         self._known.add(place)
         self._sources[stored.source] += 1
+        self._queue(stored)
+
+    def _queue(self, stored: StoredEffect) -> None:
         destination = stored.effect.destination
+        if (aside := self._aside.get((stored.source, destination))) is not None:
+            aside.append(stored)
+            return
         lane = self._lanes.get(destination)
         if lane is not None:
             lane.append(stored)
@@ -78,7 +95,7 @@ class Outbox:
 
     @property
     def is_delivering(self) -> bool:
-        """Whether an effect is being delivered."""
+        """Whether an effect is being delivered. What is put aside is not."""
         return bool(self._lanes)
 
     async def recover(self, shard_ids: list[int]) -> None:
@@ -107,22 +124,54 @@ class Outbox:
         """Stop delivering. The rows stay in the store."""
         for task in self._tasks:
             task.cancel()
+        for pause in self._pauses:
+            pause.cancel()
 
     async def _drive(self, destination: EntityKey) -> None:
         lane = self._lanes[destination]
         while lane:
-            is_done = await self._one(lane[0])
-            stored = lane.popleft()
-            if not is_done:
-                continue  # its row stays, and so does its source
+            stored = lane[0]
+            error = await self._one(stored)
+            if error is not None:
+                self._put_aside(lane, stored, error)
+                continue
+            lane.popleft()
+            if (route := (stored.source, destination)) in self._damaged:
+                self._damaged.discard(route)
+                log.info("the effects of %s are delivered to %s again", *route)
             self._known.discard((stored.source, stored.sequence))
             self._sources[stored.source] -= 1
             if not self._sources[stored.source]:
                 del self._sources[stored.source]
         del self._lanes[destination]
 
-    async def _one(self, stored: StoredEffect) -> bool:
-        """Deliver an effect. Returns false if damage prevents it: of its source, its destination or its row."""
+    def _put_aside(self, lane: deque[StoredEffect], stored: StoredEffect, error: Exception) -> None:
+        """Keep an effect and all later ones of its source out of the lane for a while. Their rows stay."""
+        route = stored.source, stored.effect.destination
+        self._aside[route] = [each for each in lane if each.source == stored.source]
+        others = [each for each in lane if each.source != stored.source]
+        lane.clear()
+        lane.extend(others)
+        log.log(
+            logging.DEBUG if route in self._damaged else logging.ERROR,
+            "the effect %s of %s cannot be delivered to %s before the database is repaired; tried again every %d s: %s",
+            stored.effect.kind,
+            *route,
+            DAMAGE_RETRY_NS // SECOND_NS,
+            error,
+        )
+        self._damaged.add(route)
+
+        def resume() -> None:
+            self._pauses.discard(pause)
+            for each in self._aside.pop(route):
+                self._queue(each)
+
+        pause = asyncio.get_running_loop().call_later(DAMAGE_RETRY_NS / SECOND_NS, resume)
+        self._pauses.add(pause)
+
+    async def _one(self, stored: StoredEffect) -> Exception | None:
+        """Deliver an effect. Returns the error if damage prevents it: of its source, its destination or its row."""
         failures = 0
         is_delivered = False
         while True:
@@ -132,14 +181,7 @@ class Outbox:
                     is_delivered = True
                 await self._finish(stored)
             except (DataLoss, DamageError) as error:
-                log.error(
-                    "the effect %s of %s cannot be delivered to %s before the database is repaired: %s",
-                    stored.effect.kind,
-                    stored.source,
-                    stored.effect.destination,
-                    error,
-                )
-                return False
+                return error
             except Exception:
                 failures += 1
                 pause_ns = exponential_ns(RETRY_NS, 2.0, RETRY_MAX_NS, failures)
@@ -153,4 +195,4 @@ class Outbox:
                 )
                 await asyncio.sleep(pause_ns / SECOND_NS)
             else:
-                return True
+                return None

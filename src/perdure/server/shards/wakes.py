@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from perdure.core.backoff import exponential_ns
+from perdure.core.limits import DAMAGE_RETRY_NS
 from perdure.core.units import MINUTE_NS, SECOND_NS
 from perdure.server.common import closing
 from perdure.storage.port import DamageError, StoreError
@@ -37,8 +38,6 @@ RETRY_NS = SECOND_NS
 RETRY_MAX_NS = 5 * MINUTE_NS
 TIME_MAX_NS = 2**63 - 1
 RETRY_NODE_MAX_NS = 5 * SECOND_NS
-RETRY_DAMAGED_NS = 5 * MINUTE_NS
-"""When the table itself is damaged: often enough for those who look into the log."""
 
 
 class Wakes:
@@ -66,13 +65,15 @@ class Wakes:
         self._armed: dict[EntityKey, int] = {}
         self._firing: set[EntityKey] = set()
         self._failures: dict[EntityKey, int] = {}
+        self._damaged: set[EntityKey] = set()
+        """Of those that failed: the ones that cannot be read, which has been logged."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._horizon_ns = 0
         self._poked = asyncio.Event()
 
     def arm(self, key: EntityKey, at_ns: int) -> None:
         """Note that the stored wake-up of `key` is now durably `at_ns`; 0 for none."""
-        self._failures.pop(key, None)
+        self._recovered(key)
         if not at_ns or at_ns >= self._horizon_ns:
             self._armed.pop(key, None)
             return
@@ -131,7 +132,7 @@ class Wakes:
                 exc_info=not isinstance(error, StoreError),
             )
             is_damage = isinstance(error, DamageError)
-            self._horizon_ns = now_ns + (RETRY_DAMAGED_NS if is_damage else RETRY_NS)
+            self._horizon_ns = now_ns + (DAMAGE_RETRY_NS if is_damage else RETRY_NS)
             return
         new = [
             row
@@ -176,11 +177,18 @@ class Wakes:
         try:
             await self._fire(key)
         except NotFound:
-            self._failures.pop(key, None)
+            self._recovered(key)
         except DataLoss as error:
-            # The entity stays as it is until the node opens again: no later try could read it.
             self._failures[key] = self._failures.get(key, 0) + 1
-            log.error("the wake-up of %s is given up: %s", key, error.message)
+            log.log(
+                logging.DEBUG if key in self._damaged else logging.ERROR,
+                "%s cannot be woken before the database is repaired; tried again every %d s: %s",
+                key,
+                DAMAGE_RETRY_NS // SECOND_NS,
+                error.message,
+            )
+            self._damaged.add(key)
+            self._push(key, self._clock.now_ns() + DAMAGE_RETRY_NS)
         except Exception as error:
             failures = self._failures.get(key, 0) + 1
             self._failures[key] = failures
@@ -196,12 +204,18 @@ class Wakes:
             )
             self._push(key, self._clock.now_ns() + pause_ns)
         else:
-            self._failures.pop(key, None)
+            self._recovered(key)
         finally:
             self._firing.discard(key)
             if key in self._armed:
                 heappush(self._heap, (self._armed[key], key))
             self._poked.set()
+
+    def _recovered(self, key: EntityKey) -> None:
+        self._failures.pop(key, None)
+        if key in self._damaged:
+            self._damaged.discard(key)
+            log.info("%s can be woken again", key)
 
     async def _pause(self, now_ns: int) -> None:
         next_ns = now_ns + LOOK_NS
