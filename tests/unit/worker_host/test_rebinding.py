@@ -312,18 +312,14 @@ def test_a_model_that_cannot_be_compiled_again_is_named(
     assert "Broken'> cannot be compiled again" in caplog.messages[0]
 
 
-@pytest.fixture
-def without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "pydantic_core")
-
-
-@pytest.mark.usefixtures("without_pydantic")
-def test_without_pydantic_there_is_nothing_to_compile() -> None:
+def test_without_pydantic_there_is_nothing_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     class Model(pydantic.BaseModel):
         at: Any = pydantic.Field(default_factory=clock)
 
     factory = Model.model_fields["at"].default_factory
     kept = vars(Model)["__pydantic_validator__"]
+    # Not before the class is made: that may import the module, and would put it back.
+    monkeypatch.delitem(sys.modules, "pydantic_core")
     compiled.rebuild({id(factory): (factory, factory)})
     assert vars(Model)["__pydantic_validator__"] is kept
 
