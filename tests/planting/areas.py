@@ -66,6 +66,7 @@ def _matching(base: Path, patterns: Sequence[str]) -> list[Path]:
 
 _SIMULATION = ("tests/simulation/test_scenarios.py", "tests/simulation/test_worlds.py")
 _INTERRUPTING = (
+    "tests/unit/worker/test_activity_steps.py",
     "tests/unit/worker/test_workflow_threads.py",
     "tests/unit/worker/test_blocked_workflows.py",
 )

@@ -6,7 +6,7 @@ import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -59,8 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: list[Result] = []
     with _Pool(options.processes) as pool:
         known = _record([AREAS[name] for name in drawn], options)
+        _check_without_bugs(drawn, known, pool)
         for name, bugs in drawn.items():
-            results += _area(name, bugs, known, options, pool)
+            of_area = _area(name, bugs, known, options, pool)
+            results += of_area
+            # At once: the other areas take long, and may fail.
+            print(report.survivors(of_area), flush=True)
     print(report.table(results))
     print()
     print(report.kinds(results))
@@ -164,15 +168,20 @@ def _area(
     pool: _Pool,
 ) -> list[Result]:
     area = AREAS[name]
-    control = pool.control(_fastest(known, area))
-    if control.found:
-        raise RuntimeError(f"{name}: tests fail without a bug: {control}")
     jobs = [_job(name, area, known, plant, options) for plant in bugs]
     results: list[Result] = []
     for result in pool.play(jobs):
         results.append(result)
         _show_progress(name, results, len(jobs))
     return sorted(results, key=lambda each: (each.plant.path, each.plant.start, each.plant.text))
+
+
+def _check_without_bugs(areas: Iterable[str], known: record.Record, pool: _Pool) -> None:
+    """Fail before hours of work, and name every test at once that depends on what ran before it."""
+    verdicts = {name: pool.control(_fastest(known, AREAS[name])) for name in areas}
+    failed = [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict.found]
+    if failed:
+        raise RuntimeError("tests fail without a bug:\n" + "\n".join(failed))
 
 
 def _fastest(known: record.Record, area: Area) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ import pytest
 
 from perdure.worker.activity.steps import InterruptedStep, Steps
 
+pytestmark = pytest.mark.interrupts
+
 LIMIT_S = 60
 
 
