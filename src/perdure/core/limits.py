@@ -66,6 +66,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     updates_per_run_max: int = 2_000
     activity_last_failure_bytes_max: int = 4 * 1024
     """Of a failure kept between attempts, which history never sees."""
+    failure_head_bytes_max: int = 512 * 1024
+    """Of the head that is kept of a failure that is larger than a blob."""
     duration_max_ns: int = DURATION_MAX_NS
     workflow_task_timeout_default_ns: int = 10 * SECOND_NS
     workflow_task_timeout_max_ns: int = 120 * SECOND_NS

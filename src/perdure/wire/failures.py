@@ -28,6 +28,10 @@ TEXTS_BYTES_MAX = 1024 * 1024
 TEXTS_CHARACTERS_MAX = 100_000
 """Of all messages then, and of all stack traces; each level has the same share."""
 MARKER_TYPE = "CausesLeftOut"
+HEAD_LEVELS_MAX = 21
+"""Of the head of a failure that is too large: as the reference server cuts it."""
+_TAG_BYTES = 4
+"""What a field takes besides its bytes, roughly."""
 
 _FAILURE = failure_pb.Failure.DESCRIPTOR
 
@@ -76,6 +80,70 @@ def bound(failure: failure_pb.Failure) -> failure_pb.Failure:
             level.message = shortened(level.message, share)
             level.stack_trace = shortened(level.stack_trace, share)
     return failure
+
+
+def head(
+    failure: failure_pb.Failure, bytes_max: int, levels_max: int = HEAD_LEVELS_MAX
+) -> failure_pb.Failure:
+    """The head of a failure that is too large: a copy with its type, texts and causes as far as they fit.
+
+    What comes first has the room: of one level its type, source, message and stack trace, then its cause. Payloads and
+    all other kinds of information are left out. The reference server cuts failures in the same way.
+
+    Args:
+        failure: It is not changed.
+        bytes_max: For all texts together.
+        levels_max: The deepest causes are left out.
+    """
+    result = failure_pb.Failure()
+    room = bytes_max
+    match failure.WhichOneof("failure_info"):
+        case "application_failure_info":
+            given = failure.application_failure_info
+            result.application_failure_info.type = _beginning(given.type, room)
+            result.application_failure_info.non_retryable = given.non_retryable
+            room -= 2 * _TAG_BYTES + _size_bytes(result.application_failure_info.type)
+        case "server_failure_info":
+            given = failure.server_failure_info
+            result.server_failure_info.non_retryable = given.non_retryable
+            room -= _TAG_BYTES
+        case _:
+            pass
+    result.source = _beginning(failure.source, room)
+    room -= _size_bytes(result.source)
+    result.message = _beginning(failure.message, room)
+    room -= _size_bytes(result.message)
+    result.stack_trace = _beginning(failure.stack_trace, room)
+    room -= _size_bytes(result.stack_trace) + _TAG_BYTES
+    if failure.HasField("cause") and room > 0 and levels_max > 1:
+        result.cause.CopyFrom(head(failure.cause, room, levels_max - 1))
+    return result
+
+
+def too_large(message: str) -> failure_pb.Failure:
+    """What the server writes down in place of a value that is too large.
+
+    Args:
+        message: In the reference server's words, because users look for them.
+    """
+    info = failure_pb.ServerFailureInfo(non_retryable=True)
+    return failure_pb.Failure(message=message, server_failure_info=info)
+
+
+def headed(failure: failure_pb.Failure, bytes_max: int) -> failure_pb.Failure:
+    """What the server writes down in place of a failure that is too large: it has the head as its cause."""
+    result = too_large("Failure exceeds size limit.")
+    result.cause.CopyFrom(head(failure, bytes_max))
+    return result
+
+
+def _beginning(text: str, bytes_max: int) -> str:
+    """As much of a text as fits, without a part of a character at its end."""
+    return text.encode()[: max(0, bytes_max)].decode(errors="ignore")
+
+
+def _size_bytes(text: str) -> int:
+    return len(text.encode()) + _TAG_BYTES if text else 0
 
 
 def is_too_deep(failure: failure_pb.Failure, levels_max: int = LEVELS_MAX) -> bool:

@@ -455,7 +455,7 @@ async def test_rule_47_a_large_failure_of_a_task_is_cut(
     kept = newest[0].workflow_task_failed_event_attributes.failure
     assert kept.message[:512] == said
     assert kept.HasField("cause") == bool(over_bytes)
-    assert kept.cause.message == ("x" * 512 if over_bytes else "")
+    assert kept.cause.message == ("x" * 512 * 1024 if over_bytes else "")
 
 
 async def test_what_describes_a_namespace_has_a_limit(caller: Caller) -> None:

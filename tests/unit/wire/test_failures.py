@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from google.protobuf.message import Message
 
@@ -13,6 +15,8 @@ from perdure.wire.failures import (
     TEXTS_BYTES_MAX,
     bound,
     cut_causes,
+    head,
+    headed,
     is_too_deep,
     with_bounded_failures,
 )
@@ -172,3 +176,58 @@ def test_messages_without_deep_failures_are_not_copied():
     assert with_bounded_failures(fine) is fine
     assert with_bounded_failures(common.Payload()) == common.Payload()
     assert list(module.failures_below(fine)) == [fine.failure]
+
+
+def _application(message: str, type_: str = "T", **fields: Any) -> failure.Failure:
+    info = failure.ApplicationFailureInfo(type=type_)
+    return failure.Failure(message=message, application_failure_info=info, **fields)
+
+
+def test_the_head_of_a_failure_has_what_comes_first():
+    deep = _application("root" * 50, source="s")
+    top = _application("m" * 50, source="py", stack_trace="t" * 50, cause=deep)
+    whole = head(top, 1000)
+    assert (whole.stack_trace, whole.cause.message) == ("t" * 50, "root" * 50)
+    # 13 of the type, 6 of the source, 54 of the message.
+    assert head(top, 100).stack_trace == "t" * 27
+    assert not head(top, 100).HasField("cause")
+    # 54 of the stack trace, 4 of the cause, then its own type and source: 18.
+    assert head(top, 150).cause.message == "r"
+    assert head(top, 40).message == "m" * 21
+    assert head(top, 15).source == "py"
+    assert head(top, 0).application_failure_info.type == ""
+
+
+def test_a_head_keeps_what_decides_about_retries_and_no_payloads():
+    sent = _application("m")
+    sent.application_failure_info.non_retryable = True
+    sent.application_failure_info.details.payloads.add(data=b"secret")
+    sent.encoded_attributes.data = b"secret"
+    kept = head(sent, 100)
+    assert kept.application_failure_info.non_retryable
+    assert b"secret" not in kept.SerializeToString()
+    server = failure.Failure(
+        message="m" * 9, server_failure_info=failure.ServerFailureInfo(non_retryable=True)
+    )
+    assert head(server, 9).server_failure_info.non_retryable
+    assert head(server, 9).message == "m" * 5
+    timeout = failure.Failure(timeout_failure_info=failure.TimeoutFailureInfo())
+    assert head(timeout, 100) == failure.Failure()
+
+
+def test_a_head_ends_between_characters_and_has_few_levels():
+    assert head(failure.Failure(message="é" * 5), 5).message == "éé"
+    deep = _application("root")
+    for level in range(30):
+        deep = _application(f"{level}", cause=deep)
+    levels, last = 1, head(deep, 10_000)
+    while last.HasField("cause"):
+        levels, last = levels + 1, last.cause
+    assert (levels, last.message) == (21, "9")
+
+
+def test_what_stands_for_a_failure_that_is_too_large_ends_its_activity():
+    stands_in = headed(_application("m" * 100), 23)
+    assert stands_in.message == "Failure exceeds size limit."
+    assert stands_in.server_failure_info.non_retryable
+    assert stands_in.cause.message == "m" * 10

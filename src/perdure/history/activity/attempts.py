@@ -19,7 +19,6 @@ from perdure.history.activity.close import (
     attempt_timed_out,
     back_to_queue,
     close,
-    oversized,
     put_progress,
 )
 from perdure.history.activity.phase import (
@@ -38,6 +37,7 @@ from perdure.wire.errors import (
     not_found,
     shown,
 )
+from perdure.wire.failures import headed, too_large
 
 if TYPE_CHECKING:
     from perdure.core.ids import TaskRowId
@@ -56,6 +56,7 @@ CanceledById = workflowservice.RespondActivityTaskCanceledByIdRequest
 Heartbeat = workflowservice.RecordActivityTaskHeartbeatRequest
 HeartbeatById = workflowservice.RecordActivityTaskHeartbeatByIdRequest
 
+_HEARTBEAT_TOO_LARGE = "Heartbeat details exceed size limit."
 _HEARD_SPARE = 16
 
 
@@ -146,7 +147,7 @@ def complete_activity(
     with Draft(state, env) as draft:
         if request.result.ByteSize() > env.limits.blob_size_bytes_max:
             attempt_failed(
-                draft, activity, oversized(draft, "The activity's result"), request.identity
+                draft, activity, too_large("Complete result exceeds size limit."), request.identity
             )
             return draft.done(response)
         if running(state, activity) is None:
@@ -172,18 +173,24 @@ def fail_activity(
         NotFound: The token is not the current attempt's, or the run has closed.
     """
     activity = _pending(state, token)
+    response = (
+        workflowservice.RespondActivityTaskFailedByIdResponse()
+        if isinstance(request, FailedById)
+        else workflowservice.RespondActivityTaskFailedResponse()
+    )
     with Draft(state, env) as draft:
         limit = env.limits.blob_size_bytes_max
         details = request.last_heartbeat_details
-        if request.HasField("last_heartbeat_details") and details.ByteSize() <= limit:
+        if details.ByteSize() > limit:
+            response.failures.append(too_large(_HEARTBEAT_TOO_LARGE))
+        elif request.HasField("last_heartbeat_details"):
             _record_heartbeat(draft, activity, details)
         cause = request.failure if request.HasField("failure") else None
         if cause is not None and cause.ByteSize() > limit:
-            cause = oversized(draft, "The activity's failure")
+            cause = headed(cause, env.limits.failure_head_bytes_max)
+            response.failures.append(cause)
         attempt_failed(draft, activity, cause, request.identity)
-        if isinstance(request, FailedById):
-            return draft.done(workflowservice.RespondActivityTaskFailedByIdResponse())
-        return draft.done(workflowservice.RespondActivityTaskFailedResponse())
+        return draft.done(response)
 
 
 def cancel_activity(
@@ -209,7 +216,7 @@ def cancel_activity(
     with Draft(state, env) as draft:
         if request.details.ByteSize() > env.limits.blob_size_bytes_max:
             attempt_failed(
-                draft, activity, oversized(draft, "The cancellation's details"), request.identity
+                draft, activity, too_large("Cancel details exceed size limit."), request.identity
             )
             return draft.done(response)
         close(
@@ -243,9 +250,7 @@ def heartbeat(
     key = activity.scheduled_event_id
     if request.details.ByteSize() > env.limits.blob_size_bytes_max:
         with Draft(state, env) as draft:
-            attempt_failed(
-                draft, activity, oversized(draft, "The heartbeat's details"), request.identity
-            )
+            attempt_failed(draft, activity, too_large(_HEARTBEAT_TOO_LARGE), request.identity)
             response.cancel_requested = True
             return draft.done(response)
     _hear(state, key, env.now_ns)

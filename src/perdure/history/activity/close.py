@@ -20,6 +20,7 @@ from perdure.history.state.facts import ActivityProgress, FactKind
 from perdure.history.workflow_task.steps import schedule_workflow_task
 from perdure.wire.api import common, enums, failure, history
 from perdure.wire.events import event as build_event
+from perdure.wire.failures import headed
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -212,30 +213,11 @@ def timeout_failure(kind: enums.TimeoutType.ValueType) -> Failure:
     )
 
 
-def oversized(draft: Draft, what: str) -> Failure:
-    """The failure of an attempt whose worker sent more than a blob may hold; its content is never stored."""
-    limit = draft.env.limits.blob_size_bytes_max
-    return Failure(
-        message=f"{what} exceeds the limit of {limit} bytes",
-        source="Server",
-        server_failure_info=failure.ServerFailureInfo(non_retryable=True),
-    )
-
-
 def _fitting(draft: Draft, cause: Failure) -> Failure:
     """`cause`, or when it is too large to keep between attempts, its head."""
     limit = draft.env.limits.activity_last_failure_bytes_max
     if cause.ByteSize() <= limit:
         return cause
-    head = Failure(
-        message=cause.message[: limit // 8],
-        source=cause.source,
-        stack_trace=cause.stack_trace[: limit // 8],
-        server_failure_info=failure.ServerFailureInfo(non_retryable=False),
-    )
-    return Failure(
-        message=f"the failure of the last attempt exceeds the limit of {limit} bytes",
-        source="Server",
-        cause=head,
-        server_failure_info=failure.ServerFailureInfo(non_retryable=False),
-    )
+    result = headed(cause, limit)
+    result.server_failure_info.non_retryable = False
+    return result

@@ -45,6 +45,7 @@ from perdure.history.workflow_task.steps import (
 )
 from perdure.wire.api import common, enums, failure, history, workflowservice
 from perdure.wire.errors import InvalidArgument, not_found
+from perdure.wire.failures import headed
 from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
@@ -284,18 +285,7 @@ def _fitting(why: failure.Failure, env: Env) -> failure.Failure:
     limits = env.limits
     if why.ByteSize() <= limits.blob_size_bytes_max:
         return why
-    head_characters = limits.activity_last_failure_bytes_max // 8
-    return failure.Failure(
-        message="Failure exceeds size limit.",
-        source="Server",
-        cause=failure.Failure(
-            message=why.message[:head_characters],
-            source=why.source[:head_characters],
-            stack_trace=why.stack_trace[:head_characters],
-            server_failure_info=failure.ServerFailureInfo(non_retryable=True),
-        ),
-        server_failure_info=failure.ServerFailureInfo(non_retryable=True),
-    )
+    return headed(why, limits.failure_head_bytes_max)
 
 
 def reset_sticky(state: RunState, env: Env) -> RunTransition:

@@ -164,8 +164,10 @@ async def respond_activity_task_failed_by_id(
         failure=request.failure if request.HasField("failure") else None,
         last_heartbeat_details=details if request.HasField("last_heartbeat_details") else None,
     )
-    await _by_id(services, transitions.fail_activity, request, by_token)
-    return workflowservice.RespondActivityTaskFailedByIdResponse()
+    answer: workflowservice.RespondActivityTaskFailedResponse = await _by_id(
+        services, transitions.fail_activity, request, by_token
+    )
+    return workflowservice.RespondActivityTaskFailedByIdResponse(failures=answer.failures)
 
 
 async def respond_activity_task_canceled_by_id(
