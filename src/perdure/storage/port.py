@@ -55,7 +55,7 @@ class EntityWrite(msgspec.Struct, kw_only=True):
     wake_at_ns: int | None = None
     """None: unchanged; 0: remove the wake-up."""
     has_task_in_flight: bool | None = None
-    """Whether a worker has a task of the run, so that `Store.with_tasks_in_flight` lists it; None: unchanged."""
+    """Whether a task of the run is in flight, so that `Store.with_tasks_in_flight` lists it; None: unchanged."""
     visibility: VisibilityRow | None = None
     delete_at_ns: int | None = None
     is_deleted: bool = False
@@ -283,7 +283,7 @@ class Store(Protocol):
         ...
 
     async def with_tasks_in_flight(self, shard_ids: Sequence[int]) -> list[EntityKey]:
-        """Runs of which a worker holds a task: a started one, or one that waits in the worker's sticky queue."""
+        """Runs with a task in flight: a started one, or one that waits in the worker's sticky queue."""
         ...
 
     async def entities(self, kind: int, fact_kind: int | None = None) -> list[EntityKey]:

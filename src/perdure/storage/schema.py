@@ -112,7 +112,7 @@ _VERSION_1 = (
 )
 
 _VERSION_2 = (
-    # Runs of which a worker holds a task. Version 1 has only a hint: a started workflow task has a wake-up for its
+    # Runs with a task in flight. Version 1 has only a hint: a started workflow task has a wake-up for its
     # time-out, at most two minutes ahead. Listing too many runs is harmless; the next change of a run corrects it.
     """CREATE TABLE held (
         entity INTEGER PRIMARY KEY,

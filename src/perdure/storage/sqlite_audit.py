@@ -55,7 +55,7 @@ class Stored(NamedTuple):
     wake: tuple[int, int] | None
     """(shard, time)."""
     in_flight_shard_id: int | None
-    """The shard, if a worker holds a task of the run."""
+    """The shard, if a task of the run is in flight."""
     retention: tuple[int, int] | None
     visibility: tuple[VisibilityRow, int] | None
     """The row and the time by which lists are sorted."""

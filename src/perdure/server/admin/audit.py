@@ -218,11 +218,11 @@ class _Audit:
         self._look("in flight", int(stored.in_flight_shard_id is not None))
         if stored.in_flight_shard_id is None:
             if entity.type.has_task_in_flight(state):
-                self._find("in flight", f"{name}: a worker has a task of it, and no row says so")
+                self._find("in flight", f"{name} has a task in flight, and no row says so")
         elif entity.type.is_closed(state):
             # For an open run it is harmless: the migration from version 1 added a row wherever one might be needed.
             self._find(
-                "in flight", f"{name} is closed, and a row says that a worker has a task of it"
+                "in flight", f"{name} is closed, and a row says that it has a task in flight"
             )
         elif stored.in_flight_shard_id != entity.shard_id(len(self._shards)):
             self._find("in flight", f"{name}: the row of its task in flight is in the wrong shard")

@@ -94,7 +94,7 @@ class Entry:
         self.wake_at_ns = 0
         """The wake-up bound as last written, durable or not; 0: none."""
         self.has_task_in_flight = False
-        """As last written: whether a worker holds a task of the entity."""
+        """As last written: whether a task of the entity is in flight."""
         self.pending: Group | None = None
         """The last uncommitted change: the barrier for everything computed from this entity."""
         self.durable_event_id = 0
