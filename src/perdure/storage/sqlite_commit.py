@@ -81,10 +81,7 @@ def write(connection: sqlite3.Connection, batch: CommitBatch) -> None:
     rollback(connection)
     try:
         _begin(connection, batch.shards)
-        rows = _rows(batch.writes)
-        for statement in _ORDER:
-            if values := rows.get(statement):
-                connection.executemany(statement, values)
+        _write_rows(connection, batch.writes)
     except NotWritten:
         rollback(connection)
         raise
@@ -119,6 +116,13 @@ def _begin(connection: sqlite3.Connection, shards: Iterable[ShardWrite]) -> None
             lost.add(shard.shard_id)
     if lost:
         raise FenceLost(frozenset(lost))
+
+
+def _write_rows(connection: sqlite3.Connection, writes: Iterable[EntityWrite]) -> None:
+    rows = _rows(writes)
+    for statement in _ORDER:
+        if values := rows.get(statement):
+            connection.executemany(statement, values)
 
 
 def _rows(writes: Iterable[EntityWrite]) -> Rows:
@@ -184,26 +188,24 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
     numbers: set[int] = set()
     reasons: set[str] = set()
     is_damage = False
+    sound: list[EntityWrite] = []
     try:
         _begin(connection, batch.shards)
         for write in batch.writes:
-            connection.execute("SAVEPOINT one")
-            try:
-                rows = _rows((write,))
-                for statement in _ORDER:
-                    if values := rows.get(statement):
-                        connection.executemany(statement, values)
-            except _REFUSALS as refusal:
-                numbers.add(write.number)
+            refusal = _refusal_of(connection, write)
+            if refusal is None:
+                sound.append(write)
+                continue
+            numbers.add(write.number)
+            if isinstance(refusal, _REFUSALS):
                 reasons.add(_without_values(refusal))
-                connection.execute("ROLLBACK TO one")
-            except sqlite3.Error as damage:
-                if kind_of(damage) is not ErrorKind.DAMAGE:
-                    raise
-                numbers.add(write.number)
+            else:
                 is_damage = True
-                connection.execute("ROLLBACK TO one")
-            connection.execute("RELEASE one")
+            if not connection.in_transaction:
+                # After an error of the disk, SQLite has rolled back more than this entity.
+                _begin(connection, batch.shards)
+                for earlier in sound:
+                    _write_rows(connection, (earlier,))
     except NotWritten as other:
         rollback(connection)
         return other
@@ -224,6 +226,29 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
     return GuiltyWrite(
         frozenset(numbers), f"the database refused a row: {'; '.join(sorted(reasons))}"
     )
+
+
+def _refusal_of(connection: sqlite3.Connection, write: EntityWrite) -> Exception | None:
+    """Why the rows of one entity cannot be written; None if they have been.
+
+    Raises:
+        sqlite3.Error: It is not because of the rows, nor of the pages that they are on.
+    """
+    connection.execute("SAVEPOINT one")
+    refusal: Exception | None = None
+    try:
+        _write_rows(connection, (write,))
+    except _REFUSALS as error:
+        refusal = error
+    except sqlite3.Error as error:
+        if kind_of(error) is not ErrorKind.DAMAGE:
+            raise
+        refusal = error
+    if connection.in_transaction:
+        if refusal is not None:
+            connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+    return refusal
 
 
 def _without_values(error: Exception) -> str:
