@@ -9,12 +9,13 @@ import pytest
 
 from perdure.core.units import SECOND_NS
 from perdure.server.transport import receiving
-from perdure.server.transport.receiving import ARRIVING_MAX, SLOW_MAX, Receiving
+from perdure.server.transport.receiving import ARRIVING_MAX, SLOW_MAX, WAITING_MAX, Receiving
 from perdure.wire.errors import InvalidArgument, ResourceExhausted
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.server.world import settle
 
 SLOW_S = receiving.SLOW_NS / SECOND_NS
+PATIENCE_S = receiving.PATIENCE_NS / SECOND_NS
 
 
 class Call:
@@ -91,25 +92,79 @@ async def test_slow_requests_make_room_and_arrive_elsewhere():
     assert reading(again) == [True] * ARRIVING_MAX + [False], "a slow one gives no place back twice"
 
 
-@on_virtual_time
-async def test_when_the_places_for_slow_requests_are_taken_a_slow_one_is_refused():
-    server = Receiving()
-    first = await calls(server, ARRIVING_MAX)
-    first += await calls(server, SLOW_MAX)
+async def full(server: Receiving) -> list[Call]:
+    """Requests of which none arrives, in all places; all are slow."""
+    made: list[Call] = []
+    for begin in range(0, ARRIVING_MAX + SLOW_MAX, ARRIVING_MAX):
+        if begin:
+            await asyncio.sleep(SLOW_S + 0.1)
+        made += await calls(server, ARRIVING_MAX)
+        await asyncio.sleep(SLOW_S + 0.1)
     await asyncio.sleep(SLOW_S + 0.1)
+    assert all(reading(made))
+    return made
+
+
+@on_virtual_time
+async def test_a_quiet_server_gives_slow_requests_time():
+    """More uploads than places, each of a few seconds: all arrive."""
+    server = Receiving()
+    made = await full(server)
+    more = await calls(server, WAITING_MAX)
+    await asyncio.sleep(PATIENCE_S - 0.1)
+    assert not any(reading(more))
+    for call in (*made, *reversed(more)):
+        assert call.is_reading
+        await call.arrive()
+        assert await call.answer == b"request"
+
+
+@on_virtual_time
+async def test_one_slow_request_is_refused_for_few_calls_that_wait_for_long():
+    server = Receiving()
+    made = await full(server)
+    assert SLOW_MAX % ARRIVING_MAX == 0, (
+        "so the last few are in the places that are not for slow ones"
+    )
+    late = made[: -ARRIVING_MAX - 1 : -1]  # the call that came last began first
+    waiting = await calls(server, 3)
+    await asyncio.sleep(PATIENCE_S + 0.1)
+    assert [call.is_refused for call in late] == [True] + [False] * (ARRIVING_MAX - 1)
+    assert not any(call.is_refused for call in made[:-ARRIVING_MAX])
+    assert reading(waiting) == [False, False, True]
+    await asyncio.sleep(PATIENCE_S - 0.2)
+    assert not late[1].is_refused, "one at a time"
+    await asyncio.sleep(0.2)
+    assert late[1].is_refused
+    assert not late[2].is_refused
+    assert reading(waiting) == [False, True, True]
+    await waiting[1].arrive()
+    assert reading(waiting) == [True, True, True], "a quick one passes its place on"
+
+
+@on_virtual_time
+async def test_a_flood_ends_slow_requests_at_once():
+    server = Receiving()
+    made = await full(server)
+    await calls(server, WAITING_MAX + 1)
+    await asyncio.sleep(SLOW_S + 0.1)
+    assert sum(call.is_refused for call in made[-ARRIVING_MAX:]) == 1
+    await calls(server, ARRIVING_MAX)
+    await asyncio.sleep(SLOW_S + 0.1)
+    assert all(call.is_refused for call in made[-ARRIVING_MAX:])
+    assert not any(call.is_refused for call in made[:-ARRIVING_MAX]), "these were there first"
+
+
+@on_virtual_time
+async def test_after_a_minute_the_slowest_goes_first():
+    server = Receiving()
+    made = await full(server)
+    await asyncio.sleep(receiving.SLOWEST_NS / SECOND_NS)
     waiting = await calls(server, 1)
     await asyncio.sleep(SLOW_S + 0.1)
-    assert reading(first) == [True] * len(first)
-    refused = [call.is_refused for call in first]
-    assert refused == [False] * (len(first) - 1) + [True], "of the second four it began first"
+    assert [call.is_refused for call in made] == [True] + [False] * (len(made) - 1)
     assert reading(waiting) == [True]
-    await asyncio.sleep(receiving.SLOWEST_NS / SECOND_NS)
-    more = await calls(server, 1)
-    await asyncio.sleep(SLOW_S + 0.1)
-    assert first[0].is_refused, "after a minute the slowest goes instead"
-    assert not first[1].is_refused
-    assert reading(more) == [True]
-    for call in (*first, *waiting, *more):
+    for call in (*made, *waiting):
         if not call.answer.done():
             await call.arrive()
     again = await calls(server, ARRIVING_MAX + 1)

@@ -2,7 +2,9 @@
 
 Role: gRPC takes a message into memory as a whole, and has no limits per method. So a call reads its request here, in
 one of a few places. Most requests have arrived with their call and pass at once. One that arrives slowly leaves its
-place to others after half a second and takes one of a few places for slow ones; if those are taken, it is refused.
+place to others after half a second and takes one of a few places for slow ones. If those are taken, it is refused: at
+once while many calls wait, and otherwise one such request every five seconds. So a quiet server gives slow clients
+time, and a flood of calls that send nothing costs another call half a second.
 
 Invariants: at most `ARRIVING_MAX` + `SLOW_MAX` requests are being received; the call that came last has the next turn;
 a request is refused only if others wait.
@@ -12,6 +14,7 @@ Not here: how large a request may be (`grpc`).
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, Protocol, cast
 
 import grpc.aio
@@ -23,8 +26,12 @@ from perdure.wire.errors import InvalidArgument, resource_exhausted
 EOF: Any = cast("Any", grpc.aio).EOF
 """What gRPC reads after the last message; its type stubs lack it."""
 ARRIVING_MAX = 4
-SLOW_MAX = 4
+SLOW_MAX = 8
 SLOW_NS = SECOND_NS // 2
+WAITING_MAX = 16
+"""While no more calls wait, slow requests have time."""
+PATIENCE_NS = 5 * SECOND_NS
+"""How long few calls wait before a slow request is refused for them. Clients wait ten seconds or longer."""
 SLOWEST_NS = 60 * SECOND_NS
 """A request that has been arriving for this long is ended when another slow one needs its place."""
 
@@ -45,7 +52,10 @@ class Receiving:
         self._slow: dict[asyncio.Timeout, float] = {}
         self._has_place: set[asyncio.Timeout] = set()
         """The calls that release a place when their request has arrived."""
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        """The turns of calls without a place, in order, and since when each waits."""
+        self._refused_s = -math.inf
+        """When the last slow request was refused."""
         self._sweep: asyncio.Task[None] | None = None
 
     async def read(self, source: Source) -> bytes:
@@ -92,7 +102,7 @@ class Receiving:
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = loop.time()
         if self._sweep is None or self._sweep.done():
             self._sweep = loop.create_task(self._make_room())
         try:
@@ -105,7 +115,7 @@ class Receiving:
     def _pass_on(self) -> None:
         """Give a place to the call that came last: those before it may be many that send nothing."""
         while self._waiting:
-            turn = self._waiting.pop()
+            turn, _ = self._waiting.popitem()
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -121,13 +131,25 @@ class Receiving:
             if place is None or left_s > 0:
                 await asyncio.sleep(max(left_s, 0.01))
                 continue
-            del self._arriving[place]
-            if len(self._slow) >= SLOW_MAX and not self._end_slowest(loop.time()):
-                place.reschedule(loop.time())
-            else:
+            if len(self._slow) < SLOW_MAX or self._end_slowest(loop.time()):
                 self._slow[place] = since_s
+            elif (left_s := self._patience_s(loop.time())) > 0:
+                # More calls may come, and this request may arrive.
+                await asyncio.sleep(min(max(left_s, 0.01), SLOW_NS / SECOND_NS))
+                continue
+            else:
+                self._refused_s = loop.time()
+                place.reschedule(loop.time())
+            del self._arriving[place]
             self._has_place.discard(place)
             self._pass_on()
+
+    def _patience_s(self, now_s: float) -> float:
+        """How long the calls that wait can go on waiting before a slow request is refused for them."""
+        waits = [since_s for turn, since_s in self._waiting.items() if not turn.done()]
+        if len(waits) > WAITING_MAX:
+            return 0
+        return max(self._refused_s, *waits[:1]) + PATIENCE_NS / SECOND_NS - now_s
 
     def _end_slowest(self, now_s: float) -> bool:
         """End the slow request that began first, if that was long ago."""
