@@ -1,9 +1,23 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
-from perdure.service import ConnectConfig, GrpcCompression, TLSConfig, connect, targets
+from perdure.client import Client
+from perdure.core.units import DAY_NS
+from perdure.embedded import engine
+from perdure.service import (
+    ConnectConfig,
+    GrpcCompression,
+    TLSConfig,
+    connect,
+    targets,
+)
 from perdure.service.headers import base_headers, validate_metadata
+from perdure.wire.api import workflowservice
+from perdure.wire.times import duration
 
 
 @pytest.mark.parametrize(
@@ -23,16 +37,61 @@ from perdure.service.headers import base_headers, validate_metadata
         ("sqlite:orders.db", targets.open_in_process),
         ("sqlite:///var/lib/orders.db", targets.open_in_process),
         ("postgresql://db/orders", targets.refuse_postgresql),
+        ("postgres://db/orders", targets.refuse_postgresql),
+        ("orders", targets.open_grpc),
+        ("orders.db:7233", targets.open_grpc),
     ],
 )
 def test_what_targets_mean(target: str, opener: targets.Opener) -> None:
     assert targets.opener_for(target) is opener
 
 
-@pytest.mark.parametrize("target", ["", "http://localhost:7233", "mysql://x"])
-def test_targets_that_mean_nothing(target: str) -> None:
-    with pytest.raises(ValueError, match="sqlite:"):
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("", "The target is empty"),
+        ("http://localhost:7233", "Unknown scheme 'http'"),
+        ("mysql://x", "Unknown scheme 'mysql'"),
+        ("orders.db", "looks like a database file: give 'sqlite:orders.db'"),
+        ("orders.sqlite", "looks like a database file: give 'sqlite:orders.sqlite'"),
+        ("orders.sqlite3", "looks like a database file: give 'sqlite:orders.sqlite3'"),
+    ],
+)
+def test_targets_that_mean_nothing(target: str, why: str) -> None:
+    with pytest.raises(ValueError, match="sqlite:") as caught:
         targets.opener_for(target)
+    assert why in str(caught.value)
+
+
+async def retention_s(client: Client, namespace: str) -> int:
+    request = workflowservice.DescribeNamespaceRequest(namespace=namespace)
+    described = await client.workflow_service.describe_namespace(request)
+    return described.config.workflow_execution_retention_ttl.seconds
+
+
+async def test_the_retention_is_for_the_namespace_of_the_client(tmp_path: Path) -> None:
+    forever_s, target = 36_500 * 86_400, f"sqlite:{tmp_path}/orders.db"
+    async with await Client.connect(target, retention=timedelta(hours=2)) as client:
+        request = workflowservice.RegisterNamespaceRequest(
+            namespace="orders", workflow_execution_retention_period=duration(DAY_NS)
+        )
+        await client.workflow_service.register_namespace(request)
+        assert await retention_s(client, "default") == 7_200
+    async with await Client.connect(target) as client:
+        assert await retention_s(client, "default") == 7_200
+    hour = timedelta(hours=1)
+    async with await Client.connect(target, namespace="orders", retention=hour) as client:
+        assert await retention_s(client, "orders") == 3_600
+        assert await retention_s(client, "default") == 7_200
+    async with await Client.connect("memory:", retention=timedelta.max) as client:
+        assert await retention_s(client, "default") == forever_s
+
+
+async def test_an_engine_whose_namespace_does_not_exist_is_closed_again(tmp_path: Path) -> None:
+    target = f"sqlite:{tmp_path}/orders.db"
+    with pytest.raises(RuntimeError, match="Namespace no-such is not found"):
+        await Client.connect(target, namespace="no-such", retention=timedelta(hours=1))
+    assert (tmp_path / "orders.db").resolve() not in engine.shared_engines
 
 
 async def test_postgresql_says_what_to_use_instead() -> None:

@@ -12,6 +12,8 @@ from perdure.testing.simulation import search, signals
 from perdure.testing.simulation.outcome import Execution, Outcome
 from perdure.testing.simulation.scenario import Signal
 from perdure.testing.simulator import ALL_FAULTS
+from perdure.wire.api import enums
+from perdure.wire.api import history as history_pb
 
 HOUR_NS = 3_600 * SECOND_NS
 
@@ -62,14 +64,35 @@ def test_no_fault_says_itself_too() -> None:
 
 
 def test_every_moment_activity_and_signal_is_struck_once_in_each_way() -> None:
-    calm = Outcome(0, (), points=[3, 5], executions=[Execution("charge", (), 1, 1, 10)])
-    every = search.singles(calm, ["pay", "ship"], ALL_FAULTS)
-    assert [each.after_event for each in every if isinstance(each, f.WorkerDies)] == [3, 5]
-    assert [each.after_event for each in every if isinstance(each, f.ServerDies)] == [3, 5]
-    late = [each for each in every if isinstance(each, f.ActivityLate | f.AnswerLate)]
-    assert {each.delay_ns for each in late} == {15}, "later than its time-out"
-    assert [each.signal for each in every if isinstance(each, f.SignalOvertakes)] == [2]
-    assert len(set(every)) == len(every)
+    timer = history_pb.HistoryEvent(event_id=3, event_type=enums.EVENT_TYPE_TIMER_STARTED)
+    calm = Outcome(
+        0,
+        (),
+        events=[timer],
+        points=[3, 5],
+        executions=[Execution("charge", (), 1, 1, 10), Execution("ship", (), 1, 2, 0)],
+    )
+    assert search.singles(calm, ["pay", "sent"], ALL_FAULTS) == [
+        f.WorkerDies(after_event=3, event="TimerStarted"),
+        f.WorkerDies(after_event=5),
+        f.ServerDies(after_event=3, event="TimerStarted"),
+        f.ServerDies(after_event=5),
+        f.DiesAfterExecuting(activity="charge", execution=1),
+        f.ActivityFails(activity="charge", execution=1),
+        f.ActivityLate(activity="charge", execution=1, delay_ns=15),  # later than its time-out
+        f.AnswerLate(activity="charge", execution=1, delay_ns=15),
+        f.DiesAfterExecuting(activity="ship", execution=2),
+        f.ActivityFails(activity="ship", execution=2),
+        f.ActivityLate(activity="ship", execution=2, delay_ns=10 * SECOND_NS),
+        f.AnswerLate(activity="ship", execution=2, delay_ns=10 * SECOND_NS),
+        f.SignalTwice(signal=1, name="pay"),
+        f.SignalLate(signal=1, name="pay", delay_ns=10 * SECOND_NS),
+        f.SignalLate(signal=1, name="pay", delay_ns=HOUR_NS),
+        f.SignalTwice(signal=2, name="sent"),
+        f.SignalLate(signal=2, name="sent", delay_ns=10 * SECOND_NS),
+        f.SignalLate(signal=2, name="sent", delay_ns=HOUR_NS),
+        f.SignalOvertakes(signal=2, name="sent"),
+    ]
     only = search.singles(calm, ["pay"], [f.SignalTwice])
     assert only == [f.SignalTwice(signal=1, name="pay")]
 
@@ -96,6 +119,20 @@ def test_the_smallest_schedule_has_only_what_is_needed() -> None:
     assert search.smallest(tuple(needed), fails)[1] is None
 
 
+def test_all_kinds_of_faults_are_tried() -> None:
+    assert list(ALL_FAULTS) == [
+        f.WorkerDies,
+        f.ServerDies,
+        f.DiesAfterExecuting,
+        f.ActivityFails,
+        f.ActivityLate,
+        f.AnswerLate,
+        f.SignalLate,
+        f.SignalTwice,
+        f.SignalOvertakes,
+    ]
+
+
 def test_signals_are_planned_in_their_order() -> None:
     sent = [
         Signal("a", after=timedelta(hours=1)),
@@ -111,6 +148,15 @@ def test_signals_are_planned_in_their_order() -> None:
     assert order() == [("a", 1, 1), ("b", 2, 1), ("c", 3, 1)]
     assert order(f.SignalTwice(signal=2)) == [("a", 1, 1), ("b", 2, 2), ("c", 3, 1)]
     assert order(f.SignalOvertakes(signal=2)) == [("b", 1, 1), ("a", 2, 1), ("c", 3, 1)]
+    assert order(f.SignalTwice(signal=3), f.SignalTwice(signal=3)) == [
+        ("a", 1, 1),
+        ("b", 2, 1),
+        ("c", 3, 3),
+    ]
+    for nothing_before in (1, 4):
+        assert order(f.SignalOvertakes(signal=nothing_before)) == order()
+    assert order(f.SignalOvertakes(signal=3)) == [("a", 1, 1), ("c", 2, 1), ("b", 3, 1)]
+    assert [s.number for s in signals.plan(sent, [f.SignalOvertakes(signal=3)])] == [1, 3, 2]
     assert order(f.SignalLate(signal=1, delay_ns=3 * HOUR_NS)) == [
         ("b", 2, 1),
         ("c", 3, 1),

@@ -64,6 +64,14 @@ def test_the_first_levels_and_the_root_cause_are_kept(levels: int):
     assert f"at most {LEVELS_MAX} levels" in list(module._levels(top))[-2].message
 
 
+def test_what_stands_for_the_causes_that_are_left_out_says_so_and_who_did_it():
+    assert module.marker() == failure.Failure(
+        message=f"Causes are left out here: a failure has at most {LEVELS_MAX} levels",
+        source="Perdure",
+        application_failure_info=failure.ApplicationFailureInfo(type=MARKER_TYPE),
+    )
+
+
 def test_a_failure_that_is_wrapped_again_and_again_keeps_one_marker():
     top = chain(LEVELS_MAX)
     for attempt in range(60):
