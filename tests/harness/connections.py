@@ -21,6 +21,7 @@ class ScriptedConnection:
     """
 
     polls_are_free = False
+    inline_workers = None
 
     def __init__(self, **answers: Answer) -> None:
         self.answers: dict[str, list[Answer]] = {name: [each] for name, each in answers.items()}

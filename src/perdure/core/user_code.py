@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
 
+interruptible_tasks: set[asyncio.Task[Any]] = set()
+"""Tasks whose code another thread may interrupt at any point, like async activities after their time-out. What must not
+be left half done must not run in one of them."""
+
+
 class EscapedError(Exception):
     """Carries an error that no coroutine or future can: `error`, which user code raised."""
 
@@ -43,7 +48,7 @@ def passes_through(error: BaseException) -> bool:
             _interrupt_once(error)
         return False
     if isinstance(error, asyncio.CancelledError):
-        task = _current_task()
+        task = current_task_or_none()
         return task is not None and task.cancelling() > 0
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return _is_from_signal(error)
@@ -72,7 +77,8 @@ def opened(error: BaseException) -> BaseException:
     return error.error if isinstance(error, EscapedError) else error
 
 
-def _current_task() -> asyncio.Task[Any] | None:
+def current_task_or_none() -> asyncio.Task[Any] | None:
+    """The task that runs, if an event loop does."""
     return None if asyncio._get_running_loop() is None else asyncio.current_task()  # noqa: SLF001
 
 

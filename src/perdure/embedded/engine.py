@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
 from perdure.core.units import MS_NS, SECOND_NS
+from perdure.core.user_code import interruptible_tasks
 from perdure.embedded.calls import CLOSED, LATE, Call, TimeLimits
 from perdure.embedded.place import place_of
 from perdure.server.node.node import open_node
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from perdure.server.node.node import Node
-    from perdure.wire.seam import Method
+    from perdure.wire.seam import InlineWorkers, Method
 
 IN_USE_WAIT_NS = 2 * SECOND_NS
 """How long to wait for a process that has the file and is shutting down: a reloader starts the new one quickly."""
@@ -258,6 +259,7 @@ class EmbeddedConnection:
         self._node = node
         self._owner = owner
         self._place = place
+        self.inline_workers: InlineWorkers | None = node.inline_workers
         self._loop = asyncio.get_running_loop()
         self._generation = _Process.generation
         self._is_closed = False
@@ -290,14 +292,33 @@ class EmbeddedConnection:
             ConnectionClosed: The connection is closed, or was closed during the call.
         """
         self._check_caller()
+        caller = asyncio.current_task(self._loop)
+        assert caller is not None, "a coroutine runs in a task"
+        if caller in interruptible_tasks:
+            # The steps of the engine run in their caller's task, and an interruption must not hit one.
+            work = self._call_in_task(method, request, metadata, timeout_ns)
+            return await self._loop.create_task(work)
+        return await self._call(caller, method, request, metadata, timeout_ns)
+
+    async def _call_in_task(self, *arguments: Any) -> Message:
+        caller = asyncio.current_task(self._loop)
+        assert caller is not None
+        return await self._call(caller, *arguments)
+
+    async def _call(
+        self,
+        caller: asyncio.Task[Any],
+        method: Method,
+        request: Message,
+        metadata: Mapping[str, str | bytes] | None,
+        timeout_ns: int | None,
+    ) -> Message:
         if self._is_closed:
             raise self._closed()
         if method.service == _HEALTH_SERVICE:
             from perdure.wire import health  # nothing else in a process without server needs it
 
             return health.check(cast("health.HealthCheckRequest", request), is_serving=True)
-        caller = asyncio.current_task(self._loop)
-        assert caller is not None, "a coroutine runs in a task"
         call = Call(caller)
         if method.waits is not Waits.FOR_NOTHING:
             self._waiting.add(call)

@@ -214,6 +214,11 @@ class TaskQueue(Generic[T]):
         return sorted(self._seen.items(), key=lambda entry: -entry[1])
 
     @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits in it, neither in memory nor, as far as is known, as a row."""
+        return not (self._keys or self._has_unread_rows or self._is_scanning)
+
+    @property
     def waiting_tasks(self) -> int:
         return len(self._keys)
 

@@ -154,7 +154,7 @@ class Engine:
         self.outbox = Outbox(store, deliver, self._finish_effect)
         self.release = Release(self.cache, matcher, self.wakes, self.outbox)
         self.committer = Committer(store, clock, self.shards.drop, self.shards.settle)
-        self._steps = Steps(self.cache, self.committer, self.release, types, matcher, memory)
+        self._steps = Steps(self.cache, self.committer, self.release, types, matcher, memory, clock)
         self._loader = Loader(store, self.cache, clock, types)
         self.entities = Entities(
             self.cache,

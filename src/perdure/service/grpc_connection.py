@@ -53,6 +53,7 @@ class GrpcConnection:
     """`perdure.wire.seam.Connection` over one gRPC channel, bound to the event loop that first uses it."""
 
     polls_are_free = False
+    inline_workers = None
 
     def __init__(self, config: ConnectConfig) -> None:
         self._headers = base_headers(config.rpc_metadata, config.api_key)

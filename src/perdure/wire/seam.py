@@ -51,6 +51,74 @@ class Method(NamedTuple):
         return f"/{self.service}/{self.name}"
 
 
+class InlineTask(Protocol):
+    """A workflow task that an inline worker has begun. The engine calls `durable` or `lost`, once."""
+
+    @property
+    def completion(self) -> workflowservice.RespondWorkflowTaskCompletedRequest | None:
+        """What the worker answers. None: it needs more time, and goes on with the task when that is delivered."""
+        ...
+
+    def refused(self) -> None:
+        """The completion does not apply, and the task has failed. Called in the same step, before `durable`."""
+        ...
+
+    def durable(self, response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
+        """The task and its completion are written, and this is the answer. Not called without a completion."""
+        ...
+
+    def lost(self) -> None:
+        """Nothing was written: the task was never started."""
+        ...
+
+
+class InlineWorker(Protocol):
+    """A worker in the engine's process that works off workflow tasks in the step that starts them.
+
+    Nothing that it does may be visible outside before the task is durable. No method waits or raises.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def build_id(self) -> str: ...
+
+    def can_begin(self, run_id: str, *, is_sticky: bool) -> bool:
+        """Whether it can begin a task of this run now.
+
+        Args:
+            run_id: The run.
+            is_sticky: Whether the task comes from its sticky queue, so that it has no history from before.
+        """
+        ...
+
+    def begin(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> InlineTask | None:
+        """Work on a task, right after `can_begin`.
+
+        Args:
+            task: As a poll would return it, but without a token.
+
+        Returns:
+            None if it cannot be begun: it is delivered, and the worker says then what is wrong.
+        """
+        ...
+
+
+class InlineWorkers(Protocol):
+    """Where the workers of the engine's process register."""
+
+    def register(
+        self, worker: InlineWorker, *, namespace: str, task_queue: str, sticky_queue: str
+    ) -> None:
+        """Offer workflow tasks of these queues to a worker. `sticky_queue` is empty if it has none."""
+        ...
+
+    def withdraw(self, worker: InlineWorker) -> None:
+        """Offer it nothing any more."""
+        ...
+
+
 class Connection(Protocol):
     """A way to reach a Perdure (or Temporal) frontend."""
 
@@ -60,6 +128,11 @@ class Connection(Protocol):
 
         A worker keeps more polls then, so that the server can hand tasks straight over.
         """
+        ...
+
+    @property
+    def inline_workers(self) -> InlineWorkers | None:
+        """Where workers of this process register; None if the engine is not in this process."""
         ...
 
     async def call(

@@ -8,6 +8,7 @@ Not here: what a task means (`workflow.tasks`, `activities`), how polls survive 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 logger = quiet_logger("perdure.worker")
 
+CAN_STEP_TASKS_IN_TASKS = sys.version_info < (3, 14)
+"""Workflow code steps tasks of its own loop, which later interpreters refuse inside the step of another task."""
 POLLS_END_S = 5.0
 """What a server that ends polls itself may take to do so."""
 
@@ -84,16 +87,7 @@ class WorkerOperation:
             Exception: A fatal error: the server refuses the worker, or the activity executor broke.
         """
         options = self._options
-        rpc = WorkerRpc(
-            self._client.connection,
-            namespace=self._client.namespace,
-            identity=options.identity,
-            instance_key=new_id(),
-            build_id=options.build_id,
-            codec=self._client.data_converter.payload_codec,
-            encodes_headers=self._header_codec is not HeaderCodecBehavior.NO_CODEC,
-            size_warnings=self._client.service_client.size_warnings,
-        )
+        rpc = self._make_rpc()
         if not await self._check_namespace(rpc):
             return
         sticky_queue = f"{options.identity}-{new_id()}" if options.uses_sticky_queue else ""
@@ -127,7 +121,11 @@ class WorkerOperation:
         for poller in pollers:
             poller.start()
         try:
-            with self._takes_first_tasks(first_tasks), self._loop_is_watched(activities):
+            with (
+                self._takes_tasks_inline(rpc, tasks, sticky_queue, execution),
+                self._takes_first_tasks(first_tasks),
+                self._loop_is_watched(activities),
+            ):
                 await self._stop.wait()
         finally:
             await self._wind_down(
@@ -166,6 +164,31 @@ class WorkerOperation:
         capabilities = described.namespace_info.capabilities
         self._polls_are_ended = capabilities.worker_poll_complete_on_shutdown
         return True
+
+    @contextmanager
+    def _takes_tasks_inline(
+        self,
+        rpc: WorkerRpc,
+        tasks: WorkflowTasks,
+        sticky_queue: str,
+        execution: Execution,
+    ) -> Generator[None]:
+        """Let an engine in this process run workflow code in its own steps, if this worker can."""
+        options, registry = self._options, rpc.inline_workers
+        can = isinstance(execution, EventLoopExecution) and CAN_STEP_TASKS_IN_TASKS
+        if registry is None or not can or not options.workflows:
+            yield
+            return
+        registry.register(
+            tasks,
+            namespace=self._client.namespace,
+            task_queue=options.task_queue,
+            sticky_queue=sticky_queue,
+        )
+        try:
+            yield
+        finally:
+            registry.withdraw(tasks)
 
     @contextmanager
     def _takes_first_tasks(self, first_tasks: EagerFirstTasks) -> Generator[None]:
@@ -214,6 +237,19 @@ class WorkerOperation:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     # Its parts.
+
+    def _make_rpc(self) -> WorkerRpc:
+        client, options = self._client, self._options
+        return WorkerRpc(
+            client.connection,
+            namespace=client.namespace,
+            identity=options.identity,
+            instance_key=new_id(),
+            build_id=options.build_id,
+            codec=client.data_converter.payload_codec,
+            encodes_headers=self._header_codec is not HeaderCodecBehavior.NO_CODEC,
+            size_warnings=client.service_client.size_warnings,
+        )
 
     def _make_execution(self, rpc: WorkerRpc) -> tuple[Slots, Execution]:
         options = self._options

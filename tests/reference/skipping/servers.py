@@ -101,6 +101,7 @@ class _Direct:
     """A connection to a node in this process, on virtual time."""
 
     polls_are_free = True
+    inline_workers = None
 
     def __init__(self, opened: TimeSkippingNode) -> None:
         self._frontend = opened.node.frontend

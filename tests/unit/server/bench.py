@@ -11,7 +11,7 @@ from perdure.history.entity_types import RUNS
 from perdure.server.shards.committer import Committer
 from perdure.server.shards.group import Entry, Group
 from perdure.server.shards.shard import Shard
-from perdure.storage.port import CommitBatch, EntityWrite, GuiltyWrite, ShardLease, Store
+from perdure.storage.port import CommitBatch, GuiltyWrite, ShardLease, Store
 from perdure.wire import errors
 from tests.unit.server.virtual import virtual_clock
 
@@ -109,9 +109,8 @@ class Bench:
         """A group named `name` that writes and reads the entities of these letters, appended."""
         made = Group(self.shards[shard], cast("Any", self), [self.entry(x, shard) for x in reads])
         for letter in writes:
-            entry = self.entry(letter, shard)
-            write = EntityWrite(number=entry.number, key=entry.key, shard_id=shard)
-            made.add(entry, write)
+            made.write_of(self.entry(letter, shard))
+        made.seal()
         made.size_bytes = size_bytes or made.size_bytes
         made.is_broken = is_broken
         self.names[made] = name

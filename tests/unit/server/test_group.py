@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from perdure.core.ids import QueueKey, QueueKind, TaskRowId, run_key, workflow_id_key
-from perdure.entity.transition import Effect, EventRow, Task, VisibilityRow
+from perdure.entity.transition import Effect, EventRow, FactChange, Task, VisibilityRow
 from perdure.history.entity_types import RUNS
+from perdure.server.common.codec import encode_fact
 from perdure.server.shards.group import Entry, Group, Offer, SyncMatch, merge
+from perdure.server.shards.shard import Shard
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
 from perdure.wire.errors import Unavailable
 
@@ -111,7 +113,7 @@ def test_each_entity_has_one_write_at_the_place_of_its_first():
 
 
 def new_group(*read: Entry) -> Group:
-    return Group(cast("Any", None), cast("Any", None), read)
+    return Group(Shard(3), cast("Any", None), read)
 
 
 def entry(name: str) -> Entry:
@@ -143,12 +145,41 @@ VISIBLE = VisibilityRow("n", "a", "r", "T", "q", 1, 1, 1)
     ],
 )
 def test_the_size_of_a_group_counts_all_that_can_be_large(changes: dict[str, Any], more_bytes: int):
-    group, empty = new_group(), new_group()
-    empty.add(entry("a"), write())
-    group.add(entry("a"), write(**changes))
+    empty, group, two = filled("a"), filled("a", **changes), filled("a", "b", **changes)
     assert group.size_bytes - empty.size_bytes == more_bytes
-    group.add(entry("b"), write(**changes))
-    assert group.size_bytes == 2 * (empty.size_bytes + more_bytes)
+    assert two.size_bytes == 2 * (empty.size_bytes + more_bytes)
+
+
+def filled(*names: str, **changes: Any) -> Group:
+    """A sealed group that writes entities of these names, each with these changes."""
+    group = new_group()
+    for name in names:
+        one = group.write_of(entry(name))
+        for field, value in changes.items():
+            setattr(one, field, value)
+    group.seal()
+    return group
+
+
+def test_a_group_writes_each_entity_once():
+    group, first, second = new_group(), entry("a"), entry("b")
+    write = group.write_of(first)
+    assert group.write_of(second) is not write
+    assert group.write_of(first) is write
+    group.add_facts(first, [FactChange(4, "x", TASK), FactChange(4, "y", TASK)])
+    group.add_facts(second, [FactChange(4, "x", None)])
+    group.add_facts(first, [FactChange(4, "x", None)])
+    for number in (7, 8):
+        group.add_task(first, TaskRow(number, TASK))
+    write.events = [EventRow(0, 1, 2, b"ab"), EventRow(0, 3, 1, b"c")]
+    group.seal()
+    assert group.entries == [first, second]
+    one, two = group.writes
+    assert one.facts == [FactRow(4, "x", None), encode_fact(FactChange(4, "y", TASK))]
+    assert two.facts == [FactRow(4, "x", None)]
+    assert one.tasks == [TaskRow(7, TASK), TaskRow(8, TASK)]
+    assert one.events == [EventRow(0, 1, 3, b"abc")]
+    assert (one.number, one.key, one.shard_id) == (first.number, first.key, 3)
 
 
 def test_a_group_keeps_everything_that_follows_its_commit_in_order():
@@ -165,7 +196,7 @@ def test_a_group_keeps_everything_that_follows_its_commit_in_order():
 def test_a_group_is_linked_by_what_it_wrote_and_by_what_it_read():
     written, read, strange = entry("w"), entry("r"), entry("x")
     group = new_group(read)
-    group.add(written, write())
+    group.write_of(written)
     assert group.is_linked({written})
     assert group.is_linked({read, strange})
     assert not group.is_linked({strange})
@@ -173,7 +204,7 @@ def test_a_group_is_linked_by_what_it_wrote_and_by_what_it_read():
 
 async def test_a_settled_group_tells_all_who_wait_and_keeps_its_outcome_alone():
     group = new_group(entry("r"))
-    group.add(entry("w"), write())
+    group.write_of(entry("w"))
     group.offer(Offer(TASK, TaskRowId(QUEUE, 0, 1)))
     waiters = [group.settled() for _ in range(3)]
     error = Unavailable("x")

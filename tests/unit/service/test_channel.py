@@ -203,6 +203,7 @@ class Scripted:
     """A connection that answers from a list."""
 
     polls_are_free = False
+    inline_workers = None
 
     def __init__(self, *answers: Message | Exception) -> None:
         self.answers = list(answers)

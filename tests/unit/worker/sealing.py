@@ -58,6 +58,7 @@ class Recording:
 
     def __init__(self, inner: Connection) -> None:
         self._inner = inner
+        self.inline_workers = None
         self.requests: list[tuple[str, bytes]] = []
         self._came = asyncio.Event()
 

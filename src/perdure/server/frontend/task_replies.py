@@ -20,6 +20,8 @@ from perdure.wire.splice import field_bytes, with_field
 from perdure.wire.times import set_timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.services import Services
     from perdure.server.pending.queries import QueryTask
@@ -29,10 +31,44 @@ _NORMAL = enums.TaskQueueKind.TASK_QUEUE_KIND_NORMAL
 
 async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
     """The encoding of the PollWorkflowTaskQueueResponse for a started task, with queries that wait for one."""
+    head = _head(services, reply)
+    head.task_token = task_tokens.issue(services, reply.token)
+    data, token = await _first_page(
+        services,
+        reply.token.entity,
+        reply.first_event_id,
+        reply.last_event_id,
+        tail_bytes(reply.transient_events),
+    )
+    if token:
+        head.next_page_token = token
+    return with_field(head, "history", data)
+
+
+def inline_task(
+    services: Services, reply: WorkflowTaskReply, rows: Sequence[bytes]
+) -> workflowservice.PollWorkflowTaskQueueResponse:
+    """A started task for a worker in this process, without a token.
+
+    Args:
+        services: Of this node.
+        reply: The task.
+        rows: Its history, each row a serialised `History`.
+    """
+    task = _head(services, reply)
+    for row in rows:
+        task.history.MergeFromString(row)
+    task.history.events.extend(reply.transient_events)
+    return task
+
+
+def _head(
+    services: Services, reply: WorkflowTaskReply
+) -> workflowservice.PollWorkflowTaskQueueResponse:
+    """The response for a started task, without its token and history."""
     entity = reply.token.entity
     # Set field by field, because keyword arguments are slower in protobuf.
     head = workflowservice.PollWorkflowTaskQueueResponse()
-    head.task_token = task_tokens.issue(services, reply.token)
     head.workflow_execution.workflow_id = entity.name
     head.workflow_execution.run_id = entity.run_id
     head.workflow_type.name = reply.workflow_type
@@ -48,16 +84,7 @@ async def workflow_task(services: Services, reply: WorkflowTaskReply) -> bytes:
     for query_id, question in services.queries.for_task(entity, task).items():
         head.queries[query_id].CopyFrom(question)
     head.messages.extend(services.updates.messages(reply))
-    data, token = await _first_page(
-        services,
-        entity,
-        reply.first_event_id,
-        reply.last_event_id,
-        tail_bytes(reply.transient_events),
-    )
-    if token:
-        head.next_page_token = token
-    return with_field(head, "history", data)
+    return head
 
 
 async def eager_start(services: Services, reply: EagerStartReply) -> bytes:
@@ -155,13 +182,20 @@ def activity_task(
     return response
 
 
+def eager_activities(
+    services: Services, reply: CompletionReply, namespace: str
+) -> workflowservice.RespondWorkflowTaskCompletedResponse:
+    """The response to a completed workflow task, without the next task."""
+    return workflowservice.RespondWorkflowTaskCompletedResponse(
+        activity_tasks=[activity_task(services, one, namespace) for one in reply.activities],
+    )
+
+
 async def completion(
     services: Services, reply: CompletionReply, namespace: str
 ) -> workflowservice.RespondWorkflowTaskCompletedResponse | bytes:
     """The response to a completed workflow task: eager activities, and the next task when there is one."""
-    head = workflowservice.RespondWorkflowTaskCompletedResponse(
-        activity_tasks=[activity_task(services, one, namespace) for one in reply.activities],
-    )
+    head = eager_activities(services, reply, namespace)
     if reply.workflow_task is None:
         return head
     task = await workflow_task(services, reply.workflow_task)

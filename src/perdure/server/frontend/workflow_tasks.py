@@ -90,7 +90,7 @@ async def respond_workflow_task_completed(
     try:
         reply = await services.engine.update(
             entity,
-            _complete,
+            complete,
             services.updates,
             token,
             request,
@@ -105,13 +105,14 @@ async def respond_workflow_task_completed(
     return await task_replies.completion(services, reply, request.namespace)
 
 
-def _complete(
+def complete(
     state: RunState,
     updates: Updates,
     token: WorkflowTaskToken,
     request: workflowservice.RespondWorkflowTaskCompletedRequest,
     env: Env,
 ) -> RunTransition:
+    """The change of a completed workflow task, with its note for updates that wait."""
     refused = TaskRefused(token.started_event_id)
     try:
         transition = transitions.complete_workflow_task(

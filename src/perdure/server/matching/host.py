@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from perdure.core.clock import Clock
     from perdure.server.matching.polls import Body, PollResult
+    from perdure.server.matching.ports import InlinePoller, TaskSource
     from perdure.server.matching.ports import Poller as ReservedPoller
-    from perdure.server.matching.ports import TaskSource
     from perdure.server.pending.queries import QueryTask
 
 _log = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ class MatchingHost:
         self._running: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self.inline: Callable[[Task], InlinePoller | None] | None = None
+        """Finds a worker in this process that can begin a task at once; set by the node."""
 
     def open(self, source: TaskSource) -> None:
         """Start matching. Called once while the node is wired, on the loop that serves it."""
@@ -253,6 +255,13 @@ class MatchingHost:
             return None
         poller = queue.reserve()
         return None if poller is None else self._polls[poller.poll_id]
+
+    def inline_poller(self, task: Task) -> InlinePoller | None:
+        if self.inline is None or self._is_closed:
+            return None
+        queue = self._queues.find(task.queue)
+        # What waits in the queue comes first.
+        return None if queue is None or not queue.is_drained else self.inline(task)
 
     def restore(self, poller: ReservedPoller) -> None:
         assert isinstance(poller, ParkedPoll)

@@ -4,18 +4,24 @@ The order of one task (D-6, D-8, D-46): in the synchronous step of the commit th
 poller gets the task started in the same batch and no row is written, otherwise a row is. After durability exactly
 one of `deliver` (for a reserved poller) or `offer` (for a row) is called; after a failed batch `restore` is called
 instead. Every method is synchronous and never raises.
+
+A worker in this process may do without polls: before it asks `reserve`, the shard asks `inline_poller`, and the worker
+works on the task in the step that starts it. If that completes the task, nobody else hears of it. Otherwise it is
+delivered: to a parked poller as above, or by `offer` like a started task whose poller has gone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from perdure.core.ids import QueueKey, TaskRowId
-    from perdure.entity.transition import Task
+    from perdure.entity.env import Env
+    from perdure.entity.transition import Task, Transition
     from perdure.entity.workers import PollInfo, StaleTask
     from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
     from perdure.server.pending.queries import QueryTask
+    from perdure.server.shards.tail import EventTail
     from perdure.storage.port import TaskRow
 
 
@@ -26,11 +32,54 @@ class Poller(Protocol):
     def info(self) -> PollInfo: ...
 
 
+class InlinePoller(Protocol):
+    """A worker in this process that works on a task in the step that starts it."""
+
+    @property
+    def info(self) -> PollInfo: ...
+
+    def work(self, reply: Any, tail: EventTail) -> InlineWork:
+        """Begin the task.
+
+        Args:
+            reply: The reply of its start.
+            tail: The newest events of its entity, those of this step included.
+        """
+        ...
+
+
+class InlineWork(Protocol):
+    """What became of a task in the step that started it. The host calls `durable` or `lost`, once."""
+
+    is_complete: bool
+    """Whether `change` completes the task. Otherwise it is delivered to a poller."""
+
+    def change(self, state: Any, env: Env) -> Transition:
+        """The completion. An `RpcError` is the transition's reply, never raised."""
+        ...
+
+    def applied(self, reply: Any) -> None:
+        """`change` was applied, with this reply. Called in the same step."""
+        ...
+
+    def durable(self) -> None:
+        """The task, and its completion if there is one, are written."""
+        ...
+
+    def lost(self) -> None:
+        """Nothing was written."""
+        ...
+
+
 class Matcher(Protocol):
     """Task queues in memory."""
 
     def reserve(self, task: Task) -> Poller | None:
         """Take a parked poller from the task's queue. Returns None if there is none; the task then becomes a row."""
+        ...
+
+    def inline_poller(self, task: Task) -> InlinePoller | None:
+        """A worker that can begin the task in this step; None: it waits for a poller, as tasks do everywhere else."""
         ...
 
     def restore(self, poller: Poller) -> None:
@@ -56,6 +105,9 @@ class NoMatcher:
     """A matcher for engines without a matching host: every task becomes a row and stays one."""
 
     def reserve(self, task: Task) -> Poller | None:
+        return None
+
+    def inline_poller(self, task: Task) -> InlinePoller | None:
         return None
 
     def restore(self, poller: Poller) -> None:

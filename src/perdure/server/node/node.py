@@ -20,6 +20,7 @@ from perdure.server.common.namespace_facts import NamespaceFact
 from perdure.server.deliveries import Deliveries
 from perdure.server.engine import Engine
 from perdure.server.frontend.dispatch import Frontend
+from perdure.server.frontend.inline_tasks import InlineTasks
 from perdure.server.frontend.rpcs import RPCS, Rpc
 from perdure.server.frontend.services import ServerInfo, Services
 from perdure.server.matching.host import MatchingHost
@@ -45,12 +46,18 @@ class Node:
     """A running node. `frontend` is the way in."""
 
     def __init__(
-        self, engine: Engine, matching: MatchingHost, frontend: Frontend, owners: Owners
+        self,
+        engine: Engine,
+        matching: MatchingHost,
+        frontend: Frontend,
+        owners: Owners,
+        inline_workers: InlineTasks,
     ) -> None:
         self.engine = engine
         self.matching = matching
         self.frontend = frontend
         self.owners = owners
+        self.inline_workers = inline_workers
 
     async def stop_polls(self) -> None:
         """First step of a shutdown: stop matching and answer parked polls empty."""
@@ -154,7 +161,9 @@ async def open_node(
     )
     frontend = Frontend(services, rpcs, interceptors)
     serve_calls(owners, services, frontend)
-    return Node(engine, matching, frontend, owners)
+    inline_workers = InlineTasks(services)
+    matching.inline = inline_workers.poller_for
+    return Node(engine, matching, frontend, owners, inline_workers)
 
 
 def _cluster_id(engine: Engine) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from perdure.entity.env import Env
-from perdure.server.shards.step import Outcome, barrier_of
+from perdure.server.shards.step import Outcome, barrier_of, flattened
 from perdure.wire import errors
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Entities:
         shard = entries[0].shard
         env = self.env(entries[0].key.namespace_id, shard)
         try:
-            transitions = _as_tuple(change(*arguments, env))
+            transitions = flattened(change(*arguments, env))
         except errors.RpcError as error:
             return Outcome(barrier_of(entries), Raised(error))
         finally:
@@ -170,15 +170,7 @@ class Entities:
             limits = known[1]
             attributes = namespace.search_attributes
         now_ns = shard.now_ns(self._clock.now_ns())
-        return Env(
-            now_ns,
-            self._new_id,
-            limits,
-            name,
-            self._namespace_id_of,
-            attributes,
-            self._search_attributes_of,
-        )
+        return Env(now_ns, self._new_id, limits, name, self._namespace_id_of, attributes)
 
     def _scope_of(self, namespace: NamespaceFact) -> tuple[NamespaceFact, Limits]:
         """The namespace and the node's limits with its own settings; remembered until it is changed."""
@@ -189,10 +181,6 @@ class Entities:
     def _namespace_id_of(self, name: str) -> str:
         namespace = self._namespaces.find(name)
         return namespace.namespace_id if namespace else ""
-
-    def _search_attributes_of(self, name: str) -> dict[str, int] | None:
-        namespace = self._namespaces.find(name)
-        return namespace.search_attributes if namespace else None
 
 
 class Raised:
@@ -210,14 +198,3 @@ _ERRORS = (Raised, errors.RpcError)
 def _fresh(error: errors.RpcError) -> errors.RpcError:
     """A copy to raise: one outcome may have many callers, and a traceback belongs to one."""
     return type(error)(error.message, *error.details)
-
-
-def _as_tuple(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:
-    transitions = result if isinstance(result, tuple) else (result,)
-    # Without generators: every change of an entity comes through here.
-    for transition in transitions:
-        if transition.also:
-            break
-    else:
-        return transitions
-    return tuple(each for transition in transitions for each in (transition, *transition.also))

@@ -12,14 +12,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from perdure.entity.transition import EventRow
+from perdure.server.common.codec import encode_fact
 from perdure.server.shards.tail import NO_TAIL, EventTail
 from perdure.storage.port import EntityWrite, FactRow, OutboxRow, TaskRow
 
 if TYPE_CHECKING:
     from perdure.core.ids import EntityKey, TaskRowId
     from perdure.entity.entity_type import EntityType
-    from perdure.entity.transition import Effect, Task
-    from perdure.server.matching.ports import Poller
+    from perdure.entity.transition import Effect, FactChange, Task
+    from perdure.server.matching.ports import InlineWork, Poller
     from perdure.server.shards.shard import Shard
     from perdure.wire.errors import RpcError
 
@@ -35,7 +36,8 @@ class SyncMatch(NamedTuple):
 
 class Offer(NamedTuple):
     task: Task
-    row: TaskRowId
+    row: TaskRowId | None
+    """None: the task is started already, and waits for the poller that it is delivered to."""
 
 
 class OutboxEffect(NamedTuple):
@@ -133,8 +135,8 @@ class Group:
     """
 
     __slots__ = (
-        "_waiters", "entries", "error", "host", "is_broken", "is_settled", "offers", "outbox", "read", "shard",
-        "size_bytes", "sync_matches", "writes",
+        "_facts", "_waiters", "entries", "error", "host", "inline", "is_broken", "is_settled", "offers", "outbox",
+        "read", "shard", "size_bytes", "sync_matches", "writes",
     )  # fmt: skip
 
     def __init__(self, shard: Shard, host: GroupHost, read: Sequence[Entry] = ()) -> None:
@@ -142,9 +144,13 @@ class Group:
         self.host = host
         self.read = read
         self.writes: list[EntityWrite] = []
+        """One for each entity."""
         self.entries: list[Entry] = []
         """Parallel to `writes`."""
+        self._facts: list[dict[tuple[int, str], FactChange]] = []
+        """Parallel to `writes`, until the group is sealed: a fact that changes twice is encoded once."""
         self.sync_matches: list[SyncMatch] = _NONE
+        self.inline: list[InlineWork] = _NONE
         self.offers: list[Offer] = _NONE
         self.outbox: list[OutboxEffect] = _NONE
         self.size_bytes = 0
@@ -155,10 +161,43 @@ class Group:
         """Once settled: None if the group is durable, otherwise why it failed."""
         self._waiters: list[asyncio.Future[None]] = _NONE
 
-    def add(self, entry: Entry, write: EntityWrite) -> None:
+    def write_of(self, entry: Entry) -> EntityWrite:
+        """The write of an entity, to be completed by the step."""
+        # A step touches a handful of entities, nearly always one or two.
+        for index, known in enumerate(self.entries):
+            if known is entry:
+                return self.writes[index]
+        write = EntityWrite(number=entry.number, key=entry.key, shard_id=self.shard.shard_id)
         self.writes.append(write)
         self.entries.append(entry)
-        self.size_bytes += _size_bytes(write)
+        self._facts.append({})
+        return write
+
+    def add_facts(self, entry: Entry, facts: Iterable[FactChange]) -> None:
+        """Write these facts of an entity that has a write; later values win."""
+        known = self._facts[self.entries.index(entry)]
+        for change in facts:
+            known[change.kind, change.key] = change
+
+    def add_task(self, entry: Entry, row: TaskRow) -> None:
+        """Write the row of a task for which there is no poller. A step may have thousands."""
+        write = self.write_of(entry)
+        if isinstance(write.tasks, list):
+            write.tasks.append(row)
+        else:
+            write.tasks = [row]
+
+    def seal(self) -> None:
+        """The step has ended: encode what it collected."""
+        size = 0
+        for write, facts in zip(self.writes, self._facts, strict=True):
+            if facts:
+                write.facts = [encode_fact(change) for change in facts.values()]
+            if len(write.events) > 1:
+                write.events = joined(write.events)
+            size += _size_bytes(write)
+        self.size_bytes = size
+        self._facts = _NONE
 
     def add_sync_match(self, match: SyncMatch) -> None:
         """Give the task to its poller once the group is durable."""
@@ -166,6 +205,13 @@ class Group:
             self.sync_matches.append(match)
         else:
             self.sync_matches = [match]
+
+    def add_inline(self, work: InlineWork) -> None:
+        """Tell the worker in this process whether its work was written."""
+        if self.inline:
+            self.inline.append(work)
+        else:
+            self.inline = [work]
 
     def offer(self, offer: Offer) -> None:
         """Once the group is durable, offer the task of this row to pollers."""
@@ -195,7 +241,8 @@ class Group:
     def forget(self) -> None:
         """Drop everything but the outcome, which may still be read after the group is settled."""
         self.writes = self.entries = self.sync_matches = self.offers = self.outbox = _NONE
-        self.read = self._waiters = _NONE
+        self.inline = _NONE
+        self.read = self._facts = self._waiters = _NONE
 
     def is_linked(self, entries: set[Entry]) -> bool:
         return not (entries.isdisjoint(self.entries) and entries.isdisjoint(self.read))
@@ -270,6 +317,14 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
     merged.tasks = list(tasks.values())
     merged.outbox = list(outbox.values())
     return merged
+
+
+def joined(rows: Iterable[EventRow]) -> list[EventRow]:
+    """The rows in order, adjacent ones as one."""
+    events: list[EventRow] = []
+    for row in rows:
+        _append_events(events, row)
+    return events
 
 
 def _append_events(events: list[EventRow], row: EventRow) -> None:

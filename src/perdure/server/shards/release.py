@@ -77,6 +77,8 @@ class Release:
             if write.is_deleted:
                 self._tell_everyone(entry.key)
         group.settle(None)
+        for work in group.inline:
+            _alone(work.durable)
         for match in group.sync_matches:
             _alone(self._hand_over, match)
         for offer in group.offers:
@@ -98,6 +100,8 @@ class Release:
             self._cache.drop(entry)
             self._tell_everyone(entry.key)
         group.settle(error)
+        for work in group.inline:
+            _alone(work.lost)
         for match in group.sync_matches:
             self._matcher.restore(match.poller)
         group.forget()

@@ -18,21 +18,24 @@ import msgspec
 
 from perdure.core.ids import EntityKey, TaskRowId
 from perdure.entity.workers import StaleTask
-from perdure.server.common.codec import encode_fact
 from perdure.server.shards.group import Entry, Group, Offer, OutboxEffect, SyncMatch
-from perdure.storage.port import EntityWrite, OutboxRow, TaskRow
+from perdure.storage.port import OutboxRow, TaskRow
 
 if TYPE_CHECKING:
+    from perdure.core.clock import Clock
     from perdure.entity.entity_type import Registry
     from perdure.entity.env import Env
     from perdure.entity.transition import Task, Transition
-    from perdure.server.matching.ports import Matcher, Poller
+    from perdure.server.matching.ports import InlineWork, Matcher, Poller
     from perdure.server.shards.cache import EntityCache
     from perdure.server.shards.committer import Committer
     from perdure.server.shards.group import GroupHost
     from perdure.server.shards.shard import Shard
 
 log = logging.getLogger(__name__)
+
+INLINE_TASKS_MAX = 1
+"""How many tasks of one step are worked off in it. A chain of runs that never wait must not fill one transaction."""
 
 Memory = Callable[[msgspec.Struct, EntityKey, Any], None]
 """Takes a note of a transition: the note, the entity's key, and its state after the change."""
@@ -61,8 +64,10 @@ class Steps:
         types: Registry,
         matcher: Matcher,
         memory: Memory,
+        clock: Clock,
     ) -> None:
         self._cache = cache
+        self._clock = clock
         self._committer = committer
         self._host = host
         self._types = types
@@ -106,21 +111,22 @@ class Steps:
             for transition in transitions:
                 if transition.tasks:
                     self._place(group, transition.tasks, env)
+            self._seal(group)
         except Exception:
             # The state in memory has changed but cannot be written. The committer drops it when its turn comes.
             log.exception("a change of %s cannot be stored", transitions[0].key)
             group.is_broken = True
             for transition in transitions:
-                entry = self._entry(shard, transition.key)
-                group.add(entry, new_write(entry))
+                group.write_of(self._entry(shard, transition.key))
         return Outcome(self._append(group, read), reply)
 
     def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
         """Delete entities and everything they own."""
         group = Group(shard, self._host, entries)
         for entry in entries:
-            group.add(entry, new_write(entry, is_deleted=True))
+            group.write_of(entry).is_deleted = True
             entry.clear()
+        group.seal()
         return Outcome(self._append(group, entries), None)
 
     def finish_rows(
@@ -128,19 +134,16 @@ class Steps:
     ) -> Outcome:
         """Remove task rows without changing their entity, which may no longer exist."""
         group = Group(entry.shard, self._host)
-        group.add(
-            entry,
-            new_write(entry, finished_tasks=tasks, finished_outbox=outbox),
-        )
+        write = group.write_of(entry)
+        write.finished_tasks, write.finished_outbox = tasks, outbox
+        group.seal()
         return Outcome(self._append(group, (entry,)), None)
 
     def _append(self, group: Group, read: Sequence[Entry]) -> tuple[Group, ...]:
         barrier = (*barrier_of(read), group)
         for entry in group.entries:
-            # An entity may be written more than once. One look at its size is enough: 80 steps.
-            if entry.pending is not group:
-                entry.pending = group
-                self._cache.resize(entry)
+            entry.pending = group
+            self._cache.resize(entry)
         if self.watch is not None:
             self.watch(group)
         self._committer.append(group)
@@ -153,42 +156,47 @@ class Steps:
             if transition.is_empty:
                 return
             entry.number = group.shard.next_entity()
-        write = EntityWrite(
-            number=entry.number,
-            key=entry.key,
-            shard_id=group.shard.shard_id,
-            is_new=is_new,
-            finished_tasks=transition.finished_tasks,
-            visibility=transition.visibility,
-            delete_at_ns=transition.delete_at_ns,
-        )
+        write = group.write_of(entry)
+        if is_new:
+            write.number, write.is_new = entry.number, True
+        if transition.finished_tasks:
+            write.finished_tasks = (*write.finished_tasks, *transition.finished_tasks)
+        if transition.visibility is not None:
+            write.visibility = transition.visibility
+        if transition.delete_at_ns is not None:
+            write.delete_at_ns = transition.delete_at_ns
         if transition.state is not None:
             entry.state = transition.state
         if transition.events is not None:
             assert entry.type.has_log, f"{entry.type.name} keeps no events"
-            write.events = (transition.events,)
+            write.events = (*write.events, transition.events)
             entry.tail.append(transition.events)
         if transition.facts:
-            write.facts = [encode_fact(change) for change in transition.facts]
+            group.add_facts(entry, transition.facts)
         if (state := entry.state) is not None:
             # What is stored is written again only if it has changed, or was consumed.
             stored_ns = entry.wake_at_ns
             bound_ns = entry.type.wake_bound_ns(state, transition, stored_ns, is_wake=is_wake)
             if is_wake or bound_ns != stored_ns:
                 entry.wake_at_ns = write.wake_at_ns = bound_ns
-            in_flight = entry.type.has_task_in_flight(state)
-            if in_flight is not entry.has_task_in_flight:
-                entry.has_task_in_flight = write.has_task_in_flight = in_flight
         if transition.effects:
             rows = [OutboxRow(group.shard.next_row(), effect) for effect in transition.effects]
-            write.outbox = rows
+            write.outbox = (*write.outbox, *rows)
             group.outbox = [
                 *group.outbox,
                 *(OutboxEffect(entry, row.sequence, row.effect) for row in rows),
             ]
-        group.add(entry, write)
         for companion in entry.type.companions(transition, self._state_of, is_new=is_new):
             self._write(group, companion)
+
+    def _seal(self, group: Group) -> None:
+        """Write what follows from the state after the whole step, and encode everything."""
+        for entry, write in zip(group.entries, group.writes, strict=True):
+            if (state := entry.state) is not None:
+                in_flight = entry.type.has_task_in_flight(state)
+                if in_flight is not entry.has_task_in_flight:
+                    entry.has_task_in_flight = write.has_task_in_flight = in_flight
+        group.seal()
 
     def _entry(self, shard: Shard, key: EntityKey) -> Entry:
         entry = self._cache.get(key)
@@ -210,9 +218,52 @@ class Steps:
     def _place(self, group: Group, tasks: Sequence[Task], env: Env) -> None:
         """Start each task for a parked poller, or make it a row."""
         for task in tasks:
+            if len(group.inline) < INLINE_TASKS_MAX and self._start_inline(group, task, env):
+                continue
             poller = self.matcher.reserve(task)
             if poller is None or not self._hand_over(group, task, poller, env):
                 self._row(group, task)
+
+    def _start_inline(self, group: Group, task: Task, env: Env) -> bool:
+        """Start a task for a worker in this process that can begin it now; false if there is none."""
+        poller = self.matcher.inline_poller(task)
+        if poller is None:
+            return False
+        entry = self._entry(group.shard, task.entity)
+        try:
+            started = entry.type.start_task(entry.state, task, None, poller.info, env)
+        except Exception:
+            log.exception("a task of %s could not be started; it waits in its queue", task.entity)
+            return False
+        if not started.is_empty:
+            self._write(group, started)
+        if isinstance(started.reply, StaleTask):
+            return True
+        work = poller.work(started.reply, entry.tail)
+        group.add_inline(work)
+        if work.is_complete:
+            self._complete_inline(group, entry, work, env)
+        elif (parked := self.matcher.reserve(task)) is not None:
+            group.add_sync_match(SyncMatch(parked, task, started.reply))
+        else:
+            group.offer(Offer(task, None))
+        return True
+
+    def _complete_inline(self, group: Group, entry: Entry, work: InlineWork, env: Env) -> None:
+        # The worker's code took its time.
+        env = msgspec.structs.replace(env, now_ns=group.shard.now_ns(self._clock.now_ns()))
+        try:
+            transitions = flattened(work.change(entry.state, env))
+        finally:
+            entry.type.abandon(entry.state)
+        for transition in transitions:
+            for note in transition.notes:
+                self._memory(note, transition.key, self._state_after(transition))
+            if not transition.is_empty:
+                self._write(group, transition)
+        work.applied(transitions[0].reply)
+        for transition in transitions:
+            self._place(group, transition.tasks, env)
 
     def _hand_over(self, group: Group, task: Task, poller: Poller, env: Env) -> bool:
         entry = self._entry(group.shard, task.entity)
@@ -233,15 +284,20 @@ class Steps:
     def _row(self, group: Group, task: Task) -> None:
         sequence = group.shard.next_row()
         entry = self._entry(group.shard, task.entity)
-        group.add(
-            entry,
-            new_write(entry, tasks=(TaskRow(sequence, task),)),
-        )
+        group.add_task(entry, TaskRow(sequence, task))
         group.offer(Offer(task, TaskRowId(task.queue, group.shard.shard_id, sequence)))
 
 
-def new_write(entry: Entry, **changes: Any) -> EntityWrite:
-    return EntityWrite(number=entry.number, key=entry.key, shard_id=entry.shard.shard_id, **changes)
+def flattened(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:
+    """The transitions, and those that belong to them."""
+    transitions = result if isinstance(result, tuple) else (result,)
+    # Without generators: every change of an entity comes through here.
+    for transition in transitions:
+        if transition.also:
+            break
+    else:
+        return transitions
+    return tuple(each for transition in transitions for each in (transition, *transition.also))
 
 
 def barrier_of(entries: Sequence[Entry]) -> tuple[Group, ...]:

@@ -132,6 +132,7 @@ class SimConnection:
     """One client's way to an endpoint. Implements the seam."""
 
     polls_are_free = False
+    inline_workers = None
 
     def __init__(
         self, endpoint: Endpoint, faults: NetworkFaults, random: Random, name: str

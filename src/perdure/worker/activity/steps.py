@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from perdure.core import capi
+from perdure.core.user_code import current_task_or_none, interruptible_tasks
 
 T = TypeVar("T")
 
@@ -60,6 +61,9 @@ class Steps(Awaitable[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         resume: Callable[[Any], Any] = self._coroutine.send
         given: Any = None
+        task = current_task_or_none()
+        if task is not None:
+            interruptible_tasks.add(task)
         try:
             while True:
                 try:
@@ -81,6 +85,8 @@ class Steps(Awaitable[T]):
                     resume, given = self._coroutine.throw, error
         finally:
             self._coroutine.close()
+            if task is not None:
+                interruptible_tasks.discard(task)
 
     def _step(self, resume: Callable[[Any], Any], given: Any) -> Any:
         try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from perdure.converter import PayloadCodec
+    from perdure.wire.seam import InlineWorkers
 
 POLL_TIMEOUT_NS = 70 * SECOND_NS
 CALL_TIMEOUT_NS = 10 * SECOND_NS
@@ -75,6 +76,11 @@ class WorkerRpc:
     def polls_are_free(self) -> bool:
         """See `perdure.wire.seam.Connection.polls_are_free`."""
         return self._connection.polls_are_free
+
+    @property
+    def inline_workers(self) -> InlineWorkers | None:
+        """Where this worker may register to get tasks inline; None if it cannot: payloads are encoded by coroutines."""
+        return None if self._codec is not None else self._connection.inline_workers
 
     def codec_of(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> RunCodec:
         """The codec for a run that is not in the cache, or for payloads whose context depends only on names."""
@@ -174,11 +180,21 @@ class WorkerRpc:
         self, request: workflowservice.RespondWorkflowTaskCompletedRequest, codec: RunCodec
     ) -> workflowservice.RespondWorkflowTaskCompletedResponse | None:
         """Returns None if the task no longer exists."""
+        self.identify(request)
+        await codec.encode(request)
+        return await self._answer("RespondWorkflowTaskCompleted", request)
+
+    def identify(self, request: workflowservice.RespondWorkflowTaskCompletedRequest) -> None:
+        """Say in a completion which worker it comes from."""
+        request.namespace = self.namespace
+        request.identity = self.identity
         request.worker_version_stamp.build_id = self.build_id
         request.deployment_options.CopyFrom(self._deployment())
         request.worker_instance_key = self.instance_key
-        await codec.encode(request)
-        return await self._answer("RespondWorkflowTaskCompleted", request)
+
+    def check_sizes(self, name: str, request: Message) -> None:
+        """Warn of large payloads in a request that is not sent by `call`."""
+        self._size_warnings.check(name, request)
 
     async def fail_workflow_task(
         self, request: workflowservice.RespondWorkflowTaskFailedRequest, codec: RunCodec

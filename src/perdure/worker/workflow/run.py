@@ -76,8 +76,8 @@ class CachedRun:
 
     # A cached run is measured in KiB: no dictionary.
     __slots__ = (
-        "_closed", "_execution", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_overdue", "_task_timeout_s",
-        "_timers_sent", "_waiting", "codec", "engine", "lock", "run_id",
+        "_closed", "_execution", "_fetch_page", "_host", "_local", "_need", "_now_ns", "_overdue", "_received_s",
+        "_task_timeout_s", "_timers_sent", "_waiting", "codec", "engine", "lock", "run_id",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +100,8 @@ class CachedRun:
         self._local = local_activities
         self._task_timeout_s = TASK_TIMEOUT_S
         self._now_ns = 0
+        self._received_s = 0.0
+        """When the task in hand was fed, in the time of the loop."""
         self._waiting = 0
         self._timers_sent = 0
         self._overdue = 0
@@ -119,6 +121,19 @@ class CachedRun:
     def is_closed(self) -> bool:
         return self._closed
 
+    def enter_now(self) -> None:
+        """Like `async with`, for a run that is idle: without waiting."""
+        assert self.is_idle, "somebody has the run, or waits for it"
+        try:
+            self.lock.acquire().send(None)  # a free lock is acquired without waiting
+        except StopIteration:
+            return
+        raise AssertionError("the lock was free")
+
+    def leave(self) -> None:
+        """End what `enter_now` began."""
+        self.lock.release()
+
     async def __aenter__(self) -> None:
         self._waiting += 1
         try:
@@ -135,9 +150,31 @@ class CachedRun:
         Raises:
             Exception: Whatever workflow code raised that fails the task rather than the workflow.
         """
+        self._received_s = asyncio.get_running_loop().time()
+        self._need = self.engine.feed(task)
+        return await self.go_on()
+
+    def advance_now(self, task: WorkflowTask) -> Answer | None:
+        """Like `advance`, but without waiting and on this thread: None when it has to wait for something; see `go_on`.
+
+        Raises:
+            BaseException: Whatever workflow code raised.
+        """
+        self._received_s = asyncio.get_running_loop().time()
+        self._need = self.engine.feed(task)
+        if self._need is not None:
+            return None
+        while self._slice():
+            if self._need is not None:
+                return None
+        if self.engine.waits_for_local_activities:
+            return None
+        return self.engine.ready() if self.engine.error is None else None
+
+    async def go_on(self) -> Answer | None:
+        """Go on with a workflow task that was fed. Returns and raises what `advance` does."""
         loop = asyncio.get_running_loop()
-        received_s = loop.time()
-        await self._fetch(self.engine.feed(task))
+        await self._fetch(self._need)
         while True:
             while await self._execution.run(self, self._slice):
                 await self._fetch(self._need)
@@ -151,7 +188,7 @@ class CachedRun:
             heartbeat_s = min(
                 self._task_timeout_s * HEARTBEAT_SHARE, self._wait_for_timers_s(timers)
             )
-            await self._local.wait(received_s + heartbeat_s - loop.time())
+            await self._local.wait(self._received_s + heartbeat_s - loop.time())
             results = self._local.take_results()
             for seq, result in results:
                 self.engine.local_result(seq, result)

@@ -12,10 +12,14 @@ Not here: polling (`pollers`), replay (`workflow.run`), user code (`host`).
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from perdure.core.user_code import opened, passes_through, quiet_logger
+from perdure.core.limits import COMPLETION_BYTES_MAX
+from perdure.core.user_code import opened, passes_through, quiet_logger, sealed
 from perdure.replay.task import Completion, Fatal, QueryAnswer, WorkflowTask
 from perdure.service.calls import is_too_large
 from perdure.wire import errors
@@ -25,13 +29,16 @@ from perdure.wire.times import duration
 from perdure.worker.host.watchdog import DeadlockError
 from perdure.worker.polling.eager import EagerActivities
 from perdure.worker.workflow.cache import RunCache
+from perdure.worker.workflow.inline import BegunInline, CompletedInline
 from perdure.worker.workflow.run import CachedRun
 
 if TYPE_CHECKING:
     from perdure.replay.mismatch import Mismatch
+    from perdure.replay.task import Answer
     from perdure.worker.polling.rpc import WorkerRpc
     from perdure.worker.polling.run_codec import RunCodec
     from perdure.worker.workflow.callbacks import Execution
+    from perdure.worker.workflow.inline import GoOn
 
 logger = quiet_logger("perdure.worker")
 
@@ -78,6 +85,10 @@ class WorkflowTasks:
         self._execution = execution
         self._in_hand: dict[str, _InHand] = {}
         """By run id."""
+        self._begun: dict[str, BegunInline] = {}
+        """Tasks that were begun in a step of the engine and have not yet come through a poll, by run id."""
+        self._context = contextvars.copy_context()
+        """Of this worker: workflow code that runs in another's task does not see that task's variables."""
 
     async def handle(self, task: Poll) -> None:
         """Work off a task, and those that come back with its answer."""
@@ -98,6 +109,15 @@ class WorkflowTasks:
                 del self._in_hand[run_id]
 
     async def _in_turn(self, task: Poll, in_hand: _InHand) -> Poll | None:
+        if not task.HasField("query") and (
+            begun := self._begun.pop(task.workflow_execution.run_id, None)
+        ):
+            try:
+                if begun.is_of(task):
+                    return await self._process(begun.run, task, begun.go_on)
+                self._cache.evict(begun.run)
+            finally:
+                begun.run.leave()
         known = self._cache.get(task.workflow_execution.run_id)
         codec = known.codec if known is not None else self._rpc.codec_of(task)
         try:
@@ -125,11 +145,13 @@ class WorkflowTasks:
                     return None
                 if run.is_closed:
                     continue  # Evicted while this task waited for the one before it.
-                return await self._process(run, task)
+                return await self._process(
+                    run, task, partial(run.advance, WorkflowTask.from_poll(task))
+                )
 
-    async def _process(self, run: CachedRun, task: Poll) -> Poll | None:
+    async def _process(self, run: CachedRun, task: Poll, advance: GoOn) -> Poll | None:
         try:
-            answer = await run.advance(WorkflowTask.from_poll(task))
+            answer = await advance()
         except errors.NotFound:
             # The run is gone (deleted, or closed and past retention) while its history was being read.
             self._cache.evict(run)
@@ -156,6 +178,108 @@ class WorkflowTasks:
         return None
 
     async def _complete(self, run: CachedRun, task: Poll, answer: Completion) -> Poll | None:
+        request = self.completion_request(task, answer)
+        try:
+            response = await self._send(request, run.codec)
+        except errors.RpcError as error:
+            # UnhandledCommand and the like: history went on without us, replay from the start (R-29).
+            logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
+            self._cache.evict(run)
+            if is_too_large(error):
+                await self._report_too_large(task, request.ByteSize())
+            return None
+        except BaseException as error:  # noqa: BLE001 - a user's codec may raise anything
+            # Nothing was sent, and the run in the cache believes that it was.
+            self._cache.evict(run)
+            await self._fail_for(task, error)
+            return None
+        if response is None:
+            self._cache.evict(run)
+            self._cache.trim()
+            return None
+        self._settle(run, answer, response.reset_history_event_id)
+        return response.workflow_task if response.workflow_task.task_token else None
+
+    def _settle(self, run: CachedRun, answer: Completion, reset_history_event_id: int = 0) -> None:
+        """The server took this answer: keep the run for its next task, if there can be one."""
+        no_cache = self._cache.maximum == 0 and not run.runs_local_activities
+        if answer.is_terminal or no_cache:
+            self._cache.evict(run)
+        else:
+            run.engine.task_reported(reset_history_event_id)
+        self._cache.trim()
+
+    # In the engine's step: see `perdure.wire.seam.InlineWorker`.
+
+    @property
+    def identity(self) -> str:
+        """Of the worker."""
+        return self._rpc.identity
+
+    @property
+    def build_id(self) -> str:
+        """Of the worker."""
+        return self._rpc.build_id
+
+    def can_begin(self, run_id: str, *, is_sticky: bool) -> bool:
+        """Whether nobody has the run, so that a task of it can be worked off without waiting."""
+        if self._rpc.is_shutting_down or run_id in self._in_hand or run_id in self._begun:
+            return False
+        run = self._cache.get(run_id)
+        if run is None:
+            return not is_sticky
+        return run.is_idle and not run.is_closed
+
+    def begin(self, task: Poll) -> CompletedInline | BegunInline | None:
+        """Work on a task within the engine's step. None: it cannot be begun, which its delivery will report."""
+        run = self._cache.get(task.workflow_execution.run_id)
+        if run is None:
+            try:
+                run = self._create_run(task, self._rpc.codec_of(task))
+            except BaseException as error:  # noqa: BLE001 - met again when the task is delivered, and reported then
+                self._raise_later(error)
+                return None
+            self._cache.add(run)
+        run.enter_now()
+        try:
+            answer = self._context.copy().run(run.advance_now, WorkflowTask.from_poll(task))
+        except BaseException as error:  # noqa: BLE001 - reported to the server, whatever it is
+            self._raise_later(error)
+            return self._keep(run, task, partial(_raise, sealed(error)))
+        if answer is None:
+            return self._keep(run, task, run.go_on)
+        if isinstance(answer, Completion):
+            request = self.completion_request(task, answer)
+            request.return_new_workflow_task = False  # it is offered like any other
+            self._rpc.identify(request)
+            if request.ByteSize() <= COMPLETION_BYTES_MAX:
+                self._rpc.check_sizes("RespondWorkflowTaskCompleted", request)
+                reserved = self._eager.reserve(request.commands)
+                return CompletedInline(
+                    run, answer, request, reserved, self._eager, self._settle, self._cache.evict
+                )
+        return self._keep(run, task, partial(_return, answer))
+
+    def _keep(self, run: CachedRun, task: Poll, go_on: GoOn) -> BegunInline:
+        begun = BegunInline(run, task, go_on, self._never_started)
+        self._begun[run.run_id] = begun
+        return begun
+
+    def _never_started(self, begun: BegunInline) -> None:
+        if self._begun.get(begun.run.run_id) is begun:
+            del self._begun[begun.run.run_id]
+            self._cache.evict(begun.run)
+            begun.run.leave()
+
+    def _raise_later(self, error: BaseException) -> None:
+        """Let Ctrl-C end the event loop, but not in the middle of the engine's step."""
+        if not isinstance(error, asyncio.CancelledError) and passes_through(error):
+            asyncio.get_running_loop().call_soon(_raise_now, error)
+
+    def completion_request(
+        self, task: Poll, answer: Completion
+    ) -> workflowservice.RespondWorkflowTaskCompletedRequest:
+        """The request that answers a task. It does not yet say which worker it comes from."""
         request = workflowservice.RespondWorkflowTaskCompletedRequest(
             task_token=task.task_token,
             commands=answer.commands,
@@ -174,29 +298,7 @@ class WorkflowTasks:
             request.sticky_attributes.schedule_to_start_timeout.CopyFrom(
                 duration(self._sticky_timeout_ns)
             )
-        try:
-            response = await self._send(request, run.codec)
-        except errors.RpcError as error:
-            # UnhandledCommand and the like: history went on without us, replay from the start (R-29).
-            logger.debug("Completion of run %s was refused: %s", run.run_id, error.message)
-            self._cache.evict(run)
-            if is_too_large(error):
-                await self._report_too_large(task, request.ByteSize())
-            return None
-        except BaseException as error:  # noqa: BLE001 - a user's codec may raise anything
-            # Nothing was sent, and the run in the cache believes that it was.
-            self._cache.evict(run)
-            await self._fail_for(task, error)
-            return None
-        no_cache = self._cache.maximum == 0 and not run.runs_local_activities
-        if response is None or answer.is_terminal or no_cache:
-            self._cache.evict(run)
-        else:
-            run.engine.task_reported(response.reset_history_event_id)
-        self._cache.trim()
-        if response is None:
-            return None
-        return response.workflow_task if response.workflow_task.task_token else None
+        return request
 
     async def _send(
         self, request: workflowservice.RespondWorkflowTaskCompletedRequest, codec: RunCodec
@@ -302,3 +404,15 @@ class WorkflowTasks:
                 ),
                 self._rpc.codec_of(task),
             )
+
+
+async def _raise(error: Exception) -> Answer | None:
+    raise error
+
+
+async def _return(answer: Answer) -> Answer | None:
+    return answer
+
+
+def _raise_now(error: BaseException) -> None:
+    raise error
