@@ -10,7 +10,7 @@ import pytest
 from perdure.core import units
 from perdure.core.backoff import exponential_ns
 from perdure.core.clock import SystemClock
-from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.limits import DEFAULT_LIMITS, bytes_if_longer
 
 S = units.SECOND_NS
 MIB = 1024 * 1024
@@ -80,6 +80,22 @@ def test_a_clock_that_waits_is_not_the_one_that_dates() -> None:
     assert clock.now_ns() > 1_600_000_000 * S, "since the epoch"
 
 
+@pytest.mark.parametrize(
+    ("text", "limit_bytes", "length_bytes"),
+    [
+        ("", 0, 0),
+        ("x" * 8, 8, 0),
+        ("x" * 9, 8, 9),
+        ("é" * 4, 8, 0),
+        ("é" * 5, 8, 10),
+        ("\N{OLD ITALIC LETTER A}" * 2, 8, 0),
+        ("\N{OLD ITALIC LETTER A}" * 3, 8, 12),
+    ],
+)
+def test_a_text_is_too_long_by_its_bytes(text: str, limit_bytes: int, length_bytes: int) -> None:
+    assert bytes_if_longer(text, limit_bytes) == length_bytes
+
+
 def test_the_limits_are_those_of_the_reference_server_but_for_a_few() -> None:
     """semantics: a namespace's defaults; the buffer of events and the pending steps are ours, with their reasons."""
     assert msgspec.structs.asdict(DEFAULT_LIMITS) == {
@@ -101,6 +117,7 @@ def test_the_limits_are_those_of_the_reference_server_but_for_a_few() -> None:
         "updates_in_flight_max": 10,
         "updates_per_run_max": 2_000,
         "activity_last_failure_bytes_max": 4 * 1024,
+        "failure_head_bytes_max": MIB // 2,
         "duration_max_ns": 36_500 * units.DAY_NS,
         "workflow_task_timeout_default_ns": 10 * S,
         "workflow_task_timeout_max_ns": 120 * S,

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from functools import partial
 
 from perdure.core import capi
 
@@ -37,6 +38,23 @@ def test_an_exception_reaches_another_thread_at_its_next_step() -> None:
     capi.raise_in_thread(thread.ident, Stop)
     thread.join(60)
     assert caught.is_set()
+
+
+def _first() -> str:
+    return "first"
+
+
+def _second() -> str:
+    return "second"
+
+
+def test_a_read_only_member_refers_to_something_else() -> None:
+    call = partial(_first)
+    assert not capi.replace_member(call, _second, _first), "nothing in it refers to that"
+    assert call() == "first"
+    assert capi.replace_member(call, _first, _second)
+    assert (call(), call.func) == ("second", _second)
+    assert not capi.replace_member(call, _first, _second)
 
 
 def test_what_is_kept_outlives_its_last_name() -> None:

@@ -98,6 +98,10 @@ def test_a_clock_that_is_slowed_down_is_followed_and_never_goes_back():
     seen_ns = clock.now_ns()
     base.wall_ns -= JITTER_NS
     assert clock.now_ns() == seen_ns
+    base, clock = started()
+    base.pass_by(JITTER_NS // 4)
+    base.wall_ns -= JITTER_NS // 2
+    assert clock.now_ns() == EPOCH_NS, "a little behind: it waits for the wall clock"
 
 
 def test_an_interruption_between_the_two_readings_leaves_nothing_behind():
@@ -160,6 +164,23 @@ def test_each_step_back_is_logged_once(caplog: pytest.LogCaptureFixture):
     assert len(caplog.messages) == 2
 
 
+def test_a_step_back_of_a_second_is_logged_and_each_new_one_again(
+    caplog: pytest.LogCaptureFixture,
+):
+    base, clock = started()
+    with caplog.at_level(logging.WARNING):
+        base.wall_ns -= STEP_NS
+        clock.now_ns()
+        assert len(caplog.messages) == 1
+        base.wall_ns += STEP_NS
+        base.pass_by(MS_NS)
+        assert clock.now_ns() == base.wall_ns, "it has caught up"
+        base.wall_ns -= STEP_NS
+        clock.now_ns()
+    assert len(caplog.messages) == 2
+
+
 def test_a_steady_clock_is_not_wrapped_again():
     clock = steady(Base())
+    assert isinstance(clock, SteadyClock)
     assert steady(clock) is clock

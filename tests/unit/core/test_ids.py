@@ -14,6 +14,7 @@ from perdure.core.ids import (
     EntityKind,
     QueueKind,
     new_id,
+    new_key,
     run_key,
     seeded_ids,
     shard_of,
@@ -112,6 +113,16 @@ def test_the_source_comes_back_after_an_error_and_after_another_seed() -> None:
         assert new_id() == first
     assert new_id() != first
     assert UUID(new_id()).int >> 80 >= 1_600_000_000_000, "fresh ids again"
+
+
+def test_a_key_is_drawn_like_an_id() -> None:
+    with seeded_ids(Random(1)):
+        first = new_key()
+    with seeded_ids(Random(1)):
+        assert new_key() == first
+    fresh = new_key()
+    assert len(first) == len(fresh) == 32
+    assert len({first, fresh, new_key()}) == 3
 
 
 def test_a_shard_is_stable_and_is_one_of_those_that_there_are() -> None:

@@ -107,11 +107,17 @@ class _Stopper:
         raise SystemExit(5)
 
 
+def _nested() -> functools.partial[None]:
+    inner = functools.partial(_interrupts)
+    vars(inner)["note"] = "one with attributes of its own is not merged with another"
+    return functools.partial(inner, "why")
+
+
 @pytest.mark.parametrize(
     "handler",
     [
         _exits,
-        functools.partial(functools.partial(_interrupts), "why"),
+        _nested(),
         _Stopper().method,
         _Stopper(),
     ],

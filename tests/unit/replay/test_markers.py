@@ -20,7 +20,7 @@ from perdure.replay.markers import (
     read_local_activity,
     read_patch,
 )
-from perdure.wire.api import common, history, sdk
+from perdure.wire.api import common, failure, history, sdk
 from tests.unit.replay.build import Events
 
 LOCAL: dict[str, Any] = {"seq": 1, "attempt": 1, "activity_id": "a", "activity_type": "t"}
@@ -73,6 +73,32 @@ def test_a_marker_that_is_read_stays_as_it_is(
     assert read_patch(event) is None
     assert read_local_activity(event) is None
     assert event.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize(
+    ("result", "failed", "read"),
+    [
+        ([b"first", b"last"], False, b"last"),
+        ([], False, b""),
+        (None, False, b""),
+        ([], True, None),
+        (None, True, None),
+    ],
+)
+def test_a_local_activity_has_a_result_or_a_failure(
+    result: list[bytes] | None, failed: bool, read: bytes | None
+) -> None:
+    details = raw(data=json.dumps(LOCAL).encode())
+    if result is not None:
+        payloads = [common.Payload(data=data) for data in result]
+        details["result"] = common.Payloads(payloads=payloads)
+    why = failure.Failure(message="why")
+    said = read_local_activity(
+        marker("core_local_activity", details, **({"failure": why} if failed else {}))
+    )
+    assert said is not None
+    assert said.result == (None if read is None else common.Payload(data=read))
+    assert said.failure == (why if failed else None)
 
 
 def test_other_events_hold_no_patch_and_no_local_activity() -> None:

@@ -85,8 +85,10 @@ def test_a_started_operation_fails(outcome: str, kind: type) -> None:
     assert "failure field was not populated" in job.result.failure.message
 
 
-def test_an_operation_cancelled_in_its_own_task_never_leaves() -> None:
-    driver = Driver(script([operation(), cmd.RequestCancelNexusOperation(seq=1)]))
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_operation_cancelled_in_its_own_task_never_leaves(times: int) -> None:
+    cancel = cmd.RequestCancelNexusOperation(seq=1)
+    driver = Driver(script([operation(), *([cancel] * times)]))
     answer = driver.feed(live(Events().start()))
     assert types(answer) == []
     job = driver.seen[1].jobs[0]

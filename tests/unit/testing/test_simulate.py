@@ -383,8 +383,9 @@ def test_what_does_not_exist_on_a_virtual_clock_is_said(name: str, words: str) -
 
 
 def test_wrong_use_is_told() -> None:
-    with pytest.raises(TypeError, match="Signal"):
-        simulate(LastWord.run, signals=[LastWord.say])  # type: ignore[list-item]
+    for signals in ([LastWord.say], [Signal("say"), "say"], ["say", Signal("say")]):
+        with pytest.raises(TypeError, match="signals are Signal"):
+            simulate(LastWord.run, signals=signals)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="id itself"):
         simulate(LastWord.run, id="mine")
 

@@ -10,6 +10,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.wire import error_bounds
 from perdure.wire.api import common, errordetails, failure
 from perdure.wire.error_bounds import (
     MESSAGE_WIRE_BYTES_MAX,
@@ -228,10 +229,26 @@ def test_failures_within_several_operations_lose_traces_and_causes():
     assert left.failure == failure.Failure(message="boom")
 
 
+def test_each_detail_of_an_operation_is_shortened():
+    inner = query_failed(stack_trace="s" * 9_000).details[0]
+    error = bounded(multi_operation("failed", InvalidArgument("m", inner, inner)))
+    (detail,) = error.details
+    assert isinstance(detail, errordetails.MultiOperationExecutionFailure)
+    left = [errordetails.QueryFailedFailure(), errordetails.QueryFailedFailure()]
+    (status,) = detail.statuses
+    assert [packed.Unpack(each) for packed, each in zip(status.details, left, strict=True)] == [
+        True,
+        True,
+    ]
+    assert [each.failure for each in left] == [failure.Failure(message="boom")] * 2
+
+
 def test_details_of_unknown_types_are_dropped_from_the_last_on():
     unknown = AnyMessage(type_url="type.googleapis.com/nobody.Knows", value=b"x" * 6_000)
-    error = bounded(InvalidArgument("m", errordetails.NotFoundFailure(), unknown))
-    assert error.details == (errordetails.NotFoundFailure(),)
+    known = errordetails.NotFoundFailure()
+    assert bounded(InvalidArgument("m", known, unknown)).details == (known,)
+    assert bounded(InvalidArgument("m", known, unknown, unknown)).details == (known,)
+    assert bounded(InvalidArgument("m", unknown, known)).details == ()
 
 
 def test_a_packed_detail_is_shortened_like_any_other():
@@ -269,6 +286,31 @@ def test_whatever_is_in_an_error_it_fits_and_is_bounded_once(
     once = (error.message, error.details)
     bounded(error)
     assert (error.message, error.details) == once
+
+
+@pytest.mark.parametrize(
+    ("value", "is_long"),
+    [
+        ("x" * 100, False),
+        ("x" * 101, True),
+        ("é" * 50, False),
+        ("é" * 51, True),
+        (b"x" * 100, False),
+        (b"x" * 101, True),
+        (common.Payload(data=b"x" * 98), False),  # with a tag and a length
+        (common.Payload(data=b"x" * 99), True),
+        (common.Payloads(payloads=[common.Payload(data=b"x" * 200)]), False),  # looked into
+        (10**200, False),
+    ],
+)
+def test_a_value_of_more_than_a_hundred_bytes_is_long(value: object, is_long: bool):
+    assert error_bounds._is_long(value) is is_long
+
+
+@pytest.mark.parametrize(("length", "kept"), [(99, 99), (100, 100), (101, 100)])
+def test_the_message_of_a_detail_keeps_its_first_hundred_characters(length: int, kept: int):
+    note = "" if length == kept else "… (shortened)"
+    assert error_bounds._beginning("x" * length) == "x" * kept + note
 
 
 def test_messages_show_a_hundred_characters_of_what_was_sent():

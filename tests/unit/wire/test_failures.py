@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 
 from perdure.wire import failures as module
 from perdure.wire.api import command, common, failure, query, update, workflowservice
@@ -236,6 +237,41 @@ def test_a_head_ends_between_characters_and_has_few_levels():
 
 def test_what_stands_for_a_failure_that_is_too_large_ends_its_activity():
     stands_in = headed(_application("m" * 100), 23)
-    assert stands_in.message == "Failure exceeds size limit."
-    assert stands_in.server_failure_info.non_retryable
-    assert stands_in.cause.message == "m" * 10
+    assert stands_in == failure.Failure(
+        message="Failure exceeds size limit.",
+        server_failure_info=failure.ServerFailureInfo(non_retryable=True),
+        cause=_application("m" * 10),
+    )
+
+
+def test_a_type_that_takes_all_the_room_leaves_none_for_what_follows():
+    long = _application("m" * 99, type_="t" * 99, source="s" * 99, stack_trace="x" * 99)
+    long.cause.message = "c" * 99
+    assert head(long, 10) == _application("", type_="t" * 10)
+
+
+def test_each_deep_failure_of_a_message_is_cut():
+    request = workflowservice.RespondWorkflowTaskCompletedRequest(
+        commands=[
+            command.Command(
+                record_marker_command_attributes=command.RecordMarkerCommandAttributes(failure=DEEP)
+            )
+            for _ in range(3)
+        ]
+    )
+    cut = with_bounded_failures(request)
+    assert [is_too_deep(each) for each in module.failures_below(cut)] == [False] * 3
+    assert [is_too_deep(each) for each in module.failures_below(request)] == [True] * 3
+
+
+def test_a_message_that_contains_itself_and_no_failure_has_none():
+    assert list(module.failures_below(Struct())) == []
+    assert with_bounded_failures(Struct()) == Struct()
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [("plain é", "plain é"), ("a\udc80b", "a\\udc80b"), (ValueError("why"), "why"), (7, "7")],
+)
+def test_what_no_message_can_hold_is_spelled_out(given: object, text: str):
+    assert module.valid_text(given) == text

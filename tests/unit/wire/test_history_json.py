@@ -109,6 +109,10 @@ SHAPES: list[tuple[Any, str]] = [
     ("{}", "History does not have iterable 'events'"),
     ({"events": {}}, "History does not have iterable 'events'"),
     ({"events": [{}, 1]}, "Event not a dictionary"),
+    (
+        {"events": [{"timerFiredEventAttributes": {}, "timerStartedEventAttributes": {}}]},
+        "Event 1 of the history: it has an impossible value",
+    ),
     ("{", "Expecting property name"),
     ("", "Expecting value"),
     ("\ufeff{}", "Unexpected UTF-8 BOM"),
