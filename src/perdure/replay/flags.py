@@ -51,7 +51,6 @@ class Flags:
 
     __slots__ = (
         "_can_write",
-        "_new_core",
         "_new_lang",
         "_sdk",
         "core",
@@ -65,7 +64,6 @@ class Flags:
         self.core: frozenset[int] = frozenset()
         self.lang: frozenset[int] = frozenset()
         """Language flags recorded so far."""
-        self._new_core: frozenset[int] = frozenset()
         self._new_lang: frozenset[int] = frozenset()
         self.history_sdk: tuple[str, str] = ("", "")
         """Name and version of the SDK that last completed a task of this run."""
@@ -83,10 +81,9 @@ class Flags:
         self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
 
     def may_use(self, flag: Flag, *, record: bool) -> bool:
-        """Whether `flag` is in force. With `record` (new work, not replay) it is put in force."""
+        """Whether `flag` is in force. New work (`record`) has all flags, unless they cannot be recorded."""
         if not record:
             return flag in self.core
-        self._new_core |= {flag}
         return self._can_write
 
     def add_lang(self, used: Iterable[int]) -> None:
@@ -97,14 +94,14 @@ class Flags:
         """What to write into the completion of the current task: only flags that history lacks."""
         if not self._can_write:
             return sdk.WorkflowTaskCompletedMetadata()
-        new_core = (self._new_core | _ALL) - self.core
+        new_core = _ALL - self.core
         new_lang = self._new_lang - self.lang
         core, lang = sorted(new_core), sorted(new_lang)
         if core:
             self.core = _shared(self.core | new_core)
         if lang:
             self.lang = _shared(self.lang | new_lang)
-        self._new_core = self._new_lang = frozenset()
+        self._new_lang = frozenset()
         name, version = self._sdk
         known_name, known_version = self.history_sdk
         return sdk.WorkflowTaskCompletedMetadata(

@@ -273,7 +273,6 @@ class Run:
     def forget_speculative_task(self, last_completed_started_id: int) -> None:
         """The server dropped a speculative task after a rejection (R-25)."""
         self.current_started_id = last_completed_started_id
-        # What the task added is its Scheduled and Started events, nothing else.
+        # What the task added is its Scheduled and Started events, nothing else. There is no other open task.
         self.last_processed_id -= 2
-        for scheduled_id in [i for i in self.tasks if i > self.last_processed_id]:
-            del self.tasks[scheduled_id]
+        self.tasks.clear()

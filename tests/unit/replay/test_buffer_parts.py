@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 import pytest
 
+from perdure.replay import apply
 from perdure.replay.buffer import HistoryBuffer
-from perdure.replay.task import WorkflowTask
+from perdure.replay.run import Run
+from perdure.replay.task import EngineConfig, WorkflowTask
 from perdure.wire.api import history, protocol, query, workflowservice
-from tests.unit.replay.build import Events
+from tests.unit.replay.build import RUN, Events
 
 
 def loaded(events: list[history.HistoryEvent], token: bytes = b"") -> HistoryBuffer:
@@ -45,6 +47,35 @@ def test_commands_before_what_is_known_do_not_end_a_heartbeat() -> None:
     events.signal().task().completed().task().completed().task()
     assert ids(loaded(events).peek(8))[-1] == 14
     assert taken(loaded(events), 8) == ([9, 10, 11, 12, 13, 14], True)
+
+
+def test_commands_within_a_sequence_end_it_and_a_heartbeat_does_not() -> None:
+    events = Events().start().completed()
+    events.timer()
+    events.signal().task().completed().task().completed().task()
+    buffer = loaded(events)
+    assert taken(buffer, 0) == ([1, 2, 3], False)
+    assert taken(buffer, 3) == ([4, 5, 6, 7, 8], False)
+    assert taken(buffer, 8) == ([9, 10, 11, 12, 13, 14], True)
+
+
+@pytest.mark.parametrize(
+    ("has_commands", "first", "last", "continues"),
+    [
+        (False, 4, 6, True),
+        (True, 4, 6, False),
+        (False, 4, 4, False),
+        (False, 5, 6, False),
+        (False, 7, 8, False),
+    ],
+)
+def test_a_heartbeat_is_a_task_without_commands_and_the_next_one(
+    has_commands: bool, first: int, last: int, continues: bool
+) -> None:
+    events = Events().start().completed().task().completed().signal()
+    run = Run(RUN, EngineConfig("ours", "1"))
+    run.has_command_events = has_commands
+    assert apply._continues_a_heartbeat(run, events[first - 1 : last]) is continues
 
 
 def test_a_peek_does_not_bind_the_next_take() -> None:
