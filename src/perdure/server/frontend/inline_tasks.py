@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from perdure.history.draft.transition import RunTransition
     from perdure.history.state.run_state import RunState
     from perdure.server.frontend.services import Services
-    from perdure.server.shards.tail import EventTail
+    from perdure.server.matching.ports import NewestEvents
     from perdure.wire.seam import InlineTask, InlineWorker
 
 EVENTS_MAX = 200
@@ -93,7 +93,7 @@ class _Poller:
             queue_name=self._queue_name,
         )
 
-    def work(self, reply: WorkflowTaskReply, tail: EventTail) -> InlineWork:
+    def work(self, reply: WorkflowTaskReply, tail: NewestEvents) -> InlineWork:
         services = self._tasks.services
         first, last = reply.first_event_id, reply.last_event_id
         # Workers do not report a repeated attempt that fails: it ends by its time-out.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from perdure.entity.workers import PollInfo, StaleTask
     from perdure.history.draft.replies import ActivityTaskReply, WorkflowTaskReply
     from perdure.server.pending.queries import QueryTask
-    from perdure.server.shards.tail import EventTail
     from perdure.storage.port import TaskRow
 
 
@@ -32,13 +31,21 @@ class Poller(Protocol):
     def info(self) -> PollInfo: ...
 
 
+class NewestEvents(Protocol):
+    """The newest events of an entity."""
+
+    def range(self, first_event_id: int, last_event_id: int) -> list[bytes] | None:
+        """The framed events of the range, or None when it begins before the events that are known."""
+        ...
+
+
 class InlinePoller(Protocol):
     """A worker in this process that works on a task in the step that starts it."""
 
     @property
     def info(self) -> PollInfo: ...
 
-    def work(self, reply: Any, tail: EventTail) -> InlineWork:
+    def work(self, reply: Any, tail: NewestEvents) -> InlineWork:
         """Begin the task.
 
         Args:
