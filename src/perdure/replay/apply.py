@@ -47,7 +47,7 @@ def apply_next(run: Run) -> int:
         run.replaying = False
         _look_ahead(run, handled, {})
         return 0
-    if not _continues_a_heartbeat(run, sequence):
+    if not continues_a_heartbeat(run, sequence):
         run.local.activation_index = 0
     run.has_command_events = any(event.event_type in ev.COMMAND_EVENTS for event in sequence)
     _observe_completions(run, sequence)
@@ -61,7 +61,7 @@ def apply_next(run: Run) -> int:
     return len(sequence)
 
 
-def _continues_a_heartbeat(run: Run, sequence: list[history.HistoryEvent]) -> bool:
+def continues_a_heartbeat(run: Run, sequence: list[history.HistoryEvent]) -> bool:
     """Whether a replay will merge this sequence with the one before it (R-3).
 
     If so, the count of activations continues, so that results of local activities keep their positions.

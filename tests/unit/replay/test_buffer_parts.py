@@ -75,7 +75,7 @@ def test_a_heartbeat_is_a_task_without_commands_and_the_next_one(
     events = Events().start().completed().task().completed().signal()
     run = Run(RUN, EngineConfig("ours", "1"))
     run.has_command_events = has_commands
-    assert apply._continues_a_heartbeat(run, events[first - 1 : last]) is continues
+    assert apply.continues_a_heartbeat(run, events[first - 1 : last]) is continues
 
 
 def test_a_peek_does_not_bind_the_next_take() -> None:

@@ -10,7 +10,6 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.wire import error_bounds
 from perdure.wire.api import common, errordetails, failure
 from perdure.wire.error_bounds import (
     MESSAGE_WIRE_BYTES_MAX,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 HEADERS_BYTES_MAX = 8 * 1024
 """Of gRPC's own libraries, for all headers of a call with their overhead."""
 OVERHEAD_BYTES = 400
+DATA_98 = common.Payload(data=b"x" * 98)
 EMOJI = "\U0001f600"
 
 
@@ -289,28 +289,27 @@ def test_whatever_is_in_an_error_it_fits_and_is_bounded_once(
 
 
 @pytest.mark.parametrize(
-    ("value", "is_long"),
+    ("given", "left"),
     [
-        ("x" * 100, False),
-        ("x" * 101, True),
-        ("é" * 50, False),
-        ("é" * 51, True),
-        (b"x" * 100, False),
-        (b"x" * 101, True),
-        (common.Payload(data=b"x" * 98), False),  # with a tag and a length
-        (common.Payload(data=b"x" * 99), True),
-        (common.Payloads(payloads=[common.Payload(data=b"x" * 200)]), False),  # looked into
-        (10**200, False),
+        ({"source": "x" * 100}, {"source": "x" * 100}),
+        ({"source": "x" * 101}, {}),
+        ({"source": "é" * 50}, {"source": "é" * 50}),
+        ({"source": "é" * 51}, {}),
+        # With a tag and a length.
+        ({"encoded_attributes": DATA_98}, {"encoded_attributes": DATA_98}),
+        ({"encoded_attributes": common.Payload(data=b"x" * 99)}, {}),
+        ({"message": "m" * 100}, {"message": "m" * 100}),
+        ({"message": "m" * 101}, {"message": "m" * 100 + "… (shortened)"}),
     ],
 )
-def test_a_value_of_more_than_a_hundred_bytes_is_long(value: object, is_long: bool):
-    assert error_bounds._is_long(value) is is_long
-
-
-@pytest.mark.parametrize(("length", "kept"), [(99, 99), (100, 100), (101, 100)])
-def test_the_message_of_a_detail_keeps_its_first_hundred_characters(length: int, kept: int):
-    note = "" if length == kept else "… (shortened)"
-    assert error_bounds._beginning("x" * length) == "x" * kept + note
+def test_of_a_value_a_hundred_bytes_are_kept(given: dict[str, Any], left: dict[str, Any]):
+    large = errordetails.NamespaceNotFoundFailure(namespace="n" * 9_000)
+    kept = errordetails.QueryFailedFailure(failure=failure.Failure(**given))
+    error = bounded(InvalidArgument("m", kept, large))
+    assert error.details == (
+        errordetails.QueryFailedFailure(failure=failure.Failure(**left)),
+        errordetails.NamespaceNotFoundFailure(),
+    )
 
 
 def test_messages_show_a_hundred_characters_of_what_was_sent():
