@@ -20,6 +20,7 @@ class Env(msgspec.Struct, frozen=True):
         namespace: Name of the namespace, for messages and replies (ids are used everywhere else).
         search_attributes: The custom search attributes of the namespace, with their types. None: not known, so what
             commands set is not checked.
+        search_attributes_of: The same of another namespace, by its name.
     """
 
     now_ns: int
@@ -28,3 +29,4 @@ class Env(msgspec.Struct, frozen=True):
     namespace: str = "default"
     namespace_id_of: Callable[[str], str] = lambda _: ""
     search_attributes: Mapping[str, int] | None = None
+    search_attributes_of: Callable[[str], Mapping[str, int] | None] = lambda _: None

@@ -53,11 +53,11 @@ def _upsert(draft: Draft, attributes: Upsert, command: Command, context: Command
     if not fields:
         raise check.reject("no search attribute is set.")
     check.blob(_size_bytes(fields), "")
-    check.search_attributes(attributes.search_attributes, draft.env)
+    typed = check.search_attributes(attributes.search_attributes, draft.env)
     draft.add(
         history.UpsertWorkflowSearchAttributesEventAttributes(
             workflow_task_completed_event_id=context.completed_event_id,
-            search_attributes=attributes.search_attributes,
+            search_attributes=typed,
         ),
         user_metadata=metadata_of(command),
     )

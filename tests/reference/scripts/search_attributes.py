@@ -6,7 +6,7 @@ from typing import Any
 
 from perdure.wire.api import common
 from tests.reference.commands import Command, attributes, continue_as_new, make
-from tests.reference.play import Case, script
+from tests.reference.play import Case, add, script
 
 
 def payload(
@@ -36,15 +36,19 @@ NAMES: dict[str, Any] = {
 VALUES: dict[str, list[bytes]] = {
     "Int": [
         b'"text"', b'"1"', b"1.5", b"1.0", b"1e3", b"true", b"[1]", b"[1, 2]", b"[]", b"null", b"{}", b"9" * 30,
-        b"9223372036854775808", b"-1", b'""', b"", b"{",
+        b"9223372036854775808", b"-1", b'""', b"", b"{", b"[null]",
     ],
-    "Double": [b'"text"', b"1", b"true", b"[1.5]", b"[1.5, 2]", b"1e400", b"NaN", b'"NaN"', b"null"],
-    "Bool": [b'"true"', b"1", b"0", b"[true]", b"[true, false]", b"null"],
-    "Keyword": [b"1", b"true", b'["a"]', b'["a", "b"]', b"[]", b"null", b"{}", b'""', b'"\\u0000"', b'"\xff"'],
-    "Text": [b"1", b'["a"]', b'["a", "b"]', b"null", b"{}"],
+    "Double": [b'"text"', b"1", b"true", b"[1.5]", b"[1.5, 2]", b"1e400", b"NaN", b'"NaN"', b"null", b"[null]"],
+    "Bool": [b'"true"', b"1", b"0", b"[true]", b"[true, false]", b"null", b"[null]"],
+    "Keyword": [
+        b"1", b"true", b'["a"]', b'["a", "b"]', b"[]", b"null", b"{}", b'""', b'"\\u0000"', b'"\xff"',
+        b"[null]",
+    ],
+    "Text": [b"1", b'["a"]', b'["a", "b"]', b"null", b"{}", b"[null]"],
     "Datetime": [
         b'"yesterday"', b'"2026-01-02"', b'"2026-01-02T03:04:05"', b'"2026-01-02T03:04:05Z"', b'""', b"1700000000",
         b'"2026-01-02T03:04:05.123456789+01:00"', b'"0000-00-00T00:00:00Z"', b'["2026-01-02T03:04:05Z"]', b"null",
+        b"[null]",
     ],
     "KeywordList": [b'"a"', b"1", b"[1]", b'["a", 1]', b"[]", b"null", b"{}", b'["a", null]', b'[["a"]]'],
 }  # fmt: skip
@@ -152,6 +156,87 @@ async def continued(case: Case) -> None:
         return [continue_as_new(case.queue, search_attributes=given)]
 
     await _commands(case, again, FEW[:2] + FEW[5:6] + FEW[10:11])
+
+
+# What the events say.
+
+GIVEN: dict[str, common.Payload] = {
+    "typed": payload(b"1", "Int"),
+    "no type": payload(b"1"),
+    "empty type": payload(b"1", ""),
+    "another type": payload(b"1", "Keyword"),
+    "null": payload(b"null"),
+    "binary null": payload(b"", None, b"binary/null"),
+    "empty list": payload(b"[]"),
+}
+MEMO = {
+    "number": payload(b"1"),
+    "null": payload(b"null"),
+    "binary null": payload(b"", None, b"binary/null"),
+    "empty list": payload(b"[]"),
+    "empty object": payload(b"{}"),
+    "empty text": payload(b'""'),
+    "no data": payload(b"", None, b"binary/plain"),
+    "no encoding": common.Payload(),
+}
+
+
+async def _all_events(case: Case, **values: Any) -> None:
+    """A start, a child, an upsert, and a run that follows, all with the same values."""
+    child: dict[str, Any] = {
+        "workflow_id": case.id("child"), "workflow_type": {"name": "Type"}, "task_queue": case.queue_named("none"),
+    }  # fmt: skip
+    await case.start(**values)
+    if "memo" in values:
+        upsert = make("MODIFY_WORKFLOW_PROPERTIES", upserted_memo=values["memo"])
+    else:
+        upsert = make("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES", **values)
+    first = await case.poll()
+    await case.complete(first, upsert, make("START_CHILD_WORKFLOW_EXECUTION", **child, **values))
+    await case.happened("CHILD_WORKFLOW_EXECUTION_STARTED")
+    await case.history("child")
+    await case.describe()
+    await case.old_enough()
+    await case.step(continue_as_new(case.queue, **values))
+    await case.history(run_id=first.workflow_execution.run_id)
+    await case.history()
+    await case.describe()
+    other = case.start_fields("other", **values)
+    await case.ask("SignalWithStartWorkflowExecution", signal_name="signal", **other)
+    history = await case.ask("GetWorkflowExecutionHistory", execution=case.execution("other"))
+    del history.history.events[1:]
+    case.note("GetWorkflowExecutionHistory (signal with start)", history)
+
+
+def _types(label: str, given: common.Payload) -> None:
+    async def types(case: Case) -> None:
+        await _all_events(case, search_attributes={"indexed_fields": {"CustomInt": given}})
+
+    add(f"search_attributes.events_{label.replace(' ', '_')}", types)
+
+
+for _label, _given in GIVEN.items():
+    _types(_label, _given)
+
+
+@script
+async def events_empty(case: Case) -> None:
+    await case.start(search_attributes={}, memo={})
+    child: dict[str, Any] = {
+        "workflow_id": case.id("child"), "workflow_type": {"name": "Type"}, "task_queue": case.queue_named("none"),
+    }  # fmt: skip
+    none: dict[str, Any] = {"search_attributes": {}, "memo": {}}
+    await case.step(make("START_CHILD_WORKFLOW_EXECUTION", **child, **none))
+    await case.happened("CHILD_WORKFLOW_EXECUTION_STARTED")
+    await case.history("child")
+    await case.old_enough()
+    await case.step(continue_as_new(case.queue, **none))
+    await case.history()
+
+
+@script
+async def memos(case: Case) -> None:
+    await _all_events(case, memo={"fields": MEMO})
 
 
 @script

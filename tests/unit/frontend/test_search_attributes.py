@@ -16,6 +16,7 @@ from perdure.history.commands.search_attributes import (
 )
 from perdure.wire.api import common, enums
 from perdure.wire.errors import InvalidArgument, ResourceExhausted
+from perdure.wire.events import attributes_of
 from tests.harness import builders
 from tests.unit.frontend.conftest import QUEUE, Caller
 
@@ -71,7 +72,7 @@ def check(given: common.SearchAttributes) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_rule_44_values_fit_their_type(name: str):
-    for data in (*GOOD[name], b"null", b"[]"):
+    for data in (*GOOD[name], b"null", b"[]", b"[null]"):
         check(fields(**{name: value(data)}))
         # What the value says of its type does not matter.
         check(fields(**{name: value(data, type=b"Nonsense")}))
@@ -200,6 +201,59 @@ async def test_a_good_upsert_is_written(caller: Caller):
     await caller.complete(await caller.poll(), upsert)
     found = await caller.call("DescribeWorkflowExecution", execution={"workflow_id": "w"})
     assert found.workflow_execution_info.search_attributes.indexed_fields["AnInt"].data == b"7"
+
+
+def told(attributes: common.SearchAttributes) -> dict[str, bytes | None]:
+    """The type that each value names."""
+    fields = attributes.indexed_fields
+    return {name: fields[name].metadata.get("type") for name in fields}
+
+
+async def test_rule_49_events_name_types_and_new_runs_begin_without_empty_values(caller: Caller):
+    await caller.call("AddSearchAttributes", search_attributes=KINDS)
+    given = fields(
+        AnInt=value(b"7"), ADouble=value(b"1", type=b"Text"), ABool=value(b"true", type=b""), AList=value(b"[]"),
+        AKeyword=value(b"null"), BatcherUser=value(b'"x"'), ATexts=value(b"", b"binary/null"),
+    )  # fmt: skip
+    kept = {"AnInt": b"Int", "ADouble": b"Text", "ABool": b"", "BatcherUser": b"Keyword"}
+    memo = {"fields": {"one": value(b"1"), "none": value(b"null"), "list": value(b"[]")}}
+    await caller.start(search_attributes=given, memo=memo)
+    task = await caller.poll()
+    upsert = builders.command("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES", search_attributes=given)
+    child = builders.start_child(search_attributes=given, memo=memo)
+    again = builders.continue_as_new(search_attributes=given, memo=memo)
+    await caller.complete(task, upsert, child, again)
+    run = {"workflow_id": "w", "run_id": task.workflow_execution.run_id}
+    events = (await caller.call("GetWorkflowExecutionHistory", execution=run)).history.events
+    written: list[Any] = [attributes_of(event) for event in events]
+    begun = [one for one in written if "search_attributes" in one.DESCRIPTOR.fields_by_name]
+    begun.append(attributes_of((await caller.history("w")).history.events[0]))
+    names = [type(one).__name__.removesuffix("EventAttributes") for one in begun]
+    assert names == [
+        "WorkflowExecutionStarted", "UpsertWorkflowSearchAttributes", "StartChildWorkflowExecutionInitiated",
+        "WorkflowExecutionContinuedAsNew", "WorkflowExecutionStarted",
+    ]  # fmt: skip
+    removed = {"AList": b"KeywordList", "AKeyword": b"Keyword", "ATexts": b"Text"}
+    assert [told(one.search_attributes) for one in begun] == [
+        kept,
+        kept | removed,
+        kept,
+        kept,
+        kept,
+    ]
+    assert [list(one.memo.fields) for one in begun if hasattr(one, "memo")] == [["one"]] * 4
+    # The values of a caller in this process are not changed.
+    assert told(given)["AnInt"] is None
+
+
+async def test_rule_49_what_is_left_out_leaves_no_empty_field(caller: Caller):
+    await caller.call("AddSearchAttributes", search_attributes=KINDS)
+    none = fields(AnInt=value(b"null"))
+    await caller.start(search_attributes=none, memo={"fields": {"a": value(b"")}})
+    first = (await caller.history("w")).history.events[0]
+    started = first.workflow_execution_started_event_attributes
+    assert not started.HasField("search_attributes")
+    assert not started.HasField("memo")
 
 
 async def test_rule_44_names_that_can_be_registered(caller: Caller):

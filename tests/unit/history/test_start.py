@@ -81,7 +81,9 @@ def test_the_first_event_says_what_the_request_said() -> None:
         "input": json_payloads("a"),
         "header": common.Header(fields={"h": common.Payload(data=b"1")}),
         "memo": common.Memo(fields={"m": common.Payload(data=b"2")}),
-        "search_attributes": common.SearchAttributes(indexed_fields={"s": common.Payload()}),
+        "search_attributes": common.SearchAttributes(
+            indexed_fields={"s": common.Payload(data=b"3")}
+        ),
         "continued_failure": failure.Failure(message="before"),
         "last_completion_result": json_payloads("b"),
         "priority": common.Priority(priority_key=2),

@@ -15,7 +15,7 @@ from perdure.history.run.start import Parent
 from perdure.history.workflow_task.steps import SERVER_IDENTITY
 from perdure.server.owners.messages import DeliverMessage
 from perdure.server.runs import Runs
-from perdure.wire.api import common, enums, workflowservice
+from perdure.wire.api import common, enums, operatorservice, workflowservice
 from perdure.wire.errors import InvalidArgument
 from tests.harness.builders import (
     cancel_external,
@@ -218,6 +218,40 @@ async def commands_for_another_namespace(world: World) -> None:
     parent = await world.engine.read(child, lambda state: state.info.parent)
     assert parent is not None
     assert (parent.namespace_id, parent.name) == (world.namespace_id, "s")
+
+
+def keyword(name: str) -> dict[str, Any]:
+    value = {"metadata": {"encoding": b"json/plain"}, "data": b'"x"'}
+    return {"indexed_fields": {name: value}}
+
+
+@on_virtual_time
+async def test_rule_49_attributes_of_a_child_are_those_of_its_namespace():
+    async with virtual_world(limits=Limits(allows_cross_namespace_commands=True)) as world:
+        namespace_id = await other_namespace(world)
+        kind = enums.INDEXED_VALUE_TYPE_KEYWORD
+        for namespace, name in (("default", "Ours"), ("other", "Theirs")):
+            request = operatorservice.AddSearchAttributesRequest(
+                namespace=namespace, search_attributes={name: kind}
+            )
+            await world.call("AddSearchAttributes", request)
+        await world.start("s")
+        refusal = "Namespace other has no mapping defined for search attribute Ours"
+        with pytest.raises(InvalidArgument, match=refusal):
+            await step(
+                world, "s", start_child("c", namespace="other", search_attributes=keyword("Ours"))
+            )
+        theirs = keyword("Theirs")
+        await step(world, "s", start_child("c", namespace="other", search_attributes=theirs))
+        found = await Runs(world.engine).read_current(
+            namespace_id, "c", "", lambda state, _: state.search_attributes
+        )
+        [(name, value)] = found
+        assert name == "Theirs"
+        assert common.Payload.FromString(value).metadata["type"] == b"Keyword"
+        # The parent's own namespace does not know that name.
+        with pytest.raises(InvalidArgument, match="Namespace default has no mapping"):
+            await step(world, "s", start_child("d", search_attributes=theirs))
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from perdure.server.engine import CACHE_BYTES_MAX
 from perdure.server.node.node import Node, open_node
 from perdure.storage.port import Store
 from perdure.wire.api import command, common, enums, taskqueue, workflowservice
-from perdure.wire.seam import WORKFLOW_SERVICE
+from perdure.wire.seam import OPERATOR_SERVICE, WORKFLOW_SERVICE
 from tests.harness import builders
 from tests.stores.faults import FaultyStore
 
 Commands = list[command.Command]
+METHODS = {**OPERATOR_SERVICE, **WORKFLOW_SERVICE}
 
 
 class World:
@@ -36,7 +37,7 @@ class World:
         self.namespace_id = node.engine.namespaces.all()[0].namespace_id
 
     async def call(self, name: str, request: Any, timeout_s: float = 10) -> Any:
-        method = WORKFLOW_SERVICE[name]
+        method = METHODS[name]
         before = request.SerializeToString(deterministic=True)
         try:
             return await self.node.frontend.dispatch(

@@ -20,6 +20,7 @@ from perdure.history.commands.checks import (
     metadata_of,
     pending_limit,
 )
+from perdure.history.commands.search_attributes import drop_empty
 from perdure.history.commands.table import Command, CommandContext, handles
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.effects import StartChild, send
@@ -42,7 +43,7 @@ Initiated = history.StartChildWorkflowExecutionInitiatedEventAttributes
 FailedCause = enums.StartChildWorkflowExecutionFailedCause
 
 _BAD_CHILD = enums.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_CHILD_EXECUTION_ATTRIBUTES
-_PASSED_ON = ("input", "header", "memo", "search_attributes", "priority", "versioning_override")
+_PASSED_ON = ("input", "header", "memo", "priority", "versioning_override")
 _PLAIN = ("control", "inherit_build_id")
 
 
@@ -56,7 +57,6 @@ def _start(draft: Draft, attributes: Attributes, command: Command, context: Comm
         raise check.reject("cron_schedule is not supported yet.")
     check.blob(attributes.input.ByteSize(), ". Input")
     check.memo(attributes.memo.ByteSize(), ".Memo")
-    check.search_attributes(attributes.search_attributes, draft.env)
     if attributes.HasField("priority"):
         check.priority(attributes.priority)
     pending_limit(
@@ -105,6 +105,10 @@ def _initiated_event(draft: Draft, attributes: Attributes, check: CommandChecks)
     for name in _PASSED_ON:
         if attributes.HasField(name):
             getattr(initiated, name).CopyFrom(getattr(attributes, name))
+    if attributes.HasField("search_attributes"):
+        typed = check.search_attributes(attributes.search_attributes, draft.env, namespace)
+        initiated.search_attributes.CopyFrom(typed)
+    drop_empty(initiated)
     if attributes.HasField("retry_policy"):
         initiated.retry_policy.CopyFrom(check.retry_policy(attributes.retry_policy))
     return initiated

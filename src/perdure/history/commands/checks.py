@@ -15,6 +15,7 @@ from perdure.history.commands.search_attributes import (
     BadSearchAttributes,
     SearchAttributesTooLarge,
     check_attributes,
+    name_types,
 )
 from perdure.history.commands.table import Cause, Command, CommandRejected, command_name
 from perdure.wire.api import common, enums
@@ -88,17 +89,35 @@ class CommandChecks:
         except ValueError as error:
             raise self.reject(f"{field} {error}.") from None
 
-    def search_attributes(self, value: common.SearchAttributes, env: Env) -> None:
-        """Attributes that may be set. The cause for a name or a value is the same for all commands."""
-        if not value.indexed_fields or env.search_attributes is None:
-            return
+    def search_attributes(
+        self, value: common.SearchAttributes, env: Env, namespace: str = ""
+    ) -> common.SearchAttributes:
+        """Attributes that may be set, as a copy that names their types.
+
+        The cause for a name or a value is the same for all commands.
+
+        Args:
+            value: The attributes of the command.
+            env: Of the run.
+            namespace: Where they are to be set, if not in the run's own.
+        """
+        result = common.SearchAttributes()
+        result.CopyFrom(value)
+        if namespace in ("", env.namespace):
+            namespace, registered = env.namespace, env.search_attributes
+        else:
+            registered = env.search_attributes_of(namespace)
+        if not value.indexed_fields or registered is None:
+            return result
         try:
-            check_attributes(value, env.search_attributes, env.namespace, self._limits)
+            check_attributes(value, registered, namespace, self._limits)
         except BadSearchAttributes as error:
             raise CommandRejected(_BAD_SEARCH, str(error)) from None
         except SearchAttributesTooLarge as error:
             # As with a payload that no row can hold: it ends the run (S-7).
             raise CommandRejected(self._cause, str(error), terminates=True) from None
+        name_types(result, registered)
+        return result
 
     def blob(self, size_bytes: int, field: str) -> None:
         """A payload that a row can hold. One that does not fit ends the run, not only the task (S-7).

@@ -15,11 +15,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from perdure.history.state.fold.marker import has_no_value
 from perdure.wire.api import common, enums
 from perdure.wire.errors import shown
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from perdure.core.limits import Limits
+    from perdure.wire.api import history
+
+    _BeginsRun = (
+        history.WorkflowExecutionStartedEventAttributes
+        | history.StartChildWorkflowExecutionInitiatedEventAttributes
+        | history.WorkflowExecutionContinuedAsNewEventAttributes
+    )
 
 Type = enums.IndexedValueType
 
@@ -120,6 +130,37 @@ def _check_sizes(value: common.SearchAttributes, limits: Limits) -> None:
         )
 
 
+def name_types(value: common.SearchAttributes, registered: Mapping[str, int]) -> None:
+    """Add the registered type to the values that name none, because clients that read values expect it.
+
+    Args:
+        value: Changed in place. It must not be part of a caller's request.
+        registered: The custom attributes of the namespace, with their types.
+    """
+    for name, payload in value.indexed_fields.items():
+        if "type" not in payload.metadata:
+            kind = registered.get(name) or PREDEFINED_ATTRIBUTES.get(name)
+            if kind:
+                payload.metadata["type"] = type_name(kind).encode()
+
+
+def drop_empty(attributes: _BeginsRun) -> None:
+    """Remove what has no value from the memo and the search attributes of a new run, in place."""
+    if attributes.HasField("memo"):
+        _drop_empty(attributes.memo.fields)
+        if not attributes.memo.fields:
+            attributes.ClearField("memo")
+    if attributes.HasField("search_attributes"):
+        _drop_empty(attributes.search_attributes.indexed_fields)
+        if not attributes.search_attributes.indexed_fields:
+            attributes.ClearField("search_attributes")
+
+
+def _drop_empty(fields: MutableMapping[str, common.Payload]) -> None:
+    for name in [name for name, payload in fields.items() if has_no_value(payload)]:
+        del fields[name]
+
+
 def name_problem(name: str, bytes_max: int) -> str:
     """Why a name cannot be registered; empty if it can.
 
@@ -165,7 +206,7 @@ def _fits(payload: common.Payload, kind: int) -> bool:
         )
     if isinstance(value, list):
         items = cast("list[Any]", value)
-        return not items or (len(items) == 1 and _is_one(items[0], kind))
+        return not items or (len(items) == 1 and (items[0] is None or _is_one(items[0], kind)))
     return _is_one(value, kind)
 
 

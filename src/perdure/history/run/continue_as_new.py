@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.history.commands.checks import CommandChecks
+from perdure.history.commands.search_attributes import drop_empty
 from perdure.history.commands.table import Cause, Command, CommandContext, handles
 from perdure.history.draft.close import close_run
 from perdure.history.run.chain import follow
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from perdure.history.draft.draft import Draft
 
 _Attributes = commands_api.ContinueAsNewWorkflowExecutionCommandAttributes
-_PASSED_ON = ("input", "header", "memo", "search_attributes", "last_completion_result")
+_PASSED_ON = ("input", "header", "memo", "last_completion_result")
 """Fields that command, close event and first event of the new run share."""
 
 
@@ -49,7 +50,6 @@ def _closing_event(
         raise checks.reject("cron_schedule is not supported yet.")
     checks.blob(attributes.input.ByteSize(), ". Input")
     checks.memo(attributes.memo.ByteSize(), ". Memo")
-    checks.search_attributes(attributes.search_attributes, draft.env)
     workflow_type = attributes.workflow_type.name or info.workflow_type
     queue_name = attributes.task_queue.name or info.task_queue
     checks.id(workflow_type, "workflow_type")
@@ -71,6 +71,10 @@ def _closing_event(
     for name in _PASSED_ON:
         if attributes.HasField(name):
             getattr(closing, name).CopyFrom(getattr(attributes, name))
+    if attributes.HasField("search_attributes"):
+        typed = checks.search_attributes(attributes.search_attributes, draft.env)
+        closing.search_attributes.CopyFrom(typed)
+    drop_empty(closing)
     return closing
 
 
@@ -91,9 +95,9 @@ def _started_event(
         identity=draft.state.info.identity,
         attempt=draft.state.info.attempt + 1 if is_retry else 1,
     )
-    for name in _PASSED_ON:
-        if attributes.HasField(name):
-            getattr(started, name).CopyFrom(getattr(attributes, name))
+    for name in (*_PASSED_ON, "search_attributes"):
+        if closing.HasField(name):
+            getattr(started, name).CopyFrom(getattr(closing, name))
     if attributes.HasField("retry_policy"):
         started.retry_policy.CopyFrom(checks.retry_policy(attributes.retry_policy))
     return started

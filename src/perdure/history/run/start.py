@@ -11,6 +11,7 @@ from perdure.history.commands.checks import (
     duration_in_range,
     text_payloads,
 )
+from perdure.history.commands.search_attributes import drop_empty, name_types
 from perdure.history.draft.close import close_run, current_run
 from perdure.history.draft.draft import Draft, nothing
 from perdure.history.draft.replies import EagerStartReply
@@ -328,6 +329,9 @@ def _started_attributes(
     for name in _COPIED:
         if request.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(request, name))
+    drop_empty(attributes)
+    if attributes.HasField("search_attributes") and env.search_attributes is not None:
+        name_types(attributes.search_attributes, env.search_attributes)
     if request.HasField("retry_policy"):
         try:
             policy = complete_retry_policy(request.retry_policy, limits.duration_max_ns)

@@ -8,6 +8,7 @@ import msgspec
 
 from perdure.core.units import END_OF_TIME_NS
 from perdure.entity.transition import VisibilityRow
+from perdure.history.commands.search_attributes import name_types
 from perdure.history.draft.tokens import DECODE_ERRORS
 from perdure.server.common import seals
 from perdure.server.frontend import checks
@@ -18,7 +19,6 @@ from perdure.server.frontend.pages import (
     invalid_page_token,
     page_body,
 )
-from perdure.server.frontend.search_attributes import note_types
 from perdure.storage.port import VisibilityQuery
 from perdure.wire.api import common, enums, workflow, workflowservice
 from perdure.wire.times import duration, timestamp, timestamp_or_none
@@ -52,7 +52,7 @@ async def list_workflow_executions(
     executions = fitting(map(execution_info, rows))
     has_more = len(rows) == size or len(executions) < len(rows)
     for info in executions:
-        note_types(namespace, info.search_attributes)
+        name_types(info.search_attributes, namespace.search_attributes)
     return workflowservice.ListWorkflowExecutionsResponse(
         executions=executions,
         next_page_token=_token(rows[len(executions) - 1], namespace, request) if has_more else b"",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.core.ids import run_key
 from perdure.history import transitions
-from perdure.server.frontend.search_attributes import check_search_attributes, note_types
+from perdure.server.frontend.search_attributes import check_search_attributes
 from perdure.server.frontend.updates import (
     ABORTED,
     Reached,
@@ -60,7 +60,6 @@ async def execute_multi_operation(services: Services, call: Call, request: _Requ
         lambda: _check_update(services, request, start, updating),
     )
     check_search_attributes(namespace, start.search_attributes, services.limits)
-    note_types(namespace, start.search_attributes)
     stage = updating.wait_policy.lifecycle_stage or _COMPLETED
     waits = patience(services, call)
     update_id = update_request.meta.update_id

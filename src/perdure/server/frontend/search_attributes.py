@@ -13,7 +13,6 @@ from perdure.history.commands.search_attributes import (
     SearchAttributesTooLarge,
     check_attributes,
     name_problem,
-    type_name,
 )
 from perdure.wire.api import common, enums, operatorservice
 from perdure.wire.errors import AlreadyExists, InvalidArgument, ResourceExhausted, shown
@@ -37,25 +36,6 @@ def check_search_attributes(
         check_attributes(value, namespace.search_attributes, namespace.name, limits)
     except (BadSearchAttributes, SearchAttributesTooLarge) as error:
         raise InvalidArgument(str(error)) from None
-
-
-def lack_types(value: common.SearchAttributes) -> bool:
-    """Whether any value lacks its type."""
-    return any(not payload.metadata.get("type") for payload in value.indexed_fields.values())
-
-
-def note_types(namespace: NamespaceFact, value: common.SearchAttributes) -> None:
-    """Add the registered type to the values that lack one, because clients that read values expect it.
-
-    Args:
-        namespace: The namespace that registered the types.
-        value: Changed in place. It must not be part of a caller's request.
-    """
-    for name, payload in value.indexed_fields.items():
-        if not payload.metadata.get("type"):
-            kind = namespace.search_attributes.get(name) or PREDEFINED_ATTRIBUTES.get(name)
-            if kind:
-                payload.metadata["type"] = type_name(kind).encode()
 
 
 async def add_search_attributes(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from perdure.history import transitions
+from perdure.history.commands.search_attributes import name_types
 from perdure.history.draft.replies import EagerStartReply
 from perdure.server.frontend import checks, task_replies
 from perdure.server.frontend.search_attributes import (
     check_search_attributes,
-    lack_types,
-    note_types,
 )
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.errors import InvalidArgument
@@ -18,7 +17,6 @@ from perdure.wire.times import duration_ns
 
 if TYPE_CHECKING:
     from perdure.history.state.pointer import CurrentRun
-    from perdure.server.common.namespace_facts import NamespaceFact
     from perdure.server.frontend.call import Call
     from perdure.server.frontend.services import Services
 
@@ -36,24 +34,23 @@ async def start_workflow_execution(
     namespace = services.namespace(request.namespace)
     check_start(services, request)
     check_search_attributes(namespace, request.search_attributes, services.limits)
-    request = _completed(services, namespace, request)
+    request = _completed(services, request)
     reply = await services.runs.start(namespace.namespace_id, request)
     if isinstance(reply, EagerStartReply):
         return await task_replies.eager_start(services, reply)
     return reply
 
 
-def _completed(services: Services, namespace: NamespaceFact, request: _StartsT) -> _StartsT:
-    """The request with the values that callers may omit: its id and the types of search attributes.
+def _completed(services: Services, request: _StartsT) -> _StartsT:
+    """The request with an id, which callers may omit.
 
     A request without an id is served, but a repetition of it cannot be recognised (S-24).
     """
-    if request.request_id and not lack_types(request.search_attributes):
+    if request.request_id:
         return request
     completed = type(request)()
     completed.CopyFrom(request)
-    completed.request_id = request.request_id or services.new_id()
-    note_types(namespace, completed.search_attributes)
+    completed.request_id = services.new_id()
     return completed
 
 
@@ -125,7 +122,7 @@ async def signal_with_start_workflow_execution(
         )
     checks.text(request.signal_name, "SignalName", services.limits)
     check_search_attributes(namespace, request.search_attributes, services.limits)
-    request = _completed(services, namespace, request)
+    request = _completed(services, request)
     namespace_id = namespace.namespace_id
     return await services.runs.start_with(
         namespace_id,
@@ -180,5 +177,5 @@ async def describe_workflow_execution(
     response = await services.runs.read_current(
         namespace.namespace_id, workflow_id, run_id, transitions.describe
     )
-    note_types(namespace, response.workflow_execution_info.search_attributes)
+    name_types(response.workflow_execution_info.search_attributes, namespace.search_attributes)
     return response

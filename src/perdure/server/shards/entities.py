@@ -170,7 +170,15 @@ class Entities:
             limits = known[1]
             attributes = namespace.search_attributes
         now_ns = shard.now_ns(self._clock.now_ns())
-        return Env(now_ns, self._new_id, limits, name, self._namespace_id_of, attributes)
+        return Env(
+            now_ns,
+            self._new_id,
+            limits,
+            name,
+            self._namespace_id_of,
+            attributes,
+            self._search_attributes_of,
+        )
 
     def _scope_of(self, namespace: NamespaceFact) -> tuple[NamespaceFact, Limits]:
         """The namespace and the node's limits with its own settings; remembered until it is changed."""
@@ -181,6 +189,10 @@ class Entities:
     def _namespace_id_of(self, name: str) -> str:
         namespace = self._namespaces.find(name)
         return namespace.namespace_id if namespace else ""
+
+    def _search_attributes_of(self, name: str) -> dict[str, int] | None:
+        namespace = self._namespaces.find(name)
+        return namespace.search_attributes if namespace else None
 
 
 class Raised:

@@ -28,11 +28,16 @@ def payload_map(fields: Mapping[str, common.Payload]) -> PayloadMap:
     return tuple(sorted(items))
 
 
+def has_no_value(payload: common.Payload) -> bool:
+    """Whether a payload means that its key has no value: no data, null, or an empty list."""
+    return payload.data in _NOTHING
+
+
 def merged(old: PayloadMap, changes: Mapping[str, common.Payload]) -> PayloadMap:
     """`old` with the changes applied; a null payload removes its key."""
     result = dict(old)
     for key, value in changes.items():
-        if value.data in _NOTHING:
+        if has_no_value(value):
             result.pop(key, None)
         else:
             result[key] = value.SerializeToString(deterministic=True)
