@@ -198,16 +198,28 @@ COMMAND_IDS: dict[str, Callable[[str], commands_api.Command]] = {
     "activity id": schedule,
     "activity type": lambda text: schedule("a", activity_type={"name": text}),
     "activity queue": lambda text: schedule("a", queue=text),
-    "child id": lambda text: child(workflow_id=text),
     "child type": lambda text: child(workflow_type={"name": text}),
     "child queue": lambda text: child(task_queue={"name": text}),
     "next type": lambda text: continue_as_new(workflow_type={"name": text}),
     "next queue": lambda text: continue_as_new(task_queue={"name": text}),
-    "signalled": lambda text: signal(execution={"workflow_id": text}),
     "signal name": lambda text: signal(signal_name=text),
-    "cancelled": lambda text: make("REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION", workflow_id=text),
     "marker": lambda text: make("RECORD_MARKER", marker_name=text),
 }
+
+
+WORKFLOW_IDS: dict[str, Callable[[str], commands_api.Command]] = {
+    "child": lambda text: child(workflow_id=text),
+    "signalled": lambda text: signal(execution={"workflow_id": text}),
+    "cancelled": lambda text: make("REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION", workflow_id=text),
+}
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\N{GRINNING FACE}"])
+@pytest.mark.parametrize("name", WORKFLOW_IDS)
+async def test_rule_45_workflow_ids_in_commands(name: str, letter: str, caller: Caller) -> None:
+    refused = await answer(caller, WORKFLOW_IDS[name](letter * 1_001))
+    assert "workflow id has 1001 characters; the limit is 1000." in refused
+    await caller.complete(await caller.poll(), WORKFLOW_IDS[name](letter * 1_000))
 
 
 @pytest.mark.parametrize("name", COMMAND_IDS)

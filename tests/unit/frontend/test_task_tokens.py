@@ -274,17 +274,28 @@ async def test_rule_25_a_page_token_is_good_for_its_namespace_run_and_list_alone
         assert (await caller.call(name, **asked, next_page_token=token)).history.events
     lists = "ListWorkflowExecutions"
     token = (await caller.call(lists, page_size=1)).next_page_token
-    others: list[dict[str, Any]] = [
-        {"namespace": "other"},
-        {"query": "WorkflowType = 'Greeting'"},
-    ]
-    for other in others:
-        with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
-            await caller.call(lists, page_size=1, next_page_token=token, **other)
+    with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
+        await caller.call(lists, page_size=1, next_page_token=token, namespace="other")
     for forged in (seals.body_of(token), b"garbage", token[:-1]):
         with pytest.raises(InvalidArgument, match="Invalid NextPageToken"):
             await caller.call(lists, page_size=1, next_page_token=forged)
     assert len((await caller.call(lists, page_size=5, next_page_token=token)).executions) == 1
+
+
+async def test_rule_25_another_query_goes_on_from_the_position_of_the_token(caller: Caller):
+    for name in ("a", "b", "c", "d"):
+        await caller.start(name)
+    lists = "ListWorkflowExecutions"
+    first = await caller.call(lists, page_size=2, query="ExecutionStatus = 'Running'")
+    assert [one.execution.workflow_id for one in first.executions] == ["d", "c"]
+    for query, rest in {
+        "ExecutionStatus='Running'": ["b", "a"],
+        "": ["b", "a"],
+        "WorkflowId = 'a'": ["a"],
+        "WorkflowId = 'd'": [],
+    }.items():
+        page = await caller.call(lists, query=query, next_page_token=first.next_page_token)
+        assert [one.execution.workflow_id for one in page.executions] == rest
 
 
 async def test_a_worker_reads_on_with_the_token_of_its_task(caller: Caller):

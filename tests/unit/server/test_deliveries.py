@@ -220,6 +220,18 @@ async def commands_for_another_namespace(world: World) -> None:
     assert (parent.namespace_id, parent.name) == (world.namespace_id, "s")
 
 
+@on_virtual_time
+async def test_rule_45_a_workflow_reaches_another_with_a_long_id():
+    async with virtual_world() as world:
+        long = "\N{GRINNING FACE}" * 1_000
+        target = await world.start(long, request_id="r")
+        await step(world, long)
+        await world.start("s")
+        await step(world, "s", signal_external(long), cancel_external(long))
+        assert await world.engine.read(target, lambda state: state.signal_count) == 1
+        assert await world.engine.read(target, lambda state: state.cancel_requested_event_id)
+
+
 def keyword(name: str) -> dict[str, Any]:
     value = {"metadata": {"encoding": b"json/plain"}, "data": b'"x"'}
     return {"indexed_fields": {name: value}}

@@ -51,7 +51,7 @@ _PLAIN = ("control", "inherit_build_id")
 def _start(draft: Draft, attributes: Attributes, command: Command, context: CommandContext) -> None:
     state, limits = draft.state, draft.env.limits
     check = CommandChecks(command, _BAD_CHILD, limits)
-    check.id(attributes.workflow_id, "workflow id")
+    check.workflow_id(attributes.workflow_id)
     check.id(attributes.workflow_type.name, "workflow type")
     if attributes.cron_schedule:
         raise check.reject("cron_schedule is not supported yet.")

@@ -60,6 +60,14 @@ class CommandChecks:
         if length_bytes := bytes_if_longer(value, limit):
             raise self.reject(f"{field} has {length_bytes} bytes; the limit is {limit}.")
 
+    def workflow_id(self, value: str) -> None:
+        """A workflow id: what requests may start, commands may name. Its limit counts characters (S-45)."""
+        if not value:
+            raise self.reject("workflow id is not set.")
+        limit = self._limits.id_length_max
+        if len(value) > limit:
+            raise self.reject(f"workflow id has {len(value)} characters; the limit is {limit}.")
+
     def queue_name(self, value: str) -> None:
         """The name of a task queue: one that can be polled."""
         self.id(value, "task queue")

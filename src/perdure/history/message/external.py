@@ -49,7 +49,7 @@ _BAD_CANCEL = (
 def _signal(draft: Draft, attributes: Signal, command: Command, context: CommandContext) -> None:
     state, limits = draft.state, draft.env.limits
     check = CommandChecks(command, _BAD_SIGNAL, limits)
-    check.id(attributes.execution.workflow_id, "workflow id")
+    check.workflow_id(attributes.execution.workflow_id)
     check.id(attributes.signal_name, "signal name")
     namespace_id, namespace = check.namespace(
         attributes.namespace, draft.env, state.key.namespace_id
@@ -83,7 +83,7 @@ def _signal(draft: Draft, attributes: Signal, command: Command, context: Command
 def _cancel(draft: Draft, attributes: Cancel, command: Command, context: CommandContext) -> None:
     state, limits = draft.state, draft.env.limits
     check = CommandChecks(command, _BAD_CANCEL, limits)
-    check.id(attributes.workflow_id, "workflow id")
+    check.workflow_id(attributes.workflow_id)
     namespace_id, namespace = check.namespace(
         attributes.namespace, draft.env, state.key.namespace_id
     )

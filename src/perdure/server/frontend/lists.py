@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PAGE_DEFAULT = 1_000
 PAGE_MAX = 1_000
+_LIST = "list"
+"""What a page token is for, as `page_body` wants it: any list of its namespace. It is a position in the order of all
+runs, and another query goes on from there. Callers that write a time into the query change it with each page."""
 _GROUP_BY = "GROUP BY EXECUTIONSTATUS"
 _Status = enums.WorkflowExecutionStatus
 
@@ -55,18 +58,14 @@ async def list_workflow_executions(
         name_types(info.search_attributes, namespace.search_attributes)
     return workflowservice.ListWorkflowExecutionsResponse(
         executions=executions,
-        next_page_token=_token(rows[len(executions) - 1], namespace, request) if has_more else b"",
+        next_page_token=_token(rows[len(executions) - 1], namespace) if has_more else b"",
     )
 
 
-def _token(
-    last: VisibilityRow,
-    namespace: NamespaceFact,
-    request: workflowservice.ListWorkflowExecutionsRequest,
-) -> bytes:
+def _token(last: VisibilityRow, namespace: NamespaceFact) -> bytes:
     # The token holds only the values that order the rows; a memo does not belong there.
     body = _encoder.encode(msgspec.structs.replace(last, memo=b"", search_attributes=b""))
-    return seals.seal(body, namespace.token_key, seals.PAGE, _read(request))
+    return seals.seal(body, namespace.token_key, seals.PAGE, _LIST)
 
 
 def _after(
@@ -77,7 +76,7 @@ def _after(
     token = request.next_page_token
     if not token:
         return None
-    body = page_body(token, namespace, _read(request), services.clock.now_ns())
+    body = page_body(token, namespace, _LIST, services.clock.now_ns())
     try:
         row = _decoder.decode(body)
     except DECODE_ERRORS:
@@ -85,10 +84,6 @@ def _after(
     if not all(0 <= at_ns <= END_OF_TIME_NS for at_ns in (row.start_ns, row.close_ns)):
         raise invalid_page_token()
     return row
-
-
-def _read(request: workflowservice.ListWorkflowExecutionsRequest) -> str:
-    return f"list {request.query}"
 
 
 async def count_workflow_executions(
