@@ -10,9 +10,15 @@ Not here: RPCs that `perdure.client` does not offer; the server's start-up (`per
 
 from __future__ import annotations
 
+import gc
+
+COLLECT_AFTER_OBJECTS = 10_000
+"""The collector's threshold in commands. What a command loads stays, so collections as it starts find nothing."""
+
 
 def main() -> None:
     """Entry point of the `perdure` command. Ends the process with one of `perdure.cli.exits.Exit`."""
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
     try:
         from perdure.cli.app import run
     except KeyboardInterrupt:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from google.protobuf import json_format
 
 from perdure.cli.exits import CommandError
 from perdure.rendering import payloads
@@ -89,6 +88,8 @@ def message(value: Message, *, decode_payloads: bool = True) -> dict[str, Any]:
     Raises:
         CommandError: The message has a value that protobuf's JSON does not.
     """
+    from google.protobuf import json_format  # here, because a server prints no messages
+
     try:
         rendered: dict[str, Any] = json_format.MessageToDict(value)
     except (ValueError, json_format.Error) as error:

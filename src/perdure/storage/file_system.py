@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +60,8 @@ def write_problem(folder: Path) -> WriteProblem | None:
     Returns:
         The reason; None if a file can be written there.
     """
+    import tempfile  # here, because only a database that could not be written needs it
+
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(PROBE_BYTES))

@@ -262,6 +262,20 @@ def test_a_set_of_replacements_is_searched_for_once() -> None:
     assert late == [replacement]
 
 
+def test_a_builtin_that_is_bound_after_a_search_is_found_by_the_next_one() -> None:
+    # Regression: the first search replaced the originals in the table of replacements itself.
+    items: list[int] = []
+    original, search = items.append, again(binding)
+    search.replaced(original, replacement)
+    first = [original]
+    search.rebind_everywhere()
+    assert first == [replacement]
+    late: list[Any] = [items.append]
+    search.replaced_in_class(Kind, "items")
+    search.rebind_everywhere()
+    assert late == [replacement]
+
+
 # pydantic -----------------------------------------------------------------------------------------
 
 

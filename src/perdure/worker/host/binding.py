@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_replacements: dict[int, tuple[Any, Any]] = {}
 _class_methods: dict[tuple[type, str], None] = {}
 _done: dict[type, int] = {}
 _all_done = 0
@@ -57,6 +56,13 @@ _REAL_TIME = frozenset(
 _UNSEEN = "The determinism guard does not see calls of %s through a %s"
 _DEPTH = 4
 """How many levels of immutable containers may surround a reference."""
+
+
+class _Table(dict[int, tuple[Any, Any]]):
+    """Objects and their replacements, by the ids of the objects. Its own type keeps it from being rebound itself."""
+
+
+_replacements = _Table()
 
 
 def replaced(original: Any, replacement: Any) -> None:
@@ -112,10 +118,6 @@ def rebind_everywhere() -> None:
         _all_done = size
 
 
-class _Table(dict[int, tuple[Any, Any]]):
-    """Objects and their replacements, by the ids of the objects. Its own type keeps it from being rebound itself."""
-
-
 _rebound = _Table()
 """What the search has replaced so far. After a search that failed, schemas may refer to these replacements."""
 
@@ -127,14 +129,18 @@ def _bound_methods() -> Iterator[tuple[int, tuple[Any, Any]]]:
         for original, replacement in _replacements.values()
         if isinstance(original, BuiltinFunctionType)
     }
-    for each in gc.get_objects():
-        if type(each) is not BuiltinFunctionType:
-            continue
+    class_methods = {name for _, name in _class_methods}
+    builtins = [each for each in gc.get_objects() if type(each) is BuiltinFunctionType]
+    for each in builtins:
+        if id(each) in _replacements:
+            continue  # an original itself
         if id(each) in _rebound:
             yield id(each), _rebound[id(each)]
             continue
         if each in originals:
             yield id(each), (each, originals[each])
+            continue
+        if each.__name__ not in class_methods:
             continue
         owner: Any = each.__self__
         kind = cast("type[object]", type(owner))
