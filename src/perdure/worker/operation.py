@@ -328,6 +328,7 @@ class WorkerOperation:
                 numbers=number,
                 spawn=self._spawn,
                 on_broken=self._polls_broke,
+                wanted_more=rpc.wanted_more_polls,
             )
             for queue, number in zip((normal, sticky), numbers, strict=True)
         ]
@@ -345,6 +346,7 @@ class WorkerOperation:
             numbers=activity_polls(self._options, are_free=rpc.polls_are_free),
             spawn=self._spawn,
             on_broken=self._polls_broke,
+            wanted_more=rpc.wanted_more_polls,
         )
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

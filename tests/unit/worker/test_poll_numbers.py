@@ -1,4 +1,4 @@
-"""How many polls: what the user said; else a few, and more where they are free."""
+"""How many polls: what the user said; else a few, and more under load, most of all where they are free."""
 
 from __future__ import annotations
 
@@ -65,13 +65,31 @@ ONE = PollNumbers(1, 1)
 @pytest.mark.parametrize(
     ("given", "are_free", "normal", "sticky"),
     [
-        ({}, False, ONE, PollNumbers(4, 4)),
+        ({}, False, PollNumbers(1, 20), PollNumbers(4, 20)),
         ({}, True, PollNumbers(1, 40), PollNumbers(4, 40)),
         ({"workflow_pollers": 10}, True, PollNumbers(2, 2), PollNumbers(8, 8)),
         ({"workflow_pollers": 3}, False, ONE, PollNumbers(2, 2)),
-        ({"nonsticky_to_sticky_poll_ratio": 1.0}, False, PollNumbers(4, 4), ONE),
-        ({"nonsticky_to_sticky_poll_ratio": 0.0}, False, ONE, PollNumbers(4, 4)),
-        ({"max_cached_workflows": 0}, False, PollNumbers(5, 5), NO_POLLS),
+        (
+            {"nonsticky_to_sticky_poll_ratio": 1.0},
+            False,
+            PollNumbers(4, 20),
+            PollNumbers(1, 20),
+        ),
+        (
+            {"nonsticky_to_sticky_poll_ratio": 0.0},
+            False,
+            PollNumbers(1, 20),
+            PollNumbers(4, 20),
+        ),
+        ({"max_cached_workflows": 0}, False, PollNumbers(5, 20), NO_POLLS),
+        # Over a network too, the polls of both queues leave slots free.
+        (
+            {"max_concurrent_workflow_tasks": 30},
+            False,
+            PollNumbers(1, 12),
+            PollNumbers(4, 12),
+        ),
+        ({"max_concurrent_workflow_tasks": 2}, False, ONE, ONE),
         ({"max_cached_workflows": 0}, True, PollNumbers(5, 40), NO_POLLS),
         # The polls of one queue must leave a slot to the other's.
         (
@@ -94,7 +112,10 @@ def test_workflow_polls(
 @pytest.mark.parametrize(
     ("given", "are_free", "expected"),
     [
-        ({}, False, PollNumbers(5, 5)),
+        ({}, False, PollNumbers(5, 20)),
+        ({"activity_pollers": 7}, False, PollNumbers(7, 7)),
+        ({"max_concurrent_activities": 30}, False, PollNumbers(5, 15)),
+        ({"max_concurrent_activities": 6}, False, PollNumbers(5, 5)),
         ({}, True, PollNumbers(5, 50)),
         ({"activity_pollers": 7}, True, PollNumbers(7, 7)),
         ({"max_concurrent_activities": 2}, True, PollNumbers(5, 5)),

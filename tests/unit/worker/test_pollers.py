@@ -30,6 +30,8 @@ class Lines(Pollers[str]):
         self.slots = Slots(slots)
         self.script = list(script)
         self.handled: list[str] = []
+        self.advice: dict[str, int] = {}
+        """What the server says with a task about the number of polls."""
         self.polls = 0
         self.more = asyncio.Event()
         self.may_finish = asyncio.Event()
@@ -44,6 +46,7 @@ class Lines(Pollers[str]):
             numbers=PollNumbers(fewest, most),
             spawn=self.spawn,
             on_broken=self.broken.append,
+            wanted_more=self.advice.get,
         )
 
     async def next_of_script(self) -> str | None:
@@ -154,6 +157,67 @@ async def test_polls_that_bring_nothing_become_fewer() -> None:
     lines.may_finish.set()
     await lines.turns()
     assert (len(lines.handled), lines.parked) == (4, 2)
+    await lines.end()
+
+
+async def test_a_server_says_how_many_more_polls_it_wants() -> None:
+    lines = Lines(20, 2, 6)
+    lines.advice |= {"more": 1, "many": 9, "as many": 0}
+    lines.start()
+    parked: list[int] = []
+    for task in ("more", "as many", "more", "many", "many"):
+        lines.script.append(task)
+        lines.more.set()
+        await lines.turns()
+        parked.append(lines.parked)
+    assert parked == [3, 3, 4, 6, 6]
+    await lines.end()
+
+
+async def test_a_server_that_wants_fewer_polls_gets_the_fewest() -> None:
+    lines = Lines(20, 2, 6)
+    lines.advice |= {"many": 9, "fewer": -1}
+    lines.start()
+    parked: list[int] = []
+    for task in ("many", "fewer", "fewer", "fewer", "fewer", "fewer"):
+        lines.script.append(task)
+        lines.more.set()
+        await lines.turns()
+        parked.append(lines.parked)
+    assert parked == [6, 5, 4, 3, 2, 2]
+    assert lines.slots.used == 2
+    await lines.end()
+
+
+async def test_a_server_does_not_change_the_number_that_a_user_has_set() -> None:
+    lines = Lines(20, 3, 3)
+    lines.advice |= {"more": 5, "fewer": -5}
+    lines.start()
+    for task in ("more", "fewer"):
+        lines.script.append(task)
+        lines.more.set()
+        await lines.turns()
+        assert lines.parked == 3
+    await lines.end()
+
+
+async def test_an_overloaded_server_gets_fewer_polls() -> None:
+    lines = Lines(20, 2, 4, ["task"] * 2)
+    lines.start()
+    await lines.turns()
+    assert lines.parked == 4
+    lines.script += [errors.Unavailable("down")] * 3
+    lines.more.set()
+    await lines.turns()
+    assert lines.parked == 4, "that says nothing about load"
+    lines.script += [errors.ResourceExhausted("busy")] * 5
+    lines.more.set()
+    await lines.turns()
+    assert (lines.parked, lines.slots.used) == (2, 2)
+    lines.script += ["task"]
+    lines.more.set()
+    await lines.turns()
+    assert lines.parked == 4, "and more again when tasks arrive"
     await lines.end()
 
 

@@ -1,8 +1,9 @@
 """How many polls a worker keeps open: as configured, or as many as are useful over its connection.
 
-Over a network each poll costs the server memory and occupies a connection, so a worker keeps a few. In the same process
-a poll costs almost nothing, and a task that finds a parked poll starts at once. So the number grows with the load and
-shrinks when no tasks arrive. Some slots are left for tasks that arrive with other responses (`eager`).
+A task that finds a parked poll starts at once; every other task has to be written, read and polled for individually.
+So the number grows with the load and shrinks when no tasks arrive. In the same process a poll costs almost nothing.
+Over a network each poll costs the server memory, so the bound is lower. Some slots are left for tasks that arrive with
+other responses (`eager`).
 
 Pure. Not here: polling (`pollers`).
 """
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from perdure.worker.options import WorkerOptions
 
 POLLERS_DEFAULT = 5
+NETWORK_POLLS_MAX = 20
+"""The polls of one queue over a network, each of them a call that the server keeps open. Forty save a loaded server
+another tenth of its CPU time, which is little for twice the calls of every idle worker that was busy before."""
 
-FREE_WORKFLOW_SHARE = 0.4
+WORKFLOW_SHARE = 0.4
 """The share of workflow task slots for the polls of one queue. The normal and the sticky queue need about as many."""
-FREE_ACTIVITY_SHARE = 0.5
+ACTIVITY_SHARE = 0.5
 """The share of activity slots for polls. Activities that start eagerly need the others."""
 
 
@@ -52,8 +56,8 @@ def workflow_polls(options: WorkerOptions, *, are_free: bool) -> tuple[PollNumbe
         wanted = round(total * options.nonsticky_to_sticky_poll_ratio)
         few = min(max(wanted, 1), total - 1)
         normal, sticky = PollNumbers(few, few), PollNumbers(total - few, total - few)
-    if options.workflow_pollers is None and are_free:
-        most = int(slots * FREE_WORKFLOW_SHARE)
+    if options.workflow_pollers is None:
+        most = _most(int(slots * WORKFLOW_SHARE), are_free=are_free)
         normal, sticky = _up_to(normal, most), _up_to(sticky, most)
     return normal, sticky
 
@@ -66,7 +70,11 @@ def activity_polls(options: WorkerOptions, *, are_free: bool) -> PollNumbers:
     if options.activity_pollers is not None:
         return PollNumbers(options.activity_pollers, options.activity_pollers)
     few = PollNumbers(POLLERS_DEFAULT, POLLERS_DEFAULT)
-    return _up_to(few, int(slots * FREE_ACTIVITY_SHARE)) if are_free else few
+    return _up_to(few, _most(int(slots * ACTIVITY_SHARE), are_free=are_free))
+
+
+def _most(share_of_slots: int, *, are_free: bool) -> int:
+    return share_of_slots if are_free else min(share_of_slots, NETWORK_POLLS_MAX)
 
 
 def _up_to(numbers: PollNumbers, most: int) -> PollNumbers:

@@ -50,6 +50,10 @@ def pause_s(attempt: int) -> float:
     return exponential_ns(RETRY_INITIAL_NS, RETRY_COEFFICIENT, RETRY_MAX_NS, attempt) / SECOND_NS
 
 
+def _says_nothing(_task: object) -> None:
+    return None
+
+
 class Pollers(Generic[T]):
     """The polls of one queue. Each runs in a loop, here called a line: take a slot, poll, handle the task, repeat.
 
@@ -57,7 +61,10 @@ class Pollers(Generic[T]):
     larger, each task that arrives doubles the number of lines: a batch of tasks can match only polls that are already
     parked, and every other task has to be written, read and polled for individually. After its task a line polls again
     in the same slot, unless `most` lines poll or another one waits for the slot. A line whose poll was answered without
-    a task ends if there are more than `fewest`.
+    a task ends if there are more than `fewest`, and so does one that the server refuses because it is overloaded.
+
+    If the server says with a task how many more polls it wants, that number of lines is added instead, and a line that
+    it does not want ends after its task. `fewest` and `most` hold in any case.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Pollers(Generic[T]):
         numbers: PollNumbers,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         on_broken: Callable[[BaseException], None],
+        wanted_more: Callable[[T], int | None] = _says_nothing,
     ) -> None:
         """Begin with `start`.
 
@@ -82,6 +90,8 @@ class Pollers(Generic[T]):
             spawn: Starts a line, and logs its failures.
             on_broken: Called with the reason why polling has ended: `ConnectionClosed`, or an error that is not an
                 `RpcError`, which is a bug.
+            wanted_more: How many more polls the server wants, according to the response with a task; negative if it
+                wants fewer, None if it does not say.
         """
         self._name = name
         self._slots = slots
@@ -90,6 +100,7 @@ class Pollers(Generic[T]):
         self._numbers = numbers
         self._spawn = spawn
         self._on_broken = on_broken
+        self._wanted_more = wanted_more
         self._parked: set[asyncio.Task[None]] = set()
         self._polling: set[asyncio.Task[None]] = set()
         """The parked polls that have a call in progress."""
@@ -129,6 +140,10 @@ class Pollers(Generic[T]):
         """How many lines poll, or wait for a slot to do so."""
         return len(self._parked)
 
+    @property
+    def _has_surplus(self) -> bool:
+        return len(self._parked) > self._numbers.fewest
+
     def _add_lines(self, number: int) -> None:
         for _ in range(number):
             line = self._spawn(self._run(), self._name)
@@ -141,12 +156,13 @@ class Pollers(Generic[T]):
         self._lines -= 1
         self._parked.discard(line)
 
-    def _keep_up(self) -> None:
+    def _keep_up(self, wanted_more: int | None) -> None:
         """A line has received a task. Make sure that enough others poll."""
         numbers = self._numbers
         missing = numbers.fewest - len(self._parked)
         if numbers.most > numbers.fewest:
-            missing = max(missing, min(self._lines, numbers.most - self._lines))
+            more = self._lines if wanted_more is None else wanted_more
+            missing = max(missing, min(more, numbers.most - self._lines))
         if not self._stopping:
             self._add_lines(missing)
 
@@ -157,9 +173,12 @@ class Pollers(Generic[T]):
         try:
             while (task := await self._next_task(line)) is not None:
                 self._parked.discard(line)
-                self._keep_up()
+                wanted_more = self._wanted_more(task)
+                self._keep_up(wanted_more)
                 await self._work(task)
-                if self._slots.is_wanted or len(self._parked) >= self._numbers.most:
+                is_surplus = wanted_more is not None and wanted_more < 0
+                enough = self._numbers.fewest if is_surplus else self._numbers.most
+                if self._slots.is_wanted or len(self._parked) >= enough:
                     return
                 self._parked.add(line)
         finally:
@@ -181,6 +200,8 @@ class Pollers(Generic[T]):
                 self._failures += 1
                 self._report(error)
                 self._polling.discard(line)
+                if isinstance(error, errors.ResourceExhausted) and self._has_surplus:
+                    return None
                 await asyncio.sleep(pause_s(failures))
                 continue
             except Exception as error:
@@ -193,7 +214,7 @@ class Pollers(Generic[T]):
             if self._failures:
                 logger.info("%s: connected again after %d failed polls", self._name, self._failures)
                 failures = self._failures = 0
-            if task is not None or len(self._parked) > self._numbers.fewest:
+            if task is not None or self._has_surplus:
                 return task
         return None
 

@@ -95,6 +95,16 @@ class WorkerRpc:
 
     # Polls.
 
+    @staticmethod
+    def wanted_more_polls(
+        task: workflowservice.PollWorkflowTaskQueueResponse
+        | workflowservice.PollActivityTaskQueueResponse,
+    ) -> int | None:
+        """How many more polls the server wants. None if the response does not say, as those of many servers."""
+        if not task.HasField("poller_scaling_decision"):
+            return None
+        return task.poller_scaling_decision.poll_request_delta_suggestion
+
     def workflow_task_poll(
         self, queue: taskqueue.TaskQueue
     ) -> Callable[[], Awaitable[workflowservice.PollWorkflowTaskQueueResponse | None]]:
