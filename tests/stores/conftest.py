@@ -91,7 +91,10 @@ def row(run_id: str, start_ns: int = 1, close_ns: int = 0, **changes: Any) -> Vi
     return VisibilityRow(**(values | changes))
 
 
+STORE_THREADS = ("perdure-reader", "perdure-slow-reader", "perdure-writer")
+
+
 def store_threads() -> list[str]:
     """Names of the threads that stores have; a worker's watchdog of an earlier test may run as well."""
     names = (thread.name for thread in threading.enumerate())
-    return sorted(name for name in names if name.startswith(("perdure-reader", "perdure-writer")))
+    return sorted(name for name in names if name.startswith(STORE_THREADS))

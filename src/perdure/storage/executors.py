@@ -37,7 +37,7 @@ class ThreadExecutor:
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._requested: list[_Job] = []
+        self._requested: list[Job] = []
 
     async def run(self, job: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -52,15 +52,16 @@ class ThreadExecutor:
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         jobs, self._requested = self._requested, []
-        self._pool.submit(_run, jobs, loop)
+        self._pool.submit(run_jobs, jobs, loop)
 
 
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+"""What to run, and where its caller waits for the result."""
 _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
-def _run(jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
-    """Run the jobs; called on the executor's thread."""
+def run_jobs(jobs: list[Job], loop: asyncio.AbstractEventLoop) -> None:
+    """Run the jobs on the present thread, and tell the loop of each caller's result."""
     done: list[_Done] = []
     began_ns = monotonic_ns()
     for job, future in jobs:

@@ -235,7 +235,12 @@ class Damaged(DamageError, OpenError):
 
 
 class Store(Protocol):
-    """A database. Calls may run concurrently, except that only one `commit` runs at a time."""
+    """A database. Calls may run concurrently, except that only one `commit` runs at a time.
+
+    A read sees everything that was committed before it began. The reads whose description calls them *slow* may walk
+    through many rows; the others, which starts and tasks wait for, find theirs by key. A short read never waits for a
+    slow one in a database file. In memory they take turns.
+    """
 
     @property
     def shard_count(self) -> int:
@@ -267,7 +272,7 @@ class Store(Protocol):
     async def doubtful_tasks(
         self, shard_ids: Sequence[int], before_ns: int, after: TaskRowId | None, limit: int
     ) -> DoubtfulTasks:
-        """Of the `limit` rows after `after`, those created before `before_ns` that may never be polled."""
+        """Of the `limit` rows after `after`, those created before `before_ns` that may never be polled. Slow."""
         ...
 
     async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:
@@ -290,10 +295,12 @@ class Store(Protocol):
         """Entities of `kind` (with a fact of `fact_kind`). Meant for kinds with few entities, such as namespaces."""
         ...
 
-    async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]: ...
+    async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
+        """A page of a list. Slow: what is filtered is walked through until the page is full."""
+        ...
 
     async def visibility_count(self, query: VisibilityQuery) -> int:
-        """The number of matching rows, ignoring `after` and `limit`."""
+        """The number of matching rows, ignoring `after` and `limit`. Slow."""
         ...
 
     async def close(self) -> None: ...

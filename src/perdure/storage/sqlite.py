@@ -1,15 +1,17 @@
-"""The SQLite store: one connection for writes and checkpoints and one for reads, each with its own executor.
+"""The SQLite store: a connection for writes and checkpoints, one for short reads, and a few for slow reads.
 
-In memory, both share one connection and one executor. The statements are the same, but nothing is durable.
+Each has its own executor or threads. In memory all share one connection and one executor, because a database in memory
+belongs to its connection: a slow read there holds up the others. The statements are the same, but nothing is durable.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from perdure.core.ids import EntityKey, QueueKey, TaskRowId
 from perdure.entity.transition import EventRow, VisibilityRow
@@ -32,12 +34,17 @@ from perdure.storage.port import (
     VisibilityQuery,
     WakeRow,
 )
+from perdure.storage.slow_readers import SlowReaders
 from perdure.storage.sqlite_errors import READ_ERRORS, read_error, write_error
 from perdure.storage.sqlite_open import connect_file, connect_memory
 from perdure.storage.sqlite_reader import connect_reader
 
+P = ParamSpec("P")
 T = TypeVar("T")
 SHARD_COUNT_DEFAULT = 4
+_WRITE_BACK_WAIT_MS = 100
+"""How long writing back the log waits for short reads, and with it the next commit."""
+_Opened = tuple[FileLock, sqlite3.Connection, sqlite3.Connection, FileWatch, SlowReaders]
 
 
 async def open_sqlite(
@@ -53,7 +60,7 @@ async def open_sqlite(
         path: The file; `<path>.lock` is created beside it and held until `close`.
         shard_count: Number of shards of a new database; an existing one keeps its own.
         writer: Where commits run; a thread of its own by default.
-        reader: Where reads run; a thread of its own by default.
+        reader: Where all reads run. By default short reads have a thread of their own, and slow ones `SlowReaders`.
 
     Raises:
         perdure.storage.port.OpenError: The database is in use, damaged, of a newer version, or not accessible, or has
@@ -63,9 +70,10 @@ async def open_sqlite(
         store = await open_sqlite(Path("orders.db"))
     """
     writer = writer or ThreadExecutor("perdure-writer")
+    has_slow_readers = reader is None
     reader = reader or ThreadExecutor("perdure-reader")
 
-    def connect() -> tuple[FileLock, sqlite3.Connection, sqlite3.Connection, FileWatch]:
+    def connect() -> _Opened:
         check_name(path)
         file = path.resolve()
         check_file_system(file)
@@ -80,19 +88,23 @@ async def open_sqlite(
             raise
         try:
             check_complete(writing, file, known)
-            return lock, writing, connect_reader(file), FileWatch(file)
+            reading, watch = connect_reader(file), FileWatch(file)
+            slow = SlowReaders(file, watch, lambda: writer.run(partial(_write_back, writing)))
+            return lock, writing, reading, watch, slow
         except BaseException:
             writing.close()
             lock.release()
             raise
 
     try:
-        lock, writing, reading, watch = await writer.run(connect)
+        lock, writing, reading, watch, slow = await writer.run(connect)
     except BaseException:
         writer.close()
         reader.close()
         raise
-    return SqliteStore(writing, reading, writer, reader, lock, watch=watch)
+    return SqliteStore(
+        writing, reading, writer, reader, lock, watch=watch, slow=slow if has_slow_readers else None
+    )
 
 
 def open_memory(
@@ -119,7 +131,8 @@ class SqliteStore:
 
     Attributes:
         writing: The connection of commits. Only `writer` uses it while the store is open.
-        reading: The connection of reads; in memory it is the same one.
+        reading: The connection of short reads, and of all reads if there are no slow readers; in memory it is the same.
+        slow: The other connections of reads; None if one executor runs all reads.
     """
 
     def __init__(
@@ -132,11 +145,13 @@ class SqliteStore:
         *,
         keep_open: bool = False,
         watch: FileWatch | None = None,
+        slow: SlowReaders | None = None,
     ) -> None:
         self.writing = writing
         self.reading = reading
         self._writer = writer
         self._reader = reader
+        self.slow = slow
         self._lock = lock
         self._keep_open = keep_open
         self._watch = watch
@@ -209,53 +224,43 @@ class SqliteStore:
         return kind(f"{error}: {problem.reason}")
 
     async def load(self, key: EntityKey) -> StoredEntity | None:
-        return await self._read(partial(sqlite_read.load, self.reading, key))
+        return await self._read(sqlite_read.load, key)
 
     async def events(
         self, number: int, branch: int, first_event_id: int, last_event_id: int
     ) -> list[EventRow]:
-        return await self._read(
-            partial(sqlite_read.events, self.reading, number, branch, first_event_id, last_event_id)
-        )
+        return await self._read(sqlite_read.events, number, branch, first_event_id, last_event_id)
 
     async def tasks(
         self, queue: QueueKey, shard_id: int, after_sequence: int, limit: int
     ) -> list[TaskRow]:
-        return await self._read(
-            partial(sqlite_read.tasks, self.reading, queue, shard_id, after_sequence, limit)
-        )
+        return await self._read(sqlite_read.tasks, queue, shard_id, after_sequence, limit)
 
     async def doubtful_tasks(
         self, shard_ids: Sequence[int], before_ns: int, after: TaskRowId | None, limit: int
     ) -> DoubtfulTasks:
-        return await self._read(
-            partial(sqlite_read.doubtful_tasks, self.reading, shard_ids, before_ns, after, limit)
-        )
+        return await self._slow_read(sqlite_read.doubtful_tasks, shard_ids, before_ns, after, limit)
 
     async def wakes(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[WakeRow]:
-        return await self._read(
-            partial(sqlite_read.wakes, self.reading, shard_ids, until_ns, limit)
-        )
+        return await self._read(sqlite_read.wakes, shard_ids, until_ns, limit)
 
     async def expired(self, shard_ids: Sequence[int], until_ns: int, limit: int) -> list[EntityKey]:
-        return await self._read(
-            partial(sqlite_read.expired, self.reading, shard_ids, until_ns, limit)
-        )
+        return await self._read(sqlite_read.expired, shard_ids, until_ns, limit)
 
     async def outbox(self, shard_ids: Sequence[int]) -> list[StoredEffect]:
-        return await self._read(partial(sqlite_read.outbox, self.reading, shard_ids))
+        return await self._read(sqlite_read.outbox, shard_ids)
 
     async def with_tasks_in_flight(self, shard_ids: Sequence[int]) -> list[EntityKey]:
-        return await self._read(partial(sqlite_read.with_tasks_in_flight, self.reading, shard_ids))
+        return await self._read(sqlite_read.with_tasks_in_flight, shard_ids)
 
     async def entities(self, kind: int, fact_kind: int | None = None) -> list[EntityKey]:
-        return await self._read(partial(sqlite_read.entities, self.reading, kind, fact_kind))
+        return await self._read(sqlite_read.entities, kind, fact_kind)
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
-        return await self._read(partial(sqlite_read.visibility, self.reading, query))
+        return await self._slow_read(sqlite_read.visibility, query)
 
     async def visibility_count(self, query: VisibilityQuery) -> int:
-        return await self._read(partial(sqlite_read.visibility_count, self.reading, query))
+        return await self._slow_read(sqlite_read.visibility_count, query)
 
     async def close(self) -> None:
         """Finish what runs, write the log back into the file, release the lock. Idempotent."""
@@ -263,6 +268,8 @@ class SqliteStore:
             return
         self._is_closed = True
         if not self._keep_open:
+            if self.slow is not None:
+                await self._writer.run(self.slow.close)
             if self.reading is not self.writing:
                 await self._reader.run(self.reading.close)
             await self._writer.run(self.writing.close)
@@ -273,6 +280,8 @@ class SqliteStore:
 
     def abandon(self) -> None:
         """Let go of everything at once, outside any event loop: the loop that used the store has ended."""
+        if self.slow is not None:
+            self.slow.close()
         self._writer.close()
         self._reader.close()
         self.reading.close()
@@ -285,8 +294,37 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.leave_to_parent()
 
-    async def _read(self, job: Callable[[], T]) -> T:
+    async def _read(
+        self,
+        read: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         try:
-            return await self._reader.run(job)
+            return await self._reader.run(partial(read, self.reading, *args, **kwargs))
         except READ_ERRORS as error:
             raise read_error(error) from error
+
+    async def _slow_read(
+        self,
+        read: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if self.slow is None:
+            return await self._read(read, *args, **kwargs)
+        try:
+            return await self.slow.run(lambda connection: read(connection, *args, **kwargs))
+        except READ_ERRORS as error:
+            raise read_error(error) from error
+
+
+def _write_back(connection: sqlite3.Connection) -> None:
+    """Write the log back into the file and empty it, unless somebody reads from it for long."""
+    with suppress(sqlite3.Error):  # the next commit reports what is wrong
+        (usual_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {_WRITE_BACK_WAIT_MS}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {usual_ms}")

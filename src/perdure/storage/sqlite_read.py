@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, cast, get_type_hints
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId
@@ -199,12 +200,14 @@ def visibility(connection: sqlite3.Connection, query: VisibilityQuery) -> list[V
     statement, arguments = visibility_sql.list_sql(query)
     rows: list[VisibilityRow] = []
     size_bytes = 0
-    for values in connection.execute(statement, arguments):
-        row = _visibility_row(values)
-        rows.append(row)
-        size_bytes += len(row.memo) + len(row.search_attributes)
-        if 0 < query.bytes_max < size_bytes and len(rows) > 1:
-            break
+    # A statement that has not ended would show the next ones what was committed before it began.
+    with closing(connection.execute(statement, arguments)) as found:
+        for values in found:
+            row = _visibility_row(values)
+            rows.append(row)
+            size_bytes += len(row.memo) + len(row.search_attributes)
+            if 0 < query.bytes_max < size_bytes and len(rows) > 1:
+                break
     return rows
 
 

@@ -41,11 +41,20 @@ def _mode(database: Path) -> bytes:
 
 def has_log(database: Path, *, with_content: bool = False) -> bool:
     """Whether there is a write-ahead log beside the database."""
+    size = _log_bytes(database)
+    return size is not None and (size > 0 or not with_content)
+
+
+def log_bytes(database: Path) -> int:
+    """The length of the write-ahead log; 0 if there is none."""
+    return _log_bytes(database) or 0
+
+
+def _log_bytes(database: Path) -> int | None:
     try:
-        size = os.stat(f"{database}-wal").st_size  # noqa: PTH116 -- the suffix belongs to no path
+        return os.stat(f"{database}-wal").st_size  # noqa: PTH116 -- the suffix belongs to no path
     except OSError:
-        return False
-    return size > 0 or not with_content
+        return None
 
 
 def state_of(database: Path) -> FileState:

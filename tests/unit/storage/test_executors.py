@@ -40,13 +40,13 @@ async def test_jobs_run_in_order_on_one_thread_and_each_caller_hears_of_his_own(
 async def test_jobs_of_one_turn_share_a_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = ThreadExecutor("test")
     trips: list[int] = []
-    real = executors._run
+    real = executors.run_jobs
 
     def counted(jobs: list[Any], loop: asyncio.AbstractEventLoop) -> None:
         trips.append(len(jobs))
         real(jobs, loop)
 
-    monkeypatch.setattr(executors, "_run", counted)
+    monkeypatch.setattr(executors, "run_jobs", counted)
     await asyncio.gather(*(executor.run(lambda: None) for _ in range(20)))
     await executor.run(lambda: None)
     assert trips == [20, 1]
