@@ -6,6 +6,7 @@ What a query must find is worked out here from the rows themselves, in plain Pyt
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -150,7 +151,25 @@ FILTERS: list[tuple[dict[str, Any], Keep]] = [
     ({"statuses": (2,)}, lambda one: one.status == 2),
     ({"statuses": (3, 4)}, lambda one: one.status in {3, 4}),
     ({"statuses": (-1,)}, lambda _: False),
+    (
+        {"statuses": (1,), "workflow_id": "id3"},
+        lambda one: one.status == 1 and one.workflow_id == "id3",
+    ),
+    (
+        {"statuses": (1,), "started": Span(15, 25)},
+        lambda one: one.status == 1 and one.start_ns == 20,
+    ),
+    ({"statuses": (1, 2)}, lambda one: one.status in {1, 2}),
+    ({"statuses": (1,), "closed": Span()}, lambda _: False),
     ({"closed": Span()}, lambda one: one.close_ns > 0),
+    (
+        {"closed": Span(), "workflow_id": "id3"},
+        lambda one: one.close_ns > 0 and one.workflow_id == "id3",
+    ),
+    (
+        {"closed": Span(55, 65), "workflow_id": "id3"},
+        lambda one: one.close_ns == 60 and one.workflow_id == "id3",
+    ),
     ({"started": Span()}, lambda _: True),
     *spans("started", lambda one: one.start_ns),
     *((filters, closed(keep)) for filters, keep in spans("closed", lambda one: one.close_ns)),
@@ -188,8 +207,10 @@ async def test_a_filter_finds_and_counts_what_it_says(
     query = msgspec.structs.replace(ALL, **filters)
     assert [one.run_id for one in await listed.visibility(query)] == expected(keep)
     assert await listed.visibility_count(query) == len(expected(keep))
+    assert await listed.visibility_counts(query) == Counter(one.status for one in ROWS if keep(one))
 
 
 async def test_a_count_does_not_care_for_pages(listed: Any):
     query = msgspec.structs.replace(ALL, limit=1, after=ROWS[0])
     assert await listed.visibility_count(query) == len(ROWS)
+    assert await listed.visibility_counts(query) == Counter(one.status for one in ROWS)

@@ -38,6 +38,19 @@ READS: dict[str, Callable[[sqlite3.Connection], object]] = {
     "a count of a workflow id": lambda c: sqlite_read.visibility_count(
         c, VisibilityQuery(namespace_id="n", workflow_id="w")
     ),
+    "a count of open runs": lambda c: sqlite_read.visibility_count(
+        c, VisibilityQuery(namespace_id="n", statuses=(1,))
+    ),
+    "a list of open runs": lambda c: sqlite_read.visibility(
+        c, VisibilityQuery(namespace_id="n", statuses=(1,), workflow_type="T")
+    ),
+    "a count of a close time": lambda c: sqlite_read.visibility_count(
+        c, VisibilityQuery(namespace_id="n", closed=Span(3, 4))
+    ),
+    "open runs of a workflow id": lambda c: sqlite_read.visibility_count(
+        c, VisibilityQuery(namespace_id="n", workflow_id="w", statuses=(1,), closed=Span(3, 4))
+    ),
+    "counts": lambda c: sqlite_read.visibility_counts(c, VisibilityQuery(namespace_id="n")),
     "a count": lambda c: sqlite_read.visibility_count(c, VisibilityQuery(namespace_id="n")),
 }
 INDEXES = {
@@ -46,7 +59,12 @@ INDEXES = {
     "wakes": "wakes_due",
     "expired": "retention_due",
     "a list": "visibility_order",
+    "a list of open runs": "visibility_order (namespace_id=? AND ended_ns=?",
+    "a count of open runs": "visibility_order (namespace_id=? AND ended_ns=?",
+    "a count of a close time": "COVERING INDEX visibility_order (namespace_id=? AND ended_ns>? AND ended_ns<?",
+    "a list of a time": "visibility_order (namespace_id=? AND ended_ns>? AND ended_ns<?",
     "a count of a workflow id": "visibility_workflow",
+    "open runs of a workflow id": "visibility_workflow (namespace_id=? AND workflow_id=?",
 }
 
 
@@ -87,8 +105,9 @@ def test_each_index_has_a_reader(connection: sqlite3.Connection, name: str, inde
     assert any(index in step for step in plan_of(connection, READS[name]))
 
 
-def test_a_page_of_a_list_is_read_in_its_order(connection: sqlite3.Connection):
-    assert not [step for step in plan_of(connection, READS["a list"]) if "ORDER BY" in step]
+@pytest.mark.parametrize("name", ["a list", "a list of open runs", "wakes", "expired"])
+def test_a_page_is_read_in_its_order(connection: sqlite3.Connection, name: str):
+    assert not [step for step in plan_of(connection, READS[name]) if "ORDER BY" in step]
 
 
 @pytest.mark.parametrize("statement", sqlite_commit._DELETIONS)

@@ -328,6 +328,10 @@ class Engine:
     async def visibility_count(self, query: VisibilityQuery) -> int:
         return await _read(self._store.visibility_count(query))
 
+    async def visibility_counts(self, query: VisibilityQuery) -> dict[int, int]:
+        """The numbers of runs by status."""
+        return await _read(self._store.visibility_counts(query))
+
     # For matching.
 
     def owned_shards(self) -> tuple[int, ...]:

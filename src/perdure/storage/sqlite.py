@@ -262,6 +262,9 @@ class SqliteStore:
     async def visibility_count(self, query: VisibilityQuery) -> int:
         return await self._slow_read(sqlite_read.visibility_count, query)
 
+    async def visibility_counts(self, query: VisibilityQuery) -> dict[int, int]:
+        return await self._slow_read(sqlite_read.visibility_counts, query)
+
     async def close(self) -> None:
         """Finish what runs, write the log back into the file, release the lock. Idempotent."""
         if self._is_closed:

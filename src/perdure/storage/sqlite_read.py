@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any, cast, get_type_hints
 
 from perdure.core.ids import EntityKey, QueueKey, QueueKind, TaskRowId
@@ -38,7 +41,6 @@ _WAKE = """SELECT coalesce((SELECT at_ns FROM wakes WHERE entity = ?), 0),
 _TASKS = """SELECT sequence, entity_kind, entity_name, run_id, scheduled_event_id, stamp, created_ns, priority
     FROM tasks WHERE namespace_id = ? AND queue = ? AND kind = ? AND shard_id = ? AND sequence > ?
     ORDER BY sequence LIMIT ?"""
-_RUNNING = 1
 # One page in key order; the other tables are joined for these rows only.
 _DOUBTFUL = """WITH page AS (
         SELECT * FROM tasks
@@ -56,6 +58,10 @@ _OUTBOX = """SELECT e.kind, e.namespace_id, e.name, e.run_id, o.entity, o.sequen
         o.to_kind, o.to_namespace_id, o.to_name, o.to_run_id, o.kind, o.request_id, o.body
     FROM outbox o JOIN entities e ON e.number = o.entity WHERE o.shard_id = ? ORDER BY o.sequence"""
 _KEY = "kind, namespace_id, name, run_id"
+# CROSS JOIN: the rows come in the order of the index.
+_DUE = f"""SELECT d.at_ns, {_KEY} FROM {{table}} d CROSS JOIN entities ON number = d.entity
+    WHERE d.shard_id = ? AND d.at_ns < ? ORDER BY d.at_ns LIMIT ?"""
+_WAKES, _EXPIRED = _DUE.format(table="wakes"), _DUE.format(table="retention")
 _VISIBILITY_TYPES = tuple(get_type_hints(VisibilityRow).values())
 
 
@@ -126,7 +132,7 @@ def doubtful_tasks(
     start = (*after.queue, after.shard_id, after.sequence) if after else ("", "", 0, 0, 0)
     rows = connection.execute(
         _DOUBTFUL.format(shards=_places(shard_ids)),
-        (*start, *shard_ids, limit, before_ns, _RUNNING, QueueKind.WORKFLOW),
+        (*start, *shard_ids, limit, before_ns, visibility_sql.RUNNING, QueueKind.WORKFLOW),
     ).fetchall()
     found: list[tuple[Task, TaskRowId]] = []
     row_id = None
@@ -143,23 +149,31 @@ def doubtful_tasks(
 def wakes(
     connection: sqlite3.Connection, shard_ids: Sequence[int], until_ns: int, limit: int
 ) -> list[WakeRow]:
-    rows = connection.execute(
-        f"""SELECT w.at_ns, {_KEY} FROM wakes w JOIN entities ON number = w.entity
-            WHERE w.shard_id IN ({_places(shard_ids)}) AND w.at_ns < ? ORDER BY w.at_ns LIMIT ?""",
-        (*shard_ids, until_ns, limit),
-    )
+    rows = _earliest(connection, _WAKES, shard_ids, until_ns, limit)
     return [WakeRow(at_ns, _key(key)) for at_ns, *key in rows]
 
 
 def expired(
     connection: sqlite3.Connection, shard_ids: Sequence[int], until_ns: int, limit: int
 ) -> list[EntityKey]:
-    rows = connection.execute(
-        f"""SELECT {_KEY} FROM retention r JOIN entities ON number = r.entity
-            WHERE r.shard_id IN ({_places(shard_ids)}) AND r.at_ns < ? ORDER BY r.at_ns LIMIT ?""",
-        (*shard_ids, until_ns, limit),
-    )
-    return [_key(row) for row in rows]
+    rows = _earliest(connection, _EXPIRED, shard_ids, until_ns, limit)
+    return [_key(key) for _, *key in rows]
+
+
+def _earliest(
+    connection: sqlite3.Connection,
+    statement: str,
+    shard_ids: Sequence[int],
+    until_ns: int,
+    limit: int,
+) -> list[tuple[Any, ...]]:
+    """The first rows of all shards together. One statement for all would read and sort every row before `until_ns`."""
+    with ExitStack() as stack:
+        of_shards = [
+            stack.enter_context(closing(connection.execute(statement, (shard, until_ns, limit))))
+            for shard in shard_ids
+        ]
+        return list(islice(merge(*of_shards, key=itemgetter(0)), limit))
 
 
 def outbox(connection: sqlite3.Connection, shard_ids: Sequence[int]) -> list[StoredEffect]:
@@ -222,6 +236,11 @@ def _visibility_row(row: tuple[Any, ...]) -> VisibilityRow:
 def visibility_count(connection: sqlite3.Connection, query: VisibilityQuery) -> int:
     statement, arguments = visibility_sql.count_sql(query)
     return connection.execute(statement, arguments).fetchone()[0]
+
+
+def visibility_counts(connection: sqlite3.Connection, query: VisibilityQuery) -> dict[int, int]:
+    statement, arguments = visibility_sql.counts_sql(query)
+    return dict(connection.execute(statement, arguments).fetchall())
 
 
 def _places(values: Sequence[object]) -> str:

@@ -8,6 +8,8 @@ from perdure.entity.transition import VisibilityRow
 from perdure.storage.port import VisibilityQuery
 
 _COLUMNS = VisibilityRow.__struct_fields__
+RUNNING = 1
+"""The status of open runs."""
 _NEVER_NS = 2**63 - 1
 _PLACES = ", ".join("?" * (len(_COLUMNS) + 2))
 _UPDATED = ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "ended_ns"))
@@ -44,6 +46,14 @@ def count_sql(query: VisibilityQuery) -> tuple[str, tuple[Argument, ...]]:
     return f"SELECT count(*) FROM visibility WHERE {where}", tuple(arguments)
 
 
+def counts_sql(query: VisibilityQuery) -> tuple[str, tuple[Argument, ...]]:
+    """The statement and arguments of the counts by status."""
+    where, arguments = _where(query)
+    return f"SELECT status, count(*) FROM visibility WHERE {where} GROUP BY status", tuple(
+        arguments
+    )
+
+
 def _where(query: VisibilityQuery) -> tuple[str, list[Argument]]:
     parts = ["namespace_id = ?"]
     arguments: list[Argument] = [query.namespace_id]
@@ -55,9 +65,15 @@ def _where(query: VisibilityQuery) -> tuple[str, list[Argument]]:
         parts.append(f"status IN ({', '.join('?' * len(query.statuses))})")
         arguments += query.statuses
     spans = [("start_ns", query.started)]
+    # `ended_ns` is in the order of lists, so that only a part of the index is read. A workflow id has few runs and an
+    # index of its own, which SQLite would not take beside a range of the other one.
+    has_id = bool(query.workflow_id)
+    if query.statuses == (RUNNING,) and not has_id:
+        parts.append("ended_ns = ?")
+        arguments.append(_NEVER_NS)
     if query.closed is not None:
-        parts.append("close_ns > 0")
-        spans.append(("close_ns", query.closed))
+        parts.append("close_ns > 0" if has_id else f"ended_ns < {_NEVER_NS}")
+        spans.append(("close_ns" if has_id else "ended_ns", query.closed))
     for column, span in spans:
         if span.from_ns:
             parts.append(f"{column} >= ?")
