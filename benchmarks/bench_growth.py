@@ -7,6 +7,7 @@ pending   One more event with 1 and with 2,000 activities pending: signals, and 
 cold      The first look at a run of 1,000, 10,000 and 50,000 events after a restart: its history is folded again.
 sleeping  3,000 runs, with `--full` 100,000 (a quarter of an hour), seeded through engine and store; then, in new
           processes, the time to open the file and to finish one workflow, and the memory, beside an empty file.
+readers   A start and a description beside counts and lists of 20,000 runs, with `--full` 1,000,000.
 storm     300 runs, with `--full` 10,000 among the 100,000 sleepers, wake within one second, embedded and with a
           server; how long that takes, and how long an unrelated start and description take meanwhile.
 
@@ -39,6 +40,8 @@ PENDING = (1, 1_999)
 TICKS = 40
 SLEEPING, SLEEPING_FULL = 3_000, 100_000
 STORM, STORM_FULL = 300, 10_000
+CROWD, CROWD_FULL = 20_000, 1_000_000
+READING_S = 5
 SEEDS_PER_SECOND = 100
 """At least so many, on a busy machine."""
 SEED_SPARE_S = 30
@@ -52,6 +55,7 @@ class Growth:
         self._rounds = rounds
         self._sleepers = SLEEPING_FULL if full else SLEEPING
         self._storm = STORM_FULL if full else STORM
+        self._crowd = CROWD_FULL if full else CROWD
 
     def events(self) -> dict[str, Any]:
         program = Driven("benchmarks.growth.history", f"sqlite:{self._folder}/growing.db")
@@ -139,6 +143,26 @@ class Growth:
             )
         return result
 
+    def readers(self) -> dict[str, Any]:
+        path = self._folder / "crowd.db"
+        _run("benchmarks.growth.crowd", str(path), str(self._crowd))
+        rounds = [
+            _asked("benchmarks.growth.readers", str(path), str(READING_S))
+            for _ in range(self._rounds)
+        ]
+        alone, beside = ([one[when]["p50_ms"] for one in rounds] for when in ("calm", "busy"))
+        ratios = [busy / calm for calm, busy in zip(alone, beside, strict=True)]
+        print(
+            f"a start and a description beside counts of {self._crowd:,} runs: {spread(beside)} ms,"
+            f" alone {spread(alone)}, ratio {spread(ratios)}",
+            flush=True,
+        )
+        for query in rounds[0]["counts_ms"]:
+            print(
+                f"  count of {query or 'all'}: {spread([one['counts_ms'][query] for one in rounds])} ms"
+            )
+        return {"runs": self._crowd, "rounds": rounds}
+
     def storm(self) -> dict[str, Any]:
         return {setup: self._storm_of(setup) for setup in ("embedded", "server")}
 
@@ -199,6 +223,7 @@ PARTS: dict[str, Callable[[Growth], dict[str, Any]]] = {
     "pending": Growth.pending,
     "cold": Growth.cold,
     "sleeping": Growth.sleeping,
+    "readers": Growth.readers,
     "storm": Growth.storm,
 }
 

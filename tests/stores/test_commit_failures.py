@@ -312,6 +312,7 @@ async def test_a_read_that_failed_is_an_error_of_the_port(bench: Bench):
         store.load(A), store.events(1, 0, 1, 9), store.tasks(queue, 0, 0, 9), store.with_tasks_in_flight((0,)),
         store.doubtful_tasks((0,), 9, None, 9), store.wakes((0,), 9, 9), store.expired((0,), 9, 9),
         store.outbox((0,)), store.entities(A.kind, 1), store.visibility(query), store.visibility_count(query),
+        store.visibility_counts(query),
     ]  # fmt: skip
     for read in reads:
         with pytest.raises(StoreError, match="the database could not be read"):

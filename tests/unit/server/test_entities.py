@@ -404,11 +404,14 @@ async def test_a_database_that_can_not_be_read_is_unavailable(world: World):
 
     world.faults.inner.visibility = silent
     world.faults.inner.visibility_count = silent
+    world.faults.inner.visibility_counts = silent
     query = VisibilityQuery(namespace_id=world.namespace_id)
     with pytest.raises(errors.Unavailable, match="could not be read"):
         await world.engine.visibility(query)
     with pytest.raises(errors.Unavailable, match="could not be read"):
         await world.engine.visibility_count(query)
+    with pytest.raises(errors.Unavailable, match="could not be read"):
+        await world.engine.visibility_counts(query)
 
 
 async def test_an_engine_that_closes_takes_nothing_more(world: World):
