@@ -159,7 +159,7 @@ async def test_the_settings_of_the_transport(caller: Caller):
         "grpc.so_reuseport": 0,
         "grpc.http2.max_ping_strikes": 0,
         "grpc.http2.bdp_probe": 0,
-        "grpc.max_concurrent_streams": 10_000,
+        "grpc.max_concurrent_streams": 4_000,
         "grpc.max_connection_age_ms": 5 * 60_000,
         "grpc.max_connection_age_grace_ms": 70_000,
         "grpc.max_connection_idle_ms": 2 * 60_000,

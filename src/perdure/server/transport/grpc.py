@@ -40,8 +40,9 @@ RECEIVED_BYTES_MAX = COMPLETION_BYTES_MAX + 1024 * 1024
 PENDING_CALLS_MAX = 100_000
 """Calls that the transport has read and Python has not taken yet. By default, grpc ends random calls beyond 1,000 with
 CANCELLED, as if the client had cancelled them. A burst of 2,000 starts should wait its turn instead."""
-STREAMS_MAX = 10_000
-"""Calls at a time over one connection; its client keeps further ones back."""
+STREAMS_MAX = 4_000
+"""Calls at a time over one connection; its client keeps further ones back. Calls that a client opens and resets at once
+count until they have been taken up and ended, so this is also how many of them other calls may have to wait behind."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 # Some releases of gRPC report a deadline about 10^12 s away for an RPC that has none.
@@ -155,19 +156,19 @@ class GrpcServer:
         size_max_bytes = COMPLETION_BYTES_MAX if is_completion else GRPC_MESSAGE_BYTES_MAX
 
         async def answer(_: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            # None without a deadline, although the type stubs differ; never below 0.
-            remaining = cast("float | None", context.time_remaining())
-            timeout_ns = (
-                None
-                if remaining is None or remaining > _NO_DEADLINE_SECONDS
-                else int(remaining * SECOND_NS)
-            )
-            metadata = dict(cast("grpc.aio.Metadata", context.invocation_metadata()))
             try:
                 request = await self._receiving.read(context)
                 if (size_bytes := len(request)) > size_max_bytes:
                     del request  # the refusal may take a while
                     raise too_large(size_bytes, size_max_bytes)
+                # None without a deadline, although the type stubs differ; never below 0.
+                remaining = cast("float | None", context.time_remaining())
+                timeout_ns = (
+                    None
+                    if remaining is None or remaining > _NO_DEADLINE_SECONDS
+                    else int(remaining * SECOND_NS)
+                )
+                metadata = dict(cast("grpc.aio.Metadata", context.invocation_metadata()))
                 return await self._frontend.dispatch_encoded(method, request, metadata, timeout_ns)
             except RpcError as error:
                 await abort(context, error)
