@@ -11,6 +11,7 @@ import pytest
 from perdure import workflow
 from perdure.exceptions import ApplicationError, CancelledError
 from perdure.replay import commands, jobs
+from perdure.worker.host.options import HostOptions
 from tests.unit.worker_host.driver import Driver
 
 
@@ -44,6 +45,8 @@ _BODIES: dict[str, Callable[[], Awaitable[None]]] = {
     "nested": lambda: _in_a_group(lambda: _in_a_group(_fails), _fails),
     "bug": lambda: _in_a_group(_has_a_bug),
     "bug and failure": lambda: _in_a_group(_fails, lambda: _in_a_group(_fails, _has_a_bug)),
+    "known and failure": lambda: _in_a_group(_fails, _raises_a_known_group),
+    "known and bug": lambda: _in_a_group(_raises_a_known_group, _has_a_bug),
     "times out": lambda: _in_a_group(_times_out),
     "sleeps": lambda: _in_a_group(_fails, lambda: workflow.sleep(60)),
 }
@@ -91,6 +94,30 @@ def test_a_timeout_in_a_group_fails_the_workflow():
 def test_a_bug_among_the_members_fails_the_task(body: str):
     with pytest.raises(ExceptionGroup):
         Driver(Grouped).start(body)
+
+
+class Known(ExceptionGroup[Exception]):
+    """A group type that users name as a failure."""
+
+
+async def _raises_a_known_group() -> None:
+    raise Known("known", [ValueError("bug")])
+
+
+@pytest.mark.parametrize("body", ["bug", "bug and failure"])
+def test_group_types_that_are_named_as_failures_fail_the_workflow(body: str):
+    options = HostOptions(failure_exception_types=[ExceptionGroup])
+    assert "ValueError: bug" in failed(Driver(Grouped, options).start(body)).failure.message
+
+
+def test_a_group_of_a_named_type_counts_as_a_failure_within_another_group():
+    options = HostOptions(failure_exception_types=[Known])
+    failure = failed(Driver(Grouped, options).start("known and failure")).failure
+    assert "ValueError: bug" in failure.message
+    with pytest.raises(ExceptionGroup):
+        Driver(Grouped, options).start("known and bug")
+    with pytest.raises(ExceptionGroup):
+        Driver(Grouped).start("known and failure")
 
 
 def test_signal_handlers_fail_the_workflow():

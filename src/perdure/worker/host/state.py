@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from perdure.converter.groups import is_group, leaves
+from perdure.converter.groups import is_group
 from perdure.exceptions import FailureError, is_cancelled_exception
 from perdure.replay.commands import CallSite
 from perdure.worker.host import callsite
@@ -371,12 +371,19 @@ class RunState:
             *own,
             *self.options.failure_exception_types,
         )
-        if isinstance(error, kinds):
-            return True
+        if not is_group(error):
+            return isinstance(error, kinds)
         # A TaskGroup raises such a group. It is a failure unless one of its members is a bug.
-        return is_group(error) and all(
-            isinstance(each, kinds) or is_cancelled_exception(each) for each in leaves(error)
-        )
+        waiting: list[BaseException] = [error]
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, kinds):
+                continue
+            if is_group(each):
+                waiting.extend(each.exceptions)
+            elif not is_cancelled_exception(each):
+                return False
+        return True
 
     def headers_of(self, headers: Mapping[str, Payload]) -> dict[str, Payload]:
         """Headers in a fixed order, because protobuf maps have none."""
