@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -205,6 +207,111 @@ def test_code_that_has_just_given_way_is_told_where_it_waits():
     with pytest.raises(StopIteration) as end:
         next(steps.__await__())
     assert end.value.value == "told"
+    is_calm()
+
+
+def as_the_step_ends(steps: Steps[Any]) -> Callable[[], None]:
+    """An interruption by another thread that arrives when the code has given way, and its step is about to end.
+
+    What is returned is called by the code before it gives way.
+    """
+    here = threading.get_ident()
+    asked, is_locked = threading.Event(), threading.Event()
+
+    def until_the_step_ends() -> None:
+        is_locked.set()
+        give_up_s = time.monotonic() + LIMIT_S
+        while sys._current_frames()[here].f_code.co_name != "_end_step":
+            assert time.monotonic() < give_up_s
+
+    def interrupt() -> None:
+        asked.wait(LIMIT_S)
+        assert steps.interrupt(here, until_the_step_ends)
+
+    def begin() -> None:
+        asked.set()
+        assert is_locked.wait(LIMIT_S)
+
+    threading.Thread(target=interrupt).start()
+    return begin
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_code_is_told_of_an_interruption_that_arrives_as_its_step_ends(before: bool):
+    seen: list[str] = []
+
+    async def work() -> str:
+        if before:  # it has had another interruption in this step
+            try:
+                steps.interrupt(threading.get_ident(), nothing)
+                is_calm()
+            except InterruptedStep:
+                seen.append("first")
+        begin()
+        try:
+            await asyncio.sleep(0)
+        except InterruptedStep:
+            seen.append("told")
+        await asyncio.sleep(0)
+        return "done"
+
+    steps = Steps(work())
+    begin = as_the_step_ends(steps)
+    running = steps.__await__()
+    next(running)
+    is_calm()
+    assert seen == ["first", "told"][not before :], "and it waits again"
+    with pytest.raises(StopIteration) as end:
+        next(running)
+    assert end.value.value == "done"
+
+
+def test_code_that_has_had_its_interruption_is_not_told_again():
+    seen: list[str] = []
+
+    async def work() -> str:
+        try:
+            steps.interrupt(threading.get_ident(), nothing)
+            is_calm()
+        except InterruptedStep:
+            seen.append("told")
+        try:
+            await asyncio.sleep(0)
+        except InterruptedStep:
+            seen.append("again")
+        return "done"
+
+    steps = Steps(work())
+    running = steps.__await__()
+    next(running)
+    with pytest.raises(StopIteration):
+        next(running)
+    assert seen == ["told"]
+    is_calm()
+
+
+def test_an_interruption_as_the_last_step_ends_leaves_the_outcome_alone():
+    async def work() -> str:
+        begin()
+        return "done"
+
+    steps = Steps(work())
+    begin = as_the_step_ends(steps)
+    with pytest.raises(StopIteration) as end:
+        next(steps.__await__())
+    assert end.value.value == "done", "that it is late is known to its attempt"
+    is_calm()
+
+
+def test_an_error_that_ends_the_step_wins_against_an_interruption_that_arrives_then():
+    async def work() -> str:
+        begin()
+        raise LookupError("planned")
+
+    steps = Steps(work())
+    begin = as_the_step_ends(steps)
+    with pytest.raises(LookupError, match="planned"):
+        next(steps.__await__())
     is_calm()
 
 

@@ -28,6 +28,14 @@ class InterruptedStep(asyncio.CancelledError):
     """An async activity kept the event loop beyond its time-out. For its code this is a cancellation."""
 
 
+class _EndedStep(InterruptedStep):
+    """Ends the wait for an `InterruptedStep` that the code may have had already."""
+
+
+_ARRIVES_WITHIN = 1_000
+"""Turns of a loop. CPython raises what another thread has asked for at one of the next jumps backwards."""
+
+
 class Steps(Awaitable[T]):
     """Awaits a coroutine, which another thread may interrupt.
 
@@ -40,6 +48,8 @@ class Steps(Awaitable[T]):
         self._lock = threading.Lock()
         self._is_on = False
         self._was_interrupted = False
+        self._is_untold = False
+        """The step was interrupted when the code had given way: it has not seen the exception."""
 
     def interrupt(self, thread_id: int, before: Callable[[], None]) -> bool:
         """Raise in the step under way, if there is one; whether there is.
@@ -90,31 +100,36 @@ class Steps(Awaitable[T]):
 
     def _step(self, resume: Callable[[Any], Any], given: Any) -> Any:
         try:
-            self._was_interrupted = False
+            self._was_interrupted = self._is_untold = False
             self._is_on = True
             try:
-                return resume(given)
+                awaited = resume(given)
             finally:
                 self._end_step()
         except InterruptedStep:
             self._end_step()  # again: it may have arrived when that was about to begin
             raise
+        if self._is_untold:
+            # Its time-out is over: it must not go on to wait for long. A result that comes as late is dropped.
+            raise InterruptedStep
+        return awaited
 
     def _end_step(self) -> None:
         """From here on nothing is raised any more."""
-        is_over = False
         while True:
             try:
                 with self._lock:
                     self._is_on = False
-                    is_over = True
                 if not self._was_interrupted:
                     return
-                # What was raised may not have arrived. It is caught here, together with one of our own: CPython cannot
-                # take it back (see `Watchdog.end`).
-                capi.raise_in_thread(threading.get_ident(), InterruptedStep)
+                for _ in range(_ARRIVES_WITHIN):
+                    pass
+                # Nothing of it is left. To be certain, one of our own replaces what may be: CPython cannot take it back
+                # (see `Watchdog.end`).
+                capi.raise_in_thread(threading.get_ident(), _EndedStep)
                 while True:
                     pass
+            except _EndedStep:
+                return
             except InterruptedStep:
-                if is_over:
-                    return
+                self._is_untold = True
