@@ -214,7 +214,6 @@ async def test_what_damage_prevents_keeps_its_place_before_later_effects_of_its_
     assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"], "once per outage"
     assert "cannot be delivered" in caplog.messages[0]
     assert not office.lanes.holds(source("a"))
-    assert not office.lanes._known
     office.damages = {"a6": [damage]}
     office.lanes.push(effect("a6", "x"))
     await asyncio.sleep(2 * PAUSE_S)
