@@ -15,6 +15,7 @@ from perdure.history.run import wake
 from perdure.matching.queue import TaskQueue
 from perdure.server.engine import Engine
 from perdure.server.frontend import history_reads, queries
+from perdure.server.frontend.inline_tasks import InlineWork
 from perdure.server.matching.host import MatchingHost
 from perdure.server.shards.cache import EntityCache
 from perdure.server.shards.committer import Committer
@@ -70,6 +71,11 @@ GUARDS: dict[str, Edit] = {
     "a failed group gives its pollers back": Edit(
         Release, "failed", "self._matcher.restore(match.poller)", "pass"
     ),
+    # Inline tasks.
+    "activities begin after the commit": Edit(
+        InlineWork, "applied", "self._reply = reply", "self._reply = reply; self.durable()"
+    ),
+    "inline work is lost with its commit": Edit(Release, "failed", "_alone(work.lost)", "pass"),
     # The step.
     "an earlier wake-up stays": Edit(
         EntityType,

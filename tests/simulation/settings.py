@@ -62,7 +62,7 @@ class Settings:
             retention_ns=random.choice(RETENTIONS_S) * SECOND_NS
             if random.random() < 0.5
             else DAY_NS,
-            is_embedded=random.random() < 0.2,
+            is_embedded=random.random() < 0.4,
         )
 
     @contextmanager

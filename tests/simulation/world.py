@@ -296,12 +296,19 @@ class World:
         service = ServiceClient(ConnectConfig(target_host="simulation", identity=name), connection)
         return Client(service, data_converter=self.converter)
 
+    def _own_client(self, name: str) -> Client:
+        """The client of a worker. In an embedded world it is in the process of the engine, for polls as well."""
+        client = self.client(name)
+        if self.settings.is_embedded and self.node is not None:
+            cast("SimConnection", client.connection).inline_workers = self.node.inline_workers
+        return client
+
     def start_worker(self, number: int) -> None:
         process = self._process(f"worker-{number}")
 
         async def work() -> None:
             worker = Worker(
-                self.client(f"worker-{number}"),
+                self._own_client(f"worker-{number}"),
                 task_queue=TASK_QUEUE,
                 workflows=[cls for kind in self.kinds for cls in kind.workflows],
                 activities=[fn for kind in self.kinds for fn in kind.activities],

@@ -82,7 +82,10 @@ class Diaries(Workload):
             for event in events
             if event.event_type == enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
         }
+        run_ids = {key.run_id for key in histories}
         for (run_id, step), taken in self.ledger.diary.items():
+            if self.world.settings.is_embedded and run_id not in run_ids:
+                continue  # an embedded engine runs the first task before the start is written, and it never was
             counting = {length for length, _ in taken if (run_id, length) in completed}
             words = f"step {step!r} of {run_id} was taken in the workflow tasks {taken}"
             require(len(counting) == 1, Kind.REPLAY, words)
@@ -90,7 +93,8 @@ class Diaries(Workload):
             at_ns = completed[run_id, length].event_time.ToNanoseconds()
             _, at_s = self.world.outages.span_of(at_ns, at_ns)
             for later, now_s in taken:
-                is_first = later <= length and now_s <= at_s
+                # The times of events have nanoseconds, and a task may end at the moment of its last step.
+                is_first = later <= length and now_s <= at_s + 1e-6
                 require(is_first, Kind.REPLAY, f"{words}, that of {length} ended at {at_s:.3f}")
         for number in range(2):
             run_id = self.ledger.started[f"diary-{number}"]

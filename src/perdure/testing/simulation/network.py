@@ -19,7 +19,7 @@ from perdure.wire import errors
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from perdure.wire.seam import Method
+    from perdure.wire.seam import InlineWorkers, Method
 
 Dispatch = Callable[
     ["Method", "Message", Mapping[str, str | bytes], int | None], Awaitable["Message"]
@@ -132,11 +132,12 @@ class SimConnection:
     """One client's way to an endpoint. Implements the seam."""
 
     polls_are_free = False
-    inline_workers = None
 
     def __init__(
         self, endpoint: Endpoint, faults: NetworkFaults, random: Random, name: str
     ) -> None:
+        self.inline_workers: InlineWorkers | None = None
+        """Set where client and engine are the same process."""
         self._endpoint = endpoint
         self._faults = faults
         self._random = random
