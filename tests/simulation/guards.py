@@ -88,19 +88,22 @@ GUARDS: dict[str, Edit] = {
     ),
     "mark of runs with a task in flight": Edit(
         Steps,
-        "_write",
+        "_seal",
         "in_flight = entry.type.has_task_in_flight(state)",
         "in_flight = False",
     ),
     "task-row removal": Edit(
-        Steps, "_write", "finished_tasks=transition.finished_tasks", "finished_tasks=()"
+        Steps,
+        "_write",
+        "write.finished_tasks = (*write.finished_tasks, *transition.finished_tasks)",
+        "pass",
     ),
-    "effects are written": Edit(Steps, "_write", "write.outbox = rows", "pass"),
+    "effects are written": Edit(Steps, "_write", "write.outbox = (*write.outbox, *rows)", "pass"),
     # Wake-ups.
     "a failed scan of wake-ups is repeated": Edit(
         Wakes,
         "_scan",
-        "self._horizon_ns = now_ns + (RETRY_DAMAGED_NS if is_damage else RETRY_NS)\n        return",
+        "self._horizon_ns = now_ns + (DAMAGE_RETRY_NS if is_damage else RETRY_NS)\n        return",
         "return",
     ),
     "a full page of wake-ups is not all": Edit(
