@@ -281,8 +281,22 @@ async def test_another_client_from_the_same_connection(client: Client) -> None:
     assert other.connection is client.connection
 
 
+@pytest.mark.parametrize("active", [False, True])
+def test_parameters_are_copies(client: Client, active: bool) -> None:
+    config = client.config(active_config=active)
+    config["namespace"] = "other"
+    config["interceptors"] = [*config["interceptors"], Interceptor()]
+    again = client.config(active_config=active)
+    assert (again["namespace"], len(again["interceptors"])) == ("shop", 0)
+    again["interceptors"].append(Interceptor())  # type: ignore[attr-defined]
+    assert client.config(active_config=active)["interceptors"] == []
+
+
 def test_metadata_and_key_can_change(client: Client) -> None:
     client.rpc_metadata = {"a": "1"}
     client.api_key = "k"
     assert client.rpc_metadata == {"a": "1"}
     assert client.api_key == "k"
+    with pytest.raises(TypeError, match="'A'"):
+        client.rpc_metadata = {"A": "1"}
+    assert client.rpc_metadata == {"a": "1"}, "what is malformed changes nothing"

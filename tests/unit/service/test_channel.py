@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from google.protobuf.message import Message
 
@@ -26,11 +28,12 @@ from perdure.service import (
 )
 from perdure.service.client import _log_retry, connect
 from perdure.service.eager_starts import EagerStarts, FirstTask
-from perdure.service.grpc_connection import GrpcConnection, _options, host_of
+from perdure.service.grpc_connection import GrpcConnection, _open_channel, _options, host_of
 from perdure.service.headers import validate_metadata
-from perdure.wire import errors
+from perdure.wire import errors, health
 from perdure.wire.api import workflowservice as pb
 from perdure.wire.seam import WORKFLOW_SERVICE, Method
+from tests.harness.connections import ScriptedConnection
 
 BASE = {
     "grpc.max_send_message_length": -1,
@@ -230,6 +233,49 @@ class Scripted:
 
 FAST = RetryConfig(initial_interval_millis=1, max_interval_millis=1)
 INFO = pb.GetSystemInfoResponse(server_version="1")
+
+
+@pytest.mark.parametrize("service", ["", "temporal.api.workflowservice.v1.WorkflowService"])
+@pytest.mark.parametrize(
+    ("status", "serves"), [(health.SERVING, True), (health.NOT_SERVING, False)]
+)
+async def test_the_health_of_a_service_is_asked_for_by_its_name(
+    service: str, status: Any, serves: bool
+):
+    connection = ScriptedConnection(Check=health.HealthCheckResponse(status=status))
+    client = ServiceClient(ConnectConfig("nowhere:1"), connection)
+    assert await client.check_health(service=service) is serves
+    assert connection.calls == [("Check", health.HealthCheckRequest(service=service))]
+
+
+@pytest.mark.parametrize("compression", [GrpcCompression.NONE, GrpcCompression.GZIP])
+@pytest.mark.parametrize("credentials", [None, grpc.ssl_channel_credentials()])
+def test_a_channel_is_encrypted_and_compressed_if_told(
+    monkeypatch: pytest.MonkeyPatch,
+    compression: GrpcCompression,
+    credentials: grpc.ChannelCredentials | None,
+):
+    opened: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
+
+    def opens(name: str) -> Callable[..., None]:
+        def open_channel(*args: object, **more: object) -> None:
+            opened.append((name, args, more))
+
+        return open_channel
+
+    for name in ("insecure_channel", "secure_channel"):
+        monkeypatch.setattr(grpc.aio, name, opens(name))
+    config = ConnectConfig("host:1", grpc_compression=compression)
+    options: list[tuple[str, Any]] = [("grpc.enable_retries", 0)]
+    _open_channel(config, credentials, options)
+    expected = {
+        GrpcCompression.NONE: grpc.Compression.NoCompression,
+        GrpcCompression.GZIP: grpc.Compression.Gzip,
+    }[compression]
+    name, args = "insecure_channel", ("host:1",)
+    if credentials is not None:
+        name, args = "secure_channel", ("host:1", credentials)
+    assert opened == [(name, args, {"options": options, "compression": expected})]
 
 
 async def test_the_same_request_is_sent_again():
