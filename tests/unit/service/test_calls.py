@@ -81,6 +81,10 @@ def test_jitter_goes_both_ways() -> None:
 def test_overload_waits_longer() -> None:
     assert delay_ns(errors.ResourceExhausted("busy")) == SECOND_NS
     assert delay_ns(errors.ResourceExhausted("busy"), attempt=3) == 4 * SECOND_NS
+    patient = RetryConfig(max_elapsed_time_millis=None, max_retries=0)
+    assert delay_ns(errors.ResourceExhausted("busy"), attempt=9, config=patient) == 10 * SECOND_NS
+    slow = RetryConfig(initial_interval_millis=3_000)
+    assert delay_ns(errors.ResourceExhausted("busy"), config=slow) == 3 * SECOND_NS
 
 
 @pytest.mark.parametrize(
