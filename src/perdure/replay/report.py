@@ -159,7 +159,7 @@ def _align(events: Sequence[EventFact], commands: Sequence[CommandFact]) -> list
         if tag == "equal":
             rows += [("=", e, c) for e, c in zip(events[e1:e2], commands[c1:c2], strict=True)]
             continue
-        paired = min(e2 - e1, c2 - c1) if tag == "replace" else 0
+        paired = min(e2 - e1, c2 - c1)
         rows += [("≠", events[e1 + i], commands[c1 + i]) for i in range(paired)]
         rows += [("-", event, None) for event in events[e1 + paired : e2]]
         rows += [("+", None, command) for command in commands[c1 + paired : c2]]

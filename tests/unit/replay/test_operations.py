@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.replay import commands as cmd
+from perdure.replay.failures import activity_cancelled
 from perdure.replay.jobs import (
     Cancelled,
     ChildStarted,
@@ -19,7 +20,7 @@ from perdure.replay.jobs import (
     ResolveSignalExternal,
 )
 from perdure.replay.task import Fatal
-from perdure.wire.api import common, enums
+from perdure.wire.api import common, enums, history
 from perdure.wire.api import failure as failures
 from tests.unit.replay.build import Driver, Events, activity, live, payload, script, timer
 from tests.unit.replay.test_engine import types
@@ -104,6 +105,27 @@ def test_what_a_cancelled_activity_does_later(
     expected = ["SignalWorkflow"] + (["ResolveActivity"] if cancel is WAIT else [])
     assert driver.jobs[seen:] == [expected]
     assert driver.engine.pending_operations == 0
+
+
+@pytest.mark.parametrize(
+    "details", [None, common.Payloads(), common.Payloads(payloads=[payload()])]
+)
+def test_the_details_of_a_cancellation_are_those_of_its_event(
+    details: common.Payloads | None,
+) -> None:
+    class Charge:
+        command: cmd.ScheduleActivity = activity()
+        activity_id = "a"
+
+    event = history.ActivityTaskCanceledEventAttributes(
+        details=details, scheduled_event_id=5, started_event_id=6, identity="w"
+    )
+    failure = activity_cancelled(Charge(), event)
+    assert failure.cause.canceled_failure_info == failures.CanceledFailureInfo(details=details)
+    info = failure.activity_failure_info
+    assert (info.scheduled_event_id, info.started_event_id, info.identity) == (5, 6, "w")
+    unsent = activity_cancelled(Charge()).cause
+    assert not unsent.canceled_failure_info.HasField("details")
 
 
 def test_an_activity_cancelled_in_its_own_task_never_leaves() -> None:
