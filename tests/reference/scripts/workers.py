@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.reference.commands import complete_workflow
+import json
+from typing import Any
+
+from tests.reference.commands import attributes, complete_workflow, continue_as_new, make
 from tests.reference.play import Case, script
 
 LISTS = (
@@ -24,6 +27,46 @@ async def empty_lists(case: Case) -> None:
         await case.call(name)
         if name != "ListNexusEndpoints":
             await case.call(name, label="nowhere", namespace="nowhere")
+
+
+@script
+async def builds(case: Case) -> None:
+    """Which builds completed tasks of a run, and what the next run knows of them."""
+    upsert = "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES"
+    await case.start(search_attributes=attributes(BuildIds='["mine"]'))
+    for build_id, values in {
+        "b1": "", "b2": "", "é\\": "", "b3": '["unversioned:b2","theirs"]', "b4": "null", "b5": "",
+    }.items():  # fmt: skip
+        given = [make(upsert, search_attributes=attributes(BuildIds=values))] if values else []
+        await _step(case, build_id, *given)
+        await case.describe()
+    await _step(case, "b1")
+    await case.describe()
+    await case.old_enough()
+    await _step(case, "b6", continue_as_new(case.queue))
+    await case.describe()
+    await _step(case, "b6", complete_workflow())
+    await case.describe()
+
+
+@script
+async def many_builds(case: Case) -> None:
+    others = ["unversioned", *(f"other {number:03}" + "x" * 90 for number in range(18))]
+    await case.start(search_attributes=attributes(BuildIds=json.dumps(others)))
+    for number in range(4):
+        await _step(case, f"{number}" + "y" * 200)
+        await case.describe()
+
+
+async def _step(case: Case, build_id: str, *commands: Any) -> None:
+    task = await case.poll()
+    await case.ask(
+        "RespondWorkflowTaskCompleted",
+        task_token=task.task_token,
+        commands=commands,
+        worker_version_stamp={"build_id": build_id},
+        force_create_new_workflow_task=True,
+    )
 
 
 @script

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from perdure.entity.transition import VisibilityRow
+from perdure.history.state.fold.marker import BUILD_IDS
 from perdure.wire.api import common, workflow
-from perdure.wire.times import timestamp
+from perdure.wire.times import timestamp, timestamp_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +51,15 @@ def search_attributes_of(state: RunState) -> common.SearchAttributes:
     return common.SearchAttributes(indexed_fields=fields)
 
 
+def without_builds(row: VisibilityRow) -> VisibilityRow:
+    """The row without the attribute that it may lack: it is not written again for each new build (S-50)."""
+    attributes = common.SearchAttributes.FromString(row.search_attributes)
+    attributes.indexed_fields.pop(BUILD_IDS, None)
+    return msgspec.structs.replace(
+        row, search_attributes=attributes.SerializeToString(deterministic=True)
+    )
+
+
 def reset_points_of(points: Iterable[ResetPoint]) -> workflow.ResetPoints:
     """Reset points as the API shows them."""
     return workflow.ResetPoints(
@@ -58,6 +70,7 @@ def reset_points_of(points: Iterable[ResetPoint]) -> workflow.ResetPoints:
                 run_id=point.run_id,
                 first_workflow_task_completed_id=point.completed_event_id,
                 create_time=timestamp(point.created_ns),
+                expire_time=timestamp_or_none(point.expires_ns),
                 resettable=True,
             )
             for point in points

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.ids import run_key
+from perdure.core.limits import RETENTION_FOREVER_NS
+from perdure.core.units import later_ns
 from perdure.history.activity.retry import RetryDecision, decide
 from perdure.history.draft.draft import Draft
 from perdure.history.draft.visible import reset_points_of
@@ -23,7 +25,7 @@ from perdure.wire.api import common, enums, failure, history, sdk
 from perdure.wire.times import duration, timestamp
 
 if TYPE_CHECKING:
-    from perdure.history.state.run_state import RunInfo
+    from perdure.history.state.run_state import ResetPoint, RunInfo
 
 _Started = history.WorkflowExecutionStartedEventAttributes
 
@@ -50,7 +52,7 @@ def follow(draft: Draft, run_id: str, started: _Started, requested_backoff_ns: i
     old, key = draft.state.info, draft.state.key
     _inherit(started, old, draft.state.key.run_id, run_id)
     started.workflow_id = key.name
-    started.prev_auto_reset_points.CopyFrom(reset_points_of(draft.state.reset_points))
+    started.prev_auto_reset_points.CopyFrom(reset_points_of(_points_left_behind(draft)))
     started.first_workflow_task_backoff.CopyFrom(duration(backoff_ns(draft, requested_backoff_ns)))
     metadata = sdk.UserMetadata.FromString(old.user_metadata) if old.user_metadata else None
     env = msgspec.structs.replace(draft.env, now_ns=draft.now_ns)
@@ -60,6 +62,19 @@ def follow(draft: Draft, run_id: str, started: _Started, requested_backoff_ns: i
         new.fact(FactKind.CREATE, "", CreateFact(env.new_id()))
         begin(new)
         draft.also(new.done())
+
+
+def _points_left_behind(draft: Draft) -> tuple[ResetPoint, ...]:
+    """The reset points of the chain. Those of the run that closes expire with it."""
+    retention_ns = draft.env.limits.retention_default_ns
+    if retention_ns >= RETENTION_FOREVER_NS:
+        return draft.state.reset_points
+    expires_ns = later_ns(draft.now_ns, retention_ns)
+    run_id = draft.state.key.run_id
+    return tuple(
+        msgspec.structs.replace(point, expires_ns=expires_ns) if point.run_id == run_id else point
+        for point in draft.state.reset_points
+    )
 
 
 def _inherit(started: _Started, old: RunInfo, old_run_id: str, run_id: str) -> None:

@@ -145,6 +145,8 @@ class ResetPoint(msgspec.Struct, frozen=True):
     created_ns: int
     build_id: str = ""
     binary_checksum: str = ""
+    expires_ns: int = 0
+    """When the run may be deleted; 0: it is open, or is kept forever."""
 
 
 class DeadlineKind(IntEnum):

@@ -17,6 +17,7 @@ import msgspec
 
 from perdure.core.ids import ENTITY_BITS, TASK_BITS, QueueKind, shard_of
 from perdure.entity.entity_type import DamagedEntityError
+from perdure.history.draft.visible import without_builds
 from perdure.server.common.codec import decode_fact
 from perdure.server.common.entity_types import BUILT_IN
 from perdure.storage.port import DamageError
@@ -246,6 +247,7 @@ class _Audit:
                 history_length=shown.history_length,
                 history_size_bytes=shown.history_size_bytes,
             )
+        shown, wanted = without_builds(shown), without_builds(wanted)
         for field in shown.__struct_fields__:
             if getattr(shown, field) != getattr(wanted, field):
                 self._find("lists", f"{name}: lists show another {field}")

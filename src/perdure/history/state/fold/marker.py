@@ -6,8 +6,10 @@ removes its key, as the reference does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 from perdure.history.state.fold.evolve import evolves
 from perdure.wire.api import common, enums, history
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 PayloadMap = tuple[tuple[str, bytes], ...]
 """Sorted (key, serialised Payload)."""
 
+BUILD_IDS = "BuildIds"
+"""The search attribute that names the builds of the workers which completed tasks of the run."""
+BUILD_IDS_BYTES_MAX = 2_048
+"""Of its value; the oldest builds go first."""
+_UNVERSIONED = "unversioned"
 _NOTHING = frozenset({b"", b"null", b"[]"})
 """Data of a payload that removes its key."""
 
@@ -42,6 +49,55 @@ def merged(old: PayloadMap, changes: Mapping[str, common.Payload]) -> PayloadMap
         else:
             result[key] = value.SerializeToString(deterministic=True)
     return tuple(sorted(result.items()))
+
+
+def with_build(attributes: PayloadMap, build_id: str, *, is_versioned: bool) -> PayloadMap:
+    """The search attributes once a build of the worker has completed a task: BuildIds names it (S-50)."""
+    old = b""
+    for name, value in attributes:
+        if name == BUILD_IDS:
+            old = value
+    new = _named(old, build_id, is_versioned)
+    if new == old:
+        return attributes
+    return tuple(sorted({**dict(attributes), BUILD_IDS: new}.items()))
+
+
+@lru_cache(maxsize=256)
+def _named(old: bytes, build_id: str, is_versioned: bool) -> bytes:  # cached
+    # A program has few builds and many runs.
+    if is_versioned:
+        first, name = [], f"versioned:{build_id}"
+    else:
+        first, name = [_UNVERSIONED], f"{_UNVERSIONED}:{build_id}"
+    others = [each for each in _names(old) if each != _UNVERSIONED]
+    if name not in others:
+        others.append(name)
+    data = _json(first + others)
+    while len(data) > BUILD_IDS_BYTES_MAX and len(others) > 1:
+        del others[0]
+        data = _json(first + others)
+    payload = common.Payload(
+        metadata={"encoding": b"json/plain", "type": b"KeywordList"}, data=data
+    )
+    return payload.SerializeToString(deterministic=True)
+
+
+def _names(value: bytes) -> list[str]:
+    """What a caller or an earlier version has set may be anything."""
+    try:
+        names: Any = json.loads(common.Payload.FromString(value).data) if value else []
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(names, list):
+        return []
+    return [
+        name or "" for name in cast("list[Any]", names) if name is None or isinstance(name, str)
+    ]
+
+
+def _json(names: list[str]) -> bytes:
+    return json.dumps(names, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @evolves(enums.EVENT_TYPE_MARKER_RECORDED)

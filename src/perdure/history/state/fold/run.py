@@ -69,6 +69,7 @@ def _started(state: RunState, event: history.HistoryEvent) -> None:
             timestamp_ns(point.create_time),
             point.build_id,
             point.binary_checksum,
+            timestamp_ns(point.expire_time),
         )
         for point in attributes.prev_auto_reset_points.points
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.history.state.facts import WorkflowTask
 from perdure.history.state.fold.evolve import evolves
+from perdure.history.state.fold.marker import with_build
 from perdure.history.state.run_state import ResetPoint
 from perdure.wire.api import enums, history
 from perdure.wire.times import duration_ns, timestamp_ns
@@ -59,7 +60,12 @@ def _completed(state: RunState, event: history.HistoryEvent) -> None:
     state.last_started_event_id = attributes.started_event_id
     state.completed_workflow_tasks += 1
     checksum = attributes.binary_checksum
-    state.build_id = attributes.worker_version.build_id
+    version = attributes.worker_version
+    state.build_id = version.build_id
+    if state.build_id:
+        state.search_attributes = with_build(
+            state.search_attributes, state.build_id, is_versioned=version.use_versioning
+        )
     build_id = "" if state.build_id == checksum else state.build_id
     if not any((p.build_id, p.binary_checksum) == (build_id, checksum) for p in state.reset_points):
         point = ResetPoint(
