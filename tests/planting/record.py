@@ -68,8 +68,9 @@ class Record:
             for test in of_file.get(line, ())
             if (rank := _rank(test, area)) is not None
         }
-        if not ranks:  # the line may run at import: any test that runs the module may find the bug
-            ranks = {
+        # The line runs at import: any test that runs the module may find the bug, not only those that load it again.
+        if not ranks or not plant.function:
+            ranks |= {
                 test: rank
                 for line_tests in of_file.values()
                 for test in line_tests

@@ -29,8 +29,8 @@ def record(lines: dict[int, list[str]]) -> Record:
     return Record(prefixes([AREA]), DURATIONS_S, {FILE: lines})
 
 
-def bug(*lines: int) -> Plant:
-    return Plant(FILE, lines[0], lines, "f", "dropped exit", 0, 1, "", "", "")
+def bug(*lines: int, function: str = "f") -> Plant:
+    return Plant(FILE, lines[0], lines, function, "dropped exit", 0, 1, "", "", "")
 
 
 def test_own_tests_come_first_in_the_order_of_the_area_then_the_fast_ones():
@@ -60,6 +60,13 @@ def test_a_bug_of_several_lines_is_shown_to_the_tests_of_each():
 def test_a_line_that_no_test_runs_is_shown_to_the_tests_of_its_module():
     known = record({4: [OWN_FAST], 5: [OWN_SECOND, FOREIGN]})
     assert known.tests_for(bug(9), AREA, seconds_max=40) == [OWN_FAST, OWN_SECOND]
+
+
+def test_a_line_outside_of_functions_is_shown_to_all_tests_of_its_module():
+    """Tests that load the module again are recorded for the line, but others see what it defines as well."""
+    known = record({4: [OWN_SECOND], 5: [OWN_FAST, FOREIGN]})
+    assert known.tests_for(bug(4), AREA, seconds_max=40) == [OWN_SECOND]
+    assert known.tests_for(bug(4, function=""), AREA, seconds_max=40) == [OWN_FAST, OWN_SECOND]
 
 
 def test_a_test_that_takes_too_long_is_left_out():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from perdure.core.units import MS_NS
+from perdure.core.units import MS_NS, SECOND_NS
 from perdure.core.user_code import EscapedError
-from perdure.worker.host.watchdog import DeadlockError, WorkflowDeadlock, watchdog
+from perdure.worker.host.watchdog import DeadlockError, Watch, WorkflowDeadlock, watchdog
 from perdure.worker.polling.slots import Slots
 from perdure.worker.workflow.threads import ThreadExecution
 from tests.unit.worker import gates
@@ -271,3 +274,49 @@ async def test_threads_end_with_their_worker(slots: Slots) -> None:
     await asyncio.to_thread(mine.join, LIMIT_S)
     assert not mine.is_alive()
     assert mine.ident not in watchdog.owners
+
+
+async def test_how_long_code_has_been_blocked_is_said(
+    threads: ThreadExecution,
+    gate: WatchedGate,
+    slots: Slots,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await lose(threads, gate, Run("lost"))
+    later = "perdure.worker.workflow.threads._monotonic_ns"
+    monkeypatch.setattr(later, lambda: time.monotonic_ns() + 3_600 * SECOND_NS)
+    found = re.search(r"since (\S+) \((\d+)\.\d s\) at ", threads.blocked("lost") or "")
+    assert found is not None
+    assert int(found[2]) >= 3_600
+    assert datetime.now(UTC) - datetime.fromisoformat(found[1]) >= timedelta(hours=1)
+    gate.open()
+    await soon(lambda: slots.withheld == 0)
+    found = re.search(r"came back after (\d+)\.\d s", caplog.messages[-1])
+    assert found is not None
+    assert int(found[1]) >= 3_600
+
+
+async def test_a_verdict_on_code_that_has_ended_meanwhile_concerns_no_other(
+    threads: ThreadExecution, gate: WatchedGate, slots: Slots
+) -> None:
+    """The watchdog tells a thread's owner without a lock, so the next code may be at work by then."""
+
+    def work() -> tuple[int, Watch]:
+        watch = watchdog.begin(3_600 * SECOND_NS, lambda: "the code of this test")
+        assert watch is not None
+        watchdog.end(watch)
+        return watch.thread, watch
+
+    thread, watch = await threads.run(Run("first"), work)
+    tell_owner = watchdog.owners[thread]
+    following = asyncio.create_task(threads.run(Run("next"), gate.block))
+    await gate.is_entered()
+    tell_owner(watch)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert slots.withheld == 0
+    gate.open()
+    assert await following == "late"
+    watch.ended = False
+    tell_owner(watch)  # now nothing is at work

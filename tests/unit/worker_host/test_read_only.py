@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ FORBIDDEN: dict[str, Callable[[], Any]] = {
     "upsert search attributes": lambda: workflow.upsert_search_attributes(
         [SearchAttributeKey.for_int("Int").value_set(1)]
     ),
+    "schedule task": lambda: asyncio.get_running_loop().call_soon(print),
     "cancel activity handle": lambda: _activity().cancel(),
     "signal child handle": lambda: begun(HANDLES[1].signal("s")),
     "signal external handle": lambda: begun(HANDLES[2].signal("s")),
