@@ -55,6 +55,7 @@ async def test_a_raised_error_becomes_a_failure(caplog: pytest.LogCaptureFixture
     await harness.run("fail")
     assert harness.failure().message == "no money"
     assert harness.failure().application_failure_info.type == "Broke"
+    assert len(caplog.messages) == 1
     assert "activity fail (id" in caplog.text
     assert "attempt 1, workflow workflow-1" in caplog.text
     assert harness.failure().application_failure_info.non_retryable

@@ -325,6 +325,15 @@ def unread(method: str, token: bytes = b"token") -> errors.UndecodableAnswer:
     return errors.UndecodableAnswer(method, answer)
 
 
+def undecodable(message: str) -> failures.Failure:
+    assert message.startswith("The worker cannot read the task. The answer to Poll")
+    return failures.Failure(
+        message=message,
+        source="PerdurePython",
+        application_failure_info=failures.ApplicationFailureInfo(type="UndecodableTask"),
+    )
+
+
 async def test_a_workflow_task_that_cannot_be_read_is_failed() -> None:
     name = "PollWorkflowTaskQueue"
     rpc, connection = rpc_over(
@@ -335,8 +344,7 @@ async def test_a_workflow_task_that_cannot_be_read_is_failed() -> None:
     (told,) = connection.requests("RespondWorkflowTaskFailed")
     assert (told.namespace, told.identity, told.task_token) == ("ns", "me", b"token")
     assert told.cause == enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
-    assert told.failure.application_failure_info.type == "UndecodableTask"
-    assert told.failure.message.startswith("The worker cannot read the task. The answer to Poll")
+    assert told.failure == undecodable(told.failure.message)
 
 
 async def test_an_activity_task_that_cannot_be_read_is_failed() -> None:
@@ -348,8 +356,7 @@ async def test_an_activity_task_that_cannot_be_read_is_failed() -> None:
         await rpc.activity_task_poll(QUEUE, None)()
     (told,) = connection.requests("RespondActivityTaskFailed")
     assert (told.namespace, told.identity, told.task_token) == ("ns", "me", b"token")
-    assert told.failure.application_failure_info.type == "UndecodableTask"
-    assert not told.failure.application_failure_info.non_retryable
+    assert told.failure == undecodable(told.failure.message)
 
 
 @pytest.mark.parametrize("refusal", [REFUSED, DOWN])

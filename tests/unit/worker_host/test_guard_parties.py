@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import zoneinfo
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,3 +104,11 @@ def test_imports_are_noted_and_others_are_not() -> None:
     fresh.hooks[0]("import", ("json.tool", None, None, None, None))
     fresh.hooks[0]("compile", ("json.other",))
     assert fresh.imported == ["json.tool"]
+
+
+def test_functions_that_the_platform_does_not_have_are_not_added() -> None:
+    fresh, module = Installed(), SimpleNamespace()
+    fresh.wrapping.forbid(module, "getlogin", "os.getlogin()", "")
+    fresh.wrapping.redirect(module, "thread_time", print)
+    fresh.randomness._wrap_urandom(module, "getrandom")
+    assert vars(module) == {}

@@ -8,6 +8,7 @@ import random
 import secrets
 import sys
 import tempfile
+import threading
 import uuid
 import warnings
 from pathlib import Path
@@ -187,3 +188,9 @@ def test_files_are_read_where_the_guard_does_not_raise(
 ) -> None:
     assert run(lambda: len(Path(__file__).read_text()), HostOptions(guard=policy)) > 0
     assert [name for name in ("open",) if "Opening a file" in calls(heard)] == expected
+
+
+def test_a_thread_is_warned_about_once(heard: list[warnings.WarningMessage]) -> None:
+    """`threading` starts a thread for its caller by another guarded function."""
+    assert run(lambda: threading.Thread(target=int).start(), WARN) is None
+    assert calls(heard) == ["Starting a thread"]

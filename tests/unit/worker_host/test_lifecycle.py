@@ -18,7 +18,7 @@ from perdure.worker.host import HostOptions
 from perdure.worker.host.options import WaitForProfile
 from perdure.worker.host.state import SINGLE_BATCH
 from perdure.worker.host.teardown import graveyard
-from tests.unit.worker_host.doing import doing
+from tests.unit.worker_host.doing import TO_ASK, doing
 from tests.unit.worker_host.driver import Driver, names, result
 from tests.unit.worker_host.programs import in_process
 
@@ -344,3 +344,19 @@ def test_timers_of_the_loop() -> None:
 def test_the_loop_refuses_what_is_not_deterministic(call: str) -> None:
     with pytest.raises(UnsupportedCall, match=call):
         getattr(Steps(), call)()
+
+
+def test_a_query_evaluates_no_conditions() -> None:
+    """It is not repeated on replay, so what a condition finds then, such as the time, must not count."""
+    evaluated: list[int] = []
+
+    async def wait() -> None:
+        await workflow.wait_condition(lambda: evaluated.append(workflow.time_ns()) is not None)
+
+    run, _ = doing(wait, lambda: None)
+    TO_ASK[:] = [lambda: "answer"]
+    before = list(evaluated)
+    assert run.ask("ask") == "answer"
+    assert evaluated == before
+    run.signal("hear")
+    assert evaluated[-1] == run.now_ns

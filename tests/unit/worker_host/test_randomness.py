@@ -21,6 +21,9 @@ SHARED = random.Random(5)
 class Die(random.Random):
     """A generator class of one's own."""
 
+    def roll(self) -> int:
+        return self.randint(1, 6)
+
 
 DIE = Die(5)
 
@@ -47,6 +50,14 @@ def test_a_generator_of_a_module_draws_the_runs_numbers_and_keeps_its_place(shar
 def test_a_generator_with_a_seed_that_the_run_makes_is_itself(kind: type[random.Random]) -> None:
     assert run(lambda: numbers(kind(5))) == numbers(random.Random(5))
     assert run(lambda: numbers(workflow.new_random("a"))) == numbers(random.Random(f"{SEED}:a"))
+
+
+def test_a_generator_class_of_ones_own_stays_the_class() -> None:
+    assert run(lambda: [type(kind(5)) is kind for kind in (Die, RunRandom)]) == [True, True]
+    assert run(lambda: [Die(5).roll(), isinstance(random.Random(5), random.Random)]) == [
+        random.Random(5).randint(1, 6),
+        True,
+    ]
 
 
 @pytest.mark.parametrize("kind", [random.Random, Die])
