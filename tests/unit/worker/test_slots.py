@@ -116,3 +116,19 @@ async def test_as_many_are_left_as_polls_need_until_all_are_withheld() -> None:
     for _ in range(3):
         slots.restore()
     assert all(slots.try_take() for _ in range(3))
+
+
+async def test_a_slot_that_comes_back_may_be_one_that_is_still_in_use() -> None:
+    slots = Slots(3)
+    assert all(slots.try_take() for _ in range(3))
+    slots.withhold()
+    slots.withhold()
+    taker = asyncio.create_task(slots.take())
+    await asyncio.sleep(0)
+    slots.release()
+    slots.restore()
+    await asyncio.sleep(0)
+    assert (slots.used, taker.done()) == (2, False), "two are left, and in use"
+    slots.restore()
+    await taker
+    assert slots.used == 3

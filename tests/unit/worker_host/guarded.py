@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NOW_NS = START_NS + 1_000_000_000
 """When the driver's first activation is."""
+SOCKET_METHODS = ("send", "sendall", "recv", "recv_into", "accept")
+SSL_METHODS = ("read", "write")
 TO_CALL: list[Callable[[], Any]] = []
 
 
@@ -74,8 +76,8 @@ class Installed:
         for original in (time, os, threading, platform, tempfile, _thread):
             setattr(self.guard, original.__name__, unguarded(original))
         self.guard.concurrent = SimpleNamespace(futures=unguarded(concurrent.futures))
-        self.guard.socket = SimpleNamespace(socket=own(socket.socket, "send"))
-        self.guard.ssl = SimpleNamespace(SSLSocket=own(ssl.SSLSocket, "read"))
+        self.guard.socket = SimpleNamespace(socket=own(socket.socket, *SOCKET_METHODS))
+        self.guard.ssl = SimpleNamespace(SSLSocket=own(ssl.SSLSocket, *SSL_METHODS))
         for original in (random, uuid, secrets):
             setattr(self, original.__name__, again(original))
             setattr(numbers, original.__name__, getattr(self, original.__name__))

@@ -6,12 +6,14 @@ import os
 import random
 import sys
 import zoneinfo
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.unit.worker_host.guarded import Installed, refused, run
+from perdure.core.units import SECOND_NS
+from tests.unit.worker_host.guarded import NOW_NS, Installed, refused, run
 from tests.unit.worker_host.test_origin import SITE, STDLIB, at
 
 REPORTS = "def go(*report): sys.audit(*report)"
@@ -81,6 +83,27 @@ def test_each_party_is_refused_the_calls_that_are_not_its_own(call: str, place: 
         state = random.getstate()
         assert run(does) is None
         random.setstate(state)
+
+
+CLOCKS = (
+    "time.time()",
+    "time.localtime() and time.mktime(time.localtime())",
+    "datetime.now().timestamp()",
+    "datetime.now(UTC).timestamp()",
+    "datetime.utcnow().replace(tzinfo=UTC).timestamp()",
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_only_exempt_code_is_told_the_real_time(clock: str, place: str) -> None:
+    module = "arrow.module" if place == "library" else ""
+    read = at(PLACES[place], f"def go(): return int({clock})", module)
+    read.__globals__.update(datetime=datetime, UTC=UTC)
+    if place == "exempt":
+        assert run(read) > NOW_NS // SECOND_NS + 86_400
+    else:
+        assert run(read) == NOW_NS // SECOND_NS
 
 
 def test_the_database_of_time_zones_is_read_by_anybody() -> None:

@@ -21,7 +21,14 @@ import pytest
 from perdure.worker.host.state import running_state
 from perdure.workflow import NonDeterministicCall
 from tests.unit.worker_host.driver import SEED
-from tests.unit.worker_host.guarded import NOW_NS, Installed, refused, run
+from tests.unit.worker_host.guarded import (
+    NOW_NS,
+    SOCKET_METHODS,
+    SSL_METHODS,
+    Installed,
+    refused,
+    run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,6 +190,11 @@ def test_wrapped_functions_are_as_good_as_methods_as_the_originals(fresh: Instal
     assert kept.convert(0).tm_year == 1970, "a builtin is no method"
     with pytest.raises(TypeError, match="positional"):
         kept.make()
+    for mine, real in (
+        (fresh.threading.Thread.start, threading.Thread.start),
+        (fresh.time.gmtime, time.gmtime),
+    ):
+        assert (mine.__module__, mine.__qualname__) == (real.__module__, real.__qualname__)
 
 
 FILES = (
@@ -309,6 +321,12 @@ def test_an_open_encrypted_connection_is_refused(name: str) -> None:
     closed = ssl.SSLSocket.__new__(ssl.SSLSocket)
     said = refused(lambda: getattr(closed, name)(b"x"))
     assert said.startswith(f"ssl.SSLSocket.{name}() in workflow Calls (")
+
+
+@pytest.mark.parametrize("name", [*SOCKET_METHODS, *SSL_METHODS])
+def test_every_method_of_a_connection_is_replaced(name: str, fresh: Installed) -> None:
+    kind = fresh.socket.socket if name in SOCKET_METHODS else fresh.ssl.SSLSocket
+    assert "network I/O differs on replay" in refused(lambda: getattr(kind, name)(None))
 
 
 # More clocks --------------------------------------------------------------------------------------

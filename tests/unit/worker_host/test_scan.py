@@ -297,6 +297,8 @@ def test_a_chain_of_helpers_ends_somewhere(scan: Scan) -> None:
     chain = "".join(f"def f{n}(): f{n + 1}()\n" for n in range(300))
     late = "def f300(): return {1}.pop()\n"
     assert scan("f0()", chain + late) == []
+    assert scan("f100()", chain + late) == []
+    assert len(scan("f101()", chain + late)) == 1, "the two hundredth"
     assert len(scan("f150()", chain + late)) == 1
 
 
