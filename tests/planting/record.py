@@ -68,6 +68,7 @@ class Record:
             for test in of_file.get(line, ())
             if (rank := _rank(test, area)) is not None
         }
+        direct = frozenset(ranks)
         # The line runs at import: any test that runs the module may find the bug, not only those that load it again.
         if not ranks or not plant.function:
             ranks |= {
@@ -76,7 +77,9 @@ class Record:
                 for test in line_tests
                 if (rank := _rank(test, area)) is not None
             }
-        ordered = sorted(ranks, key=lambda name: (ranks[name], self.durations_s[name], name))
+        ordered = sorted(
+            ranks, key=lambda name: (ranks[name], name not in direct, self.durations_s[name], name)
+        )
         return [
             test
             for _, of_folder in itertools.groupby(ordered, key=ranks.__getitem__)

@@ -67,6 +67,9 @@ def test_a_line_outside_of_functions_is_shown_to_all_tests_of_its_module():
     known = record({4: [OWN_SECOND], 5: [OWN_FAST, FOREIGN]})
     assert known.tests_for(bug(4), AREA, seconds_max=40) == [OWN_SECOND]
     assert known.tests_for(bug(4, function=""), AREA, seconds_max=40) == [OWN_FAST, OWN_SECOND]
+    known = record({4: [OWN_SLOW], 5: [OWN_FAST]})
+    shown = known.tests_for(bug(4, function=""), AREA, seconds_max=40)
+    assert shown == [OWN_SLOW, OWN_FAST], "those that run the line first"
 
 
 def test_a_test_that_takes_too_long_is_left_out():

@@ -199,7 +199,8 @@ def test_wrapped_functions_are_as_good_as_methods_as_the_originals(fresh: Instal
 
 FILES = (
     "open os.listdir os.scandir os.walk os.fwalk os.mkdir os.remove os.rename os.rmdir os.chmod os.chown os.link"
-    " os.symlink os.truncate os.utime os.chdir shutil.copyfile shutil.copymode shutil.copystat shutil.copytree"
+    " os.symlink os.truncate os.utime os.chdir os.getxattr os.listxattr"
+    " shutil.copyfile shutil.copymode shutil.copystat shutil.copytree"
     " shutil.move shutil.rmtree shutil.make_archive shutil.unpack_archive tempfile.mkdtemp"
     " tempfile.mkstemp glob.glob glob.glob/2 pathlib.Path.glob pathlib.Path.rglob mmap.__new__"
 )

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import pydantic
@@ -141,13 +141,13 @@ def test_slots_and_read_only_members(rebind: Rebind) -> None:
     original = clock()
 
     class Slotted:
-        __slots__ = ("first", "second", "third")
+        __slots__ = ("first", "last", "second", "third")
 
     class Below(Slotted):
         __slots__ = ("fourth",)
 
     slotted: Any = Below()
-    slotted.first = slotted.fourth = original
+    slotted.first = slotted.last = slotted.fourth = original
     slotted.second = len
 
     @dataclass
@@ -159,6 +159,7 @@ def test_slots_and_read_only_members(rebind: Rebind) -> None:
     )
     rebind(original, replacement)
     assert (slotted.first, slotted.second, slotted.fourth) == (replacement, len, replacement)
+    assert slotted.last is replacement
     assert not hasattr(slotted, "third")
     assert Made().at == "replacement"
     assert record().at == "replacement"
@@ -279,7 +280,9 @@ def test_a_builtin_that_is_bound_after_a_search_is_found_by_the_next_one() -> No
 # pydantic -----------------------------------------------------------------------------------------
 
 
-def test_pydantic_compiles_models_and_adapters_again(rebind: Rebind) -> None:
+def test_pydantic_compiles_models_and_adapters_again(
+    rebind: Rebind, caplog: pytest.LogCaptureFixture
+) -> None:
     original = clock()
 
     class Inner(pydantic.BaseModel):
@@ -299,12 +302,15 @@ def test_pydantic_compiles_models_and_adapters_again(rebind: Rebind) -> None:
         text: str = "x"
 
     adapter = pydantic.TypeAdapter(list[Inner])
+    tagged: Any = pydantic.TypeAdapter(Annotated[Inner, pydantic.Tag("inner")] | int)
     kept = vars(Plain)["__pydantic_validator__"]
     rebind(original, replacement)
     made = Outer.model_validate({"inner": {}, "many": {"a": [{}]}})
     assert [Inner().at, Line().at, made.inner.at, made.many["a"][0].at] == ["replacement"] * 4
     assert earlier.validate_python({"a": {}})["a"].at == "replacement"
     assert adapter.validate_python([{}])[0].at == "replacement"
+    assert tagged.validate_python({}).at == "replacement"
+    assert caplog.messages == []
     assert vars(Plain)["__pydantic_validator__"] is kept, "others are left alone"
 
 
