@@ -14,7 +14,7 @@ from perdure.replay.jobs import Cancelled, Failed
 from perdure.wire import errors
 from perdure.wire.times import duration
 from perdure.worker.activity.activities import LOCAL_TIMEOUT_GRACE_NS
-from perdure.worker.activity.attempt import Attempt
+from perdure.worker.activity.attempt import Attempt, Deadline
 from tests.unit.server.virtual import on_virtual_time
 from tests.unit.worker.harness import CONVERTER, Harness, HeartbeatResponse
 from tests.unit.worker.scripted import activity_task
@@ -265,3 +265,14 @@ async def test_a_local_activity_can_not_be_completed_later() -> None:
     assert isinstance(outcome, Failed)
     assert "cannot be completed asynchronously" in outcome.failure.message
     assert outcome.failure.application_failure_info.non_retryable
+
+
+async def test_a_deadline_is_past_when_its_grace_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    deadline = Deadline(10.0)
+    with monkeypatch.context() as patched:
+        for passed_s, is_past in ((8.0, False), (10.5, False), (13.0, False), (13.5, True)):
+            patched.setattr(loop, "time", lambda now_s=start_s + passed_s: now_s)
+            assert deadline.is_past(3.0) is is_past, passed_s
+    deadline.close()

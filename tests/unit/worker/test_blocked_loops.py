@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -462,9 +463,19 @@ async def test_the_activity_on_the_loop_is_named() -> None:
     async def waits() -> None:
         await asyncio.sleep(LIMIT_S)
 
-    harness = Harness(looks, waits)
+    @activity.defn
+    def works() -> None:
+        under_way.set()
+        is_over.wait(LIMIT_S)
+
+    under_way, is_over = threading.Event(), threading.Event()
+    executor = ThreadPoolExecutor(1)
+    harness = Harness(looks, waits, works, executor=executor)
     suspect = harness.activities.on_the_loop(asyncio.get_running_loop())
     assert suspect() is None
+    in_thread = asyncio.create_task(harness.run("works", activity_id="9"))
+    await asyncio.to_thread(under_way.wait, LIMIT_S)
+    assert suspect() is None, "it is not on the loop"
     other = asyncio.create_task(harness.run("waits", activity_id="8"))
     await asyncio.sleep(0)
     await harness.run("looks", activity_id="7")
@@ -472,3 +483,7 @@ async def test_the_activity_on_the_loop_is_named() -> None:
     assert names[1] == "activity looks (id 7, workflow workflow-1)"
     assert names[0].startswith("code (async activities under way: activity ")
     assert "activity waits (id 8, workflow workflow-1)" in names[0]
+    assert "id 9" not in names[0]
+    is_over.set()
+    await in_thread
+    executor.shutdown()

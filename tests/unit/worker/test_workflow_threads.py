@@ -17,6 +17,7 @@ from perdure.core.units import MS_NS, SECOND_NS
 from perdure.core.user_code import EscapedError
 from perdure.worker.host.watchdog import DeadlockError, Watch, WorkflowDeadlock, watchdog
 from perdure.worker.polling.slots import Slots
+from perdure.worker.workflow.callbacks import EventLoopExecution
 from perdure.worker.workflow.threads import ThreadExecution
 from tests.unit.worker import gates
 from tests.unit.worker.gates import LIMIT_S, Gate
@@ -251,20 +252,28 @@ async def test_a_run_whose_caller_left_is_torn_down_when_its_code_has_come_back(
     await soon(ended.is_set)
 
 
-def test_code_that_comes_back_after_the_loop_has_ended_tears_its_run_down() -> None:
+@pytest.mark.parametrize("is_released", [True, False])
+def test_code_that_comes_back_after_the_loop_has_ended_tears_its_run_down(
+    is_released: bool,
+) -> None:
     gate, ended = WatchedGate(), threading.Event()
+    before = set(threading.enumerate())
 
     async def program() -> None:
         threads = ThreadExecution(Slots(1))
         run = Run()
         await lose(threads, gate, run)
-        threads.release(run, ended.set)
+        if is_released:
+            threads.release(run, ended.set)
         await threads.close()
 
     asyncio.run(program())
     assert not ended.is_set()
     gate.open()
-    assert ended.wait(LIMIT_S)
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("perdure-workflows"):
+            thread.join(LIMIT_S)
+    assert ended.is_set() is is_released
 
 
 async def test_threads_end_with_their_worker(slots: Slots) -> None:
@@ -316,7 +325,50 @@ async def test_a_verdict_on_code_that_has_ended_meanwhile_concerns_no_other(
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert slots.withheld == 0
-    gate.open()
-    assert await following == "late"
     watch.ended = False
+    tell_owner(watch)
+    tell_owner(watch)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert slots.withheld == 1, "given up once"
+    gate.open()
+    with pytest.raises(DeadlockError):
+        await following
+    await soon(lambda: slots.withheld == 0)
     tell_owner(watch)  # now nothing is at work
+
+
+async def test_code_that_comes_back_just_before_it_would_be_given_up_is_not(
+    threads: ThreadExecution, slots: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Callable[[], None]] = []
+    come_back = threading.Event()
+
+    def hold(callback: Callable[[], None]) -> None:
+        held.append(callback)
+        if len(held) == 2:
+            come_back.set()
+
+    def work() -> str:
+        watch = watchdog.begin(3_600 * SECOND_NS, lambda: "the code of this test")
+        assert watch is not None
+        watchdog.owners[watch.thread](watch)
+        watchdog.end(watch)
+        return "result"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", hold)
+        running = asyncio.ensure_future(threads.run(Run(), work))
+        await asyncio.sleep(0)
+        assert come_back.wait(LIMIT_S)
+    for each in reversed(held):
+        each()
+    assert await running == "result"
+    assert slots.withheld == 0
+
+
+async def test_on_the_event_loop_the_end_waits_for_teardowns() -> None:
+    execution, ended = EventLoopExecution(), list[str]()
+    execution.release(Run(), lambda: ended.append("r"))
+    await execution.close()
+    assert ended == ["r"]
