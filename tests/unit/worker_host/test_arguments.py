@@ -196,3 +196,24 @@ def test_interceptors_may_register_handlers_when_they_are_made():
     assert isinstance(last.response, commands.UpdateRejected)
     assert last.response.failure.message == "Registering 2023"
     assert result(run.signal("hear", "text")) == "text"
+
+
+with pytest.warns(DeprecationWarning, match="vararg"):
+
+    @workflow.defn
+    class TakingAnything(Taking):
+        @workflow.run
+        async def run(self, job: Job, note: str = "") -> None:
+            await super().run(job, note)
+
+        @workflow.signal(dynamic=True)
+        def anything(self, name: str, *jobs: Job) -> None:
+            self.seen.append(f"{name} {jobs!r}")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_all_arguments_of_a_dynamic_handler_have_its_hint(count: int):
+    run = Driver(TakingAnything)
+    run.start(JOB)
+    run.signal("unheard_of", *[JOB] * count)
+    assert run.ask("all")[-1] == f"unheard_of {(Job(1),) * count!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
@@ -13,7 +14,7 @@ from perdure import workflow
 from perdure.worker.host import HostOptions
 from perdure.worker.host import watchdog as watchdog_module
 from perdure.worker.host.host import DeadlockError
-from perdure.worker.host.watchdog import Watch, Watchdog, WorkflowDeadlock, watchdog
+from perdure.worker.host.watchdog import Watch, Watchdog, WorkflowDeadlock, place_of, watchdog
 from tests.unit.worker_host.driver import Driver
 from tests.unit.worker_host.programs import in_process
 
@@ -351,3 +352,20 @@ def test_a_smaller_budget_is_looked_at_more_often() -> None:
         assert watch is not None
         fresh.end(watch)
         assert fresh._period == period_s
+
+
+def test_a_place_without_source_is_its_line_alone() -> None:
+    names: dict[str, Callable[..., object]] = {}
+    source = "def go(ready, go_on):\n    ready.set()\n    go_on.wait(60)\n"
+    exec(compile(source, "/nowhere/made.py", "exec"), names)
+    ready, go_on = threading.Event(), threading.Event()
+    thread = threading.Thread(target=names["go"], args=(ready, go_on))
+    thread.start()
+    assert ready.wait(60)
+    place, stack = place_of(thread.ident or 0)
+    go_on.set()
+    thread.join()
+    assert place.startswith("/nowhere/made.py:")
+    assert place.endswith(" in go")
+    assert "made.py" in stack
+    assert place_of(0) == ("an unknown place", "")
