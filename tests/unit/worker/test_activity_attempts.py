@@ -254,6 +254,17 @@ async def test_the_namespace_is_the_workers_unless_the_task_says_another(namespa
     ]
 
 
+async def test_a_converter_that_refuses_an_activity_fails_its_attempt() -> None:
+    class Refusing(DataConverter):
+        def with_context(self, context: Any) -> DataConverter:
+            raise LookupError("no key")
+
+    harness = Harness(tells, converter=Refusing())
+    await harness.run("tells")
+    assert harness.failure().message == "no key"
+    assert harness.answers() == ["RespondActivityTaskFailed"]
+
+
 async def test_a_local_activity_can_not_be_completed_later() -> None:
     @activity.defn
     async def later() -> None:

@@ -476,10 +476,13 @@ async def test_the_activity_on_the_loop_is_named() -> None:
     in_thread = asyncio.create_task(harness.run("works", activity_id="9"))
     await asyncio.to_thread(under_way.wait, LIMIT_S)
     assert suspect() is None, "it is not on the loop"
-    other = asyncio.create_task(harness.run("waits", activity_id="8"))
+    others = [
+        asyncio.create_task(harness.run("waits", activity_id=each)) for each in ("8", "6", "5", "4")
+    ]
     await asyncio.sleep(0)
     await harness.run("looks", activity_id="7")
-    other.cancel()
+    for each in others:
+        each.cancel()
     assert names[1] == "activity looks (id 7, workflow workflow-1)"
     assert names[0].startswith("code (async activities under way: activity ")
     assert "activity waits (id 8, workflow workflow-1)" in names[0]

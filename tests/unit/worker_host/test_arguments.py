@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from perdure import workflow
+from perdure.common import RawValue
 from perdure.exceptions import ApplicationError
 from perdure.replay import commands
 from perdure.worker import HandleSignalInput, HandleUpdateInput, WorkflowInboundInterceptor
 from perdure.worker.host import HostOptions
+from tests.unit.worker_host.doing import doing
 from tests.unit.worker_host.driver import Driver, result
 
 
@@ -217,3 +221,31 @@ def test_all_arguments_of_a_dynamic_handler_have_its_hint(count: int):
     run.start(JOB)
     run.signal("unheard_of", *[JOB] * count)
     assert run.ask("all")[-1] == f"unheard_of {(Job(1),) * count!r}"
+
+
+def _old_form(_name: str, *_args: Any) -> None: ...
+def _new_form(_name: str, _args: Sequence[RawValue]) -> None: ...
+async def _asynchronous() -> None: ...
+
+
+WARNED: list[tuple[Callable[[], None], str]] = [
+    (lambda: workflow.set_dynamic_signal_handler(_old_form), "Dynamic signals with vararg"),
+    (lambda: workflow.set_dynamic_query_handler(_old_form), "Dynamic queries with vararg"),
+    (lambda: workflow.set_query_handler("q", _asynchronous), "Queries as async def"),
+    (lambda: workflow.set_dynamic_signal_handler(_new_form), ""),
+    (lambda: workflow.set_dynamic_query_handler(_new_form), ""),
+    (lambda: workflow.set_signal_handler("s", _asynchronous), ""),
+    (lambda: workflow.set_query_handler("q", _old_form), ""),
+]
+
+
+@pytest.mark.parametrize(("sets", "warning"), WARNED)
+def test_handlers_of_an_old_form_are_warned_about_at_the_users_line(
+    sets: Callable[[], None], warning: str
+):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        doing(sets)
+    told = [str(each.message) for each in found]
+    assert [each.startswith(warning) for each in told] == [True] * bool(warning), told
+    assert all(each.filename == __file__ for each in found)
