@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from perdure import activity
 from perdure.activity import ActivityCancellationDetails
-from perdure.converter import ActivitySerializationContext, DataConverter
+from perdure.converter import ActivitySerializationContext, DataConverter, PayloadCodec
 from perdure.replay.jobs import Cancelled, Failed
 from perdure.wire import errors
+from perdure.wire.api import common
 from perdure.wire.times import duration
 from perdure.worker.activity.activities import LOCAL_TIMEOUT_GRACE_NS
 from perdure.worker.activity.attempt import Attempt, Deadline
@@ -263,6 +266,27 @@ async def test_a_converter_that_refuses_an_activity_fails_its_attempt() -> None:
     await harness.run("tells")
     assert harness.failure().message == "no key"
     assert harness.answers() == ["RespondActivityTaskFailed"]
+
+
+async def test_an_answer_can_be_cancelled_while_it_is_encoded() -> None:
+    entered = asyncio.Event()
+
+    class Waiting(PayloadCodec):
+        async def encode(self, payloads: Sequence[common.Payload]) -> list[common.Payload]:
+            entered.set()
+            await asyncio.Event().wait()
+            return list(payloads)
+
+        async def decode(self, payloads: Sequence[common.Payload]) -> list[common.Payload]:
+            return list(payloads)
+
+    harness = Harness(tells, converter=replace(CONVERTER, payload_codec=Waiting()))
+    answering = asyncio.create_task(harness.run("tells"))
+    await entered.wait()
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert harness.answers() == []
 
 
 async def test_a_local_activity_can_not_be_completed_later() -> None:

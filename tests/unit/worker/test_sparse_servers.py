@@ -22,6 +22,7 @@ async def test_a_server_that_cannot_describe_namespaces_ends_no_polls(
     server = Server([], {"DescribeNamespace": raising(errors.Unimplemented("old"))})
     async with asyncio.timeout(60), working(server):
         await server.all_taken.wait()
+    assert len(server.connection.requests("ShutdownWorker")) == 1
 
 
 @activity.defn

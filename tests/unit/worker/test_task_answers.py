@@ -246,6 +246,18 @@ async def test_queries_are_answered(query: str, data: bytes | None) -> None:
     assert not request.HasField("failure")
 
 
+async def test_queries_that_come_with_a_task_are_answered_with_it() -> None:
+    poll = task("Waits")
+    poll.queries["1"].query_type, poll.queries["2"].query_type = "state", "fails"
+    ((name, request),) = await answers_to(poll)
+    assert name == COMPLETED
+    answered, failed = request.query_results["1"], request.query_results["2"]
+    assert answered.result_type == enums.QUERY_RESULT_TYPE_ANSWERED
+    assert [each.data for each in answered.answer.payloads] == [b'"waiting"']
+    assert failed.result_type == enums.QUERY_RESULT_TYPE_FAILED
+    assert failed.error_message == "no state"
+
+
 @pytest.mark.parametrize("kind", ["Waits", "Ends"])
 async def test_a_completion_asks_for_the_next_task_and_its_sticky_queue(kind: str) -> None:
     ((name, request),) = await answers_to(task(kind))

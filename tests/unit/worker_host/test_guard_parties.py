@@ -133,5 +133,4 @@ def test_functions_that_the_platform_does_not_have_are_not_added() -> None:
     fresh, module = Installed(), SimpleNamespace()
     fresh.wrapping.forbid(module, "getlogin", "os.getlogin()", "")
     fresh.wrapping.redirect(module, "thread_time", print)
-    fresh.randomness._wrap_urandom(module, "getrandom")
     assert vars(module) == {}
