@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from perdure import activity, workflow
+from perdure.core.units import SECOND_NS
 from perdure.wire import errors
 from perdure.wire.api import enums, workflowservice
 from perdure.wire.api import failure as failures
+from perdure.wire.times import timestamp
 from tests.unit.worker.calling import PAYLOADS, Broken, codec_of, raising, rpc_over
 from tests.unit.worker.test_task_answers import COMPLETED, Server, answers_to, task, working
 
@@ -25,8 +27,13 @@ async def test_a_server_that_cannot_describe_namespaces_ends_no_polls(
     assert len(server.connection.requests("ShutdownWorker")) == 1
 
 
+NOW_NS = 1_700_000_000_000_000_000
+scheduled: list[datetime] = []
+
+
 @activity.defn
 async def takes_its_time() -> None:
+    scheduled.append(activity.info().scheduled_time)
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -42,7 +49,12 @@ class Local:
 
 async def test_a_task_without_a_timeout_is_not_answered_at_once() -> None:
     options = {"workflows": [Local], "activities": [takes_its_time]}
-    ((name, request),) = await answers_to(task("Local"), options=options)
+    poll = task("Local")
+    for each in poll.history.events:
+        each.event_time.CopyFrom(timestamp(NOW_NS))
+    scheduled.clear()
+    ((name, request),) = await answers_to(poll, options=options)
+    assert scheduled == [datetime.fromtimestamp(NOW_NS / SECOND_NS, UTC)], "in the workflow's time"
     assert name == COMPLETED
     assert not request.force_create_new_workflow_task
     assert [each.command_type for each in request.commands] == [
