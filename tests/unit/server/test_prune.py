@@ -122,9 +122,10 @@ def test_a_query_chooses_among_the_closed_runs(database: Path, query: str, expec
 
 def test_the_age_is_that_of_the_close_and_a_query_cannot_lower_it(database: Path):
     now_ns = SystemClock().now_ns()
+    at_ns = now_ns - 9 * HOUR_NS
     change(
         database,
-        f"UPDATE visibility SET close_ns = {now_ns - 9 * HOUR_NS} WHERE workflow_id = 'closed'",
+        f"UPDATE visibility SET close_ns = {at_ns}, ended_ns = {at_ns} WHERE workflow_id = 'closed'",
     )
     assert names(database, before_ns=now_ns - 8 * HOUR_NS) == ["closed"]
     assert names(database, "CloseTime < '2200-01-01T00:00:00Z'", now_ns - 8 * HOUR_NS) == ["closed"]
