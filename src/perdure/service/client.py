@@ -35,7 +35,6 @@ _logger = logging.getLogger(__name__)
 
 
 # A long poll that keeps failing is logged as a warning from this attempt on, and then every so many attempts.
-_WARN_FROM_ATTEMPT = 5
 _WARN_EVERY_ATTEMPTS = 10
 
 
@@ -300,7 +299,7 @@ class ServiceClient:
 
 
 def _log_retry(method: Method, error: errors.RpcError, attempt: int) -> None:
-    if attempt < _WARN_FROM_ATTEMPT or attempt % _WARN_EVERY_ATTEMPTS:
+    if attempt % _WARN_EVERY_ATTEMPTS:
         _logger.debug("%s failed, trying again: %s", method.name, error.message)
     else:
         _logger.warning("%s failed %d times, trying again: %s", method.name, attempt, error.message)

@@ -72,6 +72,26 @@ async def test_a_query_by_name_converts_to_the_type_that_is_asked_for(
     assert await handle.query(OrderWorkflow.status) == Order("x", 2)
 
 
+async def test_a_start_converts_to_the_type_that_is_asked_for(
+    client: Client, connection: ScriptedConnection
+) -> None:
+    connection.on("StartWorkflowExecution", pb.StartWorkflowExecutionResponse(run_id="r"))
+    connection.on(
+        "GetWorkflowExecutionHistory",
+        closing("completed", result=payloads({"id": "x", "amount": 2})),
+    )
+    order, options = Order("x", 2), {"id": "w", "task_queue": "q"}
+    start: Any = client.start_workflow
+    by_name = await start("OrderWorkflow", order, **options)
+    assert await by_name.result() == {"id": "x", "amount": 2}
+    by_name = await start("OrderWorkflow", order, result_type=Order, **options)
+    assert await by_name.result() == order
+    by_method = await start(OrderWorkflow.run, order, **options)
+    assert await by_method.result() == order
+    as_told = await start(OrderWorkflow.run, order, result_type=dict, **options)
+    assert await as_told.result() == {"id": "x", "amount": 2}
+
+
 async def test_an_update_by_name_converts_to_the_type_that_is_asked_for(
     client: Client, connection: ScriptedConnection
 ) -> None:

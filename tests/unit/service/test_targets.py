@@ -87,6 +87,11 @@ async def test_the_retention_is_for_the_namespace_of_the_client(tmp_path: Path) 
         assert await retention_s(client, "default") == forever_s
 
 
+async def test_a_server_takes_no_retention() -> None:
+    with pytest.raises(ValueError, match="retention is for engines in this process"):
+        await connect("localhost:1", ConnectConfig("localhost:1", retention=timedelta(hours=1)))
+
+
 async def test_an_engine_whose_namespace_does_not_exist_is_closed_again(tmp_path: Path) -> None:
     target = f"sqlite:{tmp_path}/orders.db"
     with pytest.raises(RuntimeError, match="Namespace no-such is not found"):
