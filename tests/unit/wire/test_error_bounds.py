@@ -163,6 +163,12 @@ def test_causes_are_dropped_next():
     assert left.application_failure_info == info
 
 
+def test_the_causes_of_each_detail_are_dropped():
+    one = query_failed(cause=failure.Failure(message="c" * 5_000)).details[0]
+    left = bounded(InvalidArgument("m", one, one)).details
+    assert left == (errordetails.QueryFailedFailure(failure=failure.Failure(message="boom")),) * 2
+
+
 def test_values_are_dropped_next():
     big = common.Payload(metadata={"encoding": b"json/plain"}, data=b"1" * 9_000)
     info = failure.ApplicationFailureInfo(
