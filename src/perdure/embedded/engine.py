@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from perdure.core.clock import SystemClock
 from perdure.core.ids import new_id
@@ -296,23 +296,8 @@ class EmbeddedConnection:
         assert caller is not None, "a coroutine runs in a task"
         if caller in interruptible_tasks:
             # The steps of the engine run in their caller's task, and an interruption must not hit one.
-            work = self._call_in_task(method, request, metadata, timeout_ns)
-            return await self._loop.create_task(work)
-        return await self._call(caller, method, request, metadata, timeout_ns)
-
-    async def _call_in_task(self, *arguments: Any) -> Message:
-        caller = asyncio.current_task(self._loop)
-        assert caller is not None
-        return await self._call(caller, *arguments)
-
-    async def _call(
-        self,
-        caller: asyncio.Task[Any],
-        method: Method,
-        request: Message,
-        metadata: Mapping[str, str | bytes] | None,
-        timeout_ns: int | None,
-    ) -> Message:
+            again = self.call(method, request, metadata=metadata, timeout_ns=timeout_ns)
+            return await self._loop.create_task(again)
         if self._is_closed:
             raise self._closed()
         if method.service == _HEALTH_SERVICE:

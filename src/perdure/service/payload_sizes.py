@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from perdure.service.config import PayloadLimitsConfig
-from perdure.wire.api import common
-from perdure.wire.payload_fields import is_map, payload_fields
+from perdure.wire.api import common, failure
+from perdure.wire.payload_fields import is_map, payload_fields, value_type
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
 
 log = logging.getLogger("perdure.service")
 
 _MEMO = common.Memo.DESCRIPTOR.full_name
+_FAILURE = failure.Failure.DESCRIPTOR.full_name
 
 
 class Oversized(NamedTuple):
@@ -57,9 +58,11 @@ class SizeWarnings:
             request: As it will be sent.
         """
         # Nearly all requests are smaller than the smallest limit: then nothing is walked.
-        if self._least_bytes is None or request.ByteSize() <= self._least_bytes:
+        if self._least_bytes is None or (size_bytes := request.ByteSize()) <= self._least_bytes:
             return
-        found = list(self.oversized(request))
+        # The limit of memos is by far the smaller one. Most of the others have no memo.
+        only_memos = not 0 < self._payloads_bytes < size_bytes
+        found = list(self._below(request, "", only_memos=only_memos))
         if not found:
             return
         largest = max(found, key=_size_bytes)
@@ -76,10 +79,11 @@ class SizeWarnings:
 
     def oversized(self, request: Message) -> Iterator[Oversized]:
         """The fields of a request that are above their limits."""
-        yield from self._below(request, "")
+        yield from self._below(request, "", only_memos=False)
 
-    def _below(self, message: Message, path: str) -> Iterator[Oversized]:
-        for field in payload_fields(cast("Descriptor", message.DESCRIPTOR)):
+    def _below(self, message: Message, path: str, *, only_memos: bool) -> Iterator[Oversized]:
+        descriptor = cast("Descriptor", message.DESCRIPTOR)
+        for field in _memo_fields(descriptor) if only_memos else payload_fields(descriptor):
             name = f"{path}{field.name}"
             value: Any = getattr(message, field.name)
             if is_map(field):
@@ -88,20 +92,43 @@ class SizeWarnings:
                 yield from self._judge(name, size_bytes, is_memo=is_memo)
             elif field.is_repeated:
                 for index, item in enumerate(value):
-                    yield from self._value(item, f"{name}[{index}]")
+                    yield from self._value(item, f"{name}[{index}]", only_memos=only_memos)
             elif message.HasField(field.name):
-                yield from self._value(value, name)
+                yield from self._value(value, name, only_memos=only_memos)
 
-    def _value(self, value: Message, name: str) -> Iterator[Oversized]:
+    def _value(self, value: Message, name: str, *, only_memos: bool) -> Iterator[Oversized]:
         if isinstance(value, (common.Payload, common.Payloads, AnyMessage)):
             yield from self._judge(name, value.ByteSize(), is_memo=False)
         else:
-            yield from self._below(value, f"{name}.")
+            yield from self._below(value, f"{name}.", only_memos=only_memos)
 
     def _judge(self, name: str, size_bytes: int, *, is_memo: bool) -> Iterator[Oversized]:
         limit_bytes = self._memo_bytes if is_memo else self._payloads_bytes
         if 0 < limit_bytes < size_bytes:
             yield Oversized(name, size_bytes, limit_bytes)
+
+
+_with_memos: dict[str, tuple[FieldDescriptor, ...]] = {}
+
+
+def _memo_fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    """The fields of a message type below which a memo may be; of a memo, all."""
+    found = _with_memos.get(descriptor.full_name)
+    if found is None:
+        found = tuple(
+            field
+            for field in payload_fields(descriptor)
+            if descriptor.full_name == _MEMO or _may_hold_memo(value_type(field))
+        )
+        _with_memos[descriptor.full_name] = found
+    return found
+
+
+def _may_hold_memo(descriptor: Descriptor | None) -> bool:
+    if descriptor is None or descriptor.full_name == _MEMO:
+        return descriptor is not None
+    # Failures are the only messages that hold themselves, and they hold no memo.
+    return descriptor.full_name != _FAILURE and bool(_memo_fields(descriptor))
 
 
 def _size_bytes(field: Oversized) -> int:

@@ -147,7 +147,7 @@ class Group:
         """One for each entity."""
         self.entries: list[Entry] = []
         """Parallel to `writes`."""
-        self._facts: list[dict[tuple[int, str], FactChange]] = []
+        self._facts: list[dict[tuple[int, str], FactChange] | None] = []
         """Parallel to `writes`, until the group is sealed: a fact that changes twice is encoded once."""
         self.sync_matches: list[SyncMatch] = _NONE
         self.inline: list[InlineWork] = _NONE
@@ -170,14 +170,18 @@ class Group:
         write = EntityWrite(number=entry.number, key=entry.key, shard_id=self.shard.shard_id)
         self.writes.append(write)
         self.entries.append(entry)
-        self._facts.append({})
+        self._facts.append(None)
         return write
 
     def add_facts(self, entry: Entry, facts: Iterable[FactChange]) -> None:
         """Write these facts of an entity that has a write; later values win."""
-        known = self._facts[self.entries.index(entry)]
-        for change in facts:
-            known[change.kind, change.key] = change
+        place = self.entries.index(entry)
+        known = self._facts[place]
+        if known is None:
+            self._facts[place] = {(change.kind, change.key): change for change in facts}
+        else:
+            for change in facts:
+                known[change.kind, change.key] = change
 
     def add_task(self, entry: Entry, row: TaskRow) -> None:
         """Write the row of a task for which there is no poller. A step may have thousands."""
