@@ -13,7 +13,8 @@ from __future__ import annotations
 import gc
 
 COLLECT_AFTER_OBJECTS = 10_000
-"""The collector's threshold in commands. What a command loads stays, so collections as it starts find nothing."""
+"""The garbage collector's threshold in commands. What a command loads stays in use, so collections during its start
+would find nothing."""
 
 
 def main() -> None:

@@ -86,14 +86,14 @@ def message(value: Message, *, decode_payloads: bool = True) -> dict[str, Any]:
             are to be replayed need False.
 
     Raises:
-        CommandError: The message has a value that protobuf's JSON does not.
+        CommandError: The message has a value that protobuf's JSON cannot represent.
     """
-    from google.protobuf import json_format  # here, because a server prints no messages
+    from google.protobuf import json_format  # here because a server prints no messages
 
     try:
         rendered: dict[str, Any] = json_format.MessageToDict(value)
     except (ValueError, json_format.Error) as error:
-        # Times beyond the year 9999, for instance.
+        # For instance, a time after the year 9999.
         raise CommandError(f"the answer cannot be shown as JSON: {error}") from None
     if decode_payloads:
         _decode(value, rendered)

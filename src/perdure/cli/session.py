@@ -175,8 +175,8 @@ def tune_collector() -> None:
     """Tune the garbage collector for a server process: loaded code stays, and most other objects are short-lived.
 
     With the defaults, repeated full collections take a tenth of a busy server's CPU time. Programs that embed Perdure
-    keep their own settings. There is no full collection first: it would delay the first answer by ten milliseconds,
-    and loading leaves next to nothing to collect.
+    keep their own settings. No full collection runs first: it would delay the first answer by ten milliseconds, and
+    loading leaves almost nothing to collect.
     """
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)

@@ -96,7 +96,7 @@ class SteadyClock:
             self._is_behind = False
             if wall_ns > self._last_ns:
                 self._last_ns = wall_ns
-                if self.on_leap is not None:  # by more than a step, or it would not come here
+                if self.on_leap is not None:  # a difference up to a step never gets here
                     self.on_leap()
         else:
             self._last_ns = steady_ns

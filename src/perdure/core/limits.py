@@ -24,7 +24,7 @@ RETENTION_FOREVER_NS = 100 * 365 * DAY_NS
 every tool can show it, while 0 means "not set" to some of them."""
 
 DAMAGE_RETRY_NS = 5 * MINUTE_NS
-"""How often work that damage prevents is tried again: often enough for those who repair a database while it is open."""
+"""How often work that damage prevents is tried again. A database may be repaired while it is open."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     activity_last_failure_bytes_max: int = 4 * 1024
     """Of a failure kept between attempts, which history never sees."""
     failure_head_bytes_max: int = 512 * 1024
-    """Of the head that is kept of a failure that is larger than a blob."""
+    """The limit for the head that is kept of a failure that is larger than a blob."""
     duration_max_ns: int = DURATION_MAX_NS
     workflow_task_timeout_default_ns: int = 10 * SECOND_NS
     workflow_task_timeout_max_ns: int = 120 * SECOND_NS

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 interruptible_tasks: set[asyncio.Task[Any]] = set()
-"""Tasks whose code another thread may interrupt at any point, like async activities after their time-out. What must not
-be left half done must not run in one of them."""
+"""Tasks whose code another thread may interrupt at any point, such as async activities after their time-out. Code that
+must not stop halfway must not run in one of them."""
 
 
 class EscapedError(Exception):
@@ -78,7 +78,7 @@ def opened(error: BaseException) -> BaseException:
 
 
 def current_task_or_none() -> asyncio.Task[Any] | None:
-    """The task that runs, if an event loop does."""
+    """The current task; None if there is none, or no running event loop."""
     return None if asyncio._get_running_loop() is None else asyncio.current_task()  # noqa: SLF001
 
 

@@ -295,7 +295,7 @@ class EmbeddedConnection:
         caller = asyncio.current_task(self._loop)
         assert caller is not None, "a coroutine runs in a task"
         if caller in interruptible_tasks:
-            # The steps of the engine run in their caller's task, and an interruption must not hit one.
+            # A step of the engine runs in its caller's task, and must not be interrupted.
             again = self.call(method, request, metadata=metadata, timeout_ns=timeout_ns)
             return await self._loop.create_task(again)
         if self._is_closed:

@@ -186,7 +186,10 @@ class EntityType(Generic[S]):
     # Workers.
 
     def has_task_in_flight(self, state: S) -> bool:
-        """Whether a task of it is in flight. If so, `time_out_orphans` changes it. Called after every change: O(1)."""
+        """Whether a task of the entity is in flight. If so, `time_out_orphans` changes the entity.
+
+        It is called after every change, so it must be O(1).
+        """
         return False
 
     def time_out_orphans(self, state: S, env: Env) -> Transition:

@@ -20,7 +20,7 @@ class Env(msgspec.Struct, frozen=True):
         namespace: Name of the namespace, for messages and replies (ids are used everywhere else).
         search_attributes: The custom search attributes of the namespace, with their types. None: not known, so what
             commands set is not checked.
-        search_attributes_of: The same of another namespace, by its name.
+        search_attributes_of: The same for another namespace, by its name.
     """
 
     now_ns: int

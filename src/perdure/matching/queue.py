@@ -215,7 +215,7 @@ class TaskQueue(Generic[T]):
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing waits in it, neither in memory nor, as far as is known, as a row."""
+        """Whether no task waits in the queue: none in memory and, as far as is known, none as a row."""
         return not (self._keys or self._has_unread_rows or self._is_scanning)
 
     @property

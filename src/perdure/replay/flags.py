@@ -81,7 +81,7 @@ class Flags:
         self.history_sdk = (metadata.sdk_name or name, metadata.sdk_version or version)
 
     def may_use(self, flag: Flag, *, record: bool) -> bool:
-        """Whether `flag` is in force. New work (`record`) has all flags, unless they cannot be recorded."""
+        """Whether `flag` applies. New work (`record`) uses all flags, unless they cannot be recorded."""
         if not record:
             return flag in self.core
         return self._can_write

@@ -273,6 +273,6 @@ class Run:
     def forget_speculative_task(self, last_completed_started_id: int) -> None:
         """The server dropped a speculative task after a rejection (R-25)."""
         self.current_started_id = last_completed_started_id
-        # What the task added is its Scheduled and Started events, nothing else. There is no other open task.
+        # The task added only its Scheduled and Started events. There is no other open task.
         self.last_processed_id -= 2
         self.tasks.clear()

@@ -329,7 +329,7 @@ class Engine:
         return await _read(self._store.visibility_count(query))
 
     async def visibility_counts(self, query: VisibilityQuery) -> dict[int, int]:
-        """The numbers of runs by status."""
+        """The number of runs of each status."""
         return await _read(self._store.visibility_counts(query))
 
     # For matching.

@@ -201,7 +201,7 @@ class ServiceClient:
         try:
             connection = await self.connected()
         except errors.RpcError as error:
-            # A lazy client of an engine that cannot open its database.
+            # A lazy client of an embedded engine opens its database only now, and that may fail.
             raise RPCError.from_wire(error) from None
         self.size_warnings.check(method.name, request)
         timeout_ns = None if timeout is None else int(timeout.total_seconds() * SECOND_NS)

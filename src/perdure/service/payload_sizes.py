@@ -60,7 +60,8 @@ class SizeWarnings:
         # Nearly all requests are smaller than the smallest limit: then nothing is walked.
         if self._least_bytes is None or (size_bytes := request.ByteSize()) <= self._least_bytes:
             return
-        # The limit of memos is by far the smaller one. Most of the others have no memo.
+        # Memos have by far the smaller limit. Up to the other one, only memos can be too large, and most requests have
+        # none.
         only_memos = not 0 < self._payloads_bytes < size_bytes
         found = list(self._below(request, "", only_memos=only_memos))
         if not found:
@@ -112,7 +113,7 @@ _with_memos: dict[str, tuple[FieldDescriptor, ...]] = {}
 
 
 def _memo_fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    """The fields of a message type below which a memo may be; of a memo, all."""
+    """The fields of a message type that may contain a memo; for a memo itself, all fields."""
     found = _with_memos.get(descriptor.full_name)
     if found is None:
         found = tuple(
@@ -127,7 +128,7 @@ def _memo_fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
 def _may_hold_memo(descriptor: Descriptor | None) -> bool:
     if descriptor is None or descriptor.full_name == _MEMO:
         return descriptor is not None
-    # Failures are the only messages that hold themselves, and they hold no memo.
+    # A failure is the only message that can contain itself, and it contains no memo.
     return descriptor.full_name != _FAILURE and bool(_memo_fields(descriptor))
 
 

@@ -56,12 +56,12 @@ class ThreadExecutor:
 
 
 Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
-"""What to run, and where its caller waits for the result."""
+"""What to run, and the future with which its caller waits for the result."""
 _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 def run_jobs(jobs: list[Job], loop: asyncio.AbstractEventLoop) -> None:
-    """Run the jobs on the present thread, and tell the loop of each caller's result."""
+    """Run the jobs on the current thread, and pass their results to the callers' event loop."""
     done: list[_Done] = []
     began_ns = monotonic_ns()
     for job, future in jobs:

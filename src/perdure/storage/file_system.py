@@ -60,7 +60,7 @@ def write_problem(folder: Path) -> WriteProblem | None:
     Returns:
         The reason; None if a file can be written there.
     """
-    import tempfile  # here, because only a database that could not be written needs it
+    import tempfile  # here because it is needed only when a database could not be written
 
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -237,9 +237,9 @@ class Damaged(DamageError, OpenError):
 class Store(Protocol):
     """A database. Calls may run concurrently, except that only one `commit` runs at a time.
 
-    A read sees everything that was committed before it began. The reads whose description calls them *slow* may walk
-    through many rows; the others, which starts and tasks wait for, find theirs by key. A short read never waits for a
-    slow one in a database file. In memory they take turns.
+    A read sees everything that was committed before it began. Reads that are described as *slow* may go through many
+    rows. The others are short: they find their rows by key, and starts and tasks wait for them. In a database file, a
+    short read never waits for a slow one. In memory, they take turns.
     """
 
     @property
@@ -296,7 +296,7 @@ class Store(Protocol):
         ...
 
     async def visibility(self, query: VisibilityQuery) -> list[VisibilityRow]:
-        """A page of a list. Slow: what is filtered is walked through until the page is full."""
+        """A page of a list. Slow: it reads and filters rows until the page is full."""
         ...
 
     async def visibility_count(self, query: VisibilityQuery) -> int:

@@ -1,11 +1,12 @@
 """Connections for reads that may take long, each used by one thread at a time, so that short reads never wait for them.
 
-Role: a pool beside the connection of the short reads. A write-ahead log allows any number of readers; each statement
-sees what was committed before it began. Connections and threads are made when a slow read finds none free, and stay.
+Role: a pool in addition to the connection for short reads. A write-ahead log allows any number of readers; each
+statement sees what was committed before it began. Connections and threads are created when a slow read finds none free,
+and are kept.
 
-Invariants: a connection reads the file that the store opened, not one that has taken its place since. A read whose
-caller has left, or whose store is being closed, is interrupted. No read leaves a transaction open. Not here: which
-reads are slow (`sqlite`), what a read does (`sqlite_read`).
+Invariants: a connection reads the file that the store opened, not one that has replaced it since. A read is interrupted
+if its caller is cancelled or its store is being closed. No read leaves a transaction open.
+Not here: which reads are slow (`sqlite`), what a read does (`sqlite_read`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from perdure.storage.sqlite_reader import connect_reader, log_bytes
 T = TypeVar("T")
 Read = Callable[[sqlite3.Connection], T]
 SLOW_READERS_MAX = 2
-"""How many slow reads run at a time; further ones wait. More do not help: they share the disk and the processors."""
+"""How many slow reads run at a time; further ones wait. More would not help: they share the disk and the processors."""
 LOG_BYTES_MAX = 64 * 1024 * 1024
-"""A log that is longer is written back before further slow reads begin. SQLite can begin it anew only when nobody reads
-from it, and slow reads that follow each other without a gap would let it grow without end."""
+"""A longer log is written back before further slow reads begin. SQLite can restart the log only while nothing reads
+from it, so slow reads that follow each other without a gap would let it grow without limit."""
 _INTERRUPT_AGAIN_S = 0.01
 
 
@@ -39,7 +40,7 @@ class SlowReaders:
 
     Args:
         database: The file.
-        watch: Knows which file that is.
+        watch: Notices when another file has taken its place.
         write_back: Writes the log back into the file, if it can. Called when no slow read runs.
 
     Attributes:
@@ -63,12 +64,12 @@ class SlowReaders:
 
     @property
     def running_count(self) -> int:
-        """How many reads run now."""
+        """How many reads are running."""
         return len(self._running)
 
     @property
     def free_count(self) -> int:
-        """How many connections wait for a read."""
+        """How many connections are idle."""
         return len(self._free)
 
     async def run(self, read: Read[T]) -> T:
@@ -103,25 +104,25 @@ class SlowReaders:
             if not self._is_closed:
                 await self._write_back()
         finally:
-            # If another process reads the log, it stays long.
+            # The log stays long if another process reads it.
             self.rest_above_bytes = log_bytes(self._database) + LOG_BYTES_MAX
             self._rest = None
 
     def close(self) -> None:
-        """Interrupt what runs, wait for its end, and close the connections. Idempotent."""
+        """Interrupt running reads, wait for them to end, and close the connections. Idempotent."""
         with self._changed:
             self._is_closed = True
             while self._running:
                 for connection in self._running.values():
                     connection.interrupt()
-                # A statement that had not yet begun did not notice.
+                # Repeated, because an interrupt has no effect on a statement that has not begun.
                 self._changed.wait(_INTERRUPT_AGAIN_S)
         self._pool.shutdown(wait=True)
         while self._free:
             self._free.pop().close()
 
     def _perform(self, ticket: _Ticket, read: Read[T]) -> T | None:
-        """Run a read; called on a thread of the pool. None: the caller has left."""
+        """Run a read on a thread of the pool. None: the caller no longer waits."""
         if ticket.has_left:
             return None
         connection = self._take()

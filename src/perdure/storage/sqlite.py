@@ -1,7 +1,7 @@
 """The SQLite store: a connection for writes and checkpoints, one for short reads, and a few for slow reads.
 
 Each has its own executor or threads. In memory all share one connection and one executor, because a database in memory
-belongs to its connection: a slow read there holds up the others. The statements are the same, but nothing is durable.
+belongs to its connection, so a slow read delays the others. The statements are the same, but nothing is durable.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 SHARD_COUNT_DEFAULT = 4
 _WRITE_BACK_WAIT_MS = 100
-"""How long writing back the log waits for short reads, and with it the next commit."""
+"""How long writing back the log, and with it the next commit, waits for short reads."""
 _Opened = tuple[FileLock, sqlite3.Connection, sqlite3.Connection, FileWatch, SlowReaders]
 
 
@@ -60,7 +60,7 @@ async def open_sqlite(
         path: The file; `<path>.lock` is created beside it and held until `close`.
         shard_count: Number of shards of a new database; an existing one keeps its own.
         writer: Where commits run; a thread of its own by default.
-        reader: Where all reads run. By default short reads have a thread of their own, and slow ones `SlowReaders`.
+        reader: Where all reads run. By default short reads have a thread of their own, and slow ones use `SlowReaders`.
 
     Raises:
         perdure.storage.port.OpenError: The database is in use, damaged, of a newer version, or not accessible, or has
@@ -131,7 +131,7 @@ class SqliteStore:
 
     Attributes:
         writing: The connection of commits. Only `writer` uses it while the store is open.
-        reading: The connection of short reads, and of all reads if there are no slow readers; in memory it is the same.
+        reading: The connection of short reads, and of all reads if `slow` is None. In memory it is `writing`.
         slow: The other connections of reads; None if one executor runs all reads.
     """
 
@@ -323,7 +323,7 @@ class SqliteStore:
 
 
 def _write_back(connection: sqlite3.Connection) -> None:
-    """Write the log back into the file and empty it, unless somebody reads from it for long."""
+    """Write the log back into the file and empty it, unless another connection reads from it for too long."""
     with suppress(sqlite3.Error):  # the next commit reports what is wrong
         (usual_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
         try:

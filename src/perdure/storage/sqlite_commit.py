@@ -202,7 +202,7 @@ def _guilty(connection: sqlite3.Connection, batch: CommitBatch, error: Exception
             else:
                 is_damage = True
             if not connection.in_transaction:
-                # After an error of the disk, SQLite has rolled back more than this entity.
+                # After a disk error, SQLite has rolled back the whole transaction, not only this entity.
                 _begin(connection, batch.shards)
                 for earlier in sound:
                     _write_rows(connection, (earlier,))
@@ -232,7 +232,7 @@ def _refusal_of(connection: sqlite3.Connection, write: EntityWrite) -> Exception
     """Why the rows of one entity cannot be written; None if they have been.
 
     Raises:
-        sqlite3.Error: It is not because of the rows, nor of the pages that they are on.
+        sqlite3.Error: The cause is neither the rows nor the pages that they are on.
     """
     connection.execute("SAVEPOINT one")
     refusal: Exception | None = None

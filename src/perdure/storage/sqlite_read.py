@@ -58,7 +58,7 @@ _OUTBOX = """SELECT e.kind, e.namespace_id, e.name, e.run_id, o.entity, o.sequen
         o.to_kind, o.to_namespace_id, o.to_name, o.to_run_id, o.kind, o.request_id, o.body
     FROM outbox o JOIN entities e ON e.number = o.entity WHERE o.shard_id = ? ORDER BY o.sequence"""
 _KEY = "kind, namespace_id, name, run_id"
-# CROSS JOIN: the rows come in the order of the index.
+# CROSS JOIN makes SQLite read the rows in the order of the index.
 _DUE = f"""SELECT d.at_ns, {_KEY} FROM {{table}} d CROSS JOIN entities ON number = d.entity
     WHERE d.shard_id = ? AND d.at_ns < ? ORDER BY d.at_ns LIMIT ?"""
 _WAKES, _EXPIRED = _DUE.format(table="wakes"), _DUE.format(table="retention")
@@ -214,7 +214,7 @@ def visibility(connection: sqlite3.Connection, query: VisibilityQuery) -> list[V
     statement, arguments = visibility_sql.list_sql(query)
     rows: list[VisibilityRow] = []
     size_bytes = 0
-    # A statement that has not ended would show the next ones what was committed before it began.
+    # While a statement is open, later ones on this connection see only what was committed before it began.
     with closing(connection.execute(statement, arguments)) as found:
         for values in found:
             row = _visibility_row(values)

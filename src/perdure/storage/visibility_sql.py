@@ -65,8 +65,8 @@ def _where(query: VisibilityQuery) -> tuple[str, list[Argument]]:
         parts.append(f"status IN ({', '.join('?' * len(query.statuses))})")
         arguments += query.statuses
     spans = [("start_ns", query.started)]
-    # `ended_ns` is in the order of lists, so that only a part of the index is read. A workflow id has few runs and an
-    # index of its own, which SQLite would not take beside a range of the other one.
+    # The index for lists is ordered by `ended_ns`, so a condition on it makes SQLite read only a part of the index. A
+    # workflow id has few runs and an index of its own, which SQLite would not choose if there were such a condition.
     has_id = bool(query.workflow_id)
     if query.statuses == (RUNNING,) and not has_id:
         parts.append("ended_ns = ?")

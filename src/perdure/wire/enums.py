@@ -1,7 +1,7 @@
 """The enums of the API, their values included: `enums.EVENT_TYPE_TIMER_FIRED`, `enums.EventType.Name(…)`.
 
-A message may have values that this version does not know: `Name` raises for those, `name_of` does not. The generated
-package exports the enum types alone; their values are constants of its modules.
+A message may have values that this version does not know. `Name` raises for those; `name_of` does not. The generated
+package exports only the enum types; their values are constants of its modules.
 """
 
 # A list of names to pass on, which the generated stubs type one by one.
@@ -32,12 +32,12 @@ from temporalio.api.enums.v1.workflow_pb2 import *
 
 
 def name_of(name: Callable[[Any], str], value: int, prefix: str = "") -> str:
-    """The name of a value without its prefix; its number if this version does not know it.
+    """The name of a value without its prefix, or its number if this version does not know the value.
 
     Args:
-        name: `Name` of the enum.
+        name: The `Name` method of the enum.
         value: The value.
-        prefix: What all names of the enum begin with.
+        prefix: The prefix of all names of the enum.
     """
     try:
         return name(value).removeprefix(prefix)

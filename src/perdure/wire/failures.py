@@ -29,9 +29,9 @@ TEXTS_CHARACTERS_MAX = 100_000
 """Of all messages then, and of all stack traces; each level has the same share."""
 MARKER_TYPE = "CausesLeftOut"
 HEAD_LEVELS_MAX = 21
-"""Of the head of a failure that is too large: as the reference server cuts it."""
+"""The levels in the head of a failure that is too large, as on the reference server."""
 _TAG_BYTES = 4
-"""What a field takes besides its bytes, roughly."""
+"""Roughly what a field takes in addition to its content."""
 
 _FAILURE = failure_pb.Failure.DESCRIPTOR
 
@@ -85,15 +85,15 @@ def bound(failure: failure_pb.Failure) -> failure_pb.Failure:
 def head(
     failure: failure_pb.Failure, bytes_max: int, levels_max: int = HEAD_LEVELS_MAX
 ) -> failure_pb.Failure:
-    """The head of a failure that is too large: a copy with its type, texts and causes as far as they fit.
+    """The head of a failure that is too large: a copy of its type, texts and causes, as far as they fit.
 
-    What comes first has the room: of one level its type, source, message and stack trace, then its cause. Payloads and
-    all other kinds of information are left out. The reference server cuts failures in the same way.
+    Space is given in this order: the type, source, message and stack trace of a level, then its cause. Payloads and all
+    other kinds of information are left out. The reference server cuts failures in the same way.
 
     Args:
-        failure: It is not changed.
-        bytes_max: For all texts together.
-        levels_max: The deepest causes are left out.
+        failure: The failure, which is not changed.
+        bytes_max: The limit for all texts together.
+        levels_max: How many levels are kept. Deeper causes are left out.
     """
     result = failure_pb.Failure()
     room = bytes_max
@@ -121,24 +121,24 @@ def head(
 
 
 def too_large(message: str) -> failure_pb.Failure:
-    """What the server writes down in place of a value that is too large.
+    """The failure that the server records instead of a value that is too large.
 
     Args:
-        message: In the reference server's words, because users look for them.
+        message: The reference server's wording, because users search for it.
     """
     info = failure_pb.ServerFailureInfo(non_retryable=True)
     return failure_pb.Failure(message=message, server_failure_info=info)
 
 
 def headed(failure: failure_pb.Failure, bytes_max: int) -> failure_pb.Failure:
-    """What the server writes down in place of a failure that is too large: it has the head as its cause."""
+    """The failure that the server records instead of one that is too large, with the head of that as its cause."""
     result = too_large("Failure exceeds size limit.")
     result.cause.CopyFrom(head(failure, bytes_max))
     return result
 
 
 def _beginning(text: str, bytes_max: int) -> str:
-    """As much of a text as fits, without a part of a character at its end."""
+    """As much of a text as fits, without an incomplete character at its end."""
     return text.encode()[: max(0, bytes_max)].decode(errors="ignore")
 
 

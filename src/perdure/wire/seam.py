@@ -52,19 +52,19 @@ class Method(NamedTuple):
 
 
 class InlineTask(Protocol):
-    """A workflow task that an inline worker has begun. The engine calls `durable` or `lost`, once."""
+    """A workflow task that an inline worker has begun. The engine calls either `durable` or `lost`, once."""
 
     @property
     def completion(self) -> workflowservice.RespondWorkflowTaskCompletedRequest | None:
-        """What the worker answers. None: it needs more time, and goes on with the task when that is delivered."""
+        """The worker's answer. None: it needs more time, and continues when the task is delivered to it."""
         ...
 
     def refused(self) -> None:
-        """The completion does not apply, and the task has failed. Called in the same step, before `durable`."""
+        """The completion was refused, and the task has failed. Called in the same step, before `durable`."""
         ...
 
     def durable(self, response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
-        """The task and its completion are written, and this is the answer. Not called without a completion."""
+        """The task and its completion are durable, and `response` is the answer. Not called without a completion."""
         ...
 
     def lost(self) -> None:
@@ -73,7 +73,7 @@ class InlineTask(Protocol):
 
 
 class InlineWorker(Protocol):
-    """A worker in the engine's process that works off workflow tasks in the step that starts them.
+    """A worker in the engine's process that handles workflow tasks in the step that starts them.
 
     Nothing that it does may be visible outside before the task is durable. No method waits or raises.
     """
@@ -85,22 +85,22 @@ class InlineWorker(Protocol):
     def build_id(self) -> str: ...
 
     def can_begin(self, run_id: str, *, is_sticky: bool) -> bool:
-        """Whether it can begin a task of this run now.
+        """Whether the worker can begin a task of this run now.
 
         Args:
             run_id: The run.
-            is_sticky: Whether the task comes from its sticky queue, so that it has no history from before.
+            is_sticky: Whether the task comes from the worker's sticky queue, and so lacks the earlier history.
         """
         ...
 
     def begin(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> InlineTask | None:
-        """Work on a task, right after `can_begin`.
+        """Begin a task, right after `can_begin` has returned true.
 
         Args:
             task: As a poll would return it, but without a token.
 
         Returns:
-            None if it cannot be begun: it is delivered, and the worker says then what is wrong.
+            None if it cannot be begun. It is then delivered, and the worker reports what is wrong.
         """
         ...
 
@@ -111,11 +111,11 @@ class InlineWorkers(Protocol):
     def register(
         self, worker: InlineWorker, *, namespace: str, task_queue: str, sticky_queue: str
     ) -> None:
-        """Offer workflow tasks of these queues to a worker. `sticky_queue` is empty if it has none."""
+        """Offer workflow tasks of these queues to a worker. `sticky_queue` is empty if the worker has none."""
         ...
 
     def withdraw(self, worker: InlineWorker) -> None:
-        """Offer it nothing any more."""
+        """Stop offering tasks to a worker."""
         ...
 
 

@@ -92,7 +92,7 @@ def datetime_of(value: Timestamp) -> datetime:
 
 
 def timestamp_text(value: Timestamp) -> str:
-    """In the form of protobuf's JSON; in that of Python for one that protobuf's JSON does not have."""
+    """The time as protobuf's JSON writes it, or in Python's ISO format if protobuf's JSON cannot represent it."""
     try:
         return value.ToJsonString()
     except ValueError:

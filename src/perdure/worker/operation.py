@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 logger = quiet_logger("perdure.worker")
 
 CAN_STEP_TASKS_IN_TASKS = sys.version_info < (3, 14)
-"""Workflow code steps tasks of its own loop, which later interpreters refuse inside the step of another task."""
+"""Whether a task can be stepped inside the step of another one. Inline workflow code needs this, because it steps the
+tasks of its own loop. Later interpreters refuse it."""
 POLLS_END_S = 5.0
 """What a server that ends polls itself may take to do so."""
 
@@ -143,20 +144,20 @@ class WorkerOperation:
             raise self._fatal
 
     async def _check_namespace(self, rpc: WorkerRpc) -> bool:
-        """A worker whose namespace does not exist would poll in vain forever. Whether the worker may begin.
+        """Whether the worker may begin. If its namespace does not exist, it would poll in vain forever.
 
         Raises:
-            RuntimeError: The server refuses the worker, or answers what cannot be read. The cause is the `RPCError`.
+            RuntimeError: The server refuses the worker, or its answer cannot be read. The cause is the `RPCError`.
         """
         try:
             described = await until_answered(
                 "DescribeNamespace", rpc.describe_namespace, give_up=self._stop.is_set
             )
         except errors.Unimplemented:
-            return True  # an older server: polls will say what is wrong
+            return True  # an older server: polls will report what is wrong
         except errors.RpcError as error:
             if self._stop.is_set() and isinstance(error, TRANSIENT):
-                return False  # the end was asked for while the server did not answer
+                return False  # shutdown was requested while the server did not answer
             raise _invalid(error) from RPCError.from_wire(error)
         if described is None:
             missing = errors.namespace_not_found(rpc.namespace)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def has_task_in_flight(state: RunState) -> bool:
-    """Whether a task of this run is in flight, so that `time_out_orphans` would change it. Called often: O(1)."""
+    """Whether a task of this run is in flight, so that `time_out_orphans` would change it. Called often, so O(1)."""
     return bool(state.started_activities) or is_with_worker(state)
 
 

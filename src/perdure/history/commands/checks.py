@@ -61,7 +61,7 @@ class CommandChecks:
             raise self.reject(f"{field} has {length_bytes} bytes; the limit is {limit}.")
 
     def workflow_id(self, value: str) -> None:
-        """A workflow id: what requests may start, commands may name. Its limit counts characters (S-45)."""
+        """A workflow id. Commands may name any id that requests may start, so the limit counts characters (S-45)."""
         if not value:
             raise self.reject("workflow id is not set.")
         limit = self._limits.id_length_max
@@ -100,14 +100,14 @@ class CommandChecks:
     def search_attributes(
         self, value: common.SearchAttributes, env: Env, namespace: str = ""
     ) -> common.SearchAttributes:
-        """Attributes that may be set, as a copy that names their types.
+        """Check that the attributes may be set, and return a copy that names their types.
 
-        The cause for a name or a value is the same for all commands.
+        A bad name or value has the same cause for all commands.
 
         Args:
             value: The attributes of the command.
-            env: Of the run.
-            namespace: Where they are to be set, if not in the run's own.
+            env: The environment of the run.
+            namespace: The namespace in which they are to be set; empty for the run's own.
         """
         result = common.SearchAttributes()
         result.CopyFrom(value)

@@ -145,7 +145,7 @@ def name_types(value: common.SearchAttributes, registered: Mapping[str, int]) ->
 
 
 def drop_empty(attributes: _BeginsRun) -> None:
-    """Remove what has no value from the memo and the search attributes of a new run, in place."""
+    """Remove entries without a value from the memo and the search attributes of a new run, in place."""
     if attributes.HasField("memo"):
         _drop_empty(attributes.memo.fields)
         if not attributes.memo.fields:

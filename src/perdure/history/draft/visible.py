@@ -52,7 +52,7 @@ def search_attributes_of(state: RunState) -> common.SearchAttributes:
 
 
 def without_builds(row: VisibilityRow) -> VisibilityRow:
-    """The row without the attribute that it may lack: it is not written again for each new build (S-50)."""
+    """The row without `BuildIds`, because a new build alone is no reason to write the row again (S-50)."""
     attributes = common.SearchAttributes.FromString(row.search_attributes)
     attributes.indexed_fields.pop(BUILD_IDS, None)
     return msgspec.structs.replace(

@@ -65,7 +65,7 @@ def follow(draft: Draft, run_id: str, started: _Started, requested_backoff_ns: i
 
 
 def _points_left_behind(draft: Draft) -> tuple[ResetPoint, ...]:
-    """The reset points of the chain. Those of the run that closes expire with it."""
+    """The reset points that the next run inherits. Those of the run that closes expire with its retention."""
     retention_ns = draft.env.limits.retention_default_ns
     if retention_ns >= RETENTION_FOREVER_NS:
         return draft.state.reset_points

@@ -146,7 +146,7 @@ class ResetPoint(msgspec.Struct, frozen=True):
     build_id: str = ""
     binary_checksum: str = ""
     expires_ns: int = 0
-    """When the run may be deleted; 0: it is open, or is kept forever."""
+    """When the run may be deleted; 0: the run is open, or is kept forever."""
 
 
 class DeadlineKind(IntEnum):

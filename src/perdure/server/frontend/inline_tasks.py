@@ -1,11 +1,12 @@
-"""Workflow tasks that a worker in this process works off in the step that starts them.
+"""Workflow tasks that a worker in this process handles in the step that starts them.
 
 Role: with an embedded engine, most workflow tasks need no poll, no response, no token and no second transaction. The
 step that starts a task asks for a worker of its queue. The worker runs the workflow's code and returns its completion,
-which is applied in the same step. It learns afterwards whether all of it is durable.
+which is applied in the same step. Afterwards the worker is told whether the step is durable.
 
-Invariants: there is one set of transitions, whichever way a task takes; nothing that a worker does inline is visible
-before the commit; a task that its worker cannot finish at once is delivered to it, with a token, once it is durable.
+Invariants: a task goes through the same transitions inline and through a poll. Nothing that a worker does inline is
+visible before the commit. A task that its worker cannot finish at once is delivered to it, with a token, once it is
+durable.
 Not here: the step (`shards.step`), what workers do (`perdure.worker.workflow.tasks`).
 """
 
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
     from perdure.wire.seam import InlineTask, InlineWorker
 
 EVENTS_MAX = 200
-"""A longer history is delivered: replaying it would keep the event loop from everything else."""
+"""A task with a longer history is delivered, because replaying the history inline would block the event loop."""
 
 
 class InlineTasks:
     """The workers of this process, by the queues from which they take workflow tasks.
 
     Args:
-        services: Of the node.
+        services: The services of the node.
     """
 
     def __init__(self, services: Services) -> None:
@@ -63,7 +64,7 @@ class InlineTasks:
                 del self._workers[key]
 
     def poller_for(self, task: Task) -> _Poller | None:
-        """A worker that can begin the task now."""
+        """A worker that can begin the task now; None if there is none."""
         for poller in self._workers.get(task.queue, ()):
             if poller.worker.can_begin(task.entity.run_id, is_sticky=poller.is_sticky):
                 return poller
@@ -96,7 +97,7 @@ class _Poller:
     def work(self, reply: WorkflowTaskReply, tail: NewestEvents) -> InlineWork:
         services = self._tasks.services
         first, last = reply.first_event_id, reply.last_event_id
-        # Workers do not report a repeated attempt that fails (R-29): it ends by its time-out.
+        # Workers do not report that a repeated attempt has failed (R-29). It ends with its time-out.
         is_short = reply.attempt == 1 and last - first < EVENTS_MAX
         rows = tail.range(first, last) if is_short else None
         task = None
@@ -106,12 +107,12 @@ class _Poller:
 
 
 class InlineWork:
-    """A started task, and what its worker made of it so far; see `perdure.server.matching.ports`.
+    """A started task and what its worker has done with it; see `perdure.server.matching.ports`.
 
     Args:
-        services: Of the node.
-        plan: The task.
-        task: What the worker has begun; None: nothing.
+        services: The services of the node.
+        plan: The reply of the task's start.
+        task: The task as the worker has begun it; None if it has not.
     """
 
     __slots__ = ("_plan", "_reply", "_services", "_task", "is_complete")

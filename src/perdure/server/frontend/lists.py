@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 PAGE_DEFAULT = 1_000
 PAGE_MAX = 1_000
 _LIST = "list"
-"""What a page token is for, as `page_body` wants it: any list of its namespace. It is a position in the order of all
-runs, and another query goes on from there. Callers that write a time into the query change it with each page."""
+"""The purpose of a page token, for `page_body`: any list of its namespace. A token is a position in the order of all
+runs, from which another query can continue. Callers that write a time into the query change it with each page."""
 _GROUP_BY = "GROUP BY EXECUTIONSTATUS"
 _Status = enums.WorkflowExecutionStatus
 

@@ -51,9 +51,9 @@ def inline_task(
     """A started task for a worker in this process, without a token.
 
     Args:
-        services: Of this node.
-        reply: The task.
-        rows: Its history, each row a serialised `History`.
+        services: The services of this node.
+        reply: The reply of the task's start.
+        rows: The task's history, each row a serialised `History`.
     """
     task = _head(services, reply)
     for row in rows:

@@ -112,7 +112,7 @@ def complete(
     request: workflowservice.RespondWorkflowTaskCompletedRequest,
     env: Env,
 ) -> RunTransition:
-    """The change of a completed workflow task, with its note for updates that wait."""
+    """The transition of a completed workflow task, with its note for waiting updates."""
     refused = TaskRefused(token.started_event_id)
     try:
         transition = transitions.complete_workflow_task(

@@ -260,7 +260,7 @@ class MatchingHost:
         if self.inline is None or self._is_closed:
             return None
         queue = self._queues.find(task.queue)
-        # What waits in the queue comes first.
+        # Tasks that wait in the queue come first.
         return None if queue is None or not queue.is_drained else self.inline(task)
 
     def restore(self, poller: ReservedPoller) -> None:

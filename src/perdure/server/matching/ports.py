@@ -5,9 +5,9 @@ poller gets the task started in the same batch and no row is written, otherwise 
 one of `deliver` (for a reserved poller) or `offer` (for a row) is called; after a failed batch `restore` is called
 instead. Every method is synchronous and never raises.
 
-A worker in this process may do without polls: before it asks `reserve`, the shard asks `inline_poller`, and the worker
-works on the task in the step that starts it. If that completes the task, nobody else hears of it. Otherwise it is
-delivered: to a parked poller as above, or by `offer` like a started task whose poller has gone.
+A worker in this process does not always need a poll. Before `reserve`, the shard asks `inline_poller`; if that returns
+a worker, it handles the task in the step that starts it. If this completes the task, no poller is involved. Otherwise
+the task is delivered: to a parked poller as above, or by `offer`, like a started task whose poller is gone.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class NewestEvents(Protocol):
     """The newest events of an entity."""
 
     def range(self, first_event_id: int, last_event_id: int) -> list[bytes] | None:
-        """The framed events of the range, or None when it begins before the events that are known."""
+        """The framed events of the range, or None if it begins before the events that are kept."""
         ...
 
 
 class InlinePoller(Protocol):
-    """A worker in this process that works on a task in the step that starts it."""
+    """A worker in this process that handles a task in the step that starts it."""
 
     @property
     def info(self) -> PollInfo: ...
@@ -49,20 +49,20 @@ class InlinePoller(Protocol):
         """Begin the task.
 
         Args:
-            reply: The reply of its start.
-            tail: The newest events of its entity, those of this step included.
+            reply: The reply of the task's start.
+            tail: The newest events of the task's entity, including those of this step.
         """
         ...
 
 
 class InlineWork(Protocol):
-    """What became of a task in the step that started it. The host calls `durable` or `lost`, once."""
+    """What a worker did with a task in the step that started it. The host calls either `durable` or `lost`, once."""
 
     is_complete: bool
     """Whether `change` completes the task. Otherwise it is delivered to a poller."""
 
     def change(self, state: Any, env: Env) -> Transition:
-        """The completion. An `RpcError` is the transition's reply, never raised."""
+        """The transition that completes the task. An `RpcError` is its reply, and is never raised."""
         ...
 
     def applied(self, reply: Any) -> None:
@@ -70,7 +70,7 @@ class InlineWork(Protocol):
         ...
 
     def durable(self) -> None:
-        """The task, and its completion if there is one, are written."""
+        """The task is durable, and so is its completion if there is one."""
         ...
 
     def lost(self) -> None:
@@ -86,7 +86,7 @@ class Matcher(Protocol):
         ...
 
     def inline_poller(self, task: Task) -> InlinePoller | None:
-        """A worker that can begin the task in this step; None: it waits for a poller, as tasks do everywhere else."""
+        """A worker that can begin the task in this step. None if there is none; the task then needs a poller."""
         ...
 
     def restore(self, poller: Poller) -> None:

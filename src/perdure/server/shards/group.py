@@ -37,7 +37,7 @@ class SyncMatch(NamedTuple):
 class Offer(NamedTuple):
     task: Task
     row: TaskRowId | None
-    """None: the task is started already, and waits for the poller that it is delivered to."""
+    """None: the task has been started already, and waits for a poller."""
 
 
 class OutboxEffect(NamedTuple):
@@ -96,7 +96,7 @@ class Entry:
         self.wake_at_ns = 0
         """The wake-up bound as last written, durable or not; 0: none."""
         self.has_task_in_flight = False
-        """As last written: whether a task of the entity is in flight."""
+        """Whether a task of the entity is in flight, as last written."""
         self.pending: Group | None = None
         """The last uncommitted change: the barrier for everything computed from this entity."""
         self.durable_event_id = 0
@@ -144,11 +144,11 @@ class Group:
         self.host = host
         self.read = read
         self.writes: list[EntityWrite] = []
-        """One for each entity."""
+        """One per entity."""
         self.entries: list[Entry] = []
         """Parallel to `writes`."""
         self._facts: list[dict[tuple[int, str], FactChange] | None] = []
-        """Parallel to `writes`, until the group is sealed: a fact that changes twice is encoded once."""
+        """Parallel to `writes`. Encoded when the group is sealed, so that a fact that changes twice is encoded once."""
         self.sync_matches: list[SyncMatch] = _NONE
         self.inline: list[InlineWork] = _NONE
         self.offers: list[Offer] = _NONE
@@ -162,8 +162,8 @@ class Group:
         self._waiters: list[asyncio.Future[None]] = _NONE
 
     def write_of(self, entry: Entry) -> EntityWrite:
-        """The write of an entity, to be completed by the step."""
-        # A step touches a handful of entities, nearly always one or two.
+        """The write of an entity. The step fills it in."""
+        # A search in a list, because a step touches only a few entities, nearly always one or two.
         for index, known in enumerate(self.entries):
             if known is entry:
                 return self.writes[index]
@@ -174,7 +174,7 @@ class Group:
         return write
 
     def add_facts(self, entry: Entry, facts: Iterable[FactChange]) -> None:
-        """Write these facts of an entity that has a write; later values win."""
+        """Add facts to the write of an entity, which must exist. Later values win."""
         place = self.entries.index(entry)
         known = self._facts[place]
         if known is None:
@@ -184,7 +184,7 @@ class Group:
                 known[change.kind, change.key] = change
 
     def add_task(self, entry: Entry, row: TaskRow) -> None:
-        """Write the row of a task for which there is no poller. A step may have thousands."""
+        """Write the row of a task for which there is no poller. A step may write thousands of them."""
         write = self.write_of(entry)
         if isinstance(write.tasks, list):
             write.tasks.append(row)
@@ -192,7 +192,7 @@ class Group:
             write.tasks = [row]
 
     def seal(self) -> None:
-        """The step has ended: encode what it collected."""
+        """End the step: encode what it has collected."""
         size = 0
         for write, facts in zip(self.writes, self._facts, strict=True):
             if facts:
@@ -211,7 +211,7 @@ class Group:
             self.sync_matches = [match]
 
     def add_inline(self, work: InlineWork) -> None:
-        """Tell the worker in this process whether its work was written."""
+        """Tell the worker in this process, once the group is settled, whether its work was written."""
         if self.inline:
             self.inline.append(work)
         else:
@@ -324,7 +324,7 @@ def _merge_entity(many: Sequence[EntityWrite]) -> EntityWrite:
 
 
 def joined(rows: Iterable[EventRow]) -> list[EventRow]:
-    """The rows in order, adjacent ones as one."""
+    """The rows in order, with adjacent rows joined into one."""
     events: list[EventRow] = []
     for row in rows:
         _append_events(events, row)

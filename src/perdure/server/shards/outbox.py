@@ -3,9 +3,9 @@
 Role: after the commit that wrote an effect, deliver it, and remove its row once the destination has it durably.
 Delivery repeats after a crash or a failure; request ids make it idempotent.
 
-Invariants: one effect per destination is being delivered at a time; the next one waits for it. What damage prevents is
-put aside for minutes, with all later effects of its source for that destination: those of one source arrive in order,
-and other sources do not wait for it.
+Invariants: one effect per destination is being delivered at a time; the next one waits for it. An effect that cannot be
+delivered because of damage is put aside for minutes, together with all later effects from its source to that
+destination. So effects of one source arrive in order, and those of other sources do not wait for a damaged one.
 Not here: the meaning of an effect (`deliver`).
 """
 
@@ -61,9 +61,9 @@ class Outbox:
         self._sources: Counter[EntityKey] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._aside: dict[Route, list[StoredEffect]] = {}
-        """What damage prevents, in order. Its source and destination may be damaged, or its row."""
+        """Effects that damage prevents, in order. The damage is in their source, their destination or their row."""
         self._damaged: set[Route] = set()
-        """Routes whose last effect was not delivered because of damage. It has been logged."""
+        """Routes whose last effect was not delivered because of damage. Each has been logged."""
         self._pauses: set[asyncio.TimerHandle] = set()
 
     def push(self, stored: StoredEffect) -> None:
@@ -95,7 +95,7 @@ class Outbox:
 
     @property
     def is_delivering(self) -> bool:
-        """Whether an effect is being delivered. What is put aside is not."""
+        """Whether an effect is being delivered. Effects that are put aside do not count."""
         return bool(self._lanes)
 
     async def recover(self, shard_ids: list[int]) -> None:
@@ -146,7 +146,7 @@ class Outbox:
         del self._lanes[destination]
 
     def _put_aside(self, lane: deque[StoredEffect], stored: StoredEffect, error: Exception) -> None:
-        """Keep an effect and all later ones of its source out of the lane for a while. Their rows stay."""
+        """Keep an effect and all later ones from its source out of the lane for a while. Their rows stay."""
         route = stored.source, stored.effect.destination
         self._aside[route] = [each for each in lane if each.source == stored.source]
         others = [each for each in lane if each.source != stored.source]
@@ -171,7 +171,7 @@ class Outbox:
         self._pauses.add(pause)
 
     async def _one(self, stored: StoredEffect) -> Exception | None:
-        """Deliver an effect. Returns the error if damage prevents it: of its source, its destination or its row."""
+        """Deliver an effect. Returns the error if its source, its destination or its row is damaged."""
         failures = 0
         is_delivered = False
         while True:

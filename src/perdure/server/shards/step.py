@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INLINE_TASKS_MAX = 1
-"""How many tasks of one step are worked off in it. A chain of runs that never wait must not fill one transaction."""
+"""How many tasks may be handled inline in one step. A chain of runs that never wait must not fill one transaction."""
 
 Memory = Callable[[msgspec.Struct, EntityKey, Any], None]
 """Takes a note of a transition: the note, the entity's key, and its state after the change."""
@@ -190,7 +190,7 @@ class Steps:
             self._write(group, companion)
 
     def _seal(self, group: Group) -> None:
-        """Write what follows from the state after the whole step, and encode everything."""
+        """Write what depends on the state at the end of the step, and encode everything."""
         for entry, write in zip(group.entries, group.writes, strict=True):
             if (state := entry.state) is not None:
                 in_flight = entry.type.has_task_in_flight(state)
@@ -250,7 +250,7 @@ class Steps:
         return True
 
     def _complete_inline(self, group: Group, entry: Entry, work: InlineWork, env: Env) -> None:
-        # The worker's code took its time.
+        # Time has passed while the worker's code ran.
         env = msgspec.structs.replace(env, now_ns=group.shard.now_ns(self._clock.now_ns()))
         try:
             transitions = flattened(work.change(entry.state, env))
@@ -289,9 +289,9 @@ class Steps:
 
 
 def flattened(result: Transition | tuple[Transition, ...]) -> tuple[Transition, ...]:
-    """The transitions, and those that belong to them."""
+    """The transitions, each followed by those in its `also`."""
     transitions = result if isinstance(result, tuple) else (result,)
-    # Without generators: every change of an entity comes through here.
+    # Usually without a generator, which is slower: every change of an entity comes through here.
     for transition in transitions:
         if transition.also:
             break

@@ -66,7 +66,7 @@ class Wakes:
         self._firing: set[EntityKey] = set()
         self._failures: dict[EntityKey, int] = {}
         self._damaged: set[EntityKey] = set()
-        """Of those that failed: the ones that cannot be read, which has been logged."""
+        """The failed entities that cannot be read. Each has been logged."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._horizon_ns = 0
         self._poked = asyncio.Event()

@@ -41,8 +41,8 @@ PENDING_CALLS_MAX = 100_000
 """Calls that the transport has read and Python has not taken yet. By default, grpc ends random calls beyond 1,000 with
 CANCELLED, as if the client had cancelled them. A burst of 2,000 starts should wait its turn instead."""
 STREAMS_MAX = 4_000
-"""Calls at a time over one connection; its client keeps further ones back. Calls that a client opens and resets at once
-count until they have been taken up and ended, so this is also how many of them other calls may have to wait behind."""
+"""Concurrent calls over one connection; its client holds back further ones. A call that a client opens and resets at
+once counts until the server has taken and ended it, so other calls may have to wait for this many of them."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 # Some releases of gRPC report a deadline about 10^12 s away for an RPC that has none.
@@ -161,7 +161,7 @@ class GrpcServer:
                 if (size_bytes := len(request)) > size_max_bytes:
                     del request  # the refusal may take a while
                     raise too_large(size_bytes, size_max_bytes)
-                # None without a deadline, although the type stubs differ; never below 0.
+                # None without a deadline, although the type stubs say otherwise; never negative.
                 remaining = cast("float | None", context.time_remaining())
                 timeout_ns = (
                     None

@@ -1,10 +1,10 @@
 """Receives requests, only a few at a time, because each may be as large as the largest message.
 
 Role: gRPC takes a message into memory as a whole, and has no limits per method. So a call reads its request here, in
-one of a few places. Most requests have arrived with their call and pass at once. One that arrives slowly leaves its
-place to others after half a second and takes one of a few places for slow ones. If those are taken, it is refused: at
-once while many calls wait, and otherwise one such request every five seconds. So a quiet server gives slow clients
-time, and a flood of calls that send nothing costs another call half a second.
+one of a few places. Most requests have arrived with their call and pass at once. One that arrives slowly gives up its
+place after half a second and takes one of a few places for slow ones. If those are taken, it is refused: at once while
+many calls wait, and otherwise only one such request every five seconds. So a quiet server gives slow clients time, and
+a flood of calls that send nothing delays another call by half a second.
 
 Invariants: at most `ARRIVING_MAX` + `SLOW_MAX` requests are being received; the call that came last has the next turn;
 a request is refused only if others wait.
@@ -29,9 +29,10 @@ ARRIVING_MAX = 4
 SLOW_MAX = 8
 SLOW_NS = SECOND_NS // 2
 WAITING_MAX = 16
-"""While no more calls wait, slow requests have time."""
+"""While no more calls than this wait, a slow request is not refused at once."""
 PATIENCE_NS = 5 * SECOND_NS
-"""How long few calls wait before a slow request is refused for them. Clients wait ten seconds or longer."""
+"""If at most `WAITING_MAX` calls wait, a slow request is refused for them only after this time. Clients wait ten
+seconds or longer."""
 SLOWEST_NS = 60 * SECOND_NS
 """A request that has been arriving for this long is ended when another slow one needs its place."""
 
@@ -53,7 +54,7 @@ class Receiving:
         self._has_place: set[asyncio.Timeout] = set()
         """The calls that release a place when their request has arrived."""
         self._waiting: dict[asyncio.Future[None], float] = {}
-        """The turns of calls without a place, in order, and since when each waits."""
+        """The turns of calls without a place, in order, and when each began to wait."""
         self._refused_s = -math.inf
         """When the last slow request was refused."""
         self._sweep: asyncio.Task[None] | None = None
@@ -134,7 +135,7 @@ class Receiving:
             if len(self._slow) < SLOW_MAX or self._end_slowest(loop.time()):
                 self._slow[place] = since_s
             elif (left_s := self._patience_s(loop.time())) > 0:
-                # More calls may come, and this request may arrive.
+                # Until then, more calls may come, or this request may arrive.
                 await asyncio.sleep(min(max(left_s, 0.01), SLOW_NS / SECOND_NS))
                 continue
             else:
@@ -145,7 +146,7 @@ class Receiving:
             self._pass_on()
 
     def _patience_s(self, now_s: float) -> float:
-        """How long the calls that wait can go on waiting before a slow request is refused for them."""
+        """How much longer the waiting calls wait before a slow request is refused to make room."""
         waits = [since_s for turn, since_s in self._waiting.items() if not turn.done()]
         if len(waits) > WAITING_MAX:
             return 0

@@ -137,7 +137,7 @@ class SimConnection:
         self, endpoint: Endpoint, faults: NetworkFaults, random: Random, name: str
     ) -> None:
         self.inline_workers: InlineWorkers | None = None
-        """Set where client and engine are the same process."""
+        """Set if client and engine are in the same process."""
         self._endpoint = endpoint
         self._faults = faults
         self._random = random

@@ -29,11 +29,11 @@ class InterruptedStep(asyncio.CancelledError):
 
 
 class _EndedStep(InterruptedStep):
-    """Ends the wait for an `InterruptedStep` that the code may have had already."""
+    """Ends the wait for an `InterruptedStep` that the code may have received already."""
 
 
 _ARRIVES_WITHIN = 1_000
-"""Turns of a loop. CPython raises what another thread has asked for at one of the next jumps backwards."""
+"""Iterations of a loop. CPython raises what another thread has requested at one of the next backward jumps."""
 
 
 class Steps(Awaitable[T]):
@@ -49,7 +49,7 @@ class Steps(Awaitable[T]):
         self._is_on = False
         self._was_interrupted = False
         self._is_untold = False
-        """The step was interrupted when the code had given way: it has not seen the exception."""
+        """The step was interrupted after the code had yielded, so the code has not seen the exception."""
 
     def interrupt(self, thread_id: int, before: Callable[[], None]) -> bool:
         """Raise in the step under way, if there is one; whether there is.
@@ -110,7 +110,7 @@ class Steps(Awaitable[T]):
             self._end_step()  # again: it may have arrived when that was about to begin
             raise
         if self._is_untold:
-            # Its time-out is over: it must not go on to wait for long. A result that comes as late is dropped.
+            # The activity's time-out has passed, so it must not go on waiting. A result this late is dropped anyway.
             raise InterruptedStep
         return awaited
 
@@ -124,8 +124,8 @@ class Steps(Awaitable[T]):
                     return
                 for _ in range(_ARRIVES_WITHIN):
                     pass
-                # Nothing of it is left. To be certain, one of our own replaces what may be: CPython cannot take it back
-                # (see `Watchdog.end`).
+                # The interruption should have been raised by now. To be certain, an exception of our own replaces one
+                # that may still be pending, because CPython cannot withdraw it (see `Watchdog.end`).
                 capi.raise_in_thread(threading.get_ident(), _EndedStep)
                 while True:
                     pass

@@ -59,7 +59,7 @@ _DEPTH = 4
 
 
 class _Table(dict[int, tuple[Any, Any]]):
-    """Objects and their replacements, by the ids of the objects. Its own type keeps it from being rebound itself."""
+    """Objects and their replacements, by the ids of the objects. Of its own type, so that it is not rebound itself."""
 
 
 _replacements = _Table()
@@ -133,7 +133,7 @@ def _bound_methods() -> Iterator[tuple[int, tuple[Any, Any]]]:
     builtins = [each for each in gc.get_objects() if type(each) is BuiltinFunctionType]
     for each in builtins:
         if id(each) in _replacements:
-            continue  # an original itself
+            continue  # it is an original
         if id(each) in _rebound:
             yield id(each), _rebound[id(each)]
             continue

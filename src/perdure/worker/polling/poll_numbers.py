@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 POLLERS_DEFAULT = 5
 NETWORK_POLLS_MAX = 20
-"""The polls of one queue over a network, each of them a call that the server keeps open. Forty save a loaded server
-another tenth of its CPU time, which is little for twice the calls of every idle worker that was busy before."""
+"""The most polls of one queue over a network. Each is a call that the server keeps open. Forty would save a loaded
+server another tenth of its CPU time, but workers that become idle would keep twice as many calls open."""
 
 WORKFLOW_SHARE = 0.4
 """The share of workflow task slots for the polls of one queue. The normal and the sticky queue need about as many."""

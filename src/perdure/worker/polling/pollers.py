@@ -63,8 +63,8 @@ class Pollers(Generic[T]):
     in the same slot, unless `most` lines poll or another one waits for the slot. A line whose poll was answered without
     a task ends if there are more than `fewest`, and so does one that the server refuses because it is overloaded.
 
-    If the server says with a task how many more polls it wants, that number of lines is added instead, and a line that
-    it does not want ends after its task. `fewest` and `most` hold in any case.
+    If a response with a task says how many more polls the server wants, that many lines are added instead. If the
+    server wants fewer, the line ends after its task. `fewest` and `most` apply in any case.
     """
 
     def __init__(

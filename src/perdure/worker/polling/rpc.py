@@ -79,7 +79,7 @@ class WorkerRpc:
 
     @property
     def inline_workers(self) -> InlineWorkers | None:
-        """Where this worker may register to get tasks inline; None if it cannot: payloads are encoded by coroutines."""
+        """Where this worker may register for inline tasks. None if it cannot: a codec, for one, has to be awaited."""
         return None if self._codec is not None else self._connection.inline_workers
 
     def codec_of(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> RunCodec:
@@ -100,7 +100,7 @@ class WorkerRpc:
         task: workflowservice.PollWorkflowTaskQueueResponse
         | workflowservice.PollActivityTaskQueueResponse,
     ) -> int | None:
-        """How many more polls the server wants. None if the response does not say, as those of many servers."""
+        """How many more polls the server wants. None if the response does not say; many servers never do."""
         if not task.HasField("poller_scaling_decision"):
             return None
         return task.poller_scaling_decision.poll_request_delta_suggestion

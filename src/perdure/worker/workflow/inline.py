@@ -1,9 +1,9 @@
-"""Workflow tasks that are worked off in the step of an embedded engine that starts them.
+"""Workflow tasks that the worker handles in the step of an embedded engine that starts them.
 
-Role: the worker's side of `perdure.wire.seam.InlineWorkers`. A task is `CompletedInline`, or `BegunInline` when its run
-has to wait for something: then it is delivered as well, and its handler goes on where the step stopped.
+Role: the worker's side of `perdure.wire.seam.InlineWorkers`. A task is `CompletedInline`, or `BegunInline` if its run
+has to wait for something. Then it is delivered as well, and its handler continues where the step stopped.
 
-Invariant: a run is held from the step until its outcome is known, so that nobody sees what may be lost.
+Invariant: a run is held from the step until the step's outcome is known, so that nothing is seen that may yet be lost.
 Not here: running the code (`workflow.run`), which runs there are (`workflow.tasks`).
 """
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 Poll = workflowservice.PollWorkflowTaskQueueResponse
 GoOn: TypeAlias = "Callable[[], Awaitable[Answer | None]]"
-"""Goes on with a task, and returns or raises what `CachedRun.advance` does."""
+"""Continues a task. Returns and raises what `CachedRun.advance` does."""
 Settle: TypeAlias = "Callable[[CachedRun, Completion], None]"
 Evict: TypeAlias = "Callable[[CachedRun], None]"
 
 
 class CompletedInline:
-    """A task with its completion.
+    """A task that the workflow's code has completed.
 
     Args:
         run: The run, which the caller has entered.
         answer: What its code did.
-        completion: The same, as a request.
-        reserved: How many slots are reserved for activities that the engine starts with it.
+        completion: The answer as a request.
+        reserved: How many slots are reserved for activities that the engine starts with the completion.
         eager: Runs those activities.
         settle: Keeps the run for its next task, or evicts it.
-        evict: Forgets a run.
+        evict: Evicts a run.
     """
 
     __slots__ = ("_answer", "_eager", "_evict", "_reserved", "_run", "_settle", "completion")
@@ -60,7 +60,7 @@ class CompletedInline:
         self._evict = evict
 
     def refused(self) -> None:
-        """History goes on without what the code did: replay from the start (R-29)."""
+        """The history continues without what the code did, so the run has to be replayed from the start (R-29)."""
         self._evict(self._run)
 
     def durable(self, response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
@@ -81,7 +81,7 @@ class BegunInline:
     Args:
         run: The run, which the caller has entered.
         task: The task.
-        go_on: Goes on with it.
+        go_on: Continues the task.
         forget: Called when the task turns out not to exist.
     """
 
@@ -104,7 +104,7 @@ class BegunInline:
     def is_of(self, task: Poll) -> bool:
         """Whether a delivered task is the one that was begun.
 
-        It may be a later one, because another worker got that, or have more with it: updates that came meanwhile.
+        It may be a later one, if another worker got the first, or it may also carry updates that have arrived since.
         """
         return self._what == _what(task)
 

@@ -101,7 +101,7 @@ class CachedRun:
         self._task_timeout_s = TASK_TIMEOUT_S
         self._now_ns = 0
         self._received_s = 0.0
-        """When the task in hand was fed, in the time of the loop."""
+        """When the current task was fed to the engine, by the event loop's clock."""
         self._waiting = 0
         self._timers_sent = 0
         self._overdue = 0
@@ -122,7 +122,7 @@ class CachedRun:
         return self._closed
 
     def enter_now(self) -> None:
-        """Like `async with`, for a run that is idle: without waiting."""
+        """Like `async with`, but without waiting. The run must be idle."""
         assert self.is_idle, "somebody has the run, or waits for it"
         try:
             self.lock.acquire().send(None)  # a free lock is acquired without waiting
@@ -131,7 +131,7 @@ class CachedRun:
         raise AssertionError("the lock was free")
 
     def leave(self) -> None:
-        """End what `enter_now` began."""
+        """Release the run after `enter_now`."""
         self.lock.release()
 
     async def __aenter__(self) -> None:
@@ -155,7 +155,7 @@ class CachedRun:
         return await self.go_on()
 
     def advance_now(self, task: WorkflowTask) -> Answer | None:
-        """Like `advance`, but without waiting and on this thread: None when it has to wait for something; see `go_on`.
+        """Like `advance`, but without waiting and on this thread. None also if the task has to wait; see `go_on`.
 
         Raises:
             BaseException: Whatever workflow code raised.
@@ -172,7 +172,7 @@ class CachedRun:
         return self.engine.ready() if self.engine.error is None else None
 
     async def go_on(self) -> Answer | None:
-        """Go on with a workflow task that was fed. Returns and raises what `advance` does."""
+        """Continue a workflow task that was fed to the engine. Returns and raises what `advance` does."""
         loop = asyncio.get_running_loop()
         await self._fetch(self._need)
         while True:

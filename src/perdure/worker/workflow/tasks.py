@@ -88,7 +88,7 @@ class WorkflowTasks:
         self._begun: dict[str, BegunInline] = {}
         """Tasks that were begun in a step of the engine and have not yet come through a poll, by run id."""
         self._context = contextvars.copy_context()
-        """Of this worker: workflow code that runs in another's task does not see that task's variables."""
+        """The worker's context. Workflow code that runs in a caller's task must not see the caller's variables."""
 
     async def handle(self, task: Poll) -> None:
         """Work off a task, and those that come back with its answer."""
@@ -201,7 +201,7 @@ class WorkflowTasks:
         return response.workflow_task if response.workflow_task.task_token else None
 
     def _settle(self, run: CachedRun, answer: Completion, reset_history_event_id: int = 0) -> None:
-        """The server took this answer: keep the run for its next task, if there can be one."""
+        """The server has accepted this answer: keep the run for its next task, if there can be one."""
         no_cache = self._cache.maximum == 0 and not run.runs_local_activities
         if answer.is_terminal or no_cache:
             self._cache.evict(run)
@@ -213,16 +213,16 @@ class WorkflowTasks:
 
     @property
     def identity(self) -> str:
-        """Of the worker."""
+        """The worker's identity."""
         return self._rpc.identity
 
     @property
     def build_id(self) -> str:
-        """Of the worker."""
+        """The worker's build id."""
         return self._rpc.build_id
 
     def can_begin(self, run_id: str, *, is_sticky: bool) -> bool:
-        """Whether nobody has the run, so that a task of it can be worked off without waiting."""
+        """Whether the run is free, so that a task of it can be handled without waiting."""
         if self._rpc.is_shutting_down or run_id in self._in_hand or run_id in self._begun:
             return False
         run = self._cache.get(run_id)
@@ -231,12 +231,12 @@ class WorkflowTasks:
         return run.is_idle and not run.is_closed
 
     def begin(self, task: Poll) -> CompletedInline | BegunInline | None:
-        """Work on a task within the engine's step. None: it cannot be begun, which its delivery will report."""
+        """Begin a task in the engine's step. None if that fails; the error is reported when the task is delivered."""
         run = self._cache.get(task.workflow_execution.run_id)
         if run is None:
             try:
                 run = self._create_run(task, self._rpc.codec_of(task))
-            except BaseException as error:  # noqa: BLE001 - met again when the task is delivered, and reported then
+            except BaseException as error:  # noqa: BLE001 - raised again when the task is delivered, and reported then
                 self._raise_later(error)
                 return None
             self._cache.add(run)
@@ -250,7 +250,7 @@ class WorkflowTasks:
             return self._keep(run, task, run.go_on)
         if isinstance(answer, Completion):
             request = self.completion_request(task, answer)
-            request.return_new_workflow_task = False  # it is offered like any other
+            request.return_new_workflow_task = False  # the next task is offered like any other
             self._rpc.identify(request)
             if request.ByteSize() <= COMPLETION_BYTES_MAX:
                 self._rpc.check_sizes("RespondWorkflowTaskCompleted", request)

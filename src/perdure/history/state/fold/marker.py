@@ -21,9 +21,9 @@ PayloadMap = tuple[tuple[str, bytes], ...]
 """Sorted (key, serialised Payload)."""
 
 BUILD_IDS = "BuildIds"
-"""The search attribute that names the builds of the workers which completed tasks of the run."""
+"""The search attribute that lists the builds of the workers that completed workflow tasks of the run."""
 BUILD_IDS_BYTES_MAX = 2_048
-"""Of its value; the oldest builds go first."""
+"""The limit for its value. Above it, the oldest builds are dropped first."""
 _UNVERSIONED = "unversioned"
 _NOTHING = frozenset({b"", b"null", b"[]"})
 """Data of a payload that removes its key."""
@@ -52,7 +52,7 @@ def merged(old: PayloadMap, changes: Mapping[str, common.Payload]) -> PayloadMap
 
 
 def with_build(attributes: PayloadMap, build_id: str, *, is_versioned: bool) -> PayloadMap:
-    """The search attributes once a build of the worker has completed a task: BuildIds names it (S-50)."""
+    """The search attributes with this build in `BuildIds`, after its worker has completed a task (S-50)."""
     old = b""
     for name, value in attributes:
         if name == BUILD_IDS:
@@ -64,8 +64,8 @@ def with_build(attributes: PayloadMap, build_id: str, *, is_versioned: bool) -> 
 
 
 @lru_cache(maxsize=256)
-def _named(old: bytes, build_id: str, is_versioned: bool) -> bytes:  # cached
-    # A program has few builds and many runs.
+def _named(old: bytes, build_id: str, is_versioned: bool) -> bytes:
+    # Cached, because a program has few builds and many runs.
     if is_versioned:
         first, name = [], f"versioned:{build_id}"
     else:
@@ -84,7 +84,7 @@ def _named(old: bytes, build_id: str, is_versioned: bool) -> bytes:  # cached
 
 
 def _names(value: bytes) -> list[str]:
-    """What a caller or an earlier version has set may be anything."""
+    """The names in the attribute. A caller or an earlier version may have set it to anything."""
     try:
         names: Any = json.loads(common.Payload.FromString(value).data) if value else []
     except (ValueError, RecursionError):
