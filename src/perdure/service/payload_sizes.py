@@ -8,12 +8,12 @@ Invariant: a value itself never reaches the log, only the name of its field and 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from perdure.core.user_code import quiet_logger
 from perdure.service.config import PayloadLimitsConfig
 from perdure.wire.api import common, failure
 from perdure.wire.payload_fields import is_map, payload_fields, value_type
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
 
-log = logging.getLogger("perdure.service")
+log = quiet_logger("perdure.service")
 
 _MEMO = common.Memo.DESCRIPTOR.full_name
 _FAILURE = failure.Failure.DESCRIPTOR.full_name

@@ -104,6 +104,10 @@ class InlineWorker(Protocol):
         """
         ...
 
+    def deliver(self, task: workflowservice.PollWorkflowTaskQueueResponse) -> None:
+        """Take a task that a step started for this worker and did not complete. It is durable and has a token."""
+        ...
+
 
 class InlineWorkers(Protocol):
     """Where the workers of the engine's process register."""

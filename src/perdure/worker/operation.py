@@ -108,7 +108,9 @@ class WorkerOperation:
                 activity_slots.maximum if rpc.polls_are_free else EAGER_PER_COMPLETION_MAX
             ),
         )
-        tasks = self._make_workflow_tasks(rpc, cache, sticky_queue, eager, local, execution)
+        tasks = self._make_workflow_tasks(
+            rpc, cache, sticky_queue, eager, local, execution, workflow_slots
+        )
         pollers = [
             *self._workflow_pollers(rpc, workflow_slots, tasks, sticky_queue),
             self._activity_pollers(rpc, activity_slots, activities),
@@ -288,6 +290,7 @@ class WorkerOperation:
         eager: EagerActivities,
         local: LocalActivities,
         execution: Execution,
+        slots: Slots,
     ) -> WorkflowTasks:
         options = self._options
         factory = WorkflowFactory(
@@ -309,6 +312,8 @@ class WorkerOperation:
             sticky_timeout_ns=options.sticky_timeout_ns,
             eager_activities=eager,
             execution=execution,
+            slots=slots,
+            spawn=self._spawn,
         )
 
     def _workflow_pollers(

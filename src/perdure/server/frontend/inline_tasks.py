@@ -12,6 +12,8 @@ Not here: the step (`shards.step`), what workers do (`perdure.worker.workflow.ta
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.ids import QueueKey, QueueKind
@@ -19,6 +21,8 @@ from perdure.entity.workers import PollInfo
 from perdure.history.draft.replies import CompletionReply
 from perdure.server.frontend import task_replies
 from perdure.server.frontend.workflow_tasks import complete
+from perdure.wire.api import workflowservice
+from perdure.wire.errors import RpcError
 
 if TYPE_CHECKING:
     from perdure.entity.env import Env
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from perdure.server.frontend.services import Services
     from perdure.server.matching.ports import NewestEvents
     from perdure.wire.seam import InlineTask, InlineWorker
+
+_log = logging.getLogger(__name__)
 
 EVENTS_MAX = 200
 """A task with a longer history is delivered, because replaying the history inline would block the event loop."""
@@ -44,6 +50,7 @@ class InlineTasks:
     def __init__(self, services: Services) -> None:
         self.services = services
         self._workers: dict[QueueKey, list[_Poller]] = {}
+        self._delivering: set[asyncio.Task[None]] = set()
 
     def register(
         self, worker: InlineWorker, *, namespace: str, task_queue: str, sticky_queue: str
@@ -69,6 +76,29 @@ class InlineTasks:
             if poller.worker.can_begin(task.entity.run_id, is_sticky=poller.is_sticky):
                 return poller
         return None
+
+    def deliver(
+        self, worker: InlineWorker, plan: WorkflowTaskReply, begun: InlineTask | None
+    ) -> None:
+        """Give a durable task to the worker for which it was started."""
+        task = asyncio.get_running_loop().create_task(self._deliver(worker, plan, begun))
+        self._delivering.add(task)
+        task.add_done_callback(self._delivering.discard)
+
+    async def _deliver(
+        self, worker: InlineWorker, plan: WorkflowTaskReply, begun: InlineTask | None
+    ) -> None:
+        try:
+            encoded = await task_replies.workflow_task(self.services, plan)
+        except BaseException as error:
+            if begun is not None:
+                begun.lost()
+            if not isinstance(error, RpcError):
+                raise
+            # The task stays started until it times out, and is then retried.
+            _log.warning("a task of %s was not delivered: %s", plan.token.entity, error.message)
+            return
+        worker.deliver(workflowservice.PollWorkflowTaskQueueResponse.FromString(encoded))
 
 
 class _Poller:
@@ -103,24 +133,30 @@ class _Poller:
         task = None
         if rows is not None:
             task = self.worker.begin(task_replies.inline_task(services, reply, rows))
-        return InlineWork(services, reply, task)
+        return InlineWork(self._tasks, self.worker, reply, task)
 
 
 class InlineWork:
     """A started task and what its worker has done with it; see `perdure.server.matching.ports`.
 
     Args:
-        services: The services of the node.
+        tasks: Delivers the task if it is not complete.
+        worker: The worker.
         plan: The reply of the task's start.
         task: The task as the worker has begun it; None if it has not.
     """
 
-    __slots__ = ("_plan", "_reply", "_services", "_task", "is_complete")
+    __slots__ = ("_plan", "_reply", "_task", "_tasks", "_worker", "is_complete")
 
     def __init__(
-        self, services: Services, plan: WorkflowTaskReply, task: InlineTask | None
+        self,
+        tasks: InlineTasks,
+        worker: InlineWorker,
+        plan: WorkflowTaskReply,
+        task: InlineTask | None,
     ) -> None:
-        self._services = services
+        self._tasks = tasks
+        self._worker = worker
         self._plan = plan
         self._task = task
         self._reply: Any = None
@@ -130,7 +166,7 @@ class InlineWork:
         assert self._task is not None
         request = self._task.completion
         assert request is not None, "only complete work changes something"
-        return complete(state, self._services.updates, self._plan.token, request, env)
+        return complete(state, self._tasks.services.updates, self._plan.token, request, env)
 
     def applied(self, reply: Any) -> None:
         self._reply = reply
@@ -140,17 +176,25 @@ class InlineWork:
     def durable(self) -> None:
         request = None if self._task is None else self._task.completion
         if self._task is None or request is None:
+            self._tasks.deliver(self._worker, self._plan, self._task)
             return
-        services, entity = self._services, self._plan.token.entity
+        services, entity = self._tasks.services, self._plan.token.entity
         reply = self._reply
-        if isinstance(reply, CompletionReply):
-            services.queries.answered(entity, request.query_results.items())
-        else:
-            reply = CompletionReply()
-        services.queries.reroute(entity)
-        self._task.durable(task_replies.eager_activities(services, reply, request.namespace))
+        try:
+            if isinstance(reply, CompletionReply):
+                services.queries.answered(entity, request.query_results.items())
+            else:
+                reply = CompletionReply()
+            services.queries.reroute(entity)
+            response = task_replies.eager_activities(services, reply, request.namespace)
+        except BaseException:
+            self._task.lost()
+            raise
+        self._task.durable(response)
 
     def lost(self) -> None:
+        services, plan = self._tasks.services, self._plan
         if self._task is not None:
             self._task.lost()
-        self._services.queries.reroute(self._plan.token.entity)
+        services.updates.not_sent(plan.token.entity, plan.started_event_id)
+        services.queries.reroute(plan.token.entity)

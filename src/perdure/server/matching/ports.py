@@ -6,8 +6,8 @@ one of `deliver` (for a reserved poller) or `offer` (for a row) is called; after
 instead. Every method is synchronous and never raises.
 
 A worker in this process does not always need a poll. Before `reserve`, the shard asks `inline_poller`; if that returns
-a worker, it handles the task in the step that starts it. If this completes the task, no poller is involved. Otherwise
-the task is delivered: to a parked poller as above, or by `offer`, like a started task whose poller is gone.
+a worker, it handles the task in the step that starts it. If this does not complete the task, that worker gets it once
+it is durable (`InlineWork.durable`). No poller is involved either way.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class InlineWork(Protocol):
     """What a worker did with a task in the step that started it. The host calls either `durable` or `lost`, once."""
 
     is_complete: bool
-    """Whether `change` completes the task. Otherwise it is delivered to a poller."""
+    """Whether `change` completes the task. Otherwise the worker gets it when it is durable."""
 
     def change(self, state: Any, env: Env) -> Transition:
         """The transition that completes the task. An `RpcError` is its reply, and is never raised."""

@@ -203,6 +203,14 @@ class Updates:
             )
         return found
 
+    def not_sent(self, entity: EntityKey, started_event_id: int) -> None:
+        """The workflow task with this started event was never written, and nothing that its worker said either."""
+        for pending in self._runs.get(entity, {}).values():
+            if pending.sent_in == started_event_id:
+                pending.sent_in = 0
+            if pending.answered_in == started_event_id:
+                pending.answered_in, pending.failure = 0, None
+
     def of_task(self, state: RunState) -> TaskUpdates:
         """The updates that the completion of the run's workflow task must know."""
         waiting = self._waiting(state) if self._runs else None

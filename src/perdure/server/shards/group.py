@@ -36,8 +36,7 @@ class SyncMatch(NamedTuple):
 
 class Offer(NamedTuple):
     task: Task
-    row: TaskRowId | None
-    """None: the task has been started already, and waits for a poller."""
+    row: TaskRowId
 
 
 class OutboxEffect(NamedTuple):

@@ -112,12 +112,16 @@ class Steps:
                 if transition.tasks:
                     self._place(group, transition.tasks, env)
             self._seal(group)
-        except Exception:
+        except BaseException as error:
             # The state in memory has changed but cannot be written. The committer drops it when its turn comes.
             log.exception("a change of %s cannot be stored", transitions[0].key)
             group.is_broken = True
             for transition in transitions:
                 group.write_of(self._entry(shard, transition.key))
+            if not isinstance(error, Exception):
+                # Ctrl-C, for instance. The change must not stay in memory without being written.
+                self._append(group, read)
+                raise
         return Outcome(self._append(group, read), reply)
 
     def delete(self, shard: Shard, entries: Sequence[Entry]) -> Outcome:
@@ -243,10 +247,6 @@ class Steps:
         group.add_inline(work)
         if work.is_complete:
             self._complete_inline(group, entry, work, env)
-        elif (parked := self.matcher.reserve(task)) is not None:
-            group.add_sync_match(SyncMatch(parked, task, started.reply))
-        else:
-            group.offer(Offer(task, None))
         return True
 
     def _complete_inline(self, group: Group, entry: Entry, work: InlineWork, env: Env) -> None:

@@ -112,6 +112,8 @@ class Receiving:
             if turn.done() and not turn.cancelled():
                 self._pass_on()
             raise
+        finally:
+            self._waiting.pop(turn, None)
 
     def _pass_on(self) -> None:
         """Give a place to the call that came last: those before it may be many that send nothing."""
@@ -150,7 +152,7 @@ class Receiving:
         waits = [since_s for turn, since_s in self._waiting.items() if not turn.done()]
         if len(waits) > WAITING_MAX:
             return 0
-        return max(self._refused_s, *waits[:1]) + PATIENCE_NS / SECOND_NS - now_s
+        return max((self._refused_s, *waits[:1])) + PATIENCE_NS / SECOND_NS - now_s
 
     def _end_slowest(self, now_s: float) -> bool:
         """End the slow request that began first, if that was long ago."""

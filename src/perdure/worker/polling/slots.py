@@ -74,6 +74,11 @@ class Slots:
         self._idle.clear()
         return True
 
+    def take_another(self) -> None:
+        """Take a slot even if none is free, for a task that the worker already has."""
+        self._used += 1
+        self._idle.clear()
+
     async def take(self) -> None:
         """Wait for a slot and take it."""
         if self.try_take():

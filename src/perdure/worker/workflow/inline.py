@@ -64,15 +64,19 @@ class CompletedInline:
         self._evict(self._run)
 
     def durable(self, response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
-        self._eager.start(self._reserved, response.activity_tasks)
-        if not self._run.is_closed:
-            self._settle(self._run, self._answer)
-        self._run.leave()
+        try:
+            self._eager.start(self._reserved, response.activity_tasks)
+            if not self._run.is_closed:
+                self._settle(self._run, self._answer)
+        finally:
+            self._run.leave()
 
     def lost(self) -> None:
-        self._eager.start(self._reserved)
-        self._evict(self._run)
-        self._run.leave()
+        try:
+            self._eager.start(self._reserved)
+            self._evict(self._run)
+        finally:
+            self._run.leave()
 
 
 class BegunInline:

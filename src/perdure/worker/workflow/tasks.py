@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.limits import COMPLETION_BYTES_MAX
 from perdure.core.user_code import opened, passes_through, quiet_logger, sealed
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from perdure.replay.task import Answer
     from perdure.worker.polling.rpc import WorkerRpc
     from perdure.worker.polling.run_codec import RunCodec
+    from perdure.worker.polling.slots import Slots
     from perdure.worker.workflow.callbacks import Execution
     from perdure.worker.workflow.inline import GoOn
 
@@ -73,6 +74,8 @@ class WorkflowTasks:
         sticky_timeout_ns: int,
         eager_activities: EagerActivities,
         execution: Execution,
+        slots: Slots,
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._rpc = rpc
         self._cache = cache
@@ -83,6 +86,10 @@ class WorkflowTasks:
         self._sticky_timeout_ns = sticky_timeout_ns
         self._eager = eager_activities
         self._execution = execution
+        self._slots = slots
+        self._spawn = spawn
+        self._unpolled = 0
+        """How many tasks hold a slot without a poll."""
         self._in_hand: dict[str, _InHand] = {}
         """By run id."""
         self._begun: dict[str, BegunInline] = {}
@@ -225,6 +232,8 @@ class WorkflowTasks:
         """Whether the run is free, so that a task of it can be handled without waiting."""
         if self._rpc.is_shutting_down or run_id in self._in_hand or run_id in self._begun:
             return False
+        if self._unpolled >= self._slots.maximum:
+            return False
         run = self._cache.get(run_id)
         if run is None:
             return not is_sticky
@@ -243,24 +252,44 @@ class WorkflowTasks:
         run.enter_now()
         try:
             answer = self._context.copy().run(run.advance_now, WorkflowTask.from_poll(task))
+            if isinstance(answer, Completion):
+                request = self.completion_request(task, answer)
+                request.return_new_workflow_task = False  # the next task is offered like any other
+                self._rpc.identify(request)
+                if request.ByteSize() <= COMPLETION_BYTES_MAX:
+                    self._rpc.check_sizes("RespondWorkflowTaskCompleted", request)
+                    reserved = self._eager.reserve(request.commands)
+                    return CompletedInline(
+                        run, answer, request, reserved, self._eager, self._settle, self._cache.evict
+                    )
         except BaseException as error:  # noqa: BLE001 - reported to the server, whatever it is
             self._raise_later(error)
             return self._keep(run, task, partial(_raise, sealed(error)))
-        if answer is None:
-            return self._keep(run, task, run.go_on)
-        if isinstance(answer, Completion):
-            request = self.completion_request(task, answer)
-            request.return_new_workflow_task = False  # the next task is offered like any other
-            self._rpc.identify(request)
-            if request.ByteSize() <= COMPLETION_BYTES_MAX:
-                self._rpc.check_sizes("RespondWorkflowTaskCompleted", request)
-                reserved = self._eager.reserve(request.commands)
-                return CompletedInline(
-                    run, answer, request, reserved, self._eager, self._settle, self._cache.evict
-                )
-        return self._keep(run, task, partial(_return, answer))
+        return self._keep(run, task, run.go_on if answer is None else partial(_return, answer))
+
+    def deliver(self, task: Poll) -> None:
+        """Handle a task that was started for this worker in a step."""
+        if task.workflow_execution.run_id not in self._begun:
+            self._hold_slot()
+        self._spawn(self._handle_unpolled(task), "workflow task without a poll")
+
+    async def _handle_unpolled(self, task: Poll) -> None:
+        try:
+            await self.handle(task)
+        finally:
+            self._release_slot()
+
+    def _hold_slot(self) -> None:
+        # The task is already under way, so it does not wait for a slot. Parked polls may hold them all.
+        self._unpolled += 1
+        self._slots.take_another()
+
+    def _release_slot(self) -> None:
+        self._unpolled -= 1
+        self._slots.release()
 
     def _keep(self, run: CachedRun, task: Poll, go_on: GoOn) -> BegunInline:
+        self._hold_slot()
         begun = BegunInline(run, task, go_on, self._never_started)
         self._begun[run.run_id] = begun
         return begun
@@ -270,6 +299,7 @@ class WorkflowTasks:
             del self._begun[begun.run.run_id]
             self._cache.evict(begun.run)
             begun.run.leave()
+            self._release_slot()
 
     def _raise_later(self, error: BaseException) -> None:
         """Let Ctrl-C end the event loop, but not in the middle of the engine's step."""
