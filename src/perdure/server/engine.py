@@ -259,7 +259,9 @@ class Engine:
                 # A repetition of this call may have run while the entity was loaded.
                 outcome = self._replies.get(token, now_ns) if token else None
             if outcome is None:
-                outcome = self.entities.change(entries, change, *arguments, is_wake=is_wake)
+                outcome = self.entities.change(
+                    entries, change, *arguments, is_wake=is_wake, is_report=bool(token)
+                )
                 if token and not isinstance(outcome.reply, Raised):
                     self._replies.keep(token, outcome, now_ns)
         return await self.entities.durable_reply(outcome)

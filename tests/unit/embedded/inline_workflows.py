@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import ClassVar
 
 from perdure import activity, workflow
 from perdure.common import RetryPolicy
@@ -157,6 +159,53 @@ class Waiting:
 
 
 @workflow.defn
+class Slow:
+    """A local activity first: its task stays open for a while."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    @workflow.run
+    async def run(self) -> int:
+        result = await workflow.execute_local_activity(double, 1, start_to_close_timeout=SECONDS)
+        self.ended = True
+        return result
+
+    @workflow.query
+    def is_done(self) -> bool:
+        return self.ended
+
+
+@workflow.defn(sandboxed=False)
+class Watching:
+    """Returns what `look` says when the result of its activity has come."""
+
+    look: ClassVar[Callable[[], int]] = lambda: 0
+
+    @workflow.run
+    async def run(self) -> int:
+        await workflow.execute_activity(double, 1, start_to_close_timeout=SECONDS)
+        return Watching.look()
+
+
+@activity.defn
+async def tenant_now() -> str:
+    return tenant.get()
+
+
+@workflow.defn
+class AskTenant:
+    """What its activities see."""
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        return [
+            await workflow.execute_activity(tenant_now, start_to_close_timeout=SECONDS)
+            for _ in range(3)
+        ]
+
+
+@workflow.defn
 class Tenant:
     """What it sees of its starter's variables: nothing."""
 
@@ -186,5 +235,5 @@ class Breaks:
 
 
 WORKFLOWS = [
-    Sequence, Parallel, Local, Sleeper, Failing, Parent, Again, Patched, Waiting, Tenant, Breaks,
+    Sequence, Parallel, Local, Sleeper, Failing, Parent, Again, Patched, Waiting, Slow, Watching, Tenant, Breaks,
 ]  # fmt: skip

@@ -14,12 +14,14 @@ import pytest
 
 from perdure.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from perdure.converter import DataConverter
-from perdure.core.ids import QueueKind
+from perdure.core.ids import EntityKind, QueueKind
 from perdure.embedded.engine import EmbeddedConnection
 from perdure.server.shards.committer import Committer
 from perdure.storage.port import CommitBatch, StoreFull
 from perdure.storage.sqlite import SqliteStore
+from perdure.wire.api import enums
 from perdure.worker import Worker
+from perdure.worker.polling.rpc import WorkerRpc
 from tests.reference.normalise import Normaliser
 from tests.unit.embedded import inline_workflows as flows
 
@@ -132,8 +134,8 @@ async def test_histories_are_those_of_tasks_from_polls(name: str):
     assert histories[0] == histories[1]
 
 
-@pytest.mark.parametrize(("inline", "groups"), [(True, 2), (False, 4)])
-async def test_one_activity_takes_two_transactions(*, inline: bool, groups: int):
+@pytest.mark.parametrize(("inline", "groups"), [(True, 3), (False, 4)])
+async def test_a_start_and_its_first_task_are_one_transaction(*, inline: bool, groups: int):
     async with working(inline=inline) as client:
         await client.execute_workflow(flows.Parallel.run, 1, id="first", task_queue=QUEUE)
         committer = committer_of(client)
@@ -290,3 +292,128 @@ async def test_work_that_could_not_be_written_is_done_again(
         result = await client.execute_workflow(workflow, 1, id="it", task_queue=QUEUE)
         assert result == {flows.Parallel.run: 0, flows.Local.run: 8, flows.Patched.run: 2}[workflow]
         assert not gate.refusals
+
+
+async def test_a_task_that_waits_stays_with_the_worker_that_began_it():
+    """Two workers on one queue: neither may keep a run that the other one has."""
+    async with await Client.connect("memory:") as client:
+        workers = [
+            Worker(
+                client,
+                task_queue=QUEUE,
+                workflows=flows.WORKFLOWS,
+                activities=[flows.double],
+                identity=f"worker {number}",
+            )
+            for number in range(2)
+        ]
+        async with workers[0], workers[1]:
+            await polls_are_parked(client)
+            handles = [
+                await client.start_workflow(flows.Slow.run, id=f"w-{n}", task_queue=QUEUE)
+                for n in range(10)
+            ]
+            async with asyncio.timeout(60):
+                for handle in handles:
+                    assert await handle.query(flows.Slow.is_done) in {True, False}
+                assert await asyncio.gather(*(handle.result() for handle in handles)) == [2] * 10
+
+
+async def test_a_run_that_ends_before_its_begun_task_is_delivered_is_free_again():
+    async with working(max_concurrent_workflow_tasks=2, max_cached_workflows=2) as client:
+        async with asyncio.timeout(60):
+            for number in range(10):
+                handle = await client.start_workflow(
+                    flows.Slow.run, id=f"w-{number}", task_queue=QUEUE
+                )
+                await handle.terminate()
+            result = await client.execute_workflow(flows.Slow.run, id="last", task_queue=QUEUE)
+            assert result == 2
+
+
+async def test_what_an_activity_returned_is_written_before_workflow_code_sees_it():
+    """If the code ends the process, the activity does not run again."""
+    async with working() as client:
+        cache = connection_of(client)._node.engine.cache
+        flows.Watching.look = lambda: max(
+            entry.durable_event_id for entry in cache.of_kind(EntityKind.RUN)
+        )
+        written = await client.execute_workflow(flows.Watching.run, id="it", task_queue=QUEUE)
+        events = [
+            event.event_id
+            async for event in client.get_workflow_handle("it").fetch_history_events()
+            if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+        ]
+        assert written >= events[0]
+
+
+async def test_workflow_code_has_its_room_on_the_stack_whoever_starts_it():
+    async with working() as client:
+        committer = committer_of(client)
+
+        async def start_from(depth: int) -> Any:
+            if depth:
+                return await start_from(depth - 1)
+            before = committer.groups
+            await client.execute_workflow(flows.Patched.run, 1, id="it", task_queue=QUEUE)
+            return committer.groups - before
+
+        assert await start_from(0) == 1
+        assert await start_from(150) == 2, "the task comes through a poll"
+
+
+async def test_activities_have_the_context_variables_of_their_worker():
+    async with await Client.connect("memory:") as client:
+        flows.tenant.set("at the worker")
+        async with Worker(
+            client, task_queue=QUEUE, workflows=[flows.AskTenant], activities=[flows.tenant_now]
+        ):
+            await polls_are_parked(client)
+            flows.tenant.set("at the caller")
+            found = await client.execute_workflow(flows.AskTenant.run, id="it", task_queue=QUEUE)
+            assert found == ["at the worker"] * 3
+
+
+async def test_an_interruption_in_a_step_leaves_nothing_that_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As when Ctrl-C arrives while a signal is applied and its workflow task started."""
+    async with working() as client:
+        handle = await client.start_workflow(flows.Waiting.run, 2, id="it", task_queue=QUEUE)
+        assert await handle.query(flows.Waiting.seen) == []
+        steps = connection_of(client)._node.engine._steps
+        start, interruptions = steps._start_inline, [KeyboardInterrupt()]
+
+        def interrupted(*arguments: Any) -> bool:
+            if interruptions:
+                raise Interruption from interruptions.pop()
+            return start(*arguments)
+
+        monkeypatch.setattr(steps, "_start_inline", interrupted)
+        with pytest.raises(Interruption):
+            await handle.signal(flows.Waiting.add, 1)
+        await handle.signal(flows.Waiting.add, 2)
+        await handle.signal(flows.Waiting.add, 3)
+        assert await handle.result() == [2, 3]
+        events = [event.event_id async for event in handle.fetch_history_events()]
+        assert events == list(range(1, len(events) + 1))
+
+
+class Interruption(BaseException):
+    """Passes through the engine as KeyboardInterrupt does, and through asyncio as well."""
+
+
+async def test_an_error_after_the_code_has_run_fails_the_task_and_frees_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    errors = [ValueError("no room in the log")]
+
+    def check(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(WorkerRpc, "check_sizes", check)
+    async with working() as client:
+        assert await client.execute_workflow(flows.Patched.run, 1, id="it", task_queue=QUEUE) == 2
+        names = [one["event_type"] for one in (await history_of(client, "it"))[0]]
+    assert names.count("EVENT_TYPE_WORKFLOW_TASK_FAILED") == 1

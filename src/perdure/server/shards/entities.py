@@ -97,12 +97,21 @@ class Entities:
         change: Callable[..., Transition | tuple[Transition, ...]],
         *arguments: object,
         is_wake: bool = False,
+        is_report: bool = False,
     ) -> Outcome:
         """Perform the synchronous step on an entity. `change` gets its state, the arguments and the `Env`."""
         entry = entries[0]
         if entry.state is None:
             return Outcome(barrier_of(entries), Raised(entry.type.missing(entry.key)))
-        return self.perform(entries, entry, change, entry.state, *arguments, is_wake=is_wake)
+        return self.perform(
+            entries,
+            entry,
+            change,
+            entry.state,
+            *arguments,
+            is_wake=is_wake,
+            is_report=is_report,
+        )
 
     def perform(
         self,
@@ -111,6 +120,7 @@ class Entities:
         change: Callable[..., Transition | tuple[Transition, ...]],
         *arguments: object,
         is_wake: bool = False,
+        is_report: bool = False,
     ) -> Outcome:
         """Perform the synchronous step: transition and append. `change` gets the arguments and the `Env`.
 
@@ -120,6 +130,7 @@ class Entities:
             change: Returns one or more transitions.
             arguments: Arguments for `change`, before the `Env`.
             is_wake: Whether this change consumes the stored wake-up.
+            is_report: See `Steps.perform`.
         """
         shard = entries[0].shard
         env = self.env(entries[0].key.namespace_id, shard)
@@ -131,7 +142,9 @@ class Entities:
             # If a faulty transition leaves its draft open, others must not see the half-changed state.
             if changed is not None and changed.state is not None:
                 changed.type.abandon(changed.state)
-        return self._steps.perform(shard, entries, transitions, env, is_wake=is_wake)
+        return self._steps.perform(
+            shard, entries, transitions, env, is_wake=is_wake, is_report=is_report
+        )
 
     async def look(self, entries: Sequence[Entry], look: Callable[[Any, Env], T]) -> T:
         entry = entries[0]

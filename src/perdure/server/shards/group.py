@@ -134,8 +134,8 @@ class Group:
     """
 
     __slots__ = (
-        "_facts", "_waiters", "entries", "error", "host", "inline", "is_broken", "is_settled", "offers", "outbox",
-        "read", "shard", "size_bytes", "sync_matches", "writes",
+        "_facts", "_waiters", "entries", "error", "host", "inline", "is_broken", "is_settled", "may_work_inline",
+        "offers", "outbox", "read", "shard", "size_bytes", "sync_matches", "writes",
     )  # fmt: skip
 
     def __init__(self, shard: Shard, host: GroupHost, read: Sequence[Entry] = ()) -> None:
@@ -153,6 +153,8 @@ class Group:
         self.offers: list[Offer] = _NONE
         self.outbox: list[OutboxEffect] = _NONE
         self.size_bytes = 0
+        self.may_work_inline = False
+        """Whether a worker in this process may handle a task of the group within the step."""
         self.is_broken = False
         """Whether the group cannot be written, because something in it has no encoding."""
         self.is_settled = False

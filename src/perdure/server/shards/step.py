@@ -84,6 +84,7 @@ class Steps:
         env: Env,
         *,
         is_wake: bool = False,
+        is_report: bool = False,
     ) -> Outcome:
         """Write the transitions as one group.
 
@@ -93,6 +94,8 @@ class Steps:
             transitions: The transitions in order; each state is already changed.
             env: The `Env` of the transitions. Tasks for parked pollers are started with it.
             is_wake: Whether this step consumes the stored wake-up, so that it is replaced rather than only lowered.
+            is_report: Whether it records what a worker has done. That is written before any workflow code runs: if the
+                code ends the process, an activity that has succeeded must not run again.
         """
         reply = None
         is_empty = not is_wake
@@ -105,6 +108,7 @@ class Steps:
         if is_empty:
             return Outcome(barrier_of(read), reply)
         group = Group(shard, self._host, read)
+        group.may_work_inline = not is_report
         try:
             for transition in transitions:
                 self._write(group, transition, is_wake=is_wake)
@@ -222,7 +226,7 @@ class Steps:
     def _place(self, group: Group, tasks: Sequence[Task], env: Env) -> None:
         """Start each task for a parked poller, or make it a row."""
         for task in tasks:
-            if len(group.inline) < INLINE_TASKS_MAX and self._start_inline(group, task, env):
+            if group.may_work_inline and self._start_inline(group, task, env):
                 continue
             poller = self.matcher.reserve(task)
             if poller is None or not self._hand_over(group, task, poller, env):
@@ -245,6 +249,7 @@ class Steps:
             return True
         work = poller.work(started.reply, entry.tail)
         group.add_inline(work)
+        group.may_work_inline = len(group.inline) < INLINE_TASKS_MAX
         if work.is_complete:
             self._complete_inline(group, entry, work, env)
         return True

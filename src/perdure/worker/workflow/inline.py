@@ -10,6 +10,7 @@ Not here: running the code (`workflow.run`), which runs there are (`workflow.tas
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, TypeAlias
 
 from perdure.wire.api import workflowservice
@@ -39,7 +40,16 @@ class CompletedInline:
         evict: Evicts a run.
     """
 
-    __slots__ = ("_answer", "_eager", "_evict", "_reserved", "_run", "_settle", "completion")
+    __slots__ = (
+        "_answer",
+        "_context",
+        "_eager",
+        "_evict",
+        "_reserved",
+        "_run",
+        "_settle",
+        "completion",
+    )
 
     def __init__(
         self,
@@ -50,6 +60,7 @@ class CompletedInline:
         eager: EagerActivities,
         settle: Settle,
         evict: Evict,
+        context: Context,
     ) -> None:
         self._run = run
         self._answer = answer
@@ -58,6 +69,7 @@ class CompletedInline:
         self._eager = eager
         self._settle = settle
         self._evict = evict
+        self._context = context
 
     def refused(self) -> None:
         """The history continues without what the code did, so the run has to be replayed from the start (R-29)."""
@@ -65,7 +77,9 @@ class CompletedInline:
 
     def durable(self, response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
         try:
-            self._eager.start(self._reserved, response.activity_tasks)
+            # Activities have the worker's context variables, not those of whoever commits.
+            start = self._eager.start
+            self._context.copy().run(start, self._reserved, response.activity_tasks)
             if not self._run.is_closed:
                 self._settle(self._run, self._answer)
         finally:

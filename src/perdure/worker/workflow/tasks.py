@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,10 @@ Poll = workflowservice.PollWorkflowTaskQueueResponse
 NON_DETERMINISTIC = enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 TOO_LARGE = enums.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE
 UNHANDLED = enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+
+
+DEPTH_MAX = 100
+"""How many frames may be below workflow code that runs in the step of an engine."""
 
 
 class _InHand:
@@ -232,7 +237,7 @@ class WorkflowTasks:
         """Whether the run is free, so that a task of it can be handled without waiting."""
         if self._rpc.is_shutting_down or run_id in self._in_hand or run_id in self._begun:
             return False
-        if self._unpolled >= self._slots.maximum:
+        if self._unpolled >= self._slots.maximum or _is_deep():
             return False
         run = self._cache.get(run_id)
         if run is None:
@@ -260,7 +265,14 @@ class WorkflowTasks:
                     self._rpc.check_sizes("RespondWorkflowTaskCompleted", request)
                     reserved = self._eager.reserve(request.commands)
                     return CompletedInline(
-                        run, answer, request, reserved, self._eager, self._settle, self._cache.evict
+                        run,
+                        answer,
+                        request,
+                        reserved,
+                        self._eager,
+                        self._settle,
+                        self._cache.evict,
+                        self._context,
                     )
         except BaseException as error:  # noqa: BLE001 - reported to the server, whatever it is
             self._raise_later(error)
@@ -271,7 +283,8 @@ class WorkflowTasks:
         """Handle a task that was started for this worker in a step."""
         if task.workflow_execution.run_id not in self._begun:
             self._hold_slot()
-        self._spawn(self._handle_unpolled(task), "workflow task without a poll")
+        work = self._handle_unpolled(task)
+        self._context.copy().run(self._spawn, work, "workflow task without a poll")
 
     async def _handle_unpolled(self, task: Poll) -> None:
         try:
@@ -446,3 +459,12 @@ async def _return(answer: Answer) -> Answer | None:
 
 def _raise_now(error: BaseException) -> None:
     raise error
+
+
+def _is_deep() -> bool:
+    """Whether the caller's stack would leave workflow code noticeably less room than it has on the event loop."""
+    try:
+        sys._getframe(DEPTH_MAX)  # noqa: SLF001
+    except ValueError:
+        return False
+    return True
