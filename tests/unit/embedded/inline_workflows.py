@@ -178,14 +178,14 @@ class Slow:
 
 @workflow.defn(sandboxed=False)
 class Watching:
-    """Returns what `look` says when the result of its activity has come."""
+    """Returns what `looks` say when the result of its activity has come."""
 
-    look: ClassVar[Callable[[], int]] = lambda: 0
+    looks: ClassVar[list[Callable[[], int]]] = []
 
     @workflow.run
     async def run(self) -> int:
         await workflow.execute_activity(double, 1, start_to_close_timeout=SECONDS)
-        return Watching.look()
+        return Watching.looks.pop()()
 
 
 @activity.defn

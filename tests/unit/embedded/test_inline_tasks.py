@@ -16,7 +16,9 @@ from perdure.client import Client, WorkflowFailureError, WorkflowUpdateFailedErr
 from perdure.converter import DataConverter
 from perdure.core.ids import EntityKind, QueueKind
 from perdure.embedded.engine import EmbeddedConnection
+from perdure.server.node.node import Node
 from perdure.server.shards.committer import Committer
+from perdure.server.shards.step import Steps
 from perdure.storage.port import CommitBatch, StoreFull
 from perdure.storage.sqlite import SqliteStore
 from perdure.wire.api import enums
@@ -58,9 +60,13 @@ def connection_of(client: Client) -> EmbeddedConnection:
     return connection
 
 
+def node_of(client: Client) -> Node:
+    return connection_of(client)._node
+
+
 async def polls_are_parked(client: Client) -> None:
     """Wait until the worker's first polls have come, and the rows of its queue are read."""
-    matching = connection_of(client)._node.matching
+    matching = node_of(client).matching
     queues = matching._queues
     await until(
         lambda: any(
@@ -78,7 +84,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def committer_of(client: Client) -> Committer:
-    return connection_of(client)._node.engine.committer
+    return node_of(client).engine.committer
 
 
 async def history_of(client: Client, workflow_id: str) -> list[Any]:
@@ -334,9 +340,9 @@ async def test_a_run_that_ends_before_its_begun_task_is_delivered_is_free_again(
 async def test_what_an_activity_returned_is_written_before_workflow_code_sees_it():
     """If the code ends the process, the activity does not run again."""
     async with working() as client:
-        cache = connection_of(client)._node.engine.cache
-        flows.Watching.look = lambda: max(
-            entry.durable_event_id for entry in cache.of_kind(EntityKind.RUN)
+        cache = node_of(client).engine.cache
+        flows.Watching.looks.append(
+            lambda: max(entry.durable_event_id for entry in cache.of_kind(EntityKind.RUN))
         )
         written = await client.execute_workflow(flows.Watching.run, id="it", task_queue=QUEUE)
         events = [
@@ -381,16 +387,12 @@ async def test_an_interruption_in_a_step_leaves_nothing_that_is_not_written(
     async with working() as client:
         handle = await client.start_workflow(flows.Waiting.run, 2, id="it", task_queue=QUEUE)
         assert await handle.query(flows.Waiting.seen) == []
-        steps = connection_of(client)._node.engine._steps
-        start, interruptions = steps._start_inline, [KeyboardInterrupt()]
 
-        def interrupted(*arguments: Any) -> bool:
-            if interruptions:
-                raise Interruption from interruptions.pop()
-            return start(*arguments)
+        def interrupted(*_: object) -> bool:
+            raise Interruption
 
-        monkeypatch.setattr(steps, "_start_inline", interrupted)
-        with pytest.raises(Interruption):
+        with monkeypatch.context() as patch, pytest.raises(Interruption):
+            patch.setattr(Steps, "_start_inline", interrupted)
             await handle.signal(flows.Waiting.add, 1)
         await handle.signal(flows.Waiting.add, 2)
         await handle.signal(flows.Waiting.add, 3)

@@ -77,7 +77,7 @@ class CompletedInline:
 
     def durable(self, response: workflowservice.RespondWorkflowTaskCompletedResponse) -> None:
         try:
-            # Activities have the worker's context variables, not those of whoever commits.
+            # Activities have the worker's context variables, not those of the task that commits.
             start = self._eager.start
             self._context.copy().run(start, self._reserved, response.activity_tasks)
             if not self._run.is_closed:
