@@ -243,7 +243,8 @@ class Engine:
             change: A transition, called with the state, the arguments and an `Env` in the same synchronous step as its
                 commit.
             arguments: Further arguments for `change`.
-            token: Method and task token of a Respond* call; a repeated call gets the same answer (D-47).
+            token: Method and task token of a Respond* call, which records what a worker has done (see `Steps.perform`);
+                a repeated call gets the same answer (D-47).
             is_wake: Whether this change consumes the stored wake-up.
 
         Raises:

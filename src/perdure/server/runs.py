@@ -82,12 +82,17 @@ class Runs:
         workflow_id: str,
         run_id: str,
         change: Callable[[RunState, Env], RunTransition | tuple[RunTransition, ...]],
+        *,
+        is_report: bool = False,
     ) -> Any:
-        """Like `Engine.update`, but an empty `run_id` means the current run. Raises NotFound as S-27 says."""
+        """Like `Engine.update`, but an empty `run_id` means the current run. Raises NotFound as S-27 says.
+
+        `is_report` says that the change records what a worker has done; see `Steps.perform`.
+        """
         entities = self._engine.entities
         with self._engine.committer.under_way():
             entries = await self._ready_current(namespace_id, workflow_id, run_id)
-            outcome = entities.change(entries, change)
+            outcome = entities.change(entries, change, is_report=is_report)
         return await entities.durable_reply(outcome)
 
     async def read_current(

@@ -189,6 +189,29 @@ class Watching:
 
 
 @activity.defn
+async def held() -> int:
+    """Completed from elsewhere."""
+    Held.token = activity.info().task_token
+    activity.raise_complete_async()
+
+
+class Held:
+    """The token of `held`."""
+
+    token = b""
+
+
+@workflow.defn(sandboxed=False)
+class WatchingHeld:
+    """Like `Watching`, for an activity that is completed from elsewhere."""
+
+    @workflow.run
+    async def run(self) -> int:
+        await workflow.execute_activity(held, activity_id="held", start_to_close_timeout=SECONDS)
+        return Watching.looks.pop()()
+
+
+@activity.defn
 async def tenant_now() -> str:
     return tenant.get()
 
@@ -235,5 +258,6 @@ class Breaks:
 
 
 WORKFLOWS = [
-    Sequence, Parallel, Local, Sleeper, Failing, Parent, Again, Patched, Waiting, Slow, Watching, Tenant, Breaks,
+    Sequence, Parallel, Local, Sleeper, Failing, Parent, Again, Patched, Waiting, Slow, Watching, WatchingHeld,
+    Tenant, Breaks,
 ]  # fmt: skip

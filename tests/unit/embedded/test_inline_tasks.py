@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from perdure.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
+from perdure.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from perdure.converter import DataConverter
 from perdure.core.ids import EntityKind, QueueKind
 from perdure.embedded.engine import EmbeddedConnection
@@ -47,7 +47,7 @@ async def working(
             client,
             task_queue=QUEUE,
             workflows=flows.WORKFLOWS,
-            activities=[flows.double, flows.refuse],
+            activities=[flows.double, flows.refuse, flows.held],
             **options,
         ):
             await polls_are_parked(client)
@@ -337,20 +337,44 @@ async def test_a_run_that_ends_before_its_begun_task_is_delivered_is_free_again(
             assert result == 2
 
 
+def watch_what_is_written(client: Client) -> None:
+    """Let the next `Watching` return the id of the latest durable event when its code goes on."""
+    cache = node_of(client).engine.cache
+    flows.Watching.looks.append(
+        lambda: max(entry.durable_event_id for entry in cache.of_kind(EntityKind.RUN))
+    )
+
+
+async def completed_event_id(handle: WorkflowHandle[Any, Any]) -> int:
+    return [
+        event.event_id
+        async for event in handle.fetch_history_events()
+        if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+    ][0]
+
+
 async def test_what_an_activity_returned_is_written_before_workflow_code_sees_it():
     """If the code ends the process, the activity does not run again."""
     async with working() as client:
-        cache = node_of(client).engine.cache
-        flows.Watching.looks.append(
-            lambda: max(entry.durable_event_id for entry in cache.of_kind(EntityKind.RUN))
+        watch_what_is_written(client)
+        handle = await client.start_workflow(flows.Watching.run, id="it", task_queue=QUEUE)
+        assert await handle.result() >= await completed_event_id(handle)
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+async def test_what_an_activity_is_completed_with_from_elsewhere_is_written_first(*, by_id: bool):
+    flows.Held.token = b""
+    async with working() as client:
+        watch_what_is_written(client)
+        handle = await client.start_workflow(flows.WatchingHeld.run, id="it", task_queue=QUEUE)
+        await until(lambda: bool(flows.Held.token))
+        activity = (
+            client.get_async_activity_handle(workflow_id="it", run_id=None, activity_id="held")
+            if by_id
+            else client.get_async_activity_handle(task_token=flows.Held.token)
         )
-        written = await client.execute_workflow(flows.Watching.run, id="it", task_queue=QUEUE)
-        events = [
-            event.event_id
-            async for event in client.get_workflow_handle("it").fetch_history_events()
-            if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
-        ]
-        assert written >= events[0]
+        await activity.complete(1)
+        assert await handle.result() >= await completed_event_id(handle)
 
 
 async def test_workflow_code_has_its_room_on_the_stack_whoever_starts_it():

@@ -119,7 +119,9 @@ async def _by_id(
         token = transitions.activity_token_by_id(state, activity_id)
         return transition(state, token, by_token_request, env)
 
-    return await services.runs.update_current(namespace_id, workflow_id, run_id, change)
+    return await services.runs.update_current(
+        namespace_id, workflow_id, run_id, change, is_report=True
+    )
 
 
 async def respond_activity_task_completed(

@@ -122,7 +122,7 @@ class BegunInline:
     def is_of(self, task: Poll) -> bool:
         """Whether a delivered task is the one that was begun.
 
-        It may be a later one, if another worker got the first, or it may also carry updates that have arrived since.
+        Updates that have arrived since may come with it.
         """
         return self._what == _what(task)
 

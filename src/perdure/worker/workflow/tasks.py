@@ -48,8 +48,6 @@ Poll = workflowservice.PollWorkflowTaskQueueResponse
 NON_DETERMINISTIC = enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 TOO_LARGE = enums.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE
 UNHANDLED = enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
-
-
 DEPTH_MAX = 100
 """How many frames may be below workflow code that runs in the step of an engine."""
 
@@ -98,38 +96,40 @@ class WorkflowTasks:
         self._in_hand: dict[str, _InHand] = {}
         """By run id."""
         self._begun: dict[str, BegunInline] = {}
-        """Tasks that were begun in a step of the engine and have not yet come through a poll, by run id."""
+        """Tasks begun in a step of the engine and not delivered yet, by run id. Each holds a slot."""
         self._context = contextvars.copy_context()
         """The worker's context. Workflow code that runs in a caller's task must not see the caller's variables."""
 
     async def handle(self, task: Poll) -> None:
         """Work off a task, and those that come back with its answer."""
+        await self._handle(task, None)
+
+    async def _handle(self, task: Poll, begun: BegunInline | None) -> None:
         next_task: Poll | None = task
         while next_task is not None:
-            next_task = await self._handle_one(next_task)
+            next_task = await self._handle_one(next_task, begun)
+            begun = None
 
-    async def _handle_one(self, task: Poll) -> Poll | None:
+    async def _handle_one(self, task: Poll, begun: BegunInline | None) -> Poll | None:
         run_id = task.workflow_execution.run_id
         in_hand = self._in_hand.setdefault(run_id, _InHand())
         in_hand.tasks += 1
         in_hand.newest = max(in_hand.newest, task.started_event_id)
         try:
+            if begun is not None:
+                return await self._process(begun.run, task, begun.go_on)
             return await self._in_turn(task, in_hand)
         finally:
+            if begun is not None:
+                begun.run.leave()
             in_hand.tasks -= 1
             if not in_hand.tasks:
                 del self._in_hand[run_id]
 
     async def _in_turn(self, task: Poll, in_hand: _InHand) -> Poll | None:
-        if not task.HasField("query") and (
-            begun := self._begun.pop(task.workflow_execution.run_id, None)
-        ):
-            try:
-                if begun.is_of(task):
-                    return await self._process(begun.run, task, begun.go_on)
-                self._cache.evict(begun.run)
-            finally:
-                begun.run.leave()
+        stale = self._begun.get(task.workflow_execution.run_id)
+        if stale is not None and not task.HasField("query"):
+            self._drop(stale)  # the task that was begun has timed out, and this is a later one
         known = self._cache.get(task.workflow_execution.run_id)
         codec = known.codec if known is not None else self._rpc.codec_of(task)
         try:
@@ -281,14 +281,20 @@ class WorkflowTasks:
 
     def deliver(self, task: Poll) -> None:
         """Handle a task that was started for this worker in a step."""
-        if task.workflow_execution.run_id not in self._begun:
+        begun = self._begun.get(task.workflow_execution.run_id)
+        if begun is not None and not begun.is_of(task):
+            self._drop(begun)
+            begun = None
+        if begun is None:
             self._hold_slot()
-        work = self._handle_unpolled(task)
+        else:
+            del self._begun[begun.run.run_id]
+        work = self._handle_unpolled(task, begun)
         self._context.copy().run(self._spawn, work, "workflow task without a poll")
 
-    async def _handle_unpolled(self, task: Poll) -> None:
+    async def _handle_unpolled(self, task: Poll, begun: BegunInline | None) -> None:
         try:
-            await self.handle(task)
+            await self._handle(task, begun)
         finally:
             self._release_slot()
 
@@ -303,11 +309,12 @@ class WorkflowTasks:
 
     def _keep(self, run: CachedRun, task: Poll, go_on: GoOn) -> BegunInline:
         self._hold_slot()
-        begun = BegunInline(run, task, go_on, self._never_started)
+        begun = BegunInline(run, task, go_on, self._drop)
         self._begun[run.run_id] = begun
         return begun
 
-    def _never_started(self, begun: BegunInline) -> None:
+    def _drop(self, begun: BegunInline) -> None:
+        """Forget a task that was begun: it does not exist, or is delivered with more than was known of it."""
         if self._begun.get(begun.run.run_id) is begun:
             del self._begun[begun.run.run_id]
             self._cache.evict(begun.run)
