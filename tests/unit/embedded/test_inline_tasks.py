@@ -346,11 +346,10 @@ def watch_what_is_written(client: Client) -> None:
 
 
 async def completed_event_id(handle: WorkflowHandle[Any, Any]) -> int:
-    return [
-        event.event_id
-        async for event in handle.fetch_history_events()
-        if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
-    ][0]
+    async for event in handle.fetch_history_events():
+        if event.event_type == enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            return event.event_id
+    raise AssertionError("no activity has completed")
 
 
 async def test_what_an_activity_returned_is_written_before_workflow_code_sees_it():
